@@ -1,0 +1,52 @@
+# Developers and CI alike; `make help` says what each target does.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
+# Python processes that tests run in parallel; the demo and the interop tests are serial inside themselves.
+WORKERS ?= 2
+
+.PHONY: help setup demo check test lint types imports lock clean
+help:
+	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
+	@echo "make test    set up, lint, type-check, hold the import contract, run every test"
+	@echo "make check   the same without the slow tests (under a minute)"
+	@echo "make bench   measure: joins, lookups, call set-up, codec"
+	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.ready: requirements.lock pyproject.toml | .tools/bin/uv
+	$(UV) venv -q --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready
+
+lock: | .tools/bin/uv
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev -o requirements.lock pyproject.toml
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-cache
+
+check: lint types imports
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+
+test: lint types imports
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -q -m slow
+
+clean:
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache

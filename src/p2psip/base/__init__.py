@@ -1,0 +1,1 @@
+"""The ground that both towers stand on: errors, identifiers, timers, effects, the date."""

@@ -1,0 +1,71 @@
+"""Deadlines, never ticks: a set of keyed deadlines, each with its reason."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deadline:
+    """When `handle_timeout` is wanted, in seconds of the core's clock, and why (for people who debug)."""
+
+    at: float
+    reason: str
+
+
+class Timers(Generic[K]):
+    """Keyed deadlines. Setting a key again moves its deadline; due keys come out in order of time, then of setting."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, K]] = []
+        self._live: dict[K, tuple[int, Deadline]] = {}
+        self._serial = 0
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._live
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def set(self, key: K, at: float, reason: str) -> None:
+        """Have `key` come due at `at`, whatever was set for it before."""
+        self._serial += 1
+        self._live[key] = (self._serial, Deadline(at, reason))
+        heapq.heappush(self._heap, (at, self._serial, key))
+        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._live):
+            self._heap = [entry for entry in self._heap if self._is_live(entry)]
+            heapq.heapify(self._heap)
+
+    def cancel(self, key: K) -> None:
+        """Forget `key`; no matter if it was not set."""
+        self._live.pop(key, None)
+
+    def pop_due(self, now: float) -> list[K]:
+        """Remove and return the keys that are due."""
+        due: list[K] = []
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            if self._is_live(entry):
+                del self._live[entry[2]]
+                due.append(entry[2])
+        return due
+
+    def next_deadline(self) -> Deadline | None:
+        """The earliest deadline, or None if nothing is set."""
+        while self._heap and not self._is_live(self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._live[self._heap[0][2]][1] if self._heap else None
+
+    def _is_live(self, entry: tuple[float, int, K]) -> bool:
+        live = self._live.get(entry[2])
+        return live is not None and live[0] == entry[1]
+
+
+def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:
+    """The first of several cores' next deadlines."""
+    return min((d for d in deadlines if d is not None), default=None)

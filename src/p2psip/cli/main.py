@@ -1,0 +1,81 @@
+"""The command `p2psip`: one file a command, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import typer
+
+from p2psip import __version__
+from p2psip.base.errors import LocalMisuse, P2psipError
+
+COMMANDS: dict[str, str] = {}
+"""Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
+
+EXIT_FAILED = 1
+EXIT_MISUSE = 2
+
+HELP = """Telephones that call each other with no server.
+
+A peer runs beside the phones of a site; ordinary SIP phones register with it; the peers form an overlay
+that knows who is where and carries calls between any two peers.
+"""
+
+UsageError = typer.BadParameter.__mro__[1]
+
+
+def main() -> NoReturn:
+    """Run the command line. Exit status: 0 done, 1 it failed, 2 the input is wrong (one line says what to do)."""
+    try:
+        status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
+    except UsageError as error:
+        fail(error.format_message(), EXIT_MISUSE)  # type: ignore[attr-defined]
+    except LocalMisuse as error:
+        fail(str(error), EXIT_MISUSE)
+    except P2psipError as error:
+        fail(str(error), EXIT_FAILED)
+    except (typer.Abort, KeyboardInterrupt):
+        fail("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Say in one line on stderr what is wrong, and end."""
+    print(f"p2psip: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The command line, with only the module of the command that `arguments` name imported."""
+    app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app.callback()(_root)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == wanted:
+            app.add_typer(importlib.import_module(f"p2psip.cli.{name}").app, name=name, help=summary)
+        else:
+            app.command(name, help=summary)(_not_loaded)
+    return app
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and end.", callback=lambda on: _version(on)
+    ),
+) -> None:
+    """Options before the command."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"p2psip {__version__}")
+        raise typer.Exit
+
+
+def _not_loaded() -> None:
+    raise AssertionError("only the command that is named on the command line runs")
