@@ -23,7 +23,8 @@ A peer runs beside the phones of a site; ordinary SIP phones register with it; t
 that knows who is where and carries calls between any two peers.
 """
 
-UsageError = typer.BadParameter.__mro__[1]
+# typer carries its own click; its usage errors have one public subclass.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> NoReturn:
@@ -31,7 +32,7 @@ def main() -> NoReturn:
     try:
         status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
-        fail(error.format_message(), EXIT_MISUSE)  # type: ignore[attr-defined]
+        fail(f"{getattr(error, 'message', error)} Try --help.", EXIT_MISUSE)
     except LocalMisuse as error:
         fail(str(error), EXIT_MISUSE)
     except P2psipError as error:
@@ -52,7 +53,7 @@ def fail(message: str, status: int) -> NoReturn:
 
 def build(arguments: list[str]) -> typer.Typer:
     """The command line, with only the module of the command that `arguments` name imported."""
-    app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(help=HELP, invoke_without_command=True, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
@@ -64,6 +65,7 @@ def build(arguments: list[str]) -> typer.Typer:
 
 
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", help="Print the version and end.", callback=lambda on: _version(on)
     ),
@@ -74,6 +76,9 @@ def _root(
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"p2psip {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
         raise typer.Exit
 
 
