@@ -66,20 +66,12 @@ def build(arguments: list[str]) -> typer.Typer:
 
 def _root(
     context: typer.Context,
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and end.", callback=lambda on: _version(on)
-    ),
+    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True),
 ) -> None:
-    """Options before the command."""
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
+    if version:
         print(f"p2psip {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
+    elif context.invoked_subcommand is None:
         print(context.get_help())
-        raise typer.Exit
 
 
 def _not_loaded() -> None:
