@@ -1,0 +1,219 @@
+"""The forwarding header (RFC 6940 section 6.3.2), which every peer on the way reads and rewrites."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntFlag
+from typing import Annotated
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.wire.codec import Select, Struct, Vector, structure
+from p2psip.reload.wire.primitives import (
+    Codec,
+    Constant,
+    Flags,
+    Hex32,
+    Hex64,
+    Opaque8,
+    Opaque16,
+    Reader,
+    Uint8,
+    Uint16,
+    Uint32,
+    WireEnum,
+)
+
+RELO_TOKEN = 0xD2454C4F
+VERSION = 0x0A
+
+FRAGMENT_ALWAYS_SET = 0x80000000
+LAST_FRAGMENT = 0x40000000
+FRAGMENT_OFFSET_MASK = 0x00FFFFFF
+UNFRAGMENTED = FRAGMENT_ALWAYS_SET | LAST_FRAGMENT
+
+INITIAL_TTL = 100
+CONFIGURATION_SEQUENCE_ANY = 0xFFFF
+"""The configuration_sequence with which a ConfigUpdate is accepted by everybody (section 6.3.2.1)."""
+
+
+def overlay_hash(name: str) -> int:
+    """The `overlay` field: "the lower 32 bits of the SHA-1 hash of the overlay name"."""
+    return int.from_bytes(hashlib.sha1(name.encode(), usedforsecurity=False).digest()[-4:], "big")
+
+
+class DestinationType(WireEnum, width=1, is_open=True):
+    """Types of Destination (section 6.3.2.2)."""
+
+    NODE = 1
+    RESOURCE = 2
+    OPAQUE_ID_TYPE = 3
+
+
+@structure
+class Destination(Struct):
+    """An entry of a destination or via list, as type, length and value (section 6.3.2.2)."""
+
+    type: DestinationType
+    destination_data: Annotated[
+        NodeId | ResourceId | bytes,
+        Select(
+            "type",
+            1,
+            {
+                DestinationType.NODE: NodeId,
+                DestinationType.RESOURCE: ResourceId,
+                DestinationType.OPAQUE_ID_TYPE: Opaque8,
+            },
+        ),
+    ]
+
+    @classmethod
+    def node(cls, node_id: NodeId) -> Destination:
+        """The node with this Node-ID."""
+        return cls(DestinationType.NODE, node_id)
+
+    @classmethod
+    def resource(cls, resource_id: ResourceId) -> Destination:
+        """The peer that is responsible for this Resource-ID."""
+        return cls(DestinationType.RESOURCE, resource_id)
+
+    @classmethod
+    def opaque(cls, opaque_id: bytes) -> Destination:
+        """What some peer on the way knows how to expand."""
+        return cls(DestinationType.OPAQUE_ID_TYPE, opaque_id)
+
+    def validate(self) -> None:
+        """A type of 128 and above would read as the 16-bit form: "128-255 not allowed"."""
+        if self.type >= 0x80:
+            raise ValueError(f"{int(self.type)} is no DestinationType")
+
+    @property
+    def node_id(self) -> NodeId | None:
+        """The Node-ID, of a node."""
+        return self.destination_data if isinstance(self.destination_data, NodeId) else None
+
+    @property
+    def resource_id(self) -> ResourceId | None:
+        """The Resource-ID, of a resource."""
+        return self.destination_data if isinstance(self.destination_data, ResourceId) else None
+
+    @property
+    def opaque_id(self) -> bytes | None:
+        """The opaque ID, of an opaque one."""
+        return self.destination_data if self.type == DestinationType.OPAQUE_ID_TYPE else None
+
+    def summary(self) -> str:
+        """Type and value."""
+        return f"{self.type.rfc_name} {self.destination_data.hex()}"
+
+
+@structure
+class CompressedDestination(Struct):
+    """An entry of a destination or via list in its 16-bit form (section 6.3.2.2)."""
+
+    compressed_id: Uint16
+
+    def validate(self) -> None:
+        """Top bit MUST be 1."""
+        if not self.compressed_id & 0x8000:
+            raise ValueError(f"the top bit of {self.compressed_id:#06x} is not set")
+
+    @property
+    def node_id(self) -> NodeId | None:
+        """None: this is no node."""
+        return None
+
+    @property
+    def resource_id(self) -> ResourceId | None:
+        """None: this is no resource."""
+        return None
+
+    @property
+    def opaque_id(self) -> bytes:
+        """As of "an opaque_id that was 2 bytes long with the value of the 16-bit integer"."""
+        return self.compressed_id.to_bytes(2, "big")
+
+    def summary(self) -> str:
+        """The 16 bits."""
+        return f"opaque {self.compressed_id:#06x} (16 bits)"
+
+
+class _DestinationEntry(Codec[Destination | CompressedDestination]):
+    """Either form; the first bit tells which, entry by entry."""
+
+    def check(self, value: Destination | CompressedDestination, owner: object) -> None:
+        if not isinstance(value, Destination | CompressedDestination):
+            raise ValueError(f"Destination wanted, not {type(value).__name__}")
+
+    def encode(self, value: Destination | CompressedDestination, out: bytearray, owner: object) -> None:
+        value.encode_to(out)
+
+    def decode(self, reader: Reader, owner: object) -> Destination | CompressedDestination:
+        if reader.peek() & 0x80:
+            return CompressedDestination.decode_from(reader)
+        return Destination.decode_from(reader)
+
+
+DestinationEntry = Annotated[Destination | CompressedDestination, _DestinationEntry()]
+
+
+class ForwardingOptionType(WireEnum, width=1, is_open=True):
+    """Types of ForwardingOption (section 14.12)."""
+
+    INVALID_FORWARDING_OPTION_TYPE = 0, "invalidForwardingOptionType"
+    EXP_FORWARD = 1, "exp-forward"
+
+
+class ForwardingOptionFlags(IntFlag):
+    """The flags of a ForwardingOption, which "MUST NOT be set in a response" (section 6.3.2.3)."""
+
+    FORWARD_CRITICAL = 0x01
+    DESTINATION_CRITICAL = 0x02
+    RESPONSE_COPY = 0x04
+
+
+@structure
+class ForwardingOption(Struct):
+    """An option of the forwarding header (section 6.3.2.3)."""
+
+    type: ForwardingOptionType
+    flags: Annotated[ForwardingOptionFlags, Flags(ForwardingOptionFlags, 1)]
+    option: Opaque16
+
+
+@structure(kw_only=True)
+class ForwardingHeader(Struct):
+    """The forwarding header (section 6.3.2). `length` counts the whole message; Message.encode sets it."""
+
+    relo_token: Annotated[int, Constant(4, RELO_TOKEN, "the RELOAD token 0xd2454c4f")] = RELO_TOKEN
+    overlay: Hex32
+    configuration_sequence: Uint16
+    version: Annotated[int, Constant(1, VERSION, "version 1.0 (0x0a)")] = VERSION
+    ttl: Uint8 = INITIAL_TTL
+    fragment: Hex32 = UNFRAGMENTED
+    length: Uint32 = 0
+    transaction_id: Hex64
+    max_response_length: Uint32 = 0
+    via_list: Annotated[tuple[DestinationEntry, ...], Vector(2, lengths_first=True)] = ()
+    destination_list: Annotated[tuple[DestinationEntry, ...], Vector(2, lengths_first=True)]
+    options: Annotated[tuple[ForwardingOption, ...], Vector(2, lengths_first=True)] = ()
+
+    def validate(self) -> None:
+        """The high bit of `fragment` "MUST be set", and receivers discard messages without it (section 6.7)."""
+        if not self.fragment & FRAGMENT_ALWAYS_SET:
+            raise ValueError("the high bit of fragment is not set")
+
+    @property
+    def is_unfragmented(self) -> bool:
+        """True for a whole message, the only fragment."""
+        return self.is_last_fragment and self.fragment_offset == 0
+
+    @property
+    def is_last_fragment(self) -> bool:
+        """True for the last fragment or the only one."""
+        return bool(self.fragment & LAST_FRAGMENT)
+
+    @property
+    def fragment_offset(self) -> int:
+        """How many bytes of payload precede those of this fragment."""
+        return self.fragment & FRAGMENT_OFFSET_MASK

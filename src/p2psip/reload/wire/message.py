@@ -1,0 +1,155 @@
+"""A whole message (RFC 6940 section 6.3): forwarding header, message contents, security block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from p2psip.reload.wire.codec import Struct
+from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, UnknownBody
+from p2psip.reload.wire.header import ForwardingHeader
+from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
+from p2psip.reload.wire.link_messages import (
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    ConfigUpdateAns,
+    ConfigUpdateReq,
+    PingAns,
+    PingReq,
+    ProbeAns,
+    ProbeReq,
+)
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.security_block import SecurityBlock
+from p2psip.reload.wire.storage_messages import (
+    FetchAns,
+    FetchReq,
+    FindAns,
+    FindReq,
+    StatAns,
+    StatReq,
+    StoreAns,
+    StoreReq,
+)
+from p2psip.reload.wire.topology_messages import (
+    ChordRouteQueryAns,
+    ChordUpdate,
+    JoinAns,
+    JoinReq,
+    LeaveAns,
+    LeaveReq,
+    RouteQueryReq,
+    UpdateAns,
+)
+
+BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
+    {
+        MessageCode.PROBE_REQ: ProbeReq,
+        MessageCode.PROBE_ANS: ProbeAns,
+        MessageCode.ATTACH_REQ: AttachReqAns,
+        MessageCode.ATTACH_ANS: AttachReqAns,
+        MessageCode.STORE_REQ: StoreReq,
+        MessageCode.STORE_ANS: StoreAns,
+        MessageCode.FETCH_REQ: FetchReq,
+        MessageCode.FETCH_ANS: FetchAns,
+        MessageCode.FIND_REQ: FindReq,
+        MessageCode.FIND_ANS: FindAns,
+        MessageCode.JOIN_REQ: JoinReq,
+        MessageCode.JOIN_ANS: JoinAns,
+        MessageCode.LEAVE_REQ: LeaveReq,
+        MessageCode.LEAVE_ANS: LeaveAns,
+        MessageCode.UPDATE_REQ: ChordUpdate,
+        MessageCode.UPDATE_ANS: UpdateAns,
+        MessageCode.ROUTE_QUERY_REQ: RouteQueryReq,
+        MessageCode.ROUTE_QUERY_ANS: ChordRouteQueryAns,
+        MessageCode.PING_REQ: PingReq,
+        MessageCode.PING_ANS: PingAns,
+        MessageCode.STAT_REQ: StatReq,
+        MessageCode.STAT_ANS: StatAns,
+        MessageCode.APP_ATTACH_REQ: AppAttachReq,
+        MessageCode.APP_ATTACH_ANS: AppAttachAns,
+        MessageCode.CONFIG_UPDATE_REQ: ConfigUpdateReq,
+        MessageCode.CONFIG_UPDATE_ANS: ConfigUpdateAns,
+        MessageCode.ERROR: ErrorResponse,
+    }
+)
+"""Which structure is inserted in message_body; those of the topology plug-in are CHORD-RELOAD's."""
+
+
+def body_of(contents: MessageContents, *, node_id_length: int = 16, models: Models = REGISTERED_MODELS) -> Struct:
+    """The decoded body; UnknownBody for a message code without a structure. Raises DecodeError."""
+    structure = BODIES.get(contents.message_code, UnknownBody)
+    return structure.decode(contents.message_body, node_id_length=node_id_length, models=models)
+
+
+def signature_input(overlay: int, transaction_id: int, contents_bytes: bytes) -> bytes:
+    """What a message's signature covers, but for the SignerIdentity that is appended to it (section 6.3.4).
+
+    "overlay || transaction_id || MessageContents || SignerIdentity"
+    """
+    return overlay.to_bytes(4, "big") + transaction_id.to_bytes(8, "big") + contents_bytes
+
+
+def split(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, bytes]:
+    """The forwarding header and the payload behind it, which a forwarding peer does not look into."""
+    header, end = ForwardingHeader.decode_prefix(data, node_id_length=node_id_length)
+    if header.length != len(data):
+        error = DecodeError(f"the message has {len(data)} bytes, its header says {header.length}", 0)
+        raise error.inside("ForwardingHeader.length")
+    return header, data[end:]
+
+
+def join(header: ForwardingHeader, payload: bytes) -> bytes:
+    """The message or fragment, with its length filled in."""
+    head = bytearray(header.encode())
+    head[LENGTH_FIELD] = (len(head) + len(payload)).to_bytes(4, "big")
+    return bytes(head) + payload
+
+
+LENGTH_FIELD = slice(16, 20)
+"""Where the forwarding header has the length of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A whole message. The contents stay the bytes that the signature covers."""
+
+    header: ForwardingHeader
+    contents_bytes: bytes
+    security_block: SecurityBlock
+
+    @classmethod
+    def decode(cls, data: bytes, *, node_id_length: int = 16) -> Message:
+        """All of `data` is one unfragmented message, or DecodeError."""
+        header, payload = split(data, node_id_length=node_id_length)
+        if not header.is_unfragmented:
+            raise DecodeError("a fragment, not a whole message", 0).inside("ForwardingHeader.fragment")
+        return cls._of_parts(header, data, len(data) - len(payload))
+
+    @classmethod
+    def of_payload(cls, header: ForwardingHeader, payload: bytes) -> Message:
+        """The message whose payload, reassembled from fragments, belongs to `header`."""
+        return cls._of_parts(header, payload, 0)
+
+    @classmethod
+    def _of_parts(cls, header: ForwardingHeader, data: bytes, start: int) -> Message:
+        _, middle = MessageContents.decode_prefix(data, start)
+        security_block, end = SecurityBlock.decode_prefix(data, middle)
+        if end != len(data):
+            raise DecodeError(f"{len(data) - end} bytes left over", end).inside("SecurityBlock")
+        return cls(header, data[start:middle], security_block)
+
+    @property
+    def contents(self) -> MessageContents:
+        """The contents, decoded."""
+        return MessageContents.decode(self.contents_bytes)
+
+    def encode(self) -> bytes:
+        """The bytes on the wire, with the header's length filled in."""
+        return join(self.header, self.contents_bytes + self.security_block.encode())
+
+    def with_header(self, header: ForwardingHeader) -> Message:
+        """The same message under another header."""
+        return replace(self, header=header)
