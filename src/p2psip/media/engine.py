@@ -1,0 +1,75 @@
+"""The media of all calls of one user agent: a session for each, found by its local address."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from p2psip.base.timers import Deadline, earliest
+from p2psip.media.negotiation import Address, Agreement
+from p2psip.media.session import EchoSession, MediaReport, SendRtp, Session, ToneSession
+from p2psip.media.tone import ToneGenerator
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """What a call's other side hears: itself if `echo`, else a tone, else nothing."""
+
+    tone_hz: float | None = None
+    level_dbfs: float = -12.0
+    echo: bool = False
+
+
+class MediaEngine:
+    """Sans-I/O: datagrams that came to a media address in, `SendRtp` out, a report when a call ends."""
+
+    def __init__(self, performance: Performance, rng: random.Random) -> None:
+        self._performance = performance
+        self._rng = rng
+        self._sessions: dict[Hashable, Session] = {}
+        self._by_local: dict[Address, Session] = {}
+        self._locals: dict[Hashable, Address] = {}
+
+    def start(self, call: Hashable, local: Address, agreement: Agreement, now: float) -> None:
+        """A call is answered; or, if it was before, what was agreed has changed."""
+        if call in self._sessions:
+            self._sessions[call].change(agreement, now)
+            return
+        session = self._session(local, agreement, now)
+        self._sessions[call] = self._by_local[local] = session
+        self._locals[call] = local
+
+    def stop(self, call: Hashable) -> MediaReport | None:
+        """A call has ended; None if it never had media."""
+        session = self._sessions.pop(call, None)
+        if session is None:
+            return None
+        del self._by_local[self._locals.pop(call)]
+        return session.finish()
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came; to an address without a call it is dropped."""
+        session = self._by_local.get(local)
+        if session is not None:
+            session.handle_datagram(remote, data, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """A deadline has come."""
+        for session in self._sessions.values():
+            session.handle_timeout(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(session.next_deadline() for session in self._sessions.values())
+
+    def drain(self) -> list[SendRtp]:
+        """What is to be sent."""
+        return [effect for session in self._sessions.values() for effect in session.drain()]
+
+    def _session(self, local: Address, agreement: Agreement, now: float) -> Session:
+        p = self._performance
+        if p.echo:
+            return EchoSession(local, agreement, self._rng)
+        tone = None if p.tone_hz is None else ToneGenerator(p.tone_hz, p.level_dbfs)
+        return ToneSession(local, agreement, self._rng, now, tone=tone)
