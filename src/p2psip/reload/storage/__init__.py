@@ -1,0 +1,1 @@
+"""Data storage: what a node keeps for the overlay (RFC 6940 section 7)."""

@@ -1,0 +1,138 @@
+"""A store in memory: for the simulator and for tests; it answers every question that the one on disk answers."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.storage.records import (
+    Age,
+    Change,
+    Commit,
+    Committed,
+    Place,
+    Put,
+    Record,
+    Remove,
+    SetGeneration,
+    SetStorageTime,
+    Usage,
+)
+
+
+class MemoryStore:
+    """Records in dictionaries, by resource and Kind (a RecordReader)."""
+
+    def __init__(self) -> None:
+        self._records: dict[ResourceId, dict[int, dict[bytes, Record]]] = {}
+        self._resources: list[ResourceId] = []
+        self._generations: dict[tuple[bytes, int], int] = {}
+        self._storage_times_ms: dict[NodeId, int] = {}
+        self._certificates: dict[bytes, bytes] = {}
+        self._references: Counter[bytes] = Counter()
+        self._expiries: list[tuple[float, Place]] = []
+
+    def commit(self, commit: Commit) -> Committed:
+        """Make the changes."""
+        for change in commit.changes:
+            self._apply(change)
+        return Committed()
+
+    def records(self, resource: bytes, kind: int) -> Sequence[Record]:
+        """The records of a Kind at a resource, by key."""
+        values = self._records.get(ResourceId(resource), {}).get(kind, {})
+        return [values[key] for key in sorted(values)]
+
+    def kinds(self, resource: bytes) -> Sequence[int]:
+        """The Kinds that have a record at a resource, ascending."""
+        return sorted(self._records.get(ResourceId(resource), {}))
+
+    def generation(self, resource: bytes, kind: int) -> int:
+        """The generation counter of a Kind at a resource; zero where nothing is stored."""
+        return self._generations.get((resource, kind), 0)
+
+    def certificates(self, chain: bytes) -> bytes | None:
+        """The certificates with this hash."""
+        return self._certificates.get(chain)
+
+    def resources(self, after: bytes, until: bytes, limit: int) -> Sequence[ResourceId]:
+        """The resources that have a record, after < resource <= until, ascending, the first `limit` of them."""
+        first = bisect_right(self._resources, after)
+        last = bisect_right(self._resources, until)
+        return self._resources[first : min(last, first + limit)]
+
+    def expired(self, at: float, limit: int) -> Sequence[Place]:
+        """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""
+        last = bisect_right(self._expiries, at, key=lambda entry: entry[0])
+        return [place for _, place in self._expiries[: min(last, limit)]]
+
+    def earliest_expiry(self) -> float | None:
+        """When the next record expires."""
+        return self._expiries[0][0] if self._expiries else None
+
+    def storage_time_ms(self, signer: NodeId) -> int:
+        """The last storage_time that a signer of ours issued; zero if none."""
+        return self._storage_times_ms.get(signer, 0)
+
+    def usage(self) -> Sequence[Usage]:
+        """What each user's records take."""
+        ordered = sorted(self._all(), key=lambda record: record.user)
+        groups = ((user, list(group)) for user, group in itertools.groupby(ordered, key=lambda record: record.user))
+        return [Usage(user, len(group), sum(record.size for record in group)) for user, group in groups]
+
+    def _all(self) -> Iterator[Record]:
+        return (
+            record
+            for kinds in self._records.values()
+            for values in kinds.values()
+            for record in values.values()
+        )  # fmt: skip
+
+    def _apply(self, change: Change) -> None:
+        match change:
+            case Put(record, certificates):
+                self._put(record, certificates)
+            case Remove(place):
+                self._remove(place)
+            case SetGeneration(resource, kind, 0):
+                self._generations.pop((resource, kind), None)
+            case SetGeneration(resource, kind, counter):
+                self._generations[resource, kind] = counter
+            case SetStorageTime(signer, storage_time_ms):
+                self._storage_times_ms[signer] = storage_time_ms
+            case Age(stored_until, by_s):
+                for record in [record for record in self._all() if record.stored_at <= stored_until]:
+                    older = replace(record, expires_at=record.expires_at - by_s)
+                    self._put(older, self._certificates[record.chain])
+
+    def _put(self, record: Record, certificates: bytes) -> None:
+        self._certificates[record.chain] = certificates
+        self._references[record.chain] += 1
+        self._remove(record.place)
+        place = record.place
+        if place.resource not in self._records:
+            insort(self._resources, place.resource)
+        self._records.setdefault(place.resource, {}).setdefault(place.kind, {})[place.key] = record
+        insort(self._expiries, (record.expires_at, place))
+
+    def _remove(self, place: Place) -> None:
+        kinds = self._records.get(place.resource, {})
+        record = kinds.get(place.kind, {}).pop(place.key, None)
+        if record is None:
+            return
+        del self._expiries[bisect_left(self._expiries, (record.expires_at, place))]
+        self._release(record.chain)
+        if not kinds[place.kind]:
+            del kinds[place.kind]
+        if not kinds:
+            del self._records[place.resource]
+            del self._resources[bisect_left(self._resources, place.resource)]
+
+    def _release(self, chain: bytes) -> None:
+        self._references[chain] -= 1
+        if not self._references[chain]:
+            del self._references[chain], self._certificates[chain]
