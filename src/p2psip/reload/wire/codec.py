@@ -7,9 +7,9 @@
 
 Fields stand in the RFC's order. An annotation names the codec: the `Uint...` and `Opaque...` aliases, `Boolean`,
 a `WireEnum`, `NodeId`, `ResourceId`, another structure, or `Annotated[tuple[X, ...], Vector(2)]`. Lengths that
-the wire carries are derived, never fields. `Select` is a variant whose type is an earlier field and whose length
-precedes it; `When` is a field that is there for some types only; `ByModel` is a variant whose data model the
-wire does not carry.
+the wire carries are derived, never fields. `Select` is a variant whose type is an earlier field; `When` is a field
+that is there for some types only; `ByModel` is a variant whose data model the wire does not carry; `Prefixed` puts
+a length in front.
 
 Constructing validates (ValueError), so what exists can be encoded. Decoding raises DecodeError and nothing else.
 What decodes encodes to the same bytes again.
@@ -21,7 +21,7 @@ import dataclasses
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 from p2psip.base.ids import NodeId, ResourceId
@@ -111,14 +111,13 @@ class _Vector(Codec[tuple[T, ...]]):
 
 
 class Select(Codec[Any]):
-    """select (type): the earlier field `tag` chooses the arm; a length of its own precedes it.
+    """select (type): the earlier field `tag` chooses the arm.
 
     Where the RFC allows extension (`tag` is an open enum), the bytes of an unknown arm are kept as they are.
     """
 
-    def __init__(self, tag: str, length_bytes: int, arms: Mapping[WireEnum, object]) -> None:
+    def __init__(self, tag: str, arms: Mapping[WireEnum, object]) -> None:
         self.tag = tag
-        self.length_bytes = length_bytes
         self.arms = {value: codec_of(annotation) for value, annotation in arms.items()}
         self.unknown = Rest()
 
@@ -127,57 +126,64 @@ class Select(Codec[Any]):
         return self.arms.get(getattr(owner, self.tag), self.unknown)
 
     def check(self, value: Any, owner: object) -> None:
-        arm = self.arm(owner)
-        arm.check(value, owner)
-        if (size := arm.size(value, owner)) >= 1 << 8 * self.length_bytes:
-            raise ValueError(f"{size} bytes do not fit in a length of {self.length_bytes} bytes")
+        self.arm(owner).check(value, owner)
 
     def encode(self, value: Any, out: bytearray, owner: object) -> None:
-        start = len(out)
-        out += bytes(self.length_bytes)
         self.arm(owner).encode(value, out, owner)
-        _fill_in_length(out, start, self.length_bytes)
 
     def decode(self, reader: Reader, owner: object) -> Any:
-        outer = reader.enter(reader.uint(self.length_bytes))
-        value = self.arm(owner).decode(reader, owner)
-        reader.leave(outer)
-        return value
+        return self.arm(owner).decode(reader, owner)
 
 
 class ByModel(Codec[Any]):
     """select (DataModel): the Kind chooses the arm, which the wire does not tell (RFC 6940 section 7.2).
 
-    With `length_bytes` the arm has a length of its own, and of an unknown Kind its bytes are kept.
+    If open, the bytes of an unknown Kind are kept as they are, up to the end of what encloses them.
     """
 
-    def __init__(self, arms: Mapping[DataModel, type[Struct]], length_bytes: int = 0) -> None:
+    def __init__(self, arms: Mapping[DataModel, type[Struct]], *, is_open: bool = False) -> None:
         self.arms = dict(arms)
-        self.length_bytes = length_bytes
+        self.is_open = is_open
 
     def check(self, value: Any, owner: object) -> None:
-        if not isinstance(value, tuple(self.arms.values())) and not (self.length_bytes and isinstance(value, bytes)):
+        if not isinstance(value, tuple(self.arms.values())) and not (self.is_open and isinstance(value, bytes)):
             raise ValueError(f"{type(value).__name__} is no variant of it")
-        if self.length_bytes and len(self._bytes(value)) >= 1 << 8 * self.length_bytes:
-            raise ValueError(f"{len(self._bytes(value))} bytes do not fit in a length of {self.length_bytes} bytes")
-
-    def _bytes(self, value: Any) -> bytes:
-        return value if isinstance(value, bytes) else bytes(value.encode())
 
     def encode(self, value: Any, out: bytearray, owner: object) -> None:
-        encoded = self._bytes(value)
-        if self.length_bytes:
-            out += len(encoded).to_bytes(self.length_bytes, "big")
-        out += encoded
+        if isinstance(value, bytes):
+            out += value
+        else:
+            value.encode_to(out)
 
     def decode(self, reader: Reader, owner: object) -> Any:
-        arm = None if reader.model is None else self.arms[reader.model]
-        if not self.length_bytes:
-            if arm is None:
-                raise DecodeError("the data model of this Kind is not known", reader.offset)
-            return arm.decode_from(reader)
+        if reader.model is not None:
+            return self.arms[reader.model].decode_from(reader)
+        if self.is_open:
+            return reader.take(reader.end - reader.offset)
+        raise DecodeError("the data model of this Kind is not known", reader.offset)
+
+
+class Prefixed(Codec[Any]):
+    """A value with a length in front of it, in bytes."""
+
+    def __init__(self, length_bytes: int, codec: Codec[Any]) -> None:
+        self.length_bytes = length_bytes
+        self.codec = codec
+
+    def check(self, value: Any, owner: object) -> None:
+        self.codec.check(value, owner)
+        if (size := self.codec.size(value, owner)) >= 1 << 8 * self.length_bytes:
+            raise ValueError(f"{size} bytes do not fit in a length of {self.length_bytes} bytes")
+
+    def encode(self, value: Any, out: bytearray, owner: object) -> None:
+        start = len(out)
+        out += bytes(self.length_bytes)
+        self.codec.encode(value, out, owner)
+        _fill_in_length(out, start, self.length_bytes)
+
+    def decode(self, reader: Reader, owner: object) -> Any:
         outer = reader.enter(reader.uint(self.length_bytes))
-        value = reader.take(reader.end - reader.offset) if arm is None else arm.decode_from(reader)
+        value = self.codec.decode(reader, owner)
         reader.leave(outer)
         return value
 
@@ -393,6 +399,12 @@ class Struct:
     def validate(self) -> None:
         """Raise ValueError if fields do not go together; for subclasses that have such rules."""
 
+    def items(self) -> Iterator[tuple[str, Codec[Any], Any]]:
+        """The fields that a structure of this type has: name, codec, value."""
+        for name, codec in self.codecs.items():
+            if not isinstance(codec, _Present) or codec.is_present(self):
+                yield name, codec, getattr(self, name)
+
     def summary(self) -> str | None:
         """One line that tells people all of it, if there is such a line."""
         return None
@@ -447,6 +459,11 @@ class Struct:
     @classmethod
     def decode_from(cls, reader: Reader) -> Self:
         """Read the structure, as part of another."""
+        return cls.decode_declared(reader)
+
+    @classmethod
+    def decode_declared(cls, reader: Reader) -> Self:
+        """Read the structure as it is declared; a hot one may override `decode_from` with something faster."""
         start = reader.offset
         self = object.__new__(cls)
         for step in cls.steps:

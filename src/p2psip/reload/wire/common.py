@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Select, Struct, structure
+from p2psip.reload.wire.codec import Prefixed, Select, Struct, structure
 from p2psip.reload.wire.primitives import Hex32, Uint16, Uint128, WireEnum
 
 KindId = Hex32
@@ -65,7 +65,7 @@ class IpAddressPort(Struct):
     type: AddressType
     addr_port: Annotated[
         IPv4AddrPort | IPv6AddrPort | bytes,
-        Select("type", 1, {AddressType.IPV4_ADDRESS: IPv4AddrPort, AddressType.IPV6_ADDRESS: IPv6AddrPort}),
+        Prefixed(1, Select("type", {AddressType.IPV4_ADDRESS: IPv4AddrPort, AddressType.IPV6_ADDRESS: IPv6AddrPort})),
     ]
 
     @classmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from enum import IntFlag
 from typing import Annotated
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Select, Struct, Vector, structure
+from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, structure
 from p2psip.reload.wire.primitives import (
     Codec,
     Constant,
@@ -56,14 +57,16 @@ class Destination(Struct):
     type: DestinationType
     destination_data: Annotated[
         NodeId | ResourceId | bytes,
-        Select(
-            "type",
+        Prefixed(
             1,
-            {
-                DestinationType.NODE: NodeId,
-                DestinationType.RESOURCE: ResourceId,
-                DestinationType.OPAQUE_ID_TYPE: Opaque8,
-            },
+            Select(
+                "type",
+                {
+                    DestinationType.NODE: NodeId,
+                    DestinationType.RESOURCE: ResourceId,
+                    DestinationType.OPAQUE_ID_TYPE: Opaque8,
+                },
+            ),
         ),
     ]
 
@@ -90,17 +93,19 @@ class Destination(Struct):
     @property
     def node_id(self) -> NodeId | None:
         """The Node-ID, of a node."""
-        return self.destination_data if isinstance(self.destination_data, NodeId) else None
+        data = self.destination_data
+        return data if self.type is DestinationType.NODE and isinstance(data, NodeId) else None
 
     @property
     def resource_id(self) -> ResourceId | None:
         """The Resource-ID, of a resource."""
-        return self.destination_data if isinstance(self.destination_data, ResourceId) else None
+        data = self.destination_data
+        return data if self.type is DestinationType.RESOURCE and isinstance(data, ResourceId) else None
 
     @property
     def opaque_id(self) -> bytes | None:
         """The opaque ID, of an opaque one."""
-        return self.destination_data if self.type == DestinationType.OPAQUE_ID_TYPE else None
+        return self.destination_data if self.type is DestinationType.OPAQUE_ID_TYPE else None
 
     def summary(self) -> str:
         """Type and value."""
@@ -203,6 +208,11 @@ class ForwardingHeader(Struct):
         if not self.fragment & FRAGMENT_ALWAYS_SET:
             raise ValueError("the high bit of fragment is not set")
 
+    @classmethod
+    def decode_from(cls, reader: Reader) -> ForwardingHeader:
+        """Read the header: the usual one by hand, whatever else as it is declared."""
+        return _read_usual_header(reader) or cls.decode_declared(reader)
+
     @property
     def is_unfragmented(self) -> bool:
         """True for a whole message, the only fragment."""
@@ -217,3 +227,65 @@ class ForwardingHeader(Struct):
     def fragment_offset(self) -> int:
         """How many bytes of payload precede those of this fragment."""
         return self.fragment & FRAGMENT_OFFSET_MASK
+
+
+# What follows repeats the declarations above for speed: every message is read here at every hop. It handles headers
+# without options whose lists consist of Node-IDs and Resource-IDs, and leaves all others to `decode_declared`.
+
+_FIXED_PART = struct.Struct(">IIHBBIIQIHHH")
+_FIXED_FIELDS = (
+    "relo_token",
+    "overlay",
+    "configuration_sequence",
+    "version",
+    "ttl",
+    "fragment",
+    "length",
+    "transaction_id",
+    "max_response_length",
+)
+_new = object.__new__
+_set = object.__setattr__
+
+
+def _read_usual_header(reader: Reader) -> ForwardingHeader | None:
+    data, start = reader.data, reader.offset + _FIXED_PART.size
+    if start > reader.end:
+        return None
+    *fixed, via_length, destination_length, options_length = _FIXED_PART.unpack_from(data, reader.offset)
+    middle, end = start + via_length, start + via_length + destination_length
+    is_usual = fixed[0] == RELO_TOKEN and fixed[3] == VERSION and fixed[5] & FRAGMENT_ALWAYS_SET
+    if not is_usual or options_length or end > reader.end:
+        return None
+    via_list = _read_usual_entries(data, start, middle, reader.node_id_length)
+    destination_list = _read_usual_entries(data, middle, end, reader.node_id_length)
+    if via_list is None or destination_list is None:
+        return None
+    header = _new(ForwardingHeader)
+    for name, value in zip(_FIXED_FIELDS, fixed, strict=True):
+        _set(header, name, value)
+    _set(header, "via_list", via_list)
+    _set(header, "destination_list", destination_list)
+    _set(header, "options", ())
+    reader.offset = end
+    return header
+
+
+def _read_usual_entries(data: bytes, offset: int, end: int, node_id_length: int) -> tuple[Destination, ...] | None:
+    entries: list[Destination] = []
+    while offset < end:
+        value = offset + 2
+        offset = value + data[offset + 1] if value <= end else end + 1
+        if offset > end:
+            return None
+        entry = _new(Destination)
+        if data[value - 2] == DestinationType.NODE and offset - value == node_id_length:
+            _set(entry, "type", DestinationType.NODE)
+            _set(entry, "destination_data", NodeId(data[value:offset]))
+        elif data[value - 2] == DestinationType.RESOURCE and 0 < offset - value == data[value] + 1 < 0x100:
+            _set(entry, "type", DestinationType.RESOURCE)
+            _set(entry, "destination_data", ResourceId(data[value + 1 : offset]))
+        else:
+            return None
+        entries.append(entry)
+    return tuple(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Select, Struct, Vector, When, structure
+from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, When, structure
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.primitives import Boolean, Hex64, Opaque8, Opaque16, Opaque24, Uint16, Uint32, Uint64, WireEnum
 
@@ -115,13 +115,15 @@ class ConfigUpdateReq(Struct):
     type: ConfigUpdateType
     data: Annotated[
         bytes | tuple[bytes, ...],
-        Select(
-            "type",
+        Prefixed(
             4,
-            {
-                ConfigUpdateType.CONFIG: Opaque24,
-                ConfigUpdateType.KIND: Annotated[tuple[KindDescription, ...], Vector(3)],
-            },
+            Select(
+                "type",
+                {
+                    ConfigUpdateType.CONFIG: Opaque24,
+                    ConfigUpdateType.KIND: Annotated[tuple[KindDescription, ...], Vector(3)],
+                },
+            ),
         ),
     ]
 
@@ -175,14 +177,16 @@ class ProbeInformation(Struct):
     type: ProbeInformationType
     value: Annotated[
         int | bytes,
-        Select(
-            "type",
+        Prefixed(
             1,
-            {
-                ProbeInformationType.RESPONSIBLE_SET: Uint32,
-                ProbeInformationType.NUM_RESOURCES: Uint32,
-                ProbeInformationType.UPTIME: Uint32,
-            },
+            Select(
+                "type",
+                {
+                    ProbeInformationType.RESPONSIBLE_SET: Uint32,
+                    ProbeInformationType.NUM_RESOURCES: Uint32,
+                    ProbeInformationType.UPTIME: Uint32,
+                },
+            ),
         ),
     ]
 

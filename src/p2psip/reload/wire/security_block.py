@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Select, Struct, Vector, structure
+from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, structure
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.primitives import Opaque8, Opaque16, WireEnum
 
@@ -69,14 +69,16 @@ class SignerIdentity(Struct):
     identity_type: SignerIdentityType
     identity: Annotated[
         CertHash | CertHashNodeId | NoIdentity | bytes,
-        Select(
-            "identity_type",
+        Prefixed(
             2,
-            {
-                SignerIdentityType.CERT_HASH: CertHash,
-                SignerIdentityType.CERT_HASH_NODE_ID: CertHashNodeId,
-                SignerIdentityType.NONE: NoIdentity,
-            },
+            Select(
+                "identity_type",
+                {
+                    SignerIdentityType.CERT_HASH: CertHash,
+                    SignerIdentityType.CERT_HASH_NODE_ID: CertHashNodeId,
+                    SignerIdentityType.NONE: NoIdentity,
+                },
+            ),
         ),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Select, Struct, Vector, structure
+from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, structure
 from p2psip.reload.wire.header import CompressedDestination, Destination, DestinationEntry
 from p2psip.reload.wire.primitives import Opaque16, WireEnum
 
@@ -38,13 +38,15 @@ class SipRegistration(Struct):
     type: SipRegistrationType
     data: Annotated[
         SipRegistrationUri | SipRegistrationRoute | bytes,
-        Select(
-            "type",
+        Prefixed(
             2,
-            {
-                SipRegistrationType.SIP_REGISTRATION_URI: SipRegistrationUri,
-                SipRegistrationType.SIP_REGISTRATION_ROUTE: SipRegistrationRoute,
-            },
+            Select(
+                "type",
+                {
+                    SipRegistrationType.SIP_REGISTRATION_URI: SipRegistrationUri,
+                    SipRegistrationType.SIP_REGISTRATION_ROUTE: SipRegistrationRoute,
+                },
+            ),
         ),
     ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, TypeVar
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import ByModel, OfKind, Struct, Vector, structure
+from p2psip.reload.wire.codec import ByModel, OfKind, Prefixed, Struct, Vector, structure
 from p2psip.reload.wire.common import HashAlgorithm, KindId
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.primitives import Boolean, Codec, Opaque8, Opaque16, Opaque32, Reader, Uint8, Uint32, Uint64
@@ -176,13 +176,16 @@ class StoredDataSpecifier(Struct):
     generation: Uint64
     model_specifier: Annotated[
         SingleSpecifier | ArraySpecifier | DictionarySpecifier | bytes,
-        ByModel(
-            {
-                DataModel.SINGLE: SingleSpecifier,
-                DataModel.ARRAY: ArraySpecifier,
-                DataModel.DICTIONARY: DictionarySpecifier,
-            },
-            length_bytes=2,
+        Prefixed(
+            2,
+            ByModel(
+                {
+                    DataModel.SINGLE: SingleSpecifier,
+                    DataModel.ARRAY: ArraySpecifier,
+                    DataModel.DICTIONARY: DictionarySpecifier,
+                },
+                is_open=True,
+            ),
         ),
         OfKind(),
     ]
