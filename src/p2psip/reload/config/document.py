@@ -1,0 +1,295 @@
+"""Reading an Overlay Configuration Document (RFC 6940 section 11.1): XML in, checked values out.
+
+Nothing that is read here may be believed before `p2psip.reload.config.signatures` has verified it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+
+from lxml import etree
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.reload.config.blobs import Blob, blobs
+from p2psip.reload.config.configuration import (
+    ALGORITHM_NAMES,
+    BASE_NAMESPACE,
+    BOOTSTRAP_PORT,
+    CHORD_NAMESPACE,
+    DIGEST_NAMES,
+    OWN_NAMESPACE,
+    REGISTERED_KINDS,
+    SIP_NAMESPACE,
+    AccessControl,
+    BootstrapNode,
+    DomainRestriction,
+    Extension,
+    Kind,
+    OverlayConfiguration,
+)
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
+
+_BASE = f"{{{BASE_NAMESPACE}}}"
+_CHORD = f"{{{CHORD_NAMESPACE}}}"
+_SIP = f"{{{SIP_NAMESPACE}}}"
+_OWN = f"{{{OWN_NAMESPACE}}}"
+
+_KNOWN = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE})
+_OWN_NAMES = frozenset({"successors", "signature-algorithm"})
+
+
+@dataclass(frozen=True, slots=True)
+class SignedKind:
+    """A kind-block: a Kind, the bytes that its signature covers, and the signature (a SecurityBlock), if any."""
+
+    kind: Kind
+    signed: bytes
+    signature: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One overlay's <configuration> as received: its values, what was signed, by which SecurityBlocks."""
+
+    raw: bytes
+    configuration: OverlayConfiguration
+    signed: bytes
+    signatures: tuple[bytes, ...]
+    kinds: tuple[SignedKind, ...]
+
+
+def parse(raw: bytes, overlay: str | None = None) -> Document:
+    """The configuration of `overlay` in a document, or its only one; ConfigurationError if there is none.
+
+    "The file MAY contain multiple "configuration" elements, where each one contains the configuration
+    information for a different overlay."
+    """
+    found = blobs(raw)
+    root = _tree(raw)
+    elements = root.findall(f"{_BASE}configuration")
+    assert len(elements) == len(found), "both parsers see the same document"
+    wanted = [
+        (element, blob)
+        for element, blob in zip(elements, found, strict=True)
+        if overlay is None or _attribute(element, "instance-name") == overlay
+    ]
+    if len(wanted) != 1:
+        names = ", ".join(_attribute(element, "instance-name") for element in elements)
+        raise ConfigurationError(f"configuration of {overlay or 'one overlay'} wanted, the document has {names}")
+    return _document(raw, *wanted[0])
+
+
+def _tree(raw: bytes) -> etree._Element:
+    """The document as a tree, valid by the grammar of 11.1.1."""
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, encoding="utf-8"
+    )
+    try:
+        root = etree.fromstring(raw, parser)
+    except etree.XMLSyntaxError as error:
+        raise ConfigurationError(f"not well-formed XML: {error}") from None
+    grammar = _grammar()
+    if not grammar.validate(root):
+        fault = next(iter(grammar.error_log), None)
+        raise ConfigurationError(f"not valid by the grammar of RFC 6940: {fault.message if fault else 'no reason'}")
+    return root
+
+
+@cache
+def _grammar() -> etree.RelaxNG:
+    schema = resources.files("p2psip.reload.config").joinpath("overlay.rng").read_bytes()
+    return etree.RelaxNG(etree.fromstring(schema))
+
+
+def _document(raw: bytes, element: etree._Element, blob: Blob) -> Document:
+    try:
+        kinds = _kinds(element, blob)
+        configuration = _configuration(element, tuple(entry.kind for entry in kinds))
+    except (LocalMisuse, ValueError, OverflowError) as error:
+        # Text that the grammar lets through and the RFC's prose does not.
+        raise ConfigurationError(str(error)) from None
+    return Document(raw, configuration, blob.signed, _signatures(element), kinds)
+
+
+def _signatures(element: etree._Element) -> tuple[bytes, ...]:
+    """ "Each configuration element MAY be followed by signature elements" over it."""
+    found = []
+    for sibling in element.itersiblings():
+        if sibling.tag != f"{_BASE}signature":
+            break
+        found.append(_base64(_text(sibling)))
+    return tuple(found)
+
+
+def _configuration(element: etree._Element, kinds: tuple[Kind, ...]) -> OverlayConfiguration:
+    read = _Fields(element)
+    return OverlayConfiguration(
+        instance_name=_attribute(element, "instance-name"),
+        sequence=int(_attribute(element, "sequence", "0")),
+        expiration=_date(_attribute(element, "expiration")),
+        topology_plugin=read.text("topology-plugin", "CHORD-RELOAD"),
+        node_id_length=read.integer("node-id-length", 16),
+        root_certs=tuple(_base64(text) for text in read.texts("root-cert")),
+        enrollment_servers=read.texts("enrollment-server"),
+        self_signed_digest=_self_signed(element),
+        bootstrap_nodes=_bootstrap_nodes(element),
+        turn_density=read.integer("turn-density", 1),
+        clients_permitted=read.boolean("clients-permitted", True),
+        no_ice=read.boolean("no-ice", False),
+        chord_update_interval_s=read.integer("chord-update-interval", 400, _CHORD),
+        chord_ping_interval_s=read.integer("chord-ping-interval", 30, _CHORD),
+        chord_reactive=read.boolean("chord-reactive", True, _CHORD),
+        shared_secret=next(iter(read.texts("shared-secret")), None),
+        max_message_size=read.integer("max-message-size", 5000),
+        initial_ttl=read.integer("initial-ttl", 100),
+        overlay_reliability_timer_ms=read.integer("overlay-reliability-timer", 3000),
+        # "If none appear, then this implies the default value, "TLS"".
+        overlay_link_protocols=read.texts("overlay-link-protocol") or ("TLS",),
+        kind_signers=read.node_ids("kind-signer"),
+        configuration_signers=read.node_ids("configuration-signer"),
+        bad_nodes=read.node_ids("bad-node"),
+        mandatory_extensions=read.texts("mandatory-extension"),
+        required_kinds=kinds,
+        domain_restriction=_domain_restriction(element),
+        extensions=_extensions(element),
+        successors=read.integer("successors", 5, _OWN),
+        signature_algorithms=_algorithms(read),
+    )
+
+
+class _Fields:
+    """The simple children of an element, by name."""
+
+    def __init__(self, element: etree._Element) -> None:
+        self._element = element
+
+    def texts(self, name: str, namespace: str = _BASE) -> tuple[str, ...]:
+        return tuple(_text(child) for child in self._element.findall(namespace + name))
+
+    def text(self, name: str, default: str, namespace: str = _BASE) -> str:
+        return next(iter(self.texts(name, namespace)), default)
+
+    def integer(self, name: str, default: int, namespace: str = _BASE) -> int:
+        return int(self.text(name, str(default), namespace))
+
+    def boolean(self, name: str, default: bool, namespace: str = _BASE) -> bool:
+        return _boolean(self.text(name, str(default).lower(), namespace))
+
+    def node_ids(self, name: str) -> frozenset[NodeId]:
+        return frozenset(NodeId(bytes.fromhex(text)) for text in self.texts(name))
+
+
+def _attribute(element: etree._Element, name: str, default: str = "") -> str:
+    return str(element.attrib.get(name, default)).strip()
+
+
+def _text(element: etree._Element) -> str:
+    return (element.text or "").strip()
+
+
+def _boolean(text: str) -> bool:
+    """ "two lexical representations, "1" or "true" for the concept true"; the grammar admits no others."""
+    return text.strip() in ("1", "true")
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise ConfigurationError(f"bad base64: {error}") from None
+
+
+def _date(text: str) -> float | None:
+    """ "All times MUST conform to the Internet date/time format [...] and be specified using UTC."."""
+    if not text:
+        return None
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _self_signed(element: etree._Element) -> HashAlgorithm | None:
+    found = element.find(f"{_BASE}self-signed-permitted")
+    if found is None or not _boolean(_text(found)):
+        return None
+    if (name := _attribute(found, "digest")) not in DIGEST_NAMES:
+        raise ConfigurationError(f"digest {name} is not known to this release")
+    return DIGEST_NAMES[name]
+
+
+def _bootstrap_nodes(element: etree._Element) -> tuple[BootstrapNode, ...]:
+    return tuple(
+        BootstrapNode(_attribute(node, "address"), int(_attribute(node, "port", str(BOOTSTRAP_PORT))))
+        for node in element.findall(f"{_BASE}bootstrap-node")
+    )
+
+
+def _algorithms(read: _Fields) -> frozenset[SignatureAlgorithm]:
+    named = read.texts("signature-algorithm", _OWN) or tuple(ALGORITHM_NAMES)
+    if unknown := set(named) - ALGORITHM_NAMES.keys():
+        raise ConfigurationError(f"signature algorithm {', '.join(unknown)} is not known to this release")
+    return frozenset(ALGORITHM_NAMES[name] for name in named)
+
+
+def _domain_restriction(element: etree._Element) -> DomainRestriction | None:
+    """RFC 7904 section 3.4: its prose says "domain-restrictions", its grammar "domain-restriction"."""
+    for name in ("domain-restriction", "domain-restrictions"):
+        found = element.find(f".//{_SIP}{name}")
+        if found is not None:
+            patterns = tuple(_text(pattern) for pattern in found.findall(f"{_SIP}pattern"))
+            return DomainRestriction(_boolean(_attribute(found, "enable", "false")), patterns)
+    return None
+
+
+def _extensions(element: etree._Element) -> tuple[Extension, ...]:
+    """The children that nothing here reads, as they are."""
+    found = []
+    for child in element:
+        name = etree.QName(child)
+        namespace = name.namespace or ""
+        if namespace not in _KNOWN and not (namespace == OWN_NAMESPACE and name.localname in _OWN_NAMES):
+            xml = etree.tostring(child, encoding="utf-8", with_tail=False)
+            found.append(Extension(namespace, name.localname, xml))
+    return tuple(found)
+
+
+def _kinds(element: etree._Element, blob: Blob) -> tuple[SignedKind, ...]:
+    blocks = element.findall(f"{_BASE}required-kinds/{_BASE}kind-block")
+    kinds = tuple(_signed_kind(block, signed) for block, signed in zip(blocks, blob.kinds, strict=True))
+    if len({entry.kind.kind_id for entry in kinds}) != len(kinds):
+        raise ConfigurationError("required-kinds names the same Kind twice")
+    return kinds
+
+
+def _signed_kind(block: etree._Element, signed: bytes) -> SignedKind:
+    kind, signature = block.find(f"{_BASE}kind"), block.find(f"{_BASE}kind-signature")
+    assert kind is not None, "the grammar demands it"
+    return SignedKind(_kind(kind), signed, None if signature is None else _base64(_text(signature)))
+
+
+def _kind(element: etree._Element) -> Kind:
+    read = _Fields(element)
+    name = _attribute(element, "name")
+    if name and name not in REGISTERED_NAMES:
+        raise ConfigurationError(f"kind {name} is not known to this release")
+    kind_id = REGISTERED_NAMES[name] if name else int(_attribute(element, "id"))
+    # "the data-model and access-control elements MUST match those in the Kind registration, and clients
+    # MUST ignore them in favor of the IANA versions."
+    registered = REGISTERED_KINDS.get(kind_id)
+    return Kind(
+        kind_id,
+        registered.data_model if registered else DataModel(read.text("data-model", "")),
+        registered.access_control if registered else AccessControl(read.text("access-control", "")),
+        max_count=read.integer("max-count", 0),
+        max_size=read.integer("max-size", 0),
+        name=registered.name if registered else "",
+        max_node_multiple=read.integer("max-node-multiple", registered.max_node_multiple if registered else 0),
+        extensions=_extensions(element),
+    )

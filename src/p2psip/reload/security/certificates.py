@@ -1,0 +1,112 @@
+"""What a member's X.509 certificate says (RFC 6940 section 11.3): one user name, one or more Node-IDs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.keys import PublicKey, algorithm_of, usable
+from p2psip.reload.security.reload_uri import parse_node_uri
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+CONFIGURATION_SIGNER = x509.ObjectIdentifier("2.25.145668417219073551439417901757094033853")
+"""Extended key usage, of ours: the trust anchor means this certificate to sign configuration documents."""
+
+CERTIFICATE_SIZE_MAX = 16384
+NODE_IDS_MAX = 32
+
+X509_ERRORS = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+"""What `cryptography` raises for bytes that are no certificate that it understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A member's certificate, read and not yet believed."""
+
+    x509: x509.Certificate
+    key: PublicKey
+    algorithm: SignatureAlgorithm
+    user: str
+    node_ids: tuple[NodeId, ...]
+    overlay: str
+
+    @property
+    def not_before(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return self.x509.not_valid_before_utc.timestamp()
+
+    @property
+    def not_after(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return self.x509.not_valid_after_utc.timestamp()
+
+    @property
+    def is_self_signed(self) -> bool:
+        """True if it names itself as its issuer."""
+        return self.x509.issuer == self.x509.subject
+
+    @property
+    def signs_configurations(self) -> bool:
+        """True if it is marked as a signer of configuration documents."""
+        try:
+            usage = self.x509.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        except x509.ExtensionNotFound:
+            return False
+        return CONFIGURATION_SIGNER in usage.value
+
+
+def load_certificate(der: bytes) -> x509.Certificate:
+    """The certificate in `der`; UntrustedCertificate if it is none."""
+    if len(der) > CERTIFICATE_SIZE_MAX:
+        raise UntrustedCertificate(CertificateProblem.MALFORMED, f"{len(der)} bytes, {CERTIFICATE_SIZE_MAX} at most")
+    try:
+        return x509.load_der_x509_certificate(der)
+    except X509_ERRORS as error:
+        raise UntrustedCertificate(CertificateProblem.MALFORMED, f"not an X.509 certificate: {error}") from None
+
+
+def read_leaf(der: bytes, node_id_length: int) -> Leaf:
+    """A member's certificate; UntrustedCertificate if it is not one that 11.3 describes."""
+    certificate = load_certificate(der)
+    try:
+        return _read(certificate, node_id_length)
+    except X509_ERRORS as error:
+        raise UntrustedCertificate(CertificateProblem.MALFORMED, str(error)) from None
+
+
+def _read(certificate: x509.Certificate, node_id_length: int) -> Leaf:
+    key = usable(certificate.public_key())
+    if key is None:
+        what = "its key is neither ECDSA on P-256 nor RSA of 2048 to 4096 bits"
+        raise UntrustedCertificate(CertificateProblem.WRONG_ALGORITHM, what)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    users = names.get_values_for_type(x509.RFC822Name)
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    # "A single name (the "user name") [...]. The SubjectAltName field in the certificate MUST NOT contain any
+    # identities other than those listed above."
+    if len(users) != 1 or not users[0] or len(names) != len(users) + len(uris):
+        raise ValueError("its subjectAltName does not hold exactly one user name and Node-IDs")
+    if not 1 <= len(uris) <= NODE_IDS_MAX:
+        raise ValueError(f"{len(uris)} Node-IDs, 1 to {NODE_IDS_MAX} wanted")
+    nodes = [parse_node_uri(uri, node_id_length) for uri in uris]
+    node_ids, overlays = tuple(node_id for node_id, _ in nodes), {overlay.lower() for _, overlay in nodes}
+    if len(overlays) != 1 or len(set(node_ids)) != len(node_ids) or not all(node_id.is_valid for node_id in node_ids):
+        raise ValueError("its Node-IDs are not distinct valid Node-IDs of one overlay")
+    return Leaf(certificate, key, algorithm_of(key), users[0], node_ids, overlays.pop())
+
+
+def fingerprint(der: bytes) -> str:
+    """SHA-256 of a certificate in hex, by which people tell trust anchors apart."""
+    return hashlib.sha256(der).hexdigest()

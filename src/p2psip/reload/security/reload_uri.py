@@ -1,0 +1,36 @@
+"""RELOAD URIs, as certificates carry Node-IDs (RFC 6940 section 14.15)."""
+
+from __future__ import annotations
+
+import re
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.primitives import DecodeError
+
+_URI = re.compile(r"reload://([0-9a-f]+)@([a-z0-9.-]+)(?:/[0-9a-f]*)?\Z", re.IGNORECASE)
+
+
+def node_uri(node_id: NodeId, overlay: str) -> str:
+    """The URI of a node: "a Destination List with a single entry of type "node_id"" (11.3)."""
+    return f"reload://{Destination.node(node_id).encode().hex()}@{overlay}/"
+
+
+def parse_node_uri(uri: str, node_id_length: int) -> tuple[NodeId, str]:
+    """The Node-ID and the overlay's name in a URI; ValueError if it is not the URI of one node.
+
+    The bare Node-ID in place of a destination list is what some implementations write.
+    """
+    match = _URI.match(uri)
+    if match is None:
+        raise ValueError(f"{uri[:80]!r} is not a RELOAD URI")
+    destination = bytes.fromhex(match[1])
+    if len(destination) == node_id_length:
+        return NodeId(destination), match[2]
+    try:
+        node_id = Destination.decode(destination, node_id_length=node_id_length).node_id
+    except DecodeError as error:
+        raise ValueError(f"{uri[:80]!r}: {error}") from None
+    if node_id is None:
+        raise ValueError(f"{uri[:80]!r} is not the URI of one node")
+    return node_id, match[2]
