@@ -249,13 +249,13 @@ def _domain_restriction(element: etree._Element) -> DomainRestriction | None:
 
 
 def _extensions(element: etree._Element) -> tuple[Extension, ...]:
-    """The children that nothing here reads, as they are."""
+    """The children that nothing here reads, in canonical form."""
     found = []
     for child in element:
         name = etree.QName(child)
         namespace = name.namespace or ""
         if namespace not in _KNOWN and not (namespace == OWN_NAMESPACE and name.localname in _OWN_NAMES):
-            xml = etree.tostring(child, encoding="utf-8", with_tail=False)
+            xml = etree.tostring(child, method="c14n", exclusive=True, with_tail=False)
             found.append(Extension(namespace, name.localname, xml))
     return tuple(found)
 
