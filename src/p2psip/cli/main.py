@@ -11,7 +11,9 @@ import typer
 from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "decode": "Show what is in RELOAD messages, from hex or binary.",
+}
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
 EXIT_FAILED = 1
@@ -32,7 +34,8 @@ def main() -> NoReturn:
     try:
         status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
-        fail(f"{getattr(error, 'message', error)} Try --help.", EXIT_MISUSE)
+        described = getattr(error, "format_message", error.__str__)()
+        fail(f"{described.rstrip('.')}. Try --help.", EXIT_MISUSE)
     except LocalMisuse as error:
         fail(str(error), EXIT_MISUSE)
     except P2psipError as error:
@@ -58,10 +61,20 @@ def build(arguments: list[str]) -> typer.Typer:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
-            app.add_typer(importlib.import_module(f"p2psip.cli.{name}").app, name=name, help=summary)
+            _add(app, importlib.import_module(f"p2psip.cli.{name}").app, name, summary)
         else:
             app.command(name, help=summary)(_not_loaded)
     return app
+
+
+def _add(app: typer.Typer, command: typer.Typer, name: str, summary: str) -> None:
+    """A module with one command is that command; with several, or a callback, it is a group of them."""
+    if len(command.registered_commands) > 1 or command.registered_groups or command.registered_callback:
+        app.add_typer(command, name=name, help=summary)
+        return
+    (leaf,) = command.registered_commands
+    leaf.name, leaf.short_help = name, summary
+    app.registered_commands.append(leaf)
 
 
 def _root(
