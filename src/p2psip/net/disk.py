@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -349,17 +349,23 @@ def _lock(path: Path) -> int:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    with ExitStack() as on_failure:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        on_failure.callback(connection.close)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        on_failure.pop_all()
     return connection
 
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open the file for writing, and make its tables if it is new."""
     try:
-        connection = _connect(path)
-        _check(connection, path)
+        with ExitStack() as on_failure:
+            connection = _connect(path)
+            on_failure.callback(connection.close)
+            _check(connection, path)
+            on_failure.pop_all()
     except sqlite3.Error as error:
         raise _unusable(path, str(error)) from None
     return connection
@@ -377,9 +383,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     elif application != APPLICATION_ID:
         raise _unusable(path, "another program made it")
     elif version != SCHEMA_VERSION:
-        raise LocalMisuse(
-            f"{path} has format {version}, this p2psip needs {SCHEMA_VERSION}: install the p2psip it is of"
-        )
+        raise LocalMisuse(f"{path} has format {version}, not {SCHEMA_VERSION}: it needs another version of p2psip")
 
 
 def _unusable(path: Path, reason: str) -> LocalMisuse:

@@ -23,6 +23,8 @@ class Member:
     certificate: bytes = field(repr=False)
     not_before: float
     not_after: float
+    issuers: tuple[bytes, ...] = field(default=(), repr=False)
+    """The certificates between its own and the trust anchor, in DER: who keeps the one keeps the others with it."""
     signs_configurations: bool = False
     """True if the trust anchor made this certificate for signing configuration documents."""
 

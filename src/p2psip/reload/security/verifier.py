@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 
 from p2psip.base.ids import NodeId
@@ -159,10 +160,18 @@ class CertificateVerifier:
         self._check_claims(leaf)
         if leaf.is_self_signed:
             self._check_self_signed(leaf)
-            window = (leaf.not_before, leaf.not_after)
+            chain = [leaf.x509]
         else:
-            window = self._check_chain(leaf, others, date)
-        member = Member(leaf.user, leaf.node_ids, der, *window, signs_configurations=leaf.signs_configurations)
+            chain = self._check_chain(leaf, others, date)
+        member = Member(
+            leaf.user,
+            leaf.node_ids,
+            der,
+            not_before=max(_seconds(certificate.not_valid_before_utc) for certificate in chain),
+            not_after=min(_seconds(certificate.not_valid_after_utc) for certificate in chain),
+            issuers=tuple(_der(issuer) for issuer in chain[1:] if issuer not in self._anchors),
+            signs_configurations=leaf.signs_configurations,
+        )
         return _Known(member, leaf)
 
     def _check_claims(self, leaf: Leaf) -> None:
@@ -194,8 +203,8 @@ class CertificateVerifier:
             what = "its Node-IDs do not come of its public key"
             raise UntrustedCertificate(CertificateProblem.WRONG_NODE_ID, what)
 
-    def _check_chain(self, leaf: Leaf, others: Sequence[bytes], date: float) -> tuple[float, float]:
-        """The chain up to a trust anchor; returns from when to when all of it is valid."""
+    def _check_chain(self, leaf: Leaf, others: Sequence[bytes], date: float) -> list[x509.Certificate]:
+        """The chain from the certificate up to a trust anchor."""
         if self._store is None:
             raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, "this overlay has no trust anchor")
         # The leaf's own dates are checked apart, with the clock's merits in view.
@@ -208,12 +217,9 @@ class CertificateVerifier:
             .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
         )
         try:
-            found = policy.build_client_verifier().verify(leaf.x509, _intermediates(others))
+            return policy.build_client_verifier().verify(leaf.x509, _intermediates(others)).chain
         except (verification.VerificationError, ValueError) as error:
             raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, self._stranger(leaf, error)) from None
-        begins = max(_seconds(certificate.not_valid_before_utc) for certificate in found.chain)
-        ends = min(_seconds(certificate.not_valid_after_utc) for certificate in found.chain)
-        return begins, ends
 
     def _stranger(self, leaf: Leaf, error: Exception) -> str:
         issuer = leaf.x509.issuer.rfc4514_string()
@@ -287,6 +293,10 @@ def _key(der: bytes) -> bytes:
 
 def _algorithm(signature: Signature) -> str:
     return f"{signature.algorithm.signature.rfc_name} with {signature.algorithm.hash.rfc_name}"
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def _seconds(when: datetime) -> float:

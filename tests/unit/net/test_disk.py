@@ -1,0 +1,202 @@
+"""The store on disk beyond what every store does: its file, its lock, its clock, its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.net.disk import GROUP_MAX, DiskStore, read_boot_clock
+from p2psip.reload.storage.continuity import BootClock, Continuity
+from p2psip.reload.storage.records import (
+    Age,
+    Change,
+    Commit,
+    CommitAnswer,
+    CommitFailed,
+    Committed,
+    Moment,
+    Place,
+    Put,
+    Record,
+    SetStorageTime,
+)
+
+PLACE = Place(ResourceId(b"r" * 16), 1, b"")
+
+
+def put(*, data: bytes = b"data", key: bytes = b"") -> Put:
+    return Put(Record(PLACE._replace(key=key), data, "alice", b"hash", 0.0, 100.0), b"DER")
+
+
+def commit(store: DiskStore, *changes: Change, at: float = 0.0, date: float | None = None) -> CommitAnswer:
+    return store.commit(Commit(changes, Moment(at, date))).result(timeout=10)
+
+
+def booted(boot_id: str, seconds: float) -> Callable[[], BootClock]:
+    return lambda: BootClock(boot_id, seconds)
+
+
+def test_records_outlive_the_store(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=0.0)
+    assert commit(store, put()) == Committed()
+    store.close()
+    again = DiskStore(tmp_path / "records", now=0.0)
+    assert again.records(PLACE.resource, 1) == [put().record]
+    assert again.certificates(b"hash") == b"DER"
+    again.close()
+
+
+def test_closing_commits_what_waits(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=0.0)
+    futures = [store.commit(Commit((put(key=bytes([n])),), Moment(0.0, None))) for n in range(50)]
+    store.close()
+    assert [future.result(timeout=0) for future in futures] == [Committed()] * 50
+
+
+def test_answers_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=0.0)
+    answered: list[int] = []
+    futures: list[Future[CommitAnswer]] = []
+    for n in range(3 * GROUP_MAX):
+        futures.append(store.commit(Commit((SetStorageTime(NodeId(b"n" * 16), n),), Moment(0.0, None))))
+        futures[-1].add_done_callback(lambda _, n=n: answered.append(n))
+    futures[-1].result(timeout=10)
+    store.close()
+    assert answered == list(range(3 * GROUP_MAX))
+
+
+def test_an_event_loop_awaits_a_commit(tmp_path: Path) -> None:
+    async def store_one() -> CommitAnswer:
+        return await asyncio.wrap_future(store.commit(Commit((put(),), Moment(0.0, None))))
+
+    store = DiskStore(tmp_path / "records", now=0.0)
+    assert asyncio.run(store_one()) == Committed()
+    store.close()
+
+
+def test_a_full_disk_fails_the_commit_and_nothing_else(tmp_path: Path) -> None:
+    """SQLite's own limit on the size of the file gives the error that a full disk gives."""
+    store = DiskStore(tmp_path / "records", now=0.0)
+    assert commit(store, put(data=b"small")) == Committed()
+    (pages,) = store._writer._connection.execute("PRAGMA page_count").fetchone()
+    store._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
+    answer = commit(store, SetStorageTime(NodeId(b"n" * 16), 1), put(data=bytes(100_000)))
+    assert answer == CommitFailed("the records could not be written: database or disk is full")
+    assert store.records(PLACE.resource, 1)[0].data == b"small"
+    assert store.storage_time_ms(NodeId(b"n" * 16)) == 0
+    assert commit(store, put(data=b"SMALL")) == Committed()
+    assert store.records(PLACE.resource, 1)[0].data == b"SMALL"
+    store.close()
+
+
+def test_a_second_owner_is_told_what_to_do(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=0.0)
+    with pytest.raises(LocalMisuse, match="records is in use: stop the other peer"):
+        DiskStore(tmp_path / "records", now=0.0)
+    store.close()
+    DiskStore(tmp_path / "records", now=0.0).close()
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(b"no database at all " * 500)
+    with pytest.raises(LocalMisuse, match=r"cannot be used \(file is not a database\): move it away"):
+        DiskStore(path, now=0.0)
+    path.unlink()
+    DiskStore(path, now=0.0).close()
+
+
+def test_damage_inside_the_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    store = DiskStore(path, now=0.0)
+    commit(store, *(put(key=n.to_bytes(2, "big"), data=bytes(500)) for n in range(200)))
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[5 * 4096 : 12 * 4096] = b"\xa5" * (7 * 4096)
+    path.write_bytes(content)
+    with pytest.raises(LocalMisuse, match="cannot be used"):
+        DiskStore(path, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "message"),
+    [("application_id = 7", "another program made it"), ("user_version = 99", "has format 99, not 1")],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, pragma: str, message: str) -> None:
+    path = tmp_path / "records"
+    DiskStore(path, now=0.0).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA {pragma}")
+    connection.close()
+    with pytest.raises(LocalMisuse, match=message):
+        DiskStore(path, now=0.0)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="No such file or directory; use a directory of your own"):
+        DiskStore(tmp_path / "nowhere" / "records", now=0.0)
+
+
+def test_a_new_file_starts_a_clock(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=5.0)
+    assert store.continuity == Continuity(epoch=0.0)
+    store.close()
+
+
+def test_a_restart_goes_on_with_the_clock(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=5.0, boot_clock=booted("this", 1000.0))
+    commit(store, put(), at=50.0, date=1.7e9)
+    store.close()
+    again = DiskStore(tmp_path / "records", now=7.0, boot_clock=booted("this", 1060.0))
+    assert again.continuity == Continuity(epoch=103.0, dated=Moment(50.0, 1.7e9))
+    assert again.continuity.at(7.0) == 110.0
+    again.close()
+
+
+def test_after_a_reboot_records_are_withheld_until_they_are_aged(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=5.0, boot_clock=booted("first", 1000.0))
+    commit(store, put(), at=50.0, date=1.7e9)
+    store.close()
+    second = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("second", 3.0))
+    assert second.continuity.withheld_until == 50.0
+    commit(second, SetStorageTime(NodeId(b"n" * 16), 1), at=second.continuity.at(1.0))
+    second.close()
+    third = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("second", 9.0))
+    assert third.continuity.withheld_until == 50.0
+    age = third.continuity.age(1.7e9 + 90.0, now=0.0)
+    assert age is not None
+    assert age.by_s == pytest.approx(90.0 - 7.0, abs=0.01)
+    commit(third, age, at=third.continuity.at(0.0))
+    assert third.records(PLACE.resource, 1)[0].expires_at == 100.0 - age.by_s
+    third.close()
+    fourth = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("second", 10.0))
+    assert fourth.continuity.withheld_until is None
+    fourth.close()
+
+
+def test_ageing_that_fails_withholds_as_before(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("first", 0.0))
+    commit(store, put())
+    store.close()
+    again = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("second", 0.0))
+    (pages,) = again._writer._connection.execute("PRAGMA page_count").fetchone()
+    again._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
+    assert isinstance(commit(again, Age(0.0, 1.0), put(data=bytes(100_000))), CommitFailed)
+    assert commit(again, SetStorageTime(NodeId(b"n" * 16), 1)) == Committed()
+    again.close()
+    third = DiskStore(tmp_path / "records", now=0.0, boot_clock=booted("second", 1.0))
+    assert third.continuity.withheld_until == 0.0
+    third.close()
+
+
+def test_the_boot_clock_goes_on() -> None:
+    first, second = read_boot_clock(), read_boot_clock()
+    assert first.boot_id == second.boot_id
+    assert 0 < first.seconds <= second.seconds
