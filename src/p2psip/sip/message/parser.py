@@ -1,0 +1,149 @@
+"""From bytes to a message (RFC 3261 sections 7 and 18.3)."""
+
+from __future__ import annotations
+
+import re
+
+from p2psip.sip.message import limits
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Field, Fields
+from p2psip.sip.message.grammar import TOKEN, parse_integer
+from p2psip.sip.message.message import Message, Request, Response
+from p2psip.sip.message.names import KEYS, LISTS, key_of
+
+_request_line = re.compile(rf"({TOKEN}) ([^\s<>]++) SIP/([0-9]+\.[0-9]+)")
+_status_line = re.compile(r"SIP/([0-9]+\.[0-9]+) ([1-6][0-9]{2})(?: ([^\r\n]*))?", re.IGNORECASE)
+_folding = re.compile(r"[ \t]*\r\n[ \t]+")
+_bare_lf = re.compile(r"(?<!\r)\n")
+_ANSWERABLE = ("via", "from", "to", "call-id", "cseq")
+
+
+def parse(data: bytes) -> Message:
+    """The message in a datagram, or one that a stream's framing has cut out.
+
+    What a transaction needs (Via, From, To, Call-ID, CSeq, lengths) is checked here; other fields are
+    checked when they are read.
+    """
+    head, body = _cut(data)
+    lines = _lines(head)
+    try:
+        message = _start(lines[0], Fields(_fields(lines)))
+        message.body = _body(message.fields, body)
+        _check(message)
+    except BadMessage as error:
+        raise BadMessage(error.what, error.status, _answerable(lines)) from None
+    return message
+
+
+def content_length(head: bytes) -> int | None:
+    """The Content-Length in the head of a message, for a stream's framing; None if there is none."""
+    return _content_length(Fields(_fields(_lines(head))))
+
+
+def _cut(data: bytes) -> tuple[str, bytes]:
+    """Head as text and the rest. Bytes that are not UTF-8 survive the way through a `str`."""
+    if len(data) > limits.MESSAGE_BYTES:
+        raise BadMessage("message too long", 513)
+    # 7.5: "Implementations processing SIP messages over stream-oriented transports MUST ignore any CRLF
+    # appearing before the start-line"; phones send them in datagrams as well.
+    data = data.lstrip(b"\r\n")
+    head, blank, body = data.partition(b"\r\n\r\n")
+    if not blank:
+        head, blank, body = data.partition(b"\n\n")
+        if not blank:
+            raise BadMessage("no empty line ends the head")
+    if len(head) > limits.HEAD_BYTES:
+        raise BadMessage("head too long", 513)
+    return head.decode("utf-8", "surrogateescape"), body
+
+
+def _lines(head: str | bytes) -> list[str]:
+    """Start line and header fields, each on one line."""
+    text = head.decode("utf-8", "surrogateescape") if isinstance(head, bytes) else head
+    if "\r\n " in text or "\r\n\t" in text or "\n" in text.replace("\r\n", ""):
+        # A line that ends in a bare LF would be two lines to the next hop: make it two here already.
+        text = _folding.sub(" ", _bare_lf.sub("\r\n", text))
+    lines = text.split("\r\n")
+    if "\r" in text.replace("\r\n", ""):
+        raise BadMessage("a bare CR in the head")
+    return lines
+
+
+def _fields(lines: list[str]) -> list[Field]:
+    if len(lines) > limits.FIELDS:
+        raise BadMessage(f"more than {limits.FIELDS} header fields", 513)
+    fields: list[Field] = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise BadMessage(f"no colon in {line[:40]!r}")
+        key = KEYS.get(name)
+        if key is None:
+            key, name = key_of(name), name.rstrip(" \t")
+        fields.append((key, name, value.strip(" \t")))
+    return fields
+
+
+def _start(line: str, fields: Fields) -> Message:
+    match = _request_line.fullmatch(line)
+    if match is not None:
+        method, uri, version = match.groups()
+        if version != "2.0":
+            raise BadMessage(f"SIP version {version}", 505)
+        return Request(method, uri, fields)
+    match = _status_line.fullmatch(line)
+    if match is not None and match.group(1) == "2.0":
+        return Response(int(match.group(2)), match.group(3) or "", fields)
+    raise BadMessage(f"malformed start line {line[:80]!r}")
+
+
+def _body(fields: Fields, body: bytes) -> bytes:
+    length = _content_length(fields)
+    if length is None:
+        # 20.14 wants it, but many phones leave it out on UDP: the datagram's end is the body's.
+        return body
+    # 18.3: "If the transport packet ends before the end of the message body, this is considered an error. If the
+    # message is a response, it MUST be discarded. If the message is a request, the element SHOULD generate a 400".
+    if length > len(body):
+        raise BadMessage(f"Content-Length {length}, but only {len(body)} bytes follow")
+    return body[:length] if length < len(body) else body
+
+
+def _content_length(fields: Fields) -> int | None:
+    values = set(fields.lines("content-length"))
+    if not values:
+        return None
+    if len(values) > 1:
+        raise BadMessage("several Content-Lengths")
+    return parse_integer(values.pop(), "Content-Length", limits.MESSAGE_BYTES)
+
+
+def _check(message: Message) -> None:
+    """What every message must have (section 8.1.1), since transactions are matched by it."""
+    _ = message.via.rport, message.from_, message.to, message.call_id
+    if isinstance(message, Request) and message.cseq.method != message.method:
+        raise BadMessage(f"CSeq is for {message.cseq.method}, the request is {message.method}")
+
+
+def _answerable(lines: list[str]) -> Request | None:
+    """The request in `lines` as far as it can be read, if that is enough to answer it."""
+    fields: list[Field] = []
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        key = KEYS.get(name.rstrip(" \t"), "")
+        if key in _ANSWERABLE and (key in LISTS or all(field[0] != key for field in fields)):
+            fields.append((key, name, value.strip(" \t")))
+    method = lines[0].partition(" ")[0]
+    # 17.1.1.3: nothing answers an ACK, and a response is not answered at all.
+    if not method or method == "ACK" or method.upper().startswith("SIP/"):
+        return None
+    request = Request(method, "sip:invalid.invalid", Fields(fields))
+    return request if _is_answerable(request) else None
+
+
+def _is_answerable(request: Request) -> bool:
+    try:
+        _ = request.via, request.vias
+    except BadMessage:
+        return False
+    return request.method != "ACK" and all(request.fields.first(key) for key in _ANSWERABLE)

@@ -1,0 +1,193 @@
+"""SIP, SIPS and tel URIs (RFC 3261 section 19.1, RFC 3966)."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+from urllib.parse import unquote
+
+import msgspec
+
+from p2psip.sip.message import limits
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.grammar import HOST, Params, format_params, param
+
+_sip = re.compile(
+    rf"(sips?):(?:([^@:<>\"\s]++)(?::([^@<>\"\s]*+))?@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?<>\"\s]*+)?)(?:\?([^<>\"\s]++))?",
+    re.IGNORECASE,
+)
+_scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):([^<>\"\s]+)")
+_user_unsafe = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+_uri_parameter = re.compile(r"([^;=?]+)(?:=([^;?]*))?")
+_COMPARED_ALWAYS = ("user", "ttl", "method", "maddr")
+_DEFAULT_PORTS = {"sip": 5060, "sips": 5061}
+
+
+class SipUri(msgspec.Struct, frozen=True, gc=False):
+    """A `sip:` or `sips:` URI (RFC 3261 section 19.1.1).
+
+    `user` is kept as escaped on the wire, `user_name` is its meaning. `host` is in lower case, an
+    IPv6 address keeps its brackets.
+    """
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    params: Params = ()
+    password: str | None = None
+    headers: str = ""
+    scheme: str = "sip"
+
+    @property
+    def user_name(self) -> str:
+        """The user part with its escapes resolved; "" if there is none."""
+        return unquote(self.user, errors="surrogateescape") if self.user else ""
+
+    @property
+    def transport(self) -> str | None:
+        """The transport parameter in upper case."""
+        value = param(self.params, "transport")
+        return value.upper() if value else None
+
+    @property
+    def is_loose(self) -> bool:
+        """True for the URI of a loose router (section 19.1.1, `lr`)."""
+        return param(self.params, "lr") is not None
+
+    @property
+    def address_of_record(self) -> str:
+        """`sip:user@host`, without what an AoR does not have (section 10.3, step 5)."""
+        return f"sip:{escape_user(self.user_name)}@{self.host}" if self.user else f"sip:{self.host}"
+
+    def param(self, name: str) -> str | None:
+        """A URI parameter; "" if it has no value, None if it is absent."""
+        return param(self.params, name)
+
+    def replace(self, **changes: object) -> SipUri:
+        """A copy with other fields."""
+        return msgspec.structs.replace(self, **changes)
+
+    def matches(self, other: object) -> bool:
+        """The comparison of section 19.1.4, in which unknown parameters on one side alone do not matter."""
+        if not isinstance(other, SipUri):
+            return False
+        if (self.scheme, self.host, self.port) != (other.scheme, other.host, other.port):
+            return False
+        if (self.user is None) != (other.user is None) or self.user_name != other.user_name:
+            return False
+        return (self.password, _header_set(self.headers)) == (other.password, _header_set(other.headers)) and (
+            self._params_match(other)
+        )
+
+    def _params_match(self, other: SipUri) -> bool:
+        mine = {name: (value or "").lower() for name, value in self.params}
+        theirs = {name: (value or "").lower() for name, value in other.params}
+        # 19.1.4: "A user, ttl, or method uri-parameter appearing in only one URI never matches"; also maddr, and
+        # "any uri-parameter appearing in both URIs must match".
+        return all(mine.get(name) == theirs.get(name) for name in _COMPARED_ALWAYS) and all(
+            theirs[name] == value for name, value in mine.items() if name in theirs
+        )
+
+    def __str__(self) -> str:
+        user = "" if self.user is None else self.user
+        secret = "" if self.password is None else f":{self.password}"
+        at = "" if self.user is None else "@"
+        port = "" if self.port is None else f":{self.port}"
+        headers = f"?{self.headers}" if self.headers else ""
+        return f"{self.scheme}:{user}{secret}{at}{self.host}{port}{format_params(self.params)}{headers}"
+
+
+class TelUri(msgspec.Struct, frozen=True, gc=False):
+    """A `tel:` URI (RFC 3966)."""
+
+    number: str
+    params: Params = ()
+
+    @property
+    def digits(self) -> str:
+        """The number without visual separators."""
+        return re.sub(r"[-.()]", "", self.number)
+
+    def __str__(self) -> str:
+        return f"tel:{self.number}{format_params(self.params)}"
+
+
+class OtherUri(msgspec.Struct, frozen=True, gc=False):
+    """A URI of another scheme, which SIP carries but does not route."""
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+
+Uri: TypeAlias = SipUri | TelUri | OtherUri
+
+
+def parse_uri(text: str) -> Uri:
+    """A URI without angle brackets."""
+    match = _sip.fullmatch(text)
+    if match is not None:
+        scheme, user, password, host, port, params, headers = match.groups()
+        number = int(port) if port else None
+        if number is not None and number > 65_535:
+            raise BadMessage(f"port {number} in a URI")
+        parsed = _parse_uri_params(params) if params else ()
+        return SipUri(host.lower(), user, number, parsed, password, headers or "", scheme.lower())
+    return _parse_other(text)
+
+
+def parse_sip_uri(text: str) -> SipUri:
+    """A `sip:` or `sips:` URI."""
+    uri = parse_uri(text)
+    if not isinstance(uri, SipUri):
+        raise BadMessage(f"{text[:80]!r} is not a SIP URI", status=416)
+    return uri
+
+
+def escape_user(name: str) -> str:
+    """The user part of a URI that means `name`."""
+    return _user_unsafe.sub(lambda match: "".join(f"%{byte:02X}" for byte in _bytes(match.group())), name)
+
+
+def default_port(uri: SipUri) -> int:
+    """The port that a URI without one means (RFC 3261 section 19.1.2)."""
+    if uri.port is not None:
+        return uri.port
+    return 5061 if uri.transport == "TLS" else _DEFAULT_PORTS[uri.scheme]
+
+
+def _parse_other(text: str) -> Uri:
+    match = _scheme.fullmatch(text)
+    if match is None:
+        raise BadMessage(f"malformed URI {text[:80]!r}")
+    scheme, rest = match.group(1).lower(), match.group(2)
+    if scheme in _DEFAULT_PORTS:
+        raise BadMessage(f"malformed SIP URI {text[:80]!r}")
+    if scheme == "tel":
+        number, semicolon, params = rest.partition(";")
+        return TelUri(number, _parse_uri_params(semicolon + params))
+    return OtherUri(scheme, rest)
+
+
+def _parse_uri_params(text: str) -> Params:
+    if not text:
+        return ()
+    params: list[tuple[str, str | None]] = []
+    for part in text[1:].split(";"):
+        match = _uri_parameter.fullmatch(part)
+        if match is None:
+            raise BadMessage(f"malformed URI parameter {part[:40]!r}")
+        params.append((match.group(1).lower(), match.group(2)))
+    if len(params) > limits.PARAMETERS:
+        raise BadMessage("too many URI parameters")
+    return tuple(params)
+
+
+def _header_set(headers: str) -> frozenset[str]:
+    return frozenset(headers.lower().split("&")) if headers else frozenset()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

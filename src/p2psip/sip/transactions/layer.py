@@ -1,0 +1,492 @@
+"""The transaction layer (RFC 3261 section 17, RFC 6026): requests and responses on top of transports.
+
+It is a core of its own: the inputs of a driver, `events()` for the transaction user above, `drain()` and
+`next_deadline()` for the driver. The machines are the tables of `machines.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from p2psip.base.effects import Effect
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.sip.message import build
+from p2psip.sip.message.headers import MAGIC_COOKIE
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.transactions import machines
+from p2psip.sip.transactions.events import (
+    AckArrived,
+    Failure,
+    FlowClosed,
+    RequestArrived,
+    ResponseArrived,
+    TransactionEnded,
+    TransactionFailed,
+    TuEvent,
+)
+from p2psip.sip.transactions.keys import Key, client_key, server_key
+from p2psip.sip.transactions.machines import Action, Input, State, Table
+from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, StreamTransport
+from p2psip.sip.transports.layer import FlowLost, Malformed, Received, TransportEvent, TransportLayer
+
+TRANSACTIONS_MAX = 20_000
+"""All transactions at once. Finished ones that only absorb retransmissions give way first."""
+
+_RETRANSMITTING = {Action.START_A: Timer.A, Action.START_E: Timer.E, Action.START_G: Timer.G}
+
+
+@dataclass(slots=True, eq=False)
+class _Transaction:
+    number: int
+    key: Key
+    table: Table
+    state: State
+    request: Request
+    is_reliable: bool
+    hop: BoundHop | None = None
+    """Client: where the request goes."""
+    source: Source | None = None
+    """Server: where the request came from."""
+    data: bytes = b""
+    """Client: the request as sent; server: the latest response."""
+    response: Response | None = None
+    interval_s: float = 0.0
+    timers: set[Timer] = field(default_factory=set)
+    pending_cancel: tuple[tuple[str, object], ...] | None = None
+    is_quiet: bool = False
+    """True for our own CANCELs, of which nobody above wants to hear."""
+    lost: str = ""
+    """Why the transport failed."""
+
+    @property
+    def is_client(self) -> bool:
+        return self.hop is not None
+
+
+class TransactionLayer:
+    """All transactions of one SIP element, client and server."""
+
+    def __init__(
+        self,
+        transport: TransportLayer,
+        rng: random.Random,
+        values: TimerValues | None = None,
+        transactions_max: int = TRANSACTIONS_MAX,
+    ) -> None:
+        self.transport = transport
+        self.dropped = 0
+        """Responses without a transaction, requests beyond the bound, and what was no message."""
+        self._rng = rng
+        self._values = values or TimerValues()
+        self._max = transactions_max
+        self._numbers = itertools.count(1)
+        self._transactions: dict[int, _Transaction] = {}
+        self._by_key: dict[Key, _Transaction] = {}
+        self._absorbing: OrderedDict[int, None] = OrderedDict()
+        self._on_flow: dict[int, set[int]] = {}
+        self._timers: Timers[tuple[int, Timer]] = Timers()
+        self._events: list[TuEvent] = []
+
+    def __len__(self) -> int:
+        return len(self._transactions)
+
+    # Inputs, as the driver gives them
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came in."""
+        self._take(self.transport.handle_datagram(local, remote, data, now), now)
+
+    def handle_local(self, name: str, data: bytes, now: float) -> None:
+        """A user agent inside this process sends a message."""
+        self._take(self.transport.handle_local(name, data, now), now)
+
+    def handle_flow_opened(
+        self,
+        flow: int,
+        transport: StreamTransport,
+        local: Address,
+        remote: Address,
+        now: float,
+        peer: str | None = None,
+    ) -> None:
+        """A connection is open."""
+        self._take(self.transport.handle_flow_opened(flow, transport, local, remote, now, peer), now)
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        """Bytes came in on a connection."""
+        self._take(self.transport.handle_flow_data(flow, data, now), now)
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        """A connection is gone, or could not be made."""
+        self._take(self.transport.handle_flow_closed(flow, reason, now), now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._take(self.transport.handle_timeout(now), now)
+        for number, timer in self._timers.pop_due(now):
+            transaction = self._transactions.get(number)
+            if transaction is not None:
+                transaction.timers.discard(timer)
+                self._input(transaction, Input(timer + 100), now)
+
+    def events(self) -> list[TuEvent]:
+        """What happened since the last call; call again until it is empty, since answering makes new events."""
+        events, self._events = self._events, []
+        return events
+
+    def drain(self) -> list[Effect]:
+        """What the driver shall do, in order."""
+        return self.transport.drain()
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest([self._timers.next_deadline(), self.transport.next_deadline()])
+
+    # Calls of the transaction user
+
+    def request(self, request: Request, hop: Hop, now: float, branch_suffix: str = "") -> int:
+        """Send a request in a transaction of its own; the Via is put on here. Events name it by the number returned."""
+        number = next(self._numbers)
+        bound = self.transport.bind(hop, now)
+        if bound is None or not self._make_room():
+            what = "too many transactions" if bound else f"no way to {hop}"
+            self._events += [TransactionFailed(number, Failure.TRANSPORT, what), TransactionEnded(number)]
+            return number
+        sent = self._with_via(request, bound, branch_suffix)
+        self._start_client(number, sent, bound, now)
+        return number
+
+    def send(self, request: Request, hop: Hop, now: float) -> bool:
+        """Send a request without a transaction: the ACK to a 2xx (section 13.2.2.4). False if it cannot be sent."""
+        bound = self.transport.bind(hop, now)
+        return bound is not None and self.transport.send(bound, self._with_via(request, bound, "").encode(), now)
+
+    def respond(self, transaction: int, response: Response, now: float) -> None:
+        """Answer a request. Nothing happens if its transaction has ended meanwhile."""
+        state = self._transactions.get(transaction)
+        if state is None:
+            return
+        assert not state.is_client, "respond is for server transactions"
+        state.response = response
+        self._input(state, _classify(response, Input.SEND_1XX), now)
+
+    def cancel(self, transaction: int, now: float, extra: Iterable[tuple[str, object]] = ()) -> None:
+        """Cancel an INVITE of ours, as soon as section 9.1 allows; `extra` fields go into the CANCEL."""
+        state = self._transactions.get(transaction)
+        if state is None or state.table is not machines.INVITE_CLIENT or state.pending_cancel is not None:
+            return
+        state.pending_cancel = tuple(extra)
+        # 9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent".
+        if state.state is State.PROCEEDING:
+            self._send_cancel(state, now)
+
+    def new_tag(self) -> str:
+        """A tag for From or To (section 19.3), or any other token nobody can guess."""
+        return f"{self._rng.getrandbits(64):016x}"
+
+    # What comes from below
+
+    def _take(self, events: list[TransportEvent], now: float) -> None:
+        for event in events:
+            match event:
+                case Received(Request() as request, source):
+                    self._on_request(request, source, now)
+                case Received(Response() as response, _):
+                    self._on_response(response, now)
+                case Malformed():
+                    self._on_malformed(event, now)
+                case FlowLost(flow, reason):
+                    self._on_flow_lost(flow, reason, now)
+
+    def _on_request(self, request: Request, source: Source, now: float) -> None:
+        key = server_key(request, source)
+        transaction = self._by_key.get(key)
+        if request.method == "ACK":
+            # RFC 6026 7.1: ACKs "received from the network while in the "Accepted" state MUST be passed directly to
+            # the TU"; such an ACK should not have the INVITE's branch at all, but some phones' do.
+            if transaction is None or transaction.state is State.ACCEPTED:
+                self._events.append(AckArrived(request, source))
+            else:
+                self._input(transaction, Input.ACK, now)
+        elif transaction is not None:
+            self._input(transaction, Input.REQUEST, now)
+        elif self._make_room():
+            self._start_server(key, request, source, now)
+        else:
+            self._refuse(request, source, now)
+
+    def _start_server(self, key: Key, request: Request, source: Source, now: float) -> None:
+        number = next(self._numbers)
+        is_invite = request.method == "INVITE"
+        table, state = (
+            (machines.INVITE_SERVER, State.PROCEEDING) if is_invite else (machines.OTHER_SERVER, State.TRYING)
+        )
+        transaction = _Transaction(
+            number, key, table, state, request, self.transport.is_reliable(source.hop), source=source
+        )
+        self._transactions[number] = self._by_key[key] = transaction
+        if not is_invite:
+            # RFC 4320 4.1: a 100 only "after the amount of time it takes a client transaction's Timer E to be reset
+            # to T2".
+            self._set(transaction, Timer.TRYING, now + _time_to_t2(self._values))
+        cancels = None
+        if request.method == "CANCEL":
+            invite = self._by_key.get(server_key(request, source, "INVITE"))
+            cancels = invite.number if invite else None
+        self._events.append(RequestArrived(number, request, source, cancels))
+
+    def _on_response(self, response: Response, now: float) -> None:
+        transaction = self._by_key.get(client_key(response))
+        if transaction is None or not transaction.is_client:
+            # RFC 6026 7.3: "The proxy MUST NOT forward the response if there is no matching transaction".
+            self.dropped += 1
+            return
+        transaction.response = response
+        self._input(transaction, _classify(response, Input.RESPONSE_1XX), now)
+
+    def _on_malformed(self, event: Malformed, now: float) -> None:
+        self.dropped += 1
+        error = event.error
+        if error.request is not None:
+            phrase = f"{build.phrase_of(error.status)} ({error.what})"
+            self._answer_statelessly(error.request, event.source, error.status, phrase, now)
+
+    def _on_flow_lost(self, flow: int, reason: str, now: float) -> None:
+        for number in sorted(self._on_flow.pop(flow, ())):
+            transaction = self._transactions[number]
+            transaction.lost = reason
+            self._input(transaction, Input.TRANSPORT_ERROR, now)
+        self._events.append(FlowClosed(flow, reason))
+
+    def _refuse(self, request: Request, source: Source, now: float) -> None:
+        self.dropped += 1
+        if request.method == "INVITE":
+            self._answer_statelessly(request, source, 503, "Overloaded", now, [("Retry-After", 5)])
+
+    def _answer_statelessly(
+        self,
+        request: Request,
+        source: Source,
+        status: int,
+        phrase: str,
+        now: float,
+        extra: Iterable[tuple[str, object]] = (),
+    ) -> None:
+        # 8.2.7: the same request must get the same tag again.
+        tag = f"{zlib.crc32(f'{request.via.branch}{request.call_id}'.encode(errors='replace')):08x}"
+        response = build.make_response(request, status, phrase, to_tag=tag, extra=extra)
+        hop = self.transport.bind(self.transport.response_hop(source, request.via), now)
+        if hop is not None:
+            self.transport.send(hop, response.encode(), now)
+
+    # The machines
+
+    def _input(self, transaction: _Transaction, what: Input, now: float) -> None:
+        row = transaction.table.get(transaction.state)
+        step = row.get(what) if row else None
+        if step is None:
+            return
+        transaction.state, actions = step
+        for action in actions:
+            self._act(transaction, action, now)
+            if transaction.number not in self._transactions:
+                # Sending failed, and that was its end.
+                return
+        if transaction.state is State.TERMINATED:
+            self._end(transaction)
+
+    def _act(self, transaction: _Transaction, action: Action, now: float) -> None:
+        if action is Action.STOP_TIMERS:
+            self._stop_timers(transaction)
+        elif action >= Action.START_A:
+            self._start_timer(transaction, action, now)
+        elif action <= Action.TELL_TRANSPORT_ERROR:
+            self._tell(transaction, action)
+        else:
+            self._send(transaction, action, now)
+
+    def _tell(self, transaction: _Transaction, action: Action) -> None:
+        if transaction.is_quiet:
+            return
+        number = transaction.number
+        if action is Action.TELL_RESPONSE:
+            assert transaction.response is not None
+            self._events.append(ResponseArrived(number, transaction.response))
+        elif action is Action.TELL_TIMEOUT:
+            self._events.append(TransactionFailed(number, Failure.TIMEOUT, self._timeout_text(transaction)))
+        else:
+            what = transaction.lost or "cannot send"
+            self._events.append(TransactionFailed(number, Failure.TRANSPORT, what))
+
+    def _timeout_text(self, transaction: _Transaction) -> str:
+        wait_s = self._values.timeout_s
+        if transaction.is_client:
+            return f"no answer to {transaction.request.method} over {transaction.hop} in {wait_s:g} s"
+        return f"no ACK in {wait_s:g} s"
+
+    def _send(self, transaction: _Transaction, action: Action, now: float) -> None:
+        if action is Action.SEND_ACK:
+            self._send_ack(transaction, now)
+        elif action is Action.SEND_PENDING_CANCEL:
+            if transaction.pending_cancel is not None:
+                self._send_cancel(transaction, now)
+        elif action is Action.RETRANSMIT_REQUEST:
+            self._transmit(transaction, now)
+        elif action is Action.SEND_TRYING:
+            transaction.data = build.make_response(transaction.request, 100).encode()
+            self._send_response(transaction, now)
+        else:
+            if action is Action.SEND_RESPONSE:
+                assert transaction.response is not None
+                transaction.data = transaction.response.encode()
+            if transaction.data:
+                self._send_response(transaction, now)
+
+    def _transmit(self, transaction: _Transaction, now: float) -> None:
+        assert transaction.hop is not None
+        if not self.transport.send(transaction.hop, transaction.data, now):
+            transaction.lost = f"cannot send to {transaction.hop}"
+            self._input(transaction, Input.TRANSPORT_ERROR, now)
+
+    def _send_response(self, transaction: _Transaction, now: float) -> None:
+        assert transaction.source is not None
+        hop = self.transport.response_hop(transaction.source, transaction.request.via)
+        bound = self.transport.bind(hop, now)
+        if bound is None or not self.transport.send(bound, transaction.data, now):
+            transaction.lost = f"no way back to {transaction.source}"
+            self._input(transaction, Input.TRANSPORT_ERROR, now)
+
+    def _send_ack(self, transaction: _Transaction, now: float) -> None:
+        assert transaction.hop is not None
+        assert transaction.response is not None
+        ack = build.make_ack(transaction.request, transaction.response)
+        self.transport.send(transaction.hop, ack.encode(), now)
+
+    def _send_cancel(self, transaction: _Transaction, now: float) -> None:
+        assert transaction.hop is not None
+        self._set(transaction, Timer.CANCELLED, now + self._values.timeout_s)
+        cancel = build.make_cancel(transaction.request, transaction.pending_cancel or ())
+        if self._make_room():
+            self._start_client(next(self._numbers), cancel, transaction.hop, now, is_quiet=True)
+
+    def _start_client(
+        self, number: int, request: Request, hop: BoundHop, now: float, *, is_quiet: bool = False
+    ) -> None:
+        is_invite = request.method == "INVITE"
+        table, state = (machines.INVITE_CLIENT, State.CALLING) if is_invite else (machines.OTHER_CLIENT, State.TRYING)
+        key = client_key(request)
+        transaction = _Transaction(
+            number, key, table, state, request, self.transport.is_reliable(hop), hop, data=request.encode()
+        )
+        transaction.is_quiet = is_quiet
+        self._transactions[number] = self._by_key[key] = transaction
+        if isinstance(hop, FlowHop):
+            self._on_flow.setdefault(hop.flow, set()).add(number)
+        self._act(transaction, Action.START_A if is_invite else Action.START_E, now)
+        self._set(transaction, Timer.B if is_invite else Timer.F, now + self._values.timeout_s)
+        self._transmit(transaction, now)
+
+    def _with_via(self, request: Request, hop: BoundHop, suffix: str) -> Request:
+        via = self.transport.via(hop, f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}{suffix}")
+        return request.replace(fields=request.fields.with_first("Via", via))
+
+    # Timers
+
+    def _start_timer(self, transaction: _Transaction, action: Action, now: float) -> None:
+        if action in _RETRANSMITTING:
+            if not transaction.is_reliable:
+                self._retransmit_later(transaction, _RETRANSMITTING[action], now)
+        elif action is Action.START_E_SLOW:
+            # 17.1.2.2: in Proceeding, timer E "MUST be reset with a value of T2 seconds".
+            self._set(transaction, Timer.E, now + self._values.t2_s)
+        else:
+            timer, delay_s = self._final_timer(transaction, action)
+            if delay_s == 0.0:
+                self._input(transaction, Input(timer + 100), now)
+                return
+            self._set(transaction, timer, now + delay_s)
+            if timer in (Timer.J, Timer.K):
+                self._absorbing[transaction.number] = None
+
+    def _retransmit_later(self, transaction: _Transaction, timer: Timer, now: float) -> None:
+        """Timers A, E and G double; all but A stop growing at T2."""
+        values = self._values
+        doubled = 2 * transaction.interval_s or values.t1_s
+        transaction.interval_s = doubled if timer is Timer.A else min(doubled, values.t2_s)
+        self._set(transaction, timer, now + transaction.interval_s)
+
+    def _final_timer(self, transaction: _Transaction, action: Action) -> tuple[Timer, float]:
+        """How long a state lasts; zero on transports that repeat nothing (17.1.1.2 and siblings)."""
+        values = self._values
+        unreliable = 0.0 if transaction.is_reliable else 1.0
+        match action:
+            case Action.START_D:
+                return Timer.D, unreliable * values.timeout_s
+            case Action.START_I:
+                return Timer.I, unreliable * values.t4_s
+            case Action.START_J:
+                return Timer.J, unreliable * values.timeout_s
+            case Action.START_K:
+                return Timer.K, unreliable * values.t4_s
+            case Action.START_L:
+                return Timer.L, values.timeout_s
+            case Action.START_M:
+                return Timer.M, values.timeout_s
+            case Action.START_H:
+                return Timer.H, values.timeout_s
+        raise AssertionError(f"{action!r} starts no timer")
+
+    def _set(self, transaction: _Transaction, timer: Timer, at: float) -> None:
+        transaction.timers.add(timer)
+        self._timers.set((transaction.number, timer), at, REASONS[timer])
+
+    def _stop_timers(self, transaction: _Transaction) -> None:
+        for timer in transaction.timers:
+            self._timers.cancel((transaction.number, timer))
+        transaction.timers.clear()
+        transaction.interval_s = 0.0
+
+    # Bounds
+
+    def _make_room(self) -> bool:
+        """True if one more transaction may start; one that only absorbs retransmissions may have to go."""
+        if len(self._transactions) < self._max:
+            return True
+        if not self._absorbing:
+            return False
+        oldest = self._transactions[next(iter(self._absorbing))]
+        oldest.state = State.TERMINATED
+        self._end(oldest)
+        return True
+
+    def _end(self, transaction: _Transaction) -> None:
+        del self._transactions[transaction.number]
+        self._stop_timers(transaction)
+        if self._by_key.get(transaction.key) is transaction:
+            del self._by_key[transaction.key]
+        self._absorbing.pop(transaction.number, None)
+        if isinstance(transaction.hop, FlowHop):
+            self._on_flow.get(transaction.hop.flow, set()).discard(transaction.number)
+        if not transaction.is_quiet:
+            self._events.append(TransactionEnded(transaction.number))
+
+
+def _classify(response: Response, first: Input) -> Input:
+    """1xx, 2xx or another final one: `first` or one of its two successors."""
+    return Input(first + (0 if response.status < 200 else 1 if response.status < 300 else 2))
+
+
+def _time_to_t2(values: TimerValues) -> float:
+    """How long a client's timer E takes to grow to T2."""
+    total = interval = values.t1_s
+    while interval * 2 < values.t2_s:
+        interval *= 2
+        total += interval
+    return total

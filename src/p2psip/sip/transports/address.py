@@ -1,0 +1,36 @@
+"""Where a transport's packets come from and go to."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_ipv4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+
+
+class Address(NamedTuple):
+    """A numeric IP address, without brackets, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def as_numeric(host: str) -> str | None:
+    """The canonical numeric address that `host` of a URI or Via is, brackets taken off; None for a name."""
+    if host.startswith("["):
+        host = host[1:-1]
+    elif _ipv4.fullmatch(host) is None and ":" not in host:
+        return None
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None
+
+
+def as_host(numeric: str) -> str:
+    """A numeric address as it stands in a URI or Via."""
+    return f"[{numeric}]" if ":" in numeric else numeric

@@ -1,0 +1,54 @@
+"""What the SIP core wants its driver to do.
+
+Flow numbers of connections that the core opens are even and chosen by it; those of accepted ones are odd
+and chosen by the driver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.effects import Effect
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.hops import StreamTransport
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram(Effect):
+    """Send a UDP datagram from the listener at `local`."""
+
+    local: Address
+    remote: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFlow(Effect):
+    """Connect; then `handle_flow_opened`, or `handle_flow_closed` with the reason why not."""
+
+    flow: int
+    transport: StreamTransport
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SendFlow(Effect):
+    """Send on an open connection."""
+
+    flow: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFlow(Effect):
+    """Close a connection once what was sent is out; the core has forgotten it already."""
+
+    flow: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverLocal(Effect):
+    """Hand a message to a user agent inside this process, as a datagram."""
+
+    name: str
+    data: bytes

@@ -1,0 +1,427 @@
+"""The transport layer (RFC 3261 section 18): datagrams, connections, Via, where a response goes.
+
+What happens here and nowhere else: the topmost Via of a request gets `received` and `rport` when it comes in
+(18.2.1, RFC 3581) and its sent-by when it goes out (18.1.1); connections are opened, shared, bounded and closed;
+keep-alives are answered. Requests above 1300 bytes stay on UDP although 18.1.1 asks for TCP then: the phones of a
+LAN have registered over UDP, listen on nothing else, and reassemble fragments well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from p2psip.base.effects import Effect
+from p2psip.base.timers import Deadline, Timers
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.headers import Via
+from p2psip.sip.message.message import Message, Request
+from p2psip.sip.message.parser import parse
+from p2psip.sip.transports.address import Address, as_host, as_numeric
+from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.hops import (
+    BoundHop,
+    FlowHop,
+    Hop,
+    LocalHop,
+    Source,
+    StreamHop,
+    StreamTransport,
+    Transport,
+    UdpHop,
+)
+
+DATAGRAM_BYTES_MAX = 65_507
+LOCAL_ADDRESS = Address("127.0.0.1", 5060)
+"""What stands for the address of a user agent inside this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportLimits:
+    """Bounds on what remotes can make grow, and how long they may take."""
+
+    flows: int = 1024
+    flows_per_host: int = 256
+    queued_bytes: int = 1_000_000
+    connect_s: float = 8.0
+    message_s: float = 30.0
+    """A connection must bring its first message, and each message its end, in this time."""
+    idle_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An own address. `local` is what the driver says at input and gets in SendDatagram.
+
+    `sent_by` is the `host:port` for Via where `local` does not serve (a wildcard address, a port forwarded).
+    """
+
+    transport: Transport
+    local: Address
+    sent_by: Address | None = None
+
+    @property
+    def advertised(self) -> Address:
+        """What others reach us at."""
+        return self.sent_by or self.local
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came in; a request's Via is stamped already."""
+
+    message: Message
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Something came in that is no message; `error.request`, if any, can be answered."""
+
+    error: BadMessage
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLost:
+    """A connection is gone, or did not come about."""
+
+    flow: int
+    reason: str
+
+
+TransportEvent: TypeAlias = Received | Malformed | FlowLost
+
+
+@dataclass(slots=True)
+class _Flow:
+    number: int
+    transport: StreamTransport
+    remote: Address
+    peer: str | None
+    is_open: bool
+    active_at: float
+    framer: Framer = field(default_factory=Framer)
+    message_began_at: float | None = None
+    """When the message under way began; for an accepted connection first of all when it was accepted."""
+    queue: list[bytes] = field(default_factory=list)
+
+
+class TransportLayer:
+    """All transports of one SIP element."""
+
+    def __init__(
+        self,
+        listeners: tuple[Listener, ...],
+        peer_sent_by: str = "peer.invalid",
+        limits: TransportLimits | None = None,
+    ) -> None:
+        self._listeners = listeners
+        self._peer_sent_by = peer_sent_by
+        self._limits = limits or TransportLimits()
+        self._flows: dict[int, _Flow] = {}
+        self._flow_to: dict[tuple[StreamTransport, Address], int] = {}
+        self._flow_of_peer: dict[str, int] = {}
+        self._flows_of_host: Counter[str] = Counter()
+        self._numbers = itertools.count(2, 2)
+        self._timers: Timers[int] = Timers()
+        self._effects: list[Effect] = []
+
+    # Inputs
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> list[TransportEvent]:
+        """A datagram came in at the listener `local`."""
+        # Keep-alives (CRLF, zeros, STUN whose first byte is below 4) are no messages.
+        if not data.strip(b"\r\n\0") or data[0] < 4:
+            return []
+        return [self._read(data, Source(UdpHop(remote, local), "UDP", remote))]
+
+    def handle_local(self, name: str, data: bytes, now: float) -> list[TransportEvent]:
+        """A user agent inside this process sends a message."""
+        return [self._read(data, Source(LocalHop(name), "UDP", LOCAL_ADDRESS))]
+
+    def handle_flow_opened(
+        self,
+        flow: int,
+        transport: StreamTransport,
+        local: Address,
+        remote: Address,
+        now: float,
+        peer: str | None = None,
+    ) -> list[TransportEvent]:
+        """A connection that we asked for is open, or somebody else's is accepted."""
+        if flow in self._flows:
+            self._on_connected(self._flows[flow], peer, now)
+        elif flow % 2 == 0 or not self._has_room(remote.host, peer):
+            # Even numbers are ours: we have given this one up meanwhile.
+            self._effects.append(CloseFlow(flow))
+        else:
+            self._add(_Flow(flow, transport, remote, peer, True, now, message_began_at=now))
+        return []
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> list[TransportEvent]:
+        """Bytes came in on a connection."""
+        state = self._flows.get(flow)
+        if state is None:
+            return []
+        state.active_at = now
+        source = self._source(state)
+        events: list[TransportEvent] = []
+        try:
+            messages = state.framer.feed(data)
+        except BadMessage as error:
+            return [Malformed(error, source), *self._close(state, error.what)]
+        events += [self._read(message, source) for message in messages]
+        self._note_progress(state, bool(messages), now)
+        if state.framer.take_pings():
+            # RFC 5626 4.4.1: "the server MUST respond with a single CRLF ("pong")".
+            self._effects.append(SendFlow(flow, b"\r\n"))
+        return events
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> list[TransportEvent]:
+        """A connection is gone, or could not be made."""
+        state = self._flows.get(flow)
+        if state is None:
+            return []
+        self._forget(state)
+        return [FlowLost(flow, reason)]
+
+    def handle_timeout(self, now: float) -> list[TransportEvent]:
+        """Close what took too long."""
+        events: list[TransportEvent] = []
+        for flow in self._timers.pop_due(now):
+            state = self._flows[flow]
+            due = self._due(state)
+            if due is not None and due.at <= now:
+                events += self._close(state, due.reason)
+            else:
+                self._arm(state)
+        return events
+
+    # Calls from above
+
+    def bind(self, hop: Hop, now: float) -> BoundHop | None:
+        """What `hop` comes down to, a connection begun if it needs one; None if it leads nowhere."""
+        match hop:
+            case UdpHop(remote, None):
+                local = self._udp_local(remote)
+                return None if local is None else UdpHop(remote, local)
+            case StreamHop():
+                return self._bind_stream(hop, now)
+            case FlowHop(flow):
+                return hop if flow in self._flows else None
+        return hop
+
+    def via(self, hop: BoundHop, branch: str) -> Via:
+        """The Via for a request over `hop` (section 18.1.1)."""
+        transport: Transport = "UDP"
+        if isinstance(hop, FlowHop):
+            flow = self._flows[hop.flow]
+            if flow.peer is not None:
+                return Via("TLS", self._peer_sent_by, None, (("branch", branch),))
+            transport = flow.transport
+        local = hop.local if isinstance(hop, UdpHop) else None
+        host, port = self._sent_by(transport, local)
+        return Via(transport, as_host(host), port, (("branch", branch), ("rport", None)))
+
+    def send(self, hop: BoundHop, data: bytes, now: float) -> bool:
+        """Send; False if that is not possible any more."""
+        match hop:
+            case UdpHop(remote, local) if local is not None and len(data) <= DATAGRAM_BYTES_MAX:
+                self._effects.append(SendDatagram(local, remote, data))
+                return True
+            case FlowHop(flow) if flow in self._flows:
+                return self._send_flow(self._flows[flow], data)
+            case LocalHop(name):
+                self._effects.append(DeliverLocal(name, data))
+                return True
+        return False
+
+    def response_hop(self, source: Source, via: Via) -> Hop:
+        """Where the response to a request from `source`, with `via` on top, goes (section 18.2.2)."""
+        hop = source.hop
+        if isinstance(hop, UdpHop):
+            # RFC 3581 section 4: to the source port if `rport` was there; else to the port in sent-by. Never to
+            # `maddr` or to a `received` that somebody else wrote: that would send packets to strangers.
+            port = source.remote.port if via.rport is not None else via.port or 5060
+            return UdpHop(Address(source.remote.host, port), hop.local)
+        if not isinstance(hop, FlowHop) or hop.flow in self._flows:
+            return hop
+        if source.peer is not None:
+            return FlowHop(self._flow_of_peer.get(source.peer, hop.flow))
+        transport: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"
+        default = 5061 if transport == "TLS" else 5060
+        return StreamHop(transport, Address(source.remote.host, via.port or default))
+
+    def is_reliable(self, hop: BoundHop) -> bool:
+        """True if what is sent there arrives or the connection is lost (section 17)."""
+        return isinstance(hop, FlowHop)
+
+    def flow_of_peer(self, peer: str) -> int | None:
+        """The newest open connection with an overlay peer."""
+        return self._flow_of_peer.get(peer)
+
+    def peer_of(self, hop: Hop) -> str | None:
+        """The overlay peer that a hop leads to."""
+        flow = self._flows.get(hop.flow) if isinstance(hop, FlowHop) else None
+        return flow.peer if flow else None
+
+    def transport_of(self, hop: BoundHop) -> Transport:
+        """The transport under a hop."""
+        flow = self._flows.get(hop.flow) if isinstance(hop, FlowHop) else None
+        return flow.transport if flow else "UDP"
+
+    def is_own_via(self, via: Via) -> bool:
+        """True if we have put this Via on a message, as far as its sent-by says."""
+        if via.host == self._peer_sent_by and via.port is None:
+            return True
+        return any(
+            via.host == as_host(listener.advertised.host) and (via.port or 5060) == listener.advertised.port
+            for listener in self._listeners
+        )
+
+    def drain(self) -> list[Effect]:
+        """The effects since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    # Reading
+
+    def _read(self, data: bytes, source: Source) -> TransportEvent:
+        try:
+            message = parse(data)
+        except BadMessage as error:
+            if error.request is not None:
+                error.request = _stamped(error.request, source)
+            return Malformed(error, source)
+        if isinstance(message, Request):
+            message = _stamped(message, source)
+        return Received(message, source)
+
+    # Connections
+
+    def _source(self, flow: _Flow) -> Source:
+        return Source(FlowHop(flow.number), flow.transport, flow.remote, flow.peer)
+
+    def _has_room(self, host: str, peer: str | None) -> bool:
+        limits = self._limits
+        return len(self._flows) < limits.flows and (
+            peer is not None or self._flows_of_host[host] < limits.flows_per_host
+        )
+
+    def _bind_stream(self, hop: StreamHop, now: float) -> BoundHop | None:
+        number = self._flow_to.get((hop.transport, hop.remote))
+        if number is None:
+            if not self._has_room(hop.remote.host, None):
+                return None
+            number = next(self._numbers)
+            self._add(_Flow(number, hop.transport, hop.remote, None, False, now))
+            self._effects.append(OpenFlow(number, hop.transport, hop.remote))
+        return FlowHop(number)
+
+    def _add(self, flow: _Flow) -> None:
+        self._flows[flow.number] = flow
+        self._flows_of_host[flow.remote.host] += 1
+        if flow.peer is not None:
+            self._flow_of_peer[flow.peer] = flow.number
+        else:
+            self._flow_to[(flow.transport, flow.remote)] = flow.number
+        self._arm(flow)
+
+    def _on_connected(self, flow: _Flow, peer: str | None, now: float) -> None:
+        flow.is_open, flow.active_at, flow.peer = True, now, peer
+        if peer is not None:
+            self._flow_of_peer[peer] = flow.number
+        self._effects += [SendFlow(flow.number, data) for data in flow.queue]
+        flow.queue.clear()
+        self._arm(flow)
+
+    def _send_flow(self, flow: _Flow, data: bytes) -> bool:
+        if flow.is_open:
+            self._effects.append(SendFlow(flow.number, data))
+            return True
+        if sum(map(len, flow.queue)) + len(data) > self._limits.queued_bytes:
+            return False
+        flow.queue.append(data)
+        return True
+
+    def _close(self, flow: _Flow, reason: str) -> list[TransportEvent]:
+        self._forget(flow)
+        self._effects.append(CloseFlow(flow.number))
+        return [FlowLost(flow.number, reason)]
+
+    def _forget(self, flow: _Flow) -> None:
+        del self._flows[flow.number]
+        self._timers.cancel(flow.number)
+        self._flows_of_host[flow.remote.host] -= 1
+        if not self._flows_of_host[flow.remote.host]:
+            del self._flows_of_host[flow.remote.host]
+        if self._flow_to.get((flow.transport, flow.remote)) == flow.number:
+            del self._flow_to[(flow.transport, flow.remote)]
+        if flow.peer is not None and self._flow_of_peer.get(flow.peer) == flow.number:
+            del self._flow_of_peer[flow.peer]
+
+    # Time
+
+    def _note_progress(self, flow: _Flow, has_message: bool, now: float) -> None:
+        before = flow.message_began_at
+        if has_message:
+            flow.message_began_at = None if flow.framer.is_between_messages else now
+        elif before is None and not flow.framer.is_between_messages:
+            flow.message_began_at = now
+        # An idle connection's timer stays where it is: `active_at` is looked at when it fires.
+        if flow.message_began_at != before:
+            self._arm(flow)
+
+    def _due(self, flow: _Flow) -> Deadline | None:
+        """When to lose patience with a connection, and why."""
+        if not flow.is_open:
+            return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
+        # Connections between peers live and die with their links; they are not ours to close.
+        if flow.peer is not None:
+            return None
+        if flow.message_began_at is not None:
+            return Deadline(flow.message_began_at + self._limits.message_s, "no whole message in time")
+        return Deadline(flow.active_at + self._limits.idle_s, "idle connection")
+
+    def _arm(self, flow: _Flow) -> None:
+        due = self._due(flow)
+        if due is None:
+            self._timers.cancel(flow.number)
+        else:
+            self._timers.set(flow.number, due.at, due.reason)
+
+    # Own addresses
+
+    def _udp_local(self, remote: Address) -> Address | None:
+        is_ipv6 = ":" in remote.host
+        fitting = (
+            one.local for one in self._listeners if one.transport == "UDP" and (":" in one.local.host) == is_ipv6
+        )
+        return next(fitting, None)
+
+    def _sent_by(self, transport: Transport, local: Address | None) -> Address:
+        for listener in self._listeners:
+            if listener.transport == transport and local in (None, listener.local):
+                return listener.advertised
+        return self._listeners[0].advertised if self._listeners else LOCAL_ADDRESS
+
+
+def _stamped(request: Request, source: Source) -> Request:
+    """Note in the topmost Via where the request really came from (18.2.1, RFC 3581 section 4)."""
+    via = request.via
+    stamped = via
+    # RFC 3581 4: "it MUST set the value of this parameter to the source port of the request", also if somebody has
+    # filled it in before; and then "received" is there even if it equals the sent-by host.
+    if via.rport is not None:
+        stamped = stamped.with_param("rport", str(source.remote.port)).with_param("received", source.remote.host)
+    elif as_numeric(via.host) != source.remote.host or via.received is not None:
+        stamped = stamped.with_param("received", source.remote.host)
+    return request if stamped is via else request.with_top_via(stamped)
