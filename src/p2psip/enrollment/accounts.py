@@ -1,0 +1,84 @@
+"""Who may enroll, and which Node-IDs belong to whom: the enrollment server's memory, as a Protocol.
+
+Node-IDs belong to a user *and public key*: renewal for the same key keeps them ("if the same user returns [...], the
+enrollment server should return the same Node-IDs", 11.3), a new key gets new ones up to the account's quota.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2psip.base.errors import P2psipError
+from p2psip.base.ids import NodeId
+
+QUOTA = 16
+"""Node-IDs that an account may hold in valid certificates: its lines and its peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody with a password. `name` is a user name in full."""
+
+    name: str
+    password_hash: str = field(repr=False)
+    is_admin: bool = False
+    quota: int = QUOTA
+    created: float = 0.0
+    """Seconds since 1970-01-01 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A certificate: for which user name and key, on whose account, with which Node-IDs, until when."""
+
+    account: str
+    user: str
+    key_hash: bytes
+    node_ids: tuple[NodeId, ...]
+    certificate: bytes = field(repr=False)
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an account holds for one user name and key."""
+
+    account: str
+    user: str
+    node_ids: tuple[NodeId, ...]
+
+
+class StoreFailed(P2psipError):
+    """The store cannot be read or written now: a full disk, a lock that somebody keeps."""
+
+
+class AccountStore(Protocol):
+    """Accounts and what was issued to them. What has been recorded when a call returns is durable.
+
+    Every call may raise StoreFailed.
+    """
+
+    def account(self, name: str) -> Account | None:
+        """The account with this user name."""
+        ...
+
+    def owner(self, user: str) -> str | None:
+        """The account that a user name belongs to, once a certificate was issued for it."""
+        ...
+
+    def holding(self, user: str, key_hash: bytes) -> Holding | None:
+        """What was issued for this user name and key, if it was not revoked."""
+        ...
+
+    def held_otherwise(self, account: str, user: str, key_hash: bytes, date: float) -> int:
+        """How many Node-IDs the account holds in certificates valid at `date`, this user name and key not counted."""
+        ...
+
+    def is_taken(self, node_id: NodeId) -> bool:
+        """True if somebody has or had this Node-ID."""
+        ...
+
+    def record(self, issue: Issue) -> bool:
+        """Remember a certificate before it is handed out; False if its account or its names are no longer to be had."""
+        ...

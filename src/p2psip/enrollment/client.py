@@ -1,0 +1,123 @@
+"""The requester's side of enrollment (RFC 6940 section 11.2, 11.3), without sockets: what to send, what to believe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
+from p2psip.enrollment.form import PKIX_CERT
+from p2psip.enrollment.rejections import (
+    BadCsr,
+    EnrollmentRejected,
+    FailedAuthentication,
+    NodeIdsNotAvailable,
+    TooManyAttempts,
+    Unavailable,
+    UsernameNotAvailable,
+)
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document, parse
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.config.signatures import verify_document
+from p2psip.reload.security.certificates import fingerprint
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.security.verifier import CertificateVerifier
+
+WELL_KNOWN_PATH = "/.well-known/reload-config"
+"""11.2: where a configuration server has the document."""
+
+DOCUMENT_TYPE = "application/p2p-overlay+xml"
+ANSWER_SIZE_MAX = 16384
+
+_FINGERPRINT_DIGITS = 64
+
+_MEANINGS: dict[str, str] = {
+    FailedAuthentication.token: "the user name or the password is wrong",
+    UsernameNotAvailable.token: "the user name asked for is not this account's to use, or is taken",
+    NodeIdsNotAvailable.token: "the account has no Node-IDs left: its quota is used up",
+    BadCsr.token: "it does not like the certificate request",
+    TooManyAttempts.token: "too many wrong passwords; wait a few minutes",
+    Unavailable.token: "it cannot serve anybody now; see its log",
+}
+
+
+class EnrollmentRefused(RequestFailed):
+    """The enrollment server said no; `token` is its word (11.3), empty if it had none."""
+
+    def __init__(self, what: str, causes: tuple[Cause, ...], token: str) -> None:
+        super().__init__(what, causes)
+        self.token = token
+
+    @property
+    def is_final(self) -> bool:
+        """True if no other enrollment server of the overlay would say otherwise."""
+        return self.token in _RFC_TOKENS
+
+
+_RFC_TOKENS = {kind.token for kind in EnrollmentRejected.__subclasses__() if kind.code == EnrollmentRejected.code}
+
+
+def parse_fingerprint(text: str) -> str:
+    """A trust anchor's fingerprint as people write it: SHA-256 in hex, with or without separators."""
+    digits = "".join(character for character in text if character not in ": -\t\n").lower()
+    if len(digits) != _FINGERPRINT_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise LocalMisuse(f"a fingerprint has {_FINGERPRINT_DIGITS} hex digits, as `p2psip overlay show` prints it")
+    return digits
+
+
+def verify_first(raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: str | None = None) -> Document:
+    """A document that comes from anywhere, believed only by the fingerprint of its trust anchor.
+
+    Its signer must hold a certificate that this trust anchor made for signing configurations: a document's own
+    list of configuration-signers proves nothing yet. Raises ConfigurationError. Roots beside the trusted one
+    are believed because the document is.
+    """
+    document = parse(raw, overlay)
+    configuration = document.configuration
+    roots = [root for root in configuration.root_certs if fingerprint(root) == trusted]
+    if not roots:
+        found = ", ".join(map(fingerprint, configuration.root_certs)) or "none"
+        raise ConfigurationError(f"the trust anchor of {configuration.instance_name} is {found}, not {trusted}")
+    try:
+        verifier = CertificateVerifier(replace(configuration, root_certs=(roots[0],)))
+    except SecurityError as error:
+        raise ConfigurationError(f"the trust anchor cannot be read: {error}") from None
+    author = verify_document(document, verifier, configuration.configuration_signers, date, date_trusted)
+    if not author.member.signs_configurations:
+        raise ConfigurationError(f"signed by {author.user}, whom the trust anchor did not make a configuration signer")
+    return document
+
+
+def read_answer(server: str, status: int, content_type: str, body: bytes, now: float) -> bytes:
+    """The certificate in an enrollment server's answer; EnrollmentRefused with its word if there is none."""
+    if status == 200 and content_type.partition(";")[0].strip().lower() == PKIX_CERT:
+        return body
+    token = body[:64].decode("ascii", "replace").strip() if content_type.startswith("text/plain") else ""
+    said = _MEANINGS.get(token) or f"HTTP status {status}{f', {token!r}' if token else ''}"
+    raise EnrollmentRefused("not enrolled", (Cause(server, said, now),), token)
+
+
+def accept_certificate(
+    configuration: OverlayConfiguration,
+    key: PrivateKey,
+    user: str,
+    certificate: bytes,
+    server: str,
+    now: float,
+    date: float,
+    date_trusted: bool,
+) -> CertifiedIdentity:
+    """Who one is with a certificate from an enrollment server; RequestFailed if it is not what was asked for."""
+    # "The client MUST check that the returned certificate chains back to one of the certificates received in the
+    # "root-cert" list of the overlay configuration data (including PKIX BasicConstraints checks)."
+    try:
+        member = CertificateVerifier(configuration).check([certificate], date, date_trusted)
+        identity = CertifiedIdentity(key, [certificate], node_id_length=configuration.node_id_length)
+    except (SecurityError, LocalMisuse) as error:
+        raise RequestFailed("the certificate is of no use", (Cause(server, str(error), now),)) from None
+    if member.user != user:
+        cause = Cause(server, f"it is for {member.user}, not for {user}", now)
+        raise RequestFailed("the certificate is of no use", (cause,))
+    return identity

@@ -1,0 +1,93 @@
+"""Founding an overlay, and changing its configuration later (RFC 6940 section 11.1)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import (
+    SEQUENCE_MAX,
+    SIP_REGISTRATION_KIND,
+    BootstrapNode,
+    OverlayConfiguration,
+)
+from p2psip.reload.config.write import build
+from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey, generate_key
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+MESSAGE_SIZE = 65536
+"""New overlays: room for a fetch of many lines, each with its certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """A new overlay: its trust anchor, who signs its configuration, and the signed document."""
+
+    anchor: TrustAnchor
+    signer: CertifiedIdentity
+    configuration: OverlayConfiguration
+    document: bytes
+
+
+def found(
+    overlay: str,
+    admin: str,
+    algorithm: SignatureAlgorithm,
+    rng: random.Random,
+    date: float,
+    *,
+    enrollment_servers: Sequence[str] = (),
+    bootstrap_nodes: Sequence[BootstrapNode] = (),
+) -> Founding:
+    """A new overlay, whose first administrator `admin` (a user name in full) signs its configuration."""
+    anchor = TrustAnchor.create(overlay, rng, date, algorithm=algorithm)
+    key = generate_key(algorithm)
+    signer = make_signer(anchor, key, admin, _new_node_id(rng), rng, date)
+    signers = frozenset({signer.node_id})
+    configuration = OverlayConfiguration(
+        instance_name=overlay,
+        sequence=1,
+        root_certs=(anchor.der,),
+        enrollment_servers=tuple(enrollment_servers),
+        bootstrap_nodes=tuple(bootstrap_nodes),
+        # No TURN servers and no ICE in this release: links are TLS straight to an address.
+        turn_density=0,
+        no_ice=True,
+        max_message_size=MESSAGE_SIZE,
+        overlay_link_protocols=("TLS",),
+        kind_signers=signers,
+        configuration_signers=signers,
+        required_kinds=(SIP_REGISTRATION_KIND,),
+        signature_algorithms=frozenset({algorithm}),
+    )
+    return Founding(anchor, signer, configuration, build(configuration, signer))
+
+
+def make_signer(
+    anchor: TrustAnchor, key: PrivateKey, admin: str, node_id: NodeId, rng: random.Random, date: float
+) -> CertifiedIdentity:
+    """The configuration signer. It is valid as long as the trust anchor: a document that nobody changes stays good."""
+    validity = Validity.at(date, ANCHOR_LIFETIME_S)
+    certificate = anchor.issue(key.public_key(), admin, [node_id], rng, validity, signs_configurations=True)
+    return CertifiedIdentity(key, [certificate])
+
+
+def revised(configuration: OverlayConfiguration, signer: CertifiedIdentity) -> tuple[OverlayConfiguration, bytes]:
+    """The changed configuration with the next sequence number, and its signed document."""
+    if configuration.sequence >= SEQUENCE_MAX:
+        raise LocalMisuse("the configuration cannot change any more: its sequence number is at its end")
+    if signer.node_id not in configuration.configuration_signers:
+        raise LocalMisuse(f"the signer {signer.node_id} is not a configuration signer of this overlay")
+    configuration = replace(configuration, sequence=configuration.sequence + 1)
+    return configuration, build(configuration, signer)
+
+
+def _new_node_id(rng: random.Random) -> NodeId:
+    while not (node_id := NodeId(rng.randbytes(16))).is_valid:
+        pass
+    return node_id

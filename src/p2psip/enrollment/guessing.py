@@ -1,0 +1,84 @@
+"""How often one may be wrong about a password: an allowance for each account and each source that refills."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+KEYS_MAX = 4096
+IPV6_PREFIX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """So many failures at once, and one more every so many seconds."""
+
+    burst: int
+    refill_s: float
+
+
+OF_ACCOUNT = Allowance(burst=10, refill_s=30.0)
+OF_SOURCE = Allowance(burst=30, refill_s=10.0)
+
+
+class Attempts:
+    """The failures of many keys, in bounded memory; the key that was quiet the longest is forgotten first."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        # When the bucket would be full again: one number says how full it is at any time.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def wait_s(self, key: str, now: float) -> float:
+        """How long until this key may try again; 0 if it may now."""
+        debt = self._full_at.get(key, now) - now
+        return max(0.0, debt - (self._allowance.burst - 1) * self._allowance.refill_s)
+
+    def charge(self, key: str, now: float) -> None:
+        """One attempt, counted before its outcome is known, so that many at once gain nothing."""
+        self._full_at[key] = max(self._full_at.get(key, now), now) + self._allowance.refill_s
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > KEYS_MAX:
+            self._full_at.popitem(last=False)
+
+    def refund(self, key: str) -> None:
+        """The attempt was right."""
+        if key in self._full_at:
+            self._full_at[key] -= self._allowance.refill_s
+
+
+def source_key(address: str) -> str:
+    """What counts as one source: an IPv4 address, or the /64 that an IPv6 host may roam in."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
+    return str(ip)
+
+
+class Guard:
+    """The allowances of accounts and sources together."""
+
+    def __init__(self) -> None:
+        self._accounts = Attempts(OF_ACCOUNT)
+        self._sources = Attempts(OF_SOURCE)
+
+    def wait_s(self, account: str, source: str, now: float) -> int:
+        """Whole seconds until this account may be tried from this source; 0 if now."""
+        return math.ceil(max(self._accounts.wait_s(account, now), self._sources.wait_s(source_key(source), now)))
+
+    def charge(self, account: str, source: str, now: float) -> None:
+        """An attempt begins."""
+        self._accounts.charge(account, now)
+        self._sources.charge(source_key(source), now)
+
+    def refund(self, account: str, source: str) -> None:
+        """It was the right password."""
+        self._accounts.refund(account)
+        self._sources.refund(source_key(source))

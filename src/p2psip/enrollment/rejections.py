@@ -1,0 +1,76 @@
+"""What the enrollment server answers instead of a certificate (RFC 6940 section 11.3).
+
+* EnrollmentRejected: a RequestRejected; `code` is the HTTP status, `token` the body
+    * FailedAuthentication, UsernameNotAvailable, NodeIdsNotAvailable, BadCsr: the RFC's tokens, with 403
+    * BadForm, NotAcceptable, TooManyAttempts, Unavailable: ours, for what the RFC has no token for;
+      "If the client receives an unknown token in the body, it SHOULD treat it as a failure for an unknown reason."
+"""
+
+from __future__ import annotations
+
+from p2psip.base.errors import RequestRejected
+
+
+class EnrollmentRejected(RequestRejected):
+    """No certificate; `str()` says why, for the log and not for the requester."""
+
+    code = 403
+    token: str
+    retry_after_s: int | None = None
+
+
+class FailedAuthentication(EnrollmentRejected):
+    """ "The account name and password combination used in the HTTPS request was not valid."."""
+
+    token = "failed_authentication"
+
+
+class UsernameNotAvailable(EnrollmentRejected):
+    """ "The requested user name in the CSR was not acceptable."."""
+
+    token = "username_not_available"
+
+
+class NodeIdsNotAvailable(EnrollmentRejected):
+    """ "The number of Node-IDs requested was not acceptable."."""
+
+    token = "Node-IDs_not_available"
+
+
+class BadCsr(EnrollmentRejected):
+    """ "There was some other problem with the CSR."."""
+
+    token = "bad_CSR"
+
+
+class BadForm(EnrollmentRejected):
+    """The request is not a form as RFC 2388 and 11.3 describe it."""
+
+    code = 400
+    token = "bad_form"
+
+
+class NotAcceptable(EnrollmentRejected):
+    """ "The Accept header MUST contain the type "application/pkix-cert"."."""
+
+    code = 406
+    token = "not_acceptable"
+
+
+class TooManyAttempts(EnrollmentRejected):
+    """Wrong passwords for this account, or from this source, have used up their allowance."""
+
+    code = 429
+    token = "too_many_attempts"
+
+    def __init__(self, what: str, retry_after_s: int) -> None:
+        super().__init__(what)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(EnrollmentRejected):
+    """The server cannot serve anybody now."""
+
+    code = 503
+    token = "unavailable"
+    retry_after_s = 5

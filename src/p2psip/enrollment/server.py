@@ -1,0 +1,277 @@
+"""The enrollment server (RFC 6940 section 11.3), without sockets: form in, certificate or token out.
+
+One request goes through: form and CSR; the password, or for a renewal the key; the user name; the Node-IDs; the
+certificate; the store. Whoever proves an account's password may enroll
+
+- the account's own user name (a person's lines), and
+- any `peer-NAME` that nobody else has: the name then belongs to the account.
+
+A request without user name and password renews what was issued to the key of its CSR: the CSR's signature proves
+the key, the result is of use to nobody else, and a peer can renew itself without keeping a password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+
+from p2psip.base.effects import Asks, Effect, Note
+from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
+from p2psip.base.timers import Deadline
+from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
+from p2psip.enrollment.csr import CertificateRequest, read_request
+from p2psip.enrollment.form import PKIX_CERT, EnrollmentForm, check_accept, read_form
+from p2psip.enrollment.guessing import Guard
+from p2psip.enrollment.names import full_name, is_peer_name, is_user_name
+from p2psip.enrollment.passwords import Cost, hash_password
+from p2psip.enrollment.rejections import (
+    BadCsr,
+    EnrollmentRejected,
+    FailedAuthentication,
+    NodeIdsNotAvailable,
+    TooManyAttempts,
+    Unavailable,
+    UsernameNotAvailable,
+)
+from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
+from p2psip.reload.security.certificates import NODE_IDS_MAX
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+CHECKS_MAX = 16
+"""Passwords that wait for being checked."""
+
+CHECK_TIMEOUT_S = 30.0
+CERTIFICATE_LIFETIME_S = 365 * DAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentPolicy:
+    """What the server grants; the first three from the overlay's configuration."""
+
+    overlay: str
+    signature_algorithms: frozenset[SignatureAlgorithm]
+    node_id_length: int = NODE_ID_LENGTHS[0]
+    lifetime_s: float = CERTIFICATE_LIFETIME_S
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request as HTTP brought it."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+    accept: str
+    source: str
+    """The requester's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPassword:
+    """A question for outside the loop: is this the password? The answer is a bool."""
+
+    password: str = field(repr=False)
+    kept: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Respond(Effect):
+    """The answer to request `number`."""
+
+    number: int
+    status: int
+    content_type: str
+    body: bytes = field(repr=False)
+    retry_after_s: int | None = None
+
+
+@dataclass(slots=True)
+class _Case:
+    """One request on its way through; what is known of it so far, for the log."""
+
+    number: int
+    source: str
+    account: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A request whose password is being checked."""
+
+    case: _Case
+    request: CertificateRequest
+    nodeids: int
+
+
+class EnrollmentServer:
+    """Decides about requests, one effect list at a time. `store` is read and written synchronously."""
+
+    def __init__(
+        self,
+        policy: EnrollmentPolicy,
+        anchor: TrustAnchor,
+        store: AccountStore,
+        rng: random.Random,
+        clock: WallClock,
+        cost: Cost | None = None,
+    ) -> None:
+        self._policy = policy
+        self._anchor = anchor
+        self._store = store
+        self._rng = rng
+        self._clock = clock
+        self._guard = Guard()
+        self._asks: Asks[_Pending] = Asks(CHECKS_MAX)
+        self._effects: list[Effect] = []
+        # An account that is not there takes as long to check as one that is.
+        self._nobody = hash_password(rng.randbytes(16).hex(), rng, cost)
+
+    def handle_clock(self, clock: WallClock) -> None:
+        """The date has jumped."""
+        self._clock = clock
+
+    def handle_policy(self, policy: EnrollmentPolicy) -> None:
+        """The overlay's configuration has changed."""
+        self._policy = policy
+
+    def handle_request(self, number: int, post: Post, now: float) -> None:
+        """A request has come; `number` comes back in its Respond."""
+        case = _Case(number, post.source)
+        try:
+            check_accept(post.accept)
+            form = read_form(post.content_type, post.body)
+            self._check_clock(now)
+            request = self._read_csr(form)
+            case.user = request.user
+            self._authenticate(case, form, request, now)
+        except EnrollmentRejected as rejection:
+            self._reject(case, rejection)
+        except StoreFailed as error:
+            self._reject(case, Unavailable(str(error)))
+
+    def handle_answer(self, token: int, answer: bool, now: float) -> None:
+        """A CheckPassword was answered."""
+        pending = self._asks.answered(token)
+        if pending is None:
+            return
+        try:
+            self._grant_to_account(pending, answer, now)
+        except EnrollmentRejected as rejection:
+            self._reject(pending.case, rejection)
+        except StoreFailed as error:
+            self._reject(pending.case, Unavailable(str(error)))
+
+    def handle_timeout(self, now: float) -> None:
+        """A deadline has come: passwords that took too long to check."""
+        for pending in self._asks.expired(now):
+            self._reject(pending.case, Unavailable("checking the password took too long"))
+
+    def drain(self) -> list[Effect]:
+        """What is to be done, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> Deadline | None:
+        """When handle_timeout is wanted."""
+        return self._asks.next_deadline()
+
+    def _check_clock(self, now: float) -> None:
+        date = self._clock.date(now)
+        if not self._clock.is_trusted or date < self._anchor.certificate.not_valid_before_utc.timestamp():
+            raise Unavailable("the clock of this server is wrong: set it")
+
+    def _read_csr(self, form: EnrollmentForm) -> CertificateRequest:
+        request = read_request(form.csr)
+        if request.algorithm not in self._policy.signature_algorithms:
+            permitted = " or ".join(sorted(algorithm.name for algorithm in self._policy.signature_algorithms))
+            raise BadCsr(f"a key of {request.algorithm.name}; this overlay wants {permitted}")
+        return request
+
+    def _authenticate(self, case: _Case, form: EnrollmentForm, request: CertificateRequest, now: float) -> None:
+        """By password, whose check is asked for; without one, by the key."""
+        if form.username is None or form.password is None:
+            self._renew(case, request, form.nodeids, now)
+            return
+        case.account = full_name(form.username, self._policy.overlay)
+        if wait_s := self._guard.wait_s(case.account, case.source, now):
+            raise TooManyAttempts(f"too many wrong passwords, {wait_s} s to wait", wait_s)
+        if self._asks.is_full:
+            raise Unavailable(f"{CHECKS_MAX} passwords are being checked already")
+        self._guard.charge(case.account, case.source, now)
+        account = self._store.account(case.account)
+        question = CheckPassword(form.password, account.password_hash if account else self._nobody)
+        pending = _Pending(case, request, form.nodeids)
+        self._effects.append(self._asks.ask(question, pending, now + CHECK_TIMEOUT_S))
+
+    def _grant_to_account(self, pending: _Pending, is_right: bool, now: float) -> None:
+        case = pending.case
+        account = self._store.account(case.account)
+        if account is None or not is_right:
+            raise FailedAuthentication("wrong password" if account else "no such account")
+        self._guard.refund(case.account, case.source)
+        self._check_user(case.user, account)
+        self._grant(case, account, pending.request, pending.nodeids, now)
+
+    def _renew(self, case: _Case, request: CertificateRequest, nodeids: int, now: float) -> None:
+        holding = self._store.holding(request.user, _hash(request))
+        account = self._store.account(holding.account) if holding else None
+        if account is None:
+            raise FailedAuthentication("no password, and nothing to renew for this user name and key")
+        case.account = account.name
+        self._grant(case, account, request, nodeids, now)
+
+    def _check_user(self, user: str, account: Account) -> None:
+        """ "If the authentication succeeds and the requested user name in the CSR is acceptable"."""
+        if user == account.name:
+            return
+        if not is_user_name(user, self._policy.overlay) or not is_peer_name(user):
+            raise UsernameNotAvailable("neither the account's own name nor that of a peer")
+        if self._store.account(user) is not None or self._store.owner(user) not in (None, account.name):
+            raise UsernameNotAvailable("the name is another account's")
+
+    def _grant(self, case: _Case, account: Account, request: CertificateRequest, nodeids: int, now: float) -> None:
+        """Everything is proven: choose the Node-IDs, make the certificate, remember it, hand it out."""
+        date = self._clock.date(now)
+        node_ids = self._node_ids(account, request, nodeids, date)
+        validity = Validity.at(date, self._policy.lifetime_s)
+        certificate = self._anchor.issue(request.key, request.user, node_ids, self._rng, validity)
+        issue = Issue(account.name, request.user, _hash(request), node_ids, certificate, validity.ends)
+        if not self._store.record(issue):
+            raise Unavailable("somebody else has just taken the name, or the account has gone")
+        # "The certificate MUST be returned as type "application/pkix-cert" [...] with an HTTP status code of 200 OK."
+        self._effects.append(Respond(case.number, 200, PKIX_CERT, certificate))
+        self._note(case, "issued", node_ids=[str(node_id) for node_id in node_ids])
+
+    def _node_ids(self, account: Account, request: CertificateRequest, nodeids: int, date: float) -> tuple[NodeId, ...]:
+        """Those that this user name and key have already, and new ones for the rest."""
+        held = nodeids + self._store.held_otherwise(account.name, request.user, _hash(request), date)
+        if not 1 <= nodeids <= NODE_IDS_MAX or held > account.quota:
+            raise NodeIdsNotAvailable(f"with the {nodeids} asked for {held}, more than the quota of {account.quota}")
+        holding = self._store.holding(request.user, _hash(request))
+        kept = holding.node_ids[:nodeids] if holding else ()
+        return (*kept, *(self._new_node_id() for _ in range(nodeids - len(kept))))
+
+    def _new_node_id(self) -> NodeId:
+        """ "Each MUST be chosen by the enrollment server in such a way that it is unpredictable"."""
+        while True:
+            node_id = NodeId(self._rng.randbytes(self._policy.node_id_length))
+            if node_id.is_valid and not self._store.is_taken(node_id):
+                return node_id
+
+    def _reject(self, case: _Case, rejection: EnrollmentRejected) -> None:
+        # "a body of type "text/plain" and body that consists of one of the tokens".
+        body = rejection.token.encode()
+        self._effects.append(Respond(case.number, rejection.code, "text/plain", body, rejection.retry_after_s))
+        is_warning = isinstance(rejection, TooManyAttempts | Unavailable)
+        self._note(case, rejection.token, is_warning=is_warning, reason=str(rejection))
+
+    def _note(self, case: _Case, outcome: str, *, is_warning: bool = False, **facts: object) -> None:
+        """One line for the log: who asked for what from where, what came of it and why."""
+        asked = {"outcome": outcome, "source": case.source, "account": case.account, "user": case.user}
+        self._effects.append(Note("enrollment", asked | facts, is_warning))
+
+
+def _hash(request: CertificateRequest) -> bytes:
+    return hashlib.sha256(request.key_der).digest()

@@ -1,0 +1,266 @@
+"""The accounts of an enrollment server in one SQLite file (RFC 6940 section 11.3).
+
+The server and `p2psip user` have it open at the same time: a write-ahead log, short transactions, and a wait of up
+to five seconds for the other. `synchronous=FULL`: what was recorded survives the power cut that follows.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.enrollment.accounts import Account, Holding, Issue, StoreFailed
+
+Row = tuple[Any, ...]
+
+APPLICATION_ID = 0x50325041
+"""Marks the file as ours ("P2PA")."""
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0
+
+# A Node-ID stays when its account goes: nobody else may ever get it.
+_SCHEMA = f"""
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    is_admin INTEGER NOT NULL,
+    quota INTEGER NOT NULL,
+    created REAL NOT NULL
+);
+CREATE TABLE holding (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    user TEXT NOT NULL,
+    key_hash BLOB NOT NULL,
+    certificate BLOB NOT NULL,
+    UNIQUE (user, key_hash)
+);
+CREATE INDEX holding_account ON holding (account);
+CREATE TABLE node (
+    id INTEGER PRIMARY KEY,
+    node_id BLOB NOT NULL UNIQUE,
+    holding INTEGER REFERENCES holding (id) ON DELETE SET NULL,
+    not_after REAL NOT NULL
+);
+CREATE INDEX node_holding ON node (holding);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldNode:
+    """A Node-ID that an account holds: as whom, and until when its certificate is valid."""
+
+    user: str
+    node_id: NodeId
+    not_after: float
+
+
+class AccountDatabase:
+    """An AccountStore on disk, and what administrators do with it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def create(cls, path: Path) -> AccountDatabase:
+        """A new file, readable by its owner only; LocalMisuse if there is one."""
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise LocalMisuse(f"cannot make {path}: {error.strerror}") from None
+        connection = _connect(path)
+        connection.executescript(_SCHEMA)
+        return cls(connection)
+
+    @classmethod
+    def open(cls, path: Path) -> AccountDatabase:
+        """An existing file; LocalMisuse if it is not an account database."""
+        if not path.is_file():
+            raise LocalMisuse(f"{path} is not there: `p2psip overlay create` makes it")
+        try:
+            connection = _connect(path)
+            marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        except sqlite3.Error as error:
+            raise LocalMisuse(f"{path} cannot be read: {error}") from None
+        if marks != [APPLICATION_ID, SCHEMA_VERSION]:
+            connection.close()
+            raise LocalMisuse(f"{path} is not an account database of this release")
+        return cls(connection)
+
+    def close(self) -> None:
+        """No more calls."""
+        self._connection.close()
+
+    def account(self, name: str) -> Account | None:
+        """The account with this user name."""
+        row = self._one("SELECT name, password_hash, is_admin, quota, created FROM account WHERE name = ?", name)
+        return None if row is None else _account(row)
+
+    def accounts(self) -> list[Account]:
+        """All accounts by name."""
+        rows = self._execute("SELECT name, password_hash, is_admin, quota, created FROM account ORDER BY name")
+        return [_account(row) for row in rows]
+
+    def owner(self, user: str) -> str | None:
+        """The account that a user name belongs to, once a certificate was issued for it."""
+        row = self._one(
+            "SELECT account.name FROM holding JOIN account ON account.id = holding.account WHERE user = ? LIMIT 1", user
+        )
+        return None if row is None else str(row[0])
+
+    def holding(self, user: str, key_hash: bytes) -> Holding | None:
+        """What was issued for this user name and key, if it was not revoked."""
+        row = self._one(
+            "SELECT holding.id, account.name FROM holding JOIN account ON account.id = holding.account"
+            " WHERE user = ? AND key_hash = ?",
+            user,
+            key_hash,
+        )
+        if row is None:
+            return None
+        nodes = self._execute("SELECT node_id FROM node WHERE holding = ? ORDER BY id", (row[0],))
+        return Holding(row[1], user, tuple(NodeId(node_id) for (node_id,) in nodes))
+
+    def held_otherwise(self, account: str, user: str, key_hash: bytes, date: float) -> int:
+        """How many Node-IDs the account holds in certificates valid at `date`, this user name and key not counted."""
+        row = self._one(
+            "SELECT count(*) FROM node JOIN holding ON holding.id = node.holding"
+            " JOIN account ON account.id = holding.account"
+            " WHERE account.name = ? AND node.not_after > ? AND NOT (user = ? AND key_hash = ?)",
+            account,
+            date,
+            user,
+            key_hash,
+        )
+        assert row is not None, "count(*) always has a row"
+        held: int = row[0]
+        return held
+
+    def held(self, account: str, date: float) -> list[HeldNode]:
+        """The Node-IDs that the account holds in certificates valid at `date`."""
+        rows = self._execute(
+            "SELECT user, node_id, not_after FROM node JOIN holding ON holding.id = node.holding"
+            " JOIN account ON account.id = holding.account WHERE account.name = ? AND not_after > ? ORDER BY node.id",
+            (account, date),
+        )
+        return [HeldNode(user, NodeId(node_id), not_after) for user, node_id, not_after in rows]
+
+    def is_taken(self, node_id: NodeId) -> bool:
+        """True if somebody has or had this Node-ID."""
+        return self._one("SELECT 1 FROM node WHERE node_id = ?", bytes(node_id)) is not None
+
+    def record(self, issue: Issue) -> bool:
+        """Remember a certificate before it is handed out; False if its account or its names are no longer to be had."""
+        try:
+            with self._transaction():
+                return self._record(issue)
+        except sqlite3.IntegrityError:
+            return False
+
+    def _record(self, issue: Issue) -> bool:
+        owner = self._one("SELECT id FROM account WHERE name = ?", issue.account)
+        if owner is None or self.owner(issue.user) not in (None, issue.account):
+            return False
+        if issue.user != issue.account and self.account(issue.user) is not None:
+            return False
+        (holding,) = self._execute(
+            "INSERT INTO holding (account, user, key_hash, certificate) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (user, key_hash) DO UPDATE SET certificate = excluded.certificate RETURNING id",
+            (owner[0], issue.user, issue.key_hash, issue.certificate),
+        ).fetchone()
+        kept = {node_id for (node_id,) in self._execute("SELECT node_id FROM node WHERE holding = ?", (holding,))}
+        for node_id in issue.node_ids:
+            if bytes(node_id) in kept:
+                self._execute("UPDATE node SET not_after = ? WHERE node_id = ?", (issue.not_after, bytes(node_id)))
+            else:
+                self._execute(
+                    "INSERT INTO node (node_id, holding, not_after) VALUES (?, ?, ?)",
+                    (bytes(node_id), holding, issue.not_after),
+                )
+        return True
+
+    def add(self, account: Account) -> None:
+        """A new account; LocalMisuse if the name is taken."""
+        with self._transaction():
+            if self.account(account.name) is not None:
+                raise LocalMisuse(f"there is an account {account.name} already")
+            if (owner := self.owner(account.name)) is not None:
+                raise LocalMisuse(f"the name {account.name} belongs to the account {owner}")
+            self._execute(
+                "INSERT INTO account (name, password_hash, is_admin, quota, created) VALUES (?, ?, ?, ?, ?)",
+                (account.name, account.password_hash, account.is_admin, account.quota, account.created),
+            )
+
+    def set_password(self, name: str, password_hash: str) -> None:
+        """Another password; LocalMisuse if there is no such account."""
+        with self._transaction():
+            changed = self._execute("UPDATE account SET password_hash = ? WHERE name = ?", (password_hash, name))
+            if not changed.rowcount:
+                raise LocalMisuse(f"there is no account {name}")
+
+    def remove(self, name: str, date: float) -> list[HeldNode]:
+        """No more account, no more renewals; returns the Node-IDs whose certificates are still valid."""
+        with self._transaction():
+            account = self.account(name)
+            if account is None:
+                raise LocalMisuse(f"there is no account {name}")
+            others = self._one("SELECT count(*) FROM account WHERE is_admin AND name != ?", name)
+            if account.is_admin and others == (0,):
+                raise LocalMisuse(f"{name} is the last administrator: make another one first")
+            held = self.held(name, date)
+            self._execute("DELETE FROM account WHERE name = ?", (name,))
+        return held
+
+    def disown(self, node_ids: frozenset[NodeId]) -> None:
+        """These Node-IDs are revoked: whoever renews a certificate that had one gets others."""
+        with self._transaction():
+            for node_id in node_ids:
+                self._execute("UPDATE node SET holding = NULL WHERE node_id = ?", (bytes(node_id),))
+
+    def _one(self, query: str, *values: object) -> Row | None:
+        row: Row | None = self._execute(query, values).fetchone()
+        return row
+
+    def _execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StoreFailed(f"the account database fails: {error}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; reads inside it see no other writer."""
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _account(row: Row) -> Account:
+    name, password_hash, is_admin, quota, created = row
+    return Account(name, password_hash, bool(is_admin), quota, created)
