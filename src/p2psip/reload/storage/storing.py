@@ -1,0 +1,200 @@
+"""The checks of a Store (RFC 6940 section 7.4.1.1), and what becomes of each value that passes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from p2psip.base.ids import ResourceId
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.config.configuration import Kind
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.roles import Signer, Verifier
+from p2psip.reload.storage.access import Hash, NameRule, Write, is_permitted
+from p2psip.reload.storage.records import Place, Record
+from p2psip.reload.storage.values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
+from p2psip.reload.storage.view import Draft
+from p2psip.reload.wire.rejections import (
+    DataTooLarge,
+    DataTooOld,
+    Forbidden,
+    GenerationCounterTooLow,
+    InvalidMessage,
+    UnknownKind,
+)
+from p2psip.reload.wire.security_block import GenericCertificate
+from p2psip.reload.wire.storage_messages import (
+    APPEND_INDEX,
+    ArrayEntry,
+    StoreAns,
+    StoredData,
+    StoreKindData,
+    StoreKindResponse,
+    StoreReq,
+)
+
+GENERATION_MAX = 2**62
+"""No counter that began at 1 comes near this; one beyond is somebody's attempt to end further stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Values of one Kind to be stored, each with its signer, whose right to it has been checked."""
+
+    kind: Kind
+    generation: int
+    values: tuple[tuple[StoredData, Signer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what rules an overlay accepts values: its Kinds, its members, its hash function, its usages' demands."""
+
+    kinds: Mapping[int, Kind]
+    verifier: Verifier
+    hash_name: Hash
+    name_rules: Mapping[int, NameRule] = field(default_factory=dict)
+
+    def examine(
+        self, request: StoreReq, certificates: Sequence[GenericCertificate], wall: WallClock, now: float
+    ) -> list[Offer]:
+        """The values of a request with their signers; raises Forbidden unless each may be where it is to be."""
+        return [
+            Offer(
+                self.kinds[data.kind],
+                data.generation_counter,
+                tuple(
+                    (stored, self.signer(request.resource, data.kind, stored, certificates, wall, now))
+                    for stored in data.values
+                ),
+            )
+            for data in self._known(request)
+        ]
+
+    def signer(
+        self,
+        resource: ResourceId,
+        kind_id: int,
+        stored: StoredData,
+        certificates: Sequence[GenericCertificate],
+        wall: WallClock,
+        now: float,
+    ) -> Signer:
+        """Who signed a value of a known Kind; raises Forbidden if nobody did who may write it."""
+        kind = self.kinds[kind_id]
+        if MODEL_OF[type(stored.value)] is not kind.data_model:
+            raise InvalidMessage(f"Kind {kind_id:#x} has the data model {kind.data_model.value}")
+        try:
+            signer = verify_value(self.verifier, resource, kind_id, stored, certificates, wall, now)
+        except SecurityError as error:
+            raise Forbidden(f"a value of Kind {kind_id:#x}: {error}") from None
+        self.permit(Write(kind, resource, key_of(stored.value)), signer)
+        return signer
+
+    def permit(self, write: Write, signer: Signer) -> None:
+        """Raise Forbidden unless this signer may make this write."""
+        kind = write.kind
+        if not is_permitted(write, signer, self.hash_name):
+            policy = kind.access_control.value
+            raise Forbidden(f"{policy} keeps {signer.user} from writing Kind {kind.kind_id:#x} at {write.resource}")
+        rule = self.name_rules.get(kind.kind_id)
+        if rule is not None and not rule.permits(signer.user):
+            raise Forbidden(f"this overlay takes no values of Kind {kind.kind_id:#x} for {signer.user}")
+
+    def check_requester(self, resource: ResourceId, offers: Iterable[Offer], requester: Signer) -> None:
+        """7.3: "both the signer of the StoredValue and the signer of the StoreReq MUST conform to the policy"."""
+        for offer in offers:
+            for stored, _ in offer.values:
+                self.permit(Write(offer.kind, resource, key_of(stored.value)), requester)
+
+    def _known(self, request: StoreReq) -> list[StoreKindData]:
+        kinds = [data.kind for data in request.kind_data]
+        # "The same Kind-ID MUST NOT be used twice in a given store request."
+        if len(set(kinds)) != len(kinds):
+            raise InvalidMessage("the request names a Kind twice")
+        known = [data for data in request.kind_data if isinstance(data, StoreKindData) and data.kind in self.kinds]
+        if len(known) < len(kinds):
+            raise UnknownKind(kind for kind in kinds if kind not in {data.kind for data in known})
+        return known
+
+
+def check_generations(draft: Draft, offers: Sequence[Offer], is_original: bool) -> None:
+    """Compare the generation counters of the request with the current ones."""
+    if not is_original:
+        _check_replica_generations(offers)
+        return
+    # "if the generation counter is nonzero, it equals the current value of the generation counter for this Kind."
+    if any(offer.generation not in (0, draft.generation(offer.kind.kind_id)) for offer in offers):
+        current = [(offer.kind.kind_id, draft.generation(offer.kind.kind_id)) for offer in offers]
+        raise GenerationCounterTooLow(StoreAns(tuple(StoreKindResponse(*entry, ()) for entry in current)))
+
+
+def _check_replica_generations(offers: Iterable[Offer]) -> None:
+    # "Replica Stores MUST NOT use a generation counter of 0."
+    if any(not 0 < offer.generation <= GENERATION_MAX for offer in offers):
+        raise InvalidMessage(f"the generation counter of a replica is from 1 to {GENERATION_MAX}")
+
+
+def store_kind(draft: Draft, offer: Offer, is_original: bool) -> None:
+    """Store the values of one Kind, and move its generation counter."""
+    kind = offer.kind
+    is_changed = [store_value(draft, kind, stored, signer) for stored, signer in offer.values]
+    current = draft.generation(kind.kind_id)
+    if is_original and any(is_changed):
+        # "if the store succeeds and the data is changed, then the peer MUST increase the generation counter".
+        draft.set_generation(kind.kind_id, current + 1)
+    elif not is_original and offer.values and offer.generation != current:
+        # "the peer MUST set the generation counter to match the generation counter in the message".
+        draft.set_generation(kind.kind_id, offer.generation)
+
+
+def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) -> bool:
+    """Store one value; False if it is there already.
+
+    A value that is there already, as it comes again in hand-overs and repeated requests, replaces nothing. Its
+    lifetime stays what it was: that is not signed, so anybody could lengthen it.
+    """
+    if len(stored.data_value.value) > kind.max_size:
+        raise DataTooLarge(f"a value of Kind {kind.kind_id:#x} has at most {kind.max_size} bytes")
+    values = draft.values(kind.kind_id)
+    stored = _positioned(kind, stored, values)
+    place = Place(draft.resource, kind.kind_id, key_of(stored.value))
+    old = values.get(place.key)
+    if old is None:
+        if len(values) >= kind.max_count:
+            raise DataTooLarge(f"Kind {kind.kind_id:#x} has at most {kind.max_count} values at one resource")
+    elif not _is_news(kind, old, stored) and not draft.is_withheld(old):
+        return False
+    certificates = chain_of(signer).encode()
+    expires_at = draft.at + stored.lifetime
+    chain = chain_hash(certificates)
+    draft.put(Record(place, stored.encode(), signer.user, chain, draft.at, expires_at), certificates)
+    return True
+
+
+def _is_news(kind: Kind, old: Record, stored: StoredData) -> bool:
+    """False if the value is the one that is there; raises DataTooOld if that is newer."""
+    present = StoredData.decode(old.data, model=kind.data_model)
+    if (present.storage_time, present.value) == (stored.storage_time, stored.value):
+        return False
+    # "The storage time values are greater than that of any values which would be replaced by this Store."
+    if stored.storage_time <= present.storage_time:
+        raise DataTooOld(f"there is a value with storage_time {present.storage_time}")
+    return True
+
+
+def _positioned(kind: Kind, stored: StoredData, values: Mapping[bytes, Record]) -> StoredData:
+    """The value with its place in the array, if it is for one.
+
+    "A store at index 0xffffffff places the new value at the end of the array [...]. The resulting StoredData has
+    the correct index value when it is subsequently fetched."
+    """
+    entry = stored.value
+    if not isinstance(entry, ArrayEntry):
+        return stored
+    index = entry.index
+    if index == APPEND_INDEX:
+        index = 1 + int.from_bytes(max(values), "big") if values else 0
+    if index >= kind.max_count:
+        raise DataTooLarge(f"Kind {kind.kind_id:#x} has at most {kind.max_count} elements")
+    return replace(stored, value=replace(entry, index=index))
