@@ -35,7 +35,7 @@ def main() -> NoReturn:
         status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
         described = getattr(error, "format_message", error.__str__)()
-        fail(f"{described.rstrip('.')}. Try --help.", EXIT_MISUSE)
+        fail(f"{described}{'' if described[-1:] in '.?' else '.'} Try --help.", EXIT_MISUSE)
     except LocalMisuse as error:
         fail(str(error), EXIT_MISUSE)
     except P2psipError as error:

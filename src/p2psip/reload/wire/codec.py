@@ -110,6 +110,27 @@ class _Vector(Codec[tuple[T, ...]]):
         return tuple(items)
 
 
+class OneOf(Codec[Any]):
+    """One of several structures, told apart by how they begin."""
+
+    def __init__(self, *variants: type[Struct]) -> None:
+        self.variants = variants
+
+    @abstractmethod
+    def choose(self, reader: Reader) -> type[Struct]:
+        """The variant that comes next."""
+
+    def check(self, value: Any, owner: object) -> None:
+        if not isinstance(value, self.variants):
+            raise ValueError(f"{type(value).__name__} is no variant of it")
+
+    def encode(self, value: Any, out: bytearray, owner: object) -> None:
+        value.encode_to(out)
+
+    def decode(self, reader: Reader, owner: object) -> Any:
+        return self.choose(reader).decode_from(reader)
+
+
 class Select(Codec[Any]):
     """select (type): the earlier field `tag` chooses the arm.
 

@@ -8,9 +8,8 @@ from enum import IntFlag
 from typing import Annotated
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, structure
+from p2psip.reload.wire.codec import OneOf, Prefixed, Select, Struct, Vector, structure
 from p2psip.reload.wire.primitives import (
-    Codec,
     Constant,
     Flags,
     Hex32,
@@ -143,23 +142,14 @@ class CompressedDestination(Struct):
         return f"opaque {self.compressed_id:#06x} (16 bits)"
 
 
-class _DestinationEntry(Codec[Destination | CompressedDestination]):
-    """Either form; the first bit tells which, entry by entry."""
+class _EitherForm(OneOf):
+    """The first bit tells which form a destination has, entry by entry."""
 
-    def check(self, value: Destination | CompressedDestination, owner: object) -> None:
-        if not isinstance(value, Destination | CompressedDestination):
-            raise ValueError(f"Destination wanted, not {type(value).__name__}")
-
-    def encode(self, value: Destination | CompressedDestination, out: bytearray, owner: object) -> None:
-        value.encode_to(out)
-
-    def decode(self, reader: Reader, owner: object) -> Destination | CompressedDestination:
-        if reader.peek() & 0x80:
-            return CompressedDestination.decode_from(reader)
-        return Destination.decode_from(reader)
+    def choose(self, reader: Reader) -> type[Struct]:
+        return CompressedDestination if reader.peek(1) & 0x80 else Destination
 
 
-DestinationEntry = Annotated[Destination | CompressedDestination, _DestinationEntry()]
+DestinationEntry = Annotated[Destination | CompressedDestination, _EitherForm(Destination, CompressedDestination)]
 
 
 class ForwardingOptionType(WireEnum, width=1, is_open=True):

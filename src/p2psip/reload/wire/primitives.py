@@ -58,11 +58,11 @@ class Reader:
         """The next `width` bytes as an unsigned integer in network byte order."""
         return int.from_bytes(self.take(width), "big")
 
-    def peek(self) -> int:
-        """The next byte, which stays unread."""
-        if self.offset >= self.end:
-            raise DecodeError("1 byte wanted, none left", self.offset)
-        return self.data[self.offset]
+    def peek(self, width: int) -> int:
+        """The integer that `uint` would read, which stays unread."""
+        value = self.uint(width)
+        self.offset -= width
+        return value
 
     def enter(self, length: int) -> int:
         """Narrow the bounds to the next `length` bytes; returns the bounds to `leave` with."""

@@ -7,16 +7,14 @@ peer can name them in Error_Unknown_Kind, and re-encoding is identical.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import ByModel, OfKind, Prefixed, Struct, Vector, structure
+from p2psip.reload.wire.codec import ByModel, OfKind, OneOf, Prefixed, Struct, Vector, structure
 from p2psip.reload.wire.common import HashAlgorithm, KindId
 from p2psip.reload.wire.kinds import DataModel
-from p2psip.reload.wire.primitives import Boolean, Codec, Opaque8, Opaque16, Opaque32, Reader, Uint8, Uint32, Uint64
+from p2psip.reload.wire.primitives import Boolean, Opaque8, Opaque16, Opaque32, Reader, Uint8, Uint32, Uint64
 from p2psip.reload.wire.security_block import Signature
-
-K = TypeVar("K", bound=Struct)
 
 DictionaryKey = Opaque16
 
@@ -89,22 +87,14 @@ class UnknownKindData(Struct):
     values: Opaque32
 
 
-class _KindData(Codec[K | UnknownKindData]):
+class _OfKnownKind(OneOf):
     """Values of a Kind, if its data model is known."""
 
-    def __init__(self, known: type[K]) -> None:
-        self.known = known
+    def __init__(self, known: type[Struct]) -> None:
+        super().__init__(known, UnknownKindData)
 
-    def check(self, value: K | UnknownKindData, owner: object) -> None:
-        if not isinstance(value, self.known | UnknownKindData):
-            raise ValueError(f"{self.known.__name__} wanted, not {type(value).__name__}")
-
-    def encode(self, value: K | UnknownKindData, out: bytearray, owner: object) -> None:
-        value.encode_to(out)
-
-    def decode(self, reader: Reader, owner: object) -> K | UnknownKindData:
-        kind = int.from_bytes(reader.data[reader.offset : reader.offset + 4], "big")
-        return self.known.decode_from(reader) if kind in reader.models else UnknownKindData.decode_from(reader)
+    def choose(self, reader: Reader) -> type[Struct]:
+        return self.variants[0 if reader.peek(4) in reader.models else 1]
 
 
 @structure
@@ -122,7 +112,7 @@ class StoreReq(Struct):
 
     resource: ResourceId
     replica_number: Uint8
-    kind_data: Annotated[tuple[Annotated[StoreKindData | UnknownKindData, _KindData(StoreKindData)], ...], Vector(4)]
+    kind_data: Annotated[tuple[Annotated[StoreKindData | UnknownKindData, _OfKnownKind(StoreKindData)], ...], Vector(4)]
 
 
 @structure
@@ -213,7 +203,7 @@ class FetchAns(Struct):
     """Body of a Fetch answer (section 7.4.2.2)."""
 
     kind_responses: Annotated[
-        tuple[Annotated[FetchKindResponse | UnknownKindData, _KindData(FetchKindResponse)], ...], Vector(4)
+        tuple[Annotated[FetchKindResponse | UnknownKindData, _OfKnownKind(FetchKindResponse)], ...], Vector(4)
     ]
 
 
@@ -289,7 +279,7 @@ class StatAns(Struct):
     """Body of a Stat answer (section 7.4.3.2)."""
 
     kind_responses: Annotated[
-        tuple[Annotated[StatKindResponse | UnknownKindData, _KindData(StatKindResponse)], ...], Vector(4)
+        tuple[Annotated[StatKindResponse | UnknownKindData, _OfKnownKind(StatKindResponse)], ...], Vector(4)
     ]
 
 
