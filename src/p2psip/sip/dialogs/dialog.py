@@ -63,7 +63,7 @@ class Dialog:
             invite.to.with_tag(local_tag),
             invite.from_,
             _target(invite),
-            invite.record_routes,
+            _route_set(invite),
             local_cseq=0,
             remote_cseq=invite.cseq.number,
         )
@@ -78,7 +78,7 @@ class Dialog:
             invite.from_,
             response.to,
             _target(response),
-            response.record_routes[::-1],
+            _route_set(response)[::-1],
             local_cseq=invite.cseq.number,
             remote_cseq=None,
         )
@@ -128,6 +128,14 @@ class Dialog:
             extra=extra,
             body=body,
         )
+
+
+def _route_set(message: Message) -> tuple[NameAddr, ...]:
+    """The Record-Route values, each of which must be a SIP URI that we can go to."""
+    for route in message.record_routes:
+        if not isinstance(route.uri, SipUri):
+            raise BadMessage(f"{str(route.uri)[:80]!r} in Record-Route is not a SIP URI")
+    return message.record_routes
 
 
 def _target(message: Message) -> SipUri:

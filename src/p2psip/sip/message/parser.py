@@ -120,7 +120,7 @@ def _content_length(fields: Fields) -> int | None:
 
 def _check(message: Message) -> None:
     """What every message must have (section 8.1.1), since transactions are matched by it."""
-    _ = message.via.rport, message.from_, message.to, message.call_id
+    _ = message.via.rport, message.from_, message.to, message.call_id, message.cseq
     if isinstance(message, Request) and message.cseq.method != message.method:
         raise BadMessage(f"CSeq is for {message.cseq.method}, the request is {message.method}")
 

@@ -113,3 +113,8 @@ def test_8_1_1_8_one_sip_contact_is_needed(contact: str) -> None:
     request = invite((b"Contact: <sip:alice@pc33.atlanta.example>\n", contact.encode()))
     with pytest.raises(BadMessage, match=r"Contact|not a SIP URI"):
         Dialog.of_uas(request, "b")
+
+
+def test_16_6_4_a_record_route_must_be_a_place_to_go() -> None:
+    with pytest.raises(BadMessage, match="Record-Route"):
+        Dialog.of_uas(invite((b"<sip:p1.example;lr;x=1>", b"<tel:+1>")), "b")
