@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
@@ -19,14 +20,19 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.signatures import verify_document
+from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, Validity, self_signed
 from p2psip.reload.security.certificates import fingerprint
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import PrivateKey
-from p2psip.reload.security.verifier import CertificateVerifier
+from p2psip.reload.security.keys import PrivateKey, public_key_der
+from p2psip.reload.security.roles import Signer
+from p2psip.reload.security.verifier import CertificateVerifier, self_signed_node_ids
 
 WELL_KNOWN_PATH = "/.well-known/reload-config"
 """11.2: where a configuration server has the document."""
+
+ENROLL_PATH = "/enroll"
+"""Where our enrollment servers take requests."""
 
 DOCUMENT_TYPE = "application/p2p-overlay+xml"
 ANSWER_SIZE_MAX = 16384
@@ -67,6 +73,15 @@ def parse_fingerprint(text: str) -> str:
     return digits
 
 
+def verify_kept(raw: bytes, trusted: str, date: float, date_trusted: bool) -> Document:
+    """A document that was verified before and may since have been replaced by updates, read back from disk.
+
+    Any configuration signer may have signed it; its trust anchor must still be the one of this fingerprint.
+    """
+    document, _ = _verify(raw, trusted, date, date_trusted, None)
+    return document
+
+
 def verify_first(raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: str | None = None) -> Document:
     """A document that comes from anywhere, believed only by the fingerprint of its trust anchor.
 
@@ -74,6 +89,14 @@ def verify_first(raw: bytes, trusted: str, date: float, date_trusted: bool, over
     list of configuration-signers proves nothing yet. Raises ConfigurationError. Roots beside the trusted one
     are believed because the document is.
     """
+    document, author = _verify(raw, trusted, date, date_trusted, overlay)
+    if not author.member.signs_configurations:
+        raise ConfigurationError(f"signed by {author.user}, whom the trust anchor did not make a configuration signer")
+    return document
+
+
+def _verify(raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: str | None) -> tuple[Document, Signer]:
+    """A document with the trust anchor of this fingerprint, signed by a member whom it names as signer."""
     document = parse(raw, overlay)
     configuration = document.configuration
     roots = [root for root in configuration.root_certs if fingerprint(root) == trusted]
@@ -84,10 +107,8 @@ def verify_first(raw: bytes, trusted: str, date: float, date_trusted: bool, over
         verifier = CertificateVerifier(replace(configuration, root_certs=(roots[0],)))
     except SecurityError as error:
         raise ConfigurationError(f"the trust anchor cannot be read: {error}") from None
-    author = verify_document(document, verifier, configuration.configuration_signers, date, date_trusted)
-    if not author.member.signs_configurations:
-        raise ConfigurationError(f"signed by {author.user}, whom the trust anchor did not make a configuration signer")
-    return document
+    signers = configuration.configuration_signers
+    return document, verify_document(document, verifier, signers, date, date_trusted)
 
 
 def read_answer(server: str, status: int, content_type: str, body: bytes, now: float) -> bytes:
@@ -121,3 +142,17 @@ def accept_certificate(
         cause = Cause(server, f"it is for {member.user}, not for {user}", now)
         raise RequestFailed("the certificate is of no use", (cause,))
     return identity
+
+
+def self_enroll(
+    configuration: OverlayConfiguration, key: PrivateKey, user: str, rng: random.Random, date: float
+) -> CertifiedIdentity:
+    """Who one is with a certificate of one's own making, where the overlay permits that (11.3.1)."""
+    digest = configuration.self_signed_digest
+    if digest is None:
+        raise LocalMisuse(f"{configuration.instance_name} permits no self-signed certificates: give an account")
+    length = configuration.node_id_length
+    node_ids = self_signed_node_ids(public_key_der(key.public_key()), 1, digest, length)
+    validity = Validity.at(date, ANCHOR_LIFETIME_S)
+    certificate = self_signed(key, configuration.instance_name, user, node_ids, rng, validity)
+    return CertifiedIdentity(key, [certificate], node_id_length=length)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from p2psip.enrollment.rejections import BadCsr
 from p2psip.reload.security.certificates import X509_ERRORS
-from p2psip.reload.security.keys import PrivateKey, PublicKey, algorithm_of, public_key_der, usable
+from p2psip.reload.security.keys import PrivateKey, PublicKey, algorithm_of, public_key_hash, usable
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 CSR_SIZE_MAX = 16384
@@ -31,9 +31,9 @@ class CertificateRequest:
         return algorithm_of(self.key)
 
     @property
-    def key_der(self) -> bytes:
-        """The key as subjectPublicKeyInfo."""
-        return public_key_der(self.key)
+    def key_hash(self) -> bytes:
+        """Which key it is."""
+        return public_key_hash(self.key)
 
 
 def make_request(key: PrivateKey, user: str) -> bytes:

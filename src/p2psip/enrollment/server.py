@@ -12,7 +12,6 @@ the key, the result is of use to nobody else, and a peer can renew itself withou
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass, field
 
@@ -215,7 +214,7 @@ class EnrollmentServer:
         self._grant(case, account, pending.request, pending.nodeids, now)
 
     def _renew(self, case: _Case, request: CertificateRequest, nodeids: int, now: float) -> None:
-        holding = self._store.holding(request.user, _hash(request))
+        holding = self._store.holding(request.user, request.key_hash)
         account = self._store.account(holding.account) if holding else None
         if account is None:
             raise FailedAuthentication("no password, and nothing to renew for this user name and key")
@@ -237,7 +236,7 @@ class EnrollmentServer:
         node_ids = self._node_ids(account, request, nodeids, date)
         validity = Validity.at(date, self._policy.lifetime_s)
         certificate = self._anchor.issue(request.key, request.user, node_ids, self._rng, validity)
-        issue = Issue(account.name, request.user, _hash(request), node_ids, certificate, validity.ends)
+        issue = Issue(account.name, request.user, request.key_hash, node_ids, certificate, validity.ends)
         if not self._store.record(issue):
             raise Unavailable("somebody else has just taken the name, or the account has gone")
         # "The certificate MUST be returned as type "application/pkix-cert" [...] with an HTTP status code of 200 OK."
@@ -246,10 +245,10 @@ class EnrollmentServer:
 
     def _node_ids(self, account: Account, request: CertificateRequest, nodeids: int, date: float) -> tuple[NodeId, ...]:
         """Those that this user name and key have already, and new ones for the rest."""
-        held = nodeids + self._store.held_otherwise(account.name, request.user, _hash(request), date)
+        held = nodeids + self._store.held_otherwise(account.name, request.user, request.key_hash, date)
         if not 1 <= nodeids <= NODE_IDS_MAX or held > account.quota:
             raise NodeIdsNotAvailable(f"with the {nodeids} asked for {held}, more than the quota of {account.quota}")
-        holding = self._store.holding(request.user, _hash(request))
+        holding = self._store.holding(request.user, request.key_hash)
         kept = holding.node_ids[:nodeids] if holding else ()
         return (*kept, *(self._new_node_id() for _ in range(nodeids - len(kept))))
 
@@ -271,7 +270,3 @@ class EnrollmentServer:
         """One line for the log: who asked for what from where, what came of it and why."""
         asked = {"outcome": outcome, "source": case.source, "account": case.account, "user": case.user}
         self._effects.append(Note("enrollment", asked | facts, is_warning))
-
-
-def _hash(request: CertificateRequest) -> bytes:
-    return hashlib.sha256(request.key_der).digest()

@@ -83,6 +83,11 @@ def public_key_der(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def public_key_hash(key: PublicKey) -> bytes:
+    """SHA-256 of its subjectPublicKeyInfo: which key it is."""
+    return hashlib.sha256(public_key_der(key)).digest()
+
+
 def signature_algorithm(key: PrivateKey) -> SignatureAndHashAlgorithm:
     """What a signature made with this key says of itself."""
     return SignatureAndHashAlgorithm(HashAlgorithm.SHA256, algorithm_of(key.public_key()))

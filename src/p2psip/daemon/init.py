@@ -1,0 +1,132 @@
+"""How a machine becomes a peer: `p2psip peer init`, and the renewal of its certificate.
+
+It trusts the trust anchor of the fingerprint that its operator was told, and nothing else. A peer has no account of
+its own: any account holder may enroll `peer-NAME@OVERLAY` identities with the account's password, and the name then
+belongs to that account. The password is used once and not kept; renewals are authenticated by the peer's key.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.settings import make_settings
+from p2psip.daemon.state import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    PeerState,
+    load_state,
+    save_document,
+    save_identity,
+    save_key,
+    save_settings,
+)
+from p2psip.enrollment.client import ENROLL_PATH, self_enroll, verify_first
+from p2psip.enrollment.names import peer_name
+from p2psip.net.files import read_file
+from p2psip.net.https_client import enroll, fetch_configuration
+from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.config.document import Document
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey, generate_key, key_from_pem
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequest:
+    """What the operator says of a new peer."""
+
+    config: str
+    """The configuration document: a file, or the URL of a server that has it."""
+    fingerprint: str
+    name: str
+    account: str | None = None
+    password: str | None = field(default=None, repr=False)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Settings that are not to be the defaults."""
+
+
+async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
+    """Make the state directory of a new peer. May be repeated after a failure: the key is kept.
+
+    Raises LocalMisuse or RequestFailed.
+    """
+    if (directory / CERTIFICATE_FILE).exists():
+        raise LocalMisuse(f"{directory} is a peer's already: `p2psip peer run {directory}` starts it")
+    given = {name: value for name, value in request.settings.items() if value is not None}
+    settings = make_settings({"name": request.name, "fingerprint": request.fingerprint} | given, "peer init")
+    document = await obtain_document(request.config, request.fingerprint)
+    configuration = document.configuration
+    if reasons := obstacles(configuration):
+        raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
+    key = _key(_make(directory), configuration)
+    identity = await _identity(configuration, key, request)
+    save_document(directory, document)
+    save_settings(directory, settings)
+    save_identity(directory, identity)
+    return load_state(directory)
+
+
+async def obtain_document(config: str, fingerprint: str) -> Document:
+    """The configuration document in a file or at a URL, proven by the fingerprint."""
+    if "://" in config:
+        return await fetch_configuration(config, fingerprint)
+    try:
+        return verify_first(read_file(Path(config)), fingerprint, time.time(), False)
+    except ConfigurationError as error:
+        raise LocalMisuse(f"{config}: {error}") from None
+
+
+async def renew_peer(state: PeerState) -> CertifiedIdentity:
+    """A new certificate for the same key and Node-ID; no password is needed."""
+    identity = await enroll(state.configuration, state.identity.user, state.identity.key)
+    save_identity(state.directory, identity)
+    return identity
+
+
+def _make(directory: Path) -> Path:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalMisuse(f"cannot make {directory}: {error.strerror}") from None
+    return directory
+
+
+def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateKey:
+    """The key of an earlier attempt, so that it leads to the same Node-ID, or a new one."""
+    path = directory / KEY_FILE
+    if path.exists():
+        return key_from_pem(read_file(path))
+    key = generate_key(preferred_algorithm(configuration))
+    save_key(directory, key)
+    return key
+
+
+def preferred_algorithm(configuration: OverlayConfiguration) -> SignatureAlgorithm:
+    """With what kind of key to join: ECDSA where the overlay permits it."""
+    permitted = configuration.signature_algorithms
+    return SignatureAlgorithm.ECDSA if SignatureAlgorithm.ECDSA in permitted else SignatureAlgorithm.RSA
+
+
+async def _identity(configuration: OverlayConfiguration, key: PrivateKey, request: PeerRequest) -> CertifiedIdentity:
+    user = peer_name(request.name, configuration.instance_name)
+    if request.account is None and configuration.self_signed_digest is not None:
+        return self_enroll(configuration, key, user, random.SystemRandom(), time.time())
+    if request.account is None or request.password is None:
+        raise LocalMisuse("give --user and --password-file: the account under which this peer is enrolled")
+    others = _same_server(request.config)
+    return await enroll(
+        configuration, user, key, account=request.account, password=request.password, other_servers=others
+    )
+
+
+def _same_server(config: str) -> tuple[str, ...]:
+    """The server that the document came from, in case the addresses in the document do not lead to it from here."""
+    parts = urlsplit(config)
+    return (f"https://{parts.netloc}{ENROLL_PATH}",) if parts.scheme == "https" else ()

@@ -1,0 +1,122 @@
+"""The settings of a peer: `peer.toml` in its state directory, each also a flag of `p2psip peer run`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.net.files import read_file
+
+SETTINGS_FILE = "peer.toml"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""0: any free port, for tests."""
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is in peer.toml; `TEMPLATE` says of each setting what it means."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9+]([a-z0-9._+-]*[a-z0-9])?$", max_length=56)]
+    fingerprint: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    listen: tuple[str, ...] = ("0.0.0.0", "::")
+    advertise: tuple[str, ...] = ()
+    overlay_port: Port = 6084
+    sip_port: Port = 5062
+    phone_listen: tuple[str, ...] = ("0.0.0.0", "::")
+    phone_port: Port = 5060
+    phone_udp: bool = True
+    phone_tcp: bool = True
+    domains: tuple[str, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        """Rules that a type cannot say; ValueError becomes msgspec's ValidationError, with the field's path."""
+        for field in ("listen", "advertise", "phone_listen"):
+            for address in getattr(self, field):
+                _check_address(field, address)
+        if not self.listen or not self.phone_listen:
+            raise ValueError("listen and phone_listen need at least one address")
+        if not (self.phone_udp or self.phone_tcp):
+            raise ValueError("phones need phone_udp or phone_tcp")
+
+
+TEMPLATE = """\
+# The settings of a peer. Every one can also be given to `p2psip peer run` as a flag: overlay_port as --overlay-port.
+
+# What this peer is called: its certificate is for peer-NAME@OVERLAY.
+name = {name}
+
+# The trust anchor of the overlay, as SHA-256 of its certificate. Nobody else is believed.
+fingerprint = {fingerprint}
+
+# Addresses on which other peers reach this one. "0.0.0.0" is every IPv4 address, "::" every IPv6 address.
+listen = {listen}
+
+# Addresses to tell other peers, if they are not those of this machine (behind a port forwarding, say).
+advertise = {advertise}
+
+# TCP port of the links between peers (RELOAD over TLS). Open it in the firewall.
+overlay_port = {overlay_port}
+
+# TCP port of calls between peers (SIP over TLS). Open it in the firewall.
+sip_port = {sip_port}
+
+# Addresses and port on which the phones of this site reach the peer.
+phone_listen = {phone_listen}
+phone_port = {phone_port}
+phone_udp = {phone_udp}
+phone_tcp = {phone_tcp}
+
+# Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
+domains = {domains}
+
+# What to log: "debug", "info", "warning" or "error"; as "text" or "json".
+log_level = {log_level}
+log_format = {log_format}
+"""
+
+
+def write_settings(settings: PeerSettings) -> str:
+    """The text of peer.toml, with a comment for each setting."""
+    values = msgspec.to_builtins(settings)
+    # What JSON writes for strings, numbers, booleans and lists of strings is TOML as well.
+    return TEMPLATE.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+
+
+def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None) -> PeerSettings:
+    """The settings in a state directory; `overrides` (flags) go before them, those that are None excepted.
+
+    Raises LocalMisuse, in one line that names the file and the setting.
+    """
+    path = state_dir / SETTINGS_FILE
+    if not path.is_file():
+        raise LocalMisuse(f"{state_dir} is not the state directory of a peer: `p2psip peer init` makes one")
+    try:
+        values = tomllib.loads(read_file(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    return make_settings(values | given, str(path))
+
+
+def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:
+    """Settings from names and values; LocalMisuse that names `source`."""
+    try:
+        return msgspec.convert(dict(values), PeerSettings)
+    except msgspec.ValidationError as error:
+        raise LocalMisuse(f"{source}: {error}") from None
+
+
+def _check_address(field: str, address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(f"{field}: {address!r} is not an IP address") from None

@@ -1,0 +1,95 @@
+"""The state directory of a peer: who it is, which overlay it belongs to, how it is set up.
+
+peer.toml    settings, written by `peer init`, for people to edit
+config.xml   the overlay's configuration document
+peer.key     the peer's private key
+peer.crt     its certificate
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
+from p2psip.enrollment.client import verify_kept
+from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.overlay_directory import chain_from_pem, chain_to_pem
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem
+from p2psip.reload.security.verifier import CertificateVerifier
+
+DOCUMENT_FILE = "config.xml"
+KEY_FILE = "peer.key"
+CERTIFICATE_FILE = "peer.crt"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """All that a peer needs to start."""
+
+    directory: Path
+    settings: PeerSettings
+    document: Document
+    identity: CertifiedIdentity
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """What the overlay's configuration says."""
+        return self.document.configuration
+
+
+def load_state(directory: Path, overrides: Mapping[str, object] | None = None) -> PeerState:
+    """What `peer init` has made; LocalMisuse, in one line, if something is missing or does not fit together."""
+    settings = load_settings(directory, overrides)
+    document = load_document(directory, settings.fingerprint)
+    key = key_from_pem(read_file(directory / KEY_FILE))
+    identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration)
+    return PeerState(directory, settings, document, identity)
+
+
+def load_document(directory: Path, fingerprint: str) -> Document:
+    """The configuration document, which must still lead to the trust anchor."""
+    path = directory / DOCUMENT_FILE
+    try:
+        return verify_kept(read_file(path), fingerprint, time.time(), False)
+    except ConfigurationError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+
+
+def load_identity(path: Path, key: PrivateKey, configuration: OverlayConfiguration) -> CertifiedIdentity:
+    """An identity of this overlay from a certificate file (a peer's, or a line's); LocalMisuse if it is none."""
+    chain = chain_from_pem(read_file(path))
+    try:
+        # Whether it has expired is for the running peer to say, which knows whether the date is to be trusted.
+        CertificateVerifier(configuration).check(chain, time.time(), False)
+        return CertifiedIdentity(key, chain, node_id_length=configuration.node_id_length)
+    except (SecurityError, LocalMisuse) as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+
+
+def save_identity(directory: Path, identity: CertifiedIdentity) -> None:
+    """A new or renewed certificate of the peer; its key has been saved before."""
+    write_file(directory / CERTIFICATE_FILE, chain_to_pem(identity.chain))
+
+
+def save_key(directory: Path, key: PrivateKey) -> None:
+    """The peer's key, for its owner only."""
+    write_file(directory / KEY_FILE, key_to_pem(key), PRIVATE)
+
+
+def save_document(directory: Path, document: Document) -> None:
+    """A configuration document that has been verified."""
+    write_file(directory / DOCUMENT_FILE, document.raw)
+
+
+def save_settings(directory: Path, settings: PeerSettings) -> None:
+    """The settings, with comments."""
+    write_file(directory / SETTINGS_FILE, write_settings(settings).encode())

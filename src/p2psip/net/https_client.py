@@ -1,0 +1,193 @@
+"""Enrollment over HTTPS, from the requester's side (RFC 6940 section 11.2, 11.3).
+
+The first fetch of a configuration believes no server: the document is proven by the trust anchor's fingerprint, so it
+does not matter who hands it out. Every later connection is verified against the trust anchor, for the overlay's name
+("The server certificate MUST match the overlay name"): where the server stands, and whether it has a DNS name, is
+nobody's concern. Dates are not checked: a machine that has lost its clock must be able to enroll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import httpx2
+
+from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
+from p2psip.enrollment.client import (
+    ANSWER_SIZE_MAX,
+    DOCUMENT_TYPE,
+    WELL_KNOWN_PATH,
+    EnrollmentRefused,
+    accept_certificate,
+    read_answer,
+    verify_first,
+)
+from p2psip.enrollment.csr import make_request
+from p2psip.enrollment.form import PKCS10, PKIX_CERT
+from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey
+
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 40.0
+"""A server hashes passwords one after the other, on a slow machine if need be."""
+
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
+
+_TIMEOUT = httpx2.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+
+
+def configuration_url(url: str) -> str:
+    """Where a configuration server has its document: `url`, with the well-known path if it has none (11.2)."""
+    _check_url(url)
+    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + WELL_KNOWN_PATH
+
+
+async def fetch_configuration(url: str, fingerprint: str) -> Document:
+    """The configuration document at `url`, proven by the fingerprint of its trust anchor.
+
+    Raises RequestFailed if there is none, or it is not so proven.
+    """
+    url = configuration_url(url)
+    raw = await _fetch(url, _unverified())
+    try:
+        return verify_first(raw, fingerprint, time.time(), False)
+    except ConfigurationError as error:
+        raise RequestFailed("no configuration", (_cause(url, str(error)),)) from None
+
+
+async def enroll(
+    configuration: OverlayConfiguration,
+    user: str,
+    key: PrivateKey,
+    *,
+    account: str | None = None,
+    password: str | None = None,
+    nodeids: int = 1,
+    other_servers: Sequence[str] = (),
+) -> CertifiedIdentity:
+    """A certificate for `user` and `key` from one of the overlay's enrollment servers, with the account's password.
+
+    Without account and password: a renewal, which the key itself authenticates. `other_servers` are tried after
+    those that the configuration names. Raises RequestFailed with what each of them said.
+    """
+    servers = list(dict.fromkeys([*configuration.enrollment_servers, *other_servers]))
+    if not servers:
+        raise LocalMisuse(f"the configuration of {configuration.instance_name} names no enrollment server")
+    form = {"nodeids": str(nodeids)} if nodeids != 1 else {}
+    if account is not None and password is not None:
+        form |= {"username": account, "password": password}
+    request = make_request(key, user)
+    causes: list[Cause] = []
+    for server in servers:
+        try:
+            answer = await _post(server, configuration, form, request)
+        except EnrollmentRefused as refused:
+            if refused.is_final:
+                raise
+            causes.extend(refused.causes)
+        except RequestFailed as failed:
+            causes.extend(failed.causes)
+        else:
+            now, date = time.monotonic(), time.time()
+            return accept_certificate(configuration, key, user, answer, server, now, date, False)
+    raise RequestFailed("not enrolled", tuple(causes))
+
+
+async def _post(server: str, configuration: OverlayConfiguration, form: dict[str, str], request: bytes) -> bytes:
+    """The certificate that one server gives."""
+    _check_url(server)
+    async with httpx2.AsyncClient(verify=_verified(configuration), timeout=_TIMEOUT, trust_env=False) as client:
+        sent = client.build_request(
+            "POST",
+            server,
+            data=form,
+            files={"csr": ("request.p10", request, PKCS10)},
+            headers={"Accept": PKIX_CERT, "Accept-Encoding": "identity"},
+            extensions={"sni_hostname": configuration.instance_name},
+        )
+        response, body = await _answer(client, sent, ANSWER_SIZE_MAX)
+    content_type = response.headers.get("content-type", "")
+    return read_answer(server, response.status_code, content_type, body, time.monotonic())
+
+
+async def _fetch(url: str, context: ssl.SSLContext) -> bytes:
+    """What a GET brings."""
+    async with httpx2.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False) as client:
+        request = client.build_request("GET", url, headers={"Accept": DOCUMENT_TYPE, "Accept-Encoding": "identity"})
+        response, body = await _answer(client, request, DOCUMENT_SIZE_MAX)
+    if response.status_code != httpx2.codes.OK:
+        raise RequestFailed("no configuration", (_cause(url, f"HTTP status {response.status_code}"),))
+    return body
+
+
+async def _answer(client: httpx2.AsyncClient, request: httpx2.Request, size_max: int) -> tuple[httpx2.Response, bytes]:
+    """A response whose body is not longer than it may be. Raises RequestFailed."""
+    url = str(request.url)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            response = await client.send(request, stream=True)
+            try:
+                return response, await _body(response, url, size_max)
+            finally:
+                await response.aclose()
+    except (httpx2.HTTPError, TimeoutError) as error:
+        raise RequestFailed("no answer", (_cause(url, _words(error)),)) from None
+
+
+async def _body(response: httpx2.Response, url: str, size_max: int) -> bytes:
+    body = b""
+    # As it is on the wire: what is not decompressed cannot explode.
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > size_max:
+            raise RequestFailed("no answer", (_cause(url, f"an answer of more than {size_max} bytes"),))
+    return body
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for people."""
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        return "no answer in time"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"this is not the overlay's server, its certificate is another's ({error})"
+    return str(error) or type(error).__name__
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_fine = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise LocalMisuse(f"{url!r} is no address of a server: write https://HOST:PORT")
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _verified(configuration: OverlayConfiguration) -> ssl.SSLContext:
+    """Servers with a certificate of the overlay's trust anchor, and no others."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= NO_CHECK_TIME
+    for root in configuration.root_certs:
+        context.load_verify_locations(cadata=root)
+    return context
+
+
+def _cause(url: str, what: str) -> Cause:
+    return Cause(url, what, time.monotonic())

@@ -1,0 +1,204 @@
+"""The enrollment and configuration server over HTTPS (RFC 6940 section 11.2, 11.3): the shell of EnrollmentServer.
+
+GET /.well-known/reload-config: the configuration document, as it is on disk now.
+POST /enroll, or to /: a certificate request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from p2psip.base.effects import Ask, Note
+from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.client import DOCUMENT_TYPE, ENROLL_PATH, WELL_KNOWN_PATH
+from p2psip.enrollment.form import FORM_SIZE_MAX
+from p2psip.enrollment.passwords import is_password
+from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
+
+BODY_TIMEOUT_S = 20.0
+HASHING_THREADS = 2
+CONNECTIONS_MAX = 128
+STOP_TIMEOUT_S = 3
+
+log = structlog.get_logger("p2psip.enrollment")
+
+
+class EnrollmentService:
+    """The HTTP application around the core: one future for each request that waits."""
+
+    def __init__(self, core: EnrollmentServer, document: Path, welcome: str) -> None:
+        self._core = core
+        self._document = document
+        self._welcome = welcome
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Respond]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._checks: set[asyncio.Task[None]] = set()
+        self._hashing = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="password")
+        self.app = Starlette(
+            routes=[
+                Route(WELL_KNOWN_PATH, self._get_configuration, methods=["GET"]),
+                Route("/", self._get_welcome, methods=["GET"]),
+                Route("/", self._post, methods=["POST"]),
+                Route(ENROLL_PATH, self._post, methods=["POST"]),
+            ]
+        )
+
+    def close(self) -> None:
+        """No more requests."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hashing.shutdown(wait=False, cancel_futures=True)
+
+    async def _get_configuration(self, request: Request) -> Response:
+        body = await asyncio.to_thread(self._document.read_bytes)
+        return Response(body, media_type=DOCUMENT_TYPE, headers={"Cache-Control": "no-cache"})
+
+    async def _get_welcome(self, request: Request) -> Response:
+        return PlainTextResponse(self._welcome)
+
+    async def _post(self, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _body(request)
+        except (TimeoutError, ClientDisconnect):
+            return PlainTextResponse("bad_form", 408)
+        answer = await self._decide(
+            Post(
+                request.headers.get("content-type", ""),
+                body,
+                request.headers.get("accept", ""),
+                request.client.host if request.client else "",
+            )
+        )
+        headers = {} if answer.retry_after_s is None else {"Retry-After": str(answer.retry_after_s)}
+        return Response(answer.body, answer.status, headers, answer.content_type)
+
+    async def _decide(self, post: Post) -> Respond:
+        number = next(self._numbers)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            # The date may have jumped since the last request.
+            self._core.handle_clock(WallClock(time.time() - time.monotonic()))
+            self._core.handle_request(number, post, time.monotonic())
+            self._drain()
+            return await self._waiting[number]
+        finally:
+            del self._waiting[number]
+
+    def _drain(self) -> None:
+        for effect in self._core.drain():
+            match effect:
+                case Respond():
+                    self._respond(effect)
+                case Ask(token, CheckPassword() as check, _):
+                    task = asyncio.create_task(self._check(token, check))
+                    self._checks.add(task)
+                    task.add_done_callback(self._checks.discard)
+                case Note(event, facts, is_warning):
+                    (log.warning if is_warning else log.info)(event, **facts)
+        self._arm()
+
+    def _respond(self, answer: Respond) -> None:
+        future = self._waiting.get(answer.number)
+        # The requester may have gone.
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    async def _check(self, token: int, check: CheckPassword) -> None:
+        """scrypt takes a tenth of a second and more: in a thread of its own."""
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._hashing, is_password, check.password, check.kept)
+        self._core.handle_answer(token, answer, time.monotonic())
+        self._drain()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._core.next_deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline.at - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._core.handle_timeout(time.monotonic())
+        self._drain()
+
+
+async def _body(request: Request) -> bytes:
+    """The body, or a little more than the core will read of one that is too long."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > FORM_SIZE_MAX:
+            break
+    return body
+
+
+class HttpsServer(uvicorn.Server):
+    """uvicorn in somebody else's loop, which keeps its signals to itself."""
+
+    def __init__(self, app: Starlette, context: ssl.SSLContext) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # The source of a request counts, so nobody may claim another.
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+        config.load()
+        config.ssl = context
+        super().__init__(config)
+        self._task: asyncio.Task[None] | None = None
+        self._is_up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Not here."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As in uvicorn, and then say so."""
+        await super().startup(sockets)
+        self._is_up.set()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on these sockets; returns when requests are taken."""
+        self._task = asyncio.create_task(self.serve(list(sockets)))
+        await self._is_up.wait()
+
+    async def stop(self) -> None:
+        """Finish what has begun, and end."""
+        self.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """TLS with the key and the certificate in one PEM file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate)
+    return context

@@ -1,0 +1,171 @@
+"""The directory of an overlay's administrator: trust anchor, configuration signer, document, accounts.
+
+anchor.key  anchor.crt   the trust anchor; who has the key can make members
+signer.key  signer.crt   the first administrator as configuration signer
+config.xml               the signed configuration document
+accounts.db              accounts, and which Node-IDs are whose
+server.pem               key and certificate of the HTTPS server, made anew at each start
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.enrollment.accounts import Account, Issue
+from p2psip.enrollment.founding import Founding, revised
+from p2psip.net.account_database import AccountDatabase, HeldNode
+from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document, parse
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import generate_key, key_from_pem, key_to_pem, public_key_hash
+
+DOCUMENT = "config.xml"
+
+
+class OverlayDirectory:
+    """One such directory."""
+
+    def __init__(self, path: Path) -> None:
+        if not (path / DOCUMENT).is_file():
+            raise LocalMisuse(f"{path} is not the directory of an overlay: `p2psip overlay create` makes one")
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, founding: Founding, admin: Account) -> OverlayDirectory:
+        """A new one, all or nothing; LocalMisuse if there is something already."""
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise LocalMisuse(f"{path} is not empty: give a new directory")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        except OSError as error:
+            raise LocalMisuse(f"cannot make {path}: {error.strerror}") from None
+        try:
+            _fill(partial, founding, admin)
+            partial.rename(path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return cls(path)
+
+    @property
+    def document_path(self) -> Path:
+        """Where the configuration document is."""
+        return self.path / DOCUMENT
+
+    def document(self) -> Document:
+        """The configuration document as it is now."""
+        try:
+            return parse(read_file(self.document_path))
+        except ConfigurationError as error:
+            raise LocalMisuse(f"{self.document_path}: {error}") from None
+
+    def anchor(self) -> TrustAnchor:
+        """The trust anchor with its key."""
+        key = key_from_pem(read_file(self.path / "anchor.key"))
+        overlay = self.document().configuration.instance_name
+        return TrustAnchor.load(overlay, key, read_file(self.path / "anchor.crt"))
+
+    def signer(self) -> CertifiedIdentity:
+        """Who signs the configuration."""
+        key = key_from_pem(read_file(self.path / "signer.key"))
+        return CertifiedIdentity(key, chain_from_pem(read_file(self.path / "signer.crt")))
+
+    def accounts(self) -> AccountDatabase:
+        """The accounts; whoever asks closes them."""
+        return AccountDatabase.open(self.path / "accounts.db")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One administrator's command at a time."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def revise(self, configuration: OverlayConfiguration) -> OverlayConfiguration:
+        """The next configuration, signed and published; call it with the directory locked."""
+        configuration, document = revised(configuration, self.signer())
+        write_file(self.document_path, document)
+        return configuration
+
+    def revoke(self, nodes: Iterable[NodeId]) -> OverlayConfiguration:
+        """A configuration in which certificates with these Node-IDs are not valid (bad-node)."""
+        configuration = self.document().configuration
+        return self.revise(replace(configuration, bad_nodes=configuration.bad_nodes | frozenset(nodes)))
+
+    def remove_account(self, name: str, date: float) -> list[HeldNode]:
+        """No more account, and its valid certificates revoked; returns what was revoked."""
+        accounts = self.accounts()
+        try:
+            with self.locked():
+                signer = self.signer().node_id
+                if any(held.node_id == signer for held in accounts.held(name, date)):
+                    raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be removed")
+                held = accounts.held(name, date)
+                # In this order: what is revoked and still there can be removed again, the reverse cannot.
+                self._revoke_held(held)
+                removed = accounts.remove(name, date)
+                self._revoke_held([entry for entry in removed if entry not in held])
+        finally:
+            accounts.close()
+        return removed
+
+    def _revoke_held(self, held: list[HeldNode]) -> None:
+        if held:
+            self.revoke(entry.node_id for entry in held)
+
+    def server_certificate(self, hosts: Iterable[str], rng: random.Random, date: float) -> Path:
+        """A new key and certificate for the HTTPS server at these hosts, in one PEM file."""
+        anchor = self.anchor()
+        key = generate_key(next(iter(self.document().configuration.signature_algorithms)))
+        certificate = anchor.issue_server(key.public_key(), hosts, rng, Validity.at(date, ANCHOR_LIFETIME_S))
+        path = self.path / "server.pem"
+        write_file(path, key_to_pem(key) + chain_to_pem([certificate]), PRIVATE)
+        return path
+
+
+def _fill(path: Path, founding: Founding, admin: Account) -> None:
+    anchor, signer = founding.anchor, founding.signer
+    write_file(path / "anchor.key", key_to_pem(anchor.key), PRIVATE)
+    write_file(path / "anchor.crt", chain_to_pem([anchor.der]))
+    write_file(path / "signer.key", key_to_pem(signer.key), PRIVATE)
+    write_file(path / "signer.crt", chain_to_pem(signer.chain))
+    write_file(path / DOCUMENT, founding.document)
+    accounts = AccountDatabase.create(path / "accounts.db")
+    accounts.add(admin)
+    key_hash = public_key_hash(signer.key.public_key())
+    issue = Issue(admin.name, signer.user, key_hash, (signer.node_id,), signer.chain[0], signer.not_after)
+    assert accounts.record(issue), "a new database has nobody else"
+    accounts.close()
+
+
+def chain_to_pem(chain: Iterable[bytes]) -> bytes:
+    """Certificates in DER as one PEM file."""
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
+
+
+def chain_from_pem(pem: bytes) -> list[bytes]:
+    """The certificates of a PEM file in DER; LocalMisuse if there are none."""
+    try:
+        return [certificate.public_bytes(Encoding.DER) for certificate in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
+        raise LocalMisuse("the certificate file holds no certificate in PEM") from None
