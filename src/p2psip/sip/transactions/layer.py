@@ -177,6 +177,12 @@ class TransactionLayer:
         state.response = response
         self._input(state, _classify(response, Input.SEND_1XX), now)
 
+    def abandon(self, transaction: int) -> None:
+        """Leave a request unanswered, where an answer would come too late (RFC 4320 section 4.2)."""
+        state = self._transactions.get(transaction)
+        if state is not None:
+            self._end(state)
+
     def cancel(self, transaction: int, now: float, extra: Iterable[tuple[str, object]] = ()) -> None:
         """Cancel an INVITE of ours, as soon as section 9.1 allows; `extra` fields go into the CANCEL."""
         state = self._transactions.get(transaction)

@@ -120,6 +120,7 @@ class TransportLayer:
         limits: TransportLimits | None = None,
     ) -> None:
         self._listeners = listeners
+        self._udp_locals = tuple(listener.local for listener in listeners if listener.transport == "UDP")
         self._peer_sent_by = peer_sent_by
         self._limits = limits or TransportLimits()
         self._flows: dict[int, _Flow] = {}
@@ -134,6 +135,7 @@ class TransportLayer:
 
     def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> list[TransportEvent]:
         """A datagram came in at the listener `local`."""
+        assert local in self._udp_locals, f"{local} is not the address of a UDP listener"
         # Keep-alives (CRLF, zeros, STUN whose first byte is below 4) are no messages.
         if not data.strip(b"\r\n\0") or data[0] < 4:
             return []
@@ -206,7 +208,7 @@ class TransportLayer:
     def bind(self, hop: Hop, now: float) -> BoundHop | None:
         """What `hop` comes down to, a connection begun if it needs one; None if it leads nowhere."""
         match hop:
-            case UdpHop(remote, None):
+            case UdpHop(remote, local) if local not in self._udp_locals:
                 local = self._udp_local(remote)
                 return None if local is None else UdpHop(remote, local)
             case StreamHop():

@@ -1,0 +1,215 @@
+"""The location service of one peer: which phone is where (RFC 3261 section 10.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from p2psip.base.effects import Effect
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.timers import Deadline, Timers
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, StreamTransport, UdpHop
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A phone of a user: its Contact, and the hops that really lead there, best first."""
+
+    contact: SipUri
+    hops: tuple[Hop, ...]
+    call_id: str
+    cseq: int
+    registered_at: float
+    expires_at: float
+    q: float = 1.0
+    instance: str = ""
+    """`+sip.instance` and reg-id of RFC 5626, which say what is the same phone; "" if it gave none."""
+    user_agent: str = ""
+
+    def is_same_phone(self, other: Binding) -> bool:
+        """True if `other` takes this binding's place."""
+        if self.instance or other.instance:
+            return self.instance == other.instance
+        return self.contact.matches(other.contact)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingsChanged(Effect):
+    """The phones of a user, newest first, after a registration, an expiry or a lost connection."""
+
+    user: str
+    bindings: tuple[Binding, ...]
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """A binding on disk; times are relative, since the clock of the next run is another."""
+
+    user: str
+    contact: str
+    call_id: str
+    cseq: int
+    age_s: float
+    remaining_s: float
+    q: float
+    instance: str
+    user_agent: str
+    hops: list[tuple[str, str, int, str, int]]
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[_Saved])
+
+
+class Bindings:
+    """All bindings of all users, each until it expires."""
+
+    def __init__(self, per_user_max: int) -> None:
+        self._per_user_max = per_user_max
+        self._by_user: dict[str, tuple[Binding, ...]] = {}
+        self._users_on_flow: dict[int, set[str]] = {}
+        self._hosts: dict[str, int] = {}
+        self._by_contact: dict[tuple[str, str, int | None], Binding] = {}
+        self._timers: Timers[str] = Timers()
+
+    def of(self, user: str, now: float) -> tuple[Binding, ...]:
+        """The phones of a user: the highest q first (section 16.6), of equal ones the newest."""
+        alive = [binding for binding in self._by_user.get(user, ()) if binding.expires_at > now]
+        return tuple(sorted(alive, key=lambda binding: (-binding.q, -binding.registered_at)))
+
+    def users(self) -> list[str]:
+        """Everybody who has a phone."""
+        return list(self._by_user)
+
+    def has_host(self, host: str) -> bool:
+        """True if a phone is at that numeric address."""
+        return host in self._hosts
+
+    def at_contact(self, uri: SipUri, now: float) -> Binding | None:
+        """The phone that gave this URI as its Contact."""
+        binding = self._by_contact.get(_place(uri))
+        return binding if binding is not None and binding.expires_at > now else None
+
+    def store(self, user: str, bindings: tuple[Binding, ...]) -> None:
+        """Replace the bindings of a user; the oldest go where there are too many."""
+        kept = sorted(bindings, key=lambda binding: -binding.registered_at)[: self._per_user_max]
+        self._count(user, -1)
+        if not kept:
+            self._by_user.pop(user, None)
+            self._timers.cancel(user)
+            return
+        self._by_user[user] = tuple(kept)
+        self._count(user, 1)
+        self._timers.set(user, min(binding.expires_at for binding in kept), "registration expires")
+
+    def handle_timeout(self, now: float) -> list[BindingsChanged]:
+        """Forget what has expired."""
+        changes = []
+        for user in self._timers.pop_due(now):
+            self.store(user, self.of(user, now))
+            changes.append(BindingsChanged(user, self.of(user, now)))
+        return changes
+
+    def handle_flow_closed(self, flow: int, now: float) -> list[BindingsChanged]:
+        """A connection is gone: phones that were reached by it alone are away (RFC 5626 section 4.2.1)."""
+        changes = []
+        for user in sorted(self._users_on_flow.get(flow, ())):
+            rest = [_without_flow(binding, flow) for binding in self.of(user, now)]
+            self.store(user, tuple(binding for binding in rest if binding.hops))
+            changes.append(BindingsChanged(user, self.of(user, now)))
+        return changes
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def snapshot(self, now: float) -> bytes:
+        """All bindings, to be kept over a restart."""
+        saved = [_save(user, binding, now) for user in self._by_user for binding in self.of(user, now)]
+        return _encoder.encode(saved)
+
+    def restore(self, snapshot: bytes, now: float, elapsed_s: float = 0.0) -> list[BindingsChanged]:
+        """Take up a snapshot again, made `elapsed_s` ago. Connections do not outlive a process, addresses do."""
+        try:
+            saved = _decoder.decode(snapshot)
+            restored = [(one.user, _load(one, now - elapsed_s)) for one in saved]
+        except (msgspec.DecodeError, BadMessage, ValueError) as error:
+            raise LocalMisuse(f"the saved registrations are damaged ({error}); delete them") from None
+        for user, binding in restored:
+            if binding.expires_at > now and binding.hops:
+                self.store(user, (*self._by_user.get(user, ()), binding))
+        return [BindingsChanged(user, self.of(user, now)) for user in self._by_user]
+
+    def _count(self, user: str, by: int) -> None:
+        """Keep the indexes of contacts, connections and hosts."""
+        for binding in self._by_user.get(user, ()):
+            if by > 0:
+                self._by_contact[_place(binding.contact)] = binding
+            elif self._by_contact.get(_place(binding.contact)) is binding:
+                del self._by_contact[_place(binding.contact)]
+            for hop in binding.hops:
+                if isinstance(hop, FlowHop):
+                    users = self._users_on_flow.setdefault(hop.flow, set())
+                    users.add(user) if by > 0 else users.discard(user)
+                    if not users:
+                        del self._users_on_flow[hop.flow]
+                elif isinstance(hop, UdpHop | StreamHop):
+                    host = hop.remote.host
+                    self._hosts[host] = self._hosts.get(host, 0) + by
+                    if not self._hosts[host]:
+                        del self._hosts[host]
+
+
+def _place(uri: SipUri) -> tuple[str, str, int | None]:
+    return (uri.user_name, uri.host, uri.port)
+
+
+def _without_flow(binding: Binding, flow: int) -> Binding:
+    return replace(binding, hops=tuple(hop for hop in binding.hops if hop != FlowHop(flow)))
+
+
+def _save(user: str, binding: Binding, now: float) -> _Saved:
+    hops: list[tuple[str, str, int, str, int]] = []
+    for hop in binding.hops:
+        if isinstance(hop, UdpHop):
+            local = hop.local or Address("", 0)
+            hops.append(("UDP", *hop.remote, *local))
+        elif isinstance(hop, StreamHop):
+            hops.append((hop.transport, *hop.remote, "", 0))
+    return _Saved(
+        user,
+        str(binding.contact),
+        binding.call_id,
+        binding.cseq,
+        now - binding.registered_at,
+        binding.expires_at - now,
+        binding.q,
+        binding.instance,
+        binding.user_agent,
+        hops,
+    )
+
+
+def _load(saved: _Saved, then: float) -> Binding:
+    hops: list[Hop] = []
+    for transport, host, port, local_host, local_port in saved.hops:
+        remote = Address(host, port)
+        if transport == "UDP":
+            hops.append(UdpHop(remote, Address(local_host, local_port) if local_host else None))
+        else:
+            stream: StreamTransport = "TLS" if transport == "TLS" else "TCP"
+            hops.append(StreamHop(stream, remote))
+    return Binding(
+        parse_sip_uri(saved.contact),
+        tuple(hops),
+        saved.call_id,
+        saved.cseq,
+        then - saved.age_s,
+        then + saved.remaining_s,
+        saved.q,
+        saved.instance,
+        saved.user_agent,
+    )

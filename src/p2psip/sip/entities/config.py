@@ -1,0 +1,70 @@
+"""The settings of a SIP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
+from p2psip.sip.transactions.timers import TimerValues
+from p2psip.sip.transports.layer import Listener, TransportLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds on what remotes can make grow, and how long the outside may take to answer."""
+
+    transactions: int = TRANSACTIONS_MAX
+    questions: int = 4096
+    bindings_per_user: int = 10
+    phones: int = 4096
+    """Addresses of phones that have proved themselves, which requests may be sent to."""
+    wrong_passwords: int = 20
+    """From one host, until it has to wait for `wrong_passwords_s`."""
+    wrong_passwords_s: float = 60.0
+    targets: int = 32
+    credential_s: float = 5.0
+    locate_s: float = 20.0
+    resolve_s: float = 20.0
+    timer_c_s: float = 181.0
+    """Section 16.6 step 11: more than three minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What a peer's SIP server is called, where it listens, and how it treats phones.
+
+    `domains` are the names and numeric addresses (in lower case) that mean the overlay as the domain of an AoR:
+    the overlay's name and every own address or name of the peer. `peer_side` is the URI by which other peers find
+    this one again, for Record-Route; phones get the listener they use. `algorithms` are offered to phones in this
+    order; MD5 alone is the default because some phones give up at a challenge they do not know.
+    """
+
+    realm: str
+    domains: frozenset[str]
+    listeners: tuple[Listener, ...]
+    peer_side: SipUri
+    algorithms: tuple[str, ...] = ("MD5",)
+    expires_min_s: int = 60
+    expires_max_s: int = 3600
+    expires_default_s: int = 3600
+    product: str = "p2psip"
+    timers: TimerValues = field(default_factory=TimerValues)
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    transport_limits: TransportLimits = field(default_factory=TransportLimits)
+
+    @property
+    def peer_sent_by(self) -> str:
+        """The sent-by of our Via towards other peers."""
+        return f"{self.peer_side.user}.invalid" if self.peer_side.user else self.peer_side.host
+
+    @property
+    def peer_route(self) -> SipUri:
+        """What stands in a Record-Route towards other peers (RFC 3261 section 16.6 step 4: with `lr`)."""
+        uri = self.peer_side
+        return uri if uri.is_loose else uri.replace(params=(*uri.params, ("lr", None)))
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports that phones know us by."""
+        return frozenset(listener.advertised.port for listener in self.listeners)

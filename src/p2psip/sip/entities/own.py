@@ -1,0 +1,43 @@
+"""Which URIs mean this server (RFC 3261 sections 16.4 and 16.5, design: phones see a PBX)."""
+
+from __future__ import annotations
+
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.address import as_numeric
+
+_WELL_KNOWN_PORTS = frozenset({5060, 5061})
+
+
+def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
+    """True if the domain of an AoR means the overlay: its name, or any own name or address of the peer."""
+    numeric = as_numeric(uri.host)
+    if (numeric or uri.host) not in config.domains:
+        return False
+    # A phone on the same host has the same address and another port.
+    return uri.port is None or uri.port in config.ports or (numeric is None and uri.port in _WELL_KNOWN_PORTS)
+
+
+def is_peer_itself(uri: SipUri, config: ServerConfig) -> bool:
+    """True if a Request-URI means the server, no user behind it."""
+    if _is_peer_side(uri, config):
+        return True
+    return not uri.user and is_own_domain(uri, config)
+
+
+def is_own_route(uri: SipUri, config: ServerConfig) -> bool:
+    """True if a Route value is one that we have put into a Record-Route, or a phone's outbound proxy setting."""
+    if _is_peer_side(uri, config):
+        return True
+    numeric = as_numeric(uri.host)
+    if numeric is None:
+        # `sip:NODE-ID@overlay` is another peer.
+        return not uri.user and is_own_domain(uri, config)
+    port = uri.port or 5060
+    addresses = [address for one in config.listeners for address in (one.advertised, one.local)]
+    return (numeric, port) in addresses or (numeric in config.domains and port in config.ports)
+
+
+def _is_peer_side(uri: SipUri, config: ServerConfig) -> bool:
+    ours = config.peer_side
+    return (uri.user, uri.host) == (ours.user, ours.host) and uri.port in (None, ours.port)

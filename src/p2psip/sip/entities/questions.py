@@ -1,0 +1,97 @@
+"""What a server asks the outside, and the answers it takes (the questions of its `Ask` effects)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.hops import Hop
+
+
+@dataclass(frozen=True, slots=True)
+class LocateUser:
+    """Where do requests for this user go? Answered by Located or NotLocated.
+
+    `user` is the meaning of the Request-URI's user part. `from_user` is the line that proved to be the
+    sender, `from_peer` the Node-ID in hex of the peer that the request came from; None where there is none.
+    """
+
+    uri: SipUri
+    user: str
+    method: str
+    call_id: str
+    from_user: str | None
+    from_peer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to try: `uri` becomes the Request-URI.
+
+    `hops` are tried in order. With `hops` None, `route` (pushed as a Route) or else `uri` says where to send, and is
+    resolved when it is this target's turn. `label` names the target for people.
+    """
+
+    uri: SipUri
+    hops: tuple[Hop, ...] | None = None
+    label: str = ""
+    route: SipUri | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Try these, newest first; each next one after `stagger_s` without a final answer, or when one has failed."""
+
+    targets: tuple[Target, ...]
+    stagger_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotLocated:
+    """Answer this; `reason` explains it in words, for a Reason header and the log."""
+
+    status: int
+    phrase: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveUri:
+    """Where does this URI lead: another peer, or a host name (RFC 3263)? Answered by Hops or NotLocated."""
+
+    uri: SipUri
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """Try these in order."""
+
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindCredential:
+    """What is the password of this line? Answered by Credential or NoCredential."""
+
+    user: str
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """H(A1) by algorithm, as `digest.ha1_by_algorithm` makes it."""
+
+    ha1s: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NoCredential:
+    """There is none; `reason` goes to the phone, as in "alice has no line on this peer"."""
+
+    reason: str
+
+
+Question: TypeAlias = LocateUser | ResolveUri | FindCredential
+Answer: TypeAlias = Located | NotLocated | Hops | Credential | NoCredential

@@ -1,0 +1,295 @@
+"""The SIP server of a peer: registrar and proxy on one transaction layer, one core.
+
+What phones see is a PBX: they register here and send everything here (decision 7 of the design). What other peers
+see is the peer that serves its lines. Which phone or peer a request goes to is asked (`LocateUser`), also where the
+user has a phone at this very peer.
+"""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.effects import Ask, Effect
+from p2psip.base.timers import Deadline, earliest
+from p2psip.sip.entities import routing
+from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate import Admitted, Gate, Outcome, Refused
+from p2psip.sip.entities.own import is_own_domain, is_peer_itself
+from p2psip.sip.entities.proxy import Proxy
+from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.registrar import Registrar
+from p2psip.sip.entities.tokens import Tokens
+from p2psip.sip.message.build import make_response, phrase_of
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.message import Request
+from p2psip.sip.transactions.events import (
+    AckArrived,
+    FlowClosed,
+    RequestArrived,
+    ResponseArrived,
+    TransactionEnded,
+    TransactionFailed,
+    TuEvent,
+)
+from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.layer import TransportLayer
+
+ALLOWED = "REGISTER, OPTIONS"
+"""The methods that the server itself serves; it carries any other."""
+
+
+class SipServer:
+    """Transports, transactions, registrar and proxy of one peer."""
+
+    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+        transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits)
+        self._config = config
+        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions)
+        self._bindings = Bindings(config.limits.bindings_per_user)
+        self._registrar = Registrar(config, self._bindings)
+        self._gate = Gate(config, rng)
+        self._tokens = Tokens(rng, tuple(one.local for one in config.listeners if one.transport == "UDP"))
+        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens)
+        self._effects: list[Effect] = []
+
+    # Inputs
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came in at the listener `local`."""
+        self._layer.handle_datagram(local, remote, data, now)
+        self._run(now)
+
+    def handle_local(self, name: str, data: bytes, now: float) -> None:
+        """The user agent `name` inside this process sends a message."""
+        self._layer.handle_local(name, data, now)
+        self._run(now)
+
+    def handle_flow_opened(
+        self,
+        flow: int,
+        transport: StreamTransport,
+        local: Address,
+        remote: Address,
+        now: float,
+        peer: str | None = None,
+    ) -> None:
+        """A connection is open; `peer` is the authenticated Node-ID in hex of the overlay peer at its other end."""
+        self._layer.handle_flow_opened(flow, transport, local, remote, now, peer)
+        self._run(now)
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        """Bytes came in on a connection."""
+        self._layer.handle_flow_data(flow, data, now)
+        self._run(now)
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        """A connection is gone, or could not be made."""
+        self._layer.handle_flow_closed(flow, reason, now)
+        self._run(now)
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask."""
+        outcome = self._gate.handle_answer(token, answer, now)
+        if outcome is not None:
+            self._on_outcome(outcome, now)
+        else:
+            self._proxy.handle_answer(token, answer, now)
+        self._run(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._layer.handle_timeout(now)
+        self._effects += self._bindings.handle_timeout(now)
+        for outcome in self._gate.handle_timeout(now):
+            self._on_outcome(outcome, now)
+        self._proxy.handle_timeout(now)
+        self._run(now)
+
+    def drain(self) -> list[Effect]:
+        """What the driver shall do, in order."""
+        effects, self._effects = self._effects, []
+        return [*self._layer.drain(), *effects, *self._proxy.drain()]
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        parts = (self._layer, self._bindings, self._gate, self._proxy)
+        return earliest(part.next_deadline() for part in parts)
+
+    # What the coupling wants to know
+
+    def bindings(self, user: str, now: float) -> tuple[Binding, ...]:
+        """The phones of a user at this peer, best first."""
+        return self._bindings.of(user, now)
+
+    def targets(self, user: str, now: float) -> tuple[Target, ...]:
+        """The phones of a user at this peer as targets for Located."""
+        return tuple(
+            Target(binding.contact, binding.hops, f"{user}'s phone at {binding.hops[0]}")
+            for binding in self.bindings(user, now)
+        )
+
+    def users(self) -> list[str]:
+        """Everybody who has a phone registered here."""
+        return self._bindings.users()
+
+    def remove_user(self, user: str) -> None:
+        """Forget the phones of a user, whose line is gone."""
+        self._bindings.store(user, ())
+        self._effects.append(BindingsChanged(user, ()))
+
+    def flow_of_peer(self, peer: str) -> int | None:
+        """The open connection with an overlay peer."""
+        return self._layer.transport.flow_of_peer(peer)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much of what there is, for the operator."""
+        return {
+            "transactions": len(self._layer),
+            "requests under way": len(self._proxy),
+            "users": len(self._bindings.users()),
+            "dropped": self._layer.dropped,
+        }
+
+    def snapshot(self, now: float) -> bytes:
+        """All registrations, to be kept over a restart."""
+        return self._bindings.snapshot(now)
+
+    def restore(self, snapshot: bytes, now: float, elapsed_s: float = 0.0) -> None:
+        """Take up the registrations of a snapshot made `elapsed_s` ago."""
+        self._effects += self._bindings.restore(snapshot, now, elapsed_s)
+
+    # Events
+
+    def _run(self, now: float) -> None:
+        """Handle events until answering them brings no new ones."""
+        while events := self._layer.events():
+            for event in events:
+                try:
+                    self._on_event(event, now)
+                except BadMessage as error:
+                    self._on_bad(event, error, now)
+
+    def _on_event(self, event: TuEvent, now: float) -> None:
+        match event:
+            case RequestArrived():
+                self._on_request(event, now)
+            case ResponseArrived(transaction, response):
+                self._proxy.on_response(transaction, response, now)
+            case AckArrived(request, source):
+                self._proxy.forward_ack(request, source, now)
+            case TransactionFailed(transaction, failure, what):
+                self._proxy.on_failure(transaction, failure, what, now)
+            case TransactionEnded(transaction):
+                self._proxy.on_ended(transaction, now)
+            case FlowClosed(flow):
+                self._effects += self._bindings.handle_flow_closed(flow, now)
+
+    def _on_bad(self, event: TuEvent, error: BadMessage, now: float) -> None:
+        """A field that only its reader could find malformed: 400, or whatever the error says."""
+        self._layer.dropped += 1
+        if isinstance(event, RequestArrived):
+            self._reply(event, error.status, now, f"{phrase_of(error.status)} ({error.what})")
+
+    # Requests
+
+    def _on_request(self, arrived: RequestArrived, now: float) -> None:
+        request, source = arrived.request, arrived.source
+        if request.method == "CANCEL":
+            self._on_cancel(arrived, now)
+            return
+        rejection = routing.validate(request, source, self._layer.transport)
+        if rejection is not None:
+            self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
+        elif self._needs_proof(arrived):
+            outcome = self._gate.examine(arrived, now)
+            if isinstance(outcome, Ask):
+                self._effects.append(outcome)
+            else:
+                self._on_outcome(outcome, now)
+        else:
+            self._admit(arrived, None, now)
+
+    def _on_cancel(self, arrived: RequestArrived, now: float) -> None:
+        """9.2: answered here, hop by hop, whatever becomes of the INVITE."""
+        if arrived.cancels is None:
+            self._reply(arrived, 481, now)
+            return
+        self._reply(arrived, 200, now)
+        self._proxy.cancel(arrived.cancels, arrived.request.fields.lines("reason"), now)
+
+    def _needs_proof(self, arrived: RequestArrived) -> bool:
+        """True for what a phone must prove by its password to be allowed to send."""
+        request = arrived.request
+        if request.method == "REGISTER" and is_own_domain(request.sip_uri, self._config):
+            return True
+        if arrived.source.is_trusted or self._is_for_us(request):
+            return False
+        return not routing.is_within_dialog(request, self._config, self._tokens)
+
+    def _is_for_us(self, request: Request) -> bool:
+        """True for a request to the peer itself, nobody behind it."""
+        return is_peer_itself(request.sip_uri, self._config) and not request.to.tag and len(request.routes) <= 1
+
+    def _on_outcome(self, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Refused):
+            self._reply(outcome.arrived, outcome.status, now, outcome.phrase, outcome.extra)
+            return
+        assert isinstance(outcome, Admitted)
+        self._proxy.note_phone(outcome.arrived.source.remote.host)
+        try:
+            self._admit(outcome.arrived, outcome.user, now)
+        except BadMessage as error:
+            self._on_bad(outcome.arrived, error, now)
+
+    def _admit(self, arrived: RequestArrived, user: str | None, now: float) -> None:
+        request = arrived.request
+        if request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
+            self._register(arrived, user, now)
+        elif self._is_for_us(request):
+            self._serve(arrived, now)
+        else:
+            self._proxy.start(arrived, user, now)
+
+    def _register(self, arrived: RequestArrived, user: str, now: float) -> None:
+        unknown = arrived.request.fields.tokens("require")
+        if any(option not in ("outbound", "path", "gruu") for option in unknown):
+            self._refuse_extensions(arrived, unknown, now)
+            return
+        done = self._registrar.register(arrived.request, arrived.source, user, now)
+        self._layer.respond(arrived.transaction, done.response, now)
+        if done.has_changed:
+            self._effects.append(BindingsChanged(user, self._bindings.of(user, now)))
+
+    def _serve(self, arrived: RequestArrived, now: float) -> None:
+        """A request to the peer itself."""
+        request = arrived.request
+        unknown = request.fields.tokens("require")
+        if unknown:
+            self._refuse_extensions(arrived, unknown, now)
+        elif request.method == "OPTIONS":
+            fields = (("Allow", ALLOWED), ("Accept", "application/sdp"), ("Server", self._config.product))
+            self._reply(arrived, 200, now, None, fields)
+        else:
+            # 8.2.1: "the UAS MUST also add an Allow header field to the 405".
+            self._reply(arrived, 405, now, None, (("Allow", ALLOWED),))
+
+    def _refuse_extensions(self, arrived: RequestArrived, unknown: list[str], now: float) -> None:
+        # 8.2.2.3: "MUST respond by generating a response with status code 420 (Bad Extension)", with Unsupported.
+        self._reply(arrived, 420, now, None, tuple(("Unsupported", option) for option in unknown))
+
+    def _reply(
+        self,
+        arrived: RequestArrived,
+        status: int,
+        now: float,
+        phrase: str | None = None,
+        extra: tuple[tuple[str, object], ...] = (),
+    ) -> None:
+        tag = self._layer.new_tag()
+        self._layer.respond(
+            arrived.transaction, make_response(arrived.request, status, phrase, to_tag=tag, extra=extra), now
+        )

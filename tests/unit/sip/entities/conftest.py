@@ -1,0 +1,537 @@
+"""A small virtual world: SIP servers, their overlay in one dictionary, and simple phones, in virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.sip.entities.bindings import BindingsChanged
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.questions import (
+    Credential,
+    FindCredential,
+    Hops,
+    Located,
+    LocateUser,
+    NoCredential,
+    NotLocated,
+    ResolveUri,
+    Target,
+)
+from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message import digest
+from p2psip.sip.message.build import make_request, make_response
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transactions.events import (
+    AckArrived,
+    RequestArrived,
+    ResponseArrived,
+    TransactionFailed,
+)
+from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.address import Address, as_host
+from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
+from p2psip.sip.transports.layer import Listener, TransportLayer
+
+OVERLAY = "overlay.example"
+DELAY_S = 0.01
+
+
+@dataclass
+class Flow:
+    """One end of a connection in the world."""
+
+    owner: Server | Phone
+    number: int
+    other: Flow | None = None
+
+
+class World:
+    """Time, packets and the overlay's knowledge."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.servers: dict[str, Server] = {}
+        self.phones: list[Phone] = []
+        self.lose: Callable[[bytes], bool] = lambda data: False
+        self.passwords: dict[str, str] = {}
+        self.homes: dict[str, list[str]] = {}
+        """Where a user has lines: names of servers, newest first."""
+        self.datagrams: list[tuple[Address, Address, bytes]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = itertools.count()
+
+    def at(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + delay_s, next(self._serial), action))
+
+    def server(self, name: str, host: str, **changes: object) -> Server:
+        return Server(self, name, host, **changes)
+
+    def phone(self, user: str, server: Server, address: Address, transport: str = "UDP", **options: object) -> Phone:
+        self.passwords.setdefault(user, f"secret of {user}")
+        if server.name not in self.homes.setdefault(user, []):
+            self.homes[user].append(server.name)
+        phone = Phone(self, user, server, address, transport, **options)
+        self.phones.append(phone)
+        return phone
+
+    def parties(self) -> list[Server | Phone]:
+        return [*self.servers.values(), *self.phones]
+
+    def link(self, one: Server, two: Server) -> tuple[Flow, Flow]:
+        """The pooled, authenticated connection of two peers."""
+        here, there = Flow(one, one.next_flow()), Flow(two, two.next_flow())
+        here.other, there.other = there, here
+        for end, far in ((here, two), (there, one)):
+            server = end.owner
+            assert isinstance(server, Server)
+            server.flows[end.number] = end
+            server.links[far.name] = end.number
+            server.core.handle_flow_opened(end.number, "TLS", server.address, far.address, self.now, far.node_id)
+        return here, there
+
+    def cut(self, flow: Flow, reason: str = "link lost") -> None:
+        for end in (flow, flow.other):
+            assert end is not None
+            if end.owner.flows.pop(end.number, None) is not None:
+                end.owner.core.handle_flow_closed(end.number, reason, self.now)
+        self.settle()
+
+    def run(self, for_s: float) -> None:
+        """Let time pass."""
+        end = self.now + for_s
+        self.settle()
+        while True:
+            deadlines = [d.at for party in self.parties() if (d := party.core.next_deadline()) is not None]
+            times = [*deadlines, *(entry[0] for entry in self._events[:1])]
+            if not times or min(times) > end:
+                break
+            self.now = max(self.now, min(times))
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            for party in self.parties():
+                deadline = party.core.next_deadline()
+                if deadline is not None and deadline.at <= self.now:
+                    party.core.handle_timeout(self.now)
+            self.settle()
+        self.now = end
+
+    def settle(self) -> None:
+        """Take up what the parties have to say."""
+        for party in self.parties():
+            party.step()
+
+    def perform(self, party: Server | Phone, effect: Effect) -> None:
+        match effect:
+            case SendDatagram(local, remote, data):
+                self.datagrams.append((local, remote, data))
+                if not self.lose(data):
+                    self.at(DELAY_S, lambda: self._datagram(local, remote, data))
+            case OpenFlow(flow, transport, remote):
+                self._open(party, flow, transport, remote)
+            case SendFlow(flow, data):
+                end = party.flows.get(flow)
+                if end is not None and end.other is not None:
+                    self.at(DELAY_S, lambda: self._flow_data(end.other, data))
+            case CloseFlow(flow):
+                end = party.flows.pop(flow, None)
+                if end is not None and end.other is not None:
+                    self.at(DELAY_S, lambda: self._flow_closed(end.other))
+            case _:
+                raise AssertionError(f"unexpected {effect}")
+
+    def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
+        for party in self.parties():
+            if party.address == remote and party.is_alive:
+                party.core.handle_datagram(remote, local, data, self.now)
+                return
+
+    def _open(self, party: Server | Phone, flow: int, transport: str, remote: Address) -> None:
+        far = next((one for one in self.parties() if one.address == remote and one.is_alive), None)
+        if far is None:
+            self.at(DELAY_S, lambda: party.core.handle_flow_closed(flow, "connection refused", self.now))
+            return
+        here, there = Flow(party, flow), Flow(far, far.next_flow())
+        here.other, there.other = there, here
+        party.flows[flow], far.flows[there.number] = here, there
+        ephemeral = Address(party.address.host, 40_000 + flow)
+
+        def connected() -> None:
+            far.core.handle_flow_opened(there.number, transport, far.address, ephemeral, self.now)
+            party.core.handle_flow_opened(flow, transport, ephemeral, remote, self.now)
+
+        self.at(DELAY_S, connected)
+
+    def _flow_data(self, end: Flow | None, data: bytes) -> None:
+        if end is not None and end.number in end.owner.flows:
+            end.owner.core.handle_flow_data(end.number, data, self.now)
+
+    def _flow_closed(self, end: Flow | None) -> None:
+        if end is not None and end.owner.flows.pop(end.number, None):
+            end.owner.core.handle_flow_closed(end.number, "closed by the other side", self.now)
+
+
+class Server:
+    """A SipServer with what its coupling would answer."""
+
+    def __init__(self, world: World, name: str, host: str, **changes: object) -> None:
+        self.world, self.name = world, name
+        self.address = Address(host, 5060)
+        self.node_id = (name.encode().hex() * 16)[:32]
+        self.is_alive = True
+        config = ServerConfig(
+            OVERLAY,
+            frozenset({OVERLAY, host}),
+            (Listener("UDP", self.address), Listener("TCP", self.address)),
+            SipUri(OVERLAY, self.node_id, None, (("lr", None),)),
+        )
+        self.config = replace(config, **changes)  # type: ignore[arg-type]
+        self.core = SipServer(self.config, random.Random(name))
+        self.flows: dict[int, Flow] = {}
+        self.links: dict[str, int] = {}
+        self.asked: list[object] = []
+        self.reports: list[RequestCarried] = []
+        self.changes: list[BindingsChanged] = []
+        self.delivered: list[DeliverLocal] = []
+        self.locate: Callable[[LocateUser], object] | None = None
+        self.is_mute = False
+        """True: it never gets an answer to what it asks."""
+        self._flow_numbers = itertools.count(1, 2)
+        world.servers[name] = self
+
+    def next_flow(self) -> int:
+        return next(self._flow_numbers)
+
+    def step(self) -> None:
+        for effect in self.core.drain():
+            match effect:
+                case Ask(token, question, _):
+                    self.asked.append(question)
+                    if not self.is_mute:
+                        answer = self._answer(question)
+                        self.world.at(DELAY_S, lambda t=token, a=answer: self.core.handle_answer(t, a, self.world.now))
+                case RequestCarried():
+                    self.reports.append(effect)
+                case BindingsChanged():
+                    self.changes.append(effect)
+                case DeliverLocal():
+                    self.delivered.append(effect)
+                case CancelAsk():
+                    self.asked.append(effect)
+                case _:
+                    self.world.perform(self, effect)
+
+    def _answer(self, question: object) -> object:
+        world = self.world
+        match question:
+            case FindCredential(user, realm):
+                if self.name not in world.homes.get(user, []):
+                    return NoCredential(f"{user} has no line on this peer")
+                return Credential(digest.ha1_by_algorithm(user, realm, world.passwords[user]))
+            case ResolveUri(uri):
+                for name, flow in self.links.items():
+                    if uri.user == world.servers[name].node_id:
+                        return Hops((FlowHop(flow),))
+                return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
+            case LocateUser():
+                return self.locate(question) if self.locate else self._located(question)
+        raise AssertionError(question)
+
+    def _located(self, question: LocateUser) -> Located | NotLocated:
+        homes = self.world.homes.get(question.user)
+        if not homes:
+            return NotLocated(404, "Not Found", f"nobody is called {question.user}")
+        targets: list[Target] = []
+        for name in homes:
+            if name == self.name:
+                targets += self.core.targets(question.user, self.world.now)
+            elif question.from_peer is None and name in self.links:
+                targets.append(Target(SipUri(OVERLAY, question.user), (FlowHop(self.links[name]),), f"peer {name}"))
+        return Located(tuple(targets)) if targets else NotLocated(480, "Temporarily Unavailable", "phone is away")
+
+
+@dataclass
+class Call:
+    """A dialog at a phone."""
+
+    request: Request
+    """The INVITE as sent or received."""
+    transaction: int
+    statuses: list[int] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+    failures: list[TransactionFailed] = field(default_factory=list)
+    local: NameAddr | None = None
+    remote: NameAddr | None = None
+    target: SipUri | None = None
+    routes: tuple[NameAddr, ...] = ()
+    is_up: bool = False
+    is_over: bool = False
+
+
+class Phone:
+    """Enough of a user agent to call, answer, cancel and hang up."""
+
+    def __init__(
+        self,
+        world: World,
+        user: str,
+        server: Server,
+        address: Address,
+        transport: str = "UDP",
+        *,
+        answers_after_s: float | None = 1.0,
+        refuses_with: int | None = None,
+        contact_host: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        self.world, self.user, self.server, self.address, self.transport = world, user, server, address, transport
+        self.answers_after_s, self.refuses_with = answers_after_s, refuses_with
+        self.password = password or world.passwords[user]
+        self.rng = random.Random(f"{user}{address}")
+        self.layer = TransactionLayer(TransportLayer((Listener("UDP", address), Listener("TCP", address))), self.rng)
+        self.core = self
+        self.is_alive = True
+        self.flows: dict[int, Flow] = {}
+        suffix: tuple[tuple[str, str | None], ...] = (("transport", "tcp"),) if transport == "TCP" else ()
+        self.contact = NameAddr(SipUri(contact_host or as_host(address.host), user, address.port, suffix))
+        self.calls: list[Call] = []
+        self.pending: dict[int, tuple[Request, Call | None]] = {}
+        self.finals: list[Response] = []
+        self.received: list[Request] = []
+        self.acks = 0
+        self.cseq = itertools.count(1)
+        self.hop: Hop = UdpHop(server.address) if transport == "UDP" else StreamHop("TCP", server.address)
+        self.aor = SipUri(server.address.host, user)
+        self._flow_numbers = itertools.count(1, 2)
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    # The driver's side: a phone is its own core
+
+    def next_flow(self) -> int:
+        return next(self._flow_numbers)
+
+    def next_deadline(self) -> object:
+        return self.layer.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        self.layer.handle_timeout(now)
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        self.layer.handle_datagram(local, remote, data, now)
+
+    def handle_flow_opened(self, flow: int, transport: str, local: Address, remote: Address, now: float) -> None:
+        self.layer.handle_flow_opened(flow, transport, local, remote, now)  # type: ignore[arg-type]
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        self.layer.handle_flow_data(flow, data, now)
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        self.layer.handle_flow_closed(flow, reason, now)
+
+    def step(self) -> None:
+        while events := self.layer.events():
+            for event in events:
+                self._on_event(event)
+        for effect in self.layer.drain():
+            if self.is_alive:
+                self.world.perform(self, effect)
+
+    # What a person does
+
+    def register(self, expires_s: int = 3600, **fields: object) -> Response:
+        extra = [("Contact", self.contact), ("Expires", expires_s), *fields.items()]
+        request = self._new("REGISTER", SipUri(self.server.address.host), NameAddr(self.aor), extra)
+        return self.ask(request)
+
+    def ask(self, request: Request, for_s: float = 1.0) -> Response:
+        """Send a request and wait for its final answer."""
+        before = len(self.finals)
+        self.send(request)
+        self.world.run(for_s)
+        assert len(self.finals) > before, f"no answer to {request}"
+        return self.finals[-1]
+
+    def invite(self, to: str) -> Call:
+        uri = parse_sip_uri(to if to.startswith("sip:") else f"sip:{to}@{self.server.address.host}")
+        request = self._new("INVITE", uri, NameAddr(uri), [("Contact", self.contact)], b"offer")
+        call = Call(request, 0)
+        self.calls.append(call)
+        self.send(request, call)
+        self.step()
+        return call
+
+    def message(self, to: str) -> Request:
+        uri = parse_sip_uri(f"sip:{to}@{self.server.address.host}")
+        return self._new("MESSAGE", uri, NameAddr(uri), [], b"hello")
+
+    def cancel(self, call: Call) -> None:
+        self.layer.cancel(call.transaction, self.world.now)
+        self.step()
+
+    def hang_up(self, call: Call) -> None:
+        bye = self.in_dialog(call, "BYE")
+        self.send(bye)
+        self.step()
+
+    def in_dialog(self, call: Call, method: str, cseq: int | None = None) -> Request:
+        assert call.target is not None
+        assert call.local is not None
+        assert call.remote is not None
+        return make_request(
+            method,
+            call.target,
+            from_=call.local,
+            to=call.remote,
+            call_id=call.request.call_id,
+            cseq=cseq or next(self.cseq),
+            routes=call.routes,
+        )
+
+    def send(self, request: Request, call: Call | None = None) -> None:
+        hop = self.hop
+        if call is None and request.to.tag and request.routes:
+            hop = self.hop
+        number = self.layer.request(request, hop, self.world.now)
+        self.pending[number] = (request, call)
+        if call is not None:
+            call.transaction = number
+
+    # What the phone does by itself
+
+    def _new(
+        self, method: str, uri: SipUri, to: NameAddr, extra: list[tuple[str, object]], body: bytes = b""
+    ) -> Request:
+        call_id = f"{self.rng.getrandbits(48):x}"
+        from_ = NameAddr(self.aor, self.user.title()).with_tag(f"{self.rng.getrandbits(32):x}")
+        return make_request(
+            method, uri, from_=from_, to=to, call_id=call_id, cseq=next(self.cseq), extra=extra, body=body
+        )
+
+    def _on_event(self, event: object) -> None:
+        match event:
+            case RequestArrived():
+                self._on_request(event)
+            case ResponseArrived(transaction, response):
+                self._on_response(transaction, response)
+            case TransactionFailed(transaction):
+                _, call = self.pending.get(transaction, (None, None))
+                if call is not None:
+                    call.failures.append(event)
+            case AckArrived():
+                self.acks += 1
+
+    def _on_response(self, transaction: int, response: Response) -> None:
+        request, call = self.pending[transaction]
+        if (
+            response.status in (401, 407)
+            and "authorization" not in request.fields
+            and ("proxy-authorization" not in request.fields)
+        ):
+            self._authenticate(request, response, call)
+            return
+        if call is not None:
+            call.statuses.append(response.status)
+            call.responses.append(response)
+            if response.is_success:
+                self._acknowledge(call, response)
+            elif response.status >= 300:
+                call.is_over = True
+        elif not response.is_provisional:
+            self.finals.append(response)
+
+    def _authenticate(self, request: Request, response: Response, call: Call | None) -> None:
+        key = "www-authenticate" if response.status == 401 else "proxy-authenticate"
+        challenge = digest.choose_challenge(digest.read_all(response.fields.lines(key)))
+        assert challenge is not None
+        algorithm = digest.algorithm_of(challenge)
+        credentials = digest.answer_challenge(
+            challenge,
+            user=self.user,
+            a1_hash=digest.ha1(self.user, challenge.get("realm"), self.password, algorithm),
+            method=request.method,
+            uri=request.uri_text,
+            cnonce=f"{self.rng.getrandbits(32):x}",
+        )
+        name = "Authorization" if response.status == 401 else "Proxy-Authorization"
+        fields = request.fields.with_last(name, credentials)
+        fields = fields.with_only("CSeq", f"{next(self.cseq)} {request.method}")
+        again = request.replace(fields=fields)
+        if call is not None:
+            call.request = again
+        self.send(again, call)
+
+    def _acknowledge(self, call: Call, response: Response) -> None:
+        call.is_up = True
+        call.local, call.remote = response.from_, response.to
+        call.target = response.contacts[0].sip_uri
+        call.routes = tuple(reversed(response.record_routes))
+        ack = self.in_dialog(call, "ACK", call.request.cseq.number)
+        self.layer.send(ack, self.hop, self.world.now)
+
+    def _on_request(self, event: RequestArrived) -> None:
+        self.received.append(event.request)
+        method = event.request.method
+        if method == "INVITE" and not event.request.to.tag:
+            self._ring(event)
+            return
+        self.layer.respond(event.transaction, make_response(event.request, 200, to_tag="t"), self.world.now)
+        for call in self.calls:
+            if call.request.call_id == event.request.call_id:
+                if method == "BYE":
+                    call.is_over = True
+                elif method == "CANCEL" and not call.is_up and not call.is_over:
+                    call.is_over = True
+                    self._reply(call, 487)
+
+    def _ring(self, event: RequestArrived) -> None:
+        call = Call(event.request, event.transaction)
+        self.calls.append(call)
+        if self.refuses_with is not None:
+            call.is_over = True
+            self._reply(call, self.refuses_with)
+            return
+        self._reply(call, 180)
+        if self.answers_after_s is not None:
+            self.world.at(self.answers_after_s, lambda: self._pick_up(call))
+
+    def _pick_up(self, call: Call) -> None:
+        if call.is_over:
+            return
+        request = call.request
+        call.is_up = True
+        call.local = request.to.with_tag(self._tag())
+        call.remote = request.from_
+        call.target = request.contacts[0].sip_uri
+        call.routes = request.record_routes
+        self._reply(call, 200)
+        acks = self.acks
+
+        def repeat(wait_s: float) -> None:
+            if self.acks == acks and wait_s < 32.0:
+                self._reply(call, 200)
+                self.world.at(min(4.0, 2 * wait_s), lambda: repeat(2 * wait_s))
+
+        self.world.at(0.5, lambda: repeat(0.5))
+
+    def _reply(self, call: Call, status: int) -> None:
+        extra = [("Contact", self.contact)] if status < 300 else []
+        response = make_response(call.request, status, to_tag=self._tag(), extra=extra)
+        self.layer.respond(call.transaction, response, self.world.now)
+
+    def _tag(self) -> str:
+        return f"tag-{self.user}-{self.address.port}"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
