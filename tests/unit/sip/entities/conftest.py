@@ -204,8 +204,8 @@ class Server:
         self.changes: list[BindingsChanged] = []
         self.delivered: list[DeliverLocal] = []
         self.locate: Callable[[LocateUser], object] | None = None
-        self.is_mute = False
-        """True: it never gets an answer to what it asks."""
+        self.unanswered: tuple[type, ...] = ()
+        """Kinds of questions that it gets no answer to."""
         self._flow_numbers = itertools.count(1, 2)
         world.servers[name] = self
 
@@ -217,7 +217,7 @@ class Server:
             match effect:
                 case Ask(token, question, _):
                     self.asked.append(question)
-                    if not self.is_mute:
+                    if not isinstance(question, self.unanswered):
                         answer = self._answer(question)
                         self.world.at(DELAY_S, lambda t=token, a=answer: self.core.handle_answer(t, a, self.world.now))
                 case RequestCarried():
@@ -516,12 +516,12 @@ class Phone:
         self._reply(call, 200)
         acks = self.acks
 
-        def repeat(wait_s: float) -> None:
-            if self.acks == acks and wait_s < 32.0:
+        def repeat(wait_s: float, left: int) -> None:
+            if self.acks == acks and left:
                 self._reply(call, 200)
-                self.world.at(min(4.0, 2 * wait_s), lambda: repeat(2 * wait_s))
+                self.world.at(min(4.0, 2 * wait_s), lambda: repeat(min(4.0, 2 * wait_s), left - 1))
 
-        self.world.at(0.5, lambda: repeat(0.5))
+        self.world.at(0.5, lambda: repeat(0.5, 10))
 
     def _reply(self, call: Call, status: int) -> None:
         extra = [("Contact", self.contact)] if status < 300 else []
@@ -535,3 +535,42 @@ class Phone:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def one(world: World) -> Server:
+    return world.server("one", "10.1.0.1")
+
+
+@pytest.fixture
+def other(world: World, one: Server) -> Server:
+    server = world.server("two", "10.2.0.1")
+    world.link(one, server)
+    return server
+
+
+@pytest.fixture
+def alice(world: World, one: Server) -> Phone:
+    """Registered at one."""
+    phone = world.phone("alice", one, Address("10.1.0.11", 5060))
+    assert phone.register().status == 200
+    return phone
+
+
+@pytest.fixture
+def bob(world: World, other: Server) -> Phone:
+    """Registered at the other."""
+    phone = world.phone("bob", other, Address("10.2.0.12", 5070))
+    assert phone.register().status == 200
+    return phone
+
+
+@pytest.fixture
+def bob3(world: World, one: Server, bob: Phone) -> Phone:
+    """A second phone of bob's, at a third server, where he moved last."""
+    third = world.server("tri", "10.3.0.1")
+    world.link(one, third)
+    phone = world.phone("bob", third, Address("10.3.0.12", 5060))
+    world.homes["bob"] = ["tri", "two"]
+    assert phone.register().status == 200
+    return phone
