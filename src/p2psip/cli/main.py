@@ -12,6 +12,11 @@ from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
 
 COMMANDS: dict[str, str] = {
+    "phone": "Register, call and answer as a small headless test phone.",
+    "overlay": "Found an overlay, show and change its configuration.",
+    "enrollment": "Run the server at which people and peers become members.",
+    "user": "Look after the accounts of an overlay.",
+    "peer": "Be a peer of an overlay: the PBX of the phones at this site.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""

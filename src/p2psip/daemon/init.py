@@ -117,7 +117,7 @@ def preferred_algorithm(configuration: OverlayConfiguration) -> SignatureAlgorit
 async def _identity(configuration: OverlayConfiguration, key: PrivateKey, request: PeerRequest) -> CertifiedIdentity:
     user = peer_name(request.name, configuration.instance_name)
     if request.account is None and configuration.self_signed_digest is not None:
-        return self_enroll(configuration, key, user, random.SystemRandom(), time.time())
+        return self_enroll(configuration, key, user, random.SystemRandom())
     if request.account is None or request.password is None:
         raise LocalMisuse("give --user and --password-file: the account under which this peer is enrolled")
     others = _same_server(request.config)

@@ -15,6 +15,9 @@ from p2psip.base.ids import NodeId
 QUOTA = 16
 """Node-IDs that an account may hold in valid certificates: its lines and its peers."""
 
+QUOTA_ADMIN = 64
+"""Of administrators, who set up peers for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

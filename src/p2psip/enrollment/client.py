@@ -20,7 +20,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.signatures import verify_document
-from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, Validity, self_signed
+from p2psip.reload.security.authority import NO_END, Validity, self_signed
 from p2psip.reload.security.certificates import fingerprint
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -46,6 +46,10 @@ _MEANINGS: dict[str, str] = {
     BadCsr.token: "it does not like the certificate request",
     TooManyAttempts.token: "too many wrong passwords; wait a few minutes",
     Unavailable.token: "it cannot serve anybody now; see its log",
+}
+
+_MEANINGS_FOR_RENEWAL = {
+    FailedAuthentication.token: "there is nothing to renew: the account was removed or the certificate revoked",
 }
 
 
@@ -111,12 +115,15 @@ def _verify(raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: 
     return document, verify_document(document, verifier, signers, date, date_trusted)
 
 
-def read_answer(server: str, status: int, content_type: str, body: bytes, now: float) -> bytes:
+def read_answer(
+    server: str, status: int, content_type: str, body: bytes, now: float, *, is_renewal: bool = False
+) -> bytes:
     """The certificate in an enrollment server's answer; EnrollmentRefused with its word if there is none."""
     if status == 200 and content_type.partition(";")[0].strip().lower() == PKIX_CERT:
         return body
     token = body[:64].decode("ascii", "replace").strip() if content_type.startswith("text/plain") else ""
-    said = _MEANINGS.get(token) or f"HTTP status {status}{f', {token!r}' if token else ''}"
+    meanings = _MEANINGS | _MEANINGS_FOR_RENEWAL if is_renewal else _MEANINGS
+    said = meanings.get(token) or f"HTTP status {status}{f', {token!r}' if token else ''}"
     raise EnrollmentRefused("not enrolled", (Cause(server, said, now),), token)
 
 
@@ -145,7 +152,7 @@ def accept_certificate(
 
 
 def self_enroll(
-    configuration: OverlayConfiguration, key: PrivateKey, user: str, rng: random.Random, date: float
+    configuration: OverlayConfiguration, key: PrivateKey, user: str, rng: random.Random
 ) -> CertifiedIdentity:
     """Who one is with a certificate of one's own making, where the overlay permits that (11.3.1)."""
     digest = configuration.self_signed_digest
@@ -153,6 +160,7 @@ def self_enroll(
         raise LocalMisuse(f"{configuration.instance_name} permits no self-signed certificates: give an account")
     length = configuration.node_id_length
     node_ids = self_signed_node_ids(public_key_der(key.public_key()), 1, digest, length)
-    validity = Validity.at(date, ANCHOR_LIFETIME_S)
+    # Nobody vouches for its dates, so it has none: it begins in 1970 and does not end.
+    validity = Validity(0.0, NO_END)
     certificate = self_signed(key, configuration.instance_name, user, node_ids, rng, validity)
     return CertifiedIdentity(key, [certificate], node_id_length=length)

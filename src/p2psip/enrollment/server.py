@@ -131,10 +131,6 @@ class EnrollmentServer:
         """The date has jumped."""
         self._clock = clock
 
-    def handle_policy(self, policy: EnrollmentPolicy) -> None:
-        """The overlay's configuration has changed."""
-        self._policy = policy
-
     def handle_request(self, number: int, post: Post, now: float) -> None:
         """A request has come; `number` comes back in its Respond."""
         case = _Case(number, post.source)

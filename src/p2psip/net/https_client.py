@@ -20,6 +20,7 @@ from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.client import (
     ANSWER_SIZE_MAX,
     DOCUMENT_TYPE,
+    ENROLL_PATH,
     WELL_KNOWN_PATH,
     EnrollmentRefused,
     accept_certificate,
@@ -49,6 +50,12 @@ def configuration_url(url: str) -> str:
     """Where a configuration server has its document: `url`, with the well-known path if it has none (11.2)."""
     _check_url(url)
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + WELL_KNOWN_PATH
+
+
+def enrollment_url(url: str) -> str:
+    """Where an enrollment server takes requests: `url`, with our servers' path if it has none."""
+    _check_url(url)
+    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + ENROLL_PATH
 
 
 async def fetch_configuration(url: str, fingerprint: str) -> Document:
@@ -116,7 +123,8 @@ async def _post(server: str, configuration: OverlayConfiguration, form: dict[str
         )
         response, body = await _answer(client, sent, ANSWER_SIZE_MAX)
     content_type = response.headers.get("content-type", "")
-    return read_answer(server, response.status_code, content_type, body, time.monotonic())
+    is_renewal = "password" not in form
+    return read_answer(server, response.status_code, content_type, body, time.monotonic(), is_renewal=is_renewal)
 
 
 async def _fetch(url: str, context: ssl.SSLContext) -> bytes:
@@ -159,7 +167,8 @@ def _words(error: Exception) -> str:
         return "no answer in time"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"this is not the overlay's server, its certificate is another's ({error})"
-    return str(error) or type(error).__name__
+    what = str(error) or type(error).__name__
+    return f"cannot connect ({what})" if isinstance(error, httpx2.ConnectError) else what
 
 
 def _check_url(url: str) -> None:

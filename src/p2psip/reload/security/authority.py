@@ -24,7 +24,8 @@ ANCHOR_LIFETIME_S = 30 * 365 * DAY_S
 BACKDATED_S = DAY_S
 """Certificates begin a day early, for members whose clocks are behind."""
 
-_ENDS_MAX = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""RFC 5280 section 4.1.2.5: "To indicate that a certificate has no well-defined expiration date"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def _builder(
         .public_key(public_key)
         .serial_number(rng.getrandbits(158) + 1)
         .not_valid_before(datetime.fromtimestamp(max(validity.begins, 0), UTC))
-        .not_valid_after(datetime.fromtimestamp(min(validity.ends, _ENDS_MAX), UTC))
+        .not_valid_after(datetime.fromtimestamp(min(validity.ends, NO_END), UTC))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 

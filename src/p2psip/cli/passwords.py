@@ -1,0 +1,56 @@
+"""Where a command gets a password from: a file, the terminal, or, for new ones, chance."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+
+FILE_HELP = "File whose first line is the password; - is standard input. Without it you are asked."
+
+
+def known_password(file: str | None, whose: str) -> str:
+    """A password that exists; LocalMisuse if it cannot be got."""
+    if file is not None:
+        return _from_file(file)
+    if not sys.stdin.isatty():
+        raise LocalMisuse(f"give --password-file with the password of {whose}")
+    return str(typer.prompt(f"Password of {whose}", hide_input=True, err=True))
+
+
+def new_password(file: str | None, whose: str) -> tuple[str, bool]:
+    """A password for a new account, and whether it was made up here: then it must be shown, once."""
+    from p2psip.enrollment.passwords import check_new_password, generate_password
+
+    if file is not None:
+        return check_new_password(_from_file(file)), False
+    if sys.stdin.isatty():
+        typed = typer.prompt(
+            f"Password for {whose} (empty: make one up)",
+            hide_input=True,
+            confirmation_prompt=True,
+            default="",
+            show_default=False,
+            err=True,
+        )
+        if typed:
+            return check_new_password(str(typed)), False
+    return generate_password(random.SystemRandom()), True
+
+
+def _from_file(file: str) -> str:
+    """The first line, as it is but for its end."""
+    try:
+        data = sys.stdin.buffer.readline() if file == "-" else Path(file).read_bytes()
+        lines = data.decode().splitlines()
+    except OSError as error:
+        raise LocalMisuse(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise LocalMisuse(f"the password in {file} is not UTF-8") from None
+    if not lines or not lines[0]:
+        raise LocalMisuse(f"{file} holds no password")
+    return lines[0]

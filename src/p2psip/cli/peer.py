@@ -1,0 +1,108 @@
+"""`p2psip peer`: make this machine a peer of an overlay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2psip.cli.passwords import FILE_HELP, known_password
+
+HELP = "Be a peer of an overlay: the PBX of the phones at this site."
+
+INIT_HELP = """Make the state directory of a new peer.
+
+It gets the overlay's configuration, believes it only if its trust anchor has the fingerprint that you were given,
+makes a key, and enrolls as peer-NAME with the account of --user (any account will do; the password is not kept).
+May be repeated after a failure.
+
+Example:
+
+\b
+    p2psip peer init ./peer --config https://192.168.7.1:8443 --user alice --fingerprint 5f1c...
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+
+@app.command(help=INIT_HELP)
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the new peer.")],
+    config: Annotated[str, typer.Option(metavar="FILE|URL", help="The configuration document, or a server with it.")],
+    fingerprint: Annotated[str, typer.Option(metavar="F", help="SHA-256 of the overlay's trust anchor, in hex.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call this peer. [the host name]")] = None,
+    user: Annotated[str | None, typer.Option(metavar="USER", help="The account to enroll with.")] = None,
+    password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
+    listen: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers and phones. [every address]")
+    ] = None,
+    advertise: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell other peers, if another.")
+    ] = None,
+    overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, links between peers. [6084]")] = None,
+    sip_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, calls between peers. [5062]")] = None,
+    phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones. [5060]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Fetch, verify, enroll, write."""
+    from p2psip.daemon.init import PeerRequest, init_peer
+    from p2psip.enrollment.client import parse_fingerprint
+
+    settings = {
+        "listen": listen,
+        "phone_listen": listen,
+        "advertise": advertise,
+        "overlay_port": overlay_port,
+        "sip_port": sip_port,
+        "phone_port": phone_port,
+    }
+    request = PeerRequest(
+        config,
+        parse_fingerprint(fingerprint),
+        name if name is not None else _host_name(),
+        user,
+        known_password(password_file, user) if user is not None else None,
+        settings,
+    )
+    state = asyncio.run(init_peer(directory, request))
+    facts = {
+        "overlay": state.configuration.instance_name,
+        "user": state.identity.user,
+        "node_id": str(state.identity.node_id),
+        "directory": str(directory),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    print(f"This machine is {facts['user']}, Node-ID {facts['node_id']}.")
+    print(f"Look at {directory}/peer.toml, then start it:\n  p2psip peer run {directory}")
+
+
+@app.command(
+    help="Renew the certificate of a peer, before it expires. The peer's key is enough; no password is needed."
+)
+def renew(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the peer.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask the enrollment server."""
+    import time
+
+    from p2psip.daemon.init import renew_peer
+    from p2psip.daemon.state import load_state
+
+    identity = asyncio.run(renew_peer(load_state(directory)))
+    until = time.strftime("%Y-%m-%d", time.gmtime(identity.not_after))
+    facts = {"user": identity.user, "node_id": str(identity.node_id), "until": until}
+    print(json.dumps(facts) if as_json else f"{identity.user}: certificate valid until {until}")
+
+
+def _host_name() -> str:
+    """The machine's name as far as it can be a peer's."""
+    import re
+    import socket
+
+    return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().partition(".")[0].lower()).strip("-._") or "peer"

@@ -1,0 +1,145 @@
+"""`p2psip user`: the accounts of an overlay."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.cli.passwords import FILE_HELP, new_password
+
+HELP = """Look after the accounts of an overlay, on the machine that has its directory.
+
+An account is a user name and a password. With it, its owner gets certificates for lines (alice's phones, at any
+peer) and for peers. The enrollment server may run meanwhile.
+"""
+
+ADD_HELP = """Add an account.
+
+Without --password-file you are asked for a password, or one is made up and shown once.
+
+Example:
+
+\b
+    p2psip user add alice --overlay ./club
+"""
+
+REMOVE_HELP = """Remove an account and revoke its certificates.
+
+The Node-IDs of its lines and peers go on the bad-node list of the configuration: peers that have the new
+configuration no longer talk to them.
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="User name: alice, or alice@OVERLAY.")]
+Overlay = Annotated[Path, typer.Option("--overlay", metavar="DIR", help="The directory of the overlay.")]
+PasswordFile = Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(help=ADD_HELP)
+def add(
+    name: Name,
+    overlay: Overlay = Path(),
+    password_file: PasswordFile = None,
+    admin: Annotated[bool, typer.Option("--admin", help="An administrator: may hold more Node-IDs.")] = False,
+    quota: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Node-IDs (lines and peers) that it may hold.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the account."""
+    from p2psip.enrollment.accounts import QUOTA, QUOTA_ADMIN, Account
+    from p2psip.enrollment.names import account_name
+    from p2psip.enrollment.passwords import hash_password
+    from p2psip.net.overlay_directory import OverlayDirectory
+
+    directory = OverlayDirectory(overlay)
+    user = account_name(name, directory.document().configuration.instance_name)
+    accounts = directory.accounts()
+    if accounts.account(user) is not None:
+        raise LocalMisuse(f"there is an account {user} already: `p2psip user password` changes its password")
+    password, is_generated = new_password(password_file, user)
+    granted = quota or (QUOTA_ADMIN if admin else QUOTA)
+    accounts.add(Account(user, hash_password(password, random.SystemRandom()), admin, granted, time.time()))
+    _print_account(user, password if is_generated else None, "added", as_json)
+
+
+@app.command(help="Set another password for an account. Certificates that it has got stay valid.")
+def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile = None, as_json: Json = False) -> None:
+    """Change the password."""
+    from p2psip.enrollment.names import full_name
+    from p2psip.enrollment.passwords import hash_password
+    from p2psip.net.overlay_directory import OverlayDirectory
+
+    directory = OverlayDirectory(overlay)
+    user = full_name(name, directory.document().configuration.instance_name)
+    accounts = directory.accounts()
+    if accounts.account(user) is None:
+        raise LocalMisuse(f"there is no account {user}")
+    chosen, is_generated = new_password(password_file, user)
+    accounts.set_password(user, hash_password(chosen, random.SystemRandom()))
+    _print_account(user, chosen if is_generated else None, "changed", as_json)
+
+
+@app.command(name="list", help="List the accounts, and the Node-IDs that each holds in valid certificates.")
+def list_(overlay: Overlay = Path(), as_json: Json = False) -> None:
+    """Print all accounts."""
+    from p2psip.net.overlay_directory import OverlayDirectory
+
+    accounts, date = OverlayDirectory(overlay).accounts(), time.time()
+    rows = [
+        {
+            "name": account.name,
+            "admin": account.is_admin,
+            "quota": account.quota,
+            "created": _day(account.created),
+            "held": [
+                {"user": held.user, "node_id": str(held.node_id), "until": _day(held.not_after)}
+                for held in accounts.held(account.name, date)
+            ],
+        }
+        for account in accounts.accounts()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        held = row["held"]
+        assert isinstance(held, list)
+        print(f"{row['name']}{' (administrator)' if row['admin'] else ''}: {len(held)} of {row['quota']} Node-IDs")
+        for entry in held:
+            print(f"    {entry['node_id']} {entry['user']} until {entry['until']}")
+
+
+@app.command(help=REMOVE_HELP)
+def remove(name: Name, overlay: Overlay = Path(), as_json: Json = False) -> None:
+    """Remove the account and revoke what it holds."""
+    from p2psip.enrollment.names import full_name
+    from p2psip.net.overlay_directory import OverlayDirectory
+
+    directory = OverlayDirectory(overlay)
+    user = full_name(name, directory.document().configuration.instance_name)
+    revoked = [str(held.node_id) for held in directory.remove_account(user, time.time())]
+    if as_json:
+        print(json.dumps({"name": user, "revoked": revoked}))
+    else:
+        print(f"{user} removed; {len(revoked)} Node-IDs revoked.")
+
+
+def _print_account(user: str, made_up: str | None, what: str, as_json: bool) -> None:
+    facts = {"name": user} | ({"password": made_up} if made_up else {})
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        print(f"{user} {what}." + (f" Password: {made_up} (shown only now: note it)" if made_up else ""))
+
+
+def _day(date: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(date))

@@ -1,0 +1,127 @@
+"""The enrollment server as a process: `p2psip enrollment serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
+from p2psip.net.addresses import join_host_port, own_address, split_host_port
+from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
+from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.security.authority import DAY_S, TrustAnchor
+
+LOG_FORMATS = ("text", "json")
+
+WELCOME = """\
+Enrollment server of the overlay {overlay}.
+
+To make a peer of a machine:
+  p2psip peer init ./peer --config {url} --user USER --fingerprint FINGERPRINT
+
+The fingerprint of the trust anchor must come from the administrator, not from this page.
+"""
+
+
+class EnrollmentDaemon:
+    """One overlay's server, from start to SIGTERM."""
+
+    def __init__(self, directory: Path, listen: str | None, certificate_days: int, log_format: str) -> None:
+        if log_format not in LOG_FORMATS:
+            raise LocalMisuse(f"--log-format {log_format}: choose one of {', '.join(LOG_FORMATS)}")
+        self._overlay = OverlayDirectory(directory)
+        self._configuration = self._overlay.document().configuration
+        self._host, self._port = _listen_address(listen, self._configuration)
+        self._lifetime_s = certificate_days * DAY_S
+        self._log_format = log_format
+
+    async def run(self) -> None:
+        """Serve until a signal says stop."""
+        _log_to_stderr(self._log_format)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        with _bind(self._host, self._port) as listener:
+            await self._serve(listener, stop)
+
+    async def _serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        url = f"https://{join_host_port(self._shown_host(), listener.getsockname()[1])}"
+        accounts = self._overlay.accounts()
+        rng, anchor = random.SystemRandom(), self._overlay.anchor()
+        _check_clock(anchor)
+        policy = EnrollmentPolicy(
+            self._configuration.instance_name,
+            self._configuration.signature_algorithms,
+            self._configuration.node_id_length,
+            self._lifetime_s,
+        )
+        core = EnrollmentServer(policy, anchor, accounts, rng, WallClock(time.time() - time.monotonic()))
+        welcome = WELCOME.format(overlay=policy.overlay, url=url)
+        service = EnrollmentService(core, self._overlay.document_path, welcome)
+        certificate = self._overlay.server_certificate(self._hosts(), rng, time.time())
+        server = HttpsServer(service.app, server_context(certificate))
+        await server.start([listener])
+        print(f"ready {url}", flush=True)
+        await stop.wait()
+        await server.stop()
+        service.close()
+        accounts.close()
+
+    def _shown_host(self) -> str:
+        return own_address() if self._host in ("", "::", "0.0.0.0") else self._host
+
+    def _hosts(self) -> list[str]:
+        """By what names and addresses the server may be reached; the certificate has them all."""
+        named = [urlsplit(url).hostname for url in self._configuration.enrollment_servers]
+        return [host for host in (*named, self._shown_host(), own_address(), "localhost", "127.0.0.1", "::1") if host]
+
+
+def _listen_address(listen: str | None, configuration: OverlayConfiguration) -> tuple[str, int]:
+    """Where to listen: as told, or everywhere on the port that the configuration tells members."""
+    servers = configuration.enrollment_servers
+    port = (urlsplit(servers[0]).port or 443) if servers else 443
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+    return split_host_port(listen, port) if listen else (everywhere, port)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        dualstack = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dualstack)
+    except OSError as error:
+        what = f"cannot listen on {join_host_port(host, port)}: {error.strerror}"
+        raise LocalMisuse(f"{what}; --listen ADDRESS:PORT takes another one") from None
+
+
+def _check_clock(anchor: TrustAnchor) -> None:
+    begins = anchor.certificate.not_valid_before_utc
+    if time.time() < begins.timestamp():
+        raise LocalMisuse(f"the clock of this machine is before {begins:%Y-%m-%d}, when this overlay began: set it")
+
+
+def _log_to_stderr(log_format: str) -> None:
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
