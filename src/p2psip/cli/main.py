@@ -75,7 +75,7 @@ def build(arguments: list[str]) -> typer.Typer:
 def _add(app: typer.Typer, command: typer.Typer, name: str, summary: str) -> None:
     """A module with one command is that command; with several, or a callback, it is a group of them."""
     if len(command.registered_commands) > 1 or command.registered_groups or command.registered_callback:
-        app.add_typer(command, name=name, help=summary)
+        app.add_typer(command, name=name, help=command.info.help or summary)
         return
     (leaf,) = command.registered_commands
     leaf.name, leaf.short_help = name, summary

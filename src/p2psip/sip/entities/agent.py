@@ -122,6 +122,11 @@ class UserAgent:
         """The calls that are not over."""
         return [number for number, call in self._calls.items() if not call.is_over]
 
+    @property
+    def is_waiting(self) -> bool:
+        """True if a request of ours has no final answer yet: do not go before."""
+        return self._wiring.is_waiting
+
     def register(self, now: float) -> None:
         """Register with the server, and stay registered."""
         self._registration.start(now)

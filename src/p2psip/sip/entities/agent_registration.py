@@ -50,9 +50,13 @@ class Registration:
 
     def stop(self, now: float) -> None:
         """Tell the server that we go."""
-        if self._state is not _State.OFF:
+        if self._state is _State.ON:
             self._state = _State.LEAVING
             self._register(0, now)
+        elif self._state is _State.TRYING:
+            self._wiring.cancel_timers(PART)
+            self._newest = 0
+            self._leave(Ending(EndedBy.US, "was not registered"))
 
     def note_sent(self, request: Request, transaction: int, now: float) -> None:
         """Remember what the newest request is: what comes of an older one does not matter any more."""

@@ -53,14 +53,15 @@ class Owner(Protocol):
         """There is no final response."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pending:
-    """A request under way."""
+    """A request under way; an INVITE stays after its answer, since more answers may come."""
 
     owner: Owner
     request: Request
     hop: Hop
     challenges: int
+    is_answered: bool = False
 
 
 @dataclass(slots=True)
@@ -86,11 +87,17 @@ class Wiring:
         """True if a transaction of this owner has not ended."""
         return any(pending.owner is owner for pending in self._pending.values())
 
+    @property
+    def is_waiting(self) -> bool:
+        """True if a request of ours has no final answer yet."""
+        return not all(pending.is_answered for pending in self._pending.values())
+
     def handle_response(self, transaction: int, response: Response, now: float) -> None:
         """Give a response to whoever sent the request; answer a challenge first."""
         pending = self._pending.get(transaction)
         if pending is None:
             return
+        pending.is_answered = not response.is_provisional
         anew = None
         if response.status in CHALLENGES and pending.challenges < CHALLENGES_MAX:
             anew = self.credentials.answer(pending.request, response)

@@ -1,0 +1,225 @@
+"""The sockets of a test phone: SIP over UDP and TCP, and one UDP socket a call for RTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+
+CONNECT_S_MAX = 8.0
+PORT_TRIES = 64
+
+Arrived = Callable[[Address, Address, bytes], None]
+"""Called with local address, remote address and data."""
+
+
+class FlowUser(Protocol):
+    """Who hears of connections."""
+
+    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
+        """A connection is open."""
+
+    def flow_data(self, flow: int, data: bytes) -> None:
+        """Bytes came in."""
+
+    def flow_closed(self, flow: int, reason: str) -> None:
+        """A connection is gone, or did not come about."""
+
+
+class DatagramSocket(asyncio.DatagramProtocol):
+    """A bound UDP socket. What the network refuses (ICMP) is the core's timers' business."""
+
+    def __init__(self, local: Address, arrived: Arrived) -> None:
+        self.local = local
+        self._arrived = arrived
+        self._transport: asyncio.DatagramTransport | None = None
+
+    @classmethod
+    async def bind(cls, host: str, port: int, arrived: Arrived) -> DatagramSocket:
+        """Bind `host`:`port`; LocalMisuse if somebody else has it."""
+        sock = _bound(host, port)
+        return await cls._on(sock, arrived)
+
+    @classmethod
+    async def bind_even(cls, host: str, arrived: Arrived) -> DatagramSocket:
+        """Bind a free even port, as RTP wants (RFC 3550 section 11)."""
+        for _ in range(PORT_TRIES):
+            sock = _bound(host, 0)
+            if sock.getsockname()[1] % 2 == 0:
+                return await cls._on(sock, arrived)
+            sock.close()
+        raise LocalMisuse(f"no free even UDP port on {host} in {PORT_TRIES} tries")
+
+    @classmethod
+    async def _on(cls, sock: socket.socket, arrived: Arrived) -> DatagramSocket:
+        protocol = cls(Address(*sock.getsockname()[:2]), arrived)
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: protocol, sock=sock)
+        return protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the socket is ours."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """asyncio: a datagram came."""
+        self._arrived(self.local, Address(*addr[:2]), data)
+
+    def send(self, remote: tuple[str, int], data: bytes) -> None:
+        """Send, as well as it goes."""
+        if self._transport is not None:
+            self._transport.sendto(data, remote)
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+
+class _Flow(asyncio.Protocol):
+    def __init__(self, number: int, flows: Flows) -> None:
+        self.number = number
+        self._flows = flows
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._flows.opened(self, self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._flows.user.flow_data(self.number, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._flows.lost(self, str(exc) if exc else "closed by the other side")
+
+
+class Flows:
+    """SIP over TCP: the connections that the core opens, and those that are accepted."""
+
+    def __init__(self, user: FlowUser) -> None:
+        self.user = user
+        self._open: dict[int, _Flow] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._accepted = itertools.count(1, 2)
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, local: Address) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(lambda: _Flow(next(self._accepted), self), *local)
+        except OSError as error:
+            raise LocalMisuse(f"cannot listen on tcp {local}: {error.strerror}; try another --listen") from None
+
+    def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
+        """Do what the core wants."""
+        match effect:
+            case OpenFlow(flow, _, remote):
+                self._opening[flow] = asyncio.get_running_loop().create_task(self._connect(flow, remote))
+            case SendFlow(flow, data):
+                transport = self._open[flow].transport if flow in self._open else None
+                if transport is not None:
+                    transport.write(data)
+            case CloseFlow(flow):
+                self._close(flow)
+
+    def opened(self, flow: _Flow, transport: asyncio.Transport) -> None:
+        """A connection is made."""
+        self._open[flow.number] = flow
+        local, remote = (Address(*transport.get_extra_info(name)[:2]) for name in ("sockname", "peername"))
+        self.user.flow_opened(flow.number, local, remote)
+
+    def lost(self, flow: _Flow, reason: str) -> None:
+        """A connection is gone."""
+        if self._open.pop(flow.number, None) is not None:
+            self.user.flow_closed(flow.number, reason)
+
+    def close(self) -> None:
+        """Close all of it."""
+        if self._server is not None:
+            self._server.close()
+        for flow in [*self._open, *self._opening]:
+            self._close(flow)
+
+    async def _connect(self, flow: int, remote: Address) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                await asyncio.get_running_loop().create_connection(lambda: _Flow(flow, self), *remote)
+        except OSError as error:
+            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {error.strerror or 'no answer'}")
+        finally:
+            self._opening.pop(flow, None)
+
+    def _close(self, number: int) -> None:
+        flow, task = self._open.pop(number, None), self._opening.pop(number, None)
+        if flow is not None and flow.transport is not None:
+            flow.transport.close()
+        if task is not None:
+            task.cancel()
+
+
+class MediaSockets:
+    """One UDP socket a call."""
+
+    def __init__(self, host: str, arrived: Arrived) -> None:
+        self._host = host
+        self._arrived = arrived
+        self._sockets: dict[Address, DatagramSocket] = {}
+
+    async def open(self) -> Address:
+        """A new address for media."""
+        opened = await DatagramSocket.bind_even(self._host, self._arrived)
+        self._sockets[opened.local] = opened
+        return opened.local
+
+    def send(self, local: tuple[str, int], remote: tuple[str, int], data: bytes) -> None:
+        """Send from one of our addresses."""
+        sender = self._sockets.get(Address(*local))
+        if sender is not None:
+            sender.send(remote, data)
+
+    def close(self, local: tuple[str, int]) -> None:
+        """The call is over."""
+        closed = self._sockets.pop(Address(*local), None)
+        if closed is not None:
+            closed.close()
+
+    def close_all(self) -> None:
+        """The phone goes."""
+        for local in list(self._sockets):
+            self.close(local)
+
+
+def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendDatagram) -> None:
+    """Do what the core wants."""
+    sender = sockets.get(effect.local)
+    if sender is not None:
+        sender.send(effect.remote, effect.data)
+
+
+def local_host_towards(server: Address) -> str:
+    """Our address as the server sees it, on this host's own word: no packet is sent."""
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(server)
+        except OSError as error:
+            raise LocalMisuse(f"no way to {server}: {error.strerror}") from None
+        return str(probe.getsockname()[0])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise LocalMisuse(f"cannot bind udp {host}:{port}: {error.strerror}; try another --listen") from None
+    return sock
