@@ -15,7 +15,7 @@ MAGIC_COOKIE = "z9hG4bK"
 """What the branch of a transaction identifier of RFC 3261 starts with (section 8.1.1.7)."""
 
 _via = re.compile(
-    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*({TOKEN})[ \t]+({HOST})(?:[ \t]*:[ \t]*([0-9]{{1,5}}))?[ \t]*((?:;[\s\S]*)?)",
+    rf"SIP[ \t]*/[ \t]*([0-9.]+)[ \t]*/[ \t]*({TOKEN})[ \t]+({HOST})(?:[ \t]*:[ \t]*([0-9]{{1,5}}))?[ \t]*((?:;[\s\S]*)?)",
     re.IGNORECASE,
 )
 _cseq = re.compile(rf"([0-9]+)[ \t]+({TOKEN})")
@@ -34,6 +34,7 @@ class Via(msgspec.Struct, frozen=True, gc=False):
     host: str
     port: int | None = None
     params: Params = ()
+    version: str = "2.0"
 
     @classmethod
     def parse(cls, text: str) -> Via:
@@ -41,11 +42,11 @@ class Via(msgspec.Struct, frozen=True, gc=False):
         match = _via.fullmatch(text)
         if match is None:
             raise BadMessage(f"malformed Via {text[:80]!r}")
-        transport, host, port, params = match.groups()
+        version, transport, host, port, params = match.groups()
         number = int(port) if port else None
         if number is not None and number > 65_535:
             raise BadMessage(f"port {number} in a Via")
-        return cls(transport.upper(), host.lower(), number, parse_params(params, "Via"))
+        return cls(transport.upper(), host.lower(), number, parse_params(params, "Via"), version)
 
     @property
     def branch(self) -> str:
@@ -79,10 +80,10 @@ class Via(msgspec.Struct, frozen=True, gc=False):
 
     def with_param(self, name: str, value: str | None) -> Via:
         """A copy with a parameter set."""
-        return Via(self.transport, self.host, self.port, grammar.with_param(self.params, name, value))
+        return Via(self.transport, self.host, self.port, grammar.with_param(self.params, name, value), self.version)
 
     def __str__(self) -> str:
-        return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
+        return f"SIP/{self.version}/{self.transport} {self.sent_by}{format_params(self.params)}"
 
 
 class CSeq(msgspec.Struct, frozen=True, gc=False):

@@ -142,8 +142,9 @@ def _answerable(lines: list[str]) -> Request | None:
 
 
 def _is_answerable(request: Request) -> bool:
+    """True if an answer would find its way: its Via is readable. Other fields are copied as far as they are there."""
     try:
-        _ = request.via, request.vias
+        _ = request.vias, request.via.rport
     except BadMessage:
         return False
-    return request.method != "ACK" and all(request.fields.first(key) for key in _ANSWERABLE)
+    return "via" in request.fields

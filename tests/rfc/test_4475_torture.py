@@ -1,0 +1,397 @@
+"""RFC 4475: the torture messages, by their names, at the parser and at a server."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.headers import NameAddr, Via
+from p2psip.sip.message.message import Message, Request, Response
+from p2psip.sip.message.parser import parse
+from p2psip.sip.message.uri import OtherUri, SipUri
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.layer import Listener
+
+LOCAL = Address("192.0.2.200", 5060)
+REMOTE = Address("192.0.2.5", 5060)
+
+
+def read_messages() -> dict[str, bytes]:
+    text = (Path(__file__).parent / "rfc4475_messages.txt").read_text("utf-8")
+    _, *parts = re.split(r"(?m)^== (\w+)\n", text)
+    return {name: expand(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def expand(text: str) -> bytes:
+    """The notation of RFC 4475 section 2 and appendix A."""
+    text = re.sub(r"<allOneLine>\n(.*?)\n</allOneLine>", lambda m: m[1].replace("\n", ""), text, flags=re.DOTALL)
+    text = re.sub(r"<repeat count=(\d+)>(.*?)</repeat>", lambda m: m[2] * int(m[1]), text)
+    data = text.replace("\n", "\r\n").encode()
+    if b"\r\n\r\n" not in data:
+        data += b"\r\n"
+    return re.sub(
+        rb"<hex>(.*?)</hex>", lambda m: bytes.fromhex(re.sub(rb"\s", b"", m[1]).decode()), data, flags=re.DOTALL
+    )
+
+
+MESSAGES = read_messages()
+
+
+def request_of(name: str) -> Request:
+    message = parse(MESSAGES[name])
+    assert isinstance(message, Request)
+    return message
+
+
+def response_of(name: str) -> Response:
+    message = parse(MESSAGES[name])
+    assert isinstance(message, Response)
+    return message
+
+
+def read_everything(message: Message) -> None:
+    """Parse every field that this stack knows."""
+    _ = message.vias, message.contacts, message.routes, message.record_routes, message.max_forwards, message.expires
+    _ = message.reasons, message.content_type, message.from_, message.to
+
+
+def answers(name: str) -> list[bytes]:
+    """What a server of example.com (and other domains in the messages) answers."""
+    domains = frozenset({"example.com", "example.org", "company.com", "example.net", "chair-dnrc.example.com"})
+    config = ServerConfig("example.com", domains, (Listener("UDP", LOCAL),), SipUri("peers.invalid", "ours"))
+    server = SipServer(config, random.Random(0))
+    server.handle_datagram(LOCAL, REMOTE, MESSAGES[name], 0.0)
+    return [effect.data for effect in server.drain() if isinstance(effect, SendDatagram)]
+
+
+def statuses(name: str) -> list[int]:
+    """The status codes alone: an answer to a malformed request copies what is malformed."""
+    return [int(data.split(b" ")[1]) for data in answers(name)]
+
+
+def answer(name: str) -> Response:
+    [data] = answers(name)
+    message = parse(data)
+    assert isinstance(message, Response)
+    return message
+
+
+def test_all_are_here() -> None:
+    assert len(MESSAGES) == 49
+
+
+VALID = [
+    "wsinv",
+    "intmeth",
+    "esc01",
+    "escnull",
+    "esc02",
+    "lwsdisp",
+    "longreq",
+    "dblreq",
+    "semiuri",
+    "transports",
+    "mpart01",
+    "unreason",
+    "noreason",
+    "unkscm",
+    "novelsc",
+    "unksm2",
+    "bext01",
+    "invut",
+    "regaut01",
+    "bcast",
+    "zeromf",
+    "cparam01",
+    "cparam02",
+    "regescrt",
+    "sdp01",
+    "inv2543",
+    "baddate",
+    "escruri",
+]
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_well_formed(name: str) -> None:
+    """A parser must accept these, and what it forwards says the same."""
+    message = parse(MESSAGES[name])
+    read_everything(message)
+    again = parse(message.encode())
+    assert again == message
+    assert again.encode() == message.encode()
+
+
+# 3.1.1 valid messages
+
+
+def test_wsinv() -> None:
+    """3.1.1.1: a short tortuous INVITE."""
+    request = request_of("wsinv")
+    assert request.sip_uri == SipUri("chair-dnrc.example.com", "vivekg", None, (("unknownparam", None),))
+    assert (request.max_forwards, request.cseq.number, request.cseq.method) == (68, 9, "INVITE")
+    assert request.to.tag == "1918181833n"
+    assert (request.from_.display_name, request.from_.tag) == ('J Rosenberg \\"', "98asjd8")
+    assert [via.sent_by for via in request.vias] == ["192.0.2.2", "spindle.example.com", "192.168.255.111"]
+    assert [via.branch for via in request.vias] == ["390skdjuw", "z9hG4bK9ikj8", "z9hG4bK30239"]
+    [contact] = request.contacts
+    assert (contact.display_name, contact.param("q")) == ('Quoted string ""', "0.33")
+    assert request.fields.first("unknownheaderwithunusualvalue") == ";;,,;;,;"
+    assert request.fields.first("newfangledheader") == "newfangled value continued newfangled value"
+    assert request.fields.first("subject") == ""
+    assert request.routes[0].sip_uri.is_loose
+    assert len(request.body) == 150
+
+
+def test_intmeth() -> None:
+    """3.1.1.2: a wide range of valid characters."""
+    request = request_of("intmeth")
+    assert request.method == "!interesting-Method0123456789_*+`.%indeed'~"
+    assert request.to.display_name == "BEL:\x07 NUL:\x00 DEL:\x7f"
+    assert request.from_.display_name == "token1~` token2'+_ token3*%!.-"
+    assert request.from_.tag == "_token~1'+`*%!-."
+    assert request.from_.param("fromparam''~+*_!.-%") == '"работающий"'
+    assert request.sip_uri.password == "&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"
+    assert request.fields.first("extensionheader-!.%*+_`'~") == "\ufeff大停電"
+
+
+def test_esc01() -> None:
+    """3.1.1.3: % HEX HEX is resolved once, where it is an escape."""
+    request = request_of("esc01")
+    assert request.sip_uri.user_name == "sips:user@example.com"
+    assert request.to.sip_uri.user_name == "user"
+    assert request.from_.sip_uri.user_name == "I have spaces"
+    assert request.contacts[0].sip_uri.user_name == "caller"
+
+
+def test_escnull() -> None:
+    """3.1.1.4: two different contacts."""
+    first, second = request_of("escnull").contacts
+    assert (first.sip_uri.user_name, second.sip_uri.user_name) == ("\0", "\0\0")
+    assert not first.sip_uri.matches(second.sip_uri)
+
+
+def test_esc02() -> None:
+    """3.1.1.5: % is no escape in a method, a display name or a header name."""
+    request = request_of("esc02")
+    assert request.method == "RE%47IST%45R"
+    assert request.to.display_name == "%Z%45"
+    assert len(request.contacts) == 2
+
+
+def test_lwsdisp() -> None:
+    """3.1.1.6: no blank between display name and <."""
+    assert request_of("lwsdisp").from_.display_name == "caller"
+
+
+def test_longreq() -> None:
+    """3.1.1.7: long values, many Vias."""
+    request = request_of("longreq")
+    assert len(request.vias) == 34
+    assert request.via.host == "sip33.example.com"
+    assert request.vias[-1].branch == "very" + "long" * 50 + "branchvalue"
+    assert request.from_.tag == "12" + "982" * 50 + "424"
+
+
+def test_dblreq() -> None:
+    """3.1.1.8: octets after the body of a datagram are noise."""
+    request = request_of("dblreq")
+    assert request.body == b""
+    assert b"INVITE" not in request.encode()
+
+
+def test_semiuri() -> None:
+    """3.1.1.9: semicolons in the user part."""
+    assert request_of("semiuri").sip_uri.user_name == "user;par=u@example.net"
+
+
+def test_transports() -> None:
+    """3.1.1.10: unknown transports in Via."""
+    assert [via.transport for via in request_of("transports").vias] == ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
+
+
+def test_mpart01() -> None:
+    """3.1.1.11: binary bodies are counted in bytes."""
+    request = request_of("mpart01")
+    assert len(request.body) == 553
+    assert request.body.endswith(b"--7a9cbec02ceef655--\r\n")
+
+
+def test_mpart01_in_a_stream() -> None:
+    assert Framer().feed(MESSAGES["mpart01"]) == [MESSAGES["mpart01"]]
+
+
+def test_unreason() -> None:
+    """3.1.1.12: any UTF-8 in the reason phrase."""
+    assert response_of("unreason").phrase == "= 2**3 * 5**2 но сто девяносто девять - простое"
+
+
+def test_noreason() -> None:
+    """3.1.1.13: an empty reason phrase."""
+    assert (response_of("noreason").status, response_of("noreason").phrase) == (100, "")
+
+
+# 3.1.2 invalid messages
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clerr",
+        "ncl",
+        "scalar02",
+        "quotbal",
+        "ltgtruri",
+        "lwsruri",
+        "lwsstart",
+        "trws",
+        "baddn",
+        "mismatch01",
+        "mismatch02",
+        "multi01",
+        "mcl01",
+    ],
+)
+def test_malformed_requests_are_refused_with_400(name: str) -> None:
+    with pytest.raises(BadMessage) as caught:
+        parse(MESSAGES[name])
+    assert caught.value.status == 400
+    assert caught.value.request is not None
+    assert statuses(name) == [400]
+
+
+def test_badinv01() -> None:
+    """3.1.2.1: the Via itself is malformed, so there is no way back for an answer."""
+    with pytest.raises(BadMessage) as caught:
+        parse(MESSAGES["badinv01"])
+    assert caught.value.request is None
+
+
+def test_clerr_in_a_stream() -> None:
+    """3.1.2.2: on a stream one can only wait for the rest."""
+    framer = Framer()
+    assert framer.feed(MESSAGES["clerr"]) == []
+    assert not framer.is_between_messages
+
+
+@pytest.mark.parametrize("name", ["ncl", "mcl01"])
+def test_framing_errors_are_final(name: str) -> None:
+    """3.1.2.3, 3.3.9."""
+    with pytest.raises(BadMessage):
+        Framer().feed(MESSAGES[name])
+
+
+@pytest.mark.parametrize("name", ["scalarlg", "bigcode"])
+def test_malformed_responses_are_dropped(name: str) -> None:
+    """3.1.2.5, 3.1.2.19."""
+    with pytest.raises(BadMessage) as caught:
+        parse(MESSAGES[name])
+    assert caught.value.request is None
+    assert statuses(name) == []
+
+
+def test_escruri() -> None:
+    """3.1.2.11: headers in a Request-URI go nowhere."""
+    assert statuses("escruri") == [400]
+
+
+def test_baddate() -> None:
+    """3.1.2.12: nobody reads the Date, so it does no harm; the answer is the one without it."""
+    assert statuses("baddate") == statuses("sdp01") == [407]
+
+
+def test_regbadct() -> None:
+    """3.1.2.13: a URI with headers must be in <>."""
+    with pytest.raises(BadMessage):
+        _ = request_of("regbadct").contacts
+
+
+def test_badaspec() -> None:
+    """3.1.2.14: blanks inside <> are ignored."""
+    assert str(request_of("badaspec").to.uri) == "sip:t.watson@example.org"
+
+
+def test_badvers() -> None:
+    """3.1.2.16: 505."""
+    assert statuses("badvers") == [505]
+
+
+# 3.2, 3.3
+
+
+def test_badbranch() -> None:
+    """3.2.1: a bare cookie identifies nothing: matched as in RFC 2543."""
+    assert not request_of("badbranch").via.has_magic_cookie
+    assert statuses("badbranch") == [407]
+
+
+def test_insuf() -> None:
+    """3.3.1: 400, even with so little to answer with."""
+    assert statuses("insuf") == [400]
+
+
+@pytest.mark.parametrize("name", ["unkscm", "novelsc"])
+def test_unknown_scheme(name: str) -> None:
+    """3.3.2, 3.3.3: 416."""
+    assert isinstance(request_of(name).uri, OtherUri)
+    assert statuses(name) == [416]
+
+
+def test_unksm2() -> None:
+    """3.3.4: an AoR is a SIP URI; ours must be a user of ours."""
+    assert statuses("unksm2") == [403]
+
+
+def test_bext01() -> None:
+    """3.3.5: 420 lists what a proxy would have to understand."""
+    response = answer("bext01")
+    assert response.status == 420
+    assert response.fields.lines("unsupported") == ["noProxiesSupportThis", "norDoAnyProxiesSupportThis"]
+
+
+def test_regaut01() -> None:
+    """3.3.7: an unknown scheme is ignored, and a Digest challenge sent."""
+    response = answer("regaut01")
+    assert response.status == 401
+    assert (response.fields.first("www-authenticate") or "").startswith("Digest ")
+
+
+def test_bcast() -> None:
+    """3.3.10: a response to nothing that we have sent goes nowhere."""
+    assert statuses("bcast") == []
+
+
+def test_zeromf() -> None:
+    """3.3.11: 483."""
+    assert statuses("zeromf") == [483]
+
+
+def test_cparam01_and_02() -> None:
+    """3.3.12, 3.3.13: outside <> it is the header's parameter, inside the URI's."""
+    [outside], [inside] = request_of("cparam01").contacts, request_of("cparam02").contacts
+    assert (outside.sip_uri.param("unknownparam"), outside.param("unknownparam")) == (None, "")
+    assert (inside.sip_uri.param("unknownparam"), inside.param("unknownparam")) == ("", None)
+
+
+def test_regescrt() -> None:
+    """3.3.14: the headers of a Contact's URI are kept."""
+    [contact] = request_of("regescrt").contacts
+    assert str(contact) == "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>"
+
+
+def test_inv2543() -> None:
+    """3.4.1: no branch, no From tag, no Content-Length, no Max-Forwards."""
+    request = request_of("inv2543")
+    assert (request.via.branch, request.from_.tag, request.max_forwards) == ("", "", None)
+    assert request.body.startswith(b"v=0")
+    # Without <> the parameter is the header's.
+    assert request.to == NameAddr(SipUri("ss1.example.net", "+16505552222"), "", (("user", "phone"),))
+    assert str(request.via) == str(Via("UDP", "iftgw.example.com"))
