@@ -33,14 +33,12 @@ def split_list(value: str) -> list[str]:
         return [value]
     elements: list[str] = []
     at = 0
-    while at < len(value):
+    while at <= len(value):
         match = _element.match(value, at)
-        if match is None:
+        if match is None or value[match.end() : match.end() + 1] not in ("", ","):
             raise BadMessage(f"cannot split {value[at:][:40]!r} at its commas")
         elements.append(match.group().strip(" \t"))
         at = match.end() + 1
-    if value.endswith(","):
-        raise BadMessage("a list ends with a comma")
     if len(elements) > limits.VALUES:
         raise BadMessage(f"more than {limits.VALUES} values in a header field")
     return elements

@@ -142,9 +142,9 @@ def _answerable(lines: list[str]) -> Request | None:
 
 
 def _is_answerable(request: Request) -> bool:
-    """True if an answer would find its way: its Via is readable. Other fields are copied as far as they are there."""
+    """True if an answer would find its way, and have what a response must have."""
     try:
         _ = request.vias, request.via.rport
     except BadMessage:
         return False
-    return "via" in request.fields
+    return all(request.fields.first(key) for key in _ANSWERABLE)

@@ -1,0 +1,191 @@
+"""Digest authentication: the RFC's examples, and a server that is not fooled."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2psip.sip.message import digest
+from p2psip.sip.message.build import make_request
+from p2psip.sip.message.digest import Authenticator, Verdict
+from p2psip.sip.message.headers import AuthParams, NameAddr
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri
+
+HA1S = digest.ha1_by_algorithm("alice", "overlay", "secret")
+
+
+def request_of(uri: str = "sip:overlay", method: str = "REGISTER") -> Request:
+    alice = NameAddr(SipUri("overlay", "alice")).with_tag("1")
+    return make_request(method, uri, from_=alice, to=alice, call_id="c", cseq=1)
+
+
+def answered(
+    challenge: AuthParams, password: str = "secret", uri: str = "sip:overlay", count: int = 1, method: str = "REGISTER"
+) -> AuthParams:
+    algorithm = digest.algorithm_of(challenge)
+    a1_hash = digest.ha1("alice", challenge.get("realm"), password, algorithm)
+    return digest.answer_challenge(
+        challenge, user="alice", a1_hash=a1_hash, method=method, uri=uri, cnonce="0a4f113b", nonce_count=count
+    )
+
+
+def authenticator(**options: object) -> Authenticator:
+    return Authenticator("overlay", random.Random(1), **options)  # type: ignore[arg-type]
+
+
+# Vectors
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_7616_3_9_1(algorithm: str, response: str) -> None:
+    """The example of RFC 7616 section 3.9.1."""
+    credentials = AuthParams.parse(
+        'Digest username="Mufasa", realm="http-auth@example.org", uri="/dir/index.html", '
+        f"algorithm={algorithm}, "
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc=00000001, '
+        'cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", qop=auth'
+    )
+    a1_hash = digest.ha1("Mufasa", "http-auth@example.org", "Circle of Life", algorithm)
+    assert digest.response_digest(credentials, a1_hash, "GET") == response
+
+
+def test_2617_without_qop() -> None:
+    """The example of RFC 2069 as corrected by its erratum."""
+    credentials = AuthParams.parse(
+        'Digest username="Mufasa", realm="testrealm@host.com", '
+        'nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", uri="/dir/index.html"'
+    )
+    a1_hash = digest.ha1("Mufasa", "testrealm@host.com", "CircleOfLife")
+    assert digest.response_digest(credentials, a1_hash, "GET") == "1949323746fe6a43ef61f9606e7febea"
+
+
+# Server and client
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_right_password(algorithm: str) -> None:
+    server = authenticator(algorithms=(algorithm,))
+    [challenge] = server.challenges(0.0)
+    credentials = server.find([str(answered(challenge))])
+    assert credentials is not None
+    assert server.is_fresh(credentials, 1.0)
+    assert server.check(request_of(), credentials, HA1S, 1.0) is Verdict.VALID
+
+
+def test_8760_favourite_first() -> None:
+    server = authenticator(algorithms=("SHA-256", "MD5"))
+    challenges = server.challenges(0.0)
+    assert [challenge.get("algorithm") for challenge in challenges] == ["SHA-256", "MD5"]
+    assert digest.choose_challenge(challenges) is challenges[0]
+    unknown = AuthParams.parse('Digest realm="r", nonce="n", algorithm=SHA-512-256')
+    other_qop = AuthParams.parse('Digest realm="r", nonce="n", qop="auth-int"')
+    assert digest.choose_challenge([unknown, other_qop, challenges[1]]) is challenges[1]
+    assert digest.choose_challenge([unknown]) is None
+
+
+def test_wrong_password() -> None:
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    assert server.check(request_of(), answered(challenge, "guess"), HA1S, 0.0) is Verdict.WRONG
+
+
+def test_password_for_another_method_or_resource() -> None:
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    assert server.check(request_of(method="INVITE"), answered(challenge), HA1S, 0.0) is Verdict.WRONG
+    elsewhere = request_of("sip:bob@overlay")
+    assert server.check(elsewhere, answered(challenge), HA1S, 0.0) is Verdict.WRONG
+    assert server.check(request_of(), answered(challenge, uri="<x"), HA1S, 0.0) is Verdict.WRONG
+    assert server.check(request_of("tel:1"), answered(challenge, uri="tel:1"), HA1S, 0.0) is Verdict.VALID
+
+
+def test_phones_differ_in_port_and_parameters_of_uri() -> None:
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    sloppy = answered(challenge, uri="sip:overlay:5060;transport=udp")
+    assert server.check(request_of(), sloppy, HA1S, 0.0) is Verdict.VALID
+
+
+def test_nonce_ages() -> None:
+    server = authenticator(nonce_lifetime_s=10.0)
+    [challenge] = server.challenges(0.0)
+    credentials = answered(challenge)
+    assert server.is_fresh(credentials, 10.0)
+    assert not server.is_fresh(credentials, 10.1)
+    assert server.check(request_of(), credentials, HA1S, 10.1) is Verdict.STALE
+    assert server.challenges(11.0, stale=True)[0].get("stale") == "true"
+
+
+@pytest.mark.parametrize("nonce", ["", "x", "..", "1.1.1", "0.1." + "f" * 24, "\u0661.1.00", "1." + "0" * 24])
+def test_nonce_of_somebody_else(nonce: str) -> None:
+    server = authenticator()
+    credentials = answered(AuthParams("Digest", (("realm", '"overlay"'), ("nonce", f'"{nonce}"'), ("qop", '"auth"'))))
+    assert not server.is_fresh(credentials, 0.0)
+    assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.STALE
+
+
+def test_replay() -> None:
+    """RFC 7616 3.4: nc must grow; the nonce may be used again with a higher one."""
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    verdicts = [server.check(request_of(), answered(challenge, count=count), HA1S, 0.0) for count in (1, 1, 3, 2, 4)]
+    assert verdicts == [Verdict.VALID, Verdict.STALE, Verdict.VALID, Verdict.STALE, Verdict.VALID]
+
+
+def test_old_client_without_qop_may_use_a_nonce_once() -> None:
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    plain = AuthParams("Digest", tuple(pair for pair in challenge.params if pair[0] != "qop"))
+    credentials = server.find([str(answered(plain))])
+    assert credentials is not None
+    assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.VALID
+    assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.STALE
+
+
+def test_counts_are_bounded_and_forgetting_opens_no_replay() -> None:
+    server = authenticator(nonces_max=2)
+    used = [server.challenges(0.0)[0] for _ in range(4)]
+    for challenge in used:
+        assert server.check(request_of(), answered(challenge), HA1S, 0.0) is Verdict.VALID
+    for challenge in used:
+        assert server.check(request_of(), answered(challenge), HA1S, 0.0) is Verdict.STALE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Basic abc",
+        'Digest username="alice", realm="other", nonce="n", uri="sip:a", response="r"',
+        'Digest username="alice", realm="overlay", nonce="n", uri="sip:a"',
+        'Digest username="alice", realm="overlay", nonce="n", uri="sip:a", response="r", algorithm=SHA-256',
+        'Digest username="alice", realm="overlay", nonce="n", uri="sip:a", response="r", qop=auth-int',
+        'Digest username="alice", realm="overlay", nonce="n", uri="sip:a", response="r", qop=auth',
+    ],
+)
+def test_credentials_that_are_not_for_us(text: str) -> None:
+    assert authenticator().find([text]) is None
+
+
+def test_malformed_count() -> None:
+    server = authenticator()
+    [challenge] = server.challenges(0.0)
+    params = tuple(("nc", "zz") if name == "nc" else (name, value) for name, value in answered(challenge).params)
+    unsigned = AuthParams("Digest", params[:-1])
+    signature = digest.response_digest(unsigned, HA1S["MD5"], "REGISTER")
+    credentials = AuthParams("Digest", (*params[:-1], ("response", f'"{signature}"')))
+    assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.STALE
+
+
+def test_client_gives_back_opaque() -> None:
+    challenge = AuthParams.parse('Digest realm="overlay", nonce="n", opaque="5ccc069c"')
+    credentials = answered(challenge)
+    assert credentials.get("opaque") == "5ccc069c"
+    assert credentials.get("nc") == ""
