@@ -33,38 +33,25 @@ X509_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A member's certificate, read and not yet believed."""
+    """A member's certificate, read and not yet believed. Its dates are seconds since 1970-01-01 UTC."""
 
     x509: x509.Certificate
     key: PublicKey
-    algorithm: SignatureAlgorithm
     user: str
     node_ids: tuple[NodeId, ...]
     overlay: str
+    issuer: str
+    is_self_signed: bool
+    """True if it names itself as its issuer."""
+    signs_configurations: bool
+    """True if it is marked as a signer of configuration documents."""
+    not_before: float
+    not_after: float
 
     @property
-    def not_before(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
-        return self.x509.not_valid_before_utc.timestamp()
-
-    @property
-    def not_after(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
-        return self.x509.not_valid_after_utc.timestamp()
-
-    @property
-    def is_self_signed(self) -> bool:
-        """True if it names itself as its issuer."""
-        return self.x509.issuer == self.x509.subject
-
-    @property
-    def signs_configurations(self) -> bool:
-        """True if it is marked as a signer of configuration documents."""
-        try:
-            usage = self.x509.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-        except x509.ExtensionNotFound:
-            return False
-        return CONFIGURATION_SIGNER in usage.value
+    def algorithm(self) -> SignatureAlgorithm:
+        """With what its key signs."""
+        return algorithm_of(self.key)
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
@@ -87,10 +74,28 @@ def read_leaf(der: bytes, node_id_length: int) -> Leaf:
 
 
 def _read(certificate: x509.Certificate, node_id_length: int) -> Leaf:
+    """All that is ever asked of it: `cryptography` parses each part only when it is asked for, and may fail then."""
     key = usable(certificate.public_key())
     if key is None:
         what = "its key is neither ECDSA on P-256 nor RSA of 2048 to 4096 bits"
         raise UntrustedCertificate(CertificateProblem.WRONG_ALGORITHM, what)
+    user, node_ids, overlay = _names(certificate, node_id_length)
+    return Leaf(
+        certificate,
+        key,
+        user,
+        node_ids,
+        overlay,
+        issuer=certificate.issuer.rfc4514_string(),
+        is_self_signed=certificate.issuer == certificate.subject,
+        signs_configurations=_signs_configurations(certificate),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def _names(certificate: x509.Certificate, node_id_length: int) -> tuple[str, tuple[NodeId, ...], str]:
+    """The user name, the Node-IDs and the overlay; ValueError if they are not as 11.3 wants them."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     users = names.get_values_for_type(x509.RFC822Name)
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
@@ -104,7 +109,15 @@ def _read(certificate: x509.Certificate, node_id_length: int) -> Leaf:
     node_ids, overlays = tuple(node_id for node_id, _ in nodes), {overlay.lower() for _, overlay in nodes}
     if len(overlays) != 1 or len(set(node_ids)) != len(node_ids) or not all(node_id.is_valid for node_id in node_ids):
         raise ValueError("its Node-IDs are not distinct valid Node-IDs of one overlay")
-    return Leaf(certificate, key, algorithm_of(key), users[0], node_ids, overlays.pop())
+    return users[0], node_ids, overlays.pop()
+
+
+def _signs_configurations(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        return False
+    return CONFIGURATION_SIGNER in usage.value
 
 
 def fingerprint(der: bytes) -> str:

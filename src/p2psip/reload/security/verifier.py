@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.security.certificates import Leaf, load_certificate, read_leaf
+from p2psip.reload.security.certificates import X509_ERRORS, Leaf, load_certificate, read_leaf
 from p2psip.reload.security.errors import BadSignature, CertificateProblem, SecurityError, UntrustedCertificate
 from p2psip.reload.security.keys import digest, is_signature, public_key_der
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
@@ -57,14 +57,21 @@ class _Known:
 
 
 class CertificateVerifier:
-    """The Verifier of an overlay, by its configuration. A new configuration wants a new one."""
+    """The Verifier of an overlay, by its configuration. A new configuration wants a new one.
+
+    Raises UntrustedCertificate for a trust anchor that is no certificate.
+    """
 
     def __init__(self, settings: TrustSettings) -> None:
         self._settings = settings
-        self._anchors = [load_certificate(der) for der in settings.root_certs]
-        self._store = verification.Store(self._anchors) if self._anchors else None
-        # A date before this is wrong: the overlay did not exist.
-        self._beginning = max((_seconds(anchor.not_valid_before_utc) for anchor in self._anchors), default=0.0)
+        anchors = [load_certificate(der) for der in settings.root_certs]
+        try:
+            self._store = verification.Store(anchors) if anchors else None
+            # A date before this is wrong: the overlay did not exist.
+            self._beginning = max((_seconds(anchor.not_valid_before_utc) for anchor in anchors), default=0.0)
+        except X509_ERRORS as error:
+            raise UntrustedCertificate(CertificateProblem.MALFORMED, f"that of a trust anchor: {error}") from None
+        self._anchors = anchors
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     def check(self, chain: Sequence[bytes], date: float, date_trusted: bool) -> Member:
@@ -222,9 +229,9 @@ class CertificateVerifier:
             raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, self._stranger(leaf, error)) from None
 
     def _stranger(self, leaf: Leaf, error: Exception) -> str:
-        issuer = leaf.x509.issuer.rfc4514_string()
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"that of {leaf.user} was issued by {issuer!r}, and leads to no trust anchor of this overlay ({detail})"
+        issued = f"that of {leaf.user} was issued by {leaf.issuer!r}"
+        return f"{issued}, and leads to no trust anchor of this overlay ({detail})"
 
     def _check_dates(self, member: Member, date: float, date_trusted: bool) -> None:
         if not date_trusted or date < self._beginning:
@@ -282,7 +289,7 @@ def _intermediates(others: Sequence[bytes]) -> list[x509.Certificate]:
             certificate = load_certificate(der)
             if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
                 found.append(certificate)
-        except (SecurityError, ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        except (SecurityError, *X509_ERRORS):
             continue
     return found[: CHAIN_MAX * 2]
 
