@@ -153,7 +153,7 @@ class Bench:
         """Serve a Store request."""
         bucket = certificates
         if bucket is None:
-            bucket = [c for who in (ALICE, ALICE_ELSEWHERE, BOB, PEER) for c in who.certificates]
+            bucket = [c for who in (ALICE, ALICE_ELSEWHERE, BOB, PEER, requester) for c in who.certificates]
         stored = self.storage.store(request, signer(requester), bucket, replicas, self.now)
         self.settle()
         return stored

@@ -9,6 +9,7 @@ with `drain()` and asked for `next_deadline()`. One input, drain the effects, re
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -40,6 +41,15 @@ class CancelAsk(Effect):
     """Nobody waits for this answer any more; the driver may stop working on it."""
 
     token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Effect):
+    """Something that an operator may want to read: an event in a few words, and its facts."""
+
+    event: str
+    facts: Mapping[str, object]
+    is_warning: bool = False
 
 
 class Asks(Generic[C]):

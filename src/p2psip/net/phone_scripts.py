@@ -140,6 +140,7 @@ async def controlled(settings: PhoneSettings, commands: TextIO, *, registers: bo
     """Do what `commands` says, one a line, until `quit` or its end; print every event."""
     lines = _read_lines(commands)
     async with _opened(settings, as_json=True) as listener:
+        print(json.dumps({"event": "ready"}), flush=True)
         if registers:
             listener.phone.register()
         printing = asyncio.create_task(_print_all(listener))

@@ -286,8 +286,7 @@ class TransactionLayer:
         extra: Iterable[tuple[str, object]] = (),
     ) -> None:
         # 8.2.7: the same request must get the same tag again.
-        call_id = request.fields.first("call-id") or ""
-        tag = f"{zlib.crc32(f'{request.via.branch} {call_id}'.encode(errors='replace')):08x}"
+        tag = f"{zlib.crc32(f'{request.via.branch} {request.call_id}'.encode(errors='replace')):08x}"
         response = build.make_response(request, status, phrase, to_tag=tag, extra=extra)
         hop = self.transport.bind(self.transport.response_hop(source, request.via), now)
         if hop is not None:

@@ -1,0 +1,198 @@
+"""TLS over TCP for overlay links and for SIP between peers: pyOpenSSL's memory BIO under an asyncio.Protocol.
+
+The standard ssl module cannot accept a client's certificate without checking it against a list of authorities of
+its own; here whoever has a certificate is let through the handshake, and the core decides with the overlay's trust
+anchors, its `bad-node` list and the date, before it takes one byte from the connection (RFC 6940 section 6.5.1.11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+HANDSHAKE_MAX_S = 10.0
+WRITE_BUFFER_MAX = 4 * 1024 * 1024
+"""A remote that reads more slowly than this many bytes pile up is cut off."""
+
+_READ_BYTES = 65536
+
+
+class StreamUser(Protocol):
+    """Who a stream reports to. The stream is up at most once, and down exactly once."""
+
+    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+        """The handshake is done; the remote's certificates in DER, its own first."""
+
+    def stream_data(self, stream: TlsStream, data: bytes) -> None:
+        """Bytes came."""
+
+    def stream_down(self, stream: TlsStream, reason: str) -> None:
+        """The stream is gone, for this reason."""
+
+
+def make_context(
+    certificates: Sequence[bytes], key: PrivateKeyTypes, *, keylog: Callable[[bytes], None] | None = None
+) -> SSL.Context:
+    """A context for both roles. `certificates` are DER, our own first; `keylog` takes lines for tshark."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _let_the_core_decide)
+    own, *others = (x509.load_der_x509_certificate(der) for der in certificates)
+    context.use_certificate(own)
+    for other in others:
+        context.add_extra_chain_cert(other)
+    context.use_privatekey(key)  # type: ignore[arg-type]  # the overlay's keys are EC or RSA, both of which it takes
+    # Links live long and there are few: no session tickets, which would only be more state to protect.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    if keylog is not None:
+        context.set_keylog_callback(lambda _, line: keylog(line))
+    return context
+
+
+def _let_the_core_decide(*_: object) -> bool:
+    return True
+
+
+class TlsStream(asyncio.Protocol):
+    """One TLS connection. Create it as the protocol of `create_connection` or of a server."""
+
+    def __init__(self, context: SSL.Context, user: StreamUser, *, is_server: bool) -> None:
+        self.remote: tuple[str, int] = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+        self.is_server = is_server
+        self._user = user
+        self._tls = SSL.Connection(context)
+        if is_server:
+            self._tls.set_accept_state()
+        else:
+            self._tls.set_connect_state()
+        self._transport: asyncio.Transport | None = None
+        self._is_up = False
+        self._reason = ""
+        self._patience: asyncio.TimerHandle | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.remote = transport.get_extra_info("peername")[:2]
+        self.local = transport.get_extra_info("sockname")[:2]
+        self._patience = asyncio.get_running_loop().call_later(HANDSHAKE_MAX_S, self.abort, "TLS handshake timed out")
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        self._tls.bio_write(data)
+        self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._patience is not None:
+            self._patience.cancel()
+        self._user.stream_down(self, self._reason or (str(exc) if exc else "closed by the other end"))
+
+    # For the user
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; after the stream is down they are dropped."""
+        if self._transport is None or not self._is_up:
+            return
+        try:
+            self._tls.sendall(data)
+        except SSL.Error as error:
+            self.abort(_describe(error))
+            return
+        self._flush()
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and close; `stream_down` follows."""
+        if self._transport is None:
+            return
+        self._reason = self._reason or reason
+        if self._is_up:
+            try:
+                self._tls.shutdown()
+            except SSL.Error as error:
+                self.abort(_describe(error))
+                return
+            self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection; `stream_down` follows."""
+        self._reason = self._reason or reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Inside
+
+    def _advance(self) -> None:
+        """Let the handshake go on, or take what was decrypted; then write what TLS has to say, once."""
+        try:
+            if not self._is_up:
+                self._handshake()
+            data = self._read() if self._is_up else b""
+        except SSL.ZeroReturnError:
+            self.close("closed by the other end")
+            return
+        except SSL.Error as error:
+            self._flush()
+            self.abort(_describe(error))
+            return
+        self._flush()
+        if data:
+            self._user.stream_data(self, data)
+
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            return
+        assert self._patience is not None
+        self._patience.cancel()
+        self._is_up = True
+        self._flush()
+        self._user.stream_up(self, self._certificates())
+
+    def _certificates(self) -> tuple[bytes, ...]:
+        leaf = self._tls.get_peer_certificate(as_cryptography=True)
+        assert leaf is not None, "the context asks for a certificate and fails without"
+        chain = self._tls.get_peer_cert_chain(as_cryptography=True) or []
+        # A server's chain leaves the client's own certificate out, a client's has the server's.
+        return tuple(cert.public_bytes(Encoding.DER) for cert in [leaf, *(c for c in chain if c != leaf)])
+
+    def _read(self) -> bytes:
+        chunks: list[bytes] = []
+        while True:
+            try:
+                chunks.append(self._tls.recv(_READ_BYTES))
+            except SSL.WantReadError:
+                return b"".join(chunks)
+            except SSL.ZeroReturnError:
+                if not chunks:
+                    raise
+                return b"".join(chunks)
+
+    def _flush(self) -> None:
+        while self._transport is not None:
+            try:
+                self._transport.write(self._tls.bio_read(_READ_BYTES))
+            except SSL.WantReadError:
+                break
+        if self._transport is not None and self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
+            self.abort("the other end does not read")
+
+
+def _describe(error: SSL.Error) -> str:
+    """What OpenSSL says, in words."""
+    if error.args and isinstance(error.args[0], list) and error.args[0]:
+        return "TLS: " + "; ".join(str(entry[-1]) for entry in error.args[0])
+    return "TLS: " + (str(error) or type(error).__name__)

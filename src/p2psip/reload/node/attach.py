@@ -1,0 +1,301 @@
+"""Forming connections without ICE: Attach and AppAttach (RFC 6940 section 6.5.1, 6.5.2; RFC 7904 section 5).
+
+Theory of operation. Who sends the request is the TLS server: it waits for the answer and for the connection, which
+may come in either order. Who answers dials. An attempt ends when the link is up, or after its time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.base.errors import Cause, RequestFailed
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.effects import Address, AppLinkFailed, Purpose
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
+from p2psip.reload.topology.chord import Chord
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
+from p2psip.reload.transport.transport import Entry, Received
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import ErrorCode, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import (
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    CandType,
+    IceCandidate,
+    OverlayLinkType,
+)
+from p2psip.reload.wire.rejections import InProgress, NotFound
+
+LINK_WAIT_S = 15.0
+"""How long after the answer the connection may take."""
+
+ATTACH_TRANSMISSIONS = 3
+"""A candidate that does not answer in 9 s is tried again when we are next told of it."""
+
+APPLICATION_SIP = 5060
+APPLICATION_SIPS = 5061
+PASSIVE = b"passive"
+ACTIVE = b"active"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An Attach or AppAttach of ours to one node; without a transaction, it is the link that we wait for."""
+
+    transaction_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttachContext:
+    """What an Attach request was for."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SeekContext:
+    """An Attach toward our own place in the ring, or to whoever is at a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppAttachContext:
+    """What an AppAttach request was for."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A connection that we dial because `node` asked for it."""
+
+    node: NodeId
+    purpose: Purpose
+    send_update: bool = False
+
+
+class Attaching:
+    """The attempts of one node to be connected with others.
+
+    `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be.
+    """
+
+    def __init__(self, exchange: Exchange, connections: Connections, chord: Chord) -> None:
+        self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+        self.contacts: dict[NodeId, Address] = {}
+        self._exchange = exchange
+        self._connections = connections
+        self._chord = chord
+        self._pending: dict[NodeId, _Pending] = {}
+        self._app_pending: dict[NodeId, _Pending] = {}
+        self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    # Our own
+
+    def attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
+        """Attach to a node, source-routed through `via` if given (10.6)."""
+        route = [Destination.node(via)] if via is not None and via != node and via in self._connections else []
+        transaction_id = self._exchange.request(
+            [*route, Destination.node(node)],
+            MessageCode.ATTACH_REQ,
+            self._offer(),
+            AttachContext(node),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        if transaction_id is None:
+            self._chord.handle_attach_failed(node, now)
+        else:
+            self._pending[node] = _Pending(transaction_id)
+
+    def seek(self, resource: ResourceId, via: NodeId | None, now: float) -> None:
+        """Attach to whoever is responsible for a place (10.5, 11.4)."""
+        route = [] if via is None else [Destination.node(via)]
+        destinations = [*route, Destination.resource(resource)]
+        if self._exchange.request(destinations, MessageCode.ATTACH_REQ, self._offer(), SeekContext(), now) is None:
+            self._chord.handle_seek_failed("too many requests under way", now)
+
+    def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
+        """Ask `node`, the last of `destination_list`, for a SIP connection; AppLinkUp or AppLinkFailed follows."""
+        if node in self._app_pending:
+            return
+        request = AppAttachReq(b"", b"", APPLICATION_SIP, PASSIVE, self._candidates(Purpose.SIP))
+        transaction_id = None
+        if len(self._app_pending) < APP_ATTACHES_MAX:
+            context = AppAttachContext(node)
+            transaction_id = self._exchange.request(destination_list, MessageCode.APP_ATTACH_REQ, request, context, now)
+        if transaction_id is None:
+            self._app_failed(node, "too many connections are being made", (), now)
+        else:
+            self._app_pending[node] = _Pending(transaction_id)
+
+    def handle_outcome(
+        self, context: AttachContext | SeekContext | AppAttachContext, outcome: Outcome, now: float
+    ) -> None:
+        """An Attach or AppAttach of ours was answered, or not."""
+        if isinstance(context, AppAttachContext):
+            self._app_answered(context.node, outcome, now)
+        elif isinstance(context, SeekContext):
+            self._sought(outcome, now)
+        else:
+            self._answered(context.node, outcome, now)
+
+    def _answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
+        is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
+        if isinstance(outcome, Answer) or is_under_way:
+            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
+            self._await_link(Purpose.RELOAD, self._pending, node, now)
+        else:
+            self._pending.pop(node, None)
+            self._exchange.note("attach failed", node=node, causes=causes_of(outcome))
+            self._chord.handle_attach_failed(node, now)
+
+    def _sought(self, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Answer):
+            node = outcome.signer.node_id
+            self._learn_contact(node, outcome.body)
+            self._await_link(Purpose.RELOAD, self._pending, node, now)
+            self._chord.handle_sought(node, now)
+        else:
+            reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
+            self._chord.handle_seek_failed(reason, now)
+
+    def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Answer):
+            self._await_link(Purpose.SIP, self._app_pending, node, now)
+        else:
+            self._app_pending.pop(node, None)
+            self._app_failed(node, "AppAttach failed", causes_of(outcome), now)
+
+    def _await_link(self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, now: float) -> None:
+        if purpose is Purpose.RELOAD and node in self._connections:
+            pending.pop(node, None)
+        elif purpose is Purpose.RELOAD or node in pending:
+            pending[node] = _Pending(None)
+            self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
+
+    def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
+        self._exchange.effects.append(
+            AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes))
+        )
+
+    # Others'
+
+    def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
+        """6.5.1.2: what to do with an Attach request. Raises InProgress."""
+        node = request.signer.node_id
+        self._break_tie(node)
+        self._learn_contact(node, body)
+        answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
+        self._exchange.answer(request, answer)
+        self._connections.dial(
+            Purpose.RELOAD, dialable(body.candidates), Answering(node, Purpose.RELOAD, body.send_update)
+        )
+
+    def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
+        """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
+        if body.application not in (APPLICATION_SIP, APPLICATION_SIPS):
+            raise NotFound(f"application {body.application} does not run here")
+        node = request.signer.node_id
+        answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
+        self._exchange.answer(request, answer)
+        self._connections.dial(Purpose.SIP, dialable(body.candidates), Answering(node, Purpose.SIP))
+
+    def _break_tie(self, node: NodeId) -> None:
+        pending = self._pending.get(node)
+        if pending is None:
+            return
+        if pending.transaction_id is None:
+            # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
+            raise InProgress("a connection is being made already")
+        if self._exchange.identity.node_id > node:
+            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
+            raise InProgress("our own Attach goes first")
+        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
+        self._exchange.transport.cancel(pending.transaction_id)
+        del self._pending[node]
+
+    # Links
+
+    def is_awaited(self, purpose: Purpose, node: NodeId) -> bool:
+        """True if we asked `node` for a connection of this purpose."""
+        return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
+
+    def handle_link_up(self, purpose: Purpose, node: NodeId) -> None:
+        """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""
+        self._timers.cancel((purpose, node))
+        pending = (self._pending if purpose is Purpose.RELOAD else self._app_pending).pop(node, None)
+        if pending is not None and pending.transaction_id is not None:
+            self._exchange.transport.cancel(pending.transaction_id)
+
+    def handle_dial_failed(self, answering: Answering, reason: str, now: float) -> None:
+        """We could not dial a node that asked us to."""
+        self._exchange.note("dialling failed", node=answering.node, purpose=answering.purpose.value, reason=reason)
+        if answering.purpose is Purpose.RELOAD and answering.node not in self._connections:
+            self._chord.handle_attach_failed(answering.node, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Give up on connections that did not come."""
+        for purpose, node in self._timers.pop_due(now):
+            if purpose is Purpose.RELOAD:
+                self._pending.pop(node, None)
+                self._exchange.note("attach failed", node=node, reason="the connection did not come")
+                self._chord.handle_attach_failed(node, now)
+            else:
+                self._app_pending.pop(node, None)
+                self._app_failed(node, "it answered, but its connection did not come", (), now)
+
+    def _learn_contact(self, node: NodeId, body: object) -> None:
+        while len(self.contacts) >= CONTACTS_MAX:
+            del self.contacts[next(iter(self.contacts))]
+        if isinstance(body, AttachReqAns) and (addresses := dialable(body.candidates)):
+            self.contacts[node] = addresses[0]
+
+    def _offer(self) -> AttachReqAns:
+        # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
+        return AttachReqAns(b"", b"", PASSIVE, self._candidates(Purpose.RELOAD), send_update=True)
+
+    def _candidates(self, purpose: Purpose) -> tuple[IceCandidate, ...]:
+        return tuple(
+            IceCandidate(
+                IpAddressPort.of(address.host, address.port),
+                OverlayLinkType.TLS_TCP_FH_NO_ICE,
+                b"1",
+                # RFC 8445 section 5.1.2.1: type preference 126 for host, local preference falling, component 1.
+                (126 << 24) | ((65535 - rank) << 8) | 255,
+                CandType.HOST,
+            )
+            for rank, address in enumerate(self.addresses[purpose][:CANDIDATES_MAX])
+        )
+
+
+def dialable(candidates: Sequence[IceCandidate]) -> tuple[Address, ...]:
+    """The addresses among a remote's candidates that we can dial, best first."""
+    wanted = [
+        candidate
+        for candidate in candidates
+        if candidate.overlay_link is OverlayLinkType.TLS_TCP_FH_NO_ICE and candidate.type is CandType.HOST
+    ]
+    found: dict[Address, None] = {}
+    for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
+        host_port = candidate.addr_port.host_port
+        if host_port is not None and host_port[1] and not ipaddress.ip_address(host_port[0]).is_multicast:
+            found[Address(*host_port)] = None
+    return tuple(found)[:CANDIDATES_MAX]
+
+
+def causes_of(outcome: Outcome) -> tuple[Cause, ...]:
+    """Why a request came to nothing."""
+    if isinstance(outcome, Refused):
+        return (outcome.cause,)
+    return outcome.causes if isinstance(outcome, Unanswered) else ()

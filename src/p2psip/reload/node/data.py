@@ -1,0 +1,366 @@
+"""Store and Fetch: serving them, making them, and moving data as the ring changes (RFC 6940 section 7.4, 10.4-10.7).
+
+What moves between peers (replicas, hand-overs, data that landed on the wrong side of a partition) travels in Store
+requests with a replica_number that is not zero: they are signed by the peer that passes the values on, while the values
+keep the signatures of those who stored them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from p2psip.base.effects import Ask
+from p2psip.base.errors import RequestFailed
+from p2psip.base.gate import Gate
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.node.attach import causes_of
+from p2psip.reload.node.effects import Done
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.records import CommitFailed, Committed, Place
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.transfer import Transfer
+from p2psip.reload.storage.values import sign_value
+from p2psip.reload.topology.chord import Chord
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.transport import Originate, Received
+from p2psip.reload.wire.contents import ErrorCode, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.rejections import Forbidden, NotFound, Rejection
+from p2psip.reload.wire.storage_messages import (
+    DictionarySpecifier,
+    FetchAns,
+    FetchReq,
+    StoredDataSpecifier,
+    StoredDataValue,
+    StoreKindData,
+    StoreReq,
+)
+
+MESSAGE_OVERHEAD = 1024
+"""Bytes of a message that are not its values: header, lists, the signer's certificate and signature."""
+
+FORGET_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """A Store or Fetch of the layer above."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferContext:
+    """A Store that passes values on to another peer; `task` is the hand-over that it is part of, if any."""
+
+    resource: ResourceId
+    node: NodeId | None
+    kinds: tuple[int, ...]
+    task: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptContext:
+    """A Fetch of what another peer has newer than we."""
+
+    resource: ResourceId
+
+
+DataContext = CommandContext | TransferContext | AdoptContext
+
+
+@dataclass(slots=True)
+class _HandOver:
+    """Resources on their way to another peer: what is still to be sent, and how much is under way."""
+
+    node: NodeId | None
+    number: int
+    transfers: Iterator[Transfer]
+    is_admission: bool
+    under_way: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+class Data:
+    """The data of one node, its own and that which it keeps for the overlay."""
+
+    def __init__(
+        self, exchange: Exchange, chord: Chord, storage: Storage, gate: Gate[Originate], message_bytes_max: int
+    ) -> None:
+        self.storage = storage
+        self._exchange = exchange
+        self._chord = chord
+        self._gate = gate
+        self._size_max = message_bytes_max - MESSAGE_OVERHEAD
+        self._hand_overs: dict[int, _HandOver] = {}
+        self._serial = 0
+        self._commands = 0
+
+    @property
+    def is_handing_over(self) -> bool:
+        """True while values are on their way to other peers."""
+        return bool(self._hand_overs)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self.storage.next_deadline()
+
+    # Commands of the layer above
+
+    def store(
+        self,
+        identity: Identity,
+        resource: ResourceId,
+        kind: int,
+        value: StoredDataValue,
+        lifetime_s: int,
+        now: float,
+        *,
+        above_ms: int = 0,
+    ) -> int:
+        """Store a value as one of our own identities. Returns the handle that `Done` will carry.
+
+        `above_ms`: a storage_time that ours must be later than, where somebody has a later one than our clock says.
+        """
+        issued = self.storage.issue_storage_time(identity.node_id, now, above_ms=above_ms)
+        self._pull()
+        stored = sign_value(identity, resource, kind, value, issued.storage_time_ms, lifetime_s)
+        request = StoreReq(resource, 0, (StoreKindData(kind, 0, (stored,)),))
+        return self._command(identity, resource, MessageCode.STORE_REQ, request, now, after=issued.after)
+
+    def fetch(self, resource: ResourceId, specifiers: Sequence[StoredDataSpecifier], now: float) -> int:
+        """Fetch values from whoever is responsible. Returns the handle that `Done` will carry."""
+        request = FetchReq(resource, tuple(specifiers))
+        return self._command(self._exchange.identity, resource, MessageCode.FETCH_REQ, request, now)
+
+    def _command(
+        self,
+        identity: Identity,
+        resource: ResourceId,
+        code: MessageCode,
+        body: StoreReq | FetchReq,
+        now: float,
+        *,
+        after: int | None = None,
+    ) -> int:
+        self._serial += 1
+        handle = self._serial
+        begun = None
+        if self._commands < COMMANDS_MAX:
+            destinations = [Destination.resource(resource)]
+            context = CommandContext(handle)
+            begun = self._exchange.request(destinations, code, body, context, now, identity=identity, after=after)
+        if begun is None:
+            failure = RequestFailed("too many requests under way")
+            self._exchange.effects.append(Done(handle, failure))
+        else:
+            self._commands += 1
+        return handle
+
+    # Requests of others
+
+    def handle_store(self, request: Received, body: StoreReq, now: float) -> None:
+        """7.4.1.2, 10.4: keep it, answer when it is safe on disk, pass it on to the replicas. Raises a Rejection."""
+        self._check_place(request, body)
+        holders = self._chord.replicas.nodes
+        certificates = request.message.security_block.certificates
+        stored = self.storage.store(body, request.signer, certificates, holders, now)
+        self._pull()
+        self._exchange.answer(request, stored.answer, after=stored.after)
+        self._spread(body.resource, stored.places, now)
+
+    def handle_fetch(self, request: Received, body: FetchReq, now: float) -> None:
+        """7.4.2. Raises a Rejection."""
+        asked_max = request.message.header.max_response_length
+        size_max = min(self._size_max, asked_max - MESSAGE_OVERHEAD) if asked_max else self._size_max
+        fetched = self.storage.fetch(body, now, size_max=max(0, size_max))
+        self._exchange.answer(request, fetched.answer, certificates=fetched.certificates, after=fetched.after)
+
+    def _check_place(self, request: Received, body: StoreReq) -> None:
+        is_responsible = self._chord.is_responsible(body.resource)
+        if body.replica_number == 0:
+            # 7.4.1.1: "If the replica number is zero, then the peer MUST check that it is responsible for the
+            # resource and, if not, reject the request."
+            if not is_responsible:
+                raise NotFound("this peer is not responsible for the resource")
+            return
+        sender = request.signer.node_id
+        # "it MUST check that it expects to be a replica for the resource and that the request sender is consistent
+        # with being the responsible node". A peer that knows better passes on to us what is ours.
+        if not (is_responsible or sender in self._chord.table or sender == self._chord.joining.admitting_peer):
+            raise Forbidden("the sender is no peer from which values come here")
+
+    def _spread(self, resource: ResourceId, places: tuple[Place, ...], now: float) -> None:
+        """10.4: "It MUST then send a Store request to its successor in the Neighbor Table and to that peer's
+        successor".
+
+        A node that is being let in gets what becomes its own as well.
+        """
+        if not places or not self._chord.is_responsible(resource):
+            return
+        joining = [node for node in self._chord.admitting_for(resource) if node not in self._chord.replicas.nodes]
+        targets = [*enumerate(self._chord.replicas.nodes, start=1), *((1, node) for node in joining)]
+        for number, node in targets:
+            for transfer in self.storage.transfers(resource, number, now, size_max=self._size_max, places=places):
+                self._send(transfer, node, None, now)
+
+    def _send(self, transfer: Transfer, node: NodeId | None, task: int | None, now: float) -> bool:
+        resource = transfer.request.resource
+        destination = Destination.resource(resource) if node is None else Destination.node(node)
+        kinds = tuple(kind_data.kind for kind_data in transfer.request.kind_data)
+        context = TransferContext(resource, node, kinds, task)
+        begun = self._exchange.request(
+            [destination],
+            MessageCode.STORE_REQ,
+            transfer.request,
+            context,
+            now,
+            certificates=transfer.certificates,
+        )
+        return begun is not None
+
+    # What the topology wants moved
+
+    def hand_over(self, node: NodeId | None, low: bytes, high: bytes, now: float, *, is_admission: bool) -> None:
+        """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now."""
+        self._begin(_HandOver(node, 1, self._transfers(low, high, 1, now), is_admission), now)
+
+    def replicate(self, node: NodeId, number: int, low: bytes, high: bytes, now: float) -> None:
+        """Pass all resources in (low, high] on to a replica."""
+        self._begin(_HandOver(node, number, self._transfers(low, high, number, now), is_admission=False), now)
+
+    def hand_all_to_successor(self, now: float) -> None:
+        """Before we go: our successor becomes responsible for all that we are responsible for."""
+        table = self._chord.table
+        if table.successors:
+            self.hand_over(table.successors[0], table.range_low, table.node_id, now, is_admission=False)
+
+    def forget(self, low: bytes, high: bytes, now: float) -> None:
+        """10.7.3: "it SHOULD delete all data associated with R from its local store", some at a time."""
+        for resource in list(islice(self.storage.resources_in(low, high, now), FORGET_AT_ONCE)):
+            try:
+                self.storage.drop(resource, now)
+            except Rejection:
+                # The disk is busy with what others wait for; the next stabilization goes on from here.
+                break
+        self._pull()
+
+    def _transfers(self, low: bytes, high: bytes, number: int, now: float) -> Iterator[Transfer]:
+        for resource in self.storage.resources_in(low, high, now):
+            yield from self.storage.transfers(resource, number, now, size_max=self._size_max)
+
+    def _begin(self, task: _HandOver, now: float) -> None:
+        self._serial += 1
+        self._hand_overs[self._serial] = task
+        self._go_on(self._serial, now)
+
+    def _go_on(self, number: int, now: float) -> None:
+        """Keep a window of Stores under way; the end of a hand-over to a joining node lets it in."""
+        task = self._hand_overs[number]
+        while task.under_way < HANDOVER_WINDOW and (transfer := next(task.transfers, None)) is not None:
+            if not self._send(transfer, task.node, number, now):
+                task.failed.append("too many requests under way")
+                task.transfers = iter(())
+                break
+            task.under_way += 1
+        if task.under_way:
+            return
+        del self._hand_overs[number]
+        if task.failed:
+            self._exchange.warn("hand-over incomplete", node=task.node, failed=len(task.failed), why=task.failed[0])
+        if task.is_admission and task.node is not None:
+            self._chord.handle_handed_over(task.node, now)
+
+    # Outcomes
+
+    def handle_outcome(self, context: DataContext, outcome: Outcome, now: float) -> None:
+        """A request that was made here is over."""
+        match context:
+            case CommandContext(handle):
+                self._commands -= 1
+                result = outcome if isinstance(outcome, Answer) else _failure(outcome)
+                self._exchange.effects.append(Done(handle, result))
+            case TransferContext():
+                self._transferred(context, outcome, now)
+            case AdoptContext(resource):
+                if isinstance(outcome, Answer) and isinstance(outcome.body, FetchAns):
+                    self._adopt(resource, outcome.body, outcome, now)
+
+    def _transferred(self, context: TransferContext, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Refused) and outcome.code in (
+            ErrorCode.DATA_TOO_OLD,
+            ErrorCode.GENERATION_COUNTER_TOO_LOW,
+        ):
+            self._fetch_newer(context, outcome.signer.node_id, now)
+        elif not isinstance(outcome, Answer):
+            why = str(_failure(outcome))
+            self._exchange.note("transfer failed", resource=context.resource, node=context.node, why=why)
+            if context.task is not None and (task := self._hand_overs.get(context.task)) is not None:
+                task.failed.append(why)
+        if context.task is not None and context.task in self._hand_overs:
+            self._hand_overs[context.task].under_way -= 1
+            self._go_on(context.task, now)
+
+    def _fetch_newer(self, context: TransferContext, node: NodeId, now: float) -> None:
+        """7.4.1.1: "the peer MUST fetch the newer data from the peer generating the error and use that to replace
+        its own copy."
+        """
+        specifiers = tuple(
+            StoredDataSpecifier(kind, 0, DictionarySpecifier(()))
+            for kind in context.kinds
+            if self.storage.rules.kinds[kind].data_model.value == "DICTIONARY"
+        )
+        if specifiers:
+            request = FetchReq(context.resource, specifiers)
+            self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context.resource), now)
+
+    def _adopt(self, resource: ResourceId, body: FetchAns, outcome: Answer, now: float) -> None:
+        try:
+            adopted = self.storage.adopt(resource, body, outcome.certificates, now)
+        except Rejection as error:
+            self._exchange.note("newer values not taken over", resource=resource, why=str(error))
+            return
+        self._pull()
+        self._spread(resource, adopted.places, now)
+
+    # Commits
+
+    def handle_answer(self, token: int, answer: Committed | CommitFailed, now: float) -> list[Originate]:
+        """A commit is answered: what may leave now."""
+        self.storage.handle_answer(token, answer, now)
+        self._pull()
+        held = self._gate.release(token)
+        if isinstance(answer, Committed):
+            return held
+        self._exchange.transport.forget_answers(token)
+        self._exchange.warn("commit failed", held_back=len(held))
+        return []
+
+    def handle_timeout(self, now: float) -> None:
+        """Let what has expired go."""
+        self.storage.handle_timeout(now)
+        self._pull()
+
+    def set_wall_clock(self, wall: WallClock, now: float) -> None:
+        """The date is another."""
+        self.storage.handle_wall_clock(wall, now)
+        self._pull()
+
+    def _pull(self) -> None:
+        """Pass the storage's questions up; from now on what depends on their answers is held back."""
+        for effect in self.storage.drain():
+            if isinstance(effect, Ask):
+                self._gate.expect(effect.token)
+            self._exchange.effects.append(effect)
+
+
+def _failure(outcome: Outcome) -> RequestFailed:
+    return RequestFailed(
+        "the overlay gave no answer" if not isinstance(outcome, Refused) else "refused", causes_of(outcome)
+    )

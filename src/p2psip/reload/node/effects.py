@@ -1,0 +1,100 @@
+"""What a node wants its driver, or the core above it, to do.
+
+Link numbers that the node chooses are even; those of accepted connections are odd and chosen by the driver.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from p2psip.base.effects import Effect
+from p2psip.base.errors import RequestFailed
+from p2psip.base.ids import NodeId
+from p2psip.reload.transport.outcome import Answer
+
+
+class Address(NamedTuple):
+    """A numeric IP address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Purpose(enum.Enum):
+    """What a connection carries: each has its own listener, as nothing at accept tells them apart."""
+
+    RELOAD = "reload"
+    SIP = "sip"
+
+
+@dataclass(frozen=True, slots=True)
+class Dial(Effect):
+    """Connect with TLS, as the client, to the first of `candidates` that answers.
+
+    Then `handle_link_up`, or `handle_link_down` with the reason why not.
+    """
+
+    link: int
+    purpose: Purpose
+    candidates: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Effect):
+    """Send on a link that is up."""
+
+    link: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Effect):
+    """Close a link once what was written is out; the node has forgotten it already."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Effect):
+    """A command is over. `handle` is what the command returned; `result` is its answer, or why there is none."""
+
+    handle: int
+    result: Answer | RequestFailed
+
+
+@dataclass(frozen=True, slots=True)
+class AppLinkUp(Effect):
+    """A connection made by AppAttach to `node` is up (section 6.5.2); its bytes are the application's."""
+
+    link: int
+    node: NodeId
+    remote: Address
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class AppLinkFailed(Effect):
+    """No connection to `node` came about; why."""
+
+    node: NodeId
+    error: RequestFailed
+
+
+@dataclass(frozen=True, slots=True)
+class RingChanged(Effect):
+    """We joined, or our neighbours or our range of Resource-IDs changed."""
+
+    is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsChanged(Effect):
+    """Where peers that we are linked with can be dialled: worth remembering for the next start (section 11.4)."""
+
+    addresses: tuple[Address, ...]

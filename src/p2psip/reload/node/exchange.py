@@ -1,0 +1,85 @@
+"""What every part of a node speaks through: requests, answers, effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2psip.base.effects import Effect, Note
+from p2psip.base.ids import NodeId
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Entry, Received, Transport
+from p2psip.reload.wire.codec import Struct
+from p2psip.reload.wire.contents import ErrorResponse, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.security_block import GenericCertificate
+
+
+class Exchange:
+    """The node's own identity, those of its in-process clients, its transport, and the effects it collects."""
+
+    def __init__(self, identity: Identity, transport: Transport) -> None:
+        self.identity = identity
+        self.transport = transport
+        self.clients: dict[NodeId, Identity] = {}
+        self.effects: list[Effect] = []
+
+    def identity_of(self, node: NodeId) -> Identity:
+        """The identity of this node, or of a client of ours."""
+        return self.clients.get(node, self.identity)
+
+    def request(
+        self,
+        destination_list: Sequence[Entry],
+        code: MessageCode,
+        body: Struct,
+        context: object,
+        now: float,
+        *,
+        identity: Identity | None = None,
+        certificates: Sequence[GenericCertificate] = (),
+        transmissions_max: int = TRANSMISSIONS_MAX,
+        after: int | None = None,
+    ) -> int | None:
+        """Begin a transaction; None if too many are open, which the caller treats as a failure."""
+        if self.transport.is_full:
+            return None
+        return self.transport.request(
+            identity or self.identity,
+            destination_list,
+            code,
+            body,
+            context,
+            now,
+            certificates=certificates,
+            transmissions_max=transmissions_max,
+            after=after,
+        )
+
+    def to_node(
+        self, node: NodeId, code: MessageCode, body: Struct, context: object, now: float, *, transmissions_max: int = 5
+    ) -> int | None:
+        """A request to one node by its Node-ID."""
+        return self.request([Destination.node(node)], code, body, context, now, transmissions_max=transmissions_max)
+
+    def answer(
+        self,
+        request: Received,
+        body: Struct,
+        *,
+        certificates: Sequence[GenericCertificate] = (),
+        after: int | None = None,
+    ) -> None:
+        """Answer a request."""
+        self.transport.answer(request, self.identity_of(request.node), body, certificates=certificates, after=after)
+
+    def reject(self, request: Received, error: ErrorResponse) -> None:
+        """Answer a request with an error."""
+        self.transport.reject(request, self.identity_of(request.node), error)
+
+    def note(self, event: str, **facts: object) -> None:
+        """Say something to the log."""
+        self.effects.append(Note(event, facts))
+
+    def warn(self, event: str, **facts: object) -> None:
+        """Say something to the log that an operator should see."""
+        self.effects.append(Note(event, facts, is_warning=True))

@@ -1,0 +1,33 @@
+"""Bounds on everything that a remote can make grow in a node, in one table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LINKS_MAX: Final = 512
+"""Overlay links, those being dialled included."""
+
+STRANGERS_MAX: Final = 128
+"""Links to nodes that are not in the Routing Table: clients, joining nodes, and whoever else has a certificate."""
+
+DIALS_MAX: Final = 128
+
+APP_ATTACHES_MAX: Final = 256
+
+COMMANDS_MAX: Final = 1024
+"""Requests of the layers above that are not over yet."""
+
+COMMITS_MAX: Final = 512
+"""Commits to disk under way; beyond that a Store is refused."""
+
+HANDOVER_WINDOW: Final = 16
+"""Stores of one hand-over under way at once."""
+
+CANDIDATES_MAX: Final = 16
+"""Candidates of one Attach that are dialled."""
+
+CONTACTS_MAX: Final = 256
+"""Nodes whose dialable address is known."""
+
+CONTACTS_KEPT: Final = 10
+"""11.4: "The suggested number of peers to cache is 10"."""

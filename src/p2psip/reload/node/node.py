@@ -1,0 +1,526 @@
+"""A node: links, forwarding, transport, topology and storage as one core (RFC 6940 section 1.2).
+
+Theory of operation. Calls go down, values come up: after each input `_settle` passes the values around until none is
+left: what the transport wants sent goes through forwarding to a link or back to ourselves; what Chord wants done
+is done; what is over goes to the part that began it. What remains are effects for the driver.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.base.effects import Effect
+from p2psip.base.errors import Cause, RemoteProtocolError
+from p2psip.base.gate import Gate
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, earliest
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
+from p2psip.reload.link.framing import FramingError
+from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
+from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
+from p2psip.reload.node.data import Data, DataContext
+from p2psip.reload.node.effects import Address, AppLinkUp, ContactsChanged, Purpose, RingChanged
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import CONTACTS_KEPT, STRANGERS_MAX
+from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.roles import Identity, Verifier
+from p2psip.reload.storage.records import CommitFailed, Committed
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.topology.actions import (
+    Action,
+    AttachTo,
+    AttachToward,
+    Detach,
+    FindPeer,
+    Forget,
+    HandOver,
+    Joined,
+    JoinFailed,
+    NeighborsChanged,
+    ProbePartition,
+    Replicate,
+    SeekBootstrap,
+    SendJoin,
+    SendUpdate,
+)
+from p2psip.reload.topology.chord import Chord, ChordSettings
+from p2psip.reload.topology.ring import advance
+from p2psip.reload.transport.transport import Entry, Finished, Originate, Received, Transport
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
+from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, ForwardingHeader
+from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
+from p2psip.reload.wire.message import join, split
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
+from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
+from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
+
+
+@dataclass(frozen=True, slots=True)
+class _Bootstrapping:
+    """A connection that we dial to find the overlay, or another part of it."""
+
+    is_probe: bool
+
+
+class Node:
+    """One node of an overlay: a peer once it has joined."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        verifier: Verifier,
+        configuration: OverlayConfiguration,
+        storage: Storage,
+        wall: WallClock,
+        rng: random.Random,
+        now: float,
+        *,
+        may_start_alone: bool = False,
+        contacts: Sequence[Address] = (),
+    ) -> None:
+        self.node_id = identity.node_id
+        self.configuration = configuration
+        self.wall = wall
+        self.chord = Chord(self.node_id, _chord_settings(configuration), rng)
+        self.connections = Connections(self.node_id, configuration.max_message_size)
+        self._verifier = verifier
+        self._rng = rng
+        self._may_start_alone = may_start_alone
+        self._contacts = dict.fromkeys(contacts)
+        self._is_leaving = False
+        self._gate: Gate[Originate] = Gate()
+        overlay = configuration.overlay_hash
+        self.forwarder = Forwarder(
+            self.node_id, overlay, self.chord, self.connections, ttl_max=configuration.initial_ttl
+        )
+        transport = Transport(
+            overlay,
+            verifier,
+            self.chord,
+            rng,
+            wall,
+            configuration_sequence=configuration.sequence,
+            reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+            ttl=configuration.initial_ttl,
+            models=configuration.models,
+        )
+        self._exchange = Exchange(identity, transport)
+        self.attaching = Attaching(self._exchange, self.connections, self.chord)
+        self._ring = Ring(self._exchange, self.connections, self.chord, self.attaching, now)
+        self.data = Data(self._exchange, self.chord, storage, self._gate, configuration.max_message_size)
+        self._effects: list[Effect] = []
+
+    # Commands
+
+    def start(self, now: float) -> None:
+        """Go and join the overlay; for ever."""
+        self.chord.start_joining(now)
+        self._settle(now)
+
+    def leave(self, now: float) -> None:
+        """Say goodbye to our neighbours and hand our data to who comes next (10.9)."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._ring.leave(now)
+            self.data.hand_all_to_successor(now)
+            self._settle(now)
+
+    @property
+    def has_left(self) -> bool:
+        """True when what `leave` began is done."""
+        return self._is_leaving and not self.data.is_handing_over
+
+    def add_client(self, identity: Identity) -> None:
+        """Let a client live in this process (a line): it signs its own requests and is reached through us."""
+        self._exchange.clients[identity.node_id] = identity
+        self.forwarder.clients.add(identity.node_id)
+
+    def remove_client(self, node: NodeId) -> None:
+        """Forget an in-process client."""
+        self._exchange.clients.pop(node, None)
+        self.forwarder.clients.discard(node)
+
+    def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
+        """Ask for a SIP connection to `node`: AppLinkUp or AppLinkFailed follows (RFC 7904 section 5.1)."""
+        self.attaching.app_attach(destination_list, node, now)
+        self._settle(now)
+
+    def set_wall_clock(self, wall: WallClock, now: float) -> None:
+        """The date has jumped, or is trusted now."""
+        self.wall = self._exchange.transport.wall = wall
+        self.data.set_wall_clock(wall, now)
+        self._settle(now)
+
+    def settle(self, now: float) -> None:
+        """Call this after calling a part of the node, `data` say, directly."""
+        self._settle(now)
+
+    # Links, from the driver
+
+    def handle_link_up(
+        self, number: int, purpose: Purpose, certificates: Sequence[bytes], remote: Address, local: Address, now: float
+    ) -> None:
+        """A TLS connection is up, dialled or accepted; `certificates` are the other end's, in DER, its own first."""
+        context = self.connections.dialled(number)
+        try:
+            member = self._verifier.check(certificates, self.wall.date(now), self.wall.is_trusted)
+        except SecurityError as error:
+            self._refuse_link(number, context, str(error), now)
+            return self._settle(now)
+        node = member.node_ids[0]
+        if isinstance(context, Answering):
+            if context.node not in member.node_ids:
+                # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
+                # the AttachReqAns, and if it does not, the connection MUST be closed."
+                self._refuse_link(number, context, f"{remote} is {member.user}, not {context.node.short}", now)
+                return self._settle(now)
+            node = context.node
+        self._enter_link(number, purpose, node, context, remote, local, now)
+        return self._settle(now)
+
+    def handle_link_data(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came over an overlay link."""
+        try:
+            received = self.connections.receive(number, data, now)
+        except FramingError as error:
+            # 6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session".
+            self._exchange.note("link closed", link=number, reason=str(error))
+            if (node := self.connections.close(number, str(error))) is not None:
+                self._link_lost(node, now)
+            return self._settle(now)
+        if received is not None:
+            connection, messages, events = received
+            self._link_events(events, now)
+            for message in messages:
+                self._receive(message, connection.node, now)
+        return self._settle(now)
+
+    def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        """A connection is down, or never came up."""
+        context = self.connections.dialled(number)
+        if isinstance(context, Answering):
+            self.attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, _Bootstrapping):
+            self._bootstrap_failed(context, reason, now)
+        elif (node := self.connections.remove(number)) is not None:
+            self._exchange.note("link lost", node=node, reason=reason)
+            self._link_lost(node, now)
+        self._settle(now)
+
+    def _enter_link(
+        self,
+        number: int,
+        purpose: Purpose,
+        node: NodeId,
+        context: object,
+        remote: Address,
+        local: Address,
+        now: float,
+    ) -> None:
+        if node == self.node_id:
+            self._refuse_link(number, context, "that is ourselves", now)
+        elif purpose is Purpose.SIP:
+            self._enter_app_link(number, node, context, remote, local, now)
+        elif self.connections.is_full or (context is None and self._are_strangers_many(node)):
+            self._refuse_link(number, context, "too many links", now)
+        else:
+            is_new = self.connections.add(number, node, remote, now)
+            self.attaching.handle_link_up(purpose, node)
+            if is_new:
+                self._exchange.note("link up", node=node, remote=str(remote))
+            send_update = isinstance(context, Answering) and context.send_update
+            self.chord.handle_linked(node, now, wants_full=send_update)
+            if isinstance(context, _Bootstrapping):
+                self._bootstrapped(context, node, now)
+
+    def _enter_app_link(
+        self, number: int, node: NodeId, context: object, remote: Address, local: Address, now: float
+    ) -> None:
+        if context is None and not self.attaching.is_awaited(Purpose.SIP, node):
+            self._refuse_link(number, context, "no AppAttach goes before it", now)
+            return
+        self.attaching.handle_link_up(Purpose.SIP, node)
+        self._effects.append(AppLinkUp(number, node, remote, local))
+
+    def _refuse_link(self, number: int, context: object, reason: str, now: float) -> None:
+        self._exchange.warn("link refused", link=number, reason=reason)
+        self.connections.hang_up(number, reason)
+        if isinstance(context, Answering):
+            self.attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, _Bootstrapping):
+            self._bootstrap_failed(context, reason, now)
+
+    def _are_strangers_many(self, node: NodeId) -> bool:
+        known = sum(1 for linked in self.connections if linked in self.chord.table)
+        return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
+
+    def _link_lost(self, node: NodeId, now: float) -> None:
+        self.chord.handle_link_lost(node, now)
+        self._exchange.transport.handle_link_lost(node, now)
+
+    def _link_events(self, events: Sequence[LinkEvent], now: float) -> None:
+        for event in events:
+            match event:
+                case LinkLost(node, reason):
+                    self._exchange.warn("link does not answer", node=node, reason=reason)
+                    self._link_lost(node, now)
+                case LinkBack(node):
+                    self._exchange.note("link answers again", node=node)
+                    self.chord.handle_linked(node, now)
+                case LinkIdle(node):
+                    self._ring.probe(node, now)
+
+    # Bootstrap
+
+    def _seek_bootstrap(self, now: float, *, is_probe: bool) -> None:
+        """11.4: a node that we are linked with, or one that we dial: remembered ones first, then the configured."""
+        linked = [] if is_probe else sorted(self.connections)
+        if linked:
+            self.chord.gateway_found(self._rng.choice(linked), now)
+            return
+        context = _Bootstrapping(is_probe)
+        configured = [Address(node.address, node.port) for node in self.configuration.bootstrap_nodes]
+        own = set(self.attaching.addresses[Purpose.RELOAD])
+        others = [address for address in configured if address not in own]
+        self._rng.shuffle(others)
+        known = [] if is_probe else [address for address in self._contacts if address not in own]
+        candidates = tuple(dict.fromkeys([*known[:2], *others[:3]]))
+        if self.connections.dial(Purpose.RELOAD, candidates, context) is None:
+            self._bootstrap_failed(context, "no bootstrap node is known but ourselves", now)
+
+    def _bootstrapped(self, context: _Bootstrapping, gateway: NodeId, now: float) -> None:
+        if context.is_probe:
+            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B."
+            self._ring.perform(FindPeer(advance(self.node_id, 0), gateway), now)
+        else:
+            self.chord.gateway_found(gateway, now)
+
+    def _bootstrap_failed(self, context: _Bootstrapping, reason: str, now: float) -> None:
+        if context.is_probe:
+            return
+        self._exchange.note("no way into the overlay yet", reason=reason)
+        if self._may_start_alone and not self.chord.is_serving:
+            self.chord.start_alone(now)
+
+    # Messages
+
+    def _receive(self, data: bytes, previous_hop: NodeId, now: float) -> None:
+        try:
+            header, payload = split(data, node_id_length=len(self.node_id))
+        except DecodeError as error:
+            self._drop(previous_hop, str(error))
+            return
+        if not header.is_unfragmented:
+            self._drop(previous_hop, "a fragment, where links are streams")
+            return
+        self._route(header, payload, previous_hop, now)
+
+    def _route(self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, now: float) -> None:
+        is_request = len(payload) >= 2 and payload[1] % 2 == 1 and payload[0] < 0x80
+        match self.forwarder.receive(header, previous_hop, is_request=is_request):
+            case Deliver(node, header):
+                self._deliver(header, payload, previous_hop, node, now)
+            case Forward(next_hop, header):
+                self.connections.send(next_hop, join(header, payload), now)
+            case Reject(code, reason):
+                self._reject_unserved(header, payload, previous_hop, code, reason, now, is_request=is_request)
+            case Drop(reason):
+                self._drop(previous_hop, reason)
+
+    def _originate(self, originate: Originate, now: float) -> None:
+        """Send a message of our own, or of an in-process client."""
+        if not self._gate.passes(originate, originate.after):
+            return
+        if originate.sender != self.node_id:
+            self._route(originate.header, originate.payload, originate.sender, now)
+            return
+        match self.forwarder.originate(originate.header):
+            case Deliver(node, header):
+                self._deliver(header, originate.payload, self.node_id, node, now)
+            case Forward(next_hop, header):
+                self._exchange.transport.left_by(header.transaction_id, next_hop)
+                self.connections.send(next_hop, join(header, originate.payload), now)
+            case Drop(reason) | Reject(_, reason):
+                cause = Cause("this peer", reason, now)
+                self._exchange.transport.hint(originate.header.transaction_id, cause)
+
+    def _deliver(
+        self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, node: NodeId, now: float
+    ) -> None:
+        try:
+            request = self._exchange.transport.receive(header, payload, previous_hop, node, now)
+        except RemoteProtocolError as error:
+            self._drop(previous_hop, str(error))
+            return
+        if request is not None:
+            self._serve(request, now)
+
+    def _serve(self, request: Received, now: float) -> None:
+        try:
+            self._check_configuration(request)
+            self._dispatch(request, now)
+        except Rejection as error:
+            self._exchange.reject(request, error.response)
+
+    def _dispatch(self, request: Received, now: float) -> None:
+        match request.body:
+            case AttachReqAns() as body:
+                self.attaching.handle_attach(request, body, now)
+            case AppAttachReq() as body:
+                self.attaching.handle_app_attach(request, body, now)
+            case PingReq():
+                self._ring.handle_ping(request, self._rng.getrandbits(64), self.wall.date_ms(now))
+            case ChordUpdate() as body:
+                self._ring.handle_update(request, body, now)
+            case JoinReq() as body:
+                self._ring.handle_join(request, body, now)
+            case LeaveReq() as body:
+                self._ring.handle_leave(request, body, now)
+            case RouteQueryReq() as body:
+                self._ring.handle_route_query(request, body, now)
+            case StoreReq() as body:
+                self.data.handle_store(request, body, now)
+            case FetchReq() as body:
+                self.data.handle_fetch(request, body, now)
+            case _:
+                raise InvalidMessage(f"{request.code.rfc_name} is not served here")
+
+    def _check_configuration(self, request: Received) -> None:
+        """6.3.2.1: "it MUST check that the configuration_sequence field is equal to its own"."""
+        theirs, ours = request.message.header.configuration_sequence, self.configuration.sequence
+        is_update = request.code is MessageCode.CONFIG_UPDATE_REQ and theirs == CONFIGURATION_SEQUENCE_ANY
+        if theirs == ours or is_update:
+            return
+        # "greater than or less than are interpreted by modulo arithmetic as in TCP."
+        is_old = (ours - theirs) % 65535 < 32768
+        raise (ConfigTooOld if is_old else ConfigTooNew)(f"configuration {theirs}, here it is {ours}")
+
+    def _reject_unserved(
+        self,
+        header: ForwardingHeader,
+        payload: bytes,
+        previous_hop: NodeId,
+        code: ErrorCode,
+        reason: str,
+        now: float,
+        *,
+        is_request: bool,
+    ) -> None:
+        """Answer a request that is not ours to serve with an error, if its signature holds."""
+        self._drop(previous_hop, reason)
+        if not is_request:
+            return
+        try:
+            request = self._exchange.transport.receive(header, payload, previous_hop, self.node_id, now)
+        except RemoteProtocolError:
+            return
+        if request is not None:
+            self._exchange.reject(request, ErrorResponse.of(code, reason))
+
+    def _drop(self, previous_hop: NodeId, reason: str) -> None:
+        self._exchange.note("message dropped", previous_hop=previous_hop, reason=reason)
+
+    # Time, answers, and the pump
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._link_events(self.connections.handle_timeout(now), now)
+        self._exchange.transport.handle_timeout(now)
+        self.attaching.handle_timeout(now)
+        self.chord.handle_timeout(now)
+        self.data.handle_timeout(now)
+        self._settle(now)
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask: a commit to disk."""
+        assert isinstance(answer, Committed | CommitFailed), "a node asks for nothing but commits"
+        released = self.data.handle_answer(token, answer, now)
+        for originate in released:
+            self._originate(originate, now)
+        self._settle(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        parts = (self.connections, self._exchange.transport, self.attaching, self.chord, self.data)
+        return earliest(part.next_deadline() for part in parts)
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _settle(self, now: float) -> None:
+        """Pass values around inside until all is quiet."""
+        while values := [*self._exchange.transport.drain(), *self.chord.take_actions()]:
+            for value in values:
+                if isinstance(value, Originate):
+                    self._originate(value, now)
+                elif isinstance(value, Finished):
+                    self._finished(value, now)
+                else:
+                    assert isinstance(value, Action)
+                    self._perform(value, now)
+        self._effects += self._exchange.effects
+        self._exchange.effects.clear()
+        self._effects += self.connections.drain()
+
+    def _finished(self, finished: Finished, now: float) -> None:
+        match finished.context:
+            case AttachContext() | SeekContext() | AppAttachContext() as context:
+                self.attaching.handle_outcome(context, finished.outcome, now)
+            case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
+                self._ring.handle_outcome(context, finished.outcome, now)
+            case context:
+                assert isinstance(context, DataContext)
+                self.data.handle_outcome(context, finished.outcome, now)
+
+    def _perform(self, action: Action, now: float) -> None:
+        match action:
+            case AttachTo() | AttachToward() | FindPeer() | SendUpdate() | SendJoin():
+                self._ring.perform(action, now)
+            case Detach(node):
+                for connection in self.connections.to(node):
+                    self.connections.close(connection.number, "no longer of use")
+                self._link_lost(node, now)
+            case HandOver(node, low, high, is_admission):
+                self.data.hand_over(node, low, high, now, is_admission=is_admission)
+            case Replicate(node, number, low, high):
+                self.data.replicate(node, number, low, high, now)
+            case Forget(low, high):
+                self.data.forget(low, high, now)
+            case SeekBootstrap():
+                self._seek_bootstrap(now, is_probe=False)
+            case ProbePartition():
+                self._seek_bootstrap(now, is_probe=True)
+            case JoinFailed(reason):
+                self._exchange.warn("joining failed", reason=reason)
+            case Joined():
+                self._exchange.note("joined", overlay=self.configuration.instance_name)
+                self._ring_changed()
+            case NeighborsChanged():
+                self._ring_changed()
+
+    def _ring_changed(self) -> None:
+        self._effects.append(RingChanged(self.chord.is_serving))
+        links = sorted(self.connections.all(), key=lambda link: -link.came_up_at)
+        known = self.attaching.contacts
+        addresses = [known[link.node] for link in links if link.node in known]
+        if addresses:
+            # 11.4: "Peers that are not directly connected MUST NOT be cached."
+            self._contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
+            self._effects.append(ContactsChanged(tuple(self._contacts)))
+
+
+def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:
+    return ChordSettings(
+        update_interval_s=configuration.chord_update_interval_s,
+        ping_interval_s=configuration.chord_ping_interval_s,
+        is_reactive=configuration.chord_reactive,
+        neighbors=configuration.successors,
+    )

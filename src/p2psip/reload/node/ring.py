@@ -1,0 +1,203 @@
+"""The messages of the topology (RFC 6940 section 6.4.2, 6.5.3, 10), and the actions that Chord asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.node.attach import Attaching
+from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.topology.actions import AttachTo, AttachToward, FindPeer, SendJoin, SendUpdate
+from p2psip.reload.topology.chord import Chord, NeighborView, NotAdmitting
+from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.rejections import Forbidden
+from p2psip.reload.wire.topology_messages import (
+    ChordLeaveData,
+    ChordLeaveType,
+    ChordRouteQueryAns,
+    ChordUpdate,
+    ChordUpdateType,
+    JoinAns,
+    JoinReq,
+    LeaveAns,
+    LeaveReq,
+    RouteQueryReq,
+    UpdateAns,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateContext:
+    """An Update of ours; nothing depends on its answer."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class JoinContext:
+    """Our Join, at the Admitting Peer."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class FindContext:
+    """A Ping that looks for a peer at a place of the ring."""
+
+    via: NodeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeContext:
+    """A connectivity Ping over a link that was silent."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveContext:
+    """Our Leave, at a neighbour."""
+
+    node: NodeId
+
+
+RingContext = UpdateContext | JoinContext | FindContext | ProbeContext | LeaveContext
+
+
+class Ring:
+    """Speaks for Chord: sends what it asks for, and serves the requests that concern it."""
+
+    def __init__(
+        self, exchange: Exchange, connections: Connections, chord: Chord, attaching: Attaching, began_at: float
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._chord = chord
+        self._attaching = attaching
+        self._began_at = began_at
+
+    # What Chord asks for
+
+    def perform(self, action: AttachTo | AttachToward | FindPeer | SendUpdate | SendJoin, now: float) -> None:
+        """Do what Chord wants done by messages."""
+        match action:
+            case AttachTo(node, via):
+                self._attaching.attach(node, via, now)
+            case AttachToward(resource, via):
+                self._attaching.seek(resource, via, now)
+            case FindPeer(resource, via):
+                route = [Destination.node(via)] if via is not None else []
+                destinations = [*route, Destination.resource(resource)]
+                self._exchange.request(destinations, MessageCode.PING_REQ, PingReq(), FindContext(via), now)
+            case SendUpdate(node, is_full):
+                self._send_update(node, now, is_full=is_full)
+            case SendJoin(node):
+                request = JoinReq(self._chord.node_id)
+                self._exchange.to_node(node, MessageCode.JOIN_REQ, request, JoinContext(node), now)
+
+    def _send_update(self, node: NodeId, now: float, *, is_full: bool) -> None:
+        if node not in self._connections:
+            return
+        view = self._chord.view()
+        update = ChordUpdate(
+            int(now - self._began_at),
+            ChordUpdateType.FULL if is_full else ChordUpdateType.NEIGHBORS,
+            view.predecessors,
+            view.successors,
+            view.fingers if is_full else (),
+        )
+        self._exchange.to_node(node, MessageCode.UPDATE_REQ, update, UpdateContext(node), now)
+
+    def probe(self, node: NodeId, now: float) -> None:
+        """10.7.1: see with a Ping whether a silent neighbour is there; the link watches for the acknowledgement."""
+        self._exchange.to_node(node, MessageCode.PING_REQ, PingReq(), ProbeContext(node), now, transmissions_max=1)
+
+    def leave(self, now: float) -> None:
+        """10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table before exiting"."""
+        view = self._chord.view()
+        for node in self._chord.table.neighbors:
+            # Who has us as successor hears of our successors, who has us as predecessor of our predecessors.
+            if node in view.predecessors:
+                data = ChordLeaveData(ChordLeaveType.FROM_SUCC, successors=view.successors)
+            else:
+                data = ChordLeaveData(ChordLeaveType.FROM_PRED, predecessors=view.predecessors)
+            request = LeaveReq(self._chord.node_id, data.encode())
+            context = LeaveContext(node)
+            self._exchange.to_node(node, MessageCode.LEAVE_REQ, request, context, now, transmissions_max=1)
+
+    def handle_outcome(self, context: RingContext, outcome: Outcome, now: float) -> None:
+        """A request that was made here is over."""
+        if isinstance(context, JoinContext):
+            self._chord.handle_join_answer(context.node, isinstance(outcome, Answer), now)
+        elif isinstance(context, FindContext) and isinstance(outcome, Answer):
+            self._chord.handle_found(outcome.signer.node_id, context.via, now)
+        elif not isinstance(outcome, Answer):
+            self._exchange.note("request failed", request=type(context).__name__.removesuffix("Context"))
+
+    # What others ask
+
+    def handle_update(self, request: Received, body: ChordUpdate, now: float) -> None:
+        """10.7.3."""
+        self._require_adjacent(request)
+        self._exchange.answer(request, UpdateAns())
+        view = NeighborView(body.predecessors, body.successors, body.fingers)
+        self._chord.handle_update(request.signer.node_id, view, now)
+
+    def handle_join(self, request: Received, body: JoinReq, now: float) -> None:
+        """6.4.2.1: "Receivers of the JoinReq MUST verify that the joining_peer_id field matches the Node-ID used to
+        sign the message and, if not, the message MUST be rejected with an Error_Forbidden error."
+        """
+        if body.joining_peer_id != request.signer.node_id:
+            raise Forbidden("joining_peer_id is not the Node-ID that signed")
+        self._require_adjacent(request)
+        try:
+            self._chord.handle_join(request.signer.node_id, now)
+        except NotAdmitting as error:
+            raise Forbidden(str(error)) from None
+        self._exchange.answer(request, JoinAns())
+
+    def handle_leave(self, request: Received, body: LeaveReq, now: float) -> None:
+        """6.4.2.2: verify as for Join; 10.9: then as if the peer had failed."""
+        if body.leaving_peer_id != request.signer.node_id:
+            raise Forbidden("leaving_peer_id is not the Node-ID that signed")
+        self._require_adjacent(request)
+        try:
+            data = ChordLeaveData.decode(body.overlay_specific_data)
+            others = data.successors + data.predecessors
+        except DecodeError:
+            others = ()
+        self._exchange.answer(request, LeaveAns())
+        self._chord.handle_leave(request.signer.node_id, others, now)
+
+    def handle_route_query(self, request: Received, body: RouteQueryReq, now: float) -> None:
+        """10.8: "the single Node-ID of the next peer to which the responding peer would have routed"."""
+        destination = body.destination
+        target = destination.node_id or destination.resource_id
+        if target is None:
+            raise Forbidden("an opaque destination cannot be asked for")
+        next_peer = self._chord.node_id
+        if target in self._connections and isinstance(target, NodeId):
+            next_peer = target
+        elif not self._chord.is_responsible(target):
+            next_peer = self._chord.next_hop(target) or next_peer
+        self._exchange.answer(request, ChordRouteQueryAns(next_peer))
+        if body.send_update:
+            # "If the requester has set the send_update flag, the responder SHOULD initiate an Update immediately".
+            self._send_update(request.signer.node_id, now, is_full=True)
+
+    def handle_ping(self, request: Received, response_id: int, date_ms: int) -> None:
+        """6.5.3.2."""
+        self._exchange.answer(request, PingAns(response_id, max(0, date_ms)))
+
+    def _require_adjacent(self, request: Received) -> None:
+        """6.4.2.1: "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is
+        bound to the Node-ID to be assumed by the Joining Node"; of Leave and Update the same is true.
+        """
+        if request.previous_hop != request.signer.node_id:
+            raise Forbidden("the message did not come over a link from its signer")

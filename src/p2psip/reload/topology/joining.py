@@ -1,0 +1,81 @@
+"""How a node becomes a member of the ring (RFC 6940 section 10.5, 11.4).
+
+Theory of operation. Each state is left by an event or, after its time, by starting again from OUTSIDE.
+
+    OUTSIDE --bootstrap node linked--> SEEKING    Attach toward n+1, with send_update
+    SEEKING --Admitting Peer's Update--> MEETING  Attach to all that should be our neighbours
+    MEETING --no Attach outstanding----> ASKING   Join to the closest successor
+    ASKING  --JoinAns------------------> RECEIVING  the Admitting Peer stores what becomes ours
+    RECEIVING --Update that names us its predecessor--> MEMBER
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline
+
+STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.0}
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 30.0
+
+
+class JoinState(enum.Enum):
+    """Where in the join a node stands."""
+
+    OUTSIDE = "outside"
+    SEEKING = "seeking"
+    MEETING = "meeting"
+    ASKING = "asking"
+    RECEIVING = "receiving"
+    MEMBER = "member"
+
+
+class Joining:
+    """The state of a join and when to give the present step up."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.state = JoinState.OUTSIDE
+        self.admitting_peer: NodeId | None = None
+        self.gateway: NodeId | None = None
+        self._rng = rng
+        self._retry_s = RETRY_FIRST_S
+        self._deadline: Deadline | None = None
+
+    @property
+    def is_member(self) -> bool:
+        """True once we are part of the ring."""
+        return self.state is JoinState.MEMBER
+
+    def enter(self, state: JoinState, now: float) -> None:
+        """Go to a state; a step in between gets its time limit, MEMBER resets the patience."""
+        self.state = state
+        limit_s = STEP_MAX_S.get(state.name)
+        self._deadline = None if limit_s is None else Deadline(now + limit_s, f"join: {state.value}")
+        if state is JoinState.MEMBER:
+            self._retry_s = RETRY_FIRST_S
+
+    def retry_later(self, now: float) -> None:
+        """Be OUTSIDE, and look for a bootstrap node after a pause that grows and is random."""
+        self.state = JoinState.OUTSIDE
+        self.admitting_peer = self.gateway = None
+        self._deadline = Deadline(now + self._retry_s * self._rng.uniform(0.5, 1.5), "join: try again")
+        self._retry_s = min(RETRY_MAX_S, 2 * self._retry_s)
+
+    def retry_now(self, now: float) -> None:
+        """Be OUTSIDE, and look for a bootstrap node at once."""
+        self.state = JoinState.OUTSIDE
+        self._deadline = Deadline(now, "join: begin")
+
+    def next_deadline(self) -> Deadline | None:
+        """When the present step is given up, or the next attempt begins."""
+        return self._deadline
+
+    def take_due(self, now: float) -> bool:
+        """True, once, if the deadline has come."""
+        if self._deadline is None or now < self._deadline.at:
+            return False
+        self._deadline = None
+        return True

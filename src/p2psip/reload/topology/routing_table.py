@@ -1,0 +1,119 @@
+"""The Routing Table: Neighbor Table and Finger Table over one set of peers (RFC 6940 section 10.1, 10.3).
+
+Every entry is a peer that we are linked with and that has sent us an Update, so the tables are views of that one
+set: successors and predecessors are always in ring order, never skip a member that we know, and never name ourselves.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.topology.ring import advance, distance, is_between
+
+FINGERS = 16
+"""10.7.4.3: "If the Finger Table has fewer than 16 entries, the node SHOULD attempt to discover more fingers"."""
+
+
+class RoutingTable:
+    """The peers that a node routes through, seen from that node, kept in ring order."""
+
+    def __init__(self, node_id: NodeId, neighbors_max: int) -> None:
+        self.node_id = node_id
+        self.successors: tuple[NodeId, ...] = ()
+        self.predecessors: tuple[NodeId, ...] = ()
+        self._neighbors_max = neighbors_max
+        self._ring: list[tuple[int, NodeId]] = []
+        self._peers: set[NodeId] = set()
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._peers
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    @property
+    def neighbors(self) -> tuple[NodeId, ...]:
+        """The Neighbor Table: successors, then the predecessors that are not successors as well."""
+        return self.successors + tuple(node for node in self.predecessors if node not in self.successors)
+
+    @property
+    def range_low(self) -> NodeId:
+        """We are responsible for (range_low, node_id]; our own Node-ID where we know no other peer."""
+        return self._ring[-1][1] if self._ring else self.node_id
+
+    def add(self, node: NodeId) -> bool:
+        """Enter a peer; True if that changes the Neighbor Table."""
+        assert node != self.node_id, "10.7.3: A peer MUST NOT enter itself in its successor or predecessor table"
+        if node not in self._peers:
+            self._peers.add(node)
+            insort(self._ring, (distance(self.node_id, node), node))
+        return self._refresh()
+
+    def remove(self, node: NodeId) -> bool:
+        """Remove a peer, if it is there; True if that changes the Neighbor Table."""
+        if node in self._peers:
+            self._peers.remove(node)
+            del self._ring[self._first_from(distance(self.node_id, node))]
+        return self._refresh()
+
+    def is_wanted(self, node: NodeId) -> bool:
+        """True if this peer would be in the Neighbor Table were we linked with it."""
+        if node == self.node_id or node in self._peers:
+            return False
+        count = self._neighbors_max
+        away = distance(self.node_id, node)
+        return len(self._ring) < count or away < self._ring[count - 1][0] or away > self._ring[-count][0]
+
+    def is_in_range(self, target: bytes) -> bool:
+        """10.1: responsible "if k is less than or equal to x and k is greater than p"."""
+        return is_between(target, self.range_low, self.node_id)
+
+    def next_hop(self, target: bytes) -> NodeId | None:
+        """The peer to pass a message for `target` on to; None if there is no other peer.
+
+        10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in
+        the interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is
+        greater than k and MUST route the message to that node."
+        """
+        if not self._ring:
+            return None
+        # The entry before the first at or beyond the target; where there is none, that first one.
+        return self._ring[max(0, self._first_from(distance(self.node_id, target)) - 1)][1]
+
+    def finger(self, index: int) -> NodeId | None:
+        """The valid entry i of the Finger Table, i counting from 1.
+
+        10.7.4.2: "the i'th Finger Table entry is valid if it is in the range [x+2^(128-i), x+2^(128-(i-1))-1]".
+        """
+        start = 1 << (128 - index)
+        place = self._first_from(start)
+        return self._ring[place][1] if place < len(self._ring) and self._ring[place][0] < 2 * start else None
+
+    @property
+    def fingers(self) -> tuple[NodeId, ...]:
+        """The Finger Table "in numerically ascending order" (10.7)."""
+        found = {node for index in range(1, FINGERS + 1) if (node := self.finger(index)) is not None}
+        return tuple(sorted(found))
+
+    def invalid_fingers(self) -> list[int]:
+        """The entries without a valid peer that could have one: those beyond what the successors cover."""
+        if len(self._ring) < self._neighbors_max:
+            return []
+        covered = self._ring[self._neighbors_max - 1][0]
+        return [i for i in range(1, FINGERS + 1) if (2 << (128 - i)) > covered and self.finger(i) is None]
+
+    def finger_place(self, index: int, offset: int) -> ResourceId:
+        """An identifier in the range of finger `index`; `offset` is taken modulo the range's size."""
+        start = 1 << (128 - index)
+        return advance(self.node_id, start + offset % start)
+
+    def _first_from(self, away: int) -> int:
+        """The place in ring order of the first peer at this distance from us or further."""
+        return bisect_left(self._ring, (away,))
+
+    def _refresh(self) -> bool:
+        before = (self.successors, self.predecessors)
+        self.successors = tuple(node for _, node in self._ring[: self._neighbors_max])
+        self.predecessors = tuple(node for _, node in self._ring[: -self._neighbors_max - 1 : -1])
+        return before != (self.successors, self.predecessors)

@@ -1,0 +1,49 @@
+"""What became of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.errors import Cause
+from p2psip.reload.security.roles import Signer
+from p2psip.reload.wire.codec import Struct
+from p2psip.reload.wire.contents import ErrorCode
+from p2psip.reload.wire.security_block import GenericCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The request was answered: by whom, with what, after how many seconds and over how many hops."""
+
+    signer: Signer
+    body: Struct
+    certificates: tuple[GenericCertificate, ...]
+    rtt_s: float
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request was answered with an error."""
+
+    signer: Signer
+    code: ErrorCode
+    info: bytes
+    at: float
+
+    @property
+    def cause(self) -> Cause:
+        """Who said what, for people."""
+        text = self.info.decode(errors="replace")
+        said = text if text.isprintable() and text else self.info.hex()
+        return Cause(f"peer {self.signer.node_id.short}", self.code.rfc_name + (f": {said}" if said else ""), self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody answered; `causes` are what was heard of it meanwhile."""
+
+    causes: tuple[Cause, ...]
+
+
+Outcome = Answer | Refused | Unanswered

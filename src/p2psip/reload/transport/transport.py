@@ -1,0 +1,373 @@
+"""End-to-end reliability, duplicate detection, signatures and response checks (RFC 6940 section 6.2.1, 6.3.4).
+
+Theory of operation. A request is signed once and its bytes are kept; only the forwarding header is made anew for
+each transmission, at 0, 3, 6, 9 and 12 s (overlay-reliability-timer), and at once when the link that it left by
+fails. It ends with an answer whose signer passes 6.3.4, or 3 s after the last transmission. Whoever is asked keeps
+its answer for 15 s, so that a request that comes again is answered again and not done again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2psip.base.effects import Effect
+from p2psip.base.errors import Cause
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
+from p2psip.reload.security.roles import Identity, Signer, Verifier
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
+from p2psip.reload.wire.codec import Struct
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
+from p2psip.reload.wire.header import CompressedDestination, Destination, ForwardingHeader
+from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
+from p2psip.reload.wire.message import Message, body_of, signature_input
+from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
+
+TRANSMISSIONS_MAX = 5
+"""6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
+
+REQUEST_LIFETIME_S = 15.0
+"""6.2.1: "the maximum request lifetime (15 seconds)"."""
+
+OPEN_REQUESTS_MAX = 2048
+ANSWERS_MAX = 4096
+CAUSES_MAX = 8
+
+Entry = Destination | CompressedDestination
+
+
+class Proximity(Protocol):
+    """What the checks of a response need to know of the topology (6.3.4)."""
+
+    def is_close_enough(self, node: NodeId, resource: ResourceId) -> bool:
+        """True if `node` is at least as close to `resource` as any node in the Neighbor Table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Originate(Effect):
+    """Send a message of ours: `payload` is contents and security block; `sender` is this peer or a client of it."""
+
+    sender: NodeId
+    header: ForwardingHeader
+    payload: bytes
+    after: int | None = None
+    """Leave only once this Ask is answered (a commit to disk)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Effect):
+    """A request of ours is over; `context` is what its sender gave."""
+
+    context: object
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request for us, its signature verified."""
+
+    message: Message
+    signer: Signer
+    previous_hop: NodeId
+    node: NodeId
+    body: Struct
+
+    @property
+    def code(self) -> MessageCode:
+        """Which request it is."""
+        return self.message.contents.message_code
+
+
+@dataclass(slots=True)
+class _Open:
+    """A request of ours that nobody has answered yet."""
+
+    sender: NodeId
+    destination_list: tuple[Entry, ...]
+    payload: bytes
+    context: object
+    sent_at: float
+    transmissions_max: int
+    after: int | None
+    transmissions: int = 0
+    first_hop: NodeId | None = None
+    causes: list[Cause] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Answered:
+    """A request that we were asked: when it came, and the answer's payload once there is one."""
+
+    expires_at: float
+    payload: bytes | None = None
+    after: int | None = None
+
+
+class Transport:
+    """The requests and answers of one node."""
+
+    def __init__(
+        self,
+        overlay: int,
+        verifier: Verifier,
+        proximity: Proximity,
+        rng: random.Random,
+        wall: WallClock,
+        *,
+        configuration_sequence: int,
+        reliability_timer_s: float = 3.0,
+        ttl: int = TTL_MAX,
+        models: Models = REGISTERED_MODELS,
+    ) -> None:
+        self.configuration_sequence = configuration_sequence
+        self._overlay = overlay
+        self._verifier = verifier
+        self._proximity = proximity
+        self._rng = rng
+        self.wall = wall
+        self._timer_s = reliability_timer_s
+        self._ttl = ttl
+        self._models = models
+        self._open: dict[int, _Open] = {}
+        self._timers: Timers[int] = Timers()
+        self._answers: dict[tuple[int, bytes], _Answered] = {}
+        self._effects: list[Effect] = []
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        oldest = next(iter(self._answers.values()), None)
+        forget = None if oldest is None else Deadline(oldest.expires_at, "answer no longer kept")
+        return earliest([self._timers.next_deadline(), forget])
+
+    # Requests of ours
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further request may be made now."""
+        return len(self._open) >= OPEN_REQUESTS_MAX
+
+    def request(
+        self,
+        identity: Identity,
+        destination_list: Sequence[Entry],
+        code: MessageCode,
+        body: Struct,
+        context: object,
+        now: float,
+        *,
+        certificates: Sequence[GenericCertificate] = (),
+        transmissions_max: int = TRANSMISSIONS_MAX,
+        after: int | None = None,
+    ) -> int:
+        """Begin a transaction, signed by `identity`; its end is a `Finished(context, ...)`. Returns its ID.
+
+        With `after` it leaves as soon as that Ask is answered.
+        """
+        assert not self.is_full, "look at is_full before making a request"
+        # 6.3.2: "In order to provide a high probability that transaction IDs are unique, they MUST be randomly
+        # generated."
+        transaction_id = self._rng.getrandbits(64)
+        payload = self._sign(identity, transaction_id, code, body, certificates)
+        self._open[transaction_id] = _Open(
+            identity.node_id, tuple(destination_list), payload, context, now, transmissions_max, after
+        )
+        self._transmit(transaction_id, now)
+        return transaction_id
+
+    def cancel(self, transaction_id: int) -> None:
+        """Forget a request: no more transmissions, no Finished."""
+        self._open.pop(transaction_id, None)
+        self._timers.cancel(transaction_id)
+
+    def left_by(self, transaction_id: int, first_hop: NodeId) -> None:
+        """The forwarding layer sent the request out over the link to `first_hop`."""
+        if (request := self._open.get(transaction_id)) is not None:
+            request.first_hop = first_hop
+
+    def hint(self, transaction_id: int, cause: Cause) -> None:
+        """Something that may be why a request goes unanswered; told if it does."""
+        if (request := self._open.get(transaction_id)) is not None and len(request.causes) < CAUSES_MAX:
+            request.causes.append(cause)
+
+    def handle_link_lost(self, node: NodeId, now: float) -> None:
+        """Requests that left by the failed link go out again at once, another way."""
+        for transaction_id, request in list(self._open.items()):
+            if request.first_hop == node:
+                request.first_hop = None
+                self.hint(transaction_id, Cause("this peer", f"lost the link to {node.short}", now))
+                if request.transmissions < request.transmissions_max:
+                    self._transmit(transaction_id, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Retransmit or give up what is due; forget answers that nobody may ask for again."""
+        for transaction_id in self._timers.pop_due(now):
+            request = self._open[transaction_id]
+            if request.transmissions < request.transmissions_max:
+                self._transmit(transaction_id, now)
+            else:
+                # 6.2.1: "After the timer for the fifth transmission fires, the message MUST be considered to have
+                # failed."
+                del self._open[transaction_id]
+                self._effects.append(Finished(request.context, Unanswered(tuple(request.causes))))
+        while self._answers and next(iter(self._answers.values())).expires_at <= now:
+            del self._answers[next(iter(self._answers))]
+
+    def _transmit(self, transaction_id: int, now: float) -> None:
+        request = self._open[transaction_id]
+        request.transmissions += 1
+        request.sent_at = now
+        self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
+        header = self._header(transaction_id, request.destination_list)
+        self._effects.append(Originate(request.sender, header, request.payload, request.after))
+
+    def _header(self, transaction_id: int, destination_list: tuple[Entry, ...]) -> ForwardingHeader:
+        return ForwardingHeader(
+            overlay=self._overlay,
+            configuration_sequence=self.configuration_sequence,
+            ttl=self._ttl,
+            transaction_id=transaction_id,
+            destination_list=destination_list,
+        )
+
+    def _sign(
+        self,
+        identity: Identity,
+        transaction_id: int,
+        code: MessageCode,
+        body: Struct,
+        certificates: Sequence[GenericCertificate],
+    ) -> bytes:
+        """Contents and security block. 6.3.4: "All messages MUST be signed by their originator."""
+        contents = MessageContents(code, body.encode()).encode()
+        signature = identity.sign(signature_input(self._overlay, transaction_id, contents))
+        bucket = tuple(dict.fromkeys((*identity.certificates, *certificates)))
+        return contents + SecurityBlock(bucket, signature).encode()
+
+    # What comes in
+
+    def receive(
+        self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, node: NodeId, now: float
+    ) -> Received | None:
+        """A message for `node`, which is this peer or a client of it. Returns a request that is to be served.
+
+        Raises RemoteProtocolError (DecodeError, SecurityError) for what is to be dropped.
+        """
+        message = Message.of_payload(header, payload)
+        code = message.contents.message_code
+        if code.is_request:
+            return self._receive_request(message, previous_hop, node, now)
+        self._receive_response(message, code, now)
+        return None
+
+    def _receive_request(self, message: Message, previous_hop: NodeId, node: NodeId, now: float) -> Received | None:
+        key = (message.header.transaction_id, message.security_block.signature.signature_value)
+        earlier = self._answers.get(key)
+        if earlier is not None:
+            # 6.2.1: "Receiving nodes MUST generate semantically equivalent responses to retransmissions of the
+            # same request".
+            if earlier.payload is not None:
+                self._send_answer(message.header, previous_hop, node, earlier.payload, earlier.after)
+            return None
+        signer = self._verify(message, now)
+        while len(self._answers) >= ANSWERS_MAX:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = _Answered(now + REQUEST_LIFETIME_S)
+        body = body_of(message.contents, models=self._models)
+        return Received(message, signer, previous_hop, node, body)
+
+    def answer(
+        self,
+        request: Received,
+        identity: Identity,
+        body: Struct,
+        *,
+        certificates: Sequence[GenericCertificate] = (),
+        after: int | None = None,
+    ) -> None:
+        """Answer a request; with `after`, as soon as that Ask is answered."""
+        self._answer(request, identity, request.code.answer, body, certificates, after)
+
+    def forget_answers(self, after: int) -> None:
+        """What these answers say did not come about: a request that comes again is served anew."""
+        self._answers = {key: answer for key, answer in self._answers.items() if answer.after != after}
+
+    def reject(self, request: Received, identity: Identity, error: ErrorResponse) -> None:
+        """Answer a request with an error (6.3.3.1)."""
+        self._answer(request, identity, MessageCode.ERROR, error, (), None)
+
+    def _answer(
+        self,
+        request: Received,
+        identity: Identity,
+        code: MessageCode,
+        body: Struct,
+        certificates: Sequence[GenericCertificate],
+        after: int | None,
+    ) -> None:
+        header = request.message.header
+        payload = self._sign(identity, header.transaction_id, code, body, certificates)
+        if 0 < header.max_response_length < len(payload):
+            error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {len(payload)} bytes")
+            payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
+        key = (header.transaction_id, request.message.security_block.signature.signature_value)
+        if (kept := self._answers.get(key)) is not None:
+            kept.payload, kept.after = payload, after
+        self._send_answer(header, request.previous_hop, request.node, payload, after)
+
+    def _send_answer(
+        self,
+        header: ForwardingHeader,
+        previous_hop: NodeId,
+        node: NodeId,
+        payload: bytes,
+        after: int | None = None,
+    ) -> None:
+        response = self._header(header.transaction_id, response_route(header, previous_hop))
+        self._effects.append(Originate(node, response, payload, after))
+
+    def _receive_response(self, message: Message, code: MessageCode, now: float) -> None:
+        transaction_id = message.header.transaction_id
+        request = self._open.get(transaction_id)
+        if request is None:
+            return
+        signer = self._verify(message, now)
+        if not self._may_answer(signer.node_id, request):
+            said = Cause(f"node {signer.node_id.short}", f"answered ({code.rfc_name}) in another's place", now)
+            self.hint(transaction_id, said)
+            return
+        body = body_of(message.contents, models=self._models)
+        self.cancel(transaction_id)
+        if isinstance(body, ErrorResponse):
+            outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
+        else:
+            hops = max(0, self._ttl - message.header.ttl) + 1
+            outcome = Answer(signer, body, message.security_block.certificates, now - request.sent_at, hops)
+        self._effects.append(Finished(request.context, outcome))
+
+    def _may_answer(self, signer: NodeId, request: _Open) -> bool:
+        last = request.destination_list[-1]
+        if last.node_id is not None:
+            # 6.3.4: "The response to a message sent to a Node-ID MUST have been sent by that Node-ID unless the
+            # response has been sent to the wildcard Node-ID."
+            return last.node_id in (signer, NodeId.wildcard(len(last.node_id)))
+        assert last.resource_id is not None, "we send to nodes and resources only"
+        # "MUST have been sent by a Node-ID which is at least as close to the target Resource-ID as any node in the
+        # requesting node's Neighbor Table."
+        return self._proximity.is_close_enough(signer, last.resource_id)
+
+    def _verify(self, message: Message, now: float) -> Signer:
+        """6.3.4: "the destination node MUST verify the signature and the authorizing certificate"."""
+        prefix = signature_input(self._overlay, message.header.transaction_id, message.contents_bytes)
+        block = message.security_block
+        wall = self.wall
+        return self._verifier.verify(prefix, block.signature, block.certificates, wall.date(now), wall.is_trusted)

@@ -1,0 +1,245 @@
+"""The SIP-REGISTRATION usage of RELOAD, on the overlay's side (RFC 7904 section 3, 4.2, 7).
+
+A line stores where its user can be reached: under the hash of the AoR, with its own Node-ID as the dictionary key,
+a route to the peer that it is at. A caller fetches all entries under the AoR and believes those that are signed by
+a line of that user, as the dictionary key says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from p2psip.base.errors import LocalMisuse, RemoteProtocolError
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.config.configuration import DomainRestriction
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.access import Hash
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.storage.values import is_signed, sign_value
+from p2psip.reload.wire.header import CompressedDestination, Destination
+from p2psip.reload.wire.kinds import SIP_REGISTRATION
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.rejections import Rejection
+from p2psip.reload.wire.security_block import GenericCertificate
+from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationRoute, SipRegistrationUri
+from p2psip.reload.wire.storage_messages import (
+    DataValue,
+    DictionaryEntry,
+    DictionarySpecifier,
+    FetchAns,
+    FetchKindResponse,
+    FetchReq,
+    StoredData,
+    StoredDataSpecifier,
+    StoreKindData,
+    StoreReq,
+)
+
+LIFETIME_S = 1800
+"""Records die by themselves: a registration lives half an hour at the most and is refreshed at half of that."""
+
+REFRESH_S = LIFETIME_S // 2
+
+FORWARDS_MAX = 5
+"""From AoR to AoR a caller goes no further than this."""
+
+AOR_LENGTH_MAX = 512
+
+_HOST = re.compile(r"^(?:\[[^\]]*\]|[^:;?]*)")
+"""What stands before port, parameters and headers."""
+
+_POSIX_CLASSES = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "lower": "a-z", "upper": "A-Z", "xdigit": "0-9a-fA-F",
+}  # fmt: skip
+
+
+class NotAnAor(RemoteProtocolError):
+    """A text that is no address of record."""
+
+
+def canonical_aor(uri: str) -> str:
+    """The AoR in a SIP URI, as it stands in certificates: user@domain.
+
+    7: "the "sip:" prefix needs to be removed from the SIP AOR before matching. Escaped characters ('%' encoding) in
+    the SIP AOR also need to be decoded prior to matching". The domain has no case (RFC 3261 section 19.1.4).
+    """
+    scheme, colon, rest = uri.partition(":")
+    if colon and scheme.lower() in ("sip", "sips"):
+        uri = rest
+    user, at, host = uri.rpartition("@")
+    domain = _HOST.findall(host)[0]
+    aor = f"{_unescaped(user)}@{domain.lower().rstrip('.')}"
+    if not at or not user or not domain or len(aor) > AOR_LENGTH_MAX or not aor.isprintable():
+        raise NotAnAor(f"{uri[:80]!r} is not user@domain")
+    return aor
+
+
+def resource_id(aor: str, hash_name: Hash) -> ResourceId:
+    """Where the entries of a canonical AoR are: "The Resource Name for the SIP-REGISTRATION Kind-ID is the AOR"."""
+    return hash_name(aor.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """ "In order to contact me, form a connection with this Peer" (3.1): a destination list that ends with it."""
+
+    destination_list: tuple[Destination | CompressedDestination, ...]
+    contact_prefs: bytes = b""
+
+    @property
+    def peer(self) -> NodeId:
+        """Whose certificate the peer at the end must present (5.1)."""
+        node_id = self.destination_list[-1].node_id
+        assert node_id is not None, "entries that end with no node are not made into a Route"
+        return node_id
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """ "In order to contact me, dereference this AOR" (3.1)."""
+
+    aor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An entry under an AoR: which line stored it, when, for how long it is good, and where it leads."""
+
+    line: NodeId
+    storage_time_ms: int
+    lifetime_s: int
+    target: Route | Forward
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """What is stored under an AoR, newest first, and why other entries there do not count."""
+
+    entries: tuple[Registration, ...]
+    dropped: tuple[str, ...]
+
+
+class Namespaces:
+    """Which AoRs an overlay takes (3.4); a NameRule for the storing peer."""
+
+    def __init__(self, instance_name: str, restriction: DomainRestriction | None) -> None:
+        self._patterns = _patterns(instance_name, restriction)
+
+    def permits(self, user: str) -> bool:
+        """True if values may be stored for this user name, which must be an AoR."""
+        _, at, domain = user.rpartition("@")
+        if not at:
+            return False
+        return self._patterns is None or any(pattern.fullmatch(domain) for pattern in self._patterns)
+
+
+def route_to(peer: NodeId, contact_prefs: bytes = b"") -> SipRegistration:
+    """A registration that leads to a peer."""
+    return SipRegistration.route((Destination.node(peer),), contact_prefs)
+
+
+def store_request(
+    line: Identity,
+    registration: SipRegistration | None,
+    storage_time_ms: int,
+    hash_name: Hash,
+    lifetime_s: int = LIFETIME_S,
+) -> StoreReq:
+    """The Store by which a line registers, or with None removes its entry. It is to be signed by the line as well."""
+    resource = resource_id(line.user, hash_name)
+    value = DataValue.nonexistent() if registration is None else DataValue(exists=True, value=registration.encode())
+    entry = DictionaryEntry(line.node_id, value)
+    # RFC 6940 7.4.1.3: a removal lives "at least as long as the remainder of the lifetime of the value".
+    stored = sign_value(line, resource, SIP_REGISTRATION, entry, storage_time_ms, min(lifetime_s, LIFETIME_S))
+    return StoreReq(resource, 0, (StoreKindData(SIP_REGISTRATION, 0, (stored,)),))
+
+
+def fetch_request(aor: str, hash_name: Hash) -> FetchReq:
+    """The Fetch of all entries under an AoR (4.2: it "SHOULD NOT indicate any dictionary keys")."""
+    specifier = StoredDataSpecifier(SIP_REGISTRATION, 0, DictionarySpecifier(()))
+    return FetchReq(resource_id(aor, hash_name), (specifier,))
+
+
+def read_registrations(
+    aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], rules: Rules, wall: WallClock, now: float
+) -> Registrations:
+    """The entries under an AoR that are signed by a line of its user and lead somewhere."""
+    found: list[Registration] = []
+    dropped: list[str] = []
+    resource = resource_id(aor, rules.hash_name)
+    for stored in filter(is_signed, _values(answer)):
+        try:
+            # RFC 6940 7.4.2.2: "Any values with invalid signatures (including expired certificates) MUST be discarded."
+            signer = rules.signer(resource, SIP_REGISTRATION, stored, certificates, wall, now)
+            if stored.data_value.exists:
+                found.append(_registration(signer.node_id, stored))
+        except (Rejection, NotAnAor, DecodeError, _LeadsNowhere) as error:
+            dropped.append(str(error))
+    found.sort(key=lambda entry: entry.storage_time_ms, reverse=True)
+    return Registrations(tuple(_distinct(found))[: rules.kinds[SIP_REGISTRATION].max_count], tuple(dropped))
+
+
+class _LeadsNowhere(RemoteProtocolError):
+    """An entry of a type that is not known, or whose destination list does not end with a node."""
+
+
+def _values(answer: FetchAns) -> tuple[StoredData, ...]:
+    for response in answer.kind_responses:
+        if isinstance(response, FetchKindResponse) and response.kind == SIP_REGISTRATION:
+            return response.values
+    return ()
+
+
+def _registration(line: NodeId, stored: StoredData) -> Registration:
+    registration = SipRegistration.decode(stored.data_value.value, node_id_length=len(line))
+    return Registration(line, stored.storage_time, stored.lifetime, _target(registration))
+
+
+def _target(registration: SipRegistration) -> Route | Forward:
+    match registration.data:
+        case SipRegistrationUri(uri):
+            return Forward(canonical_aor(uri.decode(errors="replace")))
+        case SipRegistrationRoute(contact_prefs, destination_list):
+            last = destination_list[-1].node_id
+            if last is None or not last.is_valid:
+                raise _LeadsNowhere("an entry's destination list does not end with a node")
+            return Route(destination_list, contact_prefs)
+    raise _LeadsNowhere(f"an entry of type {int(registration.type)}, which is not known")
+
+
+def _distinct(entries: Iterable[Registration]) -> Iterable[Registration]:
+    """4.2: "the Peer removes duplicate destination lists and GRUUs from the list"; the first of each stays."""
+    targets: dict[object, Registration] = {}
+    for entry in entries:
+        target = entry.target
+        targets.setdefault(target.destination_list if isinstance(target, Route) else target, entry)
+    return targets.values()
+
+
+def _patterns(instance_name: str, restriction: DomainRestriction | None) -> list[re.Pattern[str]] | None:
+    """3.4: without the element any AoR; not enabled, those of the overlay's own domain; otherwise the patterns'."""
+    if restriction is None:
+        return None
+    patterns = restriction.patterns if restriction.enable else (re.escape(instance_name),)
+    return [_compiled(pattern) for pattern in patterns]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A POSIX extended regular expression, whose character classes Python writes differently."""
+    for name, members in _POSIX_CLASSES.items():
+        pattern = pattern.replace(f"[:{name}:]", members)
+    try:
+        return re.compile(pattern, re.IGNORECASE | re.ASCII)
+    except re.error as error:
+        raise LocalMisuse(f"the configuration's domain pattern {pattern!r} cannot be read: {error}") from None
+
+
+def _unescaped(user: str) -> str:
+    try:
+        return unquote(user, errors="strict")
+    except UnicodeDecodeError:
+        raise NotAnAor(f"{user[:80]!r} has escapes that are not UTF-8") from None

@@ -1,0 +1,30 @@
+"""Virtual time: a heap of what happens when."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+
+class VirtualClock:
+    """Runs what is scheduled in order of time, then of scheduling; never waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._serial = itertools.count()
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+
+    def at(self, when: float, run: Callable[[], None]) -> None:
+        """Have something happen at a time, which must not have passed."""
+        heapq.heappush(self._heap, (max(when, self.now), next(self._serial), run))
+
+    def run_until(self, end: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let things happen up to `end`, or until `stop` says so; True if it did."""
+        while self._heap and self._heap[0][0] <= end:
+            self.now, _, run = heapq.heappop(self._heap)
+            run()
+            if stop():
+                return True
+        self.now = max(self.now, end)
+        return stop()

@@ -1,0 +1,115 @@
+"""A whole overlay in virtual time: peers that join, store, crash."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, BootstrapNode, OverlayConfiguration
+from p2psip.reload.node.effects import Address, Done, Purpose
+from p2psip.reload.node.node import Node
+from p2psip.reload.storage.memory import MemoryStore
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.world import Host, World
+
+EPOCH_S = 1_800_000_000.0
+"""The date at which every simulation begins, in seconds since 1970."""
+
+PORT = 6084
+
+
+def simulated_configuration(bootstrap: Sequence[Address], **settings: object) -> OverlayConfiguration:
+    """The configuration of a simulated overlay; `settings` replace fields of it."""
+    fields: dict[str, object] = {
+        "instance_name": "sim.example",
+        "sequence": 1,
+        "no_ice": True,
+        "bootstrap_nodes": tuple(BootstrapNode(address.host, address.port) for address in bootstrap),
+        "required_kinds": (SIP_REGISTRATION_KIND,),
+        "max_message_size": 65536,
+    }
+    return OverlayConfiguration(**(fields | settings))  # type: ignore[arg-type]
+
+
+class SimulatedOverlay:
+    """Peers named p0, p1, ... in one world; p0 is the bootstrap node and the first peer."""
+
+    def __init__(self, seed: int | str, **settings: object) -> None:
+        self.seed = seed
+        self.world = World(seed)
+        self.nodes: dict[str, Node] = {}
+        self.configuration = simulated_configuration([self.address_of(0)], **settings)
+
+    @staticmethod
+    def address_of(number: int) -> Address:
+        """Where peer `number` can be dialled."""
+        return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
+
+    def add_peer(self, number: int) -> Host:
+        """Make a peer and start it: it goes and joins."""
+        name = f"p{number}"
+        rng = random.Random(f"{self.seed}/{name}/node")
+        identity = SimulatedIdentity(f"peer-{name}@sim.example", NodeId(rng.randbytes(16)))
+        verifier, wall = SimulatedVerifier(), WallClock(EPOCH_S)
+        store = MemoryStore()
+        storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, self.world.now)
+        node = Node(
+            identity,
+            verifier,
+            self.configuration,
+            storage,
+            wall,
+            rng,
+            self.world.now,
+            may_start_alone=number == 0,
+        )
+        address = self.address_of(number)
+        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
+        self.nodes[name] = node
+        host = self.world.add(name, address, (identity.certificate,), node, store)
+        self.world.call(host, node.start)
+        return host
+
+    def alive(self) -> list[Host]:
+        """The hosts that have not crashed."""
+        return [host for host in self.world.hosts.values() if host.is_alive]
+
+    def node(self, host: Host) -> Node:
+        """The node that runs on a host."""
+        return self.nodes[host.name]
+
+    def is_ring(self) -> bool:
+        """True if every living peer is a member and has its true neighbours, as many as it should."""
+        members = sorted(self.node(host).node_id for host in self.alive())
+        return all(self._is_placed(self.node(host), members) for host in self.alive())
+
+    def _is_placed(self, node: Node, members: list[NodeId]) -> bool:
+        place = members.index(node.node_id)
+        others = members[place + 1 :] + members[:place]
+        count = min(self.configuration.successors, len(others))
+        table = node.chord.table
+        return (
+            node.chord.is_serving
+            and table.successors == tuple(others[:count])
+            and table.predecessors == tuple(reversed(others))[:count]
+        )
+
+    def responsible_for(self, resource: bytes) -> list[Host]:
+        """The living peers that think themselves responsible: one, in a sound ring."""
+        return [host for host in self.alive() if self.node(host).chord.is_responsible(resource)]
+
+    def done(self, host: Host, handle: int) -> Done | None:
+        """What became of a command given to the peer on `host`."""
+        return next((e for e in host.events if isinstance(e, Done) and e.handle == handle), None)
+
+    def wait_done(self, host: Host, handle: int, limit_s: float = 30.0) -> Done:
+        """Let time go on until a command is over."""
+        self.world.run_for(limit_s, stop=lambda: self.done(host, handle) is not None)
+        done = self.done(host, handle)
+        assert done is not None, f"command {handle} of {host.name} is not over after {limit_s} s"
+        return done

@@ -1,0 +1,85 @@
+"""Cheap and deterministic identities for simulations: one hash in place of a signature.
+
+A certificate is the user name and the Node-ID in plain bytes, a signature a keyed hash whose key everybody in the
+simulation can compute. It tells a mix-up from the truth, which is what a simulation of the protocol needs, at a
+fiftieth of the price.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.security.errors import BadSignature, CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.roles import Member, Signer
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.security_block import (
+    CertHash,
+    CertificateType,
+    GenericCertificate,
+    Signature,
+    SignatureAndHashAlgorithm,
+    SignerIdentity,
+)
+
+_MAGIC = b"p2psip simulated certificate\0"
+_ALGORITHM = SignatureAndHashAlgorithm(HashAlgorithm.SHA256, SignatureAlgorithm.ECDSA)
+
+
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"".join(parts), digest_size=32).digest()
+
+
+class SimulatedIdentity:
+    """An Identity that signs by hashing."""
+
+    def __init__(self, user: str, node_id: NodeId) -> None:
+        self.user = user
+        self.node_id = node_id
+        self.certificate = _MAGIC + node_id + user.encode()
+        self.certificates = (GenericCertificate(CertificateType.X509, self.certificate),)
+        self._identity = SignerIdentity.cert_hash(HashAlgorithm.SHA256, _hash(self.certificate))
+        self._suffix = self._identity.encode()
+
+    def sign(self, prefix: bytes) -> Signature:
+        """The keyed hash over `prefix` and the SignerIdentity."""
+        return Signature(_ALGORITHM, self._identity, _hash(self.certificate, prefix, self._suffix))
+
+
+class SimulatedVerifier:
+    """The Verifier for those identities; `bad_nodes` are refused."""
+
+    def __init__(self, bad_nodes: frozenset[NodeId] = frozenset()) -> None:
+        self._bad_nodes = bad_nodes
+        self._members: dict[bytes, Member] = {}
+
+    def check(self, chain: Sequence[bytes], date: float, date_trusted: bool) -> Member:
+        """The member of a simulated certificate. Raises UntrustedCertificate."""
+        certificate = chain[0] if chain else b""
+        if not certificate.startswith(_MAGIC) or len(certificate) < len(_MAGIC) + 16:
+            raise UntrustedCertificate(CertificateProblem.MALFORMED, "not of this simulation")
+        node_id = NodeId(certificate[len(_MAGIC) : len(_MAGIC) + 16])
+        if node_id in self._bad_nodes:
+            raise UntrustedCertificate(CertificateProblem.BAD_NODE, str(node_id))
+        user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
+        return Member(user, (node_id,), certificate, 0.0, float("inf"))
+
+    def verify(
+        self,
+        prefix: bytes,
+        signature: Signature,
+        certificates: Sequence[GenericCertificate],
+        date: float,
+        date_trusted: bool,
+    ) -> Signer:
+        """Who signed. Raises SecurityError."""
+        identity = signature.identity.identity
+        wanted = identity.certificate_hash if isinstance(identity, CertHash) else b""
+        certificate = next((c.certificate for c in certificates if _hash(c.certificate) == wanted), None)
+        if certificate is None:
+            raise BadSignature("the signer's certificate is missing")
+        member = self.check([certificate], date, date_trusted)
+        if signature.signature_value != _hash(certificate, prefix, signature.identity.encode()):
+            raise BadSignature(f"the signature is not that of {member.user}")
+        return Signer(member.node_ids[0], member)

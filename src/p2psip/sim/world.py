@@ -1,0 +1,215 @@
+"""A virtual network: hosts with addresses, links with latency, crashes and partitions.
+
+Links are ordered streams, as TLS over TCP is; their handshake takes one and a half round trips and presents the
+hosts' certificates. A host that crashes resets its links, as a killed process does; one that loses its power says
+nothing, and only silence tells.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.base.timers import Deadline
+from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.storage.memory import MemoryStore
+from p2psip.reload.storage.records import Commit
+from p2psip.sim.clock import VirtualClock
+
+COMMIT_S = 0.005
+DIAL_TIMEOUT_S = 10.0
+
+
+class Core(Protocol):
+    """What the world drives: a node, or something that has one inside."""
+
+    def handle_link_up(
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: tuple[bytes, ...],
+        remote: Address,
+        local: Address,
+        now: float,
+    ) -> None: ...
+
+    def handle_link_data(self, number: int, data: bytes, now: float) -> None: ...
+
+    def handle_link_down(self, number: int, reason: str, now: float) -> None: ...
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None: ...
+
+    def handle_timeout(self, now: float) -> None: ...
+
+    def drain(self) -> list[Effect]: ...
+
+    def next_deadline(self) -> Deadline | None: ...
+
+
+@dataclass(slots=True)
+class _End:
+    """One end of a link: the host there, its number for the link, and when the last bytes arrive there."""
+
+    host: Host
+    number: int
+    busy_until: float = 0.0
+    is_cut: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Host:
+    """A machine of the world and the core that runs on it."""
+
+    name: str
+    address: Address
+    certificates: tuple[bytes, ...]
+    core: Core
+    store: MemoryStore
+    is_alive: bool = True
+    island: int = 0
+    """Hosts of different islands do not reach each other."""
+    events: list[Effect] = field(default_factory=list)
+    """Effects that are none of the world's business: for the test to look at."""
+    links: dict[int, _End] = field(default_factory=dict)
+    bytes_sent: int = 0
+    _numbers: int = 1
+    _armed_at: float | None = None
+
+
+class World:
+    """Hosts, the network between them and the clock. `seed` decides everything that chance decides."""
+
+    def __init__(self, seed: int | str, latency_s: Callable[[random.Random], float] | None = None) -> None:
+        self.clock = VirtualClock()
+        self.hosts: dict[str, Host] = {}
+        self._by_address: dict[tuple[Address, Purpose], Host] = {}
+        self._rng = random.Random(f"{seed}/network")
+        self._latency_s = latency_s or (lambda rng: rng.uniform(0.005, 0.05))
+
+    @property
+    def now(self) -> float:
+        """Seconds since the world began."""
+        return self.clock.now
+
+    def add(self, name: str, address: Address, certificates: tuple[bytes, ...], core: Core, store: MemoryStore) -> Host:
+        """Put a host into the world; both of its listeners are at the one address."""
+        host = Host(name, address, certificates, core, store)
+        self.hosts[name] = host
+        for purpose in Purpose:
+            self._by_address[address, purpose] = host
+        return host
+
+    def call(self, host: Host, run: Callable[[float], None]) -> None:
+        """Give a core one input now, then do what it wants done."""
+        if host.is_alive:
+            run(self.now)
+            self._settle(host)
+
+    def run_for(self, seconds: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let virtual time go on; True as soon as `stop` says so."""
+        return self.clock.run_until(self.now + seconds, stop=stop)
+
+    def crash(self, host: Host, *, is_silent: bool = False) -> None:
+        """End a host without warning: SIGKILL, or with `is_silent` a power cut."""
+        host.is_alive = False
+        links, host.links = host.links, {}
+        if not is_silent:
+            for end in links.values():
+                self._later(self._delay(host, end.host), self._down, end, "connection reset")
+
+    # Inside
+
+    def _settle(self, host: Host) -> None:
+        for effect in host.core.drain():
+            self._do(host, effect)
+        deadline = host.core.next_deadline()
+        if deadline is not None and (host._armed_at is None or deadline.at < host._armed_at):
+            host._armed_at = deadline.at
+            self.clock.at(deadline.at, lambda at=deadline.at: self._timeout(host, at))  # type: ignore[misc]
+
+    def _timeout(self, host: Host, at: float) -> None:
+        if host._armed_at == at:
+            host._armed_at = None
+            self.call(host, host.core.handle_timeout)
+
+    def _do(self, host: Host, effect: Effect) -> None:
+        match effect:
+            case Dial():
+                self._dial(host, effect)
+            case Write(number, data):
+                self._write(host, number, data)
+            case HangUp(number):
+                if (end := host.links.pop(number, None)) is not None:
+                    self._later(self._delay(host, end.host), self._down, end, "closed by the other end")
+            case Ask(token, Commit() as commit):
+                self._later(COMMIT_S, self._commit, host, token, commit)
+            case CancelAsk() | Note():
+                pass
+            case _:
+                host.events.append(effect)
+
+    def _later(self, delay_s: float, run: Callable[..., None], *arguments: object) -> None:
+        self.clock.at(self.now + delay_s, lambda: run(*arguments))
+
+    def _delay(self, here: Host, there: Host) -> float:
+        """One way, different each time but the same in every run."""
+        return self._latency_s(self._rng)
+
+    def _dial(self, host: Host, dial: Dial) -> None:
+        reachable = None
+        for candidate in dial.candidates:
+            target = self._by_address.get((candidate, dial.purpose))
+            if target is not None and target.is_alive and target.island == host.island:
+                reachable = target
+                break
+        if reachable is None:
+            self._later(self._latency_s(self._rng) * 2, self._dial_failed, host, dial.link)
+        else:
+            self._later(self._delay(host, reachable) * 3, self._connect, host, reachable, dial)
+
+    def _dial_failed(self, host: Host, number: int) -> None:
+        self.call(host, lambda now: host.core.handle_link_down(number, "connection refused", now))
+
+    def _connect(self, host: Host, target: Host, dial: Dial) -> None:
+        if not (host.is_alive and target.is_alive and host.island == target.island):
+            self._dial_failed(host, dial.link)
+            return
+        number = target._numbers
+        target._numbers += 2
+        host.links[dial.link] = _End(target, number)
+        target.links[number] = _End(host, dial.link)
+        for here, there, link in ((target, host, number), (host, target, dial.link)):
+            self.call(
+                here,
+                lambda now, here=here, there=there, link=link: here.core.handle_link_up(  # type: ignore[misc]
+                    link, dial.purpose, there.certificates, there.address, here.address, now
+                ),
+            )
+
+    def _write(self, host: Host, number: int, data: bytes) -> None:
+        end = host.links.get(number)
+        host.bytes_sent += len(data)
+        if end is None:
+            return
+        # What is lost on a stream is not made up for after the partition: the stream stands still.
+        end.is_cut = end.is_cut or end.host.island != host.island
+        if end.is_cut:
+            return
+        end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))
+        self.clock.at(end.busy_until, lambda: self._arrive(end, data))
+
+    def _arrive(self, end: _End, data: bytes) -> None:
+        if end.number in end.host.links:
+            self.call(end.host, lambda now: end.host.core.handle_link_data(end.number, data, now))
+
+    def _down(self, end: _End, reason: str) -> None:
+        if end.host.links.pop(end.number, None) is not None:
+            self.call(end.host, lambda now: end.host.core.handle_link_down(end.number, reason, now))
+
+    def _commit(self, host: Host, token: int, commit: Commit) -> None:
+        if host.is_alive:
+            answer = host.store.commit(commit)
+            self.call(host, lambda now: host.core.handle_answer(token, answer, now))

@@ -1,0 +1,238 @@
+"""baresip 1.0 (Debian's baresip-core) as a phone for tests: no screen, no sound card, driven over its control port.
+
+It plays a tone from a file (or echoes), records both directions, and is told nothing but what a user would set: a
+server, a user and a password. What its version wants:
+
+- `net_interface` takes an address here; the name of the loopback interface fails.
+- The port after the SIP port is bound too, for TLS.
+- The sine source wants 48 kHz; a file at 8 kHz does not. The file source has no player beside it: an
+  audio bridge that nobody listens to is the player, and the same bridge as source and player is an echo.
+- Events come over the control connection between commands and their responses.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import wave
+from array import array
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from free_ports import free_port
+
+from p2psip.media.g711 import SAMPLE_RATE_HZ
+from p2psip.media.tone import Tone, ToneDetector, ToneGenerator
+
+MODULES = Path("/usr/lib/baresip/modules")
+TONE_S = 30
+
+needs_baresip = pytest.mark.skipif(
+    shutil.which("baresip") is None or not MODULES.is_dir(), reason="baresip (Debian: baresip-core) is not installed"
+)
+
+CONFIG = """\
+poll_method epoll
+sip_listen 127.0.0.1:{sip_port}
+sip_trans_def {transport}
+call_local_timeout 120
+call_max_calls 4
+audio_player aubridge,player-{user}
+audio_source {source}
+audio_alert aubridge,alert-{user}
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+audio_buffer 20-160
+rtp_ports {rtp_port}-{rtp_port_last}
+rtp_stats yes
+net_interface 127.0.0.1
+module_path {modules}
+module stdio.so
+module g711.so
+module aubridge.so
+module aufile.so
+module sndfile.so
+snd_path {recordings}
+module_tmp uuid.so
+module_tmp account.so
+module_app contact.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{control_port}
+statmode_default off
+"""
+
+
+class Baresip:
+    """One baresip process. `plays` is a tone in Hz, or None for an echo. Without `server` it does not register."""
+
+    def __init__(
+        self,
+        directory: Path,
+        user: str,
+        *,
+        server: str = "",
+        password: str = "",
+        plays: int | None = 700,
+        answers: bool = True,
+        transport: str = "udp",
+        codecs: str = "PCMU/8000/1,PCMA/8000/1",
+    ) -> None:
+        self.user = user
+        self.sip_port = free_port(together=2)
+        self.events: list[dict[str, Any]] = []
+        self._directory = directory / f"baresip-{user}"
+        self._recordings = self._directory / "recordings"
+        self._control_port = free_port()
+        self._buffer = b""
+        self._write(server, password, plays, answers, transport, codecs)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.sip_port}"
+
+    @property
+    def uri(self) -> str:
+        """Where it can be called without a server."""
+        return f"sip:{self.user}@{self.address}"
+
+    def __enter__(self) -> Self:
+        log = (self._directory / "log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                ["baresip", "-f", str(self._directory), "-s"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._control = self._connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._control.close()
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    # Commands
+
+    def command(self, name: str, parameters: str = "") -> dict[str, Any]:
+        """A command of its menu, and the response to it."""
+        text = json.dumps({"command": name, "params": parameters, "token": name}).encode()
+        self._control.sendall(b"%d:%s," % (len(text), text))
+        deadline = time.monotonic() + 5
+        while True:
+            message = self._receive(deadline)
+            assert message is not None, f"baresip did not answer {name!r}\n{self.log}"
+            if message.get("response"):
+                return message
+            self.events.append(message)
+
+    def dial(self, uri: str) -> None:
+        """Call somebody."""
+        answer = self.command("dial", uri)
+        assert answer["ok"], answer
+
+    def hang_up(self) -> None:
+        """End the call."""
+        self.command("hangup")
+
+    def wait(self, kind: str, timeout_s: float = 10) -> dict[str, Any]:
+        """The next event of this kind: REGISTER_OK, CALL_INCOMING, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED ..."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = next((event for event in self.events if event.get("type") == kind), None)
+            if found is not None:
+                self.events.remove(found)
+                return found
+            message = self._receive(deadline)
+            assert message is not None, f"no {kind} from baresip in {timeout_s} s; it said {self.events}\n{self.log}"
+            self.events.append(message)
+
+    # What it heard
+
+    def heard(self) -> Tone | None:
+        """The tone in its latest recording of the other side; the call must have ended."""
+        recordings = sorted(self._recordings.glob("*-dec.wav"), key=lambda path: path.stat().st_mtime_ns)
+        assert recordings, f"no recording in {self._recordings}\n{self.log}"
+        with wave.open(str(recordings[-1])) as recording:
+            assert (recording.getframerate(), recording.getsampwidth()) == (SAMPLE_RATE_HZ, 2)
+            samples = array("h", recording.readframes(recording.getnframes()))
+        detector = ToneDetector()
+        detector.feed(samples)
+        return detector.tone()
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return (self._directory / "log").read_text(errors="replace")
+
+    # Parts
+
+    def _write(self, server: str, password: str, plays: int | None, answers: bool, transport: str, codecs: str) -> None:
+        self._recordings.mkdir(parents=True)
+        tone = self._directory / "tone.wav"
+        if plays is not None:
+            _write_tone(tone, plays)
+        rtp_port = free_port(together=10)
+        config = CONFIG.format(
+            user=self.user,
+            sip_port=self.sip_port,
+            transport=transport,
+            source=f"aubridge,player-{self.user}" if plays is None else f"aufile,{tone}",
+            rtp_port=rtp_port,
+            rtp_port_last=rtp_port + 9,
+            modules=MODULES,
+            recordings=self._recordings,
+            control_port=self._control_port,
+        )
+        (self._directory / "config").write_text(config)
+        domain, registering = (server, "regint=60") if server else (f"127.0.0.1:{self.sip_port}", "regint=0")
+        mode = "auto" if answers else "manual"
+        account = f"<sip:{self.user}@{domain};transport={transport}>;auth_user={self.user};auth_pass={password}"
+        (self._directory / "accounts").write_text(f"{account};answermode={mode};{registering};audio_codecs={codecs}\n")
+        (self._directory / "contacts").write_text("")
+
+    def _connect(self) -> socket.socket:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self._control_port), 1)
+            except OSError:
+                assert time.monotonic() < deadline, f"baresip did not open its control port\n{self.log}"
+                assert self._process.poll() is None, f"baresip ended\n{self.log}"
+                time.sleep(0.05)
+
+    def _receive(self, deadline: float) -> dict[str, Any] | None:
+        """One netstring of JSON; None if there is none in time."""
+        while True:
+            length, colon, rest = self._buffer.partition(b":")
+            if colon and len(rest) > int(length):
+                self._buffer = rest[int(length) + 1 :]
+                message: dict[str, Any] = json.loads(rest[: int(length)])
+                return message
+            self._control.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                data = self._control.recv(65536)
+            except TimeoutError:
+                return None
+            assert data, f"baresip closed its control connection\n{self.log}"
+            self._buffer += data
+
+
+def _write_tone(path: Path, frequency_hz: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(ToneGenerator(frequency_hz).frame(SAMPLE_RATE_HZ * TONE_S).tobytes())

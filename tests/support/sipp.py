@@ -1,0 +1,244 @@
+"""SIPp 3.6 (Debian's sip-tester): registers with digest, places calls and answers them, through record-routing proxies.
+
+Its built-in scenarios ignore Record-Route and Contact, so that their ACK and BYE go astray behind a proxy; ours keep the
+route set (`rrs`, `[routes]`, `[next_url]`). Each run leaves its files in a directory of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from free_ports import free_port
+
+needs_sipp = pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp (Debian: sip-tester) is not installed")
+
+HOST = "127.0.0.1"
+_runs = itertools.count(1)
+
+_SCENARIO = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n{steps}</scenario>\n'
+_SEND = "<send{attributes}><![CDATA[\n\n{message}\n]]></send>\n"
+
+_SDP = """\
+v=0
+o=sipp 53655765 2353687637 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+"""
+
+_REGISTER = """\
+REGISTER sip:{server} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:{user}@{server}>;tag=[pid]r[call_number]
+To: <sip:{user}@{server}>
+Call-ID: [call_id]
+CSeq: {cseq} REGISTER
+Contact: <sip:{user}@{contact}>
+{credentials}Max-Forwards: 70
+Expires: {expires}
+Content-Length: 0
+"""
+
+_INVITE = """\
+INVITE {target} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:{user}@{server}>;tag=[pid]c[call_number]
+To: <{target}>
+Call-ID: [call_id]
+CSeq: {cseq} INVITE
+Contact: <sip:{user}@[local_ip]:[local_port]>
+{credentials}Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+"""
+
+_IN_DIALOG = """\
+{method} [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+[routes]
+From: <sip:{user}@{server}>;tag=[pid]c[call_number]
+To: <{target}>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: {cseq} {method}
+{credentials}Max-Forwards: 70
+Content-Length: 0
+"""
+
+_REFUSED_ACK = """\
+ACK {target} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-2]
+From: <sip:{user}@{server}>;tag=[pid]c[call_number]
+To: <{target}>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+"""
+
+_ANSWER = """\
+SIP/2.0 {status}
+[last_Via:]
+[last_Record-Route:]
+[last_From:]
+[last_To:];tag=[pid]s[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[service]@[local_ip]:[local_port]>
+"""
+
+_OK_TO_BYE = """\
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one sets in a phone."""
+
+    server: str
+    user: str
+    password: str = ""
+
+    def credentials(self) -> str:
+        """The keyword that SIPp replaces by the answer to the last challenge."""
+        return f"[authentication username={self.user} password={self.password}]\n"
+
+
+class Sipp:
+    """One SIPp process with a scenario of ours."""
+
+    def __init__(self, directory: Path, name: str, steps: str, *arguments: str, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.directory = directory / f"sipp-{next(_runs)}-{name}"
+        self.directory.mkdir(parents=True)
+        (self.directory / f"{name}.xml").write_text(_SCENARIO.format(name=name, steps=steps))
+        self._command = ["sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(self.port), "-mi", HOST]
+        self._command += ["-nostdin", "-trace_err", "-timeout_error", *arguments]
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{HOST}:{self.port}"
+
+    def __enter__(self) -> Self:
+        screen = (self.directory / "screen").open("wb")
+        with screen:
+            self._process = subprocess.Popen(self._command, cwd=self.directory, stdout=screen, stderr=screen)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def wait(self, timeout_s: float = 60) -> None:
+        """Let it end; every call must have gone as the scenario says."""
+        status = self._process.wait(timeout_s)
+        assert status == 0, f"sipp ended with {status}\n{self.log}"
+
+    def run(self, timeout_s: float = 60) -> Self:
+        """Start it, and let it end."""
+        with self:
+            self.wait(timeout_s)
+        return self
+
+    @property
+    def log(self) -> str:
+        """Its errors, and the end of what it showed on its screen."""
+        errors = "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*_errors.log")))
+        return errors[:4000] + (self.directory / "screen").read_text(errors="replace")[-4000:]
+
+    def setup_ms(self) -> list[float]:
+        """From INVITE to 200, call by call."""
+        (path,) = self.directory.glob("*_rtt.csv")
+        with path.open() as file:
+            return [float(row["response_time_ms"]) for row in csv.DictReader(file, delimiter=";")]
+
+
+def registering(
+    directory: Path, account: Account, contact: str, *, expires_s: int = 300, transport: str = "udp"
+) -> Sipp:
+    """REGISTER `contact`, answering one challenge."""
+    common = {"server": account.server, "user": account.user, "contact": contact, "expires": expires_s}
+    steps = _send(_REGISTER.format(**common, cseq=1, credentials=""))
+    steps += '<recv response="401" auth="true"/>\n'
+    steps += _send(_REGISTER.format(**common, cseq=2, credentials=account.credentials()))
+    steps += '<recv response="100" optional="true"/>\n<recv response="200"/>\n'
+    return Sipp(directory, "register", steps, account.server, "-m", "1", *_transport(transport), *_limit(20))
+
+
+def calling(
+    directory: Path,
+    account: Account,
+    target: str,
+    *,
+    calls: int = 1,
+    rate: float = 10,
+    talk_ms: int = 500,
+    transport: str = "udp",
+    port: int = 0,
+) -> Sipp:
+    """Call `target`; with a password in the account the INVITE and the BYE answer one challenge each."""
+    common = {"server": account.server, "user": account.user, "target": target}
+    invite = _INVITE + _SDP
+    cseq = 1
+    steps = _send(invite.format(**common, cseq=1, credentials=""), ' retrans="500" start_rtd="invite"')
+    if account.password:
+        steps += '<recv response="100" optional="true"/>\n<recv response="407" auth="true"/>\n'
+        steps += _send(_REFUSED_ACK.format(**common), "")
+        steps += _send(invite.format(**common, cseq=2, credentials=account.credentials()))
+        cseq = 2
+    steps += "".join(f'<recv response="{status}" optional="true"/>\n' for status in (100, 180, 183))
+    steps += '<recv response="200" rrs="true" rtd="invite"/>\n'
+    steps += _send(_IN_DIALOG.format(**common, method="ACK", cseq=cseq, credentials=""), "")
+    steps += f'<pause milliseconds="{talk_ms}"/>\n'
+    steps += _send(_IN_DIALOG.format(**common, method="BYE", cseq=cseq + 1, credentials=""))
+    steps += '<recv response="200"/>\n'
+    limits = ["-m", str(calls), "-r", str(rate), "-trace_rtt", "-rtt_freq", "1", *_limit(60 + calls / rate)]
+    return Sipp(directory, "uac", steps, account.server, *limits, *_transport(transport), port=port)
+
+
+def answering(
+    directory: Path, user: str, *, calls: int = 1, ring_ms: int = 50, transport: str = "udp", port: int = 0
+) -> Sipp:
+    """Ring, answer, echo the voice, wait for the BYE."""
+    steps = '<recv request="INVITE" rrs="true"/>\n'
+    steps += _send(_ANSWER.format(status="180 Ringing") + "Content-Length: 0\n", "")
+    steps += f'<pause milliseconds="{ring_ms}"/>\n'
+    body = "Content-Type: application/sdp\nContent-Length: [len]\n\n" + _SDP
+    steps += _send(_ANSWER.format(status="200 OK") + body)
+    steps += '<recv request="ACK"/>\n<recv request="BYE"/>\n'
+    steps += _send(_OK_TO_BYE, "")
+    media = ["-rtp_echo", "-mp", str(free_port(together=4))]
+    return Sipp(directory, "uas", steps, "-s", user, "-m", str(calls), *media, *_transport(transport), port=port)
+
+
+def _send(message: str, attributes: str = ' retrans="500"') -> str:
+    return _SEND.format(attributes=attributes, message=message)
+
+
+def _transport(transport: str) -> list[str]:
+    return ["-t", "t1" if transport == "tcp" else "u1"]
+
+
+def _limit(seconds: float) -> list[str]:
+    return ["-timeout", f"{seconds:.0f}s"]
