@@ -1,7 +1,7 @@
 """SIPp 3.6 (Debian's sip-tester): registers with digest, places calls and answers them, through record-routing proxies.
 
-Its built-in scenarios ignore Record-Route and Contact, so that their ACK and BYE go astray behind a proxy; ours keep the
-route set (`rrs`, `[routes]`, `[next_url]`). Each run leaves its files in a directory of its own.
+Its built-in scenarios ignore Record-Route and Contact, so that their ACK and BYE go astray behind a proxy; ours keep
+the route set (`rrs`, `[routes]`, `[next_url]`). Each run leaves its files in a directory of its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ From: <sip:{user}@{server}>;tag=[pid]r[call_number]
 To: <sip:{user}@{server}>
 Call-ID: [call_id]
 CSeq: {cseq} REGISTER
-Contact: <sip:{user}@{contact}>
+Contact: <sip:{user}@{contact};transport=[transport]>
 {credentials}Max-Forwards: 70
 Expires: {expires}
 Content-Length: 0
@@ -56,7 +56,7 @@ From: <sip:{user}@{server}>;tag=[pid]c[call_number]
 To: <{target}>
 Call-ID: [call_id]
 CSeq: {cseq} INVITE
-Contact: <sip:{user}@[local_ip]:[local_port]>
+Contact: <sip:{user}@[local_ip]:[local_port];transport=[transport]>
 {credentials}Max-Forwards: 70
 Content-Type: application/sdp
 Content-Length: [len]
@@ -94,7 +94,7 @@ SIP/2.0 {status}
 [last_To:];tag=[pid]s[call_number]
 [last_Call-ID:]
 [last_CSeq:]
-Contact: <sip:[service]@[local_ip]:[local_port]>
+Contact: <sip:[service]@[local_ip]:[local_port];transport=[transport]>
 """
 
 _OK_TO_BYE = """\
