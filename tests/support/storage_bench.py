@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2psip.base.effects import Ask
 from p2psip.base.ids import NodeId, ResourceId
@@ -12,6 +12,7 @@ from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import NameRule
 from p2psip.reload.storage.continuity import Continuity
+from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, CommitFailed
@@ -23,13 +24,9 @@ from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (
     ArrayEntry,
-    ArrayRange,
-    ArraySpecifier,
     DataValue,
     DictionaryEntry,
-    DictionarySpecifier,
     FetchReq,
-    SingleSpecifier,
     StoredData,
     StoredDataSpecifier,
     StoredDataValue,
@@ -91,12 +88,7 @@ def entry(key: bytes, data: bytes | None) -> StoredDataValue:
 
 def everything(kind: Kind, generation: int = 0) -> StoredDataSpecifier:
     """The specifier for all values of a Kind."""
-    specifiers = {
-        DataModel.SINGLE: SingleSpecifier(),
-        DataModel.ARRAY: ArraySpecifier((ArrayRange(0, 0xFFFFFFFF),)),
-        DataModel.DICTIONARY: DictionarySpecifier(()),
-    }
-    return StoredDataSpecifier(kind.kind_id, generation, specifiers[kind.data_model])
+    return replace(all_values(kind), generation=generation)
 
 
 def contents(fetched: Fetched) -> list[bytes | None]:

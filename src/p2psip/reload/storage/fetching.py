@@ -9,6 +9,7 @@ from itertools import pairwise
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.records import Record
 from p2psip.reload.storage.values import nonexistent
+from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import InvalidMessage
 from p2psip.reload.wire.storage_messages import (
     APPEND_INDEX,
@@ -28,6 +29,17 @@ LIFETIME_MAX_S = 0xFFFFFFFF
 
 Selected = Record | StoredDataValue
 """A record, or the value that stands in the answer where there is none."""
+
+
+def all_values(kind: Kind) -> StoredDataSpecifier:
+    """The specifier for every value of a Kind at a resource."""
+    match kind.data_model:
+        case DataModel.SINGLE:
+            return StoredDataSpecifier(kind.kind_id, 0, SingleSpecifier())
+        case DataModel.ARRAY:
+            return StoredDataSpecifier(kind.kind_id, 0, ArraySpecifier((ArrayRange(0, APPEND_INDEX),)))
+        case DataModel.DICTIONARY:
+            return StoredDataSpecifier(kind.kind_id, 0, DictionarySpecifier(()))
 
 
 def select(kind: Kind, specifier: StoredDataSpecifier, records: dict[bytes, Record]) -> list[Selected]:

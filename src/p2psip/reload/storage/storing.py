@@ -141,12 +141,12 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool) -> None:
     What has values has a counter in the same commit, be it the current one: an earlier commit may yet fail.
     """
     kind = offer.kind
-    is_changed = any([store_value(draft, kind, stored, signer) for stored, signer in offer.values])
+    changed = [stored for stored, signer in offer.values if store_value(draft, kind, stored, signer)]
     current = draft.generation(kind.kind_id)
-    if is_original and is_changed:
+    if is_original and changed:
         # "if the store succeeds and the data is changed, then the peer MUST increase the generation counter".
         draft.set_generation(kind.kind_id, current + 1)
-    elif not is_original and offer.values and (is_changed or offer.generation != current):
+    elif not is_original and offer.values and (changed or offer.generation != current):
         # "the peer MUST set the generation counter to match the generation counter in the message".
         draft.set_generation(kind.kind_id, offer.generation)
 
