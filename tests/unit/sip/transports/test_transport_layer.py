@@ -1,0 +1,331 @@
+"""The transport layer: Via, where responses go, connections and their bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2psip.base.effects import Effect
+from p2psip.sip.message.build import make_request
+from p2psip.sip.message.headers import NameAddr, Via
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.address import Address, as_host, as_numeric
+from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
+from p2psip.sip.transports.layer import FlowLost, Listener, Malformed, Received, TransportLayer, TransportLimits
+
+UDP = Address("192.0.2.1", 5060)
+UDP6 = Address("2001:db8::1", 5060)
+TCP = Address("192.0.2.1", 5062)
+REMOTE = Address("198.51.100.7", 40_000)
+PEER = "ab" * 16
+
+
+def make_layer(**limits: float) -> TransportLayer:
+    listeners = (Listener("UDP", UDP), Listener("UDP", UDP6), Listener("TCP", TCP, Address("203.0.113.1", 5060)))
+    return TransportLayer(listeners, "ab.invalid", TransportLimits(**limits))  # type: ignore[arg-type]
+
+
+def request_with(via: str) -> Request:
+    alice = NameAddr(SipUri("a", "alice")).with_tag("1")
+    return make_request("OPTIONS", "sip:b", from_=alice, to=alice, call_id="c", cseq=1, extra=[("Via", via)])
+
+
+def receive(via: str, remote: Address = REMOTE) -> tuple[Via, Source]:
+    [event] = make_layer().handle_datagram(UDP, remote, request_with(via).encode(), 0.0)
+    assert isinstance(event, Received)
+    return event.message.via, event.source
+
+
+# Via of what comes in
+
+
+@pytest.mark.parametrize(
+    ("via", "stamped"),
+    [
+        ("SIP/2.0/UDP 198.51.100.7:5060;branch=x", "SIP/2.0/UDP 198.51.100.7:5060;branch=x"),
+        ("SIP/2.0/UDP host.example;branch=x", "SIP/2.0/UDP host.example;branch=x;received=198.51.100.7"),
+        ("SIP/2.0/UDP 10.0.0.1;branch=x", "SIP/2.0/UDP 10.0.0.1;branch=x;received=198.51.100.7"),
+        (
+            "SIP/2.0/UDP 198.51.100.7;rport;branch=x",
+            "SIP/2.0/UDP 198.51.100.7;rport=40000;branch=x;received=198.51.100.7",
+        ),
+        # What the sender itself has filled in is not believed.
+        (
+            "SIP/2.0/UDP 10.0.0.1;rport=1;received=203.0.113.9;branch=x",
+            "SIP/2.0/UDP 10.0.0.1;rport=40000;received=198.51.100.7;branch=x",
+        ),
+        (
+            "SIP/2.0/UDP 198.51.100.7;received=203.0.113.9;branch=x",
+            "SIP/2.0/UDP 198.51.100.7;received=198.51.100.7;branch=x",
+        ),
+    ],
+)
+def test_18_2_1_via_says_where_a_request_came_from(via: str, stamped: str) -> None:
+    assert str(receive(via)[0]) == stamped
+
+
+@pytest.mark.parametrize(
+    ("via", "port"),
+    [
+        ("SIP/2.0/UDP 10.0.0.1:5070;branch=x", 5070),
+        ("SIP/2.0/UDP 10.0.0.1;branch=x", 5060),
+        ("SIP/2.0/UDP 10.0.0.1:5070;rport;branch=x", 40_000),
+        ("SIP/2.0/UDP 10.0.0.1:5070;maddr=203.0.113.9;branch=x", 5070),
+    ],
+)
+def test_18_2_2_and_3581_response_goes_to_the_source_host(via: str, port: int) -> None:
+    top, source = receive(via)
+    assert make_layer().response_hop(source, top) == UdpHop(Address(REMOTE.host, port), UDP)
+
+
+def test_response_over_a_lost_connection_takes_a_new_one() -> None:
+    """18.2.2: to the source address and the port in sent-by."""
+    layer = make_layer()
+    source = Source(FlowHop(7), "TCP", REMOTE)
+    via = Via("TCP", "host", 5064)
+    assert layer.response_hop(source, via) == StreamHop("TCP", Address(REMOTE.host, 5064))
+    layer.handle_flow_opened(7, "TCP", TCP, REMOTE, 0.0)
+    assert layer.response_hop(source, via) == FlowHop(7)
+
+
+def test_response_to_a_peer_takes_the_newer_connection_with_it() -> None:
+    layer = make_layer()
+    layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
+    assert layer.response_hop(Source(FlowHop(7), "TLS", REMOTE, PEER), Via("TLS", "x")) == FlowHop(9)
+    assert layer.flow_of_peer(PEER) == 9
+    assert layer.peer_of(FlowHop(9)) == PEER
+    assert layer.peer_of(UdpHop(REMOTE)) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\0", b"\0" * 20, b"\x01\x01\0\0!\x12\xa4B"])
+def test_keep_alives_are_no_messages(data: bytes) -> None:
+    assert make_layer().handle_datagram(UDP, REMOTE, data, 0.0) == []
+
+
+def test_malformed_request_is_stamped_too() -> None:
+    data = request_with("SIP/2.0/UDP 10.0.0.1;rport").encode().replace(b"1 OPTIONS", b"1 BYE")
+    [event] = make_layer().handle_datagram(UDP, REMOTE, data, 0.0)
+    assert isinstance(event, Malformed)
+    assert event.error.request is not None
+    assert event.error.request.via.rport == 40_000
+
+
+def test_driver_names_its_listener() -> None:
+    with pytest.raises(AssertionError):
+        make_layer().handle_datagram(Address("0.0.0.0", 5060), REMOTE, b"x", 0.0)
+
+
+# Via of what goes out
+
+
+def test_18_1_1_sent_by_is_what_others_reach_us_at() -> None:
+    layer = make_layer()
+    flow = layer.bind(StreamHop("TCP", REMOTE), 0.0)
+    assert flow is not None
+    assert str(layer.via(flow, "x")) == "SIP/2.0/TCP 203.0.113.1:5060;branch=x;rport"
+    assert str(layer.via(UdpHop(REMOTE, UDP6), "x")) == "SIP/2.0/UDP [2001:db8::1]:5060;branch=x;rport"
+    layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
+    assert str(layer.via(FlowHop(9), "x")) == "SIP/2.0/TLS ab.invalid;branch=x"
+    for hop in (flow, UdpHop(REMOTE, UDP6), FlowHop(9)):
+        assert layer.is_own_via(layer.via(hop, "x"))
+    assert not layer.is_own_via(Via("UDP", "192.0.2.1", 5061))
+    assert not layer.is_own_via(Via("UDP", "ab.invalid", 5060))
+
+
+def test_listener_is_chosen_by_family() -> None:
+    layer = make_layer()
+    assert layer.bind(UdpHop(Address("2001:db8::2", 1)), 0.0) == UdpHop(Address("2001:db8::2", 1), UDP6)
+    assert layer.bind(UdpHop(REMOTE), 0.0) == UdpHop(REMOTE, UDP)
+    # A listener of an earlier run is none of ours.
+    assert layer.bind(UdpHop(REMOTE, Address("192.0.2.9", 1)), 0.0) == UdpHop(REMOTE, UDP)
+    assert TransportLayer(()).bind(UdpHop(REMOTE), 0.0) is None
+
+
+def test_sending() -> None:
+    layer = make_layer()
+    assert layer.send(UdpHop(REMOTE, UDP), b"x", 0.0)
+    assert layer.send(LocalHop("echo"), b"y", 0.0)
+    assert not layer.send(UdpHop(REMOTE, UDP), b"x" * 65_508, 0.0)
+    assert not layer.send(FlowHop(9), b"x", 0.0)
+    assert layer.drain() == [SendDatagram(UDP, REMOTE, b"x"), DeliverLocal("echo", b"y")]
+    assert layer.bind(LocalHop("echo"), 0.0) == LocalHop("echo")
+
+
+# Connections
+
+
+def opened(layer: TransportLayer, flow: int = 1, now: float = 0.0, remote: Address = REMOTE) -> list[Effect]:
+    layer.handle_flow_opened(flow, "TCP", TCP, remote, now)
+    return layer.drain()
+
+
+def test_connection_is_opened_once_and_shared() -> None:
+    layer = make_layer()
+    hop = layer.bind(StreamHop("TCP", REMOTE), 0.0)
+    assert hop == FlowHop(2)
+    assert layer.send(hop, b"1", 0.0)
+    assert layer.bind(StreamHop("TCP", REMOTE), 0.0) == hop
+    assert layer.send(hop, b"2", 0.0)
+    assert layer.drain() == [OpenFlow(2, "TCP", REMOTE)]
+    assert opened(layer, 2, 0.1) == [SendFlow(2, b"1"), SendFlow(2, b"2")]
+    assert layer.send(hop, b"3", 0.2)
+    assert layer.drain() == [SendFlow(2, b"3")]
+    assert layer.bind(StreamHop("TLS", REMOTE), 0.0) == FlowHop(4)
+
+
+def test_accepted_connection_serves_requests_back() -> None:
+    layer = make_layer()
+    opened(layer)
+    assert layer.bind(StreamHop("TCP", REMOTE), 0.0) == FlowHop(1)
+
+
+def test_connection_that_does_not_come_about() -> None:
+    layer = make_layer()
+    layer.bind(StreamHop("TCP", REMOTE), 0.0)
+    deadline = layer.next_deadline()
+    assert deadline is not None
+    assert (deadline.at, deadline.reason) == (8.0, "no connection in time")
+    assert layer.handle_timeout(8.0) == [FlowLost(2, "no connection in time")]
+    assert layer.drain()[-1] == CloseFlow(2)
+    # It comes after all: we do not want it any more.
+    assert opened(layer, 2, 9.0) == [CloseFlow(2)]
+    assert layer.next_deadline() is None
+
+
+def test_what_waits_for_a_connection_is_bounded() -> None:
+    layer = make_layer(queued_bytes=10)
+    hop = layer.bind(StreamHop("TCP", REMOTE), 0.0)
+    assert hop is not None
+    assert layer.send(hop, b"12345678", 0.0)
+    assert not layer.send(hop, b"123", 0.0)
+
+
+def test_connection_refused() -> None:
+    layer = make_layer()
+    layer.bind(StreamHop("TCP", REMOTE), 0.0)
+    assert layer.handle_flow_closed(2, "refused", 0.1) == [FlowLost(2, "refused")]
+    assert layer.handle_flow_closed(2, "refused", 0.1) == []
+    assert layer.bind(StreamHop("TCP", REMOTE), 0.2) == FlowHop(4)
+
+
+def test_slow_drip_is_cut_off() -> None:
+    layer = make_layer()
+    opened(layer)
+    data = request_with("SIP/2.0/TCP a").encode()
+    for second in range(30):
+        layer.handle_flow_data(1, data[second : second + 1], float(second))
+    assert layer.handle_timeout(30.0) == [FlowLost(1, "no whole message in time")]
+    assert layer.drain() == [CloseFlow(1)]
+    assert layer.handle_flow_data(1, b"x", 31.0) == []
+
+
+def test_pings_alone_keep_no_connection() -> None:
+    layer = make_layer()
+    opened(layer)
+    for second in range(1, 30):
+        layer.handle_flow_data(1, b"\r\n\r\n", float(second))
+    assert layer.drain() == [SendFlow(1, b"\r\n")] * 29
+    assert layer.handle_timeout(30.0) == [FlowLost(1, "no whole message in time")]
+
+
+def test_connection_lives_while_it_is_used() -> None:
+    layer = make_layer(idle_s=100.0)
+    opened(layer)
+    data = request_with("SIP/2.0/TCP a").encode()
+    for at in (1.0, 90.0, 180.0):
+        [event] = layer.handle_flow_data(1, data, at)
+        assert isinstance(event, Received)
+        assert layer.handle_timeout(at + 5.0) == []
+    assert layer.handle_timeout(200.0) == []
+    deadline = layer.next_deadline()
+    assert deadline is not None
+    assert (deadline.at, deadline.reason) == (280.0, "idle connection")
+    assert layer.handle_timeout(280.0) == [FlowLost(1, "idle connection")]
+
+
+def test_second_message_has_its_own_time() -> None:
+    layer = make_layer()
+    opened(layer)
+    data = request_with("SIP/2.0/TCP a").encode()
+    layer.handle_flow_data(1, data + data[:5], 10.0)
+    assert layer.handle_timeout(39.0) == []
+    [event] = layer.handle_flow_data(1, data[5:], 39.5)
+    assert isinstance(event, Received)
+    assert layer.handle_timeout(100.0) == []
+
+
+def test_connections_with_peers_are_not_ours_to_close() -> None:
+    layer = make_layer()
+    layer.handle_flow_opened(1, "TLS", TCP, REMOTE, 0.0, PEER)
+    assert layer.next_deadline() is None
+    layer.handle_flow_closed(1, "gone", 1.0)
+    assert layer.flow_of_peer(PEER) is None
+
+
+def test_connection_opened_to_a_peer() -> None:
+    layer = make_layer()
+    layer.bind(StreamHop("TLS", REMOTE), 0.0)
+    layer.handle_flow_opened(2, "TLS", TCP, REMOTE, 0.1, PEER)
+    assert layer.flow_of_peer(PEER) == 2
+    assert layer.next_deadline() is None
+
+
+def test_garbage_closes_a_connection() -> None:
+    layer = make_layer()
+    opened(layer)
+    malformed, lost = layer.handle_flow_data(1, b"GET / HTTP/1.1\r\n\r\n", 0.1)
+    assert isinstance(malformed, Malformed)
+    assert lost == FlowLost(1, "no Content-Length on a stream")
+    assert layer.drain() == [CloseFlow(1)]
+
+
+def test_malformed_message_in_a_good_frame_does_not() -> None:
+    layer = make_layer()
+    opened(layer)
+    good = request_with("SIP/2.0/TCP a").encode()
+    bad = good.replace(b"1 OPTIONS", b"1 BYE")
+    malformed, received = layer.handle_flow_data(1, bad + good, 0.1)
+    assert isinstance(malformed, Malformed)
+    assert isinstance(received, Received)
+
+
+def test_connections_are_bounded_and_no_host_takes_them_all() -> None:
+    layer = make_layer(flows=4, flows_per_host=2)
+    assert [opened(layer, flow) for flow in (1, 3, 5)] == [[], [], [CloseFlow(5)]]
+    other = Address("198.51.100.8", 1)
+    assert [opened(layer, flow, remote=other) for flow in (7, 9)] == [[], []]
+    assert layer.bind(StreamHop("TCP", Address("198.51.100.9", 1)), 0.0) is None
+    layer.handle_flow_closed(1, "", 1.0)
+    assert opened(layer, 11) == []
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("host", "numeric"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("host.example", None),
+        ("192.0.2.256", None),
+        ("[x]", None),
+        ("1.2.3", None),
+    ],
+)
+def test_numeric_hosts(host: str, numeric: str | None) -> None:
+    assert as_numeric(host) == numeric
+
+
+def test_addresses_for_people_and_uris() -> None:
+    assert (str(UDP), str(UDP6)) == ("192.0.2.1:5060", "[2001:db8::1]:5060")
+    assert (as_host("::1"), as_host("1.2.3.4")) == ("[::1]", "1.2.3.4")
+    assert [str(hop) for hop in (UdpHop(UDP), StreamHop("TLS", UDP), FlowHop(3), LocalHop("echo"))] == [
+        "udp 192.0.2.1:5060",
+        "tls 192.0.2.1:5060",
+        "connection 3",
+        "local echo",
+    ]
+    assert str(Source(FlowHop(1), "TLS", REMOTE, PEER)) == f"peer {PEER}"
+    assert str(Source(FlowHop(1), "TCP", REMOTE)) == "tcp 198.51.100.7:40000"
