@@ -47,9 +47,13 @@ ACTIVE = b"active"
 
 @dataclass(slots=True)
 class _Pending:
-    """An Attach or AppAttach of ours to one node; without a transaction, it is the link that we wait for."""
+    """An Attach or AppAttach of ours to one node; without a transaction, it is the link that we wait for.
+
+    `has_yielded`: the other end said that its own Attach to us goes first.
+    """
 
     transaction_id: int | None
+    has_yielded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ class Attaching:
         is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
         if isinstance(outcome, Answer) or is_under_way:
             self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
-            self._await_link(Purpose.RELOAD, self._pending, node, now)
+            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
         else:
             self._pending.pop(node, None)
             self._exchange.note("attach failed", node=node, causes=causes_of(outcome))
@@ -177,11 +181,13 @@ class Attaching:
             self._app_pending.pop(node, None)
             self._app_failed(node, "AppAttach failed", causes_of(outcome), now)
 
-    def _await_link(self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, now: float) -> None:
+    def _await_link(
+        self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, now: float, *, has_yielded: bool = False
+    ) -> None:
         if purpose is Purpose.RELOAD and node in self._connections:
             pending.pop(node, None)
         elif purpose is Purpose.RELOAD or node in pending:
-            pending[node] = _Pending(None)
+            pending[node] = _Pending(None, has_yielded)
             self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
 
     def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
@@ -213,7 +219,7 @@ class Attaching:
 
     def _break_tie(self, node: NodeId) -> None:
         pending = self._pending.get(node)
-        if pending is None:
+        if pending is None or pending.has_yielded:
             return
         if pending.transaction_id is None:
             # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".

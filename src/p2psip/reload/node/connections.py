@@ -66,6 +66,7 @@ class Connections:
         self._dialling: dict[int, object] = {}
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
+        self._silent: set[NodeId] = set()
         self._timers: Timers[tuple[str, int]] = Timers()
         self._effects: list[Effect] = []
 
@@ -127,19 +128,21 @@ class Connections:
     # Links that are up
 
     def add(self, number: int, node: NodeId, remote: Address, now: float) -> bool:
-        """Enter a link whose other end has proved to be `node`; True if it is the only one to that node."""
+        """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
         connection = Connection(number, node, Link(self._message_bytes_max, now), remote, now)
         self._by_number[number] = connection
         links = self._by_node.setdefault(node, [])
         links.append(connection)
+        is_back = node in self._silent
+        self._silent.discard(node)
         if len(links) > 1:
             patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
             self._timers.set(("superseded", links[0].number), now + patience_s, "superseded link")
         self._rearm(connection)
-        return len(links) == 1
+        return len(links) == 1 or is_back
 
     def remove(self, number: int) -> NodeId | None:
-        """A link is down; the node, if it was the last link to it."""
+        """A link is down; the node, if no link to it is left and it has not been reported lost already."""
         connection = self._by_number.pop(number, None)
         if connection is None:
             return None
@@ -150,6 +153,9 @@ class Connections:
         if links:
             return None
         del self._by_node[connection.node]
+        if connection.node in self._silent:
+            self._silent.remove(connection.node)
+            return None
         return connection.node
 
     def close(self, number: int, reason: str) -> NodeId | None:
@@ -160,7 +166,8 @@ class Connections:
 
     def send(self, node: NodeId, message: bytes, now: float) -> None:
         """Frame and write a message for `node`, which must be linked."""
-        connection = self._by_node[node][-1]
+        links = self._by_node[node]
+        connection = next((each for each in reversed(links) if each.link.state is LinkState.UP), links[-1])
         connection.link.send(message, now)
         self._flush(connection)
 
@@ -169,11 +176,9 @@ class Connections:
         connection = self._by_number.get(number)
         if connection is None:
             return None
-        before = connection.link.state
         messages = connection.link.receive(data, now)
         self._flush(connection)
-        is_back = before is LinkState.FAILED and connection.link.state is LinkState.UP
-        return connection, messages, [LinkBack(connection.node)] if is_back else []
+        return connection, messages, self._changes(connection.node)
 
     def handle_timeout(self, now: float) -> list[LinkEvent]:
         """Look after the health of links."""
@@ -184,20 +189,31 @@ class Connections:
                 self.close(number, "superseded by a newer link")
             else:
                 events += self._look_at(connection, now)
+            events += self._changes(connection.node)
         return events
 
     def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:
-        before = connection.link.state
         connection.link.handle_timeout(now)
         if connection.link.state is LinkState.DEAD:
             self.close(connection.number, "does not answer")
             return []
         is_idle = connection.link.take_idle(now)
         self._rearm(connection)
-        if connection.link.state is LinkState.FAILED and before is LinkState.UP:
-            is_only = len(self._by_node[connection.node]) == 1
-            return [LinkLost(connection.node, "does not answer")] if is_only else []
         return [LinkIdle(connection.node)] if is_idle else []
+
+    def _changes(self, node: NodeId) -> list[LinkEvent]:
+        """Whether a node that is linked has fallen silent, or is back, since the last look."""
+        links = self._by_node.get(node)
+        if links is None:
+            return []
+        is_silent = all(connection.link.state is not LinkState.UP for connection in links)
+        if is_silent and node not in self._silent:
+            self._silent.add(node)
+            return [LinkLost(node, "does not answer")]
+        if not is_silent and node in self._silent:
+            self._silent.remove(node)
+            return [LinkBack(node)]
+        return []
 
     def _flush(self, connection: Connection) -> None:
         if output := connection.link.take_output():

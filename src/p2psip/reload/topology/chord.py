@@ -49,7 +49,7 @@ ANNOUNCE_DELAY_S = 0.02
 PRUNE_DELAY_S = 10.0
 """How long the Neighbor Table must be quiet before links that it left behind are closed."""
 
-CANDIDATE_PAUSE_S = 30.0
+CANDIDATE_PAUSE_S = 10.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
 
 CANDIDATES_MAX = 256
@@ -92,7 +92,7 @@ class Chord:
         self._timers: Timers[str] = Timers()
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
-        self._neighbor_of: set[NodeId] = set()
+        self._views: dict[NodeId, NeighborView] = {}
         self._attaching: dict[NodeId, NodeId | None] = {}
         self._shunned: dict[NodeId, float] = {}
         self._admitting: dict[NodeId, NodeId] = {}
@@ -171,7 +171,7 @@ class Chord:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
         self._links.discard(node)
         self._sought.discard(node)
-        self._neighbor_of.discard(node)
+        self._views.pop(node, None)
         self._attaching.pop(node, None)
         self._admitting.pop(node, None)
         self._peer_went(node, now)
@@ -203,10 +203,7 @@ class Chord:
         if sender not in self._links:
             return
         self._attaching.pop(sender, None)
-        if self.node_id in view.predecessors + view.successors:
-            self._neighbor_of.add(sender)
-        else:
-            self._neighbor_of.discard(sender)
+        self._views[sender] = view
         self._peer_came(sender, now)
         if self._serves_alone and self.joining.state is JoinState.OUTSIDE:
             self.gateway_found(sender, now)
@@ -274,6 +271,8 @@ class Chord:
                 self._stabilize(now)
             elif due == "prune":
                 self._prune()
+            elif due == "reconsider":
+                self._reconsider(now)
             else:
                 self._refresh_fingers(now)
 
@@ -290,7 +289,6 @@ class Chord:
     def _stabilize(self, now: float) -> None:
         """10.7.4.1: "A peer MUST periodically send an Update request to every peer in its Neighbor Table"."""
         self._actions += [SendUpdate(node) for node in self.table.neighbors]
-        self._shunned = {node: until for node, until in self._shunned.items() if until > now}
         if len(self.table.predecessors) >= 3:
             # 10.7.3: "there are three predecessors between x and R": "it SHOULD delete all data associated with R".
             self._actions.append(Forget(self.node_id, self.table.predecessors[2]))
@@ -306,7 +304,8 @@ class Chord:
         10.7.3: "x can maintain the now inferior peers as neighbors, but it MUST remember the closer ones." Only who
         wanted a link closes it: the other may route through us without our knowing.
         """
-        wanted = {*self.table.neighbors, *self.table.fingers, *self._attaching, *self._admitting, *self._neighbor_of}
+        wanted = {*self.table.neighbors, *self.table.fingers, *self._attaching, *self._admitting}
+        wanted |= {node for node, view in self._views.items() if self.node_id in view.predecessors + view.successors}
         for node in sorted(self._sought & self._links - wanted):
             self._actions.append(Detach(node))
 
@@ -366,6 +365,17 @@ class Chord:
             if self.table.is_wanted(node) and node not in self._links and self._shunned.get(node, now) <= now:
                 self._attach(node, via, now)
 
+    def _reconsider(self, now: float) -> None:
+        """What could not be reached a while ago, and is still named by those we hear from, is tried again."""
+        self._shunned = {node: until for node, until in self._shunned.items() if until > now}
+        for sender, view in list(self._views.items()):
+            self._consider(view, sender, now)
+        self._wake_for_shunned()
+
+    def _wake_for_shunned(self) -> None:
+        if self._shunned:
+            self._timers.set("reconsider", min(self._shunned.values()), "try candidates again")
+
     def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
         if node not in self._attaching and len(self._attaching) < CANDIDATES_MAX:
             self._attaching[node] = via
@@ -375,6 +385,7 @@ class Chord:
     def _shun(self, node: NodeId, now: float) -> None:
         if len(self._shunned) < CANDIDATES_MAX:
             self._shunned[node] = now + CANDIDATE_PAUSE_S
+            self._wake_for_shunned()
 
     # Joining
 

@@ -18,7 +18,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 
 STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.0}
-RETRY_FIRST_S = 1.0
+RETRY_FIRST_S = 0.4
 RETRY_MAX_S = 30.0
 
 
