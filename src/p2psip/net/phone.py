@@ -209,7 +209,10 @@ class Phone:
         except LocalMisuse:
             self.agent.handle_answer(token, None, self._now())
         else:
-            self._media_locals[call] = local
+            if call in self.agent.calls:
+                self._media_locals[call] = local
+            else:
+                self._media_sockets.close(local)
             self.agent.handle_answer(token, local, self._now())
         self._run()
 
