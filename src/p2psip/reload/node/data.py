@@ -23,12 +23,12 @@ from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.records import CommitFailed, Committed, Place
-from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storage import Storage, StorageTime
 from p2psip.reload.storage.transfer import Transfer
-from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord import Chord
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
-from p2psip.reload.transport.transport import Originate, Received
+from p2psip.reload.transport.transport import Entry, Originate, Received
+from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.rejections import Forbidden, NotFound, Rejection
@@ -37,8 +37,6 @@ from p2psip.reload.wire.storage_messages import (
     FetchAns,
     FetchReq,
     StoredDataSpecifier,
-    StoredDataValue,
-    StoreKindData,
     StoreReq,
 )
 
@@ -113,38 +111,31 @@ class Data:
 
     # Commands of the layer above
 
-    def store(
-        self,
-        identity: Identity,
-        resource: ResourceId,
-        kind: int,
-        value: StoredDataValue,
-        lifetime_s: int,
-        now: float,
-        *,
-        above_ms: int = 0,
-    ) -> int:
-        """Store a value as one of our own identities. Returns the handle that `Done` will carry.
-
-        `above_ms`: a storage_time that ours must be later than, where somebody has a later one than our clock says.
-        """
-        issued = self.storage.issue_storage_time(identity.node_id, now, above_ms=above_ms)
+    def issue_storage_time(self, signer: NodeId, now: float, *, above_ms: int = 0) -> StorageTime:
+        """A storage_time for one of our own identities, greater than all that it has used and than `above_ms`."""
+        issued = self.storage.issue_storage_time(signer, now, above_ms=above_ms)
         self._pull()
-        stored = sign_value(identity, resource, kind, value, issued.storage_time_ms, lifetime_s)
-        request = StoreReq(resource, 0, (StoreKindData(kind, 0, (stored,)),))
-        return self._command(identity, resource, MessageCode.STORE_REQ, request, now, after=issued.after)
+        return issued
 
-    def fetch(self, resource: ResourceId, specifiers: Sequence[StoredDataSpecifier], now: float) -> int:
-        """Fetch values from whoever is responsible. Returns the handle that `Done` will carry."""
-        request = FetchReq(resource, tuple(specifiers))
-        return self._command(self._exchange.identity, resource, MessageCode.FETCH_REQ, request, now)
+    def store(self, identity: Identity, request: StoreReq, now: float, *, after: int | None = None) -> int:
+        """Store as one of our own identities, once `after` is committed. Returns the handle that `Done` will carry."""
+        destinations = [Destination.resource(request.resource)]
+        return self._command(identity, destinations, MessageCode.STORE_REQ, request, now, after=after)
+
+    def fetch(self, request: FetchReq, now: float) -> int:
+        """Fetch from whoever is responsible. Returns the handle that `Done` will carry."""
+        return self.ask([Destination.resource(request.resource)], MessageCode.FETCH_REQ, request, now)
+
+    def ask(self, destinations: Sequence[Entry], code: MessageCode, body: Struct, now: float) -> int:
+        """Any other request of the layer above. Returns the handle that `Done` will carry."""
+        return self._command(self._exchange.identity, destinations, code, body, now)
 
     def _command(
         self,
         identity: Identity,
-        resource: ResourceId,
+        destinations: Sequence[Entry],
         code: MessageCode,
-        body: StoreReq | FetchReq,
+        body: Struct,
         now: float,
         *,
         after: int | None = None,
@@ -153,7 +144,6 @@ class Data:
         handle = self._serial
         begun = None
         if self._commands < COMMANDS_MAX:
-            destinations = [Destination.resource(resource)]
             context = CommandContext(handle)
             begun = self._exchange.request(destinations, code, body, context, now, identity=identity, after=after)
         if begun is None:
