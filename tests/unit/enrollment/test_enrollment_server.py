@@ -1,0 +1,345 @@
+"""The enrollment server's decisions, in virtual time, on a real database."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import httpx2
+import pytest
+from cryptography import x509
+from membership import ALGORITHMS, CHEAP, DATE, OVERLAY, Club, accounts, key, node_id
+
+from p2psip.base.effects import Ask, Effect, Note
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.accounts import Account, StoreFailed
+from p2psip.enrollment.csr import make_request
+from p2psip.enrollment.passwords import hash_password, is_password
+from p2psip.enrollment.server import (
+    CHECK_TIMEOUT_S,
+    CHECKS_MAX,
+    CheckPassword,
+    EnrollmentPolicy,
+    EnrollmentServer,
+    Post,
+    Respond,
+)
+from p2psip.net.account_database import AccountDatabase
+from p2psip.reload.security.authority import DAY_S
+from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.security.roles import Member
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+PASSWORD = "alice's secret"
+
+
+class Bench:
+    """A server, its accounts alice and bob, and somebody who asks."""
+
+    def __init__(self, directory: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA) -> None:
+        self.club = Club.of(algorithm)
+        self.store: AccountDatabase = accounts(directory, [("alice", PASSWORD), ("bob", "bob's secret")])
+        self.now = 1000.0
+        self.server = EnrollmentServer(
+            EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms),
+            self.club.anchor,
+            self.store,
+            random.Random(7),
+            WallClock(DATE - self.now),
+            CHEAP,
+        )
+        self.notes: list[Note] = []
+
+    def post(self, csr: bytes, **fields: str) -> Post:
+        """A request as httpx would make it."""
+        files = {"csr": ("request.p10", csr, "application/pkcs10")}
+        request = httpx2.Request("POST", "https://x/", data=fields, files=files)
+        return Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
+
+    def answer(self, post: Post) -> Respond:
+        """What the server answers when its questions are answered at once."""
+        self.server.handle_request(1, post, self.now)
+        return self._settle(self.server.drain())
+
+    def _settle(self, effects: list[Effect]) -> Respond:
+        found: list[Respond] = []
+        for effect in effects:
+            match effect:
+                case Respond():
+                    found.append(effect)
+                case Ask(token, CheckPassword(password, kept), _):
+                    self.server.handle_answer(token, is_password(password, kept), self.now)
+                    return self._settle(self.server.drain())
+                case Note():
+                    self.notes.append(effect)
+        (answer,) = found
+        return answer
+
+    def ask(
+        self,
+        user: str = "alice",
+        *,
+        account: str | None = "alice",
+        password: str = PASSWORD,
+        private: PrivateKey | None = None,
+        nodeids: int = 1,
+    ) -> Respond:
+        """A request for a certificate."""
+        csr = make_request(private or key(self.club.algorithm), f"{user}@{OVERLAY}" if "@" not in user else user)
+        fields = {} if account is None else {"username": account, "password": password}
+        if nodeids != 1:
+            fields["nodeids"] = str(nodeids)
+        return self.answer(self.post(csr, **fields))
+
+    def enroll(self, *args: object, **fields: object) -> Member:
+        """A request that succeeds: who the certificate makes one."""
+        answer = self.ask(*args, **fields)  # type: ignore[arg-type]
+        assert (answer.status, answer.content_type) == (200, "application/pkix-cert"), answer.body
+        return self.club.verifier.check([answer.body], DATE, True)
+
+    def refusal(self, *args: object, **fields: object) -> tuple[int, str]:
+        """A request that is refused: status and token."""
+        answer = self.ask(*args, **fields)  # type: ignore[arg-type]
+        assert answer.content_type == "text/plain"
+        return answer.status, answer.body.decode()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A server with ECDSA."""
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_certificate_for_whoever_knows_the_password(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
+    bench = Bench(tmp_path, algorithm)
+    member = bench.enroll(nodeids=2)
+    assert member.user == f"alice@{OVERLAY}"
+    assert len(set(member.node_ids)) == 2
+    assert member.not_after == DATE + 365 * DAY_S
+    assert not member.signs_configurations
+    assert bench.notes[-1].facts["outcome"] == "issued"
+    assert bench.notes[-1].facts["node_ids"] == [str(node) for node in member.node_ids]
+
+
+def test_the_account_s_name_may_be_given_in_full(bench: Bench) -> None:
+    assert bench.enroll(account=f"alice@{OVERLAY}").user == f"alice@{OVERLAY}"
+
+
+@pytest.mark.parametrize(
+    ("account", "password", "reason"),
+    [
+        ("alice", "wrong", "wrong password"),
+        ("alice", "", "wrong password"),
+        ("alice", "bob's secret", "wrong password"),
+        ("ALICE", PASSWORD, "no such account"),
+        ("nobody", PASSWORD, "no such account"),
+        ("", PASSWORD, "no such account"),
+        ("x\0y", PASSWORD, "no such account"),
+    ],
+)
+def test_11_3_failed_authentication(bench: Bench, account: str, password: str, reason: str) -> None:
+    assert bench.refusal(account=account, password=password) == (403, "failed_authentication")
+    assert bench.notes[-1].facts["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    "user", ["bob", "carol", "alice@other.example", "peer-x@other.example", "peer-X", "peer-", "a b"]
+)
+def test_11_3_username_not_available(bench: Bench, user: str) -> None:
+    assert bench.refusal(user) == (403, "username_not_available")
+
+
+@pytest.mark.parametrize("nodeids", [0, 5, 33, 9999])
+def test_11_3_node_ids_not_available(bench: Bench, nodeids: int) -> None:
+    assert bench.refusal(nodeids=nodeids) == (403, "Node-IDs_not_available")
+
+
+def test_11_3_bad_csr(bench: Bench) -> None:
+    answer = bench.answer(bench.post(b"garbage", username="alice", password=PASSWORD))
+    assert (answer.status, answer.content_type, answer.body) == (403, "text/plain", b"bad_CSR")
+    other = SignatureAlgorithm.RSA
+    assert bench.refusal(private=key(other)) == (403, "bad_CSR")
+    assert bench.notes[-1].facts["reason"] == "a key of RSA; this overlay wants ECDSA"
+
+
+def test_what_is_no_form_and_who_accepts_no_certificate(bench: Bench) -> None:
+    answer = bench.answer(Post("text/plain", b"x", "", "192.0.2.1"))
+    assert (answer.status, answer.body) == (400, b"bad_form")
+    answer = bench.answer(Post("text/plain", b"x", "text/html", "192.0.2.1"))
+    assert (answer.status, answer.body) == (406, b"not_acceptable")
+
+
+def test_11_3_renewal_keeps_the_node_ids(bench: Bench) -> None:
+    """ "the enrollment server should return the same Node-IDs"."""
+    first = bench.enroll(nodeids=2)
+    again = bench.enroll(nodeids=2)
+    assert again.node_ids == first.node_ids
+    assert bench.enroll(nodeids=1).node_ids == first.node_ids[:1]
+    more = bench.enroll(nodeids=3)
+    assert more.node_ids[:2] == first.node_ids
+
+
+def test_another_key_gets_other_node_ids_up_to_the_quota(bench: Bench) -> None:
+    node_ids = {bench.enroll(private=key(number=number)).node_ids for number in range(4)}
+    assert len(node_ids) == 4
+    assert bench.refusal(private=key(number=5)) == (403, "Node-IDs_not_available")
+    assert bench.enroll(private=key(number=2)).node_ids in node_ids
+    assert bench.enroll("bob", account="bob", password="bob's secret").user == f"bob@{OVERLAY}"
+
+
+def test_expired_certificates_do_not_count(bench: Bench) -> None:
+    for number in range(4):
+        bench.enroll(private=key(number=number))
+    bench.now += 366 * DAY_S
+    answer = bench.ask(private=key(number=5))
+    assert answer.status == 200
+
+
+def test_the_same_key_is_somebody_else_s_with_another_name(bench: Bench) -> None:
+    alice = bench.enroll()
+    bob = bench.enroll("bob", account="bob", password="bob's secret")
+    assert alice.node_ids != bob.node_ids
+
+
+def test_any_account_may_enroll_peers_that_nobody_else_has(bench: Bench) -> None:
+    assert bench.enroll("peer-garden").user == f"peer-garden@{OVERLAY}"
+    second = bench.enroll("peer-garden", private=key(number=1))
+    assert second.user == f"peer-garden@{OVERLAY}"
+    bob = {"account": "bob", "password": "bob's secret"}
+    assert bench.refusal("peer-garden", **bob) == (403, "username_not_available")
+    assert bench.notes[-1].facts["reason"] == "the name is another account's"
+    assert bench.enroll("peer-attic", **bob).user == f"peer-attic@{OVERLAY}"
+
+
+def test_an_account_with_a_peer_s_name_is_the_only_one_to_use_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.store.add(Account(f"peer-x@{OVERLAY}", hash_password("x's secret", random.Random(1), CHEAP)))
+    assert bench.refusal("peer-x") == (403, "username_not_available")
+    assert bench.enroll("peer-x", account="peer-x", password="x's secret").user == f"peer-x@{OVERLAY}"
+
+
+def test_a_renewal_is_authenticated_by_its_key(bench: Bench) -> None:
+    first = bench.enroll("peer-garden")
+    again = bench.enroll("peer-garden", account=None)
+    assert again.node_ids == first.node_ids
+    assert bench.refusal("peer-garden", account=None, private=key(number=1)) == (403, "failed_authentication")
+    assert bench.refusal("alice", account=None) == (403, "failed_authentication")
+
+
+def test_a_removed_account_renews_nothing(bench: Bench) -> None:
+    bench.enroll("peer-garden")
+    bench.store.remove(f"alice@{OVERLAY}", DATE)
+    assert bench.refusal("peer-garden", account=None) == (403, "failed_authentication")
+    assert bench.refusal() == (403, "failed_authentication")
+
+
+def test_a_revoked_node_id_is_not_given_again(bench: Bench) -> None:
+    first = bench.enroll()
+    bench.store.disown(frozenset(first.node_ids))
+    second = bench.enroll()
+    assert set(second.node_ids).isdisjoint(first.node_ids)
+    assert bench.store.is_taken(first.node_ids[0])
+
+
+def test_11_3_node_ids_are_random_and_new(bench: Bench) -> None:
+    """A collision, however unlikely, is not handed out: the next one is drawn."""
+
+    class Rigged(random.Random):
+        drawn = iter([bytes(16), b"\xff" * 16, bytes(node_id(1)), bytes(node_id(2))])
+
+        def randbytes(self, n: int) -> bytes:
+            return next(self.drawn)
+
+    bench.server._rng = Rigged()
+    bench.store._connection.execute(
+        "INSERT INTO node (node_id, holding, not_after) VALUES (?, NULL, 0)", (bytes(node_id(1)),)
+    )
+    assert bench.enroll().node_ids == (node_id(2),)
+
+
+def test_wrong_passwords_run_out(bench: Bench) -> None:
+    for _ in range(10):
+        assert bench.refusal(password="wrong") == (403, "failed_authentication")
+    answer = bench.ask(password="wrong")
+    assert (answer.status, answer.body, answer.retry_after_s) == (429, b"too_many_attempts", 30)
+    assert bench.notes[-1].is_warning
+    assert bench.refusal() == (429, "too_many_attempts")
+    bench.now += 31
+    assert bench.enroll().user == f"alice@{OVERLAY}"
+
+
+def test_right_passwords_do_not(bench: Bench) -> None:
+    for _ in range(40):
+        bench.enroll()
+
+
+def test_many_guesses_at_once_gain_nothing(bench: Bench) -> None:
+    """The allowance is charged before the outcome is known."""
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    for number in range(30):
+        bench.server.handle_request(number, bench.post(csr, username="alice", password="guess"), bench.now)
+    assert sum(isinstance(effect, Ask) for effect in bench.server.drain()) == 10
+
+
+def test_questions_are_bounded_and_expire(bench: Bench) -> None:
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    for number in range(CHECKS_MAX + 1):
+        bench.server.handle_request(number, bench.post(csr, username=f"u{number}", password="x"), bench.now)
+    effects = bench.server.drain()
+    assert sum(isinstance(effect, Ask) for effect in effects) == CHECKS_MAX
+    (refused,) = (effect for effect in effects if isinstance(effect, Respond))
+    assert (refused.number, refused.status, refused.body) == (CHECKS_MAX, 503, b"unavailable")
+    deadline = bench.server.next_deadline()
+    assert deadline is not None
+    assert deadline.at == bench.now + CHECK_TIMEOUT_S
+    bench.server.handle_timeout(deadline.at)
+    late = bench.server.drain()
+    assert [effect.status for effect in late if isinstance(effect, Respond)] == [503] * CHECKS_MAX
+    bench.server.handle_answer(1, True, deadline.at + 1)
+    assert bench.server.drain() == []
+    assert bench.server.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    "clock", [WallClock(0.0), WallClock(DATE - 1000, is_trusted=False), WallClock(DATE - 400 * DAY_S)]
+)
+def test_a_server_that_has_lost_its_clock_makes_no_certificates(bench: Bench, clock: WallClock) -> None:
+    bench.server.handle_clock(clock)
+    assert bench.refusal() == (503, "unavailable")
+    assert bench.notes[-1].facts["reason"] == "the clock of this server is wrong: set it"
+
+
+def test_an_account_that_goes_while_its_password_is_checked(bench: Bench) -> None:
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    bench.server.handle_request(1, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    bench.store.remove(f"alice@{OVERLAY}", DATE)
+    assert bench._settle(bench.server.drain()).body == b"failed_authentication"
+
+
+def test_a_store_that_fails_is_no_traceback(bench: Bench) -> None:
+    bench.store.close()
+    assert bench.refusal() == (503, "unavailable")
+    assert "database" in str(bench.notes[-1].facts["reason"])
+
+
+def test_passwords_show_nowhere(bench: Bench) -> None:
+    bench.enroll()
+    bench.refusal(password="wrong password")
+    assert "secret" not in repr(bench.notes)
+    assert "wrong password'" not in repr(CheckPassword("wrong password", "kept"))
+
+
+def test_serial_numbers_differ(bench: Bench) -> None:
+    issued = [x509.load_der_x509_certificate(bench.ask().body).serial_number for _ in range(5)]
+    assert len(set(issued)) == 5
+
+
+def test_the_database_says_what_failed(bench: Bench) -> None:
+    bench.store._connection.execute("DROP TABLE node")
+    with pytest.raises(StoreFailed, match="no such table"):
+        bench.store.is_taken(NodeId(bytes(15) + b"1"))
+    with pytest.raises(LocalMisuse, match="there is no account"):
+        bench.store.set_password("nobody", "x")

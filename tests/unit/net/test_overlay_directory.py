@@ -1,0 +1,151 @@
+"""The directory of an overlay's administrator, small files and addresses."""
+
+from __future__ import annotations
+
+import random
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from membership import CHEAP, DATE, OVERLAY, founding, node_id
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.enrollment.accounts import Account, Issue
+from p2psip.enrollment.client import verify_first
+from p2psip.enrollment.passwords import hash_password
+from p2psip.net.addresses import ip_port, join_host_port, own_address, split_host_port
+from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.overlay_directory import OverlayDirectory, chain_from_pem, chain_to_pem
+
+ADMIN = Account(f"admin@{OVERLAY}", hash_password("admin's secret", random.Random(1), CHEAP), is_admin=True)
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> OverlayDirectory:
+    """A new overlay's directory."""
+    return OverlayDirectory.create(tmp_path / "club", founding(), ADMIN)
+
+
+def test_a_new_directory_has_everything(overlay: OverlayDirectory) -> None:
+    assert overlay.document().configuration == founding().configuration
+    assert overlay.anchor().fingerprint == founding().anchor.fingerprint
+    assert overlay.signer().node_id == founding().signer.node_id
+    accounts = overlay.accounts()
+    assert accounts.accounts() == [ADMIN]
+    assert [held.node_id for held in accounts.held(ADMIN.name, DATE)] == [founding().signer.node_id]
+
+
+def test_keys_are_the_owner_s(overlay: OverlayDirectory) -> None:
+    overlay.server_certificate([], random.Random(1), DATE)
+    for name in ("anchor.key", "signer.key", "accounts.db", "server.pem"):
+        assert stat.S_IMODE((overlay.path / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(overlay.path.stat().st_mode) == 0o700
+
+
+def test_a_directory_with_something_in_it_is_left_alone(overlay: OverlayDirectory, tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="is not empty"):
+        OverlayDirectory.create(overlay.path, founding(), ADMIN)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LocalMisuse, match="is not empty"):
+        OverlayDirectory.create(tmp_path / "file", founding(), ADMIN)
+    (tmp_path / "empty").mkdir()
+    OverlayDirectory.create(tmp_path / "empty", founding(), ADMIN)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["club", "empty", "file"]
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="is not the directory of an overlay"):
+        OverlayDirectory(tmp_path)
+
+
+def test_a_change_is_published_signed(overlay: OverlayDirectory) -> None:
+    with overlay.locked():
+        overlay.revise(replace(overlay.document().configuration, turn_density=3))
+    published = verify_first(overlay.document_path.read_bytes(), founding().anchor.fingerprint, DATE, True)
+    assert (published.configuration.turn_density, published.configuration.sequence) == (3, 2)
+
+
+def test_removing_an_account_revokes_its_certificates(overlay: OverlayDirectory) -> None:
+    accounts = overlay.accounts()
+    accounts.add(Account(f"alice@{OVERLAY}", "x"))
+    alice = f"alice@{OVERLAY}"
+    accounts.record(Issue(alice, alice, b"k", (node_id(1), node_id(2)), b"der", DATE + 1))
+    removed = overlay.remove_account(alice, DATE)
+    assert [held.node_id for held in removed] == [node_id(1), node_id(2)]
+    configuration = overlay.document().configuration
+    assert configuration.bad_nodes == {node_id(1), node_id(2)}
+    assert configuration.sequence == 2
+    with pytest.raises(LocalMisuse, match="there is no account"):
+        overlay.remove_account(alice, DATE)
+
+
+def test_the_signer_s_account_stays(overlay: OverlayDirectory) -> None:
+    with pytest.raises(LocalMisuse, match="signs this overlay's configuration"):
+        overlay.remove_account(ADMIN.name, DATE)
+
+
+def test_a_damaged_document_is_one_line(overlay: OverlayDirectory) -> None:
+    overlay.document_path.write_bytes(b"<x>")
+    with pytest.raises(LocalMisuse, match=r"config\.xml: not well-formed"):
+        overlay.document()
+
+
+def test_certificates_survive_pem() -> None:
+    chain = [founding().anchor.der, founding().signer.chain[0]]
+    assert chain_from_pem(chain_to_pem(chain)) == chain
+    with pytest.raises(LocalMisuse, match="no certificate"):
+        chain_from_pem(b"nothing")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"one")
+    write_file(path, b"two", PRIVATE)
+    assert read_file(path) == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == PRIVATE
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="cannot write"):
+        write_file(tmp_path / "no" / "file", b"")
+    with pytest.raises(LocalMisuse, match="cannot read"):
+        read_file(tmp_path / "missing")
+    (tmp_path / "large").write_bytes(bytes(11))
+    with pytest.raises(LocalMisuse, match="larger than 10"):
+        read_file(tmp_path / "large", 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 7)),
+        ("192.0.2.1:80", ("192.0.2.1", 80)),
+        ("[2001:db8::1]:80", ("2001:db8::1", 80)),
+        ("[2001:db8::1]", ("2001:db8::1", 7)),
+        ("2001:db8::1", ("2001:db8::1", 7)),
+        ("host:0", ("host", 0)),
+    ],
+)
+def test_addresses_as_people_write_them(text: str, expected: tuple[str, int]) -> None:
+    assert split_host_port(text, 7) == expected
+    assert split_host_port(join_host_port(*expected), 7) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":80", "host:x", "host:70000", "[::1", "[::1]80", "host:٣"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(LocalMisuse, match="write HOST:PORT"):
+        split_host_port(text, 7)
+
+
+def test_where_only_an_ip_address_will_do() -> None:
+    assert ip_port("2001:DB8::1", 6084) == ("2001:db8::1", 6084)
+    with pytest.raises(LocalMisuse, match="not a name"):
+        ip_port("host:80", 6084)
+    with pytest.raises(LocalMisuse, match="1 to 65535"):
+        ip_port("192.0.2.1:0", 6084)
+
+
+def test_this_machine_has_an_address() -> None:
+    assert ip_port(own_address(), 1)[0] == own_address()
