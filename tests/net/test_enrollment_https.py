@@ -1,0 +1,355 @@
+"""Enrollment over real HTTPS on loopback: overlay, server, newcomers, and what they must not believe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import httpx2
+import pytest
+from cryptography import x509
+from membership import ALGORITHMS, CHEAP, OVERLAY, key
+
+from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.wallclock import WallClock
+from p2psip.daemon.init import PeerRequest, init_peer, renew_peer
+from p2psip.daemon.state import load_state
+from p2psip.enrollment.accounts import Account
+from p2psip.enrollment.client import EnrollmentRefused
+from p2psip.enrollment.csr import make_request
+from p2psip.enrollment.founding import Founding, found
+from p2psip.enrollment.passwords import hash_password
+from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
+from p2psip.net.https_client import configuration_url, enroll, enrollment_url, fetch_configuration
+from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
+from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.security.authority import TrustAnchor
+from p2psip.reload.security.verifier import CertificateVerifier
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+PASSWORD = "alice's secret"
+ALICE = f"alice@{OVERLAY}"
+
+
+@cache
+def founding(algorithm: SignatureAlgorithm) -> Founding:
+    """An overlay that began now: these tests have the machine's own clock."""
+    return found(OVERLAY, f"admin@{OVERLAY}", algorithm, random.Random(1), time.time())
+
+
+class Site:
+    """An overlay's directory with its server."""
+
+    def __init__(self, directory: OverlayDirectory, origin: str) -> None:
+        self.directory = directory
+        self.origin = origin
+        self.fingerprint = directory.anchor().fingerprint
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """What the overlay's members have, with the server's address in it."""
+        return replace(self.directory.document().configuration, enrollment_servers=(f"{self.origin}/enroll",))
+
+
+@asynccontextmanager
+async def site(path: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA) -> AsyncIterator[Site]:
+    """A server on a free port of loopback, with an account for alice."""
+    rng = random.SystemRandom()
+    admin = Account(f"admin@{OVERLAY}", "scrypt$4$8$1$00$00", is_admin=True)
+    directory = OverlayDirectory.create(path / "club", founding(algorithm), admin)
+    accounts = directory.accounts()
+    accounts.add(Account(ALICE, hash_password(PASSWORD, rng, CHEAP), quota=3))
+    configuration = directory.document().configuration
+    core = EnrollmentServer(
+        EnrollmentPolicy(OVERLAY, configuration.signature_algorithms),
+        directory.anchor(),
+        accounts,
+        rng,
+        WallClock(time.time() - time.monotonic()),
+        CHEAP,
+    )
+    service = EnrollmentService(core, directory.document_path, "welcome")
+    certificate = directory.server_certificate(["127.0.0.1"], rng, time.time())
+    server = HttpsServer(service.app, server_context(certificate))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await server.start([listener])
+        try:
+            yield Site(directory, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            await server.stop()
+            service.close()
+            accounts.close()
+
+
+def run(test: Callable[[Site, Path], Awaitable[None]], path: Path, *args: SignatureAlgorithm) -> None:
+    """Run a test with a site of its own."""
+
+    async def body() -> None:
+        async with site(path, *args) as here:
+            await test(here, path)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_from_a_fingerprint_to_a_certificate_and_its_renewal(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
+    async def test(here: Site, path: Path) -> None:
+        document = await fetch_configuration(here.origin, here.fingerprint)
+        assert document.configuration == founding(algorithm).configuration
+        configuration = here.configuration
+        private = key(algorithm)
+        identity = await enroll(configuration, ALICE, private, account="alice", password=PASSWORD, nodeids=2)
+        chain = [certificate.certificate for certificate in identity.certificates]
+        member = CertificateVerifier(configuration).check(chain, time.time(), True)
+        assert (member.user, len(member.node_ids)) == (ALICE, 2)
+        again = await enroll(configuration, ALICE, private, nodeids=2)
+        assert again.node_id == identity.node_id
+        assert again.chain != identity.chain
+
+    run(test, tmp_path, algorithm)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_machine_becomes_a_peer(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
+    async def test(here: Site, path: Path) -> None:
+        with here.directory.locked():
+            here.directory.revise(here.configuration)
+        request = PeerRequest(
+            here.origin, here.fingerprint, "garden", "alice", PASSWORD, {"overlay_port": 7000, "sip_port": None}
+        )
+        state = await init_peer(path / "peer", request)
+        assert state.identity.user == f"peer-garden@{OVERLAY}"
+        assert state.settings.overlay_port == 7000
+        loaded = load_state(path / "peer", {"sip_port": 0})
+        assert loaded.identity.node_id == state.identity.node_id
+        assert loaded.configuration == here.configuration
+        assert loaded.settings.sip_port == 0
+        assert (path / "peer" / "peer.key").stat().st_mode & 0o777 == 0o600
+        assert PASSWORD not in "".join(
+            file.read_bytes().decode("latin-1") for file in (path / "peer").iterdir() if file.is_file()
+        )
+        renewed = await renew_peer(loaded)
+        assert renewed.node_id == state.identity.node_id
+        assert load_state(path / "peer").identity.chain == renewed.chain
+        with pytest.raises(LocalMisuse, match="is a peer's already"):
+            await init_peer(path / "peer", request)
+
+    run(test, tmp_path, algorithm)
+
+
+def test_a_failed_init_can_be_repeated_and_keeps_its_node_id(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        wrong = PeerRequest(here.origin, here.fingerprint, "garden", "alice", "wrong")
+        with pytest.raises(EnrollmentRefused, match="user name or the password"):
+            await init_peer(path / "peer", wrong)
+        private = (path / "peer" / "peer.key").read_bytes()
+        # The configuration names an address where nobody is; the server that gave the document is tried as well.
+        state = await init_peer(path / "peer", replace(wrong, password=PASSWORD))
+        assert (path / "peer" / "peer.key").read_bytes() == private
+        (path / "peer" / "peer.crt").unlink()
+        again = await init_peer(path / "peer", replace(wrong, password=PASSWORD))
+        assert again.identity.node_id == state.identity.node_id
+
+    run(test, tmp_path)
+
+
+def test_a_document_in_a_file_is_proven_the_same_way(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        with here.directory.locked():
+            here.directory.revise(here.configuration)
+        file = str(here.directory.document_path)
+        with pytest.raises(LocalMisuse, match=f"not {'0' * 64}"):
+            await init_peer(path / "peer", PeerRequest(file, "0" * 64, "garden", "alice", PASSWORD))
+        with pytest.raises(LocalMisuse, match="give --user"):
+            await init_peer(path / "peer", PeerRequest(file, here.fingerprint, "garden"))
+        with pytest.raises(LocalMisuse, match="cannot read"):
+            await init_peer(path / "peer", PeerRequest(f"{file}x", here.fingerprint, "garden"))
+        state = await init_peer(path / "peer", PeerRequest(file, here.fingerprint, "garden", "alice", PASSWORD))
+        assert state.identity.user == f"peer-garden@{OVERLAY}"
+
+    run(test, tmp_path)
+
+
+def test_what_this_release_cannot_do_is_said_at_once(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        with here.directory.locked():
+            here.directory.revise(replace(here.configuration, no_ice=False))
+        request = PeerRequest(here.origin, here.fingerprint, "garden", "alice", PASSWORD)
+        with pytest.raises(LocalMisuse, match=r"cannot be a peer of club\.example: links made by ICE"):
+            await init_peer(path / "peer", request)
+        assert not (path / "peer").exists()
+
+    run(test, tmp_path)
+
+
+def test_a_wrong_fingerprint_is_the_end(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        with pytest.raises(RequestFailed, match=f"is {here.fingerprint}, not {'0' * 64}"):
+            await fetch_configuration(here.origin, "0" * 64)
+
+    run(test, tmp_path)
+
+
+def test_a_server_that_tampers_is_found_out(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        raw = here.directory.document_path.read_bytes()
+        here.directory.document_path.write_bytes(raw.replace(b"<no-ice>true", b"<no-ice>1   "))
+        with pytest.raises(RequestFailed, match="not duly signed"):
+            await fetch_configuration(here.origin, here.fingerprint)
+        here.directory.document_path.write_bytes(b'<!DOCTYPE l [<!ENTITY a "lol">]><l>&a;</l>')
+        with pytest.raises(RequestFailed, match="DOCTYPE"):
+            await fetch_configuration(here.origin, here.fingerprint)
+        here.directory.document_path.write_bytes(b" " * (2 << 20))
+        with pytest.raises(RequestFailed, match="more than 1048576 bytes"):
+            await fetch_configuration(here.origin, here.fingerprint)
+
+    run(test, tmp_path)
+
+
+def test_passwords_go_to_the_overlay_s_own_server_only(tmp_path: Path) -> None:
+    """A server with another trust anchor's certificate for the same name, and one with a member's certificate."""
+
+    async def test(here: Site, path: Path) -> None:
+        other = TrustAnchor.create(OVERLAY, random.Random(5), time.time())
+        believed = replace(here.configuration, root_certs=(other.der,))
+        with pytest.raises(RequestFailed, match="not the overlay's server") as caught:
+            await enroll(believed, ALICE, key(), account="alice", password=PASSWORD)
+        assert caught.value.causes[0].who == f"{here.origin}/enroll"
+        renamed = replace(here.configuration, instance_name="other.example")
+        with pytest.raises(RequestFailed, match="not the overlay's server"):
+            await enroll(renamed, ALICE, key(), account="alice", password=PASSWORD)
+
+    run(test, tmp_path)
+
+
+def test_every_server_s_reason_is_told(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        dead = f"https://127.0.0.1:{port}/enroll"
+        two = replace(here.configuration, enrollment_servers=(dead, f"{here.origin}/nowhere"))
+        with pytest.raises(RequestFailed) as caught:
+            await enroll(two, ALICE, key(), account="alice", password=PASSWORD)
+        assert [cause.who for cause in caught.value.causes] == [dead, f"{here.origin}/nowhere"]
+        assert "cannot connect" in caught.value.causes[0].what
+        assert "HTTP status 404" in caught.value.causes[1].what
+        identity = await enroll(
+            replace(two, enrollment_servers=(dead,)),
+            ALICE,
+            key(),
+            account="alice",
+            password=PASSWORD,
+            other_servers=[f"{here.origin}/enroll"],
+        )
+        assert identity.user == ALICE
+        with pytest.raises(LocalMisuse, match="names no enrollment server"):
+            await enroll(replace(two, enrollment_servers=()), ALICE, key())
+
+    run(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "token"),
+    [
+        ({"password": "wrong"}, "failed_authentication"),
+        ({"account": "nobody"}, "failed_authentication"),
+        ({"user": f"bob@{OVERLAY}"}, "username_not_available"),
+        ({"nodeids": 4}, "Node-IDs_not_available"),
+        ({"private": key(SignatureAlgorithm.RSA)}, "bad_CSR"),
+    ],
+)
+def test_11_3_the_rfc_s_tokens_over_the_wire(tmp_path: Path, fields: dict[str, object], token: str) -> None:
+    async def test(here: Site, path: Path) -> None:
+        given = {"account": "alice", "password": PASSWORD} | fields
+        user, private = given.pop("user", ALICE), given.pop("private", key())
+        with pytest.raises(EnrollmentRefused) as caught:
+            await enroll(here.configuration, user, private, **given)  # type: ignore[arg-type]
+        assert caught.value.token == token
+
+    run(test, tmp_path)
+
+
+def test_11_2_and_11_3_as_http_sees_them(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=founding(SignatureAlgorithm.ECDSA).anchor.der)
+        # The certificate also has the address, for those who look at the page with a browser.
+        async with httpx2.AsyncClient(verify=context, base_url=here.origin, trust_env=False) as client:
+            response = await client.get("/.well-known/reload-config")
+            assert response.status_code == 200
+            assert response.headers["content-type"] == "application/p2p-overlay+xml"
+            assert response.content == here.directory.document_path.read_bytes()
+            assert "server" not in response.headers
+            files = {"csr": ("x", make_request(key(), ALICE), "application/pkcs10")}
+            data = {"username": "alice", "password": PASSWORD}
+            accept = {"Accept": "application/pkix-cert"}
+            response = await client.post("/enroll", data=data, files=files, headers=accept)
+            assert (response.status_code, response.headers["content-type"]) == (200, "application/pkix-cert")
+            assert not list(x509.load_der_x509_certificate(response.content).subject)
+            response = await client.post("/", data=data | {"password": "x"}, files=files, headers=accept)
+            assert (response.status_code, response.text) == (403, "failed_authentication")
+            assert response.headers["content-type"].startswith("text/plain")
+            assert (
+                await client.post("/enroll", data=data, files=files, headers={"Accept": "text/x"})
+            ).status_code == 406
+            assert (await client.post("/enroll", content=b"garbage")).status_code == 400
+            assert (await client.post("/enroll", content=bytes(100_000))).status_code == 400
+            assert (await client.get("/")).text == "welcome"
+            assert (await client.get("/enroll")).status_code == 405
+            assert (await client.get("/other")).status_code == 404
+
+    run(test, tmp_path)
+
+
+def test_bytes_that_are_no_http_do_not_stop_the_server(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        port = int(here.origin.rpartition(":")[2])
+        rng = random.Random(1)
+        insecure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        insecure.check_hostname = False
+        insecure.verify_mode = ssl.CERT_NONE
+        for context in (None, insecure):
+            for _ in range(5):
+                _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                writer.write(rng.randbytes(500))
+                writer.close()
+                try:
+                    await writer.wait_closed()
+                except (ConnectionError, ssl.SSLError):
+                    continue
+        assert (await fetch_configuration(here.origin, here.fingerprint)).configuration.instance_name == OVERLAY
+
+    run(test, tmp_path)
+
+
+def test_many_at_once_each_get_an_answer(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        async def one(number: int) -> object:
+            user = f"peer-{number}@{OVERLAY}"
+            return await enroll(here.configuration, user, key(number=number), account="alice", password=PASSWORD)
+
+        answers = await asyncio.gather(*(one(number) for number in range(8)), return_exceptions=True)
+        refused = [answer.token for answer in answers if isinstance(answer, EnrollmentRefused)]
+        assert refused == ["Node-IDs_not_available"] * 5
+        assert len({answer.node_id for answer in answers if not isinstance(answer, BaseException)}) == 3  # type: ignore[attr-defined]
+
+    run(test, tmp_path)
+
+
+def test_addresses_of_servers() -> None:
+    assert configuration_url("https://box:8443") == "https://box:8443/.well-known/reload-config"
+    assert configuration_url("https://box/") == "https://box/.well-known/reload-config"
+    assert configuration_url("https://box/a.xml") == "https://box/a.xml"
+    assert enrollment_url("https://[2001:db8::1]:8443") == "https://[2001:db8::1]:8443/enroll"
+    for wrong in ("", "box", "http://box", "https://", "https://box:x", "https://box:99999", "https://[::1"):
+        with pytest.raises(LocalMisuse, match="write https://HOST:PORT"):
+            configuration_url(wrong)
