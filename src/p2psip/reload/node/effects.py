@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from p2psip.base.effects import Effect
-from p2psip.base.errors import RequestFailed
+from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.contents import ErrorCode
 
 
 class Address(NamedTuple):
@@ -58,6 +59,14 @@ class HangUp(Effect):
 
     link: int
     reason: str
+
+
+class RequestRefused(RequestFailed):
+    """A request of ours was answered with an error; `code` says which."""
+
+    def __init__(self, what: str, causes: tuple[Cause, ...], code: ErrorCode) -> None:
+        super().__init__(what, causes)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""GRUUs of an overlay (RFC 7904 section 6): a SIP URI that carries a destination list.
+
+"GRUUs in RELOAD are constructed by embedding a base64-encoded destination list in the "gr" URI parameter of the GRUU.
+The base64 encoding is done with the alphabet specified in Table 1 of [RFC4648] with the exception that "~" is used in
+place of "="."
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.wire.header import CompressedDestination, Destination
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.sip.message.uri import SipUri
+
+Entry = Destination | CompressedDestination
+
+
+def make_gruu(user: str, domain: str, destination_list: Sequence[Entry]) -> SipUri:
+    """`sip:user@domain;gr=...`, which leads to the node at the end of the destination list."""
+    packed = b"".join(entry.encode() for entry in destination_list)
+    gr = base64.b64encode(packed).decode().replace("=", "~")
+    return SipUri(host=domain, user=user, params=(("gr", gr),))
+
+
+def read_gruu(uri: SipUri) -> tuple[Entry, ...] | None:
+    """The destination list in a GRUU; None if the URI has none, or none that ends with a node."""
+    gr = uri.param("gr")
+    if not gr:
+        return None
+    try:
+        entries = _read_entries(base64.b64decode(gr.replace("~", "="), validate=True))
+    except (binascii.Error, ValueError, DecodeError):
+        return None
+    return entries if entries and last_node(entries) is not None else None
+
+
+def last_node(destination_list: Sequence[Entry]) -> NodeId | None:
+    """The node that a destination list ends with."""
+    return destination_list[-1].node_id if destination_list else None
+
+
+def _read_entries(packed: bytes) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    offset = 0
+    while offset < len(packed):
+        form = CompressedDestination if packed[offset] & 0x80 else Destination
+        entry, offset = form.decode_prefix(packed, offset)
+        entries.append(entry)
+    return tuple(entries)
