@@ -340,8 +340,8 @@ class Proxy:
         if request.method in routing.RECORD_ROUTED and not request.to.tag:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [
-                routing.side_uri(one, self._config, self._layer.transport, self._tokens)
-                for one in (context.source.hop, hop)
+                routing.side_uri(side, self._config, self._layer.transport, self._tokens)
+                for side in (context.source, self._layer.transport.far_end(hop))
             ]
             record = sides if sides[0] != sides[1] else sides[:1]
         copy = routing.forwarded(request, branch.target.uri, branch.target.route, record)

@@ -12,7 +12,8 @@ from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.hops import BoundHop, Source
+from p2psip.sip.transports.address import as_host
+from p2psip.sip.transports.hops import BoundHop, Source, UdpHop
 from p2psip.sip.transports.layer import TransportLayer
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
@@ -101,13 +102,14 @@ def is_within_dialog(request: Request, config: ServerConfig, tokens: Tokens) -> 
     return any(uri.user and tokens.read(uri.user_name) is not None for uri in own)
 
 
-def side_uri(hop: BoundHop, config: ServerConfig, transport: TransportLayer, tokens: Tokens) -> SipUri:
-    """Our URI for the Record-Route on the side where `hop` is: the peers' or the phones'."""
-    if transport.peer_of(hop) is not None:
+def side_uri(side: Source, config: ServerConfig, transport: TransportLayer, tokens: Tokens) -> SipUri:
+    """Our URI for the Record-Route towards `side`: the one that peers know, or the listener that the phone uses."""
+    if side.peer is not None:
         return config.peer_route
-    via = transport.via(hop, "")
-    params = (("lr", None),) if via.transport == "UDP" else (("transport", via.transport.lower()), ("lr", None))
-    return SipUri(via.host, tokens.make(hop), via.port, params)
+    local = side.hop.local if isinstance(side.hop, UdpHop) else None
+    address = transport.advertised(side.transport, local)
+    params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
+    return SipUri(as_host(address.host), tokens.make(side.hop), address.port, params)
 
 
 def forwarded(request: Request, uri: SipUri, route: SipUri | None, record: list[SipUri]) -> Request:

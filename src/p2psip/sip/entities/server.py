@@ -204,6 +204,8 @@ class SipServer:
         rejection = routing.validate(request, source, self._layer.transport)
         if rejection is not None:
             self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
+        elif request.method == "REGISTER" and source.peer is not None:
+            self._reply(arrived, 403, now, "Phones register with their own peer")
         elif self._needs_proof(arrived):
             outcome = self._gate.examine(arrived, now)
             if isinstance(outcome, Ask):

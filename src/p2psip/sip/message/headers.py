@@ -15,7 +15,8 @@ MAGIC_COOKIE = "z9hG4bK"
 """What the branch of a transaction identifier of RFC 3261 starts with (section 8.1.1.7)."""
 
 _via = re.compile(
-    rf"SIP[ \t]*/[ \t]*([0-9.]+)[ \t]*/[ \t]*({TOKEN})[ \t]+({HOST})(?:[ \t]*:[ \t]*([0-9]{{1,5}}))?[ \t]*((?:;[\s\S]*)?)",
+    rf"SIP[ \t]*/[ \t]*([0-9.]+)[ \t]*/[ \t]*({TOKEN})[ \t]+({HOST})"
+    r"(?:[ \t]*:[ \t]*([0-9]{1,5}))?[ \t]*((?:;[\s\S]*)?)",
     re.IGNORECASE,
 )
 _cseq = re.compile(rf"([0-9]+)[ \t]+({TOKEN})")

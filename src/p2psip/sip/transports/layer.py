@@ -219,15 +219,11 @@ class TransportLayer:
 
     def via(self, hop: BoundHop, branch: str) -> Via:
         """The Via for a request over `hop` (section 18.1.1)."""
-        transport: Transport = "UDP"
-        if isinstance(hop, FlowHop):
-            flow = self._flows[hop.flow]
-            if flow.peer is not None:
-                return Via("TLS", self._peer_sent_by, None, (("branch", branch),))
-            transport = flow.transport
-        local = hop.local if isinstance(hop, UdpHop) else None
-        host, port = self._sent_by(transport, local)
-        return Via(transport, as_host(host), port, (("branch", branch), ("rport", None)))
+        far = self.far_end(hop)
+        if far.peer is not None:
+            return Via("TLS", self._peer_sent_by, None, (("branch", branch),))
+        host, port = self.advertised(far.transport, hop.local if isinstance(hop, UdpHop) else None)
+        return Via(far.transport, as_host(host), port, (("branch", branch), ("rport", None)))
 
     def send(self, hop: BoundHop, data: bytes, now: float) -> bool:
         """Send; False if that is not possible any more."""
@@ -266,15 +262,14 @@ class TransportLayer:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)
 
-    def peer_of(self, hop: Hop) -> str | None:
-        """The overlay peer that a hop leads to."""
-        flow = self._flows.get(hop.flow) if isinstance(hop, FlowHop) else None
-        return flow.peer if flow else None
-
-    def transport_of(self, hop: BoundHop) -> Transport:
-        """The transport under a hop."""
-        flow = self._flows.get(hop.flow) if isinstance(hop, FlowHop) else None
-        return flow.transport if flow else "UDP"
+    def far_end(self, hop: BoundHop) -> Source:
+        """Who is at the other end of a hop that `bind` has just given."""
+        match hop:
+            case UdpHop(remote):
+                return Source(hop, "UDP", remote)
+            case FlowHop(number):
+                return self._source(self._flows[number])
+        return Source(hop, "UDP", LOCAL_ADDRESS)
 
     def is_own_via(self, via: Via) -> bool:
         """True if we have put this Via on a message, as far as its sent-by says."""
@@ -409,7 +404,8 @@ class TransportLayer:
         )
         return next(fitting, None)
 
-    def _sent_by(self, transport: Transport, local: Address | None) -> Address:
+    def advertised(self, transport: Transport, local: Address | None) -> Address:
+        """The own address that others reach us at over `transport`, or of the listener at `local`."""
         for listener in self._listeners:
             if listener.transport == transport and local in (None, listener.local):
                 return listener.advertised

@@ -94,8 +94,8 @@ def test_response_to_a_peer_takes_the_newer_connection_with_it() -> None:
     layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
     assert layer.response_hop(Source(FlowHop(7), "TLS", REMOTE, PEER), Via("TLS", "x")) == FlowHop(9)
     assert layer.flow_of_peer(PEER) == 9
-    assert layer.peer_of(FlowHop(9)) == PEER
-    assert layer.peer_of(UdpHop(REMOTE)) is None
+    assert layer.far_end(FlowHop(9)).peer == PEER
+    assert layer.far_end(UdpHop(REMOTE, UDP)).peer is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\0", b"\0" * 20, b"\x01\x01\0\0!\x12\xa4B"])
