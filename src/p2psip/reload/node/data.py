@@ -18,7 +18,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.attach import causes_of
-from p2psip.reload.node.effects import Done
+from p2psip.reload.node.effects import Done, RequestRefused
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
 from p2psip.reload.security.roles import Identity
@@ -351,6 +351,6 @@ class Data:
 
 
 def _failure(outcome: Outcome) -> RequestFailed:
-    return RequestFailed(
-        "the overlay gave no answer" if not isinstance(outcome, Refused) else "refused", causes_of(outcome)
-    )
+    if isinstance(outcome, Refused):
+        return RequestRefused("refused", causes_of(outcome), outcome.code)
+    return RequestFailed("nobody answered", causes_of(outcome))
