@@ -157,6 +157,18 @@ def test_a_new_core_goes_on_where_the_old_one_stopped() -> None:
     assert after.store.usage() == []
 
 
+def test_each_commit_has_the_counter_of_its_values_for_an_earlier_one_may_fail() -> None:
+    bench = Bench(is_slow=True)
+    for key in (b"a", b"b"):
+        bench.put(NOTES, entry(key, b""), replica_number=1, generation=7, requester=PEER)
+    first, second = bench.asked
+    bench.fail(first)
+    bench.answer(second)
+    (response,) = bench.fetch(everything(NOTES)).answer.kind_responses
+    assert response.generation == 7
+    assert bench.read(NOTES) == [b""]
+
+
 # --- Expiry.
 
 
@@ -173,6 +185,16 @@ def test_a_value_is_gone_when_its_lifetime_ends_and_swept_soon_after() -> None:
     assert bench.store.generation(ALICE_PLACE, SINGLE.kind_id) == 0
     assert (bench.storage.value_count, bench.storage.size) == (0, 0)
     assert bench.storage.next_deadline() is None
+
+
+def test_what_has_expired_keeps_nothing_out_swept_or_not() -> None:
+    bench = Bench()
+    bench.put(NOTES, *(entry(bytes([n]), b"") for n in range(4)), storage_time_ms=5000, lifetime_s=10)
+    bench.now = 10.0
+    bench.put(NOTES, entry(b"\x00", b"older"), storage_time_ms=4000)
+    bench.put(NOTES, entry(b"another", b""))
+    bench.advance(20.0)
+    assert bench.read(NOTES) == [b"older", b""]
 
 
 def test_a_sweep_leaves_the_generation_counter_of_what_remains() -> None:
@@ -370,6 +392,16 @@ def test_all_values_together_are_limited(limits: Limits) -> None:
     bench.put(SINGLE, single(b"y"))
 
 
+def test_who_has_too_much_may_still_have_less() -> None:
+    bench = Bench()
+    bench.put(NOTES, entry(b"a", b"12345"), entry(b"b", b""))
+    strict = Bench(store=bench.store, limits=Limits(records_per_user_max=1, bytes_per_user_max=100), clock_ms=5000)
+    strict.put(NOTES, entry(b"a", b"123"))
+    strict.put(NOTES, entry(b"a", None))
+    with pytest.raises(DataTooLarge):
+        strict.put(NOTES, entry(b"a", b"1"))
+
+
 def test_a_usage_may_refuse_names() -> None:
     class OnlyBob:
         def permits(self, user: str) -> bool:
@@ -438,6 +470,7 @@ def test_dropping_forgets_values_certificates_and_counters() -> None:
     bench.put(NOTES, entry(b"a", b""), entry(b"b", b""))
     bench.storage.drop(ALICE_PLACE, 0.0)
     assert bench.fetch(everything(SINGLE)).answer.kind_responses[0].generation == 0
+    assert (bench.read(SINGLE), bench.read(NOTES)) == ([None], [])
     bench.settle()
     assert bench.store.kinds(ALICE_PLACE) == []
     assert bench.store.generation(ALICE_PLACE, SINGLE.kind_id) == 0
@@ -463,6 +496,16 @@ def test_a_transfer_is_cut_into_messages() -> None:
         for kind in (DICTIONARY, NOTES):
             assert replica.fetch(everything(kind)).answer == bench.fetch(everything(kind)).answer
     assert len(pieces) == 1
+
+
+def test_a_certificate_counts_once_in_a_transfer() -> None:
+    bench = Bench()
+    bench.put(NOTES, entry(b"a", b""), entry(b"b", b""))
+    (whole,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
+    values = [value.encode() for data in whole.request.kind_data for value in data.values]  # type: ignore[union-attr]
+    size = 16 + sum(map(len, values)) + len(ALICE.certificates[0].encode())
+    assert len(bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=size)) == 1
+    assert len(bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=size - 1)) == 2
 
 
 def test_a_transfer_of_some_places_only() -> None:
