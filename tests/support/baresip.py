@@ -54,7 +54,6 @@ rtp_ports {rtp_port}-{rtp_port_last}
 rtp_stats yes
 net_interface 127.0.0.1
 module_path {modules}
-module stdio.so
 module g711.so
 module aubridge.so
 module aufile.so
@@ -147,8 +146,15 @@ class Baresip:
         """End the call."""
         self.command("hangup")
 
+    def wait_registered(self, timeout_s: float = 10) -> None:
+        """Until its server has taken its registration; the event of that may have been before we listened."""
+        deadline = time.monotonic() + timeout_s
+        while "OK" not in (said := self.command("reginfo")["data"]):
+            assert time.monotonic() < deadline, f"not registered in {timeout_s} s: {said}\n{self.log}"
+            time.sleep(0.05)
+
     def wait(self, kind: str, timeout_s: float = 10) -> dict[str, Any]:
-        """The next event of this kind: REGISTER_OK, CALL_INCOMING, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED ..."""
+        """The next event of this kind: CALL_INCOMING, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED ..."""
         deadline = time.monotonic() + timeout_s
         while True:
             found = next((event for event in self.events if event.get("type") == kind), None)

@@ -214,6 +214,8 @@ def calling(
     steps += _send(_IN_DIALOG.format(**common, method="BYE", cseq=cseq + 1, credentials=""))
     steps += '<recv response="200"/>\n'
     limits = ["-m", str(calls), "-r", str(rate), "-trace_rtt", "-rtt_freq", "1", *_limit(60 + calls / rate)]
+    # Its digest covers the server's address unless it is told the Request-URI, to which it adds the scheme.
+    limits += ["-auth_uri", target.removeprefix("sip:")]
     return Sipp(directory, "uac", steps, account.server, *limits, *_transport(transport), port=port)
 
 

@@ -1,0 +1,167 @@
+"""One SIP server on loopback sockets, in a thread of its own: a PBX without an overlay, for tests of phones.
+
+It knows its accounts, finds users among the phones that are registered with it, and has the echo number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from types import TracebackType
+from typing import Self
+
+from free_ports import free_port
+
+from p2psip.base.effects import Ask, Effect
+from p2psip.base.timers import earliest
+from p2psip.media.session import SendRtp
+from p2psip.net.phone_sockets import DatagramSocket, Flows, MediaSockets
+from p2psip.sip.entities.agent_types import MediaWanted
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.echo import EchoService, MediaReleased, ToServer
+from p2psip.sip.entities.questions import (
+    Answer,
+    Credential,
+    FindCredential,
+    Located,
+    LocateUser,
+    NoCredential,
+    NotLocated,
+    ResolveUri,
+    Target,
+)
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.digest import ha1_by_algorithm
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.hops import LocalHop
+from p2psip.sip.transports.layer import Listener
+
+REALM = "demo.example"
+ECHO = "*43"
+
+
+class LoopbackServer:
+    """A registrar and proxy at `address`; `accounts` are user names and passwords."""
+
+    def __init__(self, accounts: dict[str, str]) -> None:
+        self._local = Address("127.0.0.1", free_port())
+        self._accounts = accounts
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self._is_up = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """What one sets as server in a phone."""
+        return str(self._local)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._is_up.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(10)
+
+    async def _main(self) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        config = ServerConfig(
+            realm=REALM,
+            domains=frozenset({REALM, "127.0.0.1"}),
+            listeners=(Listener("UDP", self._local), Listener("TCP", self._local)),
+            peer_side=SipUri(REALM, "0" * 32),
+        )
+        self._server = SipServer(config, random.Random(1))
+        self._echo = EchoService(SipUri("127.0.0.1", ECHO, self._local.port), random.Random(2))
+        self._flows = Flows(self)
+        self._media = MediaSockets("127.0.0.1", self._media_arrived)
+        self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)
+        await self._flows.listen(self._local)
+        self._is_up.set()
+        await self._ended.wait()
+        self._udp.close()
+        self._flows.close()
+        self._media.close_all()
+
+    # What the sockets say
+
+    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
+        self._server.handle_flow_opened(flow, "TCP", local, remote, self._loop.time())
+        self._run()
+
+    def flow_data(self, flow: int, data: bytes) -> None:
+        self._server.handle_flow_data(flow, data, self._loop.time())
+        self._run()
+
+    def flow_closed(self, flow: int, reason: str) -> None:
+        self._server.handle_flow_closed(flow, reason, self._loop.time())
+        self._run()
+
+    def _sip_arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        self._server.handle_datagram(local, remote, data, self._loop.time())
+        self._run()
+
+    def _media_arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        self._echo.handle_media(local, remote, data, self._loop.time())
+        self._run()
+
+    def _on_timer(self) -> None:
+        self._server.handle_timeout(self._loop.time())
+        self._echo.handle_timeout(self._loop.time())
+        self._run()
+
+    # One input, drain the effects, re-arm, next
+
+    def _run(self) -> None:
+        while effects := [*self._server.drain(), *self._echo.drain()]:
+            for effect in effects:
+                self._do(effect, self._loop.time())
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = earliest([self._server.next_deadline(), self._echo.next_deadline()])
+        self._timer = None if deadline is None else self._loop.call_at(deadline.at, self._on_timer)
+
+    def _do(self, effect: Effect, now: float) -> None:
+        match effect:
+            case SendDatagram(_, remote, data):
+                self._udp.send(remote, data)
+            case OpenFlow() | SendFlow() | CloseFlow():
+                self._flows.do(effect)
+            case SendRtp(local, remote, data):
+                self._media.send(local, remote, data)
+            case DeliverLocal(_, data):
+                self._echo.handle_message(data, now)
+            case ToServer(data):
+                self._server.handle_local(ECHO, data, now)
+            case MediaReleased(local):
+                self._media.close(local)
+            case Ask(token, MediaWanted()):
+                self._opening = self._loop.create_task(self._open_media(token))
+            case Ask(token, question):
+                self._server.handle_answer(token, self._answer(question, now), now)
+
+    async def _open_media(self, token: int) -> None:
+        self._echo.handle_answer(token, await self._media.open(), self._loop.time())
+        self._run()
+
+    def _answer(self, question: object, now: float) -> Answer:
+        match question:
+            case FindCredential(user, realm):
+                password = self._accounts.get(user)
+                if password is None:
+                    return NoCredential(f"{user} has no line on this peer")
+                return Credential(ha1_by_algorithm(user, realm, password))
+            case LocateUser(uri, user):
+                if user == ECHO:
+                    return Located((Target(uri, (LocalHop(ECHO),), "echo"),))
+                targets = self._server.targets(user, now)
+                return Located(targets) if targets else NotLocated(480, "Not Registered", f"{user} has no phone here")
+            case ResolveUri(uri):
+                return NotLocated(404, "Not Found", f"{uri} is not of this overlay")
+        raise AssertionError(f"no answer to {question}")
