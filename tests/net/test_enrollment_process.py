@@ -1,0 +1,83 @@
+"""`p2psip enrollment serve` and `peer init` as processes, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "alice's secret"
+P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
+
+
+def p2psip(*arguments: object, status: int = 0) -> str:
+    """Run the command to its end; what it prints."""
+    command = [*P2PSIP, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The server while it runs, and where it is."""
+    command = [*P2PSIP, "enrollment", "serve", str(directory), "--listen", "127.0.0.1:0", "--log-format", "json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        word, url = server.stdout.readline().split()
+        assert word == "ready"
+        yield url, server
+    finally:
+        if server.poll() is None:
+            os.kill(server.pid, signal.SIGKILL)
+        server.communicate(timeout=10)
+
+
+@pytest.mark.slow
+def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
+    club, password = tmp_path / "club", tmp_path / "password"
+    password.write_text(PASSWORD)
+    founded = json.loads(p2psip("overlay", "create", "club.example", club, "--json"))
+    with serving(club) as (url, server):
+        # The accounts are changed beside the running server.
+        p2psip("user", "add", "alice", "--overlay", club, "--password-file", password)
+        join = [
+            "--config",
+            url,
+            "--fingerprint",
+            founded["fingerprint"],
+            "--user",
+            "alice",
+            "--password-file",
+            password,
+        ]
+        peer = json.loads(p2psip("peer", "init", tmp_path / "peer", "--name", "garden", *join, "--json"))
+        assert peer["user"] == "peer-garden@club.example"
+        p2psip("overlay", "set", club, "--enrollment-url", url)
+        again = json.loads(p2psip("peer", "init", tmp_path / "peer2", "--name", "attic", *join, "--json"))
+        assert json.loads(p2psip("peer", "renew", tmp_path / "peer2", "--json"))["node_id"] == again["node_id"]
+        removed = json.loads(p2psip("user", "remove", "alice", "--overlay", club, "--json"))
+        assert sorted(removed["revoked"]) == sorted([peer["node_id"], again["node_id"]])
+        assert "nothing to renew" in p2psip("peer", "renew", tmp_path / "peer2", status=1)
+        assert "is wrong" in p2psip("peer", "init", tmp_path / "peer3", *join, status=1)
+        server.send_signal(signal.SIGTERM)
+        out, log = server.communicate(timeout=20)
+        assert (server.returncode, out) == (0, "")
+    decisions = [json.loads(line) for line in log.splitlines()]
+    assert [line["outcome"] for line in decisions] == [
+        "issued",
+        "issued",
+        "issued",
+        "failed_authentication",
+        "failed_authentication",
+    ]
+    assert {line["account"] for line in decisions} == {"alice@club.example", ""}
+    assert PASSWORD not in log
