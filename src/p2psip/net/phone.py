@@ -68,6 +68,8 @@ class Phone:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         wish = self.settings.listen or Address(local_host_towards(self.settings.server), 0)
+        if wish.host in ("0.0.0.0", "::"):
+            raise LocalMisuse(f"--listen {wish.host}: write the address that the server reaches this phone at")
         # The UDP socket is there with TCP as well: it finds a port that is free, and phones call over UDP too.
         sip = await DatagramSocket.bind(wish.host, wish.port, self._sip_arrived)
         self._sip_sockets[sip.local] = sip

@@ -113,6 +113,11 @@ def test_a_port_that_is_taken_is_a_misuse() -> None:
     run(test())
 
 
+def test_a_wildcard_is_no_address_to_be_called_at() -> None:
+    with pytest.raises(LocalMisuse, match="reaches this phone"):
+        run(Phone(settings("alice", listen=Address("0.0.0.0", 0))).open())
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
