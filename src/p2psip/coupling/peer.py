@@ -1,0 +1,308 @@
+"""A peer: a node of the overlay and the SIP server of a site, as one core.
+
+Theory of operation. Inputs go to the part that they are for; then `_settle` carries what the parts say to each other
+until all is quiet: questions of the SIP server are answered from the overlay, connections that the overlay makes
+become flows of the SIP server, phones that come and go move the records of their lines. What is left over is for the
+driver.
+
+Tokens of questions to the driver: the node's are positive, the echo service's are negative.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, earliest
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
+from p2psip.coupling.lines import Line, Publisher
+from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
+from p2psip.coupling.lookup import Lookups
+from p2psip.coupling.peer_flows import PeerFlows, flow_of, is_peer_flow, link_of
+from p2psip.reload.node.effects import Address as LinkAddress
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
+from p2psip.reload.node.node import Node
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.wire.header import Destination
+from p2psip.sip.entities.bindings import BindingsChanged
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.echo import EchoService, ToServer
+from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, NotLocated, ResolveUri
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, SendFlow
+from p2psip.sip.transports.hops import StreamTransport
+
+
+def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
+    """By which other peers find this one again: a GRUU (RFC 7904 section 6), for Record-Route."""
+    return make_gruu(name, overlay, (Destination.node(node_id),))
+
+
+@dataclass(frozen=True, slots=True)
+class BindingsToKeep(Effect):
+    """The registrations of phones changed: what the driver should remember for the next start."""
+
+    user: str
+
+
+class Peer:
+    """One peer."""
+
+    def __init__(self, node: Node, rules: Rules, server: ServerConfig, rng: random.Random, now: float) -> None:
+        self.node = node
+        self.overlay = node.configuration.instance_name
+        self.server = SipServer(server, rng)
+        self.publisher = Publisher(node)
+        self.echo = EchoService(SipUri(host=self.overlay, user=ECHO_NUMBER), rng)
+        self.flows = PeerFlows(node)
+        self.locator = Locator(node, self.server, self.publisher, rules, self.overlay)
+        self.lookups = Lookups(node, self.locator)
+        self.began_at = now
+        self._stopping = False
+        self._effects: list[Effect] = []
+
+    # Commands
+
+    def start(self, now: float) -> None:
+        """Join the overlay, for ever."""
+        self.node.start(now)
+        self._settle(now)
+
+    def add_line(self, line: Line, now: float) -> None:
+        """Serve a line from now on."""
+        self.publisher.add(line, now)
+        self._settle(now)
+
+    def remove_line(self, name: str, now: float) -> None:
+        """Serve a line no more: its phones are forgotten, its record is removed."""
+        self.publisher.remove(name, now)
+        self.server.remove_user(name)
+        self._settle(now)
+
+    def look_up(self, aor: str, now: float) -> int:
+        """Look a canonical AoR up for an operator; `Found` follows."""
+        handle = self.lookups.begin(aor, now)
+        self._settle(now)
+        return handle
+
+    def stop(self, now: float) -> None:
+        """Leave cleanly: first the records of our lines go, then we do. `has_stopped` says when all is done."""
+        self._stopping = True
+        self.publisher.withdraw_all(now)
+        self._settle(now)
+
+    @property
+    def has_stopped(self) -> bool:
+        """True when what `stop` began is done."""
+        return self._stopping and not self.publisher.is_withdrawing and self.node.has_left
+
+    def set_wall_clock(self, wall: WallClock, now: float) -> None:
+        """The date has jumped, or is trusted now."""
+        self.node.set_wall_clock(wall, now)
+        self._settle(now)
+
+    # Links between peers
+
+    def handle_link_up(
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: tuple[bytes, ...],
+        remote: LinkAddress,
+        local: LinkAddress,
+        now: float,
+    ) -> None:
+        """A TLS connection with another node is up."""
+        self.node.handle_link_up(number, purpose, certificates, remote, local, now)
+        self._settle(now)
+
+    def handle_link_data(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came over it."""
+        if number in self.flows:
+            self.server.handle_flow_data(flow_of(number), data, now)
+        else:
+            self.node.handle_link_data(number, data, now)
+        self._settle(now)
+
+    def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        """It is down, or never came up."""
+        if self.flows.down(number):
+            self.server.handle_flow_closed(flow_of(number), reason, now)
+        else:
+            self.node.handle_link_down(number, reason, now)
+        self._settle(now)
+
+    # Phones
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came from a phone."""
+        self.server.handle_datagram(local, remote, data, now)
+        self._settle(now)
+
+    def handle_flow_opened(
+        self, flow: int, transport: StreamTransport, local: Address, remote: Address, now: float
+    ) -> None:
+        """A connection with a phone is open."""
+        self.server.handle_flow_opened(flow, transport, local, remote, now)
+        self._settle(now)
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        """Bytes came from a phone."""
+        self.server.handle_flow_data(flow, data, now)
+        self._settle(now)
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        """A connection with a phone is gone, or could not be made."""
+        self.server.handle_flow_closed(flow, reason, now)
+        self._settle(now)
+
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came to a media address of the echo service."""
+        self.echo.handle_media(local, remote, data, now)
+        self._settle(now)
+
+    # Answers and time
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask."""
+        if token < 0:
+            self.echo.handle_answer(-token, answer, now)
+        else:
+            self.node.handle_answer(token, answer, now)
+        self._settle(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        for part in (self.node, self.server, self.echo, self.publisher):
+            part.handle_timeout(now)
+        self._settle(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(part.next_deadline() for part in (self.node, self.server, self.echo, self.publisher))
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # Inside
+
+    def _settle(self, now: float) -> None:
+        if self._stopping and not self.publisher.is_withdrawing:
+            self.node.leave(now)
+        while effects := self._collect(now):
+            for effect in effects:
+                self._handle(effect, now)
+        self._effects += self.lookups.effects
+        self.lookups.effects.clear()
+
+    def _collect(self, now: float) -> list[Effect]:
+        """What the parts want now; the node is settled first, since others have called parts of it."""
+        for token, answer in [*self.locator.answers, *self.flows.answers]:
+            self.server.handle_answer(token, answer, now)
+        self.locator.answers.clear()
+        self.flows.answers.clear()
+        self.node.settle(now)
+        server = filter(None, map(_of_server, self.server.drain()))
+        return [*self.node.drain(), *server, *map(_of_echo, self.echo.drain())]
+
+    def _handle(self, effect: Effect, now: float) -> None:
+        match effect:
+            case _ServerAsks(token, question):
+                self._answer(token, question, now)
+            case Done():
+                self._done(effect, now)
+            case AppLinkUp(link, node, remote, local):
+                self.flows.up(effect)
+                here, there = Address(*local), Address(*remote)
+                self.server.handle_flow_opened(flow_of(link), "TLS", here, there, now, peer=node.hex())
+            case AppLinkFailed():
+                self.flows.failed(effect)
+            case RingChanged(is_member):
+                if is_member:
+                    self.publisher.joined(now)
+                self._effects.append(effect)
+            case BindingsChanged(user, bindings):
+                if bindings:
+                    self.publisher.phone_came(user, now)
+                self._effects.append(BindingsToKeep(user))
+            case SendFlow(flow, data) if is_peer_flow(flow):
+                self._effects.append(Write(link_of(flow), data))
+            case CloseFlow(flow) if is_peer_flow(flow):
+                self.flows.down(link_of(flow))
+                self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
+            case DeliverLocal(name, data):
+                assert name == ECHO, "there is no other agent"
+                self.echo.handle_message(data, now)
+            case ToServer(data):
+                self.server.handle_local(ECHO, data, now)
+            case _:
+                self._effects.append(effect)
+
+    def _done(self, done: Done, now: float) -> None:
+        wall = self.node.wall
+        taken = (
+            self.publisher.handle_done(done, now)
+            or self.locator.handle_done(done, wall, now)
+            or self.lookups.handle_done(done, wall, now)
+        )
+        assert taken, f"nobody waits for request {done.handle}"
+
+    def _answer(self, token: int, question: object, now: float) -> None:
+        match question:
+            case LocateUser():
+                self.locator.locate(token, question, now)
+            case FindCredential(user):
+                self.server.handle_answer(token, self._credential(user), now)
+            case ResolveUri(uri):
+                self._resolve(token, uri, now)
+            case _:
+                raise AssertionError(f"the SIP server asks {question}")
+
+    def _credential(self, user: str) -> Credential | NoCredential:
+        line = self.publisher.get(user)
+        if line is None:
+            return NoCredential(f"{user} has no line on this peer")
+        return Credential(line.ha1s)
+
+    def _resolve(self, token: int, uri: SipUri, now: float) -> None:
+        destination_list = read_gruu(uri) if uri.host == self.overlay else None
+        node = last_node(destination_list) if destination_list else None
+        if destination_list is None or node is None:
+            reason = f"{uri} is not in the overlay {self.overlay}, and there is no gateway to elsewhere"
+            self.flows.answers.append((token, NotLocated(404, "Not Found", reason)))
+        else:
+            self.flows.want(destination_list, node, token, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _ServerAsks(Effect):
+    """A question of the SIP server, which is answered in here."""
+
+    token: int
+    question: object
+
+
+def _of_server(effect: Effect) -> Effect | None:
+    match effect:
+        case Ask(token, question):
+            return _ServerAsks(token, question)
+        case CancelAsk():
+            # Its questions are answered in here, and it ignores an answer that nobody waits for.
+            return None
+    return effect
+
+
+def _of_echo(effect: Effect) -> Effect:
+    match effect:
+        case Ask(token, question, deadline):
+            return Ask(-token, question, deadline)
+        case CancelAsk(token):
+            return CancelAsk(-token)
+    return effect
