@@ -16,7 +16,7 @@ from free_ports import free_port
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
 from p2psip.media.session import SendRtp
-from p2psip.net.phone_sockets import DatagramSocket, Flows, MediaSockets
+from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.echo import EchoService, MediaReleased, ToServer

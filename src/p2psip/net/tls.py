@@ -85,8 +85,8 @@ class TlsStream(asyncio.Protocol):
         self._transport = transport
         self.remote = transport.get_extra_info("peername")[:2]
         self.local = transport.get_extra_info("sockname")[:2]
-        self._patience = asyncio.get_running_loop().call_later(HANDSHAKE_MAX_S, self.abort, "TLS handshake timed out")
-        self._advance()
+        if self.is_server:
+            self.begin()
 
     def data_received(self, data: bytes) -> None:
         self._tls.bio_write(data)
@@ -99,6 +99,13 @@ class TlsStream(asyncio.Protocol):
         self._user.stream_down(self, self._reason or (str(exc) if exc else "closed by the other end"))
 
     # For the user
+
+    def begin(self) -> None:
+        """Start the handshake: a server does by itself, a client when its user has chosen this connection."""
+        if self._transport is not None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(HANDSHAKE_MAX_S, self.abort, "TLS handshake timed out")
+            self._advance()
 
     def write(self, data: bytes) -> None:
         """Send bytes; after the stream is down they are dropped."""

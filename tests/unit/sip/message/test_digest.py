@@ -127,7 +127,7 @@ def test_nonce_ages() -> None:
 @pytest.mark.parametrize("nonce", ["", "x", "..", "1.1.1", "0.1." + "f" * 24, "\u0661.1.00", "1." + "0" * 24])
 def test_nonce_of_somebody_else(nonce: str) -> None:
     server = authenticator()
-    credentials = answered(AuthParams("Digest", (("realm", '"overlay"'), ("nonce", f'"{nonce}"'), ("qop", '"auth"'))))
+    credentials = answered(AuthParams("Digest", {"realm": '"overlay"', "nonce": f'"{nonce}"', "qop": '"auth"'}))
     assert not server.is_fresh(credentials, 0.0)
     assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.STALE
 
@@ -143,7 +143,7 @@ def test_replay() -> None:
 def test_old_client_without_qop_may_use_a_nonce_once() -> None:
     server = authenticator()
     [challenge] = server.challenges(0.0)
-    plain = AuthParams("Digest", tuple(pair for pair in challenge.params if pair[0] != "qop"))
+    plain = AuthParams("Digest", {name: value for name, value in challenge.params.items() if name != "qop"})
     credentials = server.find([str(answered(plain))])
     assert credentials is not None
     assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.VALID
@@ -177,10 +177,9 @@ def test_credentials_that_are_not_for_us(text: str) -> None:
 def test_malformed_count() -> None:
     server = authenticator()
     [challenge] = server.challenges(0.0)
-    params = tuple(("nc", "zz") if name == "nc" else (name, value) for name, value in answered(challenge).params)
-    unsigned = AuthParams("Digest", params[:-1])
-    signature = digest.response_digest(unsigned, HA1S["MD5"], "REGISTER")
-    credentials = AuthParams("Digest", (*params[:-1], ("response", f'"{signature}"')))
+    params = answered(challenge).params | {"nc": "zz"}
+    signature = digest.response_digest(AuthParams("Digest", params), HA1S["MD5"], "REGISTER")
+    credentials = AuthParams("Digest", params | {"response": f'"{signature}"'})
     assert server.check(request_of(), credentials, HA1S, 0.0) is Verdict.STALE
 
 

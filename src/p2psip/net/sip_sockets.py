@@ -1,4 +1,4 @@
-"""The sockets of a test phone: SIP over UDP and TCP, and one UDP socket a call for RTP."""
+"""The sockets of phones, ours and those that a peer serves: SIP over UDP and TCP, one UDP socket a call for RTP."""
 
 from __future__ import annotations
 
@@ -107,15 +107,16 @@ class Flows:
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._accepted = itertools.count(1, 2)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def listen(self, local: Address) -> None:
-        """Accept connections."""
+        """Accept connections at one more address."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: _Flow(next(self._accepted), self), *local)
+            server = await loop.create_server(lambda: _Flow(next(self._accepted), self), *local)
         except OSError as error:
             raise LocalMisuse(f"cannot listen on tcp {local}: {error.strerror}; try another --listen") from None
+        self._servers.append(server)
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
@@ -142,8 +143,8 @@ class Flows:
 
     def close(self) -> None:
         """Close all of it."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for flow in [*self._open, *self._opening]:
             self._close(flow)
 

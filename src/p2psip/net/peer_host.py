@@ -1,0 +1,322 @@
+"""A peer on real sockets: drives the core `coupling.Peer` with asyncio.
+
+One input, drain the effects, re-arm, next. `now` is the time since boot, suspension included, so that lifetimes go on
+while a laptop sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from OpenSSL import SSL
+
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling.peer import Peer
+from p2psip.media.session import SendRtp
+from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, send_datagram
+from p2psip.net.tls import TlsStream
+from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.storage.records import Commit, CommitAnswer
+from p2psip.sip.entities.agent_types import MediaWanted
+from p2psip.sip.entities.echo import MediaReleased
+from p2psip.sip.transports.address import Address as SipAddress
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+
+DIAL_STAGGER_S = 0.25
+"""How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
+
+DIAL_MAX_S = 8.0
+WALL_CHECK_S = 5.0
+WALL_JUMP_S = 0.5
+
+
+class Store(Protocol):
+    """Where commits go."""
+
+    def commit(self, commit: Commit) -> Future[CommitAnswer]:
+        """Make changes durable."""
+
+
+def boot_time() -> float:
+    """Seconds since boot, on a clock that never jumps and goes on in suspension."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def read_wall_clock(not_before: float) -> WallClock:
+    """What the date is. A date before the overlay came to be (`not_before`) is not trusted."""
+    date = time.time()
+    return WallClock(date - boot_time(), is_trusted=date >= not_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a peer listens: for other peers, and for phones."""
+
+    overlay: tuple[Address, ...]
+    sip: tuple[Address, ...]
+    phone_udp: tuple[SipAddress, ...]
+    phone_tcp: tuple[SipAddress, ...]
+    media_host: str
+
+
+class PeerHost:
+    """Sockets, timers and the disk of one peer. `other` is called with the effects that are for the daemon."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        context: SSL.Context,
+        store: Store,
+        overlay_began: float,
+        other: Callable[[Effect], None],
+    ) -> None:
+        self.peer = peer
+        self._context = context
+        self._store = store
+        self._overlay_began = overlay_began
+        self._other = other
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, TlsStream] = {}
+        self._numbers: dict[TlsStream, tuple[int, Purpose]] = {}
+        self._accepted = itertools.count(1, 2)
+        self._dials: dict[int, asyncio.Task[None]] = {}
+        self._servers: list[asyncio.Server] = []
+        self._udp: dict[SipAddress, DatagramSocket] = {}
+        self._phone_flows = Flows(self)
+        self._media: MediaSockets | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wall_timer: asyncio.TimerHandle | None = None
+        self._is_settling = False
+
+    # Beginning and end
+
+    async def listen(self, endpoints: Endpoints) -> None:
+        """Open all sockets. Raises LocalMisuse if one is taken."""
+        for purpose, addresses in ((Purpose.RELOAD, endpoints.overlay), (Purpose.SIP, endpoints.sip)):
+            for address in addresses:
+                self._servers.append(await self._listen_tls(purpose, address))
+        for local in endpoints.phone_udp:
+            self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
+        for local in endpoints.phone_tcp:
+            await self._phone_flows.listen(local)
+        self._media = MediaSockets(endpoints.media_host, self._media_datagram)
+
+    def start(self) -> None:
+        """Let the peer go and join."""
+        self._watch_wall_clock()
+        self.call(self.peer.start)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for server in self._servers:
+            server.close()
+        for stream in list(self._numbers):
+            stream.abort("this peer stops")
+        for udp in self._udp.values():
+            udp.close()
+        self._phone_flows.close()
+        if self._media is not None:
+            self._media.close_all()
+        for timer in (self._timer, self._wall_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in [*self._tasks, *self._dials.values()]:
+            task.cancel()
+
+    def call(self, run: Callable[[float], object]) -> None:
+        """Give the core one input, then do what it wants done."""
+        run(boot_time())
+        self._settle()
+
+    # The pump
+
+    def _settle(self) -> None:
+        """Do the effects; inputs that they cause at once (a socket that fails) are taken in turn, not nested."""
+        if self._is_settling:
+            return
+        self._is_settling = True
+        try:
+            while effects := self.peer.drain():
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._is_settling = False
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.peer.next_deadline()
+        if deadline is not None:
+            delay_s = max(0.0, deadline.at - boot_time())
+            self._timer = self._loop.call_later(delay_s, self.call, self.peer.handle_timeout)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Write(number, data):
+                if (stream := self._streams.get(number)) is not None:
+                    stream.write(data)
+            case SendDatagram():
+                send_datagram(self._udp, effect)
+            case SendRtp(local, remote, data):
+                assert self._media is not None
+                self._media.send(local, remote, data)
+            case SendFlow() | OpenFlow() | CloseFlow():
+                self._phone_flows.do(effect)
+            case Dial(number):
+                self._dials[number] = self._spawn(self._dial(effect))
+            case HangUp(number, reason):
+                self._hang_up(number, reason)
+            case Ask(token, Commit() as commit):
+                self._commit(token, commit)
+            case Ask(token, MediaWanted()):
+                self._spawn(self._open_media(token))
+            case MediaReleased(local):
+                assert self._media is not None
+                self._media.close(local)
+            case CancelAsk():
+                pass
+            case _:
+                self._other(effect)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Links
+
+    async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
+        def accept() -> TlsStream:
+            stream = TlsStream(self._context, self, is_server=True)
+            self._numbers[stream] = (next(self._accepted), purpose)
+            return stream
+
+        try:
+            return await self._loop.create_server(accept, address.host, address.port)
+        except OSError as error:
+            raise LocalMisuse(f"cannot listen on tcp {address}: {error.strerror or error}") from None
+
+    async def _dial(self, dial: Dial) -> None:
+        """Try the candidates, each a little after the one before; the first whose TCP connection comes up is it."""
+        attempts = [
+            self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
+            for rank, candidate in enumerate(dial.candidates)
+        ]
+        reasons: list[str] = []
+        chosen: TlsStream | None = None
+        try:
+            async with asyncio.timeout(DIAL_MAX_S):
+                for attempt in asyncio.as_completed(attempts):
+                    try:
+                        chosen = await attempt
+                        break
+                    except OSError as error:
+                        reasons.append(error.strerror or str(error))
+        except TimeoutError:
+            reasons.append("no answer")
+        for attempt in attempts:
+            _abandon(attempt, chosen)
+        self._dials.pop(dial.link, None)
+        if chosen is None:
+            why = f"{', '.join(map(str, dial.candidates))}: {'; '.join(dict.fromkeys(reasons))}"
+            self.call(lambda now: self.peer.handle_link_down(dial.link, why, now))
+        else:
+            self._numbers[chosen] = (dial.link, dial.purpose)
+            chosen.begin()
+
+    async def _connect(self, candidate: Address, delay_s: float) -> TlsStream:
+        await asyncio.sleep(delay_s)
+        _, stream = await self._loop.create_connection(
+            lambda: TlsStream(self._context, self, is_server=False), candidate.host, candidate.port
+        )
+        return stream
+
+    def _hang_up(self, number: int, reason: str) -> None:
+        if (task := self._dials.pop(number, None)) is not None:
+            task.cancel()
+        if (stream := self._streams.pop(number, None)) is not None:
+            del self._numbers[stream]
+            stream.close(reason)
+
+    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+        """net.tls: the handshake is done."""
+        number, purpose = self._numbers[stream]
+        self._streams[number] = stream
+        remote, local = Address(*stream.remote), Address(*stream.local)
+        self.call(lambda now: self.peer.handle_link_up(number, purpose, certificates, remote, local, now))
+
+    def stream_data(self, stream: TlsStream, data: bytes) -> None:
+        """net.tls: bytes came."""
+        if stream in self._numbers:
+            number, _ = self._numbers[stream]
+            self.call(lambda now: self.peer.handle_link_data(number, data, now))
+
+    def stream_down(self, stream: TlsStream, reason: str) -> None:
+        """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
+        number, _ = self._numbers.pop(stream, (0, None))
+        was_up = self._streams.pop(number, None) is not None
+        if was_up or (number and not stream.is_server):
+            self.call(lambda now: self.peer.handle_link_down(number, reason, now))
+
+    # Phones
+
+    def _datagram(self, local: SipAddress, remote: SipAddress, data: bytes) -> None:
+        self.call(lambda now: self.peer.handle_datagram(local, remote, data, now))
+
+    def _media_datagram(self, local: SipAddress, remote: SipAddress, data: bytes) -> None:
+        self.call(lambda now: self.peer.handle_media(local, remote, data, now))
+
+    def flow_opened(self, flow: int, local: SipAddress, remote: SipAddress) -> None:
+        """A phone has connected, or a phone that we connect to has answered."""
+        self.call(lambda now: self.peer.handle_flow_opened(flow, "TCP", local, remote, now))
+
+    def flow_data(self, flow: int, data: bytes) -> None:
+        """Bytes came from a phone."""
+        self.call(lambda now: self.peer.handle_flow_data(flow, data, now))
+
+    def flow_closed(self, flow: int, reason: str) -> None:
+        """A phone's connection is gone."""
+        self.call(lambda now: self.peer.handle_flow_closed(flow, reason, now))
+
+    async def _open_media(self, token: int) -> None:
+        assert self._media is not None
+        try:
+            answer: SipAddress | None = await self._media.open()
+        except LocalMisuse as error:
+            self._other(Note("no port for media", {"reason": str(error)}, is_warning=True))
+            answer = None
+        self.call(lambda now: self.peer.handle_answer(token, answer, now))
+
+    # Disk and date
+
+    def _commit(self, token: int, commit: Commit) -> None:
+        def done(future: Future[CommitAnswer]) -> None:
+            answer = future.result()
+            self._loop.call_soon_threadsafe(self.call, lambda now: self.peer.handle_answer(token, answer, now))
+
+        self._store.commit(commit).add_done_callback(done)
+
+    def _watch_wall_clock(self) -> None:
+        wall, known = read_wall_clock(self._overlay_began), self.peer.node.wall
+        if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
+            self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
+            self.call(lambda now: self.peer.set_wall_clock(wall, now))
+        self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
+
+
+def _abandon(attempt: asyncio.Task[TlsStream], chosen: TlsStream | None) -> None:
+    if not attempt.done():
+        attempt.cancel()
+    elif not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:
+        attempt.result().abort("another candidate was faster")
