@@ -129,6 +129,8 @@ def forwarded(request: Request, uri: SipUri, route: SipUri | None, record: list[
 
 
 def _has_looped(request: Request, source: Source, transport: TransportLayer) -> bool:
+    if len(request.vias) == 1:
+        return False
     own = [via for via in request.vias if transport.is_own_via(via)]
     if not own:
         return False

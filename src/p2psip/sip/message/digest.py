@@ -72,21 +72,20 @@ def answer_challenge(
     challenge: AuthParams, *, user: str, a1_hash: str, method: str, uri: str, cnonce: str, nonce_count: int = 1
 ) -> AuthParams:
     """Credentials for a challenge; `a1_hash` is `ha1` for the challenge's realm and algorithm."""
-    params: list[tuple[str, str | None]] = [
-        ("username", grammar.quote(user)),
-        ("realm", grammar.quote(challenge.get("realm"))),
-        ("nonce", grammar.quote(challenge.get("nonce"))),
-        ("uri", grammar.quote(uri)),
-    ]
+    params = {
+        "username": grammar.quote(user),
+        "realm": grammar.quote(challenge.get("realm")),
+        "nonce": grammar.quote(challenge.get("nonce")),
+        "uri": grammar.quote(uri),
+    }
     if challenge.get("algorithm"):
-        params.append(("algorithm", challenge.get("algorithm")))
+        params["algorithm"] = challenge.get("algorithm")
     if challenge.get("opaque"):
-        params.append(("opaque", grammar.quote(challenge.get("opaque"))))
+        params["opaque"] = grammar.quote(challenge.get("opaque"))
     if challenge.get("qop"):
-        params += [("qop", "auth"), ("nc", f"{nonce_count:08x}"), ("cnonce", grammar.quote(cnonce))]
-    unsigned = AuthParams("Digest", tuple(params))
-    signature = response_digest(unsigned, a1_hash, method)
-    return AuthParams("Digest", (*params, ("response", grammar.quote(signature))))
+        params |= {"qop": "auth", "nc": f"{nonce_count:08x}", "cnonce": grammar.quote(cnonce)}
+    signature = response_digest(AuthParams("Digest", params), a1_hash, method)
+    return AuthParams("Digest", params | {"response": grammar.quote(signature)})
 
 
 def read_all(lines: Iterable[str]) -> list[AuthParams]:
@@ -120,15 +119,10 @@ class Authenticator:
 
     def challenges(self, now: float, *, stale: bool = False) -> list[AuthParams]:
         """One challenge an algorithm, the most wanted first (RFC 8760 section 2.3)."""
-        nonce = grammar.quote(self._new_nonce(now))
-        flag: grammar.Params = (("stale", "true"),) if stale else ()
-        return [
-            AuthParams(
-                "Digest",
-                (("realm", grammar.quote(self.realm)), ("nonce", nonce), *flag, ("algorithm", name), ("qop", '"auth"')),
-            )
-            for name in self._algorithms
-        ]
+        params = {"realm": grammar.quote(self.realm), "nonce": grammar.quote(self._new_nonce(now))}
+        if stale:
+            params["stale"] = "true"
+        return [AuthParams("Digest", params | {"algorithm": name, "qop": '"auth"'}) for name in self._algorithms]
 
     def find(self, lines: Iterable[str]) -> AuthParams | None:
         """The credentials for our realm among those of a request, if they are complete and in an offered algorithm."""

@@ -160,7 +160,7 @@ class AuthParams(msgspec.Struct, frozen=True, gc=False):
     """
 
     scheme: str
-    params: Params = ()
+    params: dict[str, str] = {}
 
     @classmethod
     def parse(cls, text: str) -> AuthParams:
@@ -168,7 +168,7 @@ class AuthParams(msgspec.Struct, frozen=True, gc=False):
         match = _auth_scheme.match(text)
         if match is None:
             raise BadMessage("malformed authentication field")
-        params: list[tuple[str, str | None]] = []
+        params: dict[str, str] = {}
         at = match.end()
         while at < len(text):
             pair = _auth_param.match(text, at)
@@ -177,9 +177,9 @@ class AuthParams(msgspec.Struct, frozen=True, gc=False):
                 if match.group(1).lower() == "digest":
                     raise BadMessage(f"malformed Digest parameter at {text[at:][:40]!r}")
                 return cls(match.group(1))
-            params.append((pair.group(1).lower(), pair.group(2)))
+            params.setdefault(pair.group(1).lower(), pair.group(2))
             at = pair.end()
-        return cls(match.group(1), tuple(params))
+        return cls(match.group(1), params)
 
     @property
     def is_digest(self) -> bool:
@@ -188,10 +188,10 @@ class AuthParams(msgspec.Struct, frozen=True, gc=False):
 
     def get(self, name: str) -> str:
         """A parameter without its quotes; "" if it is absent."""
-        return grammar.unquote(param(self.params, name) or "")
+        return grammar.unquote(self.params.get(name, ""))
 
     def __str__(self) -> str:
-        return f"{self.scheme} " + ", ".join(f"{name}={value}" for name, value in self.params)
+        return f"{self.scheme} " + ", ".join([f"{name}={value}" for name, value in self.params.items()])
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):

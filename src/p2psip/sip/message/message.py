@@ -45,7 +45,8 @@ class Message:
     @lazy
     def vias(self) -> tuple[Via, ...]:
         """All Via values, the latest hop first."""
-        return tuple([Via.parse(value) for value in self.fields.values("via")])
+        first, *rest = self.fields.values("via") or [""]
+        return (self.via, *[Via.parse(value) for value in rest]) if first else ()
 
     @lazy
     def via(self) -> Via:
@@ -130,22 +131,24 @@ class Message:
 
     def with_top_via(self, via: Via) -> Self:
         """A copy with another topmost Via; what was read from the other fields is kept."""
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.__dict__.pop("vias", None)
-        copy.__dict__["via"] = via
-        copy.fields = self.fields.with_first_replaced("Via", via)
-        return copy
+        return self._with_via(via, self.fields.with_first_replaced("Via", via))
+
+    def with_new_via(self, via: Via) -> Self:
+        """A copy with one more Via on top; what was read from the other fields is kept."""
+        return self._with_via(via, self.fields.with_first("Via", via))
 
     def encode(self) -> bytes:
         """The message as it goes over the wire, with the Content-Length of its body."""
-        fields = self.fields
-        length = str(len(self.body))
-        if fields.lines("content-length") != [length]:
-            fields = fields.with_only("Content-Length", length)
-        lines = [f"{name}: {value}" for _, name, value in fields]
-        head = "\r\n".join([self.start_line(), *lines, "\r\n"])
-        return head.encode("utf-8", "surrogateescape") + self.body
+        lines = [self.start_line()]
+        length: str | None = str(len(self.body))
+        for key, name, value in self.fields:
+            if key != "content-length":
+                lines.append(f"{name}: {value}")
+            elif length is not None:
+                lines.append(f"{name}: {length}")
+                length = None
+        lines.append("\r\n" if length is None else f"Content-Length: {length}\r\n\r\n")
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and self.encode() == other.encode()
@@ -155,6 +158,14 @@ class Message:
 
     def __repr__(self) -> str:
         return f"<{self.start_line()}>"
+
+    def _with_via(self, via: Via, fields: Fields) -> Self:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.pop("vias", None)
+        copy.__dict__["via"] = via
+        copy.fields = fields
+        return copy
 
     def _required(self, key: str) -> str:
         value = self.fields.only(key)

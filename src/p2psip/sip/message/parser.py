@@ -60,11 +60,11 @@ def _cut(data: bytes) -> tuple[str, bytes]:
 def _lines(head: str | bytes) -> list[str]:
     """Start line and header fields, each on one line."""
     text = head.decode("utf-8", "surrogateescape") if isinstance(head, bytes) else head
-    if "\r\n " in text or "\r\n\t" in text or "\n" in text.replace("\r\n", ""):
+    if "\r\n " in text or "\r\n\t" in text or text.count("\n") != text.count("\r\n"):
         # A line that ends in a bare LF would be two lines to the next hop: make it two here already.
         text = _folding.sub(" ", _bare_lf.sub("\r\n", text))
     lines = text.split("\r\n")
-    if "\r" in text.replace("\r\n", ""):
+    if text.count("\r") != len(lines) - 1:
         raise BadMessage("a bare CR in the head")
     return lines
 

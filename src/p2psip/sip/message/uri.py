@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -71,6 +72,8 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         """The comparison of section 19.1.4, in which unknown parameters on one side alone do not matter."""
         if not isinstance(other, SipUri):
             return False
+        if self == other:
+            return True
         if (self.scheme, self.host, self.port) != (other.scheme, other.host, other.port):
             return False
         if (self.user is None) != (other.user is None) or self.user_name != other.user_name:
@@ -127,6 +130,10 @@ Uri: TypeAlias = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """A URI without angle brackets."""
+    return _parse_short(text) if len(text) <= _REMEMBERED_CHARACTERS else _parse(text)
+
+
+def _parse(text: str) -> Uri:
     match = _sip.fullmatch(text)
     if match is not None:
         scheme, user, password, host, port, params, headers = match.groups()
@@ -136,6 +143,11 @@ def parse_uri(text: str) -> Uri:
         parsed = _parse_uri_params(params) if params else ()
         return SipUri(host.lower(), user, number, parsed, password, headers or "", scheme.lower())
     return _parse_other(text)
+
+
+# The same few URIs come in every message of a phone. Long ones are not kept, so that nobody fills the memory.
+_REMEMBERED_CHARACTERS = 128
+_parse_short = lru_cache(maxsize=4096)(_parse)
 
 
 def parse_sip_uri(text: str) -> SipUri:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.message import Request
 from p2psip.sip.transports.hops import Source
 
 Key: TypeAlias = tuple[str | int | None, ...]
@@ -27,6 +27,6 @@ def server_key(request: Request, source: Source, method: str | None = None) -> K
     return (request.uri_text, request.from_.tag, request.call_id, request.cseq.number, str(via), wanted, sender)
 
 
-def client_key(message: Request | Response) -> Key:
-    """The client transaction of a request of ours, or of a response to it."""
-    return (message.via.branch, message.cseq.method)
+def client_key(branch: str, method: str) -> Key:
+    """The client transaction of a request of ours, found by a response's topmost Via and CSeq (section 17.1.3)."""
+    return (branch, method)

@@ -249,7 +249,7 @@ class TransactionLayer:
         self._events.append(RequestArrived(number, request, source, cancels))
 
     def _on_response(self, response: Response, now: float) -> None:
-        transaction = self._by_key.get(client_key(response))
+        transaction = self._by_key.get(client_key(response.via.branch, response.cseq.method))
         if transaction is None or not transaction.is_client:
             # RFC 6026 7.3: "The proxy MUST NOT forward the response if there is no matching transaction".
             self.dropped += 1
@@ -387,7 +387,7 @@ class TransactionLayer:
     ) -> None:
         is_invite = request.method == "INVITE"
         table, state = (machines.INVITE_CLIENT, State.CALLING) if is_invite else (machines.OTHER_CLIENT, State.TRYING)
-        key = client_key(request)
+        key = client_key(request.via.branch, request.method)
         transaction = _Transaction(
             number, key, table, state, request, self.transport.is_reliable(hop), hop, data=request.encode()
         )
@@ -400,8 +400,7 @@ class TransactionLayer:
         self._transmit(transaction, now)
 
     def _with_via(self, request: Request, hop: BoundHop, suffix: str) -> Request:
-        via = self.transport.via(hop, f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}{suffix}")
-        return request.replace(fields=request.fields.with_first("Via", via))
+        return request.with_new_via(self.transport.via(hop, f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}{suffix}"))
 
     # Timers
 

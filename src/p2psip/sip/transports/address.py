@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _ipv4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
@@ -19,6 +20,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@lru_cache(maxsize=1024)
 def as_numeric(host: str) -> str | None:
     """The canonical numeric address that `host` of a URI or Via is, brackets taken off; None for a name."""
     if host.startswith("["):
