@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -327,6 +327,24 @@ def test_bytes_that_are_no_http_do_not_stop_the_server(tmp_path: Path) -> None:
                 except (ConnectionError, ssl.SSLError):
                     continue
         assert (await fetch_configuration(here.origin, here.fingerprint)).configuration.instance_name == OVERLAY
+
+    run(test, tmp_path)
+
+
+def test_a_connection_that_says_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2psip.net.https_server.CONNECTION_LIFETIME_S", 0.2)
+
+    async def test(here: Site, path: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=founding(SignatureAlgorithm.ECDSA).anchor.der)
+        port = int(here.origin.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"POST /enroll HTTP/1.1\r\nX-Slow: ")
+        async with asyncio.timeout(5):
+            # An end or a reset, but within the time.
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
 
     run(test, tmp_path)
 

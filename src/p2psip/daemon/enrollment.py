@@ -6,23 +6,19 @@ import asyncio
 import random
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import structlog
-
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
+from p2psip.daemon.log import log_to_stderr
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.addresses import join_host_port, own_address, split_host_port
 from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import DAY_S, TrustAnchor
-
-LOG_FORMATS = ("text", "json")
 
 WELCOME = """\
 Enrollment server of the overlay {overlay}.
@@ -38,17 +34,14 @@ class EnrollmentDaemon:
     """One overlay's server, from start to SIGTERM."""
 
     def __init__(self, directory: Path, listen: str | None, certificate_days: int, log_format: str) -> None:
-        if log_format not in LOG_FORMATS:
-            raise LocalMisuse(f"--log-format {log_format}: choose one of {', '.join(LOG_FORMATS)}")
+        log_to_stderr(log_format)
         self._overlay = OverlayDirectory(directory)
         self._configuration = self._overlay.document().configuration
         self._host, self._port = _listen_address(listen, self._configuration)
         self._lifetime_s = certificate_days * DAY_S
-        self._log_format = log_format
 
     async def run(self) -> None:
         """Serve until a signal says stop."""
-        _log_to_stderr(self._log_format)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -109,19 +102,3 @@ def _check_clock(anchor: TrustAnchor) -> None:
     begins = anchor.certificate.not_valid_before_utc
     if time.time() < begins.timestamp():
         raise LocalMisuse(f"the clock of this machine is before {begins:%Y-%m-%d}, when this overlay began: set it")
-
-
-def _log_to_stderr(log_format: str) -> None:
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from p2psip.base.effects import Ask, Note
 from p2psip.base.wallclock import WallClock
@@ -33,6 +34,7 @@ from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Resp
 BODY_TIMEOUT_S = 20.0
 HASHING_THREADS = 2
 CONNECTIONS_MAX = 128
+CONNECTION_LIFETIME_S = 90.0
 STOP_TIMEOUT_S = 3
 
 log = structlog.get_logger("p2psip.enrollment")
@@ -151,13 +153,27 @@ async def _body(request: Request) -> bytes:
     return body
 
 
+class BriefConnection(H11Protocol):
+    """A connection that ends by itself: whoever sends slowly, or nothing, does not keep others out for long."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As in uvicorn, with an end in view."""
+        super().connection_made(transport)
+        self._end = self.loop.call_later(CONNECTION_LIFETIME_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
 class HttpsServer(uvicorn.Server):
     """uvicorn in somebody else's loop, which keeps its signals to itself."""
 
     def __init__(self, app: Starlette, context: ssl.SSLContext) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=BriefConnection,
             ws="none",
             lifespan="off",
             log_config=None,
