@@ -185,7 +185,7 @@ def _date() -> float:
 
 
 def _default_url() -> str:
-    from p2psip.enrollment.client import ENROLL_PATH
+    from p2psip.enrollment.protocol import ENROLL_PATH
     from p2psip.net.addresses import join_host_port, own_address
 
     return f"https://{join_host_port(own_address(), ENROLLMENT_PORT)}{ENROLL_PATH}"

@@ -26,8 +26,9 @@ from p2psip.daemon.state import (
     save_key,
     save_settings,
 )
-from p2psip.enrollment.client import ENROLL_PATH, self_enroll, verify_first
+from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import peer_name
+from p2psip.enrollment.protocol import ENROLL_PATH
 from p2psip.net.files import read_file
 from p2psip.net.https_client import enroll, fetch_configuration
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles

@@ -17,10 +17,10 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
 from p2psip.enrollment.client import verify_kept
 from p2psip.net.files import PRIVATE, read_file, write_file
-from p2psip.net.overlay_directory import chain_from_pem, chain_to_pem
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem

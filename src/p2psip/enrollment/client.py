@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
-from p2psip.enrollment.form import PKIX_CERT
+from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.rejections import (
     BadCsr,
     EnrollmentRejected,
@@ -27,15 +27,6 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, public_key_der
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.security.verifier import CertificateVerifier, self_signed_node_ids
-
-WELL_KNOWN_PATH = "/.well-known/reload-config"
-"""11.2: where a configuration server has the document."""
-
-ENROLL_PATH = "/enroll"
-"""Where our enrollment servers take requests."""
-
-DOCUMENT_TYPE = "application/p2p-overlay+xml"
-ANSWER_SIZE_MAX = 16384
 
 _FINGERPRINT_DIGITS = 64
 

@@ -9,6 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from p2psip.enrollment.passwords import PASSWORD_MAX_BYTES
+from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.rejections import BadForm, NotAcceptable
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 FORM_SIZE_MAX = 64 * 1024
 PARTS_MAX = 16
 NAME_MAX = 256
-PKCS10 = "application/pkcs10"
-PKIX_CERT = "application/pkix-cert"
 
 
 @dataclass(frozen=True, slots=True)

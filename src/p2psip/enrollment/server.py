@@ -21,10 +21,11 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
 from p2psip.enrollment.csr import CertificateRequest, read_request
-from p2psip.enrollment.form import PKIX_CERT, EnrollmentForm, check_accept, read_form
+from p2psip.enrollment.form import EnrollmentForm, check_accept, read_form
 from p2psip.enrollment.guessing import Guard
 from p2psip.enrollment.names import full_name, is_peer_name, is_user_name
 from p2psip.enrollment.passwords import Cost, hash_password
+from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.rejections import (
     BadCsr,
     EnrollmentRejected,

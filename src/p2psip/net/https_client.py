@@ -18,17 +18,20 @@ import httpx2
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.client import (
-    ANSWER_SIZE_MAX,
-    DOCUMENT_TYPE,
-    ENROLL_PATH,
-    WELL_KNOWN_PATH,
     EnrollmentRefused,
     accept_certificate,
     read_answer,
     verify_first,
 )
 from p2psip.enrollment.csr import make_request
-from p2psip.enrollment.form import PKCS10, PKIX_CERT
+from p2psip.enrollment.protocol import (
+    ANSWER_SIZE_MAX,
+    DOCUMENT_TYPE,
+    ENROLL_PATH,
+    PKCS10,
+    PKIX_CERT,
+    WELL_KNOWN_PATH,
+)
 from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document

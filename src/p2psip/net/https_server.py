@@ -26,9 +26,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from p2psip.base.effects import Ask, Note
 from p2psip.base.wallclock import WallClock
-from p2psip.enrollment.client import DOCUMENT_TYPE, ENROLL_PATH, WELL_KNOWN_PATH
 from p2psip.enrollment.form import FORM_SIZE_MAX
 from p2psip.enrollment.passwords import is_password
+from p2psip.enrollment.protocol import DOCUMENT_TYPE, ENROLL_PATH, WELL_KNOWN_PATH
 from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
 
 BODY_TIMEOUT_S = 20.0

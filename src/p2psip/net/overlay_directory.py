@@ -19,9 +19,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Issue
@@ -32,6 +29,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
+from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, key_from_pem, key_to_pem, public_key_hash
 
@@ -156,16 +154,3 @@ def _fill(path: Path, founding: Founding, admin: Account) -> None:
     issue = Issue(admin.name, signer.user, key_hash, (signer.node_id,), signer.chain[0], signer.not_after)
     assert accounts.record(issue), "a new database has nobody else"
     accounts.close()
-
-
-def chain_to_pem(chain: Iterable[bytes]) -> bytes:
-    """Certificates in DER as one PEM file."""
-    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
-
-
-def chain_from_pem(pem: bytes) -> list[bytes]:
-    """The certificates of a PEM file in DER; LocalMisuse if there are none."""
-    try:
-        return [certificate.public_bytes(Encoding.DER) for certificate in x509.load_pem_x509_certificates(pem)]
-    except ValueError:
-        raise LocalMisuse("the certificate file holds no certificate in PEM") from None

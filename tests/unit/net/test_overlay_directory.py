@@ -16,7 +16,8 @@ from p2psip.enrollment.client import verify_first
 from p2psip.enrollment.passwords import hash_password
 from p2psip.net.addresses import ip_port, join_host_port, own_address, split_host_port
 from p2psip.net.files import PRIVATE, read_file, write_file
-from p2psip.net.overlay_directory import OverlayDirectory, chain_from_pem, chain_to_pem
+from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 
 ADMIN = Account(f"admin@{OVERLAY}", hash_password("admin's secret", random.Random(1), CHEAP), is_admin=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
@@ -45,7 +45,7 @@ def _configuration(configuration: OverlayConfiguration, signer: DocumentSigner) 
     attributes = {"instance-name": configuration.instance_name, "sequence": str(configuration.sequence)}
     if configuration.expiration is not None:
         attributes["expiration"] = datetime.fromtimestamp(configuration.expiration, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    heading = " ".join(f"{name}={quoteattr(value)}" for name, value in attributes.items())
+    heading = " ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
     elements = [
         *_fields(configuration),
         *(extension.xml.decode() for extension in configuration.extensions),
@@ -66,7 +66,7 @@ def _fields(configuration: OverlayConfiguration) -> Iterator[str]:
         if configuration.self_signed_digest is digest:
             yield f'<self-signed-permitted digest="{name}">true</self-signed-permitted>'
     for node in configuration.bootstrap_nodes:
-        yield f'<bootstrap-node address={quoteattr(node.address)} port="{node.port}"/>'
+        yield f'<bootstrap-node address={_quoted(node.address)} port="{node.port}"/>'
     yield _element("turn-density", configuration.turn_density)
     yield _element("clients-permitted", configuration.clients_permitted)
     yield _element("no-ice", configuration.no_ice)
@@ -111,7 +111,7 @@ def _required_kinds(configuration: OverlayConfiguration, signer: DocumentSigner)
 
 
 def _kind(kind: Kind, restriction: DomainRestriction | None) -> str:
-    heading = f"name={quoteattr(kind.name)}" if kind.name else f'id="{kind.kind_id}"'
+    heading = f"name={_quoted(kind.name)}" if kind.name else f'id="{kind.kind_id}"'
     elements = [
         _element("data-model", kind.data_model.value),
         _element("access-control", kind.access_control.value),
@@ -133,6 +133,10 @@ def _restriction(restriction: DomainRestriction) -> str:
 def _element(name: str, value: str | int | bool) -> str:
     text = str(value).lower() if isinstance(value, bool) else escape(str(value))
     return f"<{name}>{text}</{name}>"
+
+
+def _quoted(value: str) -> str:
+    return f'"{escape(value)}"'
 
 
 def _wrapped(data: bytes) -> str:

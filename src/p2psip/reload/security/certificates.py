@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.keys import PublicKey, algorithm_of, usable
@@ -123,3 +126,16 @@ def _signs_configurations(certificate: x509.Certificate) -> bool:
 def fingerprint(der: bytes) -> str:
     """SHA-256 of a certificate in hex, by which people tell trust anchors apart."""
     return hashlib.sha256(der).hexdigest()
+
+
+def chain_to_pem(chain: Iterable[bytes]) -> bytes:
+    """Certificates in DER as the text of one PEM file."""
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
+
+
+def chain_from_pem(pem: bytes) -> list[bytes]:
+    """The certificates of a PEM file in DER; LocalMisuse if there are none."""
+    try:
+        return [certificate.public_bytes(Encoding.DER) for certificate in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
+        raise LocalMisuse("the certificate file holds no certificate in PEM") from None

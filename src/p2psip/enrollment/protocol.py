@@ -1,0 +1,16 @@
+"""Names that both ends of enrollment use (RFC 6940 section 11.2, 11.3, 14.16)."""
+
+from __future__ import annotations
+
+WELL_KNOWN_PATH = "/.well-known/reload-config"
+"""11.2: where a configuration server has the document."""
+
+ENROLL_PATH = "/enroll"
+"""Where our enrollment servers take requests."""
+
+DOCUMENT_TYPE = "application/p2p-overlay+xml"
+PKCS10 = "application/pkcs10"
+PKIX_CERT = "application/pkix-cert"
+
+ANSWER_SIZE_MAX = 16384
+"""Of an enrollment server's answer: a certificate."""
