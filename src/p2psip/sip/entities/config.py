@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from dataclasses import dataclass, field
 
 from p2psip.sip.message.uri import SipUri
@@ -55,8 +57,9 @@ class ServerConfig:
 
     @property
     def peer_sent_by(self) -> str:
-        """The sent-by of our Via towards other peers."""
-        return f"{self.peer_side.user}.invalid" if self.peer_side.user else self.peer_side.host
+        """The sent-by of our Via towards other peers: nobody connects to it, but no other peer may have it."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.peer_side.user_name.lower()).strip("-")
+        return f"{name or 'peer'}-{zlib.crc32(str(self.peer_side).encode()):08x}.invalid"
 
     @property
     def peer_route(self) -> SipUri:

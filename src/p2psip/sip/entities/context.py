@@ -69,6 +69,8 @@ class Context:
     suffix: str
     """The loop-detecting end of our branches."""
     breadth: int
+    from_text: str
+    """From as it came, for the responses; it may go on with another domain."""
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)
     stagger_s: float = 1.0

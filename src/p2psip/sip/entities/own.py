@@ -40,4 +40,6 @@ def is_own_route(uri: SipUri, config: ServerConfig) -> bool:
 
 def _is_peer_side(uri: SipUri, config: ServerConfig) -> bool:
     ours = config.peer_side
-    return (uri.user, uri.host) == (ours.user, ours.host) and uri.port in (None, ours.port)
+    # RFC 7904 section 6: peers may differ in the `gr` parameter alone.
+    mine, theirs = (ours.user, ours.host, ours.param("gr")), (uri.user, uri.host, uri.param("gr"))
+    return mine == theirs and uri.port in (None, ours.port)

@@ -101,6 +101,7 @@ class Proxy:
             now,
             f".{routing.loop_hash(request, source)}",
             routing.MAX_BREADTH if breadth is None else breadth,
+            request.fields.first("from") or "",
         )
         self._contexts[arrived.transaction] = context
         uri = routed.request.sip_uri
@@ -109,7 +110,9 @@ class Proxy:
         elif routed.next_route is not None:
             self._try(context, Branch(Target(uri, None, str(routed.next_route)), routed.next_route), now)
         elif routed.hop is not None:
-            self._try(context, Branch(Target(uri, (routed.hop,)), None), now)
+            # Where the phone has another connection by now, its Contact still tells which phone it is.
+            hops = (routed.hop, *(self._known_hops(uri, now) or ()))
+            self._try(context, Branch(Target(uri, hops), None), now)
         elif is_own_domain(uri, self._config):
             self._locate(context, uri, now)
         else:
@@ -130,12 +133,13 @@ class Proxy:
         """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
         if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
             return
-        routed = routing.preprocess(ack, self._config, self._tokens)
+        routed = routing.preprocess(self._cleaned(ack, source, None), self._config, self._tokens)
         copy = routing.forwarded(routed.request, routed.request.sip_uri, None, [])
         lead = routed.next_route or routed.request.sip_uri
-        hops = (routed.hop,) if routed.hop and not routed.next_route else self._known_hops(lead, now)
+        known = self._known_hops(lead, now) or ()
+        hops = (routed.hop, *known) if routed.hop and not routed.next_route else known
         if hops:
-            self._layer.send(copy, hops[0], now)
+            self._send_first(copy, hops, now)
         elif not self._asks.is_full:
             deadline = now + self._config.limits.resolve_s
             self._effects.append(self._asks.ask(ResolveUri(lead), _ResolvingAck(copy), deadline))
@@ -152,7 +156,7 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        upstream = response.replace(fields=fields)
+        upstream = response.replace(fields=fields.with_only("From", context.from_text))
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -197,8 +201,8 @@ class Proxy:
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
                 self._on_resolved(context, branch, answer, now)
             case _ResolvingAck(ack):
-                if isinstance(answer, Hops) and answer.hops:
-                    self._layer.send(ack, answer.hops[0], now)
+                if isinstance(answer, Hops):
+                    self._send_first(ack, answer.hops, now)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
@@ -310,8 +314,12 @@ class Proxy:
         return (
             source.is_trusted
             or source.remote.host in self._phones
-            or routing.is_within_dialog(ack, self._config, self._tokens)
+            or routing.is_within_dialog(ack, source, self._config, self._tokens)
         )
+
+    def _send_first(self, ack: Request, hops: tuple[Hop, ...], now: float) -> None:
+        """Send without a transaction on the first hop that can be sent to."""
+        any(self._layer.send(ack, hop, now) for hop in hops)
 
     # Sending
 
@@ -353,7 +361,7 @@ class Proxy:
         """Take off what was meant for us, and say who the sender has proved to be (RFC 3325)."""
         if source.is_trusted:
             return request
-        fields = request.fields
+        fields = routing.from_overlay(request, self._config).fields
         if "proxy-authorization" in fields:
             others = [
                 line
@@ -458,9 +466,9 @@ class Proxy:
             context.causes.append(Cause("this peer", reason, now))
         fields = (*extra, reason_field(status, reason)) if reason else extra
         tag = self._layer.new_tag()
-        self._conclude(
-            context, make_response(context.request, status, phrase, to_tag=tag, extra=fields), "this peer", now
-        )
+        response = make_response(context.request, status, phrase, to_tag=tag, extra=fields)
+        original = response.replace(fields=response.fields.with_only("From", context.from_text))
+        self._conclude(context, original, "this peer", now)
 
     def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
         context.final = response.status

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.own import is_own_route
+from p2psip.sip.entities.own import is_own_domain, is_own_route
 from p2psip.sip.entities.tokens import Tokens
 from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
@@ -86,7 +86,8 @@ def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed
         uri = route.sip_uri
         if not is_own_route(uri, config):
             break
-        hop = tokens.read(uri.user_name) if uri.user else None
+        token = tokens.read(uri.user_name) if uri.user else None
+        hop = token.hop if token else None
         taken += 1
     if taken:
         request = request.replace(fields=request.fields.with_values("Route", routes[taken:]))
@@ -94,12 +95,17 @@ def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed
     return Routed(request, hop, next_route)
 
 
-def is_within_dialog(request: Request, config: ServerConfig, tokens: Tokens) -> bool:
-    """True if a request belongs to a dialog that was set up through us: its Route has a token of ours."""
-    if not request.to.tag or not request.routes:
+def is_within_dialog(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> bool:
+    """True if a request belongs to a dialog that this phone has set up through us.
+
+    Its Route then has a token of ours for its own host. Others who know the token, as everybody in the dialog
+    does, gain nothing by it.
+    """
+    if not request.to.tag:
         return False
-    own = [route.sip_uri for route in request.routes if is_own_route(route.sip_uri, config)]
-    return any(uri.user and tokens.read(uri.user_name) is not None for uri in own)
+    uris = [route.sip_uri for route in request.routes]
+    read = [tokens.read(uri.user_name) for uri in uris if uri.user and is_own_route(uri, config)]
+    return any(token is not None and token.host == source.remote.host for token in read)
 
 
 def side_uri(side: Source, config: ServerConfig, transport: TransportLayer, tokens: Tokens) -> SipUri:
@@ -109,7 +115,22 @@ def side_uri(side: Source, config: ServerConfig, transport: TransportLayer, toke
     local = side.hop.local if isinstance(side.hop, UdpHop) else None
     address = transport.advertised(side.transport, local)
     params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
-    return SipUri(as_host(address.host), tokens.make(side.hop), address.port, params)
+    return SipUri(as_host(address.host), tokens.make(side), address.port, params)
+
+
+def from_overlay(request: Request, config: ServerConfig) -> Request:
+    """A phone's request with From in the overlay's name.
+
+    In From stands whatever the phone calls its server, often the peer's address. At another peer that address means
+    nothing, and whoever calls back from a list of missed calls must reach the caller. RFC 3261 has a proxy leave From
+    alone because elements of RFC 2543 match dialogs by it; today the tag does that (section 12), and the responses
+    get the phone's own From again.
+    """
+    uri = request.from_.uri
+    if not isinstance(uri, SipUri) or uri.host == config.realm or not is_own_domain(uri, config):
+        return request
+    renamed = NameAddr(uri.replace(host=config.realm, port=None), request.from_.display_name, request.from_.params)
+    return request.replace(fields=request.fields.with_only("From", renamed))
 
 
 def forwarded(request: Request, uri: SipUri, route: SipUri | None, record: list[SipUri]) -> Request:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from p2psip.base.effects import Ask, Effect
+from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities import routing
 from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
@@ -230,7 +230,7 @@ class SipServer:
             return True
         if arrived.source.is_trusted or self._is_for_us(request):
             return False
-        return not routing.is_within_dialog(request, self._config, self._tokens)
+        return not routing.is_within_dialog(request, arrived.source, self._config, self._tokens)
 
     def _is_for_us(self, request: Request) -> bool:
         """True for a request to the peer itself, nobody behind it."""
@@ -239,6 +239,8 @@ class SipServer:
     def _on_outcome(self, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Refused):
             self._reply(outcome.arrived, outcome.status, now, outcome.phrase, outcome.extra)
+            if outcome.phrase is not None:
+                self._note_refusal(outcome)
             return
         assert isinstance(outcome, Admitted)
         self._proxy.note_phone(outcome.arrived.source.remote.host)
@@ -246,6 +248,16 @@ class SipServer:
             self._admit(outcome.arrived, outcome.user, now)
         except BadMessage as error:
             self._on_bad(outcome.arrived, error, now)
+
+    def _note_refusal(self, refused: Refused) -> None:
+        request = refused.arrived.request
+        facts = {
+            "method": request.method,
+            "from": str(request.from_.uri),
+            "source": str(refused.arrived.source),
+            "why": refused.phrase,
+        }
+        self._effects.append(Note("phone refused", facts, is_warning=True))
 
     def _admit(self, arrived: RequestArrived, user: str | None, now: float) -> None:
         request = arrived.request

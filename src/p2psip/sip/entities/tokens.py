@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import hmac
 import random
+from typing import NamedTuple
 
 from p2psip.sip.message.uri import escape_user
 from p2psip.sip.transports.address import Address
-from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, UdpHop
+from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, Source, UdpHop
 
 _MAC_DIGITS = 16
+
+
+class Token(NamedTuple):
+    """What a token says: the hop, and the host at its other end."""
+
+    hop: BoundHop
+    host: str
 
 
 class Tokens:
@@ -24,31 +32,34 @@ class Tokens:
         self._secret = rng.randbytes(32)
         self._locals = locals_
 
-    def make(self, hop: BoundHop) -> str:
-        """The token for a hop, as the user part of a URI."""
-        text = self._text(hop)
+    def make(self, side: Source) -> str:
+        """The token for what is at the other side, as the user part of a URI."""
+        text = self._text(side)
         return f"{self._mac(text)}.{escape_user(text)}"
 
-    def read(self, user_name: str) -> BoundHop | None:
-        """The hop of a token; None if it is none of ours."""
+    def read(self, user_name: str) -> Token | None:
+        """What a token says; None if it is none of ours."""
         mac, _, text = user_name.partition(".")
         if not user_name.isascii() or not hmac.compare_digest(mac, self._mac(text)):
             return None
-        kind, rest = text[0], text[1:]
+        kind, number, host, rest = text.split("_", 3)
+        host = host.replace("~", ":")
         if kind == "f":
-            return FlowHop(int(rest))
+            return Token(FlowHop(int(number)), host)
         if kind == "l":
-            return LocalHop(rest)
-        index, host, port = rest.split("_")
-        return UdpHop(Address(host.replace("~", ":"), int(port)), self._locals[int(index)])
+            return Token(LocalHop(rest), host)
+        return Token(UdpHop(Address(host, int(rest)), self._locals[int(number)]), host)
 
-    def _text(self, hop: BoundHop) -> str:
-        if isinstance(hop, FlowHop):
-            return f"f{hop.flow}"
-        if isinstance(hop, LocalHop):
-            return f"l{hop.name}"
-        assert hop.local is not None
-        return f"u{self._locals.index(hop.local)}_{hop.remote.host.replace(':', '~')}_{hop.remote.port}"
+    def _text(self, side: Source) -> str:
+        host = side.remote.host.replace(":", "~")
+        match side.hop:
+            case FlowHop(flow):
+                return f"f_{flow}_{host}_"
+            case LocalHop(name):
+                return f"l_0_{host}_{name}"
+            case UdpHop(remote, local):
+                assert local is not None
+                return f"u_{self._locals.index(local)}_{host}_{remote.port}"
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode(), "sha256").hex()[:_MAC_DIGITS]

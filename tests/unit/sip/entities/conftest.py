@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.sip.entities.bindings import BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import (
@@ -203,6 +203,7 @@ class Server:
         self.reports: list[RequestCarried] = []
         self.changes: list[BindingsChanged] = []
         self.delivered: list[DeliverLocal] = []
+        self.notes: list[Note] = []
         self.locate: Callable[[LocateUser], object] | None = None
         self.unanswered: tuple[type, ...] = ()
         """Kinds of questions that it gets no answer to."""
@@ -228,6 +229,8 @@ class Server:
                     self.delivered.append(effect)
                 case CancelAsk():
                     self.asked.append(effect)
+                case Note():
+                    self.notes.append(effect)
                 case _:
                     self.world.perform(self, effect)
 

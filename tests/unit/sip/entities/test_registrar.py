@@ -219,10 +219,13 @@ def test_phone_behind_nat_is_away_when_its_connection_is(world, one):
 # Who may
 
 
-def test_no_line_here(phone, world):
+def test_no_line_here(phone, one, world):
     world.homes["alice"] = []
     response = phone.register()
     assert (response.status, response.phrase) == (403, "alice has no line on this peer")
+    [note] = one.notes
+    assert (note.event, note.facts["why"]) == ("phone refused", "alice has no line on this peer")
+    assert note.facts["source"] == "udp 10.1.0.11:5060"
 
 
 def test_wrong_password(phone, one):

@@ -81,6 +81,9 @@ def test_from_peer_request_says_who_is_calling(world, one, other, alice, bob):
     assert [(question.user, question.from_peer, question.from_user) for question in asked] == [
         ("bob", one.node_id, None)
     ]
+    # The callee's phone can call back: the caller's peer's address would mean nothing there.
+    assert str(invite.from_.uri) == "sip:alice@overlay.example"
+    assert str(alice.calls[0].responses[-1].from_.uri) == "sip:alice@10.1.0.1"
     [asked_first] = [question for question in one.asked if isinstance(question, LocateUser)]
     assert (asked_first.from_user, asked_first.from_peer, asked_first.method) == ("alice", None, "INVITE")
 
@@ -566,3 +569,41 @@ def test_restart_in_a_call_loses_no_way(world, one, other, alice, bob):
     world.run(1.0)
     assert alice.finals[-1].status == 200
     assert bob.calls[0].is_over
+
+
+def test_phone_with_a_new_connection_is_found_by_its_contact(world, one, other, alice):
+    """The connection of the dialog's beginning is gone, and the phone has registered over another."""
+    carol = world.phone("carol", other, Address("10.2.0.14", 5060), "TCP", contact_host="192.168.1.7")
+    assert carol.register().status == 200
+    call = alice.invite("carol")
+    world.run(3.0)
+    assert call.is_up
+    [flow] = [flow for flow in other.flows.values() if flow.other.owner is carol]
+    world.cut(flow)
+    assert carol.register().status == 200
+    alice.hang_up(call)
+    world.run(1.0)
+    assert alice.finals[-1].status == 200
+
+
+def test_call_back_by_what_the_phone_shows(world, alice, bob):
+    call = alice.invite("bob")
+    world.run(3.0)
+    alice.hang_up(call)
+    world.run(1.0)
+    back = bob.invite(str(bob.calls[0].request.from_.uri))
+    world.run(3.0)
+    assert back.is_up
+
+
+def test_token_serves_only_the_phone_that_it_names(world, one, other, alice, bob):
+    """Everybody in the dialog sees it; from elsewhere it proves nothing."""
+    call = alice.invite("bob")
+    world.run(3.0)
+    stolen = alice.in_dialog(call, "BYE")
+    fields = stolen.fields.with_first("Via", "SIP/2.0/UDP 10.1.0.66;branch=z9hG4bKq")
+    world.datagrams.clear()
+    one.core.handle_datagram(one.address, Address("10.1.0.66", 5060), stolen.replace(fields=fields).encode(), world.now)
+    world.run(1.0)
+    assert [data[:11] for _, _, data in world.datagrams] == [b"SIP/2.0 407"]
+    assert bob.calls[0].is_over is False
