@@ -7,6 +7,7 @@ import random
 import pytest
 
 from p2psip.base.effects import CancelAsk
+from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
@@ -607,3 +608,88 @@ def test_token_serves_only_the_phone_that_it_names(world, one, other, alice, bob
     world.run(1.0)
     assert [data[:11] for _, _, data in world.datagrams] == [b"SIP/2.0 407"]
     assert bob.calls[0].is_over is False
+
+
+def test_challenges_of_all_branches_go_back(world, alice, bob, bob3):
+    """16.7 step 7: the caller has to answer them together."""
+    for phone, realm in ((bob, "b"), (bob3, "b3")):
+
+        def refuse(event, phone=phone, realm=realm):
+            extra = [("Proxy-Authenticate", f'Digest realm="{realm}", nonce="n"')]
+            phone.layer.respond(
+                event.transaction, make_response(event.request, 407, to_tag="t", extra=extra), world.now
+            )
+
+        phone._ring = refuse
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 407]
+    assert len(call.responses[-1].fields.lines("proxy-authenticate")) == 2
+
+
+def test_redirect_goes_back_to_the_caller(world, alice, bob):
+    bob.refuses_with = 302
+    call = alice.invite("bob")
+    world.run(2.0)
+    assert call.statuses == [100, 302]
+
+
+def test_provisional_to_other_methods_stays_here(world, alice, bob):
+    """RFC 4320 4.1: only 100 may answer a non-INVITE provisionally."""
+
+    def slowly(event):
+        bob.layer.respond(event.transaction, make_response(event.request, 183, to_tag="t"), world.now)
+
+    real, bob._on_request = bob._on_request, slowly
+    alice.send(alice.message("bob"))
+    world.run(1.0)
+    bob._on_request = real
+    responses = [data for _, remote, data in world.datagrams if remote == ALICE_AT and b"MESSAGE" in data]
+    assert {data[:11] for data in responses} == {b"SIP/2.0 407"}
+
+
+def test_too_many_questions(world, one, alice, bob):
+    """The server asks no more than it can keep; the phone hears that it should come again."""
+    small = world.server("small", "10.4.0.1", limits=ServerLimits(questions=1))
+    world.homes["alice"].append("small")
+    phone = world.phone("alice", small, Address("10.4.0.11", 5060))
+    small.unanswered = (LocateUser,)
+    first = phone.invite("bob")
+    world.run(1.0)
+    second = phone.invite("bob")
+    world.run(1.0)
+    assert (first.statuses, second.statuses) == ([100], [100, 503])
+    assert second.responses[-1].fields.first("retry-after") == "5"
+
+
+def test_request_without_max_forwards_gets_one(world, one, alice, bob):
+    request = alice.message("bob")
+    assert alice.ask(request.replace(fields=request.fields.without("max-forwards"))).status == 200
+    assert bob.received[-1].max_forwards == 69
+
+
+def test_identity_that_a_phone_claims_is_taken_off(world, alice, bob):
+    request = alice.message("bob")
+    claimed = request.fields.with_last("P-Asserted-Identity", "<sip:boss@overlay.example>").with_last("Privacy", "id")
+    assert alice.ask(request.replace(fields=claimed)).status == 200
+    assert "p-asserted-identity" not in bob.received[-1].fields
+
+
+def test_credentials_for_others_go_on(world, alice, bob):
+    """22.3: a proxy takes off what was for its own realm, and leaves the rest."""
+    far = 'Digest username="a", realm="far", nonce="n", uri="sip:x", response="r"'
+    authenticate = alice._authenticate
+
+    def with_both(request, response, call):
+        send, alice.send = (
+            alice.send,
+            lambda again, call=None: send(
+                again.replace(fields=again.fields.with_last("Proxy-Authorization", far)), call
+            ),
+        )
+        authenticate(request, response, call)
+        alice.send = send
+
+    alice._authenticate = with_both
+    assert alice.ask(alice.message("bob")).status == 200
+    assert bob.received[-1].fields.lines("proxy-authorization") == [far]
