@@ -17,6 +17,9 @@ COMMANDS: dict[str, str] = {
     "enrollment": "Run the server at which people and peers become members.",
     "user": "Look after the accounts of an overlay.",
     "peer": "Be a peer of an overlay: the PBX of the phones at this site.",
+    "line": "Look after the lines of a peer: the users whose phones register here.",
+    "lookup": "Look a user up in the overlay.",
+    "status": "Show what a running peer says of itself.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,61 @@ def init(
         return
     print(f"This machine is {facts['user']}, Node-ID {facts['node_id']}.")
     print(f"Look at {directory}/peer.toml, then start it:\n  p2psip peer run {directory}")
+
+
+RUN_HELP = """Run the peer of a state directory, in the foreground, until SIGTERM or Ctrl-C.
+
+Every setting of peer.toml is also a flag here, which goes before the file. When all sockets are open it prints a line
+that begins with "ready"; what happens then goes to stderr as a log.
+
+Example:
+
+\b
+    p2psip peer run ./peer
+    p2psip peer run ./peer --phone-port 5070 --log-level debug
+"""
+
+
+@app.command(help=RUN_HELP)
+def run(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory that `peer init` made.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What this peer is called.")] = None,
+    fingerprint: Annotated[str | None, typer.Option(metavar="F", help="SHA-256 of the trust anchor.")] = None,
+    listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers.")] = None,
+    advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
+    overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, links between peers.")] = None,
+    sip_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, calls between peers.")] = None,
+    phone_listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for phones.")] = None,
+    phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones.")] = None,
+    phone_udp: Annotated[bool | None, typer.Option(help="Serve phones over UDP.")] = None,
+    phone_tcp: Annotated[bool | None, typer.Option(help="Serve phones over TCP.")] = None,
+    domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
+    first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,
+) -> None:
+    """Load, run."""
+    flags = {setting: value for setting, value in locals().items() if setting not in ("directory", "as_json")}
+    from p2psip.daemon.log import log_to_stderr
+    from p2psip.daemon.service import PeerService
+    from p2psip.daemon.state import load_state
+
+    state = load_state(directory, flags)
+    log_to_stderr(state.settings.log_format, state.settings.log_level)
+
+    def ready(facts: Mapping[str, object]) -> None:
+        if as_json:
+            print(json.dumps({"ready": True, **facts}), flush=True)
+        else:
+            phones = facts["phones"]
+            assert isinstance(phones, list)
+            print(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}", flush=True)
+
+    async def serve() -> None:
+        await PeerService(state).run(ready)
+
+    asyncio.run(serve())
 
 
 @app.command(

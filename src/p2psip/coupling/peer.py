@@ -50,6 +50,11 @@ class BindingsToKeep(Effect):
     user: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped(Effect):
+    """What `stop` began is done."""
+
+
 class Peer:
     """One peer."""
 
@@ -63,7 +68,8 @@ class Peer:
         self.locator = Locator(node, self.server, self.publisher, rules, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.began_at = now
-        self._stopping = False
+        self._is_stopping = False
+        self._has_stopped = False
         self._effects: list[Effect] = []
 
     # Commands
@@ -91,15 +97,10 @@ class Peer:
         return handle
 
     def stop(self, now: float) -> None:
-        """Leave cleanly: first the records of our lines go, then we do. `has_stopped` says when all is done."""
-        self._stopping = True
+        """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
+        self._is_stopping = True
         self.publisher.withdraw_all(now)
         self._settle(now)
-
-    @property
-    def has_stopped(self) -> bool:
-        """True when what `stop` began is done."""
-        return self._stopping and not self.publisher.is_withdrawing and self.node.has_left
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
@@ -194,11 +195,14 @@ class Peer:
     # Inside
 
     def _settle(self, now: float) -> None:
-        if self._stopping and not self.publisher.is_withdrawing:
-            self.node.leave(now)
         while effects := self._collect(now):
             for effect in effects:
                 self._handle(effect, now)
+            if self._is_stopping and not self.publisher.is_withdrawing:
+                self.node.leave(now)
+        if self._is_stopping and not self._has_stopped and self.node.has_left:
+            self._has_stopped = True
+            self._effects.append(Stopped())
         self._effects += self.lookups.effects
         self.lookups.effects.clear()
 

@@ -34,6 +34,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_udp: bool = True
     phone_tcp: bool = True
     domains: tuple[str, ...] = ()
+    first: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
@@ -77,6 +78,9 @@ phone_tcp = {phone_tcp}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
+
+# Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
+first = {first}
 
 # What to log: "debug", "info", "warning" or "error"; as "text" or "json".
 log_level = {log_level}

@@ -7,6 +7,7 @@ declared form (a whole structure in one buffer) is of no use. A property test ho
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 from p2psip.base.errors import RemoteProtocolError
 
@@ -89,7 +90,8 @@ class ReceivedWindow:
     """
 
     def __init__(self) -> None:
-        self._recent: list[int] = []
+        self._recent: deque[int] = deque(maxlen=RECEIVED_BITS)
+        self._mask = 0
 
     def acknowledge(self, sequence: int) -> bytes:
         """Note that `sequence` came, and build its acknowledgement.
@@ -97,10 +99,16 @@ class ReceivedWindow:
         "if the sequence number M is less than N but greater than N-32, the N-M bit of the received bitmask is
         set to one" (6.6.2), taken literally.
         """
-        received = 0
-        for earlier in self._recent:
-            distance = (sequence - earlier) & 0xFFFFFFFF
-            if 0 < distance < RECEIVED_BITS:
-                received |= 1 << distance
-        self._recent = [*self._recent[-(RECEIVED_BITS - 1) :], sequence]
-        return frame_ack(sequence, received)
+        if self._recent and (sequence - self._recent[-1]) & 0xFFFFFFFF == 1:
+            # The usual case: one after the other.
+            self._mask = (self._mask | 1) << 1 & 0xFFFFFFFF
+        else:
+            self._mask = sum(1 << distance for distance in self._distances(sequence))
+        self._recent.append(sequence)
+        return frame_ack(sequence, self._mask)
+
+    def _distances(self, sequence: int) -> set[int]:
+        """How far before `sequence` those lie that it follows closely."""
+        return {
+            distance for earlier in self._recent if 0 < (distance := (sequence - earlier) & 0xFFFFFFFF) < RECEIVED_BITS
+        }

@@ -33,6 +33,10 @@ IN_FLIGHT_MAX = 4096
 """Frames sent and not acknowledged; a link further behind is as good as dead."""
 
 
+HALF_OF_SEQUENCES = 1 << 31
+"""Of two sequence numbers the one less than half of them ahead is the later."""
+
+
 class LinkState(enum.Enum):
     """Health of a link, as the Routing Table sees it."""
 
@@ -118,8 +122,8 @@ class Link:
         if sent_at is None:
             return
         self.round_trip.measured(now - sent_at)
-        # On a stream an acknowledgement of N says that all before N came as well.
-        for sequence in [s for s in self._sent_at if (ack_sequence - s) & 0xFFFFFFFF < IN_FLIGHT_MAX]:
-            del self._sent_at[sequence]
+        # On a stream an acknowledgement of N says that all before N came as well; they were sent in this order.
+        while self._sent_at and (ack_sequence - (oldest := next(iter(self._sent_at)))) & 0xFFFFFFFF < HALF_OF_SEQUENCES:
+            del self._sent_at[oldest]
         if self.state is LinkState.FAILED:
             self.state = LinkState.UP

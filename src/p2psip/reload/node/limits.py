@@ -31,3 +31,6 @@ CONTACTS_MAX: Final = 256
 
 CONTACTS_KEPT: Final = 10
 """11.4: "The suggested number of peers to cache is 10"."""
+
+NAMES_MAX: Final = 1024
+"""Nodes whose user name is remembered for people to read."""

@@ -25,7 +25,7 @@ from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, Lin
 from p2psip.reload.node.data import Data, DataContext
 from p2psip.reload.node.effects import Address, AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import CONTACTS_KEPT, STRANGERS_MAX
+from p2psip.reload.node.limits import CONTACTS_KEPT, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, Verifier
@@ -85,6 +85,7 @@ class Node:
         contacts: Sequence[Address] = (),
     ) -> None:
         self.node_id = identity.node_id
+        self.user = identity.user
         self.configuration = configuration
         self.wall = wall
         self.chord = Chord(self.node_id, _chord_settings(configuration), rng)
@@ -93,6 +94,7 @@ class Node:
         self._rng = rng
         self._may_start_alone = may_start_alone
         self._contacts = dict.fromkeys(contacts)
+        self._names: dict[NodeId, str] = {self.node_id: identity.user}
         self._is_leaving = False
         self._gate: Gate[Originate] = Gate()
         overlay = configuration.overlay_hash
@@ -157,6 +159,10 @@ class Node:
         self.data.set_wall_clock(wall, now)
         self._settle(now)
 
+    def name_of(self, node: NodeId) -> str:
+        """The user name in the certificate of a node that we have been linked with; empty for others."""
+        return self._names.get(node, "")
+
     def settle(self, now: float) -> None:
         """Call this after calling a part of the node, `data` say, directly."""
         self._settle(now)
@@ -181,6 +187,7 @@ class Node:
                 self._refuse_link(number, context, f"{remote} is {member.user}, not {context.node.short}", now)
                 return self._settle(now)
             node = context.node
+        self._learn_name(node, member.user)
         self._enter_link(number, purpose, node, context, remote, local, now)
         return self._settle(now)
 
@@ -212,6 +219,11 @@ class Node:
             self._exchange.note("link lost", node=node, reason=reason)
             self._link_lost(node, now)
         self._settle(now)
+
+    def _learn_name(self, node: NodeId, user: str) -> None:
+        while len(self._names) >= NAMES_MAX:
+            del self._names[next(name for name in self._names if name != self.node_id)]
+        self._names[node] = user
 
     def _enter_link(
         self,

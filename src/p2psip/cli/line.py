@@ -1,0 +1,120 @@
+"""`p2psip line`: the lines of a peer, one for each user whose phones register here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.cli.passwords import FILE_HELP, known_password, new_password
+
+HELP = """Look after the lines of a peer: the users whose phones register here.
+
+A line is a key and a certificate for USER@OVERLAY, got with the user's account password, and a phone password, which
+is what one types into the phone. A user may have lines at several peers; calls find the phone that came last.
+"""
+
+ADD_HELP = """Add a line, or give it a new phone password.
+
+It enrolls with the account password of USER (which is used once and not kept) and sets the password that the phone
+will use. Without --phone-password-file one is asked for, or made up and shown once.
+
+Example:
+
+\b
+    p2psip line add alice --peer ./peer
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+User = Annotated[str, typer.Argument(metavar="USER", help="User name: alice, or alice@OVERLAY.")]
+PeerDirectory = Annotated[
+    Path, typer.Option("--peer", metavar="DIR", envvar="P2PSIP_PEER", help="The state directory of the peer.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(help=ADD_HELP)
+def add(
+    user: User,
+    peer: PeerDirectory = Path(),
+    password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
+    phone_password_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File whose first line is the phone's password.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Enroll, write, tell the running peer."""
+    from p2psip.daemon.control import ask_peer, is_running
+    from p2psip.daemon.line_setup import set_up_line
+    from p2psip.daemon.state import load_state
+    from p2psip.enrollment.names import account_name
+
+    state = load_state(peer)
+    aor = account_name(user, state.configuration.instance_name)
+    account_password = known_password(password_file, aor)
+    phone_password, is_made_up = new_password(phone_password_file, f"the phone of {aor}")
+    identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
+    served = is_running(peer)
+    if served:
+        ask_peer(peer, "reload-lines")
+    facts = {"user": aor, "node_id": str(identity.node_id), "served": served}
+    if is_made_up:
+        facts["phone_password"] = phone_password
+    if as_json:
+        print(json.dumps(facts))
+        return
+    name = aor.partition("@")[0]
+    print(f"{aor} has a line here, Node-ID {identity.node_id}.")
+    print(f"In the phone: server = this machine's address, user = {name}, password = ", end="")
+    print(phone_password if is_made_up else "the one you gave.")
+    if not served:
+        print(f"The peer does not run now; start it with: p2psip peer run {peer}")
+
+
+@app.command("list", help="List the lines of a peer, their phones and where their records are.")
+def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
+    """Ask the running peer, or read the files."""
+    from p2psip.daemon.control import ask_peer, is_running
+    from p2psip.daemon.line_files import LineFiles, line_names
+    from p2psip.daemon.state import load_state
+
+    if is_running(peer):
+        lines: Any = ask_peer(peer, "lines")
+    else:
+        state = load_state(peer)
+        found = [LineFiles(peer, name).load(state.configuration) for name in line_names(peer)]
+        lines = [{"user": line.aor, "node_id": str(line.identity.node_id)} for line in found]
+    if as_json:
+        print(json.dumps(lines))
+        return
+    for line in lines:
+        phones = ", ".join(phone["via"] for phone in line.get("phones", [])) or "no phone registered"
+        print(f"{line['user']}  {line['node_id']}  {phones}")
+        if line.get("problem"):
+            print(f"    not in the overlay: {line['problem']}")
+    if not lines:
+        print("no lines; `p2psip line add USER` adds one")
+
+
+@app.command(help="Remove a line: its phone can no longer register here, its record leaves the overlay.")
+def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
+    """Remove the files, tell the running peer."""
+    from p2psip.daemon.control import ask_peer, is_running
+    from p2psip.daemon.line_files import LineFiles
+    from p2psip.daemon.state import load_state
+    from p2psip.enrollment.names import account_name
+
+    state = load_state(peer)
+    aor = account_name(user, state.configuration.instance_name)
+    files = LineFiles(peer, aor.partition("@")[0])
+    if not files.exists:
+        raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
+    files.remove()
+    if is_running(peer):
+        ask_peer(peer, "reload-lines")
+    print(json.dumps({"user": aor, "removed": True}) if as_json else f"{aor} has no line here any more.")

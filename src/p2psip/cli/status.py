@@ -1,0 +1,49 @@
+"""`p2psip status`: what a running peer says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+HELP = """Show what a running peer says of itself: its place in the ring, its links, its lines and their phones.
+
+Example:
+
+\b
+    p2psip status --peer ./peer
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+
+@app.command(help=HELP)
+def status(
+    peer: Annotated[
+        Path, typer.Option("--peer", metavar="DIR", envvar="P2PSIP_PEER", help="The state directory of the peer.")
+    ] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask the running peer."""
+    from p2psip.daemon.control import ask_peer
+
+    facts: Any = ask_peer(peer, "status")
+    if as_json:
+        print(json.dumps(facts))
+        return
+    print(f"{facts['user']}  Node-ID {facts['node_id']}")
+    print(f"  {facts['state']} of {facts['overlay']}, up {facts['up_s']:.0f} s, {facts['memory_kb'] // 1024} MB")
+    if not facts["date_trusted"]:
+        print("  the date is not set: certificates are not checked for their dates")
+    print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
+    print(f"  successors:   {' '.join(node[:8] for node in facts['successors']) or 'none'}")
+    print(f"  predecessors: {' '.join(node[:8] for node in facts['predecessors']) or 'none'}")
+    for link in facts["links"]:
+        rtt = f"{link['rtt_ms']:.1f} ms" if link["rtt_ms"] is not None else "not measured"
+        name = link["user"].partition("@")[0]
+        print(f"  link {link['node_id'][:8]} {name}  {link['address']}  {link['state']}  {rtt}")
+    for line in facts["lines"]:
+        phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
+        print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")

@@ -1,0 +1,113 @@
+"""How the command line talks to a running peer: one JSON object a line, over a socket in the state directory.
+
+    {"command": "lookup", "uri": "sip:bob@club.example"}   ->   {"result": {...}}  or  {"error": "one line"}
+
+Only who may enter the state directory may open the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
+
+SOCKET_FILE = "control.sock"
+LINE_BYTES_MAX = 1 << 20
+ANSWER_MAX_S = 120.0
+
+Command = Callable[[Mapping[str, object]], Awaitable[object]]
+
+
+class ControlServer:
+    """Serves commands of the running peer."""
+
+    def __init__(self, directory: Path, commands: Mapping[str, Command]) -> None:
+        self._path = directory / SOCKET_FILE
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+
+    async def listen(self) -> None:
+        """Open the socket. The records' lock has shown that no other peer runs in this directory."""
+        self._path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LINE_BYTES_MAX)
+        except OSError as error:
+            raise LocalMisuse(f"cannot open {self._path}: {error.strerror or error}") from None
+        finally:
+            os.umask(mask)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            # The client has gone, or sent a line without end.
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, object]:
+        try:
+            asked = json.loads(line)
+            command = self._commands[asked["command"]]
+        except (ValueError, KeyError, TypeError):
+            return {"error": "this peer does not know that command"}
+        try:
+            return {"result": await command(asked)}
+        except LocalMisuse as error:
+            return {"misuse": str(error)}
+        except P2psipError as error:
+            return {"error": str(error)}
+
+
+def ask_peer(directory: Path, command: str, **arguments: object) -> object:
+    """Ask the peer that runs in a state directory.
+
+    Raises LocalMisuse if none runs there or the arguments are wrong, RequestFailed with the peer's words if it failed.
+    """
+    answer = _exchange(directory, {"command": command, **arguments})
+    if "misuse" in answer:
+        raise LocalMisuse(str(answer["misuse"]))
+    if "error" in answer:
+        raise RequestFailed(str(answer["error"]))
+    return answer["result"]
+
+
+def is_running(directory: Path) -> bool:
+    """True if a peer runs in this state directory."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(directory / SOCKET_FILE)) == 0
+
+
+def _exchange(directory: Path, question: Mapping[str, object]) -> dict[str, object]:
+    path = directory / SOCKET_FILE
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_MAX_S)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            raise LocalMisuse(f"no peer runs in {directory}: `p2psip peer run {directory}` starts it") from None
+        try:
+            connection.sendall(json.dumps(question).encode() + b"\n")
+            with connection.makefile("rb") as file:
+                line = file.readline()
+        except OSError as error:
+            raise RequestFailed(f"the peer did not answer: {error}") from None
+    if not line:
+        raise RequestFailed("the peer stopped before it answered")
+    answer = json.loads(line)
+    assert isinstance(answer, dict), "a peer answers with an object"
+    return answer

@@ -1,0 +1,139 @@
+"""Where a peer listens, and by which addresses and names others know it."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2psip.daemon.settings import PeerSettings
+from p2psip.net.addresses import own_address
+from p2psip.net.peer_host import Endpoints
+from p2psip.reload.node.effects import Address
+from p2psip.sip.transports.address import Address as SipAddress
+from p2psip.sip.transports.layer import Listener
+
+SIOCGIFADDR = 0x8915
+WILDCARDS = {"0.0.0.0": 4, "::": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddresses:
+    """The listeners of a peer, wildcard addresses resolved to what others can use."""
+
+    endpoints: Endpoints
+    listeners: tuple[Listener, ...]
+    advertised_overlay: tuple[Address, ...]
+    advertised_sip: tuple[Address, ...]
+    phone_hosts: tuple[str, ...]
+    phone_port: int
+
+    @classmethod
+    def of(cls, settings: PeerSettings) -> ListenAddresses:
+        """By the settings and what this machine has."""
+        told = settings.advertise or tuple(_resolved(settings.listen))
+        phone_hosts = tuple(_resolved(settings.phone_listen))
+        udp = _phones(settings) if settings.phone_udp else ()
+        tcp = _phones(settings) if settings.phone_tcp else ()
+        endpoints = Endpoints(
+            tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen)),
+            tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen)),
+            udp,
+            tcp,
+            phone_hosts[0] if phone_hosts else own_address(),
+        )
+        listeners = (*(_listener("UDP", local) for local in udp), *(_listener("TCP", local) for local in tcp))
+        return cls(
+            endpoints,
+            listeners,
+            tuple(Address(host, settings.overlay_port) for host in told),
+            tuple(Address(host, settings.sip_port) for host in told),
+            phone_hosts,
+            settings.phone_port,
+        )
+
+    def facts(self) -> dict[str, object]:
+        """For whoever waits for the peer to be ready."""
+        return {
+            "overlay": [str(address) for address in self.advertised_overlay],
+            "phones": [str(SipAddress(host, self.phone_port)) for host in self.phone_hosts],
+        }
+
+
+def own_names(settings: PeerSettings, overlay: str, addresses: ListenAddresses) -> frozenset[str]:
+    """All that means the overlay as the domain of an AoR (design decision 7)."""
+    names = {overlay, *settings.domains, socket.gethostname(), "localhost", *addresses.phone_hosts}
+    names |= {address.host for address in addresses.advertised_overlay}
+    return frozenset(name.lower() for name in names)
+
+
+def local_addresses() -> list[str]:
+    """The addresses of this machine's interfaces, those that lead out first; loopback and link-local excepted."""
+    found = dict.fromkeys([own_address(), *_ipv4_addresses(), *_ipv6_addresses()])
+    usable = [text for text in found if not _is_local_only(text)]
+    return usable or ["127.0.0.1"]
+
+
+def _resolved(hosts: Iterable[str]) -> list[str]:
+    """A wildcard stands for the addresses of its family."""
+    found: dict[str, None] = {}
+    for host in hosts:
+        version = WILDCARDS.get(host)
+        if version is None:
+            found[host] = None
+        else:
+            found |= dict.fromkeys(own for own in local_addresses() if ipaddress.ip_address(own).version == version)
+    return list(found)
+
+
+def _bindable(hosts: tuple[str, ...]) -> list[str]:
+    """Without IPv6 where this machine has none."""
+    return [host for host in hosts if ":" not in host or _has_ipv6()]
+
+
+def _phones(settings: PeerSettings) -> tuple[SipAddress, ...]:
+    return tuple(SipAddress(host, settings.phone_port) for host in _bindable(settings.phone_listen))
+
+
+def _listener(transport: str, local: SipAddress) -> Listener:
+    """A wildcard listener says of itself the address that leads out."""
+    sent_by = None
+    if local.host in WILDCARDS:
+        own = _resolved([local.host])
+        sent_by = SipAddress(own[0], local.port) if own else None
+    return Listener("UDP" if transport == "UDP" else "TCP", local, sent_by)
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        return False
+    return bool(Path("/proc/net/if_inet6").read_text(encoding="ascii").strip())
+
+
+def _ipv4_addresses() -> list[str]:
+    found: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                # An interface without an IPv4 address.
+                continue
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return found
+
+
+def _ipv6_addresses() -> list[str]:
+    if not _has_ipv6():
+        return []
+    lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    return [str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines]
+
+
+def _is_local_only(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return address.is_loopback or address.is_link_local or address.is_unspecified

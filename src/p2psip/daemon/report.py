@@ -1,0 +1,124 @@
+"""What a running peer says of itself, as plain values for JSON and for people."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+
+from p2psip.coupling.lookup import Found, HopSeen
+from p2psip.coupling.peer import Peer
+from p2psip.reload.usages.sip_registration import Registration, Route
+from p2psip.sip.entities.bindings import Binding
+
+
+def status_of(peer: Peer, now: float) -> dict[str, object]:
+    """Who this peer is, what it is linked with, what it keeps, which phones it serves."""
+    node, table = peer.node, peer.node.chord.table
+    return {
+        "overlay": peer.overlay,
+        "user": node.user,
+        "node_id": str(node.node_id),
+        "state": "in the ring" if node.chord.is_serving else node.chord.joining.state.value,
+        "up_s": round(now - peer.began_at, 1),
+        "date_trusted": node.wall.is_trusted,
+        "responsible_from": str(table.range_low),
+        "successors": [str(each) for each in table.successors],
+        "predecessors": [str(each) for each in table.predecessors],
+        "links": _links(peer, now),
+        "peer_calls_links": len(peer.flows),
+        "records": {"count": node.data.storage.value_count, "bytes": node.data.storage.size},
+        "lines": lines_of(peer, now),
+        "sip": peer.server.counts,
+        "memory_kb": memory_kb(),
+    }
+
+
+def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:
+    """The lines of a peer, where their records are, and their phones."""
+    return [
+        {
+            "user": line.aor,
+            "node_id": str(line.identity.node_id),
+            "phones": [_phone(binding, now) for binding in peer.server.bindings(line.name, now)],
+            "record": _placed(peer, line.name, now),
+            "problem": peer.publisher.failure(line.name),
+        }
+        for line in peer.publisher.lines
+    ]
+
+
+def lookup_report(peer: Peer, found: Found, now: float) -> dict[str, object]:
+    """The result of a lookup."""
+    registrations = found.registrations
+    return {
+        "aor": found.aor,
+        "resource_id": str(found.resource),
+        "path": [_hop(hop) for hop in found.path],
+        "fetch_ms": round(found.fetch_ms, 2),
+        "fetch_hops": found.fetch_hops,
+        "responsible": _hop(found.path[-1]) if found.path and registrations is not None else None,
+        "replicas": [_hop(hop) for hop in found.replicas],
+        "entries": [_entry(peer, entry, now) for entry in registrations.entries] if registrations else [],
+        "dropped": list(registrations.dropped) if registrations else [],
+        "error": str(found.error) if found.error else None,
+    }
+
+
+def memory_kb() -> int:
+    """Resident memory of this process now, in kB."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def _links(peer: Peer, now: float) -> list[dict[str, object]]:
+    links = peer.node.connections.all()
+    return [
+        {
+            "node_id": str(link.node),
+            "user": peer.node.name_of(link.node),
+            "address": str(link.remote),
+            "state": link.link.state.value,
+            "rtt_ms": None if link.link.round_trip.srtt_s is None else round(link.link.round_trip.srtt_s * 1000, 2),
+            "up_s": round(now - link.came_up_at, 1),
+        }
+        for link in links
+    ]
+
+
+def _hop(hop: HopSeen) -> dict[str, object]:
+    return {"node_id": str(hop.node), "user": hop.user, "rtt_ms": round(hop.rtt_ms, 2)}
+
+
+def _entry(peer: Peer, entry: Registration, now: float) -> Mapping[str, object]:
+    leads_to: dict[str, object]
+    if isinstance(entry.target, Route):
+        leads_to = {"peer": str(entry.target.peer), "peer_user": peer.node.name_of(entry.target.peer)}
+    else:
+        leads_to = {"aor": entry.target.aor}
+    date = peer.node.wall.date(now)
+    return {
+        "line": str(entry.line),
+        **leads_to,
+        "stored_s_ago": round(date - entry.storage_time_ms / 1000, 1),
+        "lifetime_s": entry.lifetime_s,
+    }
+
+
+def _phone(binding: Binding, now: float) -> dict[str, object]:
+    return {
+        "contact": str(binding.contact),
+        "via": str(binding.hops[0]),
+        "user_agent": binding.user_agent,
+        "expires_s": round(binding.expires_at - now),
+    }
+
+
+def _placed(peer: Peer, name: str, now: float) -> dict[str, object] | None:
+    placed = peer.publisher.placed(name)
+    if placed is None:
+        return None
+    return {
+        "responsible": str(placed.responsible),
+        "replicas": [str(node) for node in placed.replicas],
+        "stored_s_ago": round(now - placed.at, 1),
+    }
