@@ -17,6 +17,7 @@ _DATA_HEADER = struct.Struct("!BI")
 _ACK = struct.Struct("!BII")
 DATA_HEADER_BYTES = 8
 RECEIVED_BITS = 32
+SEQUENCE_MASK = 0xFFFFFFFF
 
 
 class FramingError(RemoteProtocolError):
@@ -24,7 +25,11 @@ class FramingError(RemoteProtocolError):
 
 
 class MessageTooLarge(FramingError):
-    """A frame announces more than max-message-size (RFC 6940 section 6.6)."""
+    """A frame announces more than max-message-size (RFC 6940 section 6.6); `beginning` is what came of the message."""
+
+    def __init__(self, length: int, length_max: int, beginning: bytes) -> None:
+        super().__init__(f"a message of {length} bytes, where max-message-size is {length_max}")
+        self.beginning = beginning
 
 
 def frame_data(sequence: int, message: bytes) -> bytes:
@@ -77,7 +82,7 @@ class Deframer:
         begin = start + DATA_HEADER_BYTES
         length = int.from_bytes(self._buffer[begin - 3 : begin], "big")
         if length > self._message_bytes_max:
-            raise MessageTooLarge(f"a message of {length} bytes, where max-message-size is {self._message_bytes_max}")
+            raise MessageTooLarge(length, self._message_bytes_max, bytes(self._buffer[begin : begin + length]))
         end = begin + length
         return ((sequence, bytes(self._buffer[begin:end])), end) if end <= len(self._buffer) else None
 
@@ -91,7 +96,7 @@ class ReceivedWindow:
 
     def __init__(self) -> None:
         self._recent: deque[int] = deque(maxlen=RECEIVED_BITS)
-        self._mask = 0
+        self._in_a_row = 0
 
     def acknowledge(self, sequence: int) -> bytes:
         """Note that `sequence` came, and build its acknowledgement.
@@ -99,16 +104,13 @@ class ReceivedWindow:
         "if the sequence number M is less than N but greater than N-32, the N-M bit of the received bitmask is
         set to one" (6.6.2), taken literally.
         """
-        if self._recent and (sequence - self._recent[-1]) & 0xFFFFFFFF == 1:
-            # The usual case: one after the other.
-            self._mask = (self._mask | 1) << 1 & 0xFFFFFFFF
+        is_next = bool(self._recent) and (sequence - self._recent[-1]) & SEQUENCE_MASK == 1
+        self._in_a_row = self._in_a_row + 1 if is_next else 0
+        if self._in_a_row >= len(self._recent):
+            # The usual case: all that we remember came one after the other.
+            received = ((1 << min(self._in_a_row, RECEIVED_BITS - 1)) - 1) << 1
         else:
-            self._mask = sum(1 << distance for distance in self._distances(sequence))
+            distances = {(sequence - earlier) & SEQUENCE_MASK for earlier in self._recent}
+            received = sum(1 << distance for distance in distances if 0 < distance < RECEIVED_BITS)
         self._recent.append(sequence)
-        return frame_ack(sequence, self._mask)
-
-    def _distances(self, sequence: int) -> set[int]:
-        """How far before `sequence` those lie that it follows closely."""
-        return {
-            distance for earlier in self._recent if 0 < (distance := (sequence - earlier) & 0xFFFFFFFF) < RECEIVED_BITS
-        }
+        return frame_ack(sequence, received)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 
 from p2psip.base.timers import Deadline
-from p2psip.reload.link.framing import Deframer, ReceivedWindow, frame_data
+from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, ReceivedWindow, frame_data
 from p2psip.reload.link.rto import RoundTripEstimator
 
 FAILED_RTOS = 3
@@ -71,7 +71,7 @@ class Link:
     def send(self, message: bytes, now: float) -> None:
         """Frame a message for the other end."""
         sequence = self._next_sequence
-        self._next_sequence = (sequence + 1) & 0xFFFFFFFF
+        self._next_sequence = (sequence + 1) & SEQUENCE_MASK
         if len(self._sent_at) < IN_FLIGHT_MAX:
             self._sent_at[sequence] = now
         self._last_sent_at = now
@@ -123,7 +123,9 @@ class Link:
             return
         self.round_trip.measured(now - sent_at)
         # On a stream an acknowledgement of N says that all before N came as well; they were sent in this order.
-        while self._sent_at and (ack_sequence - (oldest := next(iter(self._sent_at)))) & 0xFFFFFFFF < HALF_OF_SEQUENCES:
+        while (
+            self._sent_at and (ack_sequence - (oldest := next(iter(self._sent_at)))) & SEQUENCE_MASK < HALF_OF_SEQUENCES
+        ):
             del self._sent_at[oldest]
         if self.state is LinkState.FAILED:
             self.state = LinkState.UP

@@ -1,0 +1,37 @@
+"""Persist before you answer (p2psip.base.gate), and the date (p2psip.base.wallclock)."""
+
+from __future__ import annotations
+
+from p2psip.base.gate import Gate
+from p2psip.base.wallclock import WallClock
+
+
+def test_what_waits_for_a_token_is_held_until_it_is_answered() -> None:
+    """In order; everything else passes meanwhile."""
+    gate: Gate[str] = Gate()
+    gate.expect(1)
+    gate.expect(2)
+    assert not gate.passes("a", after=1)
+    assert not gate.passes("b", after=2)
+    assert not gate.passes("c", after=1)
+    assert gate.passes("d", after=None)
+    assert gate.release(1) == ["a", "c"]
+    assert gate.release(2) == ["b"]
+
+
+def test_what_waits_for_an_answered_token_passes() -> None:
+    """The answer came first, or the token was never one of this gate's."""
+    gate: Gate[str] = Gate()
+    gate.expect(1)
+    assert gate.release(1) == []
+    assert gate.passes("late", after=1)
+    assert gate.passes("other", after=99)
+    assert gate.release(1) == []
+
+
+def test_the_date_is_the_clock_and_an_offset() -> None:
+    """In seconds, and in RELOAD's milliseconds."""
+    wall = WallClock(1_800_000_000.0)
+    assert wall.date(12.5) == 1_800_000_012.5
+    assert wall.date_ms(12.5) == 1_800_000_012_500
+    assert not WallClock(0.0, is_trusted=False).is_trusted

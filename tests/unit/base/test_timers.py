@@ -1,0 +1,82 @@
+"""Keyed deadlines (p2psip.base.timers)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2psip.base.timers import Deadline, Timers, earliest
+
+
+def test_due_keys_come_in_order_of_time_then_of_setting() -> None:
+    """Whatever the order in which they were set."""
+    timers: Timers[str] = Timers()
+    for key, at in [("late", 3.0), ("second", 1.0), ("third", 1.0), ("first", 0.5)]:
+        timers.set(key, at, key)
+    assert timers.pop_due(1.0) == ["first", "second", "third"]
+    assert timers.pop_due(2.9) == []
+    assert timers.pop_due(3.0) == ["late"]
+    assert len(timers) == 0
+
+
+def test_setting_a_key_again_moves_it() -> None:
+    """Later as well as earlier; the old deadline is gone."""
+    timers: Timers[str] = Timers()
+    timers.set("key", 1.0, "was early")
+    timers.set("key", 5.0, "is late")
+    assert timers.pop_due(4.0) == []
+    assert timers.next_deadline() == Deadline(5.0, "is late")
+    timers.set("key", 2.0, "is early again")
+    assert timers.pop_due(10.0) == ["key"]
+    assert timers.next_deadline() is None
+
+
+def test_cancelled_keys_are_forgotten() -> None:
+    """Cancelling what is not set does no harm."""
+    timers: Timers[str] = Timers()
+    timers.set("key", 1.0, "")
+    assert "key" in timers
+    timers.cancel("key")
+    timers.cancel("other")
+    assert "key" not in timers
+    assert timers.next_deadline() is None
+    assert timers.pop_due(9.0) == []
+
+
+def test_moving_one_key_for_ever_takes_no_memory() -> None:
+    """What is re-armed with each packet must not grow: the heap is cleaned of what no longer counts."""
+    timers: Timers[int] = Timers()
+    for serial in range(10_000):
+        timers.set(serial % 3, float(serial), "")
+    assert len(timers) == 3
+    assert len(timers._heap) <= 65
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["set", "cancel", "due"]), st.integers(0, 5), st.integers(0, 20)), max_size=60)
+)
+def test_like_a_dictionary_that_is_searched(operations: list[tuple[str, int, int]]) -> None:
+    """Property: the same as a dictionary of deadlines that is sorted each time."""
+    timers: Timers[int] = Timers()
+    model: dict[int, tuple[float, int]] = {}
+    for serial, (what, key, at) in enumerate(operations):
+        if what == "set":
+            timers.set(key, float(at), "")
+            model[key] = (float(at), serial)
+        elif what == "cancel":
+            timers.cancel(key)
+            model.pop(key, None)
+        else:
+            due = sorted((entry, each) for each, entry in model.items() if entry[0] <= at)
+            assert timers.pop_due(float(at)) == [each for _, each in due]
+            for _, each in due:
+                del model[each]
+        deadline = timers.next_deadline()
+        assert (deadline and deadline.at) == (min(entry[0] for entry in model.values()) if model else None)
+
+
+def test_the_earliest_of_several() -> None:
+    """None counts as never."""
+    assert earliest([None, Deadline(2.0, "b"), Deadline(1.0, "a"), None]) == Deadline(1.0, "a")
+    assert earliest([None]) is None
+    assert earliest([]) is None

@@ -1,0 +1,177 @@
+"""One link's health (p2psip.reload.link.link), in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2psip.base.timers import Deadline
+from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
+from p2psip.reload.link.link import IDLE_S, IN_FLIGHT_MAX, RETAINED_S, Link, LinkState
+
+
+def start(now: float = 0.0) -> Link:
+    """A fresh link."""
+    return Link(5000, now)
+
+
+def acknowledge(link: Link, sequence: int, now: float) -> None:
+    """The other end acknowledges."""
+    assert link.receive(frame_ack(sequence, 0), now) == []
+
+
+def test_messages_are_numbered_from_zero_and_acknowledged_at_once() -> None:
+    """6.6.2: "Initially, the value is zero, and it increments by exactly one for each message sent"."""
+    here, there = start(), start()
+    here.send(b"first", 0.0)
+    here.send(b"second", 0.0)
+    wire = here.take_output()
+    assert wire == frame_data(0, b"first") + frame_data(1, b"second")
+    assert here.take_output() == b""
+    assert there.receive(wire, 0.1) == [b"first", b"second"]
+    assert there.take_output() == frame_ack(0, 0) + frame_ack(1, 0b10)
+
+
+def test_no_acknowledgement_for_three_timeouts_makes_it_failed() -> None:
+    """Three times the RTO after the first message that nobody acknowledged; later messages move nothing."""
+    link = start()
+    link.send(b"hello?", 1.0)
+    assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
+    link.send(b"hello??", 2.0)
+    link.handle_timeout(3.999)
+    assert link.state is LinkState.UP
+    link.handle_timeout(4.0)
+    assert link.state is LinkState.FAILED
+
+
+def test_an_acknowledgement_brings_a_failed_link_back() -> None:
+    """The failure was transient: the deadline is again that of the next silence."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    link.handle_timeout(3.0)
+    acknowledge(link, 0, 20.0)
+    assert link.state is LinkState.UP
+    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+
+
+def test_a_link_that_stays_failed_is_dead_after_thirty_seconds() -> None:
+    """6.6.5: "retained for 30 seconds to determine if the failure was transient"."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    link.handle_timeout(3.0)
+    assert link.next_deadline() == Deadline(3.0 + RETAINED_S, "failed link given up")
+    link.handle_timeout(32.9)
+    assert link.state is LinkState.FAILED
+    link.handle_timeout(33.0)
+    assert link.state is LinkState.DEAD
+    assert link.next_deadline() is None
+
+
+def test_data_that_comes_in_does_not_prove_that_ours_goes_out() -> None:
+    """Only acknowledgements do: a link that works one way is no link."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    assert link.receive(frame_data(0, b"hello!"), 1.0) == [b"hello!"]
+    link.handle_timeout(3.0)
+    assert link.state is LinkState.FAILED
+
+
+def test_an_acknowledgement_covers_what_was_sent_before() -> None:
+    """On a stream nothing overtakes."""
+    link = start()
+    for at in (0.0, 0.1, 1.0):
+        link.send(b"x", at)
+    acknowledge(link, 1, 0.2)
+    assert link.round_trip.srtt_s == pytest.approx(0.1)
+    assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
+    acknowledge(link, 2, 1.1)
+    assert link.next_deadline() == Deadline(1.0 + IDLE_S, "link idle")
+
+
+def test_acknowledgements_of_nothing_are_ignored() -> None:
+    """Twice the same, or of what was never sent."""
+    link = start()
+    link.send(b"x", 0.0)
+    acknowledge(link, 7, 0.1)
+    assert link.round_trip.srtt_s is None
+    acknowledge(link, 0, 0.2)
+    acknowledge(link, 0, 5.0)
+    assert link.round_trip.srtt_s == pytest.approx(0.2)
+
+
+def test_the_timeout_follows_the_round_trips() -> None:
+    """6.6.5: "MUST use the framing header to measure the RTT of the connection and calculate an RTO"."""
+    link = start()
+    link.send(b"x", 0.0)
+    acknowledge(link, 0, 2.0)
+    link.send(b"x", 10.0)
+    assert link.next_deadline() == Deadline(10.0 + 3 * 6.0, "acknowledgement overdue")
+
+
+def test_a_link_with_nothing_to_say_is_idle_once_each_time() -> None:
+    """The node sends a Ping over it, which bounds how late a power cut at the other end is seen."""
+    link = start(100.0)
+    assert link.next_deadline() == Deadline(100.0 + IDLE_S, "link idle")
+    assert not link.take_idle(114.9)
+    assert link.take_idle(115.0)
+    assert not link.take_idle(115.0)
+    assert link.next_deadline() == Deadline(115.0 + IDLE_S, "link idle")
+
+
+def test_a_link_that_waits_for_an_acknowledgement_is_not_idle() -> None:
+    """Its silence is being measured already."""
+    link = start()
+    link.send(b"x", 0.0)
+    assert not link.take_idle(100.0)
+
+
+def test_what_is_in_flight_is_bounded() -> None:
+    """A link that far behind fails by its first messages."""
+    link = start()
+    for _ in range(IN_FLIGHT_MAX + 10):
+        link.send(b"", 0.0)
+    assert len(link._sent_at) == IN_FLIGHT_MAX
+    acknowledge(link, IN_FLIGHT_MAX - 1, 0.5)
+    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+
+
+def test_sequence_numbers_wrap() -> None:
+    """After 2^32 messages it starts over."""
+    link = start()
+    link._next_sequence = 0xFFFFFFFF
+    link.send(b"last", 0.0)
+    link.send(b"first", 0.0)
+    assert link.take_output() == frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")
+    acknowledge(link, 0, 0.1)
+    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+
+
+def test_garbage_closes_the_link() -> None:
+    """A stream cannot be resynchronised."""
+    with pytest.raises(FramingError):
+        start().receive(b"SIP/2.0 200 OK", 0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["send", "deliver", "lose", "look"]), st.floats(0.0, 2.0)), max_size=50))
+def test_never_failed_while_all_is_acknowledged_in_time(steps: list[tuple[str, float]]) -> None:
+    """Property: FAILED if and only if, at some look, the oldest message was unacknowledged for three RTOs."""
+    here, now, in_flight, model = start(), 0.0, [], LinkState.UP
+    sequence, oldest_failed_at = 0, 0.0
+    for what, pause in steps:
+        now += pause
+        if what == "send":
+            here.send(b"x", now)
+            in_flight.append((sequence, now))
+            sequence += 1
+        elif what == "deliver" and in_flight:
+            number, _ = in_flight.pop(0)
+            acknowledge(here, number, now)
+            model = LinkState.UP if model is LinkState.FAILED else model
+        elif what == "look":
+            if model is LinkState.UP and in_flight and now >= in_flight[0][1] + 3 * here.round_trip.rto_s:
+                model, oldest_failed_at = LinkState.FAILED, now
+            if model is LinkState.FAILED and now >= oldest_failed_at + RETAINED_S:
+                model = LinkState.DEAD
+            here.handle_timeout(now)
+        assert here.state is model
