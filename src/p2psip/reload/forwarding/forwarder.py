@@ -18,6 +18,10 @@ TTL_MAX = 100
 """6.3.2: "The initial value of the TTL SHOULD be 100 and MUST NOT exceed 100 unless defined otherwise"."""
 
 
+VIA_LIST_MAX = 254
+"""Entries of a via list: as many as there can be hops, and few enough that one more always fits into the header."""
+
+
 class Router(Protocol):
     """What forwarding needs to know of the topology."""
 
@@ -83,6 +87,11 @@ class Forwarder:
             # 6.3.2: "Implementations which receive messages with a TTL greater than the current value of
             # initial-ttl (or the default of 100) MUST discard the message and send an Error_TTL_Exceeded error."
             return Reject(ErrorCode.TTL_EXCEEDED, f"TTL {header.ttl} is above initial-ttl {self._ttl_max}")
+        if len(header.via_list) > VIA_LIST_MAX:
+            return Drop("the via list is longer than any path")
+        if any(entry.resource_id is not None for entry in header.via_list):
+            # 6.3.2.2: "MUST NOT appear in a Via List. It is meaningless to try to route through a resource."
+            return Drop("a Resource-ID in the via list")
         return self._route(header, previous_hop, is_request=is_request)
 
     def originate(self, header: ForwardingHeader) -> Verdict:
@@ -111,8 +120,8 @@ class Forwarder:
         # 6.1.1: "A message with a wildcard Node-ID as its first entry is never forwarded; it is consumed locally."
         if node == self._node_id or (node.is_wildcard and previous_hop is not None):
             return Deliver(self._node_id, header)
-        if node in self.clients and len(header.destination_list) == 1:
-            return Deliver(node, header)
+        if node in self.clients:
+            return Deliver(node, header) if len(header.destination_list) == 1 else Drop("a client forwards nothing")
         if node in self._links:
             # 6.1.2: "If the first entry on the Destination List is in the peer's Connection Table, the peer MUST
             # forward the message to that peer directly."
