@@ -204,6 +204,7 @@ class Server:
         self.changes: list[BindingsChanged] = []
         self.delivered: list[DeliverLocal] = []
         self.notes: list[Note] = []
+        self.opened: list[OpenFlow] = []
         self.locate: Callable[[LocateUser], object] | None = None
         self.unanswered: tuple[type, ...] = ()
         """Kinds of questions that it gets no answer to."""
@@ -227,6 +228,9 @@ class Server:
                     self.changes.append(effect)
                 case DeliverLocal():
                     self.delivered.append(effect)
+                case OpenFlow():
+                    self.opened.append(effect)
+                    self.world.perform(self, effect)
                 case CancelAsk():
                     self.asked.append(effect)
                 case Note():

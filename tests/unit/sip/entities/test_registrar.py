@@ -76,6 +76,7 @@ def test_too_brief(phone, one):
     response = register(phone, "<sip:a@h>;expires=59")
     assert (response.status, response.fields.first("min-expires")) == (423, "60")
     assert contacts(one) == []
+    assert one.changes == []
 
 
 def test_fetch_changes_nothing(phone, one):

@@ -8,14 +8,15 @@ import pytest
 
 from p2psip.base.effects import CancelAsk
 from p2psip.sip.entities.config import ServerLimits
-from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.address import Address
-from p2psip.sip.transports.hops import FlowHop, LocalHop
+from p2psip.sip.transports.effects import OpenFlow, SendDatagram
+from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
 
@@ -25,7 +26,7 @@ def reports_of(server, method="INVITE"):
 
 
 def all_is_forgotten(world):
-    world.run(100.0)
+    world.run(250.0)
     return all(
         server.core.counts["transactions"] == 0 and server.core.counts["requests under way"] == 0
         for server in world.servers.values()
@@ -693,3 +694,95 @@ def test_credentials_for_others_go_on(world, alice, bob):
     alice._authenticate = with_both
     assert alice.ask(alice.message("bob")).status == 200
     assert bob.received[-1].fields.lines("proxy-authorization") == [far]
+
+
+# The next hop of a target (RFC 3263 section 4.3)
+
+
+def to_bob_by(one, *hops):
+    target = Target(SipUri("overlay.example", "bob"), hops, "bob")
+    one.locate = lambda question: Located((target,))
+
+
+def test_next_hop_when_a_connection_is_refused(world, one, alice, bob):
+    to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(one.links["two"]))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+
+
+def test_next_hop_when_one_answers_503(world, one, alice, bob):
+    overloaded = world.phone("bob", one, Address("10.1.0.77", 5060), refuses_with=503)
+    to_bob_by(one, UdpHop(overloaded.address), FlowHop(one.links["two"]))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    assert len(overloaded.received) == 1
+
+
+def test_no_next_hop_once_it_rings(world, one, alice, bob):
+    bob.answers_after_s = None
+    to_bob_by(one, FlowHop(one.links["two"]), UdpHop(Address("10.1.0.77", 5060)))
+    call = alice.invite("bob")
+    world.run(1.0)
+    world.cut(one.flows[one.links["two"]])
+    world.run(0.5)
+    assert call.statuses == [100, 180, 480]
+
+
+def test_all_hops_fail(world, one, alice, bob):
+    to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(99))
+    call = alice.invite("bob")
+    world.run(1.0)
+    assert call.statuses == [100, 480]
+    assert str(call.responses[-1].reasons[0]) == 'SIP;cause=480;text="no way to connection 99"'
+    [report] = reports_of(one)
+    assert [cause.what for cause in report.causes] == ["connection refused", "no way to connection 99"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "effect"),
+    [
+        ("sip:10.1.0.11:7000", SendDatagram),
+        ("sip:10.1.0.11:7000;transport=tcp", OpenFlow("", "TCP", Address("10.1.0.11", 7000))),
+        ("sip:10.1.0.11;transport=tls", OpenFlow("", "TLS", Address("10.1.0.11", 5061))),
+        ("sips:10.1.0.11:7001", OpenFlow("", "TLS", Address("10.1.0.11", 7001))),
+    ],
+)
+def test_numeric_address_of_a_phone_is_its_own_way(world, one, alice, uri, effect):
+    """Found without asking, since the phone has proved itself; any other address has to be asked for."""
+    one.locate = lambda question: Located((Target(parse_sip_uri(uri), None, "by address"),))
+    alice.invite("x")
+    one.step()
+    world.run(0.05)
+    assert not any(isinstance(question, ResolveUri) for question in one.asked)
+    if effect is SendDatagram:
+        assert (one.address, Address("10.1.0.11", 7000)) in {packet[:2] for packet in world.datagrams}
+    else:
+        assert [(opened.transport, opened.remote) for opened in one.opened] == [(effect.transport, effect.remote)]
+
+
+# Callers that vanish
+
+
+def test_caller_that_never_acknowledges(world, one, alice, bob):
+    """Timer H ends it; nothing is left behind."""
+    bob.refuses_with = 486
+    alice.invite("bob")
+    world.run(0.3)
+    alice.is_alive = False
+    assert all_is_forgotten(world)
+
+
+def test_caller_whose_connection_is_gone_when_the_answer_comes(world, one, other, bob):
+    caller = world.phone("carol", one, Address("10.1.0.13", 5060), "TCP", contact_host="192.168.9.9")
+    caller.register()
+    bob.answers_after_s = 2.0
+    caller.invite("bob")
+    world.run(1.0)
+    [flow] = [flow for flow in one.flows.values() if flow.other.owner is caller]
+    caller.is_alive = False
+    world.cut(flow)
+    world.run(5.0)
+    assert bob.calls[0].is_up
+    assert all_is_forgotten(world)

@@ -255,6 +255,17 @@ def test_second_message_has_its_own_time() -> None:
     assert layer.handle_timeout(100.0) == []
 
 
+def test_message_that_begins_later_has_its_own_time() -> None:
+    layer = make_layer()
+    opened(layer)
+    data = request_with("SIP/2.0/TCP a").encode()
+    layer.handle_flow_data(1, data, 10.0)
+    layer.handle_flow_data(1, data[:5], 100.0)
+    layer.handle_flow_data(1, data[5:9], 120.0)
+    assert layer.handle_timeout(129.0) == []
+    assert layer.handle_timeout(130.0) == [FlowLost(1, "no whole message in time")]
+
+
 def test_connections_with_peers_are_not_ours_to_close() -> None:
     layer = make_layer()
     layer.handle_flow_opened(1, "TLS", TCP, REMOTE, 0.0, PEER)
