@@ -328,7 +328,7 @@ class Data:
         held = self._gate.release(token)
         if isinstance(answer, Committed):
             return held
-        self._exchange.transport.forget_answers(token)
+        self._exchange.transport.handle_commit_failed(token, now)
         self._exchange.warn("commit failed", held_back=len(held))
         return []
 

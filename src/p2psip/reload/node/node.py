@@ -376,6 +376,7 @@ class Node:
     def _serve(self, request: Received, now: float) -> None:
         try:
             self._check_configuration(request)
+            request.require_understood()
             self._dispatch(request, now)
         except Rejection as error:
             self._exchange.reject(request, error.response)

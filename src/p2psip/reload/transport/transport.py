@@ -3,14 +3,14 @@
 Theory of operation. A request is signed once and its bytes are kept; only the forwarding header is made anew for
 each transmission, at 0, 3, 6, 9 and 12 s (overlay-reliability-timer), and at once when the link that it left by
 fails. It ends with an answer whose signer passes 6.3.4, or 3 s after the last transmission. Whoever is asked keeps
-its answer for 15 s, so that a request that comes again is answered again and not done again.
+its answer for 15 s and a little, so that a request that comes again is answered again and not done again.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from p2psip.base.effects import Effect
@@ -22,10 +22,18 @@ from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
-from p2psip.reload.wire.header import CompressedDestination, Destination, ForwardingHeader
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents, UnknownBody
+from p2psip.reload.wire.header import (
+    CompressedDestination,
+    Destination,
+    ForwardingHeader,
+    ForwardingOption,
+    ForwardingOptionFlags,
+)
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.message import Message, body_of, signature_input
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 
 TRANSMISSIONS_MAX = 5
@@ -34,9 +42,15 @@ TRANSMISSIONS_MAX = 5
 REQUEST_LIFETIME_S = 15.0
 """6.2.1: "the maximum request lifetime (15 seconds)"."""
 
+FORGET_EVERY_S = 5.0
+"""Answers are forgotten some at a time."""
+
 OPEN_REQUESTS_MAX = 2048
 ANSWERS_MAX = 4096
+ANSWER_BYTES_MAX = 16 << 20
 CAUSES_MAX = 8
+
+NO_FLAGS = ForwardingOptionFlags(0)
 
 Entry = Destination | CompressedDestination
 
@@ -69,7 +83,7 @@ class Finished(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request for us, its signature verified."""
+    """A request for us, its signature verified; its body is an UnknownBody if it cannot be read."""
 
     message: Message
     signer: Signer
@@ -82,6 +96,16 @@ class Received:
         """Which request it is."""
         return self.message.contents.message_code
 
+    def require_understood(self) -> None:
+        """Raise a Rejection if the request asks for more than is known here (6.3.2.3, 6.3.3)."""
+        if any(option.flags & ForwardingOptionFlags.DESTINATION_CRITICAL for option in self.message.header.options):
+            # 6.3.2.3: "any node that generates a response to the message but does not understand the forwarding
+            # option MUST reject the request with an Error_Unsupported_Forwarding_Option error response."
+            raise UnsupportedForwardingOption("a forwarding option that is unknown here")
+        if _is_beyond_us(self.message.contents):
+            # 6.3.3: "it MUST generate an Error_Unknown_Extension error."
+            raise UnknownExtension("a critical extension that is unknown here")
+
 
 @dataclass(slots=True)
 class _Open:
@@ -89,9 +113,10 @@ class _Open:
 
     sender: NodeId
     destination_list: tuple[Entry, ...]
+    code: MessageCode
     payload: bytes
     context: object
-    sent_at: float
+    began_at: float
     transmissions_max: int
     after: int | None
     transmissions: int = 0
@@ -136,6 +161,7 @@ class Transport:
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers()
         self._answers: dict[tuple[int, bytes], _Answered] = {}
+        self._answer_bytes = 0
         self._effects: list[Effect] = []
 
     def drain(self) -> list[Effect]:
@@ -146,7 +172,7 @@ class Transport:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         oldest = next(iter(self._answers.values()), None)
-        forget = None if oldest is None else Deadline(oldest.expires_at, "answer no longer kept")
+        forget = None if oldest is None else Deadline(oldest.expires_at + FORGET_EVERY_S, "answers no longer kept")
         return earliest([self._timers.next_deadline(), forget])
 
     # Requests of ours
@@ -179,7 +205,7 @@ class Transport:
         transaction_id = self._rng.getrandbits(64)
         payload = self._sign(identity, transaction_id, code, body, certificates)
         self._open[transaction_id] = _Open(
-            identity.node_id, tuple(destination_list), payload, context, now, transmissions_max, after
+            identity.node_id, tuple(destination_list), code, payload, context, now, transmissions_max, after
         )
         self._transmit(transaction_id, now)
         return transaction_id
@@ -220,23 +246,36 @@ class Transport:
                 del self._open[transaction_id]
                 self._effects.append(Finished(request.context, Unanswered(tuple(request.causes))))
         while self._answers and next(iter(self._answers.values())).expires_at <= now:
-            del self._answers[next(iter(self._answers))]
+            self._forget_oldest_answer()
+
+    def handle_commit_failed(self, token: int, now: float) -> None:
+        """What waited for this commit did not come about: requests fail, and whoever repeats one is served anew."""
+        kept = {key: answer for key, answer in self._answers.items() if answer.after != token}
+        self._answer_bytes = sum(len(answer.payload or b"") for answer in kept.values())
+        self._answers = kept
+        cause = Cause("this peer", "its disk failed", now)
+        for transaction_id, request in list(self._open.items()):
+            if request.after == token:
+                self.cancel(transaction_id)
+                self._effects.append(Finished(request.context, Unanswered((*request.causes, cause))))
 
     def _transmit(self, transaction_id: int, now: float) -> None:
         request = self._open[transaction_id]
         request.transmissions += 1
-        request.sent_at = now
         self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
         header = self._header(transaction_id, request.destination_list)
         self._effects.append(Originate(request.sender, header, request.payload, request.after))
 
-    def _header(self, transaction_id: int, destination_list: tuple[Entry, ...]) -> ForwardingHeader:
+    def _header(
+        self, transaction_id: int, destination_list: tuple[Entry, ...], options: tuple[ForwardingOption, ...] = ()
+    ) -> ForwardingHeader:
         return ForwardingHeader(
             overlay=self._overlay,
             configuration_sequence=self.configuration_sequence,
             ttl=self._ttl,
             transaction_id=transaction_id,
             destination_list=destination_list,
+            options=options,
         )
 
     def _sign(
@@ -266,7 +305,7 @@ class Transport:
         code = message.contents.message_code
         if code.is_request:
             return self._receive_request(message, previous_hop, node, now)
-        self._receive_response(message, code, now)
+        self._receive_response(message, previous_hop == node, now)
         return None
 
     def _receive_request(self, message: Message, previous_hop: NodeId, node: NodeId, now: float) -> Received | None:
@@ -280,10 +319,17 @@ class Transport:
             return None
         signer = self._verify(message, now)
         while len(self._answers) >= ANSWERS_MAX:
-            del self._answers[next(iter(self._answers))]
+            self._forget_oldest_answer()
         self._answers[key] = _Answered(now + REQUEST_LIFETIME_S)
-        body = body_of(message.contents, models=self._models)
+        try:
+            body = body_of(message.contents, models=self._models)
+        except DecodeError:
+            body = UnknownBody(message.contents.message_body)
         return Received(message, signer, previous_hop, node, body)
+
+    def _forget_oldest_answer(self) -> None:
+        answer = self._answers.pop(next(iter(self._answers)))
+        self._answer_bytes -= len(answer.payload or b"")
 
     def answer(
         self,
@@ -296,10 +342,6 @@ class Transport:
     ) -> None:
         """Answer a request; with `after`, as soon as that Ask is answered."""
         self._answer(request, identity, request.code.answer, body, certificates, after)
-
-    def forget_answers(self, after: int) -> None:
-        """What these answers say did not come about: a request that comes again is served anew."""
-        self._answers = {key: answer for key, answer in self._answers.items() if answer.after != after}
 
     def reject(self, request: Received, identity: Identity, error: ErrorResponse) -> None:
         """Answer a request with an error (6.3.3.1)."""
@@ -316,12 +358,18 @@ class Transport:
     ) -> None:
         header = request.message.header
         payload = self._sign(identity, header.transaction_id, code, body, certificates)
-        if 0 < header.max_response_length < len(payload):
-            error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {len(payload)} bytes")
-            payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
+        if header.max_response_length:
+            # 6.3.2: "responding peers MUST check that any response would not exceed it".
+            size = len(payload) + len(self._answer_header(header, request.previous_hop).encode())
+            if size > header.max_response_length:
+                error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {size} bytes")
+                payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
         key = (header.transaction_id, request.message.security_block.signature.signature_value)
         if (kept := self._answers.get(key)) is not None:
             kept.payload, kept.after = payload, after
+            self._answer_bytes += len(payload)
+            while self._answer_bytes > ANSWER_BYTES_MAX:
+                self._forget_oldest_answer()
         self._send_answer(header, request.previous_hop, request.node, payload, after)
 
     def _send_answer(
@@ -332,27 +380,46 @@ class Transport:
         payload: bytes,
         after: int | None = None,
     ) -> None:
-        response = self._header(header.transaction_id, response_route(header, previous_hop))
-        self._effects.append(Originate(node, response, payload, after))
+        self._effects.append(Originate(node, self._answer_header(header, previous_hop), payload, after))
 
-    def _receive_response(self, message: Message, code: MessageCode, now: float) -> None:
+    def _answer_header(self, header: ForwardingHeader, previous_hop: NodeId) -> ForwardingHeader:
+        # 6.3.2.3: "If the RESPONSE_COPY flag is set, any node generating a response MUST copy the option from the
+        # request to the response except that the [three flags] MUST be cleared."
+        options = tuple(
+            replace(option, flags=NO_FLAGS)
+            for option in header.options
+            if option.flags & ForwardingOptionFlags.RESPONSE_COPY
+        )
+        return self._header(header.transaction_id, response_route(header, previous_hop), options)
+
+    def _receive_response(self, message: Message, is_local: bool, now: float) -> None:
         transaction_id = message.header.transaction_id
         request = self._open.get(transaction_id)
         if request is None:
             return
         signer = self._verify(message, now)
-        if not self._may_answer(signer.node_id, request):
-            said = Cause(f"node {signer.node_id.short}", f"answered ({code.rfc_name}) in another's place", now)
-            self.hint(transaction_id, said)
-            return
         body = body_of(message.contents, models=self._models)
-        self.cancel(transaction_id)
+        why_not = self._why_no_answer(message.contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
         else:
-            hops = max(0, self._ttl - message.header.ttl) + 1
-            outcome = Answer(signer, body, message.security_block.certificates, now - request.sent_at, hops)
-        self._effects.append(Finished(request.context, outcome))
+            hops = 0 if is_local else max(0, self._ttl - message.header.ttl) + 1
+            outcome = Answer(signer, body, message.security_block.certificates, now - request.began_at, hops)
+        if why_not is None:
+            self.cancel(transaction_id)
+            self._effects.append(Finished(request.context, outcome))
+        elif isinstance(outcome, Refused):
+            self.hint(transaction_id, outcome.cause)
+        else:
+            self.hint(transaction_id, Cause(f"peer {signer.node_id.short}", why_not, now))
+
+    def _why_no_answer(self, contents: MessageContents, signer: NodeId, request: _Open) -> str | None:
+        """What is wrong with a response to this request; None if it may answer it."""
+        if contents.message_code not in (request.code.answer, MessageCode.ERROR):
+            return f"answered {request.code.rfc_name} with {contents.message_code.rfc_name}"
+        if _is_beyond_us(contents):
+            return "answered with a critical extension that is unknown here"
+        return None if self._may_answer(signer, request) else "answered in another's place"
 
     def _may_answer(self, signer: NodeId, request: _Open) -> bool:
         last = request.destination_list[-1]
@@ -371,3 +438,8 @@ class Transport:
         block = message.security_block
         wall = self.wall
         return self._verifier.verify(prefix, block.signature, block.certificates, wall.date(now), wall.is_trusted)
+
+
+def _is_beyond_us(contents: MessageContents) -> bool:
+    """True if a critical extension must be understood; we know none."""
+    return any(extension.critical for extension in contents.extensions)
