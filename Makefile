@@ -41,6 +41,9 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-cache
 
+demo: setup
+	$(BIN)/python -m demo $(if $(ONCE),--once)
+
 check: lint types imports
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
 

@@ -68,6 +68,7 @@ class Peer:
         self.locator = Locator(node, self.server, self.publisher, rules, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.began_at = now
+        self.joined_at: float | None = None
         self._is_stopping = False
         self._has_stopped = False
         self._effects: list[Effect] = []
@@ -195,16 +196,21 @@ class Peer:
     # Inside
 
     def _settle(self, now: float) -> None:
-        while effects := self._collect(now):
-            for effect in effects:
-                self._handle(effect, now)
-            if self._is_stopping and not self.publisher.is_withdrawing:
-                self.node.leave(now)
+        self._carry(now)
+        if self._is_stopping and not self.publisher.is_withdrawing:
+            self.node.leave(now)
+            self._carry(now)
         if self._is_stopping and not self._has_stopped and self.node.has_left:
             self._has_stopped = True
             self._effects.append(Stopped())
         self._effects += self.lookups.effects
         self.lookups.effects.clear()
+
+    def _carry(self, now: float) -> None:
+        """What one part says goes to the others, until all are quiet."""
+        while effects := self._collect(now):
+            for effect in effects:
+                self._handle(effect, now)
 
     def _collect(self, now: float) -> list[Effect]:
         """What the parts want now; the node is settled first, since others have called parts of it."""
@@ -230,7 +236,10 @@ class Peer:
                 self.flows.failed(effect)
             case RingChanged(is_member):
                 if is_member:
+                    self.joined_at = self.joined_at or now
                     self.publisher.joined(now)
+                else:
+                    self.joined_at = None
                 self._effects.append(effect)
             case BindingsChanged(user, bindings):
                 if bindings:

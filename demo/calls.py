@@ -1,0 +1,111 @@
+"""One call from alice to bob: placed, followed from hop to hop, listened to, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from demo.phones import Phone
+from demo.processes import StepFailed
+from p2psip.net.phone_scripts import TONE_TOLERANCE_HZ
+
+TALK_S = 2.0
+HEARD_SHARE_MIN = 0.75
+"""How much of the talk must have been the other's tone."""
+ENDING_MAX_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """How long it took from one to the other and back: the INVITE there, the ringing back."""
+
+    sender: str
+    receiver: str
+    took_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.sender} -> {self.receiver}: {max(0.0, self.took_ms):.1f} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What somebody heard."""
+
+    user: str
+    frequency_hz: float
+    duration_s: float
+    received: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was answered."""
+
+    caller: Phone
+    callee: Phone
+    answered_at: float
+    rang_ms: float
+    hops: tuple[Hop, ...]
+
+    async def talk(self) -> list[Talk]:
+        """Let both talk, hang up, and say what they heard; StepFailed if it was not the other's tone."""
+        await asyncio.sleep(TALK_S)
+        self.caller.hang_up()
+        heard = [await _heard(self.caller, self.callee.tone_hz), await _heard(self.callee, self.caller.tone_hz)]
+        for phone, by in ((self.caller, "us"), (self.callee, "them")):
+            await _ended(phone, by)
+        return heard
+
+
+async def place(caller: Phone, callee: Phone, uri: str, patience_s: float) -> Call:
+    """Dial, and wait until it is answered. A call that fails is not tried again."""
+    caller.call(uri)
+    ringing: dict[str, Any] = {}
+    while (event := await caller.event("ringing", "answered", "ended", patience_s=patience_s))["event"] != "answered":
+        if event["event"] == "ended":
+            raise StepFailed(f"the call ended unanswered: {event['reason']}")
+        ringing = ringing or event
+    answered_at = time.monotonic()
+    await callee.event("answered", patience_s=ENDING_MAX_S)
+    rang_ms = (ringing or event)["after_ms"]
+    return Call(caller, callee, answered_at, rang_ms, _hops(caller, callee, rang_ms))
+
+
+def _hops(caller: Phone, callee: Phone, rang_ms: float) -> tuple[Hop, ...]:
+    """Each peer logs how long after it got the INVITE it could pass the ringing back."""
+    here, there = _rang_ms(caller), _rang_ms(callee)
+    return (
+        Hop(f"{caller.user}'s phone", caller.site.name, rang_ms - here),
+        Hop(caller.site.name, callee.site.name, here - there),
+        Hop(callee.site.name, f"{callee.user}'s phone", there),
+    )
+
+
+def _rang_ms(phone: Phone) -> float:
+    """Of the last INVITE that the peer of this phone carried."""
+    assert phone.site.actor is not None
+    carried = [entry for entry in phone.site.actor.logged("request carried") if entry["method"] == "INVITE"]
+    if not carried or "rang_after_ms" not in carried[-1]:
+        raise StepFailed(f"the log of {phone.site.name} does not tell of the INVITE")
+    took_ms: float = carried[-1]["rang_after_ms"]
+    return took_ms
+
+
+async def _heard(phone: Phone, tone_hz: int) -> Talk:
+    event = await phone.event("heard", patience_s=ENDING_MAX_S)
+    frequency_hz, duration_s = event["frequency_hz"] or 0.0, event["duration_ms"] / 1000
+    if abs(frequency_hz - tone_hz) > TONE_TOLERANCE_HZ or duration_s < HEARD_SHARE_MIN * TALK_S:
+        raise StepFailed(
+            f"{phone.user} should have heard {tone_hz} Hz for {TALK_S:g} s, and heard {frequency_hz:g} Hz"
+            f" for {duration_s:.1f} s ({event['received']} packets, {event['lost']} lost)"
+        )
+    return Talk(phone.user, frequency_hz, duration_s, event["received"], event["lost"])
+
+
+async def _ended(phone: Phone, by: str) -> None:
+    event = await phone.event("ended", patience_s=ENDING_MAX_S)
+    if event["by"] != by:
+        raise StepFailed(f"the call of {phone.user} was ended by {event['by']}: {event['reason']}")

@@ -1,0 +1,202 @@
+"""What happens on stage, step by step, and what must hold in each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.calls import Call, Talk, place
+from demo.overlay import NAME, Overlay, Site
+from demo.phones import Phone
+from demo.processes import Processes, StepFailed
+from demo.screen import Screen
+from p2psip.base.errors import P2psipError
+
+ALICE_HZ, BOB_HZ, BOB_MOVED_HZ = 440, 550, 660
+REPAIR_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which peer plays which part; the phones live on peers that do not keep bob's record and its first copy."""
+
+    keeper: Site
+    first_replica: Site
+    alice: Site
+    bob: Site
+    bob_next: Site
+
+
+class Story:
+    """The demonstration from its first step to its last."""
+
+    def __init__(self, directory: Path, processes: Processes, screen: Screen, *, sabotage: bool = False) -> None:
+        self.overlay = Overlay(directory, processes)
+        self.failed_step = ""
+        self._processes = processes
+        self._screen = screen
+        self._sabotage = sabotage
+
+    async def play(self) -> None:
+        """All steps. Raises StepFailed; `failed_step` is then the title of the step."""
+        await self._found()
+        await self._join()
+        self.roles = await self._cast()
+        await self._register()
+        await self._first_call()
+        await self._call_after_crash()
+        await self._call_after_move()
+
+    @contextlib.contextmanager
+    def _step(self, title: str) -> Iterator[None]:
+        self._screen.step(title)
+        try:
+            yield
+            if lost := self._processes.casualties():
+                raise StepFailed(f"{lost[0].name} ended by itself: {lost[0].last_words()}")
+        except (StepFailed, P2psipError) as failure:
+            self.failed_step = title
+            raise StepFailed(str(failure)) from failure
+
+    # The overlay
+
+    async def _found(self) -> None:
+        with self._step(f"An overlay is founded: {NAME}"):
+            await self.overlay.found()
+            self._screen.fact(f"trust anchor {self.overlay.fingerprint[:16]}..., accounts of alice and bob")
+            self._screen.fact(f"enrollment server at {self.overlay.enrollment_url}; no call goes through it")
+
+    async def _join(self) -> None:
+        with self._step("Five peers enroll and join"):
+            first, *others = self.overlay.sites
+            await asyncio.gather(self._begin(first), *map(self.overlay.enroll, others))
+            await asyncio.gather(*map(self.overlay.run, others))
+            await self.overlay.settle()
+            for site in self.overlay.ring:
+                status = await site.ask("status")
+                self._screen.good(f"{_peer(site):<18} joined in {_joined_ms(status)}; phones: server {site.phones_at}")
+            names = " -> ".join(site.name for site in self.overlay.ring)
+            self._screen.fact(f"the ring is closed: {names} -> {self.overlay.ring[0].name}")
+
+    async def _begin(self, first: Site) -> None:
+        await self.overlay.enroll(first)
+        await self.overlay.run(first)
+
+    # Who plays what
+
+    async def _cast(self) -> Roles:
+        with self._step("Where will bob's record live?"):
+            report = await self._look_up(self.overlay.sites[0], "bob")
+            keeper = self.overlay.site(report["responsible"]["node_id"])
+            first_replica = self.overlay.site(report["replicas"][0]["node_id"])
+            self._check_keeper(keeper, report["resource_id"])
+            others = [site for site in self.overlay.sites if site not in (keeper, first_replica)]
+            return Roles(keeper, first_replica, *others)
+
+    def _check_keeper(self, keeper: Site, resource_id: str) -> None:
+        """Chord: the first peer at or after the Resource-ID, around the ring."""
+        ring = self.overlay.ring
+        expected = next((site for site in ring if site.node_id >= resource_id), ring[0])
+        if keeper is not expected:
+            raise StepFailed(f"{expected.name} comes next after {resource_id[:8]} in the ring, not {keeper.name}")
+
+    async def _look_up(self, asked: Site, user: str) -> dict[str, Any]:
+        report: dict[str, Any] = await asked.ask("lookup", uri=f"sip:{user}@{NAME}")
+        if report["error"] or not report["responsible"] or not report["replicas"]:
+            raise StepFailed(f"lookup of {user} at {asked.name}: {report['error'] or 'nobody keeps copies of it'}")
+        way = [asked.name, *(f"{self._name(hop)} ({hop['rtt_ms']:.1f} ms)" for hop in report["path"])]
+        self._screen.fact(f"lookup of {report['aor']}, Resource-ID {report['resource_id'][:8]}: {' -> '.join(way)}")
+        copies = " and ".join(map(self._name, report["replicas"]))
+        self._screen.good(f"{self._name(report['responsible'])} keeps the record, {copies} hold copies")
+        for entry in report["entries"]:
+            self._screen.fact(f"it says: {user} is at {self.overlay.site(entry['peer']).name}")
+        return report
+
+    def _name(self, hop: dict[str, Any]) -> str:
+        return self.overlay.site(hop["node_id"]).name
+
+    # The phones
+
+    async def _register(self) -> None:
+        with self._step("Two phones register with two peers"):
+            roles, overlay = self.roles, self.overlay
+            self.alice, self.bob, *_ = await asyncio.gather(
+                self._phone("alice", roles.alice, ALICE_HZ),
+                self._phone("bob", roles.bob, BOB_HZ),
+                overlay.add_line("alice", roles.alice),
+                overlay.add_line("bob", roles.bob),
+                overlay.add_line("bob", roles.bob_next),
+            )
+            await asyncio.gather(*(overlay.is_stored("bob", site) for site in (roles.bob, roles.bob_next)))
+            for phone in (self.alice, self.bob):
+                await self._registers(phone)
+            self._screen.fact(f"bob has another line at {roles.bob_next.name}, without a phone as yet")
+            await self._look_up(roles.alice, "bob")
+
+    async def _phone(self, user: str, site: Site, tone_hz: int) -> Phone:
+        return await Phone.switch_on(user, site, tone_hz, self.overlay, self._processes)
+
+    async def _registers(self, phone: Phone) -> None:
+        began_at = time.monotonic()
+        await phone.register()
+        took_ms = (time.monotonic() - began_at) * 1000
+        self._screen.good(f"{phone.user}'s phone registered at {phone.site.name} in {took_ms:.0f} ms")
+
+    # The calls
+
+    async def _first_call(self) -> None:
+        with self._step(f"alice calls sip:bob@{NAME}"):
+            await self._call(REPAIR_MAX_S)
+
+    async def _call_after_crash(self) -> None:
+        roles = self.roles
+        with self._step("Two peers die, and alice calls again"):
+            victims = [roles.keeper, roles.first_replica, *([roles.bob] if self._sabotage else [])]
+            for site in victims:
+                assert site.actor is not None
+                site.actor.kill()
+            killed_at = time.monotonic()
+            names = " and ".join(site.name for site in victims)
+            self._screen.bad(f"SIGKILL: {names} are gone, and with them bob's record and its first copy")
+            call = await self._call(REPAIR_MAX_S)
+            took_s = call.answered_at - killed_at
+            if took_s > REPAIR_MAX_S:
+                raise StepFailed(f"the call went through only {took_s:.1f} s after the crash")
+            self._screen.good(f"the call went through {took_s:.2f} s after the crash")
+            await self._look_up(roles.alice, "bob")
+
+    async def _call_after_move(self) -> None:
+        roles = self.roles
+        with self._step(f"bob moves to {roles.bob_next.name}, and alice calls again"):
+            await self.bob.switch_off()
+            self._screen.fact(f"bob's phone at {roles.bob.name} is switched off")
+            self.bob = await self._phone("bob", roles.bob_next, BOB_MOVED_HZ)
+            await self._registers(self.bob)
+            await self._call(REPAIR_MAX_S)
+
+    async def _call(self, patience_s: float) -> Call:
+        call = await place(self.alice, self.bob, f"sip:bob@{NAME}", patience_s)
+        for hop in call.hops:
+            self._screen.fact(str(hop))
+        self._screen.good(f"bob's phone rang {call.rang_ms:.0f} ms after alice dialled; bob answered")
+        for talk in await call.talk():
+            self._tell_heard(talk)
+        self._screen.fact("alice hung up")
+        return call
+
+    def _tell_heard(self, talk: Talk) -> None:
+        packets = f"{talk.received} packets" + (f", {talk.lost} lost" if talk.lost else "")
+        self._screen.good(f"{talk.user} heard {talk.frequency_hz:.0f} Hz for {talk.duration_s:.1f} s ({packets})")
+
+
+def _peer(site: Site) -> str:
+    return f"{site.name} ({site.node_id[:8]})"
+
+
+def _joined_ms(status: dict[str, Any]) -> str:
+    return f"{status['joined_after_ms']:.0f} ms"
