@@ -291,17 +291,20 @@ class Node:
     # Bootstrap
 
     def _seek_bootstrap(self, now: float, *, is_probe: bool) -> None:
-        """11.4: a node that we are linked with, or one that we dial: remembered ones first, then the configured."""
-        linked = [] if is_probe else sorted(self.connections)
-        if linked:
-            self.chord.gateway_found(self._rng.choice(linked), now)
+        """11.4: a peer that we are linked with, or a node that we dial: remembered ones first, then the configured.
+
+        A node that we are linked with and that is no peer yet looks for the overlay as we do: it knows no way.
+        """
+        peers = [] if is_probe else [node for node in sorted(self.connections) if node in self.chord.table]
+        if peers:
+            self.chord.gateway_found(self._rng.choice(peers), now)
             return
         context = _Bootstrapping(is_probe)
         configured = [Address(node.address, node.port) for node in self.configuration.bootstrap_nodes]
-        own = set(self.attaching.addresses[Purpose.RELOAD])
-        others = [address for address in configured if address not in own]
+        tried = {*self.attaching.addresses[Purpose.RELOAD], *(link.remote for link in self.connections.all())}
+        others = [address for address in configured if address not in tried]
         self._rng.shuffle(others)
-        known = [] if is_probe else [address for address in self._contacts if address not in own]
+        known = [] if is_probe else [address for address in self._contacts if address not in tried]
         candidates = tuple(dict.fromkeys([*known[:2], *others[:3]]))
         if self.connections.dial(Purpose.RELOAD, candidates, context) is None:
             self._bootstrap_failed(context, "no bootstrap node is known but ourselves", now)
@@ -317,6 +320,10 @@ class Node:
         if context.is_probe:
             return
         self._exchange.note("no way into the overlay yet", reason=reason)
+        self._begin_if_allowed(now)
+
+    def _begin_if_allowed(self, now: float) -> None:
+        """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
         if self._may_start_alone and not self.chord.is_serving:
             self.chord.start_alone(now)
 
@@ -513,6 +520,7 @@ class Node:
                 self._seek_bootstrap(now, is_probe=True)
             case JoinFailed(reason):
                 self._exchange.warn("joining failed", reason=reason)
+                self._begin_if_allowed(now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
                 self._ring_changed()

@@ -8,9 +8,10 @@ as far as the links say. What we learn we pass on at once (reactive recovery), a
 
 A member's successors and predecessors change only in `_peer_came` and `_peer_went`.
 
-A node that has been in a ring and knows no other peer any more, or that is the first, serves alone: it answers for
-every Resource-ID, so that an island of one works, and goes on looking for the others. When it is let into a ring,
-whatever it holds for others goes to them.
+A node that has been in a ring and knows no other peer any more, or that is the first, serves alone: a ring of one,
+which answers for every Resource-ID, so that an island of one works. It sends no Update unless asked for one, as
+nobody may route through it, and goes on looking for the others; as soon as it knows one it answers for no more than
+what lies between them. When it is let into their ring, whatever it holds for others goes to them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ ANNOUNCE_DELAY_S = 0.02
 """Changes of the Neighbor Table that come within this time go out as one Update."""
 
 PRUNE_DELAY_S = 10.0
-"""How long the Neighbor Table must be quiet before links that it left behind are closed."""
+"""How long after a change of the Neighbor Table links that it left behind are closed."""
+
+UPDATE_WAIT_S = 5.0
+"""How long a candidate that we are linked with may take to say that it is a peer."""
+
+LOST_PAUSE_S = 2.0
+"""How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
 
 CANDIDATE_PAUSE_S = 10.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
@@ -74,6 +81,11 @@ class NeighborView:
     successors: tuple[NodeId, ...] = ()
     fingers: tuple[NodeId, ...] = ()
 
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """All whom it names, each once."""
+        return tuple(dict.fromkeys(self.successors + self.predecessors + self.fingers))
+
 
 class NotAdmitting(P2psipError):
     """We are not the peer that may let this node in; it must look again (section 10.5)."""
@@ -92,11 +104,15 @@ class Chord:
         self._timers: Timers[str] = Timers()
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
+        self._left: set[NodeId] = set()
         self._views: dict[NodeId, NeighborView] = {}
-        self._attaching: dict[NodeId, NodeId | None] = {}
+        self._told: dict[NodeId, NeighborView] = {}
+        self._attaching: set[NodeId] = set()
+        self._silent_until: Timers[NodeId] = Timers()
         self._shunned: dict[NodeId, float] = {}
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
+        self._is_leaving = False
         self._actions: list[Action] = []
 
     # What others ask
@@ -108,7 +124,7 @@ class Chord:
 
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this Resource-ID ends here. A node outside of the ring is responsible for nothing."""
-        return self._serves_alone or (self.joining.is_member and self.table.is_in_range(target))
+        return self.is_serving and self.table.is_in_range(target)
 
     def next_hop(self, target: bytes) -> NodeId | None:
         """Where to send a message for `target`: a peer, on the way in the node that lets us in, or None."""
@@ -121,9 +137,10 @@ class Chord:
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
         return closest is None or distance(resource, node) <= closest
 
-    def view(self) -> NeighborView:
+    def view(self, *, with_fingers: bool = False) -> NeighborView:
         """Our own tables, for an Update."""
-        return NeighborView(self.table.predecessors, self.table.successors, self.table.fingers)
+        fingers = self.table.fingers if with_fingers else ()
+        return NeighborView(self.table.predecessors, self.table.successors, fingers)
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -132,7 +149,8 @@ class Chord:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self._timers.next_deadline(), self.joining.next_deadline(), self.replicas.next_deadline()])
+        parts = (self._timers, self._silent_until, self.joining, self.replicas)
+        return earliest(part.next_deadline() for part in parts)
 
     # Beginning and end
 
@@ -147,7 +165,7 @@ class Chord:
 
     def gateway_found(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay, through which we can go and look for our place (11.4)."""
-        if self.joining.state is JoinState.OUTSIDE:
+        if self.joining.state is JoinState.OUTSIDE and gateway in self._links:
             self.joining.gateway = gateway
             self._sought.add(gateway)
             self.joining.enter(JoinState.SEEKING, now)
@@ -155,40 +173,63 @@ class Chord:
             # Joining Node's Node-ID plus 1."
             self._actions.append(AttachToward(advance(self.node_id, 1), gateway))
 
+    def start_leaving(self) -> None:
+        """We have told our neighbours that we go: from now on we tell nobody that we are here."""
+        self._is_leaving = True
+
     # Links
 
-    def handle_linked(self, node: NodeId, now: float, *, wants_full: bool = False) -> None:
-        """A link to `node` is up, whoever asked for it; `wants_full` says that its Attach had send_update."""
-        self._links.add(node)
+    def handle_linked(self, node: NodeId, now: float, *, wants_full: bool = False, is_stranger: bool = False) -> None:
+        """A link to `node` is up, whoever asked for it.
+
+        `wants_full` says that its Attach had send_update, `is_stranger` that no Attach went before: a node that looks
+        for its place in the overlay, or for another part of it, through either of us.
+        """
+        if node not in self._links:
+            self._links.add(node)
+            self._told.pop(node, None)
         self._shunned.pop(node, None)
-        if self.joining.state is not JoinState.MEETING:
-            self._attaching.pop(node, None)
-        if self.is_serving:
-            self._actions.append(SendUpdate(node, wants_full))
+        self._left.discard(node)
+        if node in self._attaching:
+            self._silent_until.set(node, now + UPDATE_WAIT_S, "candidate says nothing")
+        if wants_full or not is_stranger:
+            self._tell(node, is_full=wants_full)
         self._go_on_joining(now)
+
+    def handle_stranger_sought(self, node: NodeId, now: float) -> None:
+        """We dialled `node` to look for another part of the overlay: the link is let go when that is done."""
+        self._sought.add(node)
+        self._prune_later(now)
 
     def handle_link_lost(self, node: NodeId, now: float) -> None:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
-        self._links.discard(node)
-        self._sought.discard(node)
+        for collection in (self._links, self._sought, self._left, self._attaching):
+            collection.discard(node)
+        self._silent_until.cancel(node)
         self._views.pop(node, None)
-        self._attaching.pop(node, None)
+        self._told.pop(node, None)
         self._admitting.pop(node, None)
-        self._peer_went(node, now)
-        if node in (self.joining.admitting_peer, self.joining.gateway) and not self.joining.is_member:
+        if node in self.table:
+            self._shun(node, LOST_PAUSE_S, now)
+            self._peer_went(node, now)
+        is_way_in = self.joining.state is JoinState.SEEKING and node == self.joining.gateway
+        if not self.joining.is_member and (is_way_in or node == self.joining.admitting_peer):
             self._join_failed(f"lost the link to {node.short}", now)
         self._go_on_joining(now)
 
     def handle_attach_failed(self, node: NodeId, now: float) -> None:
-        """A candidate could not be reached: leave it alone for a while."""
-        self._attaching.pop(node, None)
-        self._shun(node, now)
+        """A candidate could not be reached, or is no peer: leave it alone for a while, take the next best."""
+        self._attaching.discard(node)
+        self._silent_until.cancel(node)
+        self._shun(node, CANDIDATE_PAUSE_S, now)
+        self._reconsider(now)
         self._go_on_joining(now)
 
     def handle_sought(self, node: NodeId, now: float) -> None:
         """The Attach toward n+1 was answered by `node`, the Admitting Peer; the link to it follows."""
         if self.joining.state is JoinState.SEEKING:
             self.joining.admitting_peer = node
+            self._sought.add(node)
             self._go_on_joining(now)
 
     def handle_seek_failed(self, reason: str, now: float) -> None:
@@ -198,19 +239,25 @@ class Chord:
 
     # Messages
 
-    def handle_update(self, sender: NodeId, view: NeighborView, now: float) -> None:
-        """10.7.3: a peer says what it sees."""
-        if sender not in self._links:
+    def handle_update(self, sender: NodeId, view: NeighborView | None, now: float) -> None:
+        """10.7.3: a peer says what it sees; without a view, that it is ready."""
+        if sender not in self._links or sender in self._left:
             return
-        self._attaching.pop(sender, None)
-        self._views[sender] = view
+        self._attaching.discard(sender)
+        self._silent_until.cancel(sender)
+        if view is not None:
+            self._views[sender] = view
         self._peer_came(sender, now)
+        if sender not in self._told:
+            self._tell(sender)
         if self._serves_alone and self.joining.state is JoinState.OUTSIDE:
             self.gateway_found(sender, now)
-        self._consider(view, sender, now)
+        if view is not None and self.joining.state in (JoinState.MEETING, JoinState.MEMBER):
+            self._consider(view, sender, now)
         # 10.5 step 7: "AP MUST send JN an Update explicitly labeling JN as its predecessor. At this point, JN is
         # part of the ring".
-        if self.joining.state in (JoinState.ASKING, JoinState.RECEIVING) and self.node_id in view.predecessors:
+        is_receiving = self.joining.state is JoinState.RECEIVING and sender == self.joining.admitting_peer
+        if is_receiving and view is not None and self.node_id in view.predecessors:
             self._become_member(now)
         self._go_on_joining(now)
 
@@ -219,7 +266,10 @@ class Chord:
 
         Raises NotAdmitting if its place is not in our range.
         """
-        if not self.is_responsible(node) or node == self.node_id:
+        # Whoever asks to be let in is outside, whatever we knew of it before it was started again.
+        self._views.pop(node, None)
+        self._peer_went(node, now)
+        if self._is_leaving or node == self.node_id or not self.is_responsible(node):
             raise NotAdmitting(f"{node.short} does not lie in the range of {self.node_id.short}")
         low = self.table.range_low
         self._admitting[node] = low
@@ -232,6 +282,13 @@ class Chord:
         if self._serves_alone:
             self._enter_ring(now)
         self._peer_came(node, now, has_data=True)
+        # At once: what we send to it from now on, trusting that it is responsible, comes after this Update.
+        self._told.pop(node, None)
+        self._tell(node)
+
+    def handle_admission_failed(self, node: NodeId) -> None:
+        """What becomes its own did not reach the joining node: it is not let in, and will ask again."""
+        self._admitting.pop(node, None)
 
     def admitting_for(self, resource: bytes) -> list[NodeId]:
         """The joining nodes that must also get a value stored at `resource` while they are being let in."""
@@ -239,23 +296,31 @@ class Chord:
 
     def handle_join_answer(self, node: NodeId, is_accepted: bool, now: float) -> None:
         """What the Admitting Peer said."""
-        if self.joining.state is not JoinState.ASKING:
+        if self.joining.state is not JoinState.ASKING or node != self.joining.admitting_peer:
             return
         if is_accepted:
             self.joining.enter(JoinState.RECEIVING, now)
         else:
             self._join_failed(f"{node.short} did not let us in", now)
 
+    def handle_value_received(self, sender: NodeId, now: float) -> None:
+        """A peer stored something here; while the Admitting Peer does, we have patience."""
+        if self.joining.state is JoinState.RECEIVING and sender == self.joining.admitting_peer:
+            self.joining.enter(JoinState.RECEIVING, now)
+
     def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
         """10.9: "follow procedures as if it had detected a peer failure"; it names who comes next."""
-        self._shun(node, now)
+        self._left.add(node)
+        self._views.pop(node, None)
+        self._shun(node, CANDIDATE_PAUSE_S, now)
         self._peer_went(node, now)
         self._consider(NeighborView(successors=tuple(others)), None, now)
 
     def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        """A Ping that looked for a finger, or for another part of the overlay, found `node`."""
-        if node != self.node_id and node not in self._links:
-            self._attach(node, via, now)
+        """A Ping that looked for a finger, or through `via` for another part of the overlay, found `node`."""
+        is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))
+        if node != self.node_id and node not in self.table and is_news:
+            self._attach(node, via)
 
     # Time
 
@@ -263,10 +328,13 @@ class Chord:
         """Do what is due."""
         if self.joining.take_due(now):
             self._join_due(now)
+        for node in self._silent_until.pop_due(now):
+            self.handle_attach_failed(node, now)
         self._actions += self.replicas.handle_timeout(now)
         for due in self._timers.pop_due(now):
             if due == "announce":
-                self._actions += [SendUpdate(node) for node in sorted(self._links)]
+                for node in sorted(self._links):
+                    self._tell(node)
             elif due == "update":
                 self._stabilize(now)
             elif due == "prune":
@@ -288,15 +356,22 @@ class Chord:
 
     def _stabilize(self, now: float) -> None:
         """10.7.4.1: "A peer MUST periodically send an Update request to every peer in its Neighbor Table"."""
+        self._timers.set("update", now + self._settings.update_interval_s * self._rng.uniform(0.8, 1.2), "stabilize")
+        if self._is_leaving:
+            return
+        # "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
         self._actions += [SendUpdate(node) for node in self.table.neighbors]
         if len(self.table.predecessors) >= 3:
             # 10.7.3: "there are three predecessors between x and R": "it SHOULD delete all data associated with R".
             self._actions.append(Forget(self.node_id, self.table.predecessors[2]))
-        # "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
+        self._actions.append(self._find_successor())
         # 10.7.4.4: "To detect that a partitioning has occurred and to heal the overlay, a peer P MUST periodically
         # repeat the discovery process used in the initial join".
         self._actions.append(ProbePartition())
-        self._timers.set("update", now + self._settings.update_interval_s * self._rng.uniform(0.8, 1.2), "stabilize")
+
+    def _find_successor(self) -> FindPeer:
+        """Ask who comes after us: where others know better than we, the answer says so."""
+        return FindPeer(advance(self.node_id, 1))
 
     def _prune(self) -> None:
         """Let go of links that we once wanted and that serve neither of us now.
@@ -304,10 +379,16 @@ class Chord:
         10.7.3: "x can maintain the now inferior peers as neighbors, but it MUST remember the closer ones." Only who
         wanted a link closes it: the other may route through us without our knowing.
         """
+        if not self.joining.is_member:
+            return
         wanted = {*self.table.neighbors, *self.table.fingers, *self._attaching, *self._admitting}
         wanted |= {node for node, view in self._views.items() if self.node_id in view.predecessors + view.successors}
         for node in sorted(self._sought & self._links - wanted):
             self._actions.append(Detach(node))
+
+    def _prune_later(self, now: float) -> None:
+        if "prune" not in self._timers:
+            self._timers.set("prune", now + PRUNE_DELAY_S * self._rng.uniform(0.5, 1.5), "links no longer of use")
 
     def _refresh_fingers(self, now: float) -> None:
         """10.7.4.2, alternative 1: each invalid entry in turn is looked for with probability 0.5."""
@@ -326,65 +407,83 @@ class Chord:
         if node in self.table:
             return
         low = self.table.range_low
-        if not self.table.add(node):
+        if not self.table.add(node) or not self.joining.is_member:
             return
-        if self.joining.is_member:
-            if has_data:
-                self.replicas.holds_already(node)
-            elif self.table.range_low != low:
-                # 6.4.2.3: "When a peer detects through an Update that it is no longer responsible for any data
-                # value it is storing, it MUST attempt to Store a copy to the correct node".
-                self._actions.append(HandOver(node, low, node))
-            self.replicas.peer_came(now)
-            self._neighbors_changed(now)
+        if self.table.range_low != low and not has_data:
+            # 6.4.2.3: "When a peer detects through an Update that it is no longer responsible for any data
+            # value it is storing, it MUST attempt to Store a copy to the correct node".
+            self._actions.append(HandOver(node, low, node))
+        self.replicas.peer_came(now)
+        self._neighbors_changed(low, now)
 
     def _peer_went(self, node: NodeId, now: float) -> None:
-        was_finger = node in self.table
-        if self.table.remove(node) and self.joining.is_member:
+        if node not in self.table:
+            return
+        successors, low, finger = self.table.successors, self.table.range_low, self.table.finger_index(node)
+        is_neighbor = self.table.remove(node)
+        if not self.joining.is_member:
+            return
+        if is_neighbor:
             self.replicas.peer_went(node, now)
-            self._neighbors_changed(now)
+            self._neighbors_changed(low, now)
             if not len(self.table):
                 # 10.7.1: "If connectivity is lost to all successor peers in the Neighbor Table, then this peer
                 # SHOULD behave as if it is joining the network".
                 self._serve_alone(now)
-        elif was_finger and self.joining.is_member and self._settings.is_reactive:
+                return
+            if not any(peer in self.table for peer in successors):
+                self._actions.append(self._find_successor())
+            self._reconsider(now)
+        if finger is not None and self._settings.is_reactive and finger in self.table.invalid_fingers():
             # 10.7.2: "If using reactive recovery, the peer MUST initiate a search for a new Finger Table entry".
-            self._actions += [self._find_finger(index) for index in self.table.invalid_fingers()[:1]]
+            self._actions.append(self._find_finger(finger))
 
-    def _neighbors_changed(self, now: float) -> None:
+    def _neighbors_changed(self, low_before: NodeId, now: float) -> None:
         self._actions.append(NeighborsChanged())
-        if self._settings.is_reactive and "announce" not in self._timers:
+        # 10.7.3: "When a peer discovers that its range of responsible IDs has changed, it MUST send an Update to all
+        # entries in its Connection Table", using reactive recovery or not.
+        must_tell = self._settings.is_reactive or self.table.range_low != low_before
+        if must_tell and "announce" not in self._timers:
             self._timers.set("announce", now + ANNOUNCE_DELAY_S, "tell our neighbours")
-        self._timers.set("prune", now + PRUNE_DELAY_S * self._rng.uniform(0.5, 1.5), "links no longer of use")
+        self._prune_later(now)
+
+    def _tell(self, node: NodeId, *, is_full: bool = False) -> None:
+        """Send an Update, unless it would say what the last one over this link said."""
+        may_tell = self.joining.is_member or (self._serves_alone and is_full)
+        view = self.view()
+        if may_tell and not self._is_leaving and (is_full or self._told.get(node) != view):
+            self._told[node] = view
+            self._actions.append(SendUpdate(node, is_full))
 
     # Candidates
 
     def _consider(self, view: NeighborView, via: NodeId | None, now: float) -> None:
         """10.7.3: "x MUST attempt to Attach to the new peers"."""
-        for node in dict.fromkeys(view.successors + view.predecessors + view.fingers):
-            if self.table.is_wanted(node) and node not in self._links and self._shunned.get(node, now) <= now:
-                self._attach(node, via, now)
+        named = [node for node in view.nodes if self._shunned.get(node, now) <= now and node not in self._left]
+        for node in self.table.wanted_among([*self._attaching, *named]):
+            self._attach(node, via)
 
     def _reconsider(self, now: float) -> None:
-        """What could not be reached a while ago, and is still named by those we hear from, is tried again."""
+        """What those we hear from name is looked at again: a peer is gone, or was left alone for long enough."""
         self._shunned = {node: until for node, until in self._shunned.items() if until > now}
-        for sender, view in list(self._views.items()):
-            self._consider(view, sender, now)
+        if self.joining.state in (JoinState.MEETING, JoinState.MEMBER):
+            for sender, view in list(self._views.items()):
+                self._consider(view, sender, now)
         self._wake_for_shunned()
 
     def _wake_for_shunned(self) -> None:
         if self._shunned:
             self._timers.set("reconsider", min(self._shunned.values()), "try candidates again")
 
-    def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
+    def _attach(self, node: NodeId, via: NodeId | None) -> None:
         if node not in self._attaching and len(self._attaching) < CANDIDATES_MAX:
-            self._attaching[node] = via
+            self._attaching.add(node)
             self._sought.add(node)
             self._actions.append(AttachTo(node, via))
 
-    def _shun(self, node: NodeId, now: float) -> None:
-        if len(self._shunned) < CANDIDATES_MAX:
-            self._shunned[node] = now + CANDIDATE_PAUSE_S
+    def _shun(self, node: NodeId, pause_s: float, now: float) -> None:
+        if node in self._shunned or len(self._shunned) < CANDIDATES_MAX:
+            self._shunned[node] = now + pause_s
             self._wake_for_shunned()
 
     # Joining
@@ -393,6 +492,7 @@ class Chord:
         """SEEKING is over when the Admitting Peer has spoken, MEETING when every candidate has, or has failed."""
         if self.joining.state is JoinState.SEEKING and self.joining.admitting_peer in self.table:
             self.joining.enter(JoinState.MEETING, now)
+            self._reconsider(now)
         if self.joining.state is not JoinState.MEETING or self._attaching or not len(self.table):
             return
         successor = self.table.successors[0]
@@ -403,13 +503,16 @@ class Chord:
     def _become_member(self, now: float) -> None:
         if self._serves_alone:
             self._actions.append(HandOver(None, self.node_id, self.table.range_low))
+        elif self.joining.admitting_peer is not None:
+            self.replicas.holds_already(self.joining.admitting_peer)
         self._enter_ring(now)
+        self.replicas.peer_came(now)
         self._actions.append(Joined())
-        for node in self.table.successors:
-            self.replicas.holds_already(node)
         # 10.5 step 9: "JN MUST send Updates to all of the peers in its Neighbor Table."
-        self._actions += [SendUpdate(node) for node in sorted(self._links)]
+        for node in sorted(self._links):
+            self._tell(node)
         self._actions += [self._find_finger(index) for index in self.table.invalid_fingers()]
+        self._prune_later(now)
 
     def _enter_ring(self, now: float) -> None:
         self._serves_alone = False
@@ -419,8 +522,8 @@ class Chord:
 
     def _serve_alone(self, now: float) -> None:
         self._serves_alone = True
-        self._timers.cancel("update")
-        self._timers.cancel("fingers")
+        for timer in ("update", "fingers", "announce"):
+            self._timers.cancel(timer)
         self.joining.retry_now(now)
 
     def _join_failed(self, reason: str, now: float) -> None:
