@@ -5,7 +5,7 @@ Theory of operation. Each state is left by an event or, after its time, by start
     OUTSIDE --bootstrap node linked--> SEEKING    Attach toward n+1, with send_update
     SEEKING --Admitting Peer's Update--> MEETING  Attach to all that should be our neighbours
     MEETING --no Attach outstanding----> ASKING   Join to the closest successor
-    ASKING  --JoinAns------------------> RECEIVING  the Admitting Peer stores what becomes ours
+    ASKING  --JoinAns------------------> RECEIVING  the Admitting Peer stores what becomes ours; each Store gives time
     RECEIVING --Update that names us its predecessor--> MEMBER
 """
 
@@ -67,6 +67,7 @@ class Joining:
     def retry_now(self, now: float) -> None:
         """Be OUTSIDE, and look for a bootstrap node at once."""
         self.state = JoinState.OUTSIDE
+        self.admitting_peer = self.gateway = None
         self._deadline = Deadline(now, "join: begin")
 
     def next_deadline(self) -> Deadline | None:

@@ -7,6 +7,7 @@ set: successors and predecessors are always in ring order, never skip a member t
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.topology.ring import advance, distance, is_between
@@ -57,13 +58,15 @@ class RoutingTable:
             del self._ring[self._first_from(distance(self.node_id, node))]
         return self._refresh()
 
-    def is_wanted(self, node: NodeId) -> bool:
-        """True if this peer would be in the Neighbor Table were we linked with it."""
-        if node == self.node_id or node in self._peers:
-            return False
+    def wanted_among(self, names: Iterable[NodeId]) -> list[NodeId]:
+        """Those of `names` that would be in the Neighbor Table, were all of them peers that we are linked with."""
+        unknown = {name for name in names if name not in self._peers and name != self.node_id}
+        if not unknown:
+            return []
+        ring = sorted([*self._ring, *((distance(self.node_id, name), name) for name in unknown)])
         count = self._neighbors_max
-        away = distance(self.node_id, node)
-        return len(self._ring) < count or away < self._ring[count - 1][0] or away > self._ring[-count][0]
+        neighbors = ring if len(ring) <= 2 * count else ring[:count] + ring[-count:]
+        return [name for _, name in neighbors if name in unknown]
 
     def is_in_range(self, target: bytes) -> bool:
         """10.1: responsible "if k is less than or equal to x and k is greater than p"."""
@@ -90,6 +93,16 @@ class RoutingTable:
         place = self._first_from(start)
         return self._ring[place][1] if place < len(self._ring) and self._ring[place][0] < 2 * start else None
 
+    def finger_index(self, node: NodeId) -> int | None:
+        """Which entry of the Finger Table this node is, if it is a valid one."""
+        index = self._index_of(node)
+        return index if index is not None and self.finger(index) == node else None
+
+    def is_missing_finger(self, node: NodeId) -> bool:
+        """True if this node would make a valid entry where there is none."""
+        index = self._index_of(node)
+        return index is not None and self.finger(index) is None
+
     @property
     def fingers(self) -> tuple[NodeId, ...]:
         """The Finger Table "in numerically ascending order" (10.7)."""
@@ -107,6 +120,11 @@ class RoutingTable:
         """An identifier in the range of finger `index`; `offset` is taken modulo the range's size."""
         start = 1 << (128 - index)
         return advance(self.node_id, start + offset % start)
+
+    def _index_of(self, node: NodeId) -> int | None:
+        """The entry of the Finger Table in whose range this node lies."""
+        index = 129 - distance(self.node_id, node).bit_length()
+        return index if index <= FINGERS else None
 
     def _first_from(self, away: int) -> int:
         """The place in ring order of the first peer at this distance from us or further."""
