@@ -96,6 +96,7 @@ class PeerHost:
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
         self._is_settling = False
+        self._is_closed = False
 
     # Beginning and end
 
@@ -116,7 +117,8 @@ class PeerHost:
         self.call(self.peer.start)
 
     def close(self) -> None:
-        """Close every socket."""
+        """Close every socket. What they and open tasks still say does not reach the peer, nor its closed store."""
+        self._is_closed = True
         for server in self._servers:
             server.close()
         for stream in list(self._numbers):
@@ -134,8 +136,9 @@ class PeerHost:
 
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done."""
-        run(boot_time())
-        self._settle()
+        if not self._is_closed:
+            run(boot_time())
+            self._settle()
 
     # The pump
 

@@ -1,0 +1,342 @@
+"""A real overlay on loopback, by nothing but the command line: enrollment server and peers as processes of their own.
+
+    with LiveOverlay(directory, peers=3, users=("alice", "bob")) as overlay:
+        overlay.peers[0].add_line("alice")
+
+Each process logs JSON on standard error; what it said can be waited for. At the end every process is ended, and one
+that had ended by itself, or printed what is no log line (a traceback), is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from free_ports import free_port
+
+P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
+OVERLAY = "demo.example"
+HOST = "127.0.0.1"
+
+COMMAND_MAX_S = 60.0
+EVENT_MAX_S = 60.0
+"""For a machine that is busy with something else; on an idle one nothing here takes a tenth of it."""
+POLL_S = 0.3
+SUCCESSORS = 5
+
+
+def p2psip(*arguments: object, status: int = 0) -> str:
+    """Run a command to its end; what it printed."""
+    command = [*P2PSIP, *map(str, arguments)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_MAX_S, check=False
+    )
+    assert done.returncode == status, f"{' '.join(command[3:])}: {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def p2psip_json(*arguments: object, status: int = 0) -> Any:
+    """Run a command with --json; what it printed."""
+    return json.loads(p2psip(*arguments, "--json", status=status))
+
+
+def phone_password(user: str) -> str:
+    """What is set in the phones of a user."""
+    return f"phone of {user}".replace(" ", "-")
+
+
+def eventually(what: str, holds: Callable[[], bool], limit_s: float = EVENT_MAX_S) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not in {limit_s:.0f} s: {what}"
+        time.sleep(POLL_S)
+
+
+class Daemon:
+    """A long-running command: its ready line, and what it logs while it runs."""
+
+    def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+        self.log: list[dict[str, Any]] = []
+        self.complaints: list[str] = []
+        self._changed = threading.Condition()
+        self.process = subprocess.Popen(
+            [*P2PSIP, *map(str, arguments), "--log-format", "json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def ready_line(self) -> str:
+        """What it prints when its sockets are open."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"{self.process.args} ended: {self.complaints} {self.log[-3:]}"
+        return line
+
+    def wait_log(self, event: str, limit_s: float = EVENT_MAX_S, **facts: object) -> dict[str, Any]:
+        """The first log line of this event with these facts, past or to come."""
+        deadline = time.monotonic() + limit_s
+        with self._changed:
+            while True:
+                for entry in self.log:
+                    if entry["event"] == event and facts.items() <= entry.items():
+                        return entry
+                left_s = deadline - time.monotonic()
+                assert left_s > 0, f"no {event!r} {facts} in the log in {limit_s:.0f} s: {self.log[-20:]}"
+                self._changed.wait(left_s)
+
+    def end(self, number: signal.Signals, limit_s: float = 20.0) -> int:
+        """Send a signal and wait; the exit status."""
+        self.process.send_signal(number)
+        status = self.process.wait(limit_s)
+        self._reader.join(limit_s)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return status
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                if line.startswith("{"):
+                    self.log.append(json.loads(line))
+                else:
+                    self.complaints.append(line)
+                self._changed.notify_all()
+
+
+class LivePeer:
+    """One peer: its state directory, its ports, and its process while it runs."""
+
+    def __init__(self, overlay: LiveOverlay, name: str, overlay_port: int) -> None:
+        self.name = name
+        self.directory = overlay.directory / name
+        self.overlay_port = overlay_port
+        self.sip_port = free_port()
+        self.phone_port = free_port()
+        self.node_id = ""
+        self._overlay = overlay
+        self._daemon: Daemon | None = None
+
+    @property
+    def server(self) -> str:
+        """What one sets as server in a phone."""
+        return f"{HOST}:{self.phone_port}"
+
+    @property
+    def is_running(self) -> bool:
+        """True from `run` to `kill` or `stop`."""
+        return self._daemon is not None
+
+    @property
+    def daemon(self) -> Daemon:
+        """The running process."""
+        assert self._daemon is not None, f"{self.name} does not run"
+        return self._daemon
+
+    def init(self) -> None:
+        """`peer init`."""
+        facts = p2psip_json(
+            *("peer", "init", self.directory, "--name", self.name, "--listen", HOST),
+            *("--config", self._overlay.url, "--fingerprint", self._overlay.fingerprint),
+            *("--user", "admin", "--password-file", self._overlay.password_file("admin")),
+            *("--overlay-port", self.overlay_port, "--sip-port", self.sip_port, "--phone-port", self.phone_port),
+        )
+        self.node_id = facts["node_id"]
+
+    def run(self, *flags: str) -> None:
+        """`peer run`; returns when all its sockets are open."""
+        self._daemon = Daemon("peer", "run", self.directory, "--json", *flags, environment=self._overlay.environment)
+        facts = json.loads(self._daemon.ready_line())
+        assert facts["node_id"] == self.node_id
+        assert facts["phones"] == [self.server]
+
+    def wait_joined(self) -> dict[str, Any]:
+        """Until it is a member of the ring; the log line that says so."""
+        return self.daemon.wait_log("joined")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        status = self._over(signal.SIGKILL)
+        assert status == -signal.SIGKILL, f"{self.name} had ended by itself: {status}"
+
+    def stop(self) -> None:
+        """SIGTERM: it leaves the overlay cleanly."""
+        status = self._over(signal.SIGTERM)
+        assert status == 0, status
+
+    def _over(self, number: signal.Signals) -> int:
+        daemon, self._daemon = self.daemon, None
+        status = daemon.end(number)
+        assert not daemon.complaints, f"{status}: {''.join(daemon.complaints)}"
+        return status
+
+    def add_line(self, user: str) -> None:
+        """`line add`; the phone password is `phone_password(user)`."""
+        p2psip_json(
+            *("line", "add", user, "--peer", self.directory),
+            *("--password-file", self._overlay.password_file(user)),
+            *("--phone-password-file", self._overlay.phone_password_file(user)),
+        )
+
+    def status(self) -> Any:
+        """`status`."""
+        return p2psip_json("status", "--peer", self.directory)
+
+    def lookup(self, user: str, status: int = 0) -> Any:
+        """`lookup`; exit status 1 means that the user is nowhere."""
+        return p2psip_json("lookup", f"sip:{user}@{OVERLAY}", "--peer", self.directory, status=status)
+
+    def wait_placed(self, user: str, limit_s: float = EVENT_MAX_S) -> None:
+        """Until the record of a line of this peer is in the overlay."""
+
+        def is_placed() -> bool:
+            lines = p2psip_json("line", "list", "--peer", self.directory)
+            return any(line["user"] == f"{user}@{OVERLAY}" and line["record"] for line in lines)
+
+        eventually(f"the record of {user} at {self.name} is in the overlay", is_placed, limit_s)
+
+    def wait_phone(self, user: str) -> None:
+        """Until a phone of this user is registered here."""
+
+        def is_there() -> bool:
+            lines = p2psip_json("line", "list", "--peer", self.directory)
+            return any(line["user"] == f"{user}@{OVERLAY}" and line["phones"] for line in lines)
+
+        eventually(f"a phone of {user} is registered at {self.name}", is_there)
+
+
+class LiveOverlay:
+    """An overlay with its enrollment server and `peers` peers, the first of which is the bootstrap node."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        peers: int = 5,
+        users: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.environment = environment
+        self.peers: list[LivePeer] = []
+        self._count = peers
+        self._users = tuple(users)
+        self._bootstrap_port = free_port()
+        self.url = f"https://{HOST}:{free_port()}"
+        self.fingerprint = ""
+        self._enrollment: Daemon | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._found()
+            self._make(self._count)
+            with ThreadPoolExecutor(self._count) as pool:
+                list(pool.map(LivePeer.run, self.peers))
+            self.wait_whole()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        complaints = self._end()
+        assert kind is not None or not complaints, "\n".join(complaints)
+
+    def password_file(self, user: str) -> Path:
+        """A file with the account password of a user."""
+        return self._secret(f"account-{user}", f"account of {user}")
+
+    def phone_password_file(self, user: str) -> Path:
+        """A file with the phone password of a user."""
+        return self._secret(f"phone-{user}", phone_password(user))
+
+    def add_peer(self) -> LivePeer:
+        """One more peer, made but not running yet."""
+        return self._make(1)[0]
+
+    def running(self) -> list[LivePeer]:
+        """The peers that run, in the order of the ring."""
+        return sorted((peer for peer in self.peers if peer.is_running), key=lambda peer: peer.node_id)
+
+    def by_node_id(self, node_id: str) -> LivePeer:
+        """The peer with this Node-ID."""
+        return next(peer for peer in self.peers if peer.node_id == node_id)
+
+    def wait_whole(self) -> None:
+        """Until every running peer is in the ring and has its true neighbours."""
+        ring = self.running()
+        for place, peer in enumerate(ring):
+            others = [other.node_id for other in ring[place + 1 :] + ring[:place]]
+            peer.wait_joined()
+            eventually(f"{peer.name} is placed in the ring", lambda p=peer, o=others: _is_placed(p.status(), o))  # type: ignore[misc]
+
+    # Parts
+
+    def _found(self) -> None:
+        club = self.directory / "overlay"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        facts = p2psip_json(
+            *("overlay", "create", OVERLAY, club, "--enrollment-url", self.url),
+            *("--bootstrap", f"{HOST}:{self._bootstrap_port}", "--password-file", self.password_file("admin")),
+        )
+        self.fingerprint = facts["fingerprint"]
+        for user in self._users:
+            p2psip("user", "add", user, "--overlay", club, "--password-file", self.password_file(user))
+        self._enrollment = Daemon("enrollment", "serve", club, "--listen", self.url.removeprefix("https://"))
+        assert self._enrollment.ready_line() == f"ready {self.url}\n"
+
+    def _make(self, count: int) -> list[LivePeer]:
+        made = [
+            LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port)
+            for number in range(len(self.peers), len(self.peers) + count)
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(LivePeer.init, made))
+        self.peers += made
+        return made
+
+    def _secret(self, name: str, text: str) -> Path:
+        path = self.directory / f"{name}.secret"
+        path.write_text(text + "\n")
+        return path
+
+    def _end(self) -> list[str]:
+        """End all processes; what is wrong with how they were."""
+        wrong = []
+        daemons = {peer.name: peer.daemon for peer in self.peers if peer.is_running}
+        if self._enrollment is not None:
+            daemons["enrollment"] = self._enrollment
+        for name, daemon in daemons.items():
+            status = daemon.end(signal.SIGKILL)
+            if status != -signal.SIGKILL:
+                wrong.append(f"{name} had ended by itself: {status}")
+            wrong += [f"{name}: {line}" for line in daemon.complaints]
+        return wrong
+
+
+def _is_placed(status: Any, others: list[str]) -> bool:
+    expected = others[:SUCCESSORS]
+    return bool(
+        status["state"] == "in the ring"
+        and status["successors"] == expected
+        and status["predecessors"] == others[::-1][:SUCCESSORS]
+    )
