@@ -126,6 +126,12 @@ class World:
             self.settle()
         self.now = end
 
+    def forgets_all(self) -> bool:
+        """True if all servers have forgotten all requests, a while after timer C."""
+        self.run(250.0)
+        counts = [server.core.counts for server in self.servers.values()]
+        return all(count["transactions"] == count["requests under way"] == 0 for count in counts)
+
     def settle(self) -> None:
         """Take up what the parties have to say."""
         for party in self.parties():
@@ -213,6 +219,9 @@ class Server:
 
     def next_flow(self) -> int:
         return next(self._flow_numbers)
+
+    def reports_of(self, method: str) -> list[RequestCarried]:
+        return [report for report in self.reports if report.method == method]
 
     def step(self) -> None:
         for effect in self.core.drain():

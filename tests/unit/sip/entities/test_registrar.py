@@ -113,6 +113,15 @@ def test_star_must_stand_alone_and_with_expires_0(phone, values, fields):
     assert register(phone, *values, **fields).status == 400
 
 
+def test_star_out_of_order_removes_nothing(phone, one):
+    phone.register()
+    [binding] = bindings(one)
+    request = phone._new("REGISTER", SipUri(one.address.host), NameAddr(phone.aor), [("Contact", "*"), ("Expires", 0)])
+    phone.cseq = iter([binding.cseq])
+    assert phone.ask(request.replace(fields=request.fields.with_only("Call-ID", binding.call_id))).status == 500
+    assert bindings(one) == (binding,)
+
+
 def test_several_phones_of_one_user(phone, one, world):
     """The highest q first, of equal ones the newest; a socket's former Contact is no second phone."""
     world.homes["alice"] = ["one"]
@@ -160,6 +169,9 @@ def test_instance_and_reg_id_name_a_phone(phone, one, world):
     assert response.fields.first("require") == "outbound"
     assert register(moved, f"<sip:alice@10.1.0.50>{params}").fields.first("require") is None
     assert contacts(one) == ["sip:alice@10.1.0.50"]
+    # Another reg-id is another way to the same phone.
+    register(phone, f"<sip:alice@10.1.0.11>{params[:-1]}2")
+    assert len(contacts(one)) == 2
 
 
 def test_unknown_extension_is_refused(phone):

@@ -71,6 +71,13 @@ def test_own_routes(uri: str, is_own: bool) -> None:
     assert is_own_route(parse_sip_uri(uri), CONFIG) is is_own
 
 
+def test_listener_on_all_addresses_is_known_by_any_of_them() -> None:
+    listeners = (Listener("UDP", Address("0.0.0.0", 5060), Address("10.0.0.1", 5060)),)
+    config = ServerConfig("overlay", frozenset({"10.0.0.1", "10.7.0.1"}), listeners, SipUri("overlay", "me"))
+    own = [is_own_route(parse_sip_uri(f"sip:{host};lr"), config) for host in ("10.0.0.1", "10.7.0.1", "10.8.0.1")]
+    assert own == [True, True, False]
+
+
 def test_the_peer_itself() -> None:
     assert is_peer_itself(parse_sip_uri("sip:overlay"), CONFIG)
     assert is_peer_itself(parse_sip_uri("sip:peer-a@overlay;gr=AAAA"), CONFIG)

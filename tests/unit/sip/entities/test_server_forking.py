@@ -1,0 +1,288 @@
+"""Several targets, several hops of a target, and ways that have to be asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2psip.base.effects import CancelAsk
+from p2psip.sip.entities.config import ServerLimits
+from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, ResolveUri, Target
+from p2psip.sip.message.build import make_response
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.effects import OpenFlow, SendDatagram
+from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
+
+ALICE_AT = Address("10.1.0.11", 5060)
+
+
+def test_rings_too_long(world, alice, bob):
+    """16.8, timer C: after three minutes without news the branch is cancelled."""
+    bob.answers_after_s = None
+    call = alice.invite("bob")
+    world.run(200.0)
+    assert call.statuses == [100, 180, 408]
+    assert bob.calls[0].is_over
+    assert world.forgets_all()
+
+
+def test_fork_rings_the_next_after_a_second(world, one, other, alice, bob, bob3):
+    bob3.answers_after_s, bob.answers_after_s = None, 0.5
+    call = alice.invite("bob")
+    world.run(0.9)
+    assert (len(bob3.calls), len(bob.calls)) == (1, 0)
+    world.run(3.0)
+    assert call.statuses == [100, 180, 180, 200]
+    assert bob.calls[0].is_up
+    # RFC 5393 5.3.3.1: both together may be as broad as what came in.
+    assert [phone.received[0].integer("max-breadth") for phone in (bob, bob3)] == [30, 30]
+    # The other one is told that somebody else has answered.
+    assert [request.method for request in bob3.received] == ["INVITE", "CANCEL"]
+    assert str(bob3.received[-1].reasons[0]) == 'SIP;cause=200;text="Call completed elsewhere"'
+    assert bob3.calls[0].is_over
+    assert world.forgets_all()
+
+
+def test_fork_goes_on_at_once_when_one_is_away(world, one, alice, bob, bob3):
+    bob3.register(0)
+    call = alice.invite("bob")
+    world.run(0.5)
+    assert call.statuses == [100, 180]
+    assert len(bob.calls) == 1
+    world.run(2.0)
+    [report] = one.reports_of("INVITE")
+    assert (report.status, report.target) == (200, "peer two")
+
+
+def test_fork_hides_a_dead_peer(world, alice, bob, bob3):
+    """The newest entry names a peer that takes the call and says nothing more: the caller waits one second."""
+    bob3.server.unanswered = (LocateUser,)
+    call = alice.invite("bob")
+    world.run(2.5)
+    assert call.statuses == [100, 180, 200]
+    assert bob.calls[0].is_up
+
+
+def test_best_failure_goes_back(world, alice, bob, bob3):
+    """16.7 step 6: what a person has said beats what only says that nobody was there."""
+    bob3.refuses_with, bob.refuses_with = 486, 480
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 486]
+
+
+def test_6xx_ends_all(world, alice, bob, bob3):
+    bob3.answers_after_s = None
+    bob.refuses_with = 603
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 180, 603]
+    assert bob3.calls[0].is_over
+
+
+def test_503_is_not_passed_on(world, alice, bob, bob3):
+    """16.7 step 6: 500 instead, or the phone would look for another server."""
+    bob3.refuses_with = bob.refuses_with = 503
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 500]
+
+
+def test_no_more_breadth_than_was_given(world, one, alice, bob, bob3):
+    """RFC 5393 5.3.3: Max-Breadth 1 makes the search sequential; 0 is 440."""
+    bob3.answers_after_s = None
+    uri = SipUri(one.address.host, "bob")
+    extra = [("Contact", alice.contact), ("Max-Breadth", 1)]
+    request = alice._new("INVITE", uri, NameAddr(uri), extra, b"offer")
+    alice.send(request)
+    world.run(5.0)
+    assert (len(bob3.calls), len(bob.calls)) == (1, 0)
+    [invite] = bob3.received
+    assert invite.integer("max-breadth") == 1
+    request = alice._new("INVITE", uri, NameAddr(uri), [("Contact", alice.contact), ("Max-Breadth", 0)], b"offer")
+    assert alice.ask(request).status == 440
+
+
+def test_hops_of_a_target_are_tried_in_order(world, one, alice, bob):
+    """RFC 3263 4.3: the next one when the first cannot be reached."""
+    uri = SipUri("overlay.example", "bob")
+    hops = (FlowHop(99), FlowHop(one.links["two"]))
+    one.locate = lambda question: Located((Target(uri, hops, "two ways"),))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+
+
+def test_target_with_a_route_is_resolved_when_its_turn_comes(world, one, other, alice, bob):
+    route = SipUri("overlay.example", other.node_id)
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    alice.hang_up(call)
+    world.run(1.0)
+    assert alice.finals[-1].status == 200
+
+
+def test_challenges_of_all_branches_go_back(world, alice, bob, bob3):
+    """16.7 step 7: the caller has to answer them together."""
+    for phone, realm in ((bob, "b"), (bob3, "b3")):
+
+        def refuse(event, phone=phone, realm=realm):
+            extra = [("Proxy-Authenticate", f'Digest realm="{realm}", nonce="n"')]
+            phone.layer.respond(
+                event.transaction, make_response(event.request, 407, to_tag="t", extra=extra), world.now
+            )
+
+        phone._ring = refuse
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 407]
+    assert len(call.responses[-1].fields.lines("proxy-authenticate")) == 2
+
+
+def test_redirect_goes_back_to_the_caller(world, alice, bob):
+    bob.refuses_with = 302
+    call = alice.invite("bob")
+    world.run(2.0)
+    assert call.statuses == [100, 302]
+
+
+def to_bob_by(one, *hops):
+    target = Target(SipUri("overlay.example", "bob"), hops, "bob")
+    one.locate = lambda question: Located((target,))
+
+
+def test_next_hop_when_a_connection_is_refused(world, one, alice, bob):
+    to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(one.links["two"]))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+
+
+def test_next_hop_when_one_answers_503(world, one, alice, bob):
+    overloaded = world.phone("bob", one, Address("10.1.0.77", 5060), refuses_with=503)
+    to_bob_by(one, UdpHop(overloaded.address), FlowHop(one.links["two"]))
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    assert len(overloaded.received) == 1
+
+
+def test_no_next_hop_once_it_rings(world, one, alice, bob):
+    bob.answers_after_s = None
+    to_bob_by(one, FlowHop(one.links["two"]), UdpHop(Address("10.1.0.77", 5060)))
+    call = alice.invite("bob")
+    world.run(1.0)
+    world.cut(one.flows[one.links["two"]])
+    world.run(0.5)
+    assert call.statuses == [100, 180, 480]
+
+
+def test_all_hops_fail(world, one, alice, bob):
+    to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(99))
+    call = alice.invite("bob")
+    world.run(1.0)
+    assert call.statuses == [100, 480]
+    assert str(call.responses[-1].reasons[0]) == 'SIP;cause=480;text="no way to connection 99"'
+    [report] = one.reports_of("INVITE")
+    assert [cause.what for cause in report.causes] == ["connection refused", "no way to connection 99"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "effect"),
+    [
+        ("sip:10.1.0.11:7000", SendDatagram),
+        ("sip:10.1.0.11:7000;transport=tcp", OpenFlow("", "TCP", Address("10.1.0.11", 7000))),
+        ("sip:10.1.0.11;transport=tls", OpenFlow("", "TLS", Address("10.1.0.11", 5061))),
+        ("sips:10.1.0.11:7001", OpenFlow("", "TLS", Address("10.1.0.11", 7001))),
+    ],
+)
+def test_numeric_address_of_a_phone_is_its_own_way(world, one, alice, uri, effect):
+    """Found without asking, since the phone has proved itself; any other address has to be asked for."""
+    one.locate = lambda question: Located((Target(parse_sip_uri(uri), None, "by address"),))
+    alice.invite("x")
+    one.step()
+    world.run(0.05)
+    assert not any(isinstance(question, ResolveUri) for question in one.asked)
+    if effect is SendDatagram:
+        assert (one.address, Address("10.1.0.11", 7000)) in {packet[:2] for packet in world.datagrams}
+    else:
+        assert [(opened.transport, opened.remote) for opened in one.opened] == [(effect.transport, effect.remote)]
+
+
+def to_bob_by_route(one, other):
+    route = SipUri("overlay.example", other.node_id)
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+
+
+def test_way_that_is_not_found(world, one, other, alice, bob):
+    route = SipUri("overlay.example", "00" * 16)
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+    call = alice.invite("bob")
+    world.run(1.0)
+    assert call.statuses == [100, 403]
+    [report] = one.reports_of("INVITE")
+    assert [str(cause) for cause in report.causes] == ["bob: overlay.example is no phone of this peer"]
+
+
+def test_way_that_is_never_answered(world, one, other, alice, bob):
+    to_bob_by_route(one, other)
+    one.unanswered = (ResolveUri,)
+    call = alice.invite("bob")
+    world.run(30.0)
+    assert call.statuses == [100, 480]
+    assert "found in 20 s" in call.responses[-1].reasons[0].text
+
+
+def test_cancel_while_the_way_is_being_looked_for(world, one, other, alice, bob):
+    to_bob_by_route(one, other)
+    one.unanswered = (ResolveUri,)
+    call = alice.invite("bob")
+    world.run(1.0)
+    alice.cancel(call)
+    world.run(1.0)
+    assert call.statuses == [100, 487]
+    assert isinstance(one.asked[-1], CancelAsk)
+    assert world.forgets_all()
+
+
+def test_acknowledgement_waits_for_its_way(world, one, other, alice, bob):
+    """After a restart the token is void, so the peer's Route is asked for, and the ACK still arrives."""
+    call = alice.invite("bob")
+    world.run(3.0)
+    ack = alice.in_dialog(call, "ACK", call.request.cseq.number)
+    ours = [route for route in call.routes if route.sip_uri.host == "10.1.0.1"]
+    routes = [route for route in call.routes if route not in ours]
+    ack = ack.replace(fields=ack.fields.with_values("Route", routes))
+    before = bob.acks
+    alice.layer.send(ack, alice.hop, world.now)
+    alice.step()
+    world.run(1.0)
+    assert isinstance(one.asked[-1], ResolveUri)
+    assert bob.acks == before + 1
+
+
+def test_too_many_ways_to_ask_for(world, one, alice, bob):
+    small = world.server("small", "10.4.0.1", limits=ServerLimits(questions=1))
+    world.homes["alice"].append("small")
+    phone = world.phone("alice", small, Address("10.4.0.11", 5060))
+    small.unanswered = (ResolveUri,)
+    small.locate = lambda question: Located((Target(SipUri("far.example", "bob"), None, "far"),) * 2, 0.1)
+    call = phone.invite("bob")
+    world.run(30.0)
+    assert call.statuses == [100, 480]
+    [report] = small.reports_of("INVITE")
+    assert len(report.causes) == 1
+
+
+def test_phone_that_has_only_called_can_be_reached(world, one, alice):
+    """It has proved itself without registering, as simple callers do."""
+    carol = world.phone("carol", one, Address("10.1.0.13", 5060))
+    world.homes["carol"] = ["one"]
+    one.locate = lambda question: NotLocated(404, "Not Found")
+    assert carol.ask(carol.message("x")).status == 404
+    one.locate = lambda question: Located((Target(SipUri("10.1.0.13", "carol", 5060), None, "by address"),))
+    assert alice.ask(alice.message("carol")).status == 200
+    assert carol.received[-1].body == b"hello"
