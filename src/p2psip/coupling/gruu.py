@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.primitives import DecodeError
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, escape_user
 
 Entry = Destination | CompressedDestination
 
@@ -23,7 +23,7 @@ def make_gruu(user: str, domain: str, destination_list: Sequence[Entry]) -> SipU
     """`sip:user@domain;gr=...`, which leads to the node at the end of the destination list."""
     packed = b"".join(entry.encode() for entry in destination_list)
     gr = base64.b64encode(packed).decode().replace("=", "~")
-    return SipUri(host=domain, user=user, params=(("gr", gr),))
+    return SipUri(host=domain, user=escape_user(user), params=(("gr", gr),))
 
 
 def read_gruu(uri: SipUri) -> tuple[Entry, ...] | None:

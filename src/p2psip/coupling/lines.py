@@ -2,8 +2,9 @@
 
 Theory of operation. The record of a line is in the overlay as long as the line exists, whether its phone is there or
 not: a caller who comes to the peer of an absent phone is told so at once. It lives half an hour and is stored anew at
-half of that; it is also stored anew when a phone registers, so that among the lines of one user the one whose phone
-came last is the newest, which callers try first. A peer that stops removes its lines' records.
+half of that; it is also stored anew when a phone comes, so that among the lines of one user the one whose phone came
+last is the newest, which callers try first. A line has one request open at a time; what is wanted meanwhile, or while
+the overlay cannot be reached, is done afterwards. A peer that stops removes its lines' records.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ from dataclasses import dataclass, field
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import Done, RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.usages.sip_registration import REFRESH_S, fetch_request, route_to, store_request
+from p2psip.reload.usages.sip_registration import REFRESH_S, fetch_request, latest_ms, route_to, store_request
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.rejections import Rejection
-from p2psip.reload.wire.storage_messages import DictionaryEntry, FetchAns, FetchKindResponse, StoreAns
+from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
 
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0
+
+Phones = frozenset[tuple[str, str]]
+"""Contact and Call-ID of each phone of a user. A phone keeps its Call-ID until it starts anew (RFC 3261 10.2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +63,32 @@ class Placed:
 
 @dataclass(slots=True)
 class _Published:
-    """A line and the state of its record."""
+    """A line and the state of its record.
+
+    `request` is the handle of the Store or Fetch that is open; `is_wanted` says that the record is to be stored anew
+    as soon as that is over, or the overlay can be reached.
+    """
 
     line: Line
     storage_time_ms: int = 0
+    request: int | None = None
+    is_wanted: bool = False
     placed: Placed | None = None
     failure: str = ""
     retry_s: float = RETRY_FIRST_S
+    phones: Phones = frozenset()
 
 
 class Publisher:
     """Keeps the records of this peer's lines in the overlay."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, rules: Rules) -> None:
         self._node = node
+        self._rules = rules
         self._lines: dict[str, _Published] = {}
-        self._handles: dict[int, tuple[str, int]] = {}
+        self._requests: dict[int, str] = {}
         self._removals: dict[int, NodeId] = {}
-        self._chases: dict[int, str] = {}
+        self._is_over = False
         self._timers: Timers[str] = Timers()
 
     @property
@@ -92,17 +106,20 @@ class Publisher:
         return self._lines[name].placed if name in self._lines else None
 
     def failure(self, name: str) -> str:
-        """Why the line's record is not in the overlay; empty if it is."""
+        """Why the line's record could not be stored, the last time; empty if it could."""
         return self._lines[name].failure if name in self._lines else ""
 
     def add(self, line: Line, now: float) -> None:
         """Begin to serve a line, or serve it with a new certificate or password."""
         known = self._lines.get(line.name)
-        if known is not None and known.line.identity.node_id != line.identity.node_id:
-            self._node.remove_client(known.line.identity.node_id)
+        published = _Published(line)
+        if known is not None and known.line.identity.node_id == line.identity.node_id:
+            published.storage_time_ms, published.phones = known.storage_time_ms, known.phones
+        elif known is not None:
+            self._withdraw(known, now)
         self._node.add_client(line.identity)
-        self._lines[line.name] = _Published(line)
-        self._timers.set(line.name, now, "store the line's record")
+        self._lines[line.name] = published
+        self._set(line.name, now, "store the line's record")
 
     def remove(self, name: str, now: float) -> None:
         """Cease to serve a line; its record is removed from the overlay."""
@@ -111,22 +128,28 @@ class Publisher:
         if published is not None:
             self._withdraw(published, now)
 
-    def phone_came(self, name: str, now: float) -> None:
-        """A phone has registered: this line's record is to be the newest of its user."""
-        if name in self._lines:
-            self._timers.set(name, now, "a phone registered")
+    def phones_changed(self, name: str, phones: Phones, now: float) -> None:
+        """A user's phones at this peer. If one has come, this line's record is to be the newest of its user."""
+        published = self._lines.get(name)
+        if published is None:
+            return
+        has_come = bool(phones - published.phones)
+        published.phones = phones
+        if has_come:
+            self._set(name, now, "a phone registered")
 
     def joined(self, now: float) -> None:
         """The overlay can be reached (again): what could not be stored is stored now."""
         for name, published in self._lines.items():
-            if published.placed is None:
-                self._timers.set(name, now, "store the line's record")
+            if published.request is None and (published.is_wanted or published.placed is None):
+                self._set(name, now, "store the line's record")
 
     def withdraw_all(self, now: float) -> None:
         """The peer stops: "A peer that stops cleanly removes its lines' entries"."""
+        self._is_over = True
+        self._timers = Timers()
         for published in self._lines.values():
             self._withdraw(published, now)
-        self._timers = Timers()
 
     @property
     def is_withdrawing(self) -> bool:
@@ -140,26 +163,31 @@ class Publisher:
     def handle_timeout(self, now: float) -> None:
         """Store what is due."""
         for name in self._timers.pop_due(now):
-            if self._node.chord.is_serving:
-                self._publish(name, now)
+            self._publish(self._lines[name], now)
 
-    def handle_done(self, done: Done, now: float) -> bool:
-        """The end of a Store; False if it is none of ours."""
+    def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
+        """The end of a request; False if it is none of ours."""
         if (removed := self._removals.pop(done.handle, None)) is not None:
-            if all(published.line.identity.node_id != removed for published in self._lines.values()):
-                self._node.remove_client(removed)
+            self._forget_client(removed)
             return True
-        if (chased := self._chases.pop(done.handle, None)) is not None:
-            self._chased(chased, done, now)
-            return True
-        name, storage_time_ms = self._handles.pop(done.handle, ("", 0))
-        published = self._lines.get(name)
-        if published is not None and published.storage_time_ms == storage_time_ms:
-            self._stored(published, done, now)
-        return bool(name)
+        name = self._requests.pop(done.handle, None)
+        published = self._lines.get(name) if name is not None else None
+        if published is not None and published.request == done.handle:
+            published.request = None
+            self._take(published, done, wall, now)
+            if published.is_wanted and published.request is None:
+                self._set(published.line.name, now, "wanted meanwhile")
+        return name is not None
 
-    def _publish(self, name: str, now: float, above_ms: int = 0) -> None:
-        published = self._lines[name]
+    def _set(self, name: str, at: float, why: str) -> None:
+        if not self._is_over:
+            self._timers.set(name, at, why)
+
+    def _publish(self, published: _Published, now: float, above_ms: int = 0) -> None:
+        """Store the record, now or as soon as that can be."""
+        published.is_wanted = published.request is not None or not self._node.chord.is_serving
+        if published.is_wanted:
+            return
         identity = published.line.identity
         try:
             issued = self._node.data.issue_storage_time(identity.node_id, now, above_ms=above_ms)
@@ -168,58 +196,64 @@ class Publisher:
             return
         request = store_request(identity, route_to(self._node.node_id), issued.storage_time_ms, hash_name)
         published.storage_time_ms = issued.storage_time_ms
-        handle = self._node.data.store(identity, request, now, after=issued.after)
-        self._handles[handle] = (name, issued.storage_time_ms)
+        self._expect(published, self._node.data.store(identity, request, now, after=issued.after))
+
+    def _expect(self, published: _Published, handle: int) -> None:
+        published.request = handle
+        self._requests[handle] = published.line.name
 
     def _withdraw(self, published: _Published, now: float) -> None:
+        """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
         identity = published.line.identity
-        if published.placed is not None:
-            issued = self._node.data.issue_storage_time(identity.node_id, now)
-            request = store_request(identity, None, issued.storage_time_ms, hash_name)
-            handle = self._node.data.store(identity, request, now, after=issued.after)
-            self._removals[handle] = identity.node_id
-        else:
-            self._node.remove_client(identity.node_id)
-
-    def _stored(self, published: _Published, done: Done, now: float) -> None:
-        name = published.line.name
-        if isinstance(done.result, Answer) and isinstance(done.result.body, StoreAns):
-            replicas = tuple(node for kind in done.result.body.kind_responses for node in kind.replicas)
-            published.placed = Placed(done.result.signer.node_id, replicas, published.storage_time_ms, now)
-            published.failure, published.retry_s = "", RETRY_FIRST_S
-            self._timers.set(name, now + REFRESH_S, "refresh the line's record")
-        elif isinstance(done.result, RequestRefused) and done.result.code is ErrorCode.DATA_TOO_OLD:
-            # Our clock is behind the one by which an earlier record of this line was stored.
-            handle = self._node.data.fetch(fetch_request(published.line.aor, hash_name), now)
-            self._chases[handle] = name
-        else:
-            self._failed(published, str(done.result), now)
-
-    def _chased(self, name: str, done: Done, now: float) -> None:
-        """Store again, with a storage_time later than that of the record that is there."""
-        published = self._lines.get(name)
-        if published is None:
+        if not published.storage_time_ms or not self._node.chord.is_serving:
+            self._forget_client(identity.node_id)
             return
-        if isinstance(done.result, Answer) and isinstance(done.result.body, FetchAns):
-            self._publish(name, now, above_ms=_latest_ms(done.result.body, published.line.identity.node_id))
+        try:
+            issued = self._node.data.issue_storage_time(identity.node_id, now)
+        except Rejection:
+            # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
+            self._forget_client(identity.node_id)
+            return
+        request = store_request(identity, None, issued.storage_time_ms, hash_name)
+        handle = self._node.data.store(identity, request, now, after=issued.after)
+        self._removals[handle] = identity.node_id
+
+    def _forget_client(self, node: NodeId) -> None:
+        if self._is_over or all(published.line.identity.node_id != node for published in self._lines.values()):
+            self._node.remove_client(node)
+
+    def _take(self, published: _Published, done: Done, wall: WallClock, now: float) -> None:
+        """What became of a Store, or of the Fetch that looks for the record which stands in its way."""
+        result = done.result
+        if isinstance(result, Answer) and isinstance(result.body, StoreAns):
+            self._stored(published, result, result.body, now)
+        elif isinstance(result, Answer) and isinstance(result.body, FetchAns):
+            self._chased(published, result, result.body, wall, now)
+        elif isinstance(result, RequestRefused) and result.code is ErrorCode.DATA_TOO_OLD:
+            # Our clock is behind the one by which an earlier record of this line was stored.
+            request = fetch_request(published.line.aor, hash_name)
+            self._expect(published, self._node.data.fetch(request, now))
         else:
-            self._failed(published, str(done.result), now)
+            self._failed(published, str(result), now)
+
+    def _stored(self, published: _Published, answer: Answer, body: StoreAns, now: float) -> None:
+        replicas = tuple(node for kind in body.kind_responses for node in kind.replicas)
+        published.placed = Placed(answer.signer.node_id, replicas, published.storage_time_ms, now)
+        published.failure, published.retry_s = "", RETRY_FIRST_S
+        self._set(published.line.name, now + REFRESH_S, "refresh the line's record")
+
+    def _chased(self, published: _Published, answer: Answer, body: FetchAns, wall: WallClock, now: float) -> None:
+        """Store again, with a storage_time later than that of the record that is there, if we did sign that."""
+        line = published.line
+        found_ms = latest_ms(line.aor, line.identity.node_id, body, answer.certificates, self._rules, wall, now)
+        if found_ms >= published.storage_time_ms:
+            self._publish(published, now, above_ms=found_ms)
+        else:
+            # Whoever refused cannot prove it. Somebody else may be responsible the next time.
+            who = answer.signer.node_id.short
+            self._failed(published, f"{who} says that there is a newer record, but does not have it", now)
 
     def _failed(self, published: _Published, why: str, now: float) -> None:
         published.failure = why
-        self._timers.set(published.line.name, now + published.retry_s, "store the line's record again")
+        self._set(published.line.name, now + published.retry_s, "store the line's record again")
         published.retry_s = min(RETRY_MAX_S, 2 * published.retry_s)
-
-
-def _latest_ms(answer: FetchAns, line: NodeId) -> int:
-    """The storage_time of this line's record in an answer; 0 if there is none."""
-    return max(
-        (
-            stored.storage_time
-            for kind in answer.kind_responses
-            if isinstance(kind, FetchKindResponse)
-            for stored in kind.values
-            if isinstance(stored.value, DictionaryEntry) and stored.value.key == line
-        ),
-        default=0,
-    )

@@ -1,4 +1,13 @@
-"""From an AoR to the places to try (RFC 7904 section 4)."""
+"""From an AoR to the places to try (RFC 7904 section 4).
+
+Theory of operation. A question of the SIP server becomes a Fetch, and one more for each entry that leads on to another
+AoR. When all are over the places are told, newest first. Who calls does not wait for a slow overlay longer than for a
+slow phone: what is known after `STAGGER_S` is tried, the phones at this peer among it. A peer outside of the ring has
+nobody to ask, and answers at once from what it knows itself.
+
+Names are dialled as people write them, and issued in lower case: what nobody has as it was dialled is looked for in
+lower case.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, Timers
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
@@ -28,6 +37,7 @@ from p2psip.reload.usages.sip_registration import (
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.uri import escape_user
 from p2psip.sip.transports.hops import LocalHop
 
 ECHO_NUMBER = "*43"
@@ -35,20 +45,25 @@ ECHO = "echo"
 STAGGER_S = 1.0
 """Design decision 5: "start the next after one second without an answer"."""
 
-LOCATING_MAX = 2048
+SEARCHES_MAX = 2048
 
 
 @dataclass(slots=True)
 class _Search:
-    """One question of the SIP server: which AoRs are still to be looked up, and what was found so far."""
+    """One question of the SIP server: which AoRs have been looked up, and what was found so far."""
 
-    token: int
     question: LocateUser
     aor: str
-    seen: set[str]
+    in_lower_case: str
+    seen: set[str] = field(default_factory=set)
     open: int = 0
     found: list[tuple[str, Registration]] = field(default_factory=list)
     failures: list[RequestFailed] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """By what name a line of this peer would be the one that is looked for."""
+        return self.aor.rpartition("@")[0]
 
 
 class Locator:
@@ -61,7 +76,12 @@ class Locator:
         self._publisher = publisher
         self._rules = rules
         self._overlay = overlay
-        self._searches: dict[int, tuple[_Search, str]] = {}
+        self._searches: dict[int, _Search] = {}
+        self._fetches: dict[int, tuple[int, str]] = {}
+        self._timers: Timers[int] = Timers()
+
+    def __len__(self) -> int:
+        return len(self._searches)
 
     def locate(self, token: int, question: LocateUser, now: float) -> None:
         """Find the places to try for a request; the answer may come at once."""
@@ -70,83 +90,127 @@ class Locator:
             return
         if question.from_peer is not None:
             # Another peer sends to us what our record says is here: there is nowhere else to look.
-            self._answer_locally(token, question.user, now)
+            self.answers.append((token, self._answer_peer(question.user, now)))
             return
         try:
-            aor = canonical_aor(f"{question.user.lower()}@{self._overlay}")
+            search = self._search(question)
         except NotAnAor as error:
             self.answers.append((token, NotLocated(404, "Not Found", str(error))))
             return
-        if len(self._searches) >= LOCATING_MAX:
+        if not self._node.chord.is_serving:
+            search.failures.append(RequestFailed("this peer is not in the overlay (yet)"))
+            self.answers.append((token, self._conclude(search, now)))
+        elif len(self._searches) >= SEARCHES_MAX:
             self.answers.append((token, NotLocated(480, "Temporarily Unavailable", "too many lookups under way")))
-            return
-        self._look_up(_Search(token, question, aor, {aor}), aor, now)
+        else:
+            self._searches[token] = search
+            self._timers.set(token, now + STAGGER_S, "try what is known")
+            self._look_up(token, search, search.aor, now)
+
+    def cancel(self, token: int) -> None:
+        """The SIP server does not want to know any more."""
+        self._searches.pop(token, None)
+        self._timers.cancel(token)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Try what is known by now, if anything is."""
+        for token in self._timers.pop_due(now):
+            if self._places(self._searches[token], now):
+                self._end(token, now)
 
     def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
         """The end of a Fetch; False if it is none of ours."""
-        search, aor = self._searches.pop(done.handle, (None, ""))
+        token, aor = self._fetches.pop(done.handle, (0, ""))
+        search = self._searches.get(token)
         if search is None:
-            return False
+            return bool(aor)
         search.open -= 1
         if isinstance(done.result, RequestFailed):
             search.failures.append(done.result)
-        elif isinstance(done.result.body, FetchAns):
-            self._take(search, aor, self.read(aor, done.result, wall, now), now)
-        if not search.open:
-            self.answers.append((search.token, self._conclude(search, now)))
+        else:
+            self._take(token, search, aor, self.read(aor, done.result, wall, now), now)
+        if search.open:
+            return True
+        if not search.found and not search.failures and search.aor != search.in_lower_case:
+            search.aor = search.in_lower_case
+            self._look_up(token, search, search.aor, now)
+        else:
+            self._end(token, now)
         return True
 
     def read(self, aor: str, answer: Answer, wall: WallClock, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
-        assert isinstance(answer.body, FetchAns)
+        assert isinstance(answer.body, FetchAns), "the transport lets no other answer to a Fetch pass"
         return read_registrations(aor, answer.body, answer.certificates, self._rules, wall, now)
 
-    def _look_up(self, search: _Search, aor: str, now: float) -> None:
+    def _search(self, question: LocateUser) -> _Search:
+        dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
+        lower = canonical_aor(f"{escape_user(question.user.lower())}@{self._overlay}")
+        is_ours = self._publisher.get(question.user.lower()) is not None
+        return _Search(question, lower if is_ours else dialled, lower)
+
+    def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
+        search.seen.add(aor)
         search.open += 1
         handle = self._node.data.fetch(fetch_request(aor, hash_name), now)
-        self._searches[handle] = (search, aor)
+        self._fetches[handle] = (token, aor)
 
-    def _take(self, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
+    def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         for entry in registrations.entries:
             if isinstance(entry.target, Route):
                 search.found.append((aor, entry))
             elif entry.target.aor not in search.seen and len(search.seen) <= FORWARDS_MAX:
-                search.seen.add(entry.target.aor)
-                self._look_up(search, entry.target.aor, now)
+                self._look_up(token, search, entry.target.aor, now)
+
+    def _end(self, token: int, now: float) -> None:
+        search = self._searches[token]
+        self.cancel(token)
+        self.answers.append((token, self._conclude(search, now)))
 
     def _conclude(self, search: _Search, now: float) -> Located | NotLocated:
+        places = self._places(search, now)
+        return Located(tuple(places), STAGGER_S) if places else self._not_located(search)
+
+    def _places(self, search: _Search, now: float) -> list[Target]:
+        """Where to try, the newest first, no phone and no peer twice."""
         found = sorted(search.found, key=lambda item: -item[1].storage_time_ms)
-        targets: dict[NodeId | str, Sequence[Target]] = {}
+        places: dict[str, Sequence[Target]] = {}
         for aor, entry in found:
             assert isinstance(entry.target, Route)
-            key = f"{aor} {entry.target.peer}"
-            targets.setdefault(key, self._targets(aor, entry.target, now))
-        name = search.question.user
-        if self._node.node_id not in {entry.target.peer for _, entry in found if isinstance(entry.target, Route)}:
+            here = entry.target.peer == self._node.node_id
+            name = aor.rpartition("@")[0]
+            key = name if here else f"{aor} {entry.target.peer}"
+            if key not in places:
+                places[key] = self._server.targets(name, now) if here else [_remote(aor, entry.target)]
+        if search.name not in places:
             # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
-            targets[name] = self._server.targets(name, now)
-        chosen = tuple(target for several in targets.values() for target in several)
-        return Located(chosen, STAGGER_S) if chosen else self._not_located(search, is_known=bool(found))
+            places[search.name] = self._server.targets(search.name, now)
+        return [target for several in places.values() for target in several]
 
-    def _targets(self, aor: str, route: Route, now: float) -> Sequence[Target]:
-        name, _, domain = aor.rpartition("@")
-        if route.peer == self._node.node_id:
-            return self._server.targets(name, now)
-        return (Target(make_gruu(name, domain, route.destination_list), None, f"peer {route.peer.short}"),)
-
-    def _not_located(self, search: _Search, *, is_known: bool) -> NotLocated:
+    def _not_located(self, search: _Search) -> NotLocated:
         if search.failures:
             return NotLocated(480, "Temporarily Unavailable", f"lookup of {search.aor}: {search.failures[0]}")
-        if is_known or self._publisher.get(search.question.user) is not None:
+        if search.found or self._publisher.get(search.name) is not None:
             return NotLocated(480, "Temporarily Unavailable", f"no phone of {search.aor} is registered")
         return NotLocated(404, "Not Found", f"nobody in the overlay is {search.aor}")
 
-    def _answer_locally(self, token: int, name: str, now: float) -> None:
+    def _answer_peer(self, name: str, now: float) -> Located | NotLocated:
+        """Where another peer's request for one of our lines goes."""
         targets = self._server.targets(name, now)
         if targets:
-            self.answers.append((token, Located(targets, STAGGER_S)))
-        elif self._publisher.get(name) is None:
-            self.answers.append((token, NotLocated(404, "Not Found", f"{name} has no line on this peer")))
-        else:
-            reason = f"the phone of {name} is not registered at its peer"
-            self.answers.append((token, NotLocated(480, "Temporarily Unavailable", reason)))
+            return Located(targets, STAGGER_S)
+        # 404 would tell the caller that there is no such user, although only the record that led here is stale.
+        has_line = self._publisher.get(name) is not None
+        reason = (
+            f"the phone of {name} is not registered at its peer" if has_line else f"{name} has no line on this peer"
+        )
+        return NotLocated(480, "Temporarily Unavailable", reason)
+
+
+def _remote(aor: str, route: Route) -> Target:
+    name, _, domain = aor.rpartition("@")
+    return Target(make_gruu(name, domain, route.destination_list), None, f"peer {route.peer.short}")

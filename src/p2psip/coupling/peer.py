@@ -21,7 +21,7 @@ from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
 from p2psip.coupling.lines import Line, Publisher
 from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
 from p2psip.coupling.lookup import Lookups
-from p2psip.coupling.peer_flows import PeerFlows, flow_of, is_peer_flow, link_of
+from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
 from p2psip.reload.node.effects import Address as LinkAddress
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
@@ -62,11 +62,12 @@ class Peer:
         self.node = node
         self.overlay = node.configuration.instance_name
         self.server = SipServer(server, rng)
-        self.publisher = Publisher(node)
+        self.publisher = Publisher(node, rules)
         self.echo = EchoService(SipUri(host=self.overlay, user=ECHO_NUMBER), rng)
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, rules, self.overlay)
         self.lookups = Lookups(node, self.locator)
+        self._timed = (node, self.server, self.echo, self.publisher, self.locator)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -126,6 +127,7 @@ class Peer:
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over it."""
         if number in self.flows:
+            self.flows.heard(number, data, now)
             self.server.handle_flow_data(flow_of(number), data, now)
         else:
             self.node.handle_link_data(number, data, now)
@@ -180,13 +182,17 @@ class Peer:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        for part in (self.node, self.server, self.echo, self.publisher):
+        for part in self._timed:
             part.handle_timeout(now)
+        for link, reason in self.flows.handle_timeout(now):
+            self._effects.append(HangUp(link, reason))
+            self.flows.down(link)
+            self.server.handle_flow_closed(flow_of(link), reason, now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in (self.node, self.server, self.echo, self.publisher))
+        return earliest(part.next_deadline() for part in (*self._timed, self.flows))
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -219,8 +225,7 @@ class Peer:
         self.locator.answers.clear()
         self.flows.answers.clear()
         self.node.settle(now)
-        server = filter(None, map(_of_server, self.server.drain()))
-        return [*self.node.drain(), *server, *map(_of_echo, self.echo.drain())]
+        return [*self.node.drain(), *map(_of_server, self.server.drain()), *map(_of_echo, self.echo.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
         match effect:
@@ -228,8 +233,12 @@ class Peer:
                 self._answer(token, question, now)
             case Done():
                 self._done(effect, now)
+            case _ServerCancels(token):
+                self.locator.cancel(token)
+                self.flows.cancel(token)
             case AppLinkUp(link, node, remote, local):
-                self.flows.up(effect)
+                self.flows.up(effect, now)
+                self._effects.append(Write(link, PING))
                 here, there = Address(*local), Address(*remote)
                 self.server.handle_flow_opened(flow_of(link), "TLS", here, there, now, peer=node.hex())
             case AppLinkFailed():
@@ -242,11 +251,12 @@ class Peer:
                     self.joined_at = None
                 self._effects.append(effect)
             case BindingsChanged(user, bindings):
-                if bindings:
-                    self.publisher.phone_came(user, now)
+                phones = frozenset((str(binding.contact), binding.call_id) for binding in bindings)
+                self.publisher.phones_changed(user, phones, now)
                 self._effects.append(BindingsToKeep(user))
             case SendFlow(flow, data) if is_peer_flow(flow):
-                self._effects.append(Write(link_of(flow), data))
+                link = link_of(flow)
+                self._effects.append(Write(link, self.flows.outgoing(link, data, now)))
             case CloseFlow(flow) if is_peer_flow(flow):
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
@@ -261,7 +271,7 @@ class Peer:
     def _done(self, done: Done, now: float) -> None:
         wall = self.node.wall
         taken = (
-            self.publisher.handle_done(done, now)
+            self.publisher.handle_done(done, wall, now)
             or self.locator.handle_done(done, wall, now)
             or self.lookups.handle_done(done, wall, now)
         )
@@ -280,9 +290,13 @@ class Peer:
 
     def _credential(self, user: str) -> Credential | NoCredential:
         line = self.publisher.get(user)
-        if line is None:
-            return NoCredential(f"{user} has no line on this peer")
-        return Credential(line.ha1s)
+        if line is not None:
+            return Credential(line.ha1s)
+        reason = f"{user} has no line on this peer"
+        if self.publisher.get(user.lower()) is not None:
+            # The name is part of what the phone's password is mixed with: it must be as the line's.
+            reason += f"; the name of the line is {user.lower()}"
+        return NoCredential(reason)
 
     def _resolve(self, token: int, uri: SipUri, now: float) -> None:
         destination_list = read_gruu(uri) if uri.host == self.overlay else None
@@ -295,6 +309,13 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class _ServerCancels(Effect):
+    """The SIP server takes a question back."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class _ServerAsks(Effect):
     """A question of the SIP server, which is answered in here."""
 
@@ -302,13 +323,12 @@ class _ServerAsks(Effect):
     question: object
 
 
-def _of_server(effect: Effect) -> Effect | None:
+def _of_server(effect: Effect) -> Effect:
     match effect:
         case Ask(token, question):
             return _ServerAsks(token, question)
-        case CancelAsk():
-            # Its questions are answered in here, and it ignores an answer that nobody waits for.
-            return None
+        case CancelAsk(token):
+            return _ServerCancels(token)
     return effect
 
 

@@ -173,6 +173,17 @@ def _rtpmap(media: MediaDescription) -> dict[int, str]:
     return encodings
 
 
+def offered_host(description: bytes) -> str | None:
+    """The address that an offer wants media sent to; None if it names none, or is no session description."""
+    try:
+        session = SessionDescription.decode(description)
+    except MalformedSdp:
+        return None
+    named = [media.address if media.address is not None else session.address for media in session.media if media.port]
+    address = _unicast(named[0]) if named else None
+    return None if address is None or address.is_unspecified else str(address)
+
+
 def _unicast(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address in a c= line. A name would be a question to the DNS, a multicast address is no telephone."""
     try:

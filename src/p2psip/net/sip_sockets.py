@@ -173,9 +173,9 @@ class MediaSockets:
         self._arrived = arrived
         self._sockets: dict[Address, DatagramSocket] = {}
 
-    async def open(self) -> Address:
-        """A new address for media."""
-        opened = await DatagramSocket.bind_even(self._host, self._arrived)
+    async def open(self, host: str | None = None) -> Address:
+        """A new address for media, at `host` if given."""
+        opened = await DatagramSocket.bind_even(host or self._host, self._arrived)
         self._sockets[opened.local] = opened
         return opened.local
 

@@ -183,6 +183,28 @@ def read_registrations(
     return Registrations(tuple(_distinct(found))[: rules.kinds[SIP_REGISTRATION].max_count], tuple(dropped))
 
 
+def latest_ms(
+    aor: str,
+    line: NodeId,
+    answer: FetchAns,
+    certificates: Sequence[GenericCertificate],
+    rules: Rules,
+    wall: WallClock,
+    now: float,
+) -> int:
+    """The storage_time of a line's own entry under its AoR, a removed one included; 0 if it signed none."""
+    resource = resource_id(aor, rules.hash_name)
+    found_ms = [0]
+    for stored in filter(is_signed, _values(answer)):
+        try:
+            signer = rules.signer(resource, SIP_REGISTRATION, stored, certificates, wall, now)
+        except Rejection:
+            continue
+        if signer.node_id == line:
+            found_ms.append(stored.storage_time)
+    return max(found_ms)
+
+
 class _LeadsNowhere(RemoteProtocolError):
     """An entry of a type that is not known, or whose destination list does not end with a node."""
 

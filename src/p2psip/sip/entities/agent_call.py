@@ -42,7 +42,7 @@ class _Unacknowledged:
 class Call:
     """What outgoing and incoming calls share: media, the dialog once it exists, re-INVITEs and BYE."""
 
-    def __init__(self, wiring: Wiring, number: CallId, now: float) -> None:
+    def __init__(self, wiring: Wiring, number: CallId, now: float, *, media_towards: str | None = None) -> None:
         self.number = number
         self.is_over = False
         self.dialog: Dialog | None = None
@@ -53,7 +53,7 @@ class Call:
         self._direction_before = Direction.SENDRECV
         self._unacknowledged: _Unacknowledged | None = None
         self._acks: dict[tuple[int, str], Request] = {}
-        wiring.effects.append(wiring.asks.ask(MediaWanted(number), number, now + MEDIA_S_MAX))
+        wiring.effects.append(wiring.asks.ask(MediaWanted(number, media_towards), number, now + MEDIA_S_MAX))
 
     @property
     def is_done(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2psip.media.negotiation import Negotiation
+from p2psip.media.negotiation import Negotiation, offered_host
 from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.entities.agent_call import Call
 from p2psip.sip.entities.agent_requests import Alarm, Wiring
@@ -21,7 +21,7 @@ class CallIn(Call):
     def __init__(self, wiring: Wiring, number: CallId, transaction: int, invite: Request, now: float) -> None:
         # What is wrong with the INVITE shows here, before anything has begun.
         dialog, self._called = Dialog.of_uas(invite, wiring.transactions.new_tag()), invite.sip_uri
-        super().__init__(wiring, number, now)
+        super().__init__(wiring, number, now, media_towards=offered_host(invite.body))
         self.dialog: Dialog = dialog
         self.transaction = transaction
         self.invite = invite

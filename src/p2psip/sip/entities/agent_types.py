@@ -49,10 +49,12 @@ class AgentConfig:
 class MediaWanted:
     """The question for a local media address for a call; its answer is an Address, or None if there is none.
 
-    The address is the call's until `CallEnded`.
+    The address is the call's until `CallEnded`. `towards` is the host that media will be sent to, where the other side
+    has said so: the address must be one that is reached from there.
     """
 
     call: CallId
+    towards: str | None = None
 
 
 class EndedBy(enum.Enum):

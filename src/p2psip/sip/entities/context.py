@@ -37,6 +37,8 @@ class Branch:
     question: int = 0
     """The open question for hops; 0 if there is none."""
     is_ringing: bool = False
+    may_be_resolved_again: bool = True
+    """False where the way was known beforehand, or has been asked for a second time."""
     is_expired: bool = False
     """True once timer C has fired or the caller has cancelled: what comes then is no failure of its own."""
     result: Result | None = None

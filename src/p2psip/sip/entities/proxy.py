@@ -173,8 +173,14 @@ class Proxy:
         context, branch = found
         self._note(context, branch, what, now)
         may_repeat = context.is_invite or failure is Failure.TRANSPORT
-        if branch.hops and may_repeat and not context.is_closed and not branch.is_ringing:
+        may_go_on = may_repeat and not context.is_closed and not branch.is_ringing
+        if may_go_on and branch.hops:
             self._send(context, branch, now)
+        elif may_go_on and failure is Failure.TRANSPORT and branch.may_be_resolved_again:
+            # The connection that there was has died; where there is another way, or a new connection, it goes on.
+            branch.may_be_resolved_again, branch.transaction = False, 0
+            self._timers.cancel((context.server, context.branches.index(branch)))
+            self._resolve(context, branch, now)
         else:
             status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
             self._fail(context, branch, status, what, now)
@@ -266,12 +272,18 @@ class Proxy:
             assert branch.lead is not None
             hops = self._known_hops(branch.lead, now)
         if hops is not None:
+            branch.may_be_resolved_again = False
             branch.hops.extend(hops)
             self._send(context, branch, now)
-        elif self._asks.is_full:
+        else:
+            self._resolve(context, branch, now)
+
+    def _resolve(self, context: Context, branch: Branch, now: float) -> None:
+        """Ask for the way to a target that does not bring it along."""
+        if self._asks.is_full:
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
-            assert branch.lead is not None
+            assert branch.lead is not None, "a target has hops, or says where to ask for them"
             deadline = now + self._config.limits.resolve_s
             ask = self._asks.ask(ResolveUri(branch.lead), _Resolving(context, branch), deadline)
             branch.question = ask.token
