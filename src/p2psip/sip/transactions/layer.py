@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.message import build
-from p2psip.sip.message.headers import MAGIC_COOKIE
+from p2psip.sip.message.headers import MAGIC_COOKIE, Via
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions import machines
 from p2psip.sip.transactions.events import (
@@ -37,7 +37,10 @@ from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, StreamTra
 from p2psip.sip.transports.layer import FlowLost, Malformed, Received, TransportEvent, TransportLayer
 
 TRANSACTIONS_MAX = 20_000
-"""All transactions at once. Finished ones that only absorb retransmissions give way first."""
+"""All transactions at once. Finished ones give way to new ones, the oldest first."""
+
+_ABSORBING = frozenset({Timer.H, Timer.I, Timer.J, Timer.K})
+"""The last timers of transactions that may go early: at worst a retransmission is taken for something new."""
 
 _RETRANSMITTING = {Action.START_A: Timer.A, Action.START_E: Timer.E, Action.START_G: Timer.G}
 
@@ -48,7 +51,10 @@ class _Transaction:
     key: Key
     table: Table
     state: State
-    request: Request
+    request: Request | None
+    """The request as sent or received; None when it is not needed any more."""
+    via: Via
+    """Its topmost Via."""
     is_reliable: bool
     hop: BoundHop | None = None
     """Client: where the request goes."""
@@ -235,7 +241,7 @@ class TransactionLayer:
             (machines.INVITE_SERVER, State.PROCEEDING) if is_invite else (machines.OTHER_SERVER, State.TRYING)
         )
         transaction = _Transaction(
-            number, key, table, state, request, self.transport.is_reliable(source.hop), source=source
+            number, key, table, state, request, request.via, self.transport.is_reliable(source.hop), source=source
         )
         self._transactions[number] = self._by_key[key] = transaction
         if not is_invite:
@@ -334,6 +340,7 @@ class TransactionLayer:
     def _timeout_text(self, transaction: _Transaction) -> str:
         wait_s = self._values.timeout_s
         if transaction.is_client:
+            assert transaction.request is not None
             return f"no answer to {transaction.request.method} over {transaction.hop} in {wait_s:g} s"
         return f"no ACK in {wait_s:g} s"
 
@@ -346,6 +353,7 @@ class TransactionLayer:
         elif action is Action.RETRANSMIT_REQUEST:
             self._transmit(transaction, now)
         elif action is Action.SEND_TRYING:
+            assert transaction.request is not None
             transaction.data = build.make_response(transaction.request, 100).encode()
             self._send_response(transaction, now)
         else:
@@ -363,7 +371,7 @@ class TransactionLayer:
 
     def _send_response(self, transaction: _Transaction, now: float) -> None:
         assert transaction.source is not None
-        hop = self.transport.response_hop(transaction.source, transaction.request.via)
+        hop = self.transport.response_hop(transaction.source, transaction.via)
         bound = self.transport.bind(hop, now)
         if bound is None or not self.transport.send(bound, transaction.data, now):
             transaction.lost = f"no way back to {transaction.source}"
@@ -371,12 +379,14 @@ class TransactionLayer:
 
     def _send_ack(self, transaction: _Transaction, now: float) -> None:
         assert transaction.hop is not None
+        assert transaction.request is not None
         assert transaction.response is not None
         ack = build.make_ack(transaction.request, transaction.response)
         self.transport.send(transaction.hop, ack.encode(), now)
 
     def _send_cancel(self, transaction: _Transaction, now: float) -> None:
         assert transaction.hop is not None
+        assert transaction.request is not None
         self._set(transaction, Timer.CANCELLED, now + self._values.timeout_s)
         cancel = build.make_cancel(transaction.request, transaction.pending_cancel or ())
         if self._make_room():
@@ -389,7 +399,7 @@ class TransactionLayer:
         table, state = (machines.INVITE_CLIENT, State.CALLING) if is_invite else (machines.OTHER_CLIENT, State.TRYING)
         key = client_key(request.via.branch, request.method)
         transaction = _Transaction(
-            number, key, table, state, request, self.transport.is_reliable(hop), hop, data=request.encode()
+            number, key, table, state, request, request.via, self.transport.is_reliable(hop), hop, data=request.encode()
         )
         transaction.is_quiet = is_quiet
         self._transactions[number] = self._by_key[key] = transaction
@@ -417,8 +427,18 @@ class TransactionLayer:
                 self._input(transaction, Input(timer + 100), now)
                 return
             self._set(transaction, timer, now + delay_s)
-            if timer in (Timer.J, Timer.K):
+            self._slim(transaction)
+            if timer in _ABSORBING:
                 self._absorbing[transaction.number] = None
+
+    def _slim(self, transaction: _Transaction) -> None:
+        """Let go what a finished transaction needs no more: most of its life it only absorbs retransmissions."""
+        transaction.response = None
+        if transaction.is_client:
+            transaction.data = b""
+        # 17.1.1.3: each retransmitted 3xx-6xx gets an ACK, which is made from the INVITE.
+        if transaction.table is not machines.INVITE_CLIENT:
+            transaction.request = None
 
     def _retransmit_later(self, transaction: _Transaction, timer: Timer, now: float) -> None:
         """Timers A, E and G double; all but A stop growing at T2."""

@@ -338,6 +338,18 @@ def test_flood_takes_the_place_of_finished_transactions_only() -> None:
     assert len(sent(layer)) == 10
 
 
+def test_flood_of_challenged_invites_keeps_nobody_out() -> None:
+    """Whoever never acknowledges his 407 goes first."""
+    layer = make_layer(transactions_max=3)
+    for i in range(10):
+        from_remote(layer, request_of(call_id=f"{i}"), 0.0, f"z9hG4bK{i}")
+        for event in layer.events():
+            if isinstance(event, RequestArrived):
+                layer.respond(event.transaction, make_response(event.request, 407, to_tag="2"), 0.0)
+    assert len(layer) == 3
+    assert [m.start_line()[:11] for m in sent(layer)] == ["SIP/2.0 407"] * 10
+
+
 def test_flood_of_unanswered_invites_is_refused() -> None:
     layer = make_layer(transactions_max=3)
     for i in range(10):
