@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-HELP = "Let people and peers become members of an overlay."
+HELP = "Run the server at which people and peers become members of an overlay."
 
 SERVE_HELP = """Run the enrollment server of an overlay, in the foreground.
 

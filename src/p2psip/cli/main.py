@@ -12,14 +12,14 @@ from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
 
 COMMANDS: dict[str, str] = {
-    "phone": "Register, call and answer as a small headless test phone.",
     "overlay": "Found an overlay, show and change its configuration.",
-    "enrollment": "Run the server at which people and peers become members.",
+    "enrollment": "Run the server at which members enroll.",
     "user": "Look after the accounts of an overlay.",
-    "peer": "Be a peer of an overlay: the PBX of the phones at this site.",
-    "line": "Look after the lines of a peer: the users whose phones register here.",
+    "peer": "Be a peer: the PBX of the phones at this site.",
+    "line": "Look after a peer's lines: who may register a phone.",
     "lookup": "Look a user up in the overlay.",
     "status": "Show what a running peer says of itself.",
+    "phone": "Register, call and answer as a small test phone.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
@@ -31,6 +31,12 @@ HELP = """Telephones that call each other with no server.
 
 A peer runs beside the phones of a site; ordinary SIP phones register with it; the peers form an overlay
 that knows who is where and carries calls between any two peers.
+
+To begin, on one machine: `p2psip overlay create`, then `p2psip enrollment serve`, and `p2psip user add` for each
+person. On every machine with phones: `p2psip peer init`, `p2psip peer run`, and `p2psip line add` for each person
+with a phone there. In the phone: server = that machine, user, password. Dialling *43 echoes.
+
+Each command has its own --help, with examples.
 """
 
 # typer carries its own click; its usage errors have one public subclass.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -25,7 +27,7 @@ FIRST_DATE = 1_735_689_600.0
 HELP = """Found an overlay and look after its configuration.
 
 An overlay is a directory on one machine (its administrator's): the trust anchor, whose fingerprint is all that
-others need to know; the signed configuration; the accounts. Peers need that machine to join the overlay and to
+others need to know; the signed configuration; the accounts. Peers need that machine to become members and to
 renew their certificates once a year, never to make calls.
 """
 
@@ -34,22 +36,30 @@ CREATE_HELP = """Found an overlay.
 NAME must be a DNS name, but it need not exist in the DNS: users will be called alice@NAME. DIR is made; who can
 read its anchor.key can make members, so keep a copy of DIR in a safe place and let nobody else read it.
 
+Say with --bootstrap at which address the first peer will run: it may begin the overlay, and the others find it there.
+
 Example:
 
 \b
-    p2psip overlay create club.example ./club
+    p2psip overlay create club.example ./club --bootstrap 192.168.7.1:6084
     p2psip enrollment serve ./club
 """
 
 SET_HELP = """Change the configuration of an overlay: it is signed anew, with the next sequence number.
 
-A running `p2psip enrollment serve` hands out the new one at once.
+A running `p2psip enrollment serve` hands out the new one at once. Peers that there are keep theirs, and peers with
+different configurations do not talk to each other: put the new DIR/config.xml into the state directory of every peer
+and start it again.
 
 Example:
 
 \b
     p2psip overlay set ./club --bootstrap 192.168.7.2:6084
 """
+
+HAND_ROUND = """\
+Peers with different configurations do not talk to each other: put {directory}/config.xml into the state directory of
+every peer, and start it again."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
@@ -67,7 +77,7 @@ def create(
     ] = None,
     bootstrap: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS:PORT", help="A peer at which others may join; can be added later."),
+        typer.Option(metavar="ADDRESS:PORT", help="Where the first peer will run: others join there. Repeatable."),
     ] = None,
     admin: Annotated[str, typer.Option(metavar="USER", help="User name of the first administrator.")] = "admin",
     password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
@@ -104,13 +114,14 @@ def create(
         "fingerprint": founding.anchor.fingerprint,
         "admin": user,
         "enrollment_servers": urls,
+        "bootstrap_nodes": _addresses(nodes),
     }
     if is_generated:
         facts["password"] = password
     print(json.dumps(facts) if as_json else _created(facts))
 
 
-@app.command(help="Show the configuration of an overlay: its fingerprint, servers and settings.")
+@app.command(help="Show an overlay's configuration. What the document says is printed, not verified.")
 def show(
     source: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="An overlay's directory, or a document.")],
     as_json: Json = False,
@@ -164,6 +175,8 @@ def change(
         )
         if new != old:
             new = overlay.revise(new)
+            if not as_json:
+                print(f"{HAND_ROUND.format(directory=directory)}\n", file=sys.stderr)
     if revoked:
         accounts = overlay.accounts()
         accounts.disown(revoked)
@@ -185,10 +198,11 @@ def _date() -> float:
 
 
 def _default_url() -> str:
+    from p2psip.daemon.endpoints import local_addresses
     from p2psip.enrollment.protocol import ENROLL_PATH
-    from p2psip.net.addresses import join_host_port, own_address
+    from p2psip.net.addresses import join_host_port
 
-    return f"https://{join_host_port(own_address(), ENROLLMENT_PORT)}{ENROLL_PATH}"
+    return f"https://{join_host_port(local_addresses()[0], ENROLLMENT_PORT)}{ENROLL_PATH}"
 
 
 def _urls(texts: list[str]) -> list[str]:
@@ -204,6 +218,12 @@ def _bootstrap_node(text: str) -> BootstrapNode:
     return BootstrapNode(*ip_port(text, BOOTSTRAP_PORT))
 
 
+def _addresses(nodes: Iterable[BootstrapNode]) -> list[str]:
+    from p2psip.net.addresses import join_host_port
+
+    return [join_host_port(node.address, node.port) for node in nodes]
+
+
 def _node_ids(texts: list[str], length: int) -> frozenset[NodeId]:
     from p2psip.base.ids import NodeId
 
@@ -217,7 +237,6 @@ def _node_ids(texts: list[str], length: int) -> frozenset[NodeId]:
 
 
 def _facts(configuration: OverlayConfiguration) -> dict[str, Any]:
-    from p2psip.net.addresses import join_host_port
     from p2psip.reload.security.certificates import fingerprint
 
     return {
@@ -225,7 +244,7 @@ def _facts(configuration: OverlayConfiguration) -> dict[str, Any]:
         "sequence": configuration.sequence,
         "fingerprints": [fingerprint(root) for root in configuration.root_certs],
         "enrollment_servers": list(configuration.enrollment_servers),
-        "bootstrap_nodes": [join_host_port(node.address, node.port) for node in configuration.bootstrap_nodes],
+        "bootstrap_nodes": _addresses(configuration.bootstrap_nodes),
         "bad_nodes": sorted(map(str, configuration.bad_nodes)),
         "kinds": [kind.name or hex(kind.kind_id) for kind in configuration.required_kinds],
         "signatures": sorted(algorithm.name.lower() for algorithm in configuration.signature_algorithms),
@@ -249,6 +268,14 @@ def _created(facts: dict[str, Any]) -> str:
     password = f"\npassword:      {facts['password']}   (shown only now: note it)" if "password" in facts else ""
     server = facts["enrollment_servers"][0]
     origin = server[: server.index("/", len("https://"))] if "/" in server[len("https://") :] else server
+    if nodes := facts["bootstrap_nodes"]:
+        meeting_place = f"The first peer is the one at {nodes[0]}. "
+    else:
+        meeting_place = f"""\
+Before any peer is made, say at which address the first one will run:
+  p2psip overlay set {directory} --bootstrap ADDRESS:6084
+
+"""
     return f"""\
 The overlay {overlay} is in {directory}. Keep a copy in a safe place.
 
@@ -259,9 +286,7 @@ Next, here:
   p2psip enrollment serve {directory}
   p2psip user add alice --overlay {directory}
 
-On each machine that is to be a peer:
+{meeting_place}On each machine that is to be a peer:
   p2psip peer init ./peer --config {origin} --user {user} \\
       --fingerprint {facts["fingerprint"]}
-
-When the first peer runs, tell the others where:
-  p2psip overlay set {directory} --bootstrap ADDRESS:6084"""
+  p2psip peer run ./peer"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.cli.overlay import HAND_ROUND
 from p2psip.cli.passwords import FILE_HELP, new_password
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.
@@ -32,7 +34,8 @@ Example:
 REMOVE_HELP = """Remove an account and revoke its certificates.
 
 The Node-IDs of its lines and peers go on the bad-node list of the configuration: peers that have the new
-configuration no longer talk to them.
+configuration no longer talk to them. Put that configuration into the state directory of every peer, as
+`p2psip overlay set --help` says.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
@@ -131,6 +134,8 @@ def remove(name: Name, overlay: Overlay = Path(), as_json: Json = False) -> None
         print(json.dumps({"name": user, "revoked": revoked}))
     else:
         print(f"{user} removed; {len(revoked)} Node-IDs revoked.")
+        if revoked:
+            print(HAND_ROUND.format(directory=overlay), file=sys.stderr)
 
 
 def _print_account(user: str, made_up: str | None, what: str, as_json: bool) -> None:
