@@ -156,6 +156,8 @@ def test_wrong_lines_are_named_and_the_rest_decoded(decode: Command, tmp_path: P
             "p2psip: -, frame 1 at byte 0: ForwardingHeader.relo_token: 4 bytes wanted, 1 left, at byte 0",
         ),
     ],
+    # The specimens are signed: their length is another in every run, and xdist wants the same names.
+    ids=["no message", "cut short", "no frame", "no RELOAD"],
 )
 def test_binary_that_is_none(decode: Command, data: bytes, complaint: str) -> None:
     """One line and status 2."""
