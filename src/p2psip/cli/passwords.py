@@ -29,17 +29,17 @@ def new_password(file: str | None, whose: str) -> tuple[str, bool]:
     if file is not None:
         return check_new_password(_from_file(file)), False
     if sys.stdin.isatty():
-        typed = typer.prompt(
-            f"Password for {whose} (empty: make one up)",
-            hide_input=True,
-            confirmation_prompt=True,
-            default="",
-            show_default=False,
-            err=True,
-        )
+        typed = _typed(f"Password for {whose} (empty: make one up)")
+        if typed and _typed("The same once more") != typed:
+            raise LocalMisuse("these were two different passwords: try again")
         if typed:
-            return check_new_password(str(typed)), False
+            return check_new_password(typed), False
     return generate_password(random.SystemRandom()), True
+
+
+def _typed(prompt: str) -> str:
+    """What somebody types without its being shown; it may be nothing."""
+    return str(typer.prompt(prompt, hide_input=True, default="", show_default=False, err=True))
 
 
 def _from_file(file: str) -> str:
