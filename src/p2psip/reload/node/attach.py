@@ -31,7 +31,7 @@ from p2psip.reload.wire.link_messages import (
     IceCandidate,
     OverlayLinkType,
 )
-from p2psip.reload.wire.rejections import InProgress, NotFound
+from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, RequestTimeout
 
 LINK_WAIT_S = 15.0
 """How long after the answer the connection may take."""
@@ -198,8 +198,9 @@ class Attaching:
     # Others'
 
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
-        """6.5.1.2: what to do with an Attach request. Raises InProgress."""
+        """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
+        self._require_dialable(body.candidates)
         self._break_tie(node)
         self._learn_contact(node, body)
         answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
@@ -212,10 +213,18 @@ class Attaching:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in (APPLICATION_SIP, APPLICATION_SIPS):
             raise NotFound(f"application {body.application} does not run here")
+        self._require_dialable(body.candidates)
         node = request.signer.node_id
         answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
         self._exchange.answer(request, answer)
         self._connections.dial(Purpose.SIP, dialable(body.candidates), Answering(node, Purpose.SIP))
+
+    def _require_dialable(self, candidates: Sequence[IceCandidate]) -> None:
+        """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
+        if not dialable(candidates):
+            raise InvalidMessage("no candidate that can be dialled from here")
+        if not self._connections.can_dial:
+            raise RequestTimeout("too many connections are being made")
 
     def _break_tie(self, node: NodeId) -> None:
         pending = self._pending.get(node)
@@ -295,9 +304,14 @@ def dialable(candidates: Sequence[IceCandidate]) -> tuple[Address, ...]:
     found: dict[Address, None] = {}
     for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
         host_port = candidate.addr_port.host_port
-        if host_port is not None and host_port[1] and not ipaddress.ip_address(host_port[0]).is_multicast:
+        if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
             found[Address(*host_port)] = None
     return tuple(found)[:CANDIDATES_MAX]
+
+
+def _is_of_one_host(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")
 
 
 def causes_of(outcome: Outcome) -> tuple[Cause, ...]:

@@ -3,6 +3,9 @@
 Two nodes may dial each other at the same moment and have two links for a while. Messages leave over the newest; of
 the two nodes the one with the larger Node-ID closes the other link a little later, so that never both are closed; the
 other one does if it does not.
+
+A node is linked as long as one link to it works. One that fell silent is not: nothing is sent to it, its links are kept
+for a while in case it comes back.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import Link, LinkState
 from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
-from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX
+from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
 
 SUPERSEDED_CLOSE_S = 5.0
+SILENT = "does not answer"
 
 
 @dataclass(slots=True)
@@ -29,11 +33,13 @@ class Connection:
     link: Link
     remote: Address
     came_up_at: float
+    armed_at: float | None = None
+    """When its health is looked at; perhaps sooner than need be, as most links answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkLost:
-    """No link to this node is left, or the one there is does not answer."""
+    """No link to this node works any more."""
 
     node: NodeId
     reason: str
@@ -57,7 +63,7 @@ LinkEvent = LinkLost | LinkBack | LinkIdle
 
 
 class Connections:
-    """All overlay links of one node. Containment and iteration are over the nodes that can be sent to."""
+    """All overlay links of one node. Containment and iteration are over the nodes that are linked."""
 
     def __init__(self, node_id: NodeId, message_bytes_max: int) -> None:
         self._node_id = node_id
@@ -66,23 +72,27 @@ class Connections:
         self._dialling: dict[int, object] = {}
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
-        self._silent: set[NodeId] = set()
+        self._linked: dict[NodeId, None] = {}
         self._timers: Timers[tuple[str, int]] = Timers()
         self._effects: list[Effect] = []
 
     def __contains__(self, node: object) -> bool:
-        return node in self._by_node
+        return node in self._linked
 
     def __iter__(self) -> Iterator[NodeId]:
-        return iter(self._by_node)
+        return iter(self._linked)
 
     def __len__(self) -> int:
         return len(self._by_number)
 
+    def has_room_for(self, node: NodeId) -> bool:
+        """True if a further link, to this node, may be entered."""
+        return len(self._by_number) < LINKS_MAX and len(self._by_node.get(node, ())) < LINKS_PER_NODE_MAX
+
     @property
-    def is_full(self) -> bool:
-        """True if no further link is accepted."""
-        return len(self._by_number) + len(self._dialling) >= LINKS_MAX
+    def can_dial(self) -> bool:
+        """True if a further connection may be made now."""
+        return len(self._dialling) < DIALS_MAX and len(self._by_number) + len(self._dialling) < LINKS_MAX
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -94,9 +104,14 @@ class Connections:
         return self._timers.next_deadline()
 
     def get(self, node: NodeId) -> Connection | None:
-        """The link that messages for this node leave over."""
-        connections = self._by_node.get(node)
-        return connections[-1] if connections else None
+        """The newest link to this node that works; the newest of all if none does."""
+        connections = self._by_node.get(node, ())
+        working = [connection for connection in connections if connection.link.state is LinkState.UP]
+        return next(reversed(working or connections), None)
+
+    def by_number(self, number: int) -> Connection | None:
+        """The link with this number, if it is up."""
+        return self._by_number.get(number)
 
     def to(self, node: NodeId) -> list[Connection]:
         """Every link to this node, the newest last."""
@@ -110,7 +125,7 @@ class Connections:
 
     def dial(self, purpose: Purpose, candidates: tuple[Address, ...], context: object) -> int | None:
         """Begin to connect; `context` comes back from `dialled`. None if there are too many under way."""
-        if len(self._dialling) >= DIALS_MAX or not candidates:
+        if not self.can_dial or not candidates:
             return None
         number = next(self._numbers)
         self._dialling[number] = context
@@ -130,44 +145,41 @@ class Connections:
     def add(self, number: int, node: NodeId, remote: Address, now: float) -> bool:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
         connection = Connection(number, node, Link(self._message_bytes_max, now), remote, now)
-        self._by_number[number] = connection
         links = self._by_node.setdefault(node, [])
+        patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
+        for older in links:
+            if ("superseded", older.number) not in self._timers:
+                self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
         links.append(connection)
-        is_back = node in self._silent
-        self._silent.discard(node)
-        if len(links) > 1:
-            patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
-            self._timers.set(("superseded", links[0].number), now + patience_s, "superseded link")
+        self._by_number[number] = connection
         self._rearm(connection)
-        return len(links) == 1 or is_back
+        is_new = node not in self._linked
+        self._linked[node] = None
+        return is_new
 
-    def remove(self, number: int) -> NodeId | None:
-        """A link is down; the node, if no link to it is left and it has not been reported lost already."""
+    def remove(self, number: int, reason: str) -> list[LinkEvent]:
+        """A link is down."""
         connection = self._by_number.pop(number, None)
         if connection is None:
-            return None
+            return []
         self._timers.cancel(("link", number))
         self._timers.cancel(("superseded", number))
         links = self._by_node[connection.node]
         links.remove(connection)
-        if links:
-            return None
-        del self._by_node[connection.node]
-        if connection.node in self._silent:
-            self._silent.remove(connection.node)
-            return None
-        return connection.node
+        if not links:
+            del self._by_node[connection.node]
+        return self._changes(connection.node, reason)
 
-    def close(self, number: int, reason: str) -> NodeId | None:
-        """Close a link ourselves; as `remove`."""
+    def close(self, number: int, reason: str) -> list[LinkEvent]:
+        """Close a link ourselves."""
         if number in self._by_number:
             self._effects.append(HangUp(number, reason))
-        return self.remove(number)
+        return self.remove(number, reason)
 
     def send(self, node: NodeId, message: bytes, now: float) -> None:
         """Frame and write a message for `node`, which must be linked."""
-        links = self._by_node[node]
-        connection = next((each for each in reversed(links) if each.link.state is LinkState.UP), links[-1])
+        connection = self.get(node)
+        assert connection is not None, f"{node.short} is not linked"
         connection.link.send(message, now)
         self._flush(connection)
 
@@ -178,41 +190,44 @@ class Connections:
             return None
         messages = connection.link.receive(data, now)
         self._flush(connection)
-        return connection, messages, self._changes(connection.node)
+        return connection, messages, self._changes(connection.node, SILENT)
 
     def handle_timeout(self, now: float) -> list[LinkEvent]:
         """Look after the health of links."""
         events: list[LinkEvent] = []
         for what, number in self._timers.pop_due(now):
-            connection = self._by_number[number]
-            if what == "superseded":
-                self.close(number, "superseded by a newer link")
-            else:
+            connection = self._by_number.get(number)
+            if connection is None:
+                # Closed by what was due just before.
+                continue
+            if what == "link":
+                connection.armed_at = None
                 events += self._look_at(connection, now)
-            events += self._changes(connection.node)
+            elif self.get(connection.node) is not connection:
+                events += self.close(number, "superseded by a newer link")
+            elif len(self._by_node[connection.node]) > 1:
+                # The newer one does not work at present.
+                self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
         return events
 
     def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:
         connection.link.handle_timeout(now)
         if connection.link.state is LinkState.DEAD:
-            self.close(connection.number, "does not answer")
-            return []
+            return self.close(connection.number, SILENT)
         is_idle = connection.link.take_idle(now)
         self._rearm(connection)
-        return [LinkIdle(connection.node)] if is_idle else []
+        idle: list[LinkEvent] = [LinkIdle(connection.node)] if is_idle else []
+        return idle + self._changes(connection.node, SILENT)
 
-    def _changes(self, node: NodeId) -> list[LinkEvent]:
-        """Whether a node that is linked has fallen silent, or is back, since the last look."""
-        links = self._by_node.get(node)
-        if links is None:
-            return []
-        is_silent = all(connection.link.state is not LinkState.UP for connection in links)
-        if is_silent and node not in self._silent:
-            self._silent.add(node)
-            return [LinkLost(node, "does not answer")]
-        if not is_silent and node in self._silent:
-            self._silent.remove(node)
+    def _changes(self, node: NodeId, reason: str) -> list[LinkEvent]:
+        """Whether a node is linked no more, or is again, since the last look."""
+        works = any(connection.link.state is LinkState.UP for connection in self._by_node.get(node, ()))
+        if works and node not in self._linked:
+            self._linked[node] = None
             return [LinkBack(node)]
+        if not works and node in self._linked:
+            del self._linked[node]
+            return [LinkLost(node, reason)]
         return []
 
     def _flush(self, connection: Connection) -> None:
@@ -222,7 +237,6 @@ class Connections:
 
     def _rearm(self, connection: Connection) -> None:
         deadline = connection.link.next_deadline()
-        if deadline is None:
-            self._timers.cancel(("link", connection.number))
-        else:
+        if deadline is not None and (connection.armed_at is None or deadline.at < connection.armed_at):
+            connection.armed_at = deadline.at
             self._timers.set(("link", connection.number), deadline.at, deadline.reason)

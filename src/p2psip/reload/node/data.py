@@ -7,6 +7,7 @@ keep the signatures of those who stored them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,7 +16,7 @@ from p2psip.base.effects import Ask
 from p2psip.base.errors import RequestFailed
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.attach import causes_of
 from p2psip.reload.node.effects import Done, RequestRefused
@@ -26,7 +27,7 @@ from p2psip.reload.storage.records import CommitFailed, Committed, Place
 from p2psip.reload.storage.storage import Storage, StorageTime
 from p2psip.reload.storage.transfer import Transfer
 from p2psip.reload.topology.chord import Chord
-from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.transport.transport import Entry, Originate, Received
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -65,9 +66,10 @@ class TransferContext:
 
 @dataclass(frozen=True, slots=True)
 class AdoptContext:
-    """A Fetch of what another peer has newer than we."""
+    """A Fetch of what `node` has newer than we, at a resource of which it was to get our values."""
 
     resource: ResourceId
+    node: NodeId
 
 
 DataContext = CommandContext | TransferContext | AdoptContext
@@ -79,10 +81,25 @@ class _HandOver:
 
     node: NodeId | None
     number: int
-    transfers: Iterator[Transfer]
+    resources: Iterator[ResourceId]
     is_admission: bool
+    ready: deque[Transfer] = field(default_factory=deque)
     under_way: int = 0
-    failed: list[str] = field(default_factory=list)
+    failures: int = 0
+    first_failure: str = ""
+    is_incomplete: bool = False
+    """Something did not arrive that would arrive another time."""
+
+    def fail(self, why: str, *, may_succeed_later: bool) -> None:
+        """A part of it came to nothing."""
+        self.first_failure = self.first_failure or why
+        self.failures += 1
+        self.is_incomplete = self.is_incomplete or may_succeed_later
+
+    def give_up(self) -> None:
+        """Send no more."""
+        self.resources = iter(())
+        self.ready.clear()
 
 
 class Data:
@@ -97,6 +114,7 @@ class Data:
         self._gate = gate
         self._size_max = message_bytes_max - MESSAGE_OVERHEAD
         self._hand_overs: dict[int, _HandOver] = {}
+        self._commits: Timers[int] = Timers()
         self._serial = 0
         self._commands = 0
 
@@ -107,7 +125,7 @@ class Data:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self.storage.next_deadline()
+        return earliest([self.storage.next_deadline(), self._commits.next_deadline()])
 
     # Commands of the layer above
 
@@ -164,6 +182,8 @@ class Data:
         self._pull()
         self._exchange.answer(request, stored.answer, after=stored.after)
         self._spread(body.resource, stored.places, now)
+        if body.replica_number:
+            self._chord.handle_value_received(request.signer.node_id, now)
 
     def handle_fetch(self, request: Received, body: FetchReq, now: float) -> None:
         """7.4.2. Raises a Rejection."""
@@ -198,7 +218,8 @@ class Data:
         targets = [*enumerate(self._chord.replicas.nodes, start=1), *((1, node) for node in joining)]
         for number, node in targets:
             for transfer in self.storage.transfers(resource, number, now, size_max=self._size_max, places=places):
-                self._send(transfer, node, None, now)
+                if not self._send(transfer, node, None, now):
+                    self._chord.replicas.lacks(node, now)
 
     def _send(self, transfer: Transfer, node: NodeId | None, task: int | None, now: float) -> bool:
         resource = transfer.request.resource
@@ -219,11 +240,17 @@ class Data:
 
     def hand_over(self, node: NodeId | None, low: bytes, high: bytes, now: float, *, is_admission: bool) -> None:
         """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now."""
-        self._begin(_HandOver(node, 1, self._transfers(low, high, 1, now), is_admission), now)
+        self._begin(_HandOver(node, 1, self.storage.resources_in(low, high, now), is_admission), now)
 
     def replicate(self, node: NodeId, number: int, low: bytes, high: bytes, now: float) -> None:
         """Pass all resources in (low, high] on to a replica."""
-        self._begin(_HandOver(node, number, self._transfers(low, high, number, now), is_admission=False), now)
+        self._begin(_HandOver(node, number, self.storage.resources_in(low, high, now), is_admission=False), now)
+
+    def handle_link_lost(self, node: NodeId) -> None:
+        """What was still to be sent to this node is for others to have; the topology says for whom."""
+        for task in self._hand_overs.values():
+            if task.node == node:
+                task.give_up()
 
     def hand_all_to_successor(self, now: float) -> None:
         """Before we go: our successor becomes responsible for all that we are responsible for."""
@@ -241,10 +268,6 @@ class Data:
                 break
         self._pull()
 
-    def _transfers(self, low: bytes, high: bytes, number: int, now: float) -> Iterator[Transfer]:
-        for resource in self.storage.resources_in(low, high, now):
-            yield from self.storage.transfers(resource, number, now, size_max=self._size_max)
-
     def _begin(self, task: _HandOver, now: float) -> None:
         self._serial += 1
         self._hand_overs[self._serial] = task
@@ -253,18 +276,32 @@ class Data:
     def _go_on(self, number: int, now: float) -> None:
         """Keep a window of Stores under way; the end of a hand-over to a joining node lets it in."""
         task = self._hand_overs[number]
-        while task.under_way < HANDOVER_WINDOW and (transfer := next(task.transfers, None)) is not None:
+        while task.under_way < HANDOVER_WINDOW and (transfer := self._next_transfer(task, now)) is not None:
             if not self._send(transfer, task.node, number, now):
-                task.failed.append("too many requests under way")
-                task.transfers = iter(())
+                task.fail("too many requests under way", may_succeed_later=True)
+                task.give_up()
                 break
             task.under_way += 1
-        if task.under_way:
+        if not task.under_way:
+            del self._hand_overs[number]
+            self._conclude(task, now)
+
+    def _next_transfer(self, task: _HandOver, now: float) -> Transfer | None:
+        """The next Store of a hand-over, with the lifetimes as they are now."""
+        while not task.ready and (resource := next(task.resources, None)) is not None:
+            task.ready += self.storage.transfers(resource, task.number, now, size_max=self._size_max)
+        return task.ready.popleft() if task.ready else None
+
+    def _conclude(self, task: _HandOver, now: float) -> None:
+        if task.failures:
+            self._exchange.warn("hand-over incomplete", node=task.node, failed=task.failures, why=task.first_failure)
+        if task.node is None:
             return
-        del self._hand_overs[number]
-        if task.failed:
-            self._exchange.warn("hand-over incomplete", node=task.node, failed=len(task.failed), why=task.failed[0])
-        if task.is_admission and task.node is not None:
+        if task.is_incomplete:
+            self._chord.replicas.lacks(task.node, now)
+        if task.is_admission and task.is_incomplete:
+            self._chord.handle_admission_failed(task.node)
+        elif task.is_admission:
             self._chord.handle_handed_over(task.node, now)
 
     # Outcomes
@@ -278,9 +315,9 @@ class Data:
                 self._exchange.effects.append(Done(handle, result))
             case TransferContext():
                 self._transferred(context, outcome, now)
-            case AdoptContext(resource):
+            case AdoptContext():
                 if isinstance(outcome, Answer) and isinstance(outcome.body, FetchAns):
-                    self._adopt(resource, outcome.body, outcome, now)
+                    self._adopt(context, outcome.body, outcome, now)
 
     def _transferred(self, context: TransferContext, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Refused) and outcome.code in (
@@ -289,13 +326,19 @@ class Data:
         ):
             self._fetch_newer(context, outcome.signer.node_id, now)
         elif not isinstance(outcome, Answer):
-            why = str(_failure(outcome))
-            self._exchange.note("transfer failed", resource=context.resource, node=context.node, why=why)
-            if context.task is not None and (task := self._hand_overs.get(context.task)) is not None:
-                task.failed.append(why)
+            self._transfer_failed(context, outcome, now)
         if context.task is not None and context.task in self._hand_overs:
             self._hand_overs[context.task].under_way -= 1
             self._go_on(context.task, now)
+
+    def _transfer_failed(self, context: TransferContext, outcome: Refused | Unanswered, now: float) -> None:
+        why = str(_failure(outcome))
+        self._exchange.note("transfer failed", resource=context.resource, node=context.node, why=why)
+        may_succeed_later = isinstance(outcome, Unanswered) or outcome.code is ErrorCode.REQUEST_TIMEOUT
+        if context.task is not None and (task := self._hand_overs.get(context.task)) is not None:
+            task.fail(why, may_succeed_later=may_succeed_later)
+        elif context.node is not None and may_succeed_later:
+            self._chord.replicas.lacks(context.node, now)
 
     def _fetch_newer(self, context: TransferContext, node: NodeId, now: float) -> None:
         """7.4.1.1: "the peer MUST fetch the newer data from the peer generating the error and use that to replace
@@ -308,9 +351,10 @@ class Data:
         )
         if specifiers:
             request = FetchReq(context.resource, specifiers)
-            self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context.resource), now)
+            self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context.resource, node), now)
 
-    def _adopt(self, resource: ResourceId, body: FetchAns, outcome: Answer, now: float) -> None:
+    def _adopt(self, context: AdoptContext, body: FetchAns, outcome: Answer, now: float) -> None:
+        resource = context.resource
         try:
             adopted = self.storage.adopt(resource, body, outcome.certificates, now)
         except Rejection as error:
@@ -318,6 +362,10 @@ class Data:
             return
         self._pull()
         self._spread(resource, adopted.places, now)
+        if adopted.places:
+            # A Store is taken as a whole or not at all: what of ours is newer than theirs has not arrived yet.
+            for transfer in self.storage.transfers(resource, 1, now, size_max=self._size_max):
+                self._send(transfer, context.node, None, now)
 
     # Commits
 
@@ -325,17 +373,23 @@ class Data:
         """A commit is answered: what may leave now."""
         self.storage.handle_answer(token, answer, now)
         self._pull()
-        held = self._gate.release(token)
+        self._commits.cancel(token)
         if isinstance(answer, Committed):
-            return held
-        self._exchange.transport.handle_commit_failed(token, now)
-        self._exchange.warn("commit failed", held_back=len(held))
+            return self._gate.release(token)
+        self._commit_failed(token, answer.reason, now)
         return []
+
+    def _commit_failed(self, token: int, reason: str, now: float) -> None:
+        held = self._gate.release(token)
+        self._exchange.transport.handle_commit_failed(token, now)
+        self._exchange.warn("commit failed", reason=reason, held_back=len(held))
 
     def handle_timeout(self, now: float) -> None:
         """Let what has expired go."""
         self.storage.handle_timeout(now)
         self._pull()
+        for token in self._commits.pop_due(now):
+            self._commit_failed(token, "the disk does not answer", now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date is another."""
@@ -347,6 +401,7 @@ class Data:
         for effect in self.storage.drain():
             if isinstance(effect, Ask):
                 self._gate.expect(effect.token)
+                self._commits.set(effect.token, effect.deadline, "commit overdue")
             self._exchange.effects.append(effect)
 
 

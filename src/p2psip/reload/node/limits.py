@@ -7,6 +7,9 @@ from typing import Final
 LINKS_MAX: Final = 512
 """Overlay links, those being dialled included."""
 
+LINKS_PER_NODE_MAX: Final = 4
+"""Links to one and the same node, before those that are superseded are closed."""
+
 STRANGERS_MAX: Final = 128
 """Links to nodes that are not in the Routing Table: clients, joining nodes, and whoever else has a certificate."""
 
@@ -34,3 +37,6 @@ CONTACTS_KEPT: Final = 10
 
 NAMES_MAX: Final = 1024
 """Nodes whose user name is remembered for people to read."""
+
+WAYS_IN: Final = 3
+"""Of the remembered and of the configured nodes so many are dialled at once to find the overlay."""

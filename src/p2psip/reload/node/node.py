@@ -19,13 +19,13 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
-from p2psip.reload.link.framing import FramingError
+from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
 from p2psip.reload.node.data import Data, DataContext
 from p2psip.reload.node.effects import Address, AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import CONTACTS_KEPT, NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.limits import CONTACTS_KEPT, NAMES_MAX, STRANGERS_MAX, WAYS_IN
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, Verifier
@@ -54,7 +54,7 @@ from p2psip.reload.transport.transport import Entry, Finished, Originate, Receiv
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, ForwardingHeader
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
-from p2psip.reload.wire.message import join, split
+from p2psip.reload.wire.message import BODIES, join, split
 from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
 from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
@@ -95,6 +95,7 @@ class Node:
         self._may_start_alone = may_start_alone
         self._contacts = dict.fromkeys(contacts)
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
+        self._is_bootstrapping = False
         self._is_leaving = False
         self._gate: Gate[Originate] = Gate()
         overlay = configuration.overlay_hash
@@ -179,7 +180,8 @@ class Node:
         except SecurityError as error:
             self._refuse_link(number, context, str(error), now)
             return self._settle(now)
-        node = member.node_ids[0]
+        awaited = (node for node in member.node_ids if self.attaching.is_awaited(purpose, node))
+        node = next(awaited, member.node_ids[0])
         if isinstance(context, Answering):
             if context.node not in member.node_ids:
                 # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
@@ -196,10 +198,10 @@ class Node:
         try:
             received = self.connections.receive(number, data, now)
         except FramingError as error:
-            # 6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session".
             self._exchange.note("link closed", link=number, reason=str(error))
-            if (node := self.connections.close(number, str(error))) is not None:
-                self._link_lost(node, now)
+            if isinstance(error, MessageTooLarge):
+                self._refuse_unread(number, error, now)
+            self._link_events(self.connections.close(number, str(error)), now)
             return self._settle(now)
         if received is not None:
             connection, messages, events = received
@@ -214,10 +216,9 @@ class Node:
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, _Bootstrapping):
-            self._bootstrap_failed(context, reason, now)
-        elif (node := self.connections.remove(number)) is not None:
-            self._exchange.note("link lost", node=node, reason=reason)
-            self._link_lost(node, now)
+            self._dial_failed(context, reason, now)
+        else:
+            self._link_events(self.connections.remove(number, reason), now)
         self._settle(now)
 
     def _learn_name(self, node: NodeId, user: str) -> None:
@@ -239,15 +240,16 @@ class Node:
             self._refuse_link(number, context, "that is ourselves", now)
         elif purpose is Purpose.SIP:
             self._enter_app_link(number, node, context, remote, local, now)
-        elif self.connections.is_full or (context is None and self._are_strangers_many(node)):
+        elif not self.connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
             self._refuse_link(number, context, "too many links", now)
         else:
             is_new = self.connections.add(number, node, remote, now)
+            is_stranger = not (isinstance(context, Answering) or self.attaching.is_awaited(purpose, node))
             self.attaching.handle_link_up(purpose, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(remote))
             send_update = isinstance(context, Answering) and context.send_update
-            self.chord.handle_linked(node, now, wants_full=send_update)
+            self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger)
             if isinstance(context, _Bootstrapping):
                 self._bootstrapped(context, node, now)
 
@@ -266,13 +268,14 @@ class Node:
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, _Bootstrapping):
-            self._bootstrap_failed(context, reason, now)
+            self._dial_failed(context, reason, now)
 
     def _are_strangers_many(self, node: NodeId) -> bool:
         known = sum(1 for linked in self.connections if linked in self.chord.table)
         return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
 
     def _link_lost(self, node: NodeId, now: float) -> None:
+        self.data.handle_link_lost(node)
         self.chord.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
 
@@ -280,7 +283,7 @@ class Node:
         for event in events:
             match event:
                 case LinkLost(node, reason):
-                    self._exchange.warn("link does not answer", node=node, reason=reason)
+                    self._exchange.warn("link lost", node=node, reason=reason)
                     self._link_lost(node, now)
                 case LinkBack(node):
                     self._exchange.note("link answers again", node=node)
@@ -291,35 +294,53 @@ class Node:
     # Bootstrap
 
     def _seek_bootstrap(self, now: float, *, is_probe: bool) -> None:
-        """11.4: a peer that we are linked with, or a node that we dial: remembered ones first, then the configured.
+        """11.4: a peer that we are linked with, or a node that we dial: remembered or configured, chosen at random.
 
-        A node that we are linked with and that is no peer yet looks for the overlay as we do: it knows no way.
+        Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
         """
-        peers = [] if is_probe else [node for node in sorted(self.connections) if node in self.chord.table]
-        if peers:
-            self.chord.gateway_found(self._rng.choice(peers), now)
+        if self._is_bootstrapping:
             return
-        context = _Bootstrapping(is_probe)
+        others = sorted(self.connections)
+        peers = [] if is_probe else [node for node in others if node in self.chord.table]
+        candidates = () if peers else self._ways_in()
+        if candidates and self.connections.dial(Purpose.RELOAD, candidates, _Bootstrapping(is_probe)) is not None:
+            self._is_bootstrapping = True
+        elif is_probe:
+            return
+        elif peers or others:
+            self.chord.gateway_found(self._rng.choice(peers or others), now)
+        else:
+            self._bootstrap_failed("no bootstrap node is known but ourselves", now)
+
+    def _ways_in(self) -> tuple[Address, ...]:
+        """Where to dial for the overlay, or another part of it: some of those that we are not linked with."""
+        known = self.attaching.contacts
+        linked = {known[node] for node in self.connections if node in known}
+        tried = {*self.attaching.addresses[Purpose.RELOAD], *linked, *(link.remote for link in self.connections.all())}
         configured = [Address(node.address, node.port) for node in self.configuration.bootstrap_nodes]
-        tried = {*self.attaching.addresses[Purpose.RELOAD], *(link.remote for link in self.connections.all())}
-        others = [address for address in configured if address not in tried]
-        self._rng.shuffle(others)
-        known = [] if is_probe else [address for address in self._contacts if address not in tried]
-        candidates = tuple(dict.fromkeys([*known[:2], *others[:3]]))
-        if self.connections.dial(Purpose.RELOAD, candidates, context) is None:
-            self._bootstrap_failed(context, "no bootstrap node is known but ourselves", now)
+        ways: list[Address] = []
+        for addresses in (self._contacts, configured):
+            untried = [address for address in addresses if address not in tried]
+            ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
+        return tuple(dict.fromkeys(ways))
 
     def _bootstrapped(self, context: _Bootstrapping, gateway: NodeId, now: float) -> None:
+        self._is_bootstrapping = False
         if context.is_probe:
+            self.chord.handle_stranger_sought(gateway, now)
             # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B."
             self._ring.perform(FindPeer(advance(self.node_id, 0), gateway), now)
         else:
             self.chord.gateway_found(gateway, now)
 
-    def _bootstrap_failed(self, context: _Bootstrapping, reason: str, now: float) -> None:
-        if context.is_probe:
-            return
-        self._exchange.note("no way into the overlay yet", reason=reason)
+    def _dial_failed(self, context: _Bootstrapping, reason: str, now: float) -> None:
+        self._is_bootstrapping = False
+        if not context.is_probe:
+            self._bootstrap_failed(reason, now)
+
+    def _bootstrap_failed(self, reason: str, now: float) -> None:
+        if not self.chord.is_serving:
+            self._exchange.note("no way into the overlay yet", reason=reason)
         self._begin_if_allowed(now)
 
     def _begin_if_allowed(self, now: float) -> None:
@@ -345,12 +366,34 @@ class Node:
         match self.forwarder.receive(header, previous_hop, is_request=is_request):
             case Deliver(node, header):
                 self._deliver(header, payload, previous_hop, node, now)
-            case Forward(next_hop, header):
-                self.connections.send(next_hop, join(header, payload), now)
+            case Forward(next_hop, onward):
+                self._pass_on(header, onward, payload, previous_hop, next_hop, now, is_request=is_request)
             case Reject(code, reason):
                 self._reject_unserved(header, payload, previous_hop, code, reason, now, is_request=is_request)
             case Drop(reason):
                 self._drop(previous_hop, reason)
+
+    def _pass_on(
+        self,
+        header: ForwardingHeader,
+        onward: ForwardingHeader,
+        payload: bytes,
+        previous_hop: NodeId,
+        next_hop: NodeId,
+        now: float,
+        *,
+        is_request: bool,
+    ) -> None:
+        message = join(onward, payload)
+        if len(message) > self.configuration.max_message_size:
+            # 6.6: who receives a message that is larger than max-message-size closes the link that it came by.
+            reason = f"with its via list the message has {len(message)} bytes"
+            code = ErrorCode.MESSAGE_TOO_LARGE
+            self._reject_unserved(header, payload, previous_hop, code, reason, now, is_request=is_request)
+            return
+        if previous_hop in self.forwarder.clients:
+            self._exchange.transport.left_by(header.transaction_id, next_hop)
+        self.connections.send(next_hop, message, now)
 
     def _originate(self, originate: Originate, now: float) -> None:
         """Send a message of our own, or of an in-process client."""
@@ -363,11 +406,19 @@ class Node:
             case Deliver(node, header):
                 self._deliver(header, originate.payload, self.node_id, node, now)
             case Forward(next_hop, header):
-                self._exchange.transport.left_by(header.transaction_id, next_hop)
-                self.connections.send(next_hop, join(header, originate.payload), now)
+                self._send_own(header, originate.payload, next_hop, now)
             case Drop(reason) | Reject(_, reason):
                 cause = Cause("this peer", reason, now)
                 self._exchange.transport.hint(originate.header.transaction_id, cause)
+
+    def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
+        message = join(header, payload)
+        if len(message) > self.configuration.max_message_size:
+            cause = Cause("this peer", f"the message has {len(message)} bytes, more than max-message-size", now)
+            self._exchange.transport.hint(header.transaction_id, cause)
+            return
+        self._exchange.transport.left_by(header.transaction_id, next_hop)
+        self.connections.send(next_hop, message, now)
 
     def _deliver(
         self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, node: NodeId, now: float
@@ -409,7 +460,8 @@ class Node:
             case FetchReq() as body:
                 self.data.handle_fetch(request, body, now)
             case _:
-                raise InvalidMessage(f"{request.code.rfc_name} is not served here")
+                what = "cannot be read" if request.code in BODIES else "is not served here"
+                raise InvalidMessage(f"{request.code.rfc_name} {what}")
 
     def _check_configuration(self, request: Received) -> None:
         """6.3.2.1: "it MUST check that the configuration_sequence field is equal to its own"."""
@@ -442,6 +494,20 @@ class Node:
             return
         if request is not None:
             self._exchange.reject(request, ErrorResponse.of(code, reason))
+
+    def _refuse_unread(self, number: int, error: MessageTooLarge, now: float) -> None:
+        """6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session"; "this
+        error can be sent and the session closed before the peer receives the complete message".
+        """
+        connection = self.connections.by_number(number)
+        try:
+            header, _ = ForwardingHeader.decode_prefix(error.beginning, node_id_length=len(self.node_id))
+        except DecodeError:
+            return
+        if connection is not None:
+            answer = ErrorResponse.of(ErrorCode.MESSAGE_TOO_LARGE, str(error))
+            self._exchange.transport.reject_unread(header, connection.node, self._exchange.identity, answer)
+            self._settle(now)
 
     def _drop(self, previous_hop: NodeId, reason: str) -> None:
         self._exchange.note("message dropped", previous_hop=previous_hop, reason=reason)
@@ -506,8 +572,7 @@ class Node:
                 self._ring.perform(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):
-                    self.connections.close(connection.number, "no longer of use")
-                self._link_lost(node, now)
+                    self._link_events(self.connections.close(connection.number, "no longer of use"), now)
             case HandOver(node, low, high, is_admission):
                 self.data.hand_over(node, low, high, now, is_admission=is_admission)
             case Replicate(node, number, low, high):
@@ -529,12 +594,14 @@ class Node:
 
     def _ring_changed(self) -> None:
         self._effects.append(RingChanged(self.chord.is_serving))
+        before = self._contacts
         links = sorted(self.connections.all(), key=lambda link: -link.came_up_at)
         known = self.attaching.contacts
         addresses = [known[link.node] for link in links if link.node in known]
         if addresses:
             # 11.4: "Peers that are not directly connected MUST NOT be cached."
             self._contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
+        if self._contacts != before:
             self._effects.append(ContactsChanged(tuple(self._contacts)))
 
 

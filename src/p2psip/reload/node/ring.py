@@ -67,6 +67,9 @@ class LeaveContext:
     node: NodeId
 
 
+NEIGHBORS_HEARD_MAX = 128
+"""As many of each list of an Update are looked at: no Finger Table has more entries."""
+
 RingContext = UpdateContext | JoinContext | FindContext | ProbeContext | LeaveContext
 
 
@@ -104,13 +107,13 @@ class Ring:
     def _send_update(self, node: NodeId, now: float, *, is_full: bool) -> None:
         if node not in self._connections:
             return
-        view = self._chord.view()
+        view = self._chord.view(with_fingers=is_full)
         update = ChordUpdate(
             int(now - self._began_at),
             ChordUpdateType.FULL if is_full else ChordUpdateType.NEIGHBORS,
             view.predecessors,
             view.successors,
-            view.fingers if is_full else (),
+            view.fingers,
         )
         self._exchange.to_node(node, MessageCode.UPDATE_REQ, update, UpdateContext(node), now)
 
@@ -119,9 +122,12 @@ class Ring:
         self._exchange.to_node(node, MessageCode.PING_REQ, PingReq(), ProbeContext(node), now, transmissions_max=1)
 
     def leave(self, now: float) -> None:
-        """10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table before exiting"."""
+        """6.4.2.2: "A node SHOULD send this message to each peer with which it is directly connected prior to exiting
+        the overlay."
+        """
         view = self._chord.view()
-        for node in self._chord.table.neighbors:
+        self._chord.start_leaving()
+        for node in sorted(self._connections):
             # Who has us as successor hears of our successors, who has us as predecessor of our predecessors.
             if node in view.predecessors:
                 data = ChordLeaveData(ChordLeaveType.FROM_SUCC, successors=view.successors)
@@ -146,7 +152,10 @@ class Ring:
         """10.7.3."""
         self._require_adjacent(request)
         self._exchange.answer(request, UpdateAns())
-        view = NeighborView(body.predecessors, body.successors, body.fingers)
+        view = None
+        if body.type is not ChordUpdateType.PEER_READY:
+            lists = (body.predecessors, body.successors, body.fingers)
+            view = NeighborView(*(nodes[:NEIGHBORS_HEARD_MAX] for nodes in lists))
         self._chord.handle_update(request.signer.node_id, view, now)
 
     def handle_join(self, request: Received, body: JoinReq, now: float) -> None:

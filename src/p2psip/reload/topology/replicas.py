@@ -41,10 +41,15 @@ class ReplicaSet:
         self._due_at = now
 
     def peer_went(self, node: NodeId, now: float) -> None:
-        """The Neighbor Table shrank: hold the copying down, unless it is due sooner."""
+        """The Neighbor Table shrank: hold the copying down, unless it is due sooner (10.7.1)."""
         self._holders.pop(node, None)
         if self._due_at is None:
             self._due_at = now + HOLD_DOWN_S
+
+    def lacks(self, node: NodeId, now: float) -> None:
+        """Something that this replica should have did not reach it: copy to it again after the hold-down."""
+        if node in self.nodes:
+            self.peer_went(node, now)
 
     def next_deadline(self) -> Deadline | None:
         """When copies are to be sent."""

@@ -347,6 +347,13 @@ class Transport:
         """Answer a request with an error (6.3.3.1)."""
         self._answer(request, identity, MessageCode.ERROR, error, (), None)
 
+    def reject_unread(
+        self, header: ForwardingHeader, previous_hop: NodeId, identity: Identity, error: ErrorResponse
+    ) -> None:
+        """Answer with an error what came over the link to `previous_hop` and is not worth receiving (6.6)."""
+        payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
+        self._send_answer(header, previous_hop, identity.node_id, payload)
+
     def _answer(
         self,
         request: Received,
