@@ -56,8 +56,6 @@ class Site:
     world: World
     local: Address
     phones: dict[Address, Phone] = field(default_factory=dict)
-    told: list[Effect] = field(default_factory=list)
-    """What the daemon would hear."""
 
     def handle_link_up(
         self,
@@ -197,7 +195,8 @@ class Phone:
 
     @property
     def talks(self) -> bool:
-        return bool(self.agent.calls) and len(self.of(CallEstablished)) > len(self.of(CallEnded))
+        """True while a call is up."""
+        return any(isinstance(e, CallEstablished) and e.call in self.agent.calls for _, e in self.events)
 
     @property
     def rang(self) -> int:

@@ -72,6 +72,11 @@ class PeerFlows:
     def __contains__(self, link: object) -> bool:
         return link in self._links
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a connection."""
+        return len(self._waiting)
+
     # Wanted by the SIP server
 
     def want(self, destination_list: Sequence[Entry], node: NodeId, token: int, now: float) -> None:
@@ -91,6 +96,8 @@ class PeerFlows:
 
     def outgoing(self, link: int, data: bytes, now: float) -> bytes:
         """What goes over a link for this data of the SIP server."""
+        if not data.strip(PING):
+            return data
         self._links[link].used_at = now
         if ("pong", link) in self._timers:
             return data
@@ -115,7 +122,7 @@ class PeerFlows:
         """Bytes came over a link."""
         self._timers.cancel(("pong", link))
         state = self._links[link]
-        if data.strip(b"\r\n"):
+        if data.strip(PING):
             state.used_at = now
         elif len(data) % len(PING):
             # An odd number of line ends: one of them is a pong.

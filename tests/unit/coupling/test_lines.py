@@ -1,0 +1,220 @@
+"""The records of lines: how long they live, whose word is the last, what becomes of them without an overlay."""
+
+from __future__ import annotations
+
+import pytest
+from simulated_peers import OVERLAY, SimulatedPeers, Site
+
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling import lines
+from p2psip.coupling.lines import RETRY_MAX_S
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward, Route
+from p2psip.reload.wire.rejections import DataTooOld
+from p2psip.reload.wire.sip_registration import SipRegistration
+from p2psip.sim.overlay import EPOCH_S
+
+
+def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:
+    """Where the entries of a user lead, newest first, by the name of the peer."""
+    found = world.look_up(at, user)
+    assert found.registrations is not None, found.error
+    assert not found.registrations.dropped
+    names = {site.peer.node.node_id: site.name for site in world.sites.values()}
+    return [
+        names[entry.target.peer] if isinstance(entry.target, Route) else entry.target.aor
+        for entry in found.registrations.entries
+    ]
+
+
+def restart(world: SimulatedPeers, number: int, wall: WallClock) -> Site:
+    """The peer is killed and starts with an empty disk and this date."""
+    world.world.crash(world[number].host)
+    world.wall = wall
+    site = world.add(number)
+    world.wall = WallClock(EPOCH_S)
+    world.run(60.0, stop=lambda: site.peer.node.chord.is_serving)
+    return site
+
+
+def test_a_record_is_stored_whether_a_phone_is_there_or_not_and_lives_as_long_as_the_line() -> None:
+    world = SimulatedPeers("life", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    first = world[1].peer.publisher.placed("bob")
+    assert first is not None
+    world.run(REFRESH_S - 10.0)
+    assert world[1].peer.publisher.placed("bob") == first
+    world.run(20.0)
+    second = world[1].peer.publisher.placed("bob")
+    assert second is not None
+    assert second.at - first.at == pytest.approx(REFRESH_S, abs=1.0)
+    world.run(2.0 * LIFETIME_S)
+    assert entries(world, "bob") == ["p1"]
+
+
+def test_a_line_that_is_removed_takes_its_record_with_it() -> None:
+    world = SimulatedPeers("remove", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world.run(1.0)
+    assert entries(world, "bob") == []
+    assert not world[1].peer.publisher.lines
+
+
+def test_a_line_that_is_removed_while_its_record_is_on_its_way() -> None:
+    """The removal is the later word, in whatever order the two arrive."""
+    world = SimulatedPeers("at once", 3)
+    world.line(1, "bob")
+    world.run(0.02)
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world.run(5.0)
+    assert entries(world, "bob") == []
+
+
+def test_a_line_that_is_removed_and_added_again_at_once() -> None:
+    world = SimulatedPeers("again", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world.line(1, "bob")
+    world.run(5.0)
+    assert entries(world, "bob") == ["p1"]
+
+
+def test_a_renewed_certificate_changes_nothing_for_callers() -> None:
+    """The same key, so the same Node-ID: the record stays where it is, now under the new signature."""
+    world = SimulatedPeers("renewed", 3)
+    world.with_phones((1, "bob"))
+    before = world[1].peer.publisher.placed("bob")
+    world.line(1, "bob")
+    world.run(5.0)
+    after = world[1].peer.publisher.placed("bob")
+    assert before is not None
+    assert after is not None
+    assert after.storage_time_ms > before.storage_time_ms
+    assert entries(world, "bob") == ["p1"]
+
+
+def test_a_peer_that_stops_takes_the_records_of_its_lines_with_it() -> None:
+    world = SimulatedPeers("stop", 3)
+    for user in ("bob", "ben"):
+        world.line(1, user)
+    world.settle_records([1])
+    world[1].call(world[1].peer.stop)
+    world.run(5.0)
+    world.world.crash(world[1].host)
+    assert [entries(world, user) for user in ("bob", "ben")] == [[], []]
+
+
+def test_a_peer_that_is_stopping_stores_nothing_any_more() -> None:
+    """A Store that was under way ends after the removal has been sent; it must not begin anew."""
+    world = SimulatedPeers("stopping", 3)
+    (bob,) = world.with_phones((1, "bob"))
+    bob.unplug()
+    world.phone(1, "bob", 5)
+    world[1].call(world[1].peer.stop)
+    world.run(60.0)
+    assert entries(world, "bob") == []
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_line_out() -> None:
+    """7.4.1.1 refuses what is older than what is there: the line looks at its record and goes beyond it."""
+    world = SimulatedPeers("clock", 4)
+    world.line(2, "bob")
+    world.settle_records([2])
+    site = restart(world, 2, WallClock(EPOCH_S - 86_400.0))
+    world.line(2, "bob")
+    world.run(30.0, stop=lambda: site.peer.publisher.placed("bob") is not None)
+    placed = site.peer.publisher.placed("bob")
+    assert placed is not None
+    assert placed.storage_time_ms > EPOCH_S * 1000
+    assert site.peer.publisher.failure("bob") == ""
+
+
+def test_a_refusal_without_proof_is_no_reason_to_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is responsible says that there is a newer record, and has none: no endless loop of Store and Fetch."""
+    world = SimulatedPeers("liar", 3)
+    stores: list[float] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        stores.append(world.world.now)
+        raise DataTooOld("there is a value with storage_time 18446744073709551615")
+
+    monkeypatch.setattr(Storage, "store", refuse)
+    world.line(1, "bob")
+    world.run(600.0)
+    assert "says that there is a newer record, but does not have it" in world[1].peer.publisher.failure("bob")
+    assert 5 < len(stores) < 600.0 / RETRY_MAX_S + 10
+
+
+def test_what_cannot_be_stored_now_is_stored_when_the_overlay_is_there() -> None:
+    world = SimulatedPeers("later", 0)
+    world.add(1)
+    world.line(1, "bob")
+    world.run(100.0)
+    assert world[1].peer.publisher.placed("bob") is None
+    world.add(0)
+    world.run(60.0, stop=lambda: world[1].peer.publisher.placed("bob") is not None)
+    assert entries(world, "bob") == ["p1"]
+
+
+def test_a_refresh_that_is_due_while_the_peer_is_outside_is_made_up_for() -> None:
+    """Its record must not die because the timer found the peer between two joins."""
+    world = SimulatedPeers("outside", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    for number in (0, 2):
+        world[number].host.island = 1
+    world.run(REFRESH_S + 60.0)
+    for number in (0, 2):
+        world[number].host.island = 0
+    world.run(300.0)
+    world.run(LIFETIME_S)
+    assert entries(world, "bob") == ["p1"]
+
+
+def forward(world: SimulatedPeers, number: int, user: str, to: str) -> None:
+    """Store an entry that leads from one AoR to another (RFC 7904 section 3.1), as another implementation would."""
+    entry = SipRegistration.uri(f"sip:{to}@{OVERLAY}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "route_to", lambda peer: entry)
+        world.line(number, user)
+        world.settle_records([number])
+
+
+def test_an_entry_leads_on_to_another_name() -> None:
+    world = SimulatedPeers("forward", 4)
+    alice, carol = world.with_phones((0, "alice"), (2, "carol"))
+    forward(world, 1, "bob", "carol")
+    found = world.look_up(0, "bob")
+    assert found.registrations is not None
+    assert [entry.target for entry in found.registrations.entries] == [Forward(f"carol@{OVERLAY}")]
+    alice.dial("bob")
+    world.run(5.0, stop=lambda: alice.talks)
+    assert carol.rang == 1
+
+
+def test_entries_that_lead_in_a_circle() -> None:
+    world = SimulatedPeers("circle", 4)
+    (alice,) = world.with_phones((0, "alice"))
+    for user, to in (("bob", "carol"), ("carol", "dave"), ("dave", "bob")):
+        forward(world, 1, user, to)
+    number = alice.dial("bob")
+    world.run(5.0, stop=lambda: alice.ended(number) is not None)
+    assert alice.ended(number) == f"404 Not Found; nobody in the overlay is bob@{OVERLAY}"
+
+
+def test_no_caller_follows_forwards_for_ever() -> None:
+    world = SimulatedPeers("chain", 2)
+    (alice,) = world.with_phones((0, "alice"))
+    for step in range(8):
+        forward(world, 1, f"step{step}", f"step{step + 1}")
+    world.with_phones((1, "step8"))
+    number = alice.dial("step0")
+    world.run(5.0, stop=lambda: alice.ended(number) is not None)
+    assert (alice.ended(number) or "").startswith("404")
+    number = alice.dial("step4")
+    world.run(5.0, stop=lambda: alice.talks)
+    assert alice.talks
