@@ -208,6 +208,8 @@ class Node:
             self._link_events(events, now)
             for message in messages:
                 self._receive(message, connection.node, now)
+                # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
+                self._settle(now)
         return self._settle(now)
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
