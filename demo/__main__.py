@@ -50,9 +50,7 @@ def _options() -> argparse.Namespace:
 
 async def _demonstrate(directory: Path, screen: Screen, options: argparse.Namespace) -> None:
     _end_on_signals()
-    logs = directory / "logs"
-    logs.mkdir()
-    processes = Processes(logs)
+    processes = Processes(directory)
     story = Story(directory, processes, screen, sabotage=options.sabotage)
     try:
         await story.play()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.ports import LOOPBACK, free_ports
-from demo.processes import READY_MAX_S, Actor, Processes, StepFailed
+from demo.processes import READY_MAX_S, Actor, Processes, StepFailed, together
 from p2psip.daemon.control import ask_peer
 
 NAME = "demo.example"
@@ -84,7 +84,7 @@ class Overlay:
             *("--enrollment-url", self.enrollment_url, "--bootstrap", f"{LOOPBACK}:{self.sites[0].port}"),
         )
         self.fingerprint = created["fingerprint"]
-        await asyncio.gather(self._serve(), *map(self.add_user, USERS))
+        await together(self._serve(), *map(self.add_user, USERS))
 
     async def _serve(self) -> None:
         arguments = ("enrollment", "serve", self._directory, "--listen", self._enrollment_at, "--log-format", "json")

@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 P2PSIP = Path(sys.executable).with_name("p2psip")
 """The command, from the same virtual environment."""
+
+T = TypeVar("T")
 
 COMMAND_MAX_S = 30.0
 READY_MAX_S = 30.0
@@ -26,6 +28,17 @@ _libc = ctypes.CDLL(None)
 
 class StepFailed(Exception):
     """A step of the demonstration did not hold; the message says what came instead."""
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Do all at once; if one fails, the others do not go on."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 class Actor:
@@ -71,14 +84,12 @@ class Actor:
     def kill(self) -> None:
         """SIGKILL: like a power cut."""
         self.is_dismissed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        _signal(self._process, signal.SIGKILL)
 
     def ask_to_go(self) -> None:
         """SIGTERM."""
         self.is_dismissed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        _signal(self._process, signal.SIGTERM)
 
     async def gone(self) -> int:
         """Wait for its end; its exit status."""
@@ -88,19 +99,25 @@ class Actor:
 class Processes:
     """Starts them, and ends them all."""
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, directory: Path) -> None:
+        self.logs = directory / "logs"
+        self.logs.mkdir()
         self._actors: list[Actor] = []
+        self._environment = dict(os.environ)
+        if self._environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Twenty processes would compile the same modules, each for itself: that doubles the time it all takes.
+            self._environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
 
     async def run(self, *arguments: object) -> str:
         """Run a p2psip command to its end; what it prints."""
-        process = await _spawn(arguments, asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE)
+        process = await _spawn(arguments, self._environment, asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE)
         try:
             async with asyncio.timeout(COMMAND_MAX_S):
                 out, complaint = await process.communicate()
         except TimeoutError:
-            process.kill()
             raise StepFailed(f"p2psip {arguments[0]} did not end within {COMMAND_MAX_S:g} s") from None
+        finally:
+            _signal(process, signal.SIGKILL)
         if process.returncode != 0:
             raise StepFailed(complaint.decode().strip() or f"p2psip {arguments[0]} ended with {process.returncode}")
         return out.decode()
@@ -112,9 +129,10 @@ class Processes:
 
     async def start(self, name: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Actor:
         """Start a p2psip command that stays."""
-        log = self._logs / f"{name}.log"
+        log = self.logs / f"{name}.log"
+        given = self._environment | dict(environment or {})
         with log.open("wb") as file:
-            process = await _spawn(arguments, asyncio.subprocess.PIPE, file.fileno(), environment)
+            process = await _spawn(arguments, given, asyncio.subprocess.PIPE, file.fileno())
         actor = Actor(name, process, log)
         self._actors.append(actor)
         return actor
@@ -137,7 +155,7 @@ class Processes:
 
 
 async def _spawn(
-    arguments: tuple[object, ...], stdin: int, stderr: int, environment: Mapping[str, str] | None = None
+    arguments: tuple[object, ...], environment: Mapping[str, str], stdin: int, stderr: int
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         str(P2PSIP),
@@ -145,11 +163,18 @@ async def _spawn(
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,
-        env={**os.environ, **(environment or {})},
+        env=environment,
         # A group of its own: Ctrl-C is for the demonstration, which then ends the others in order.
         process_group=0,
         preexec_fn=_die_with_parent,
     )
+
+
+def _signal(process: asyncio.subprocess.Process, number: int) -> None:
+    """To its group; Process.kill() would take away the exit status that asyncio waits for."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
 
 def _die_with_parent() -> None:

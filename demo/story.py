@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 from demo.calls import Call, Talk, place
 from demo.overlay import NAME, Overlay, Site
 from demo.phones import Phone
-from demo.processes import Processes, StepFailed
+from demo.processes import Processes, StepFailed, together
 from demo.screen import Screen
 from p2psip.base.errors import P2psipError
 
@@ -74,8 +73,8 @@ class Story:
     async def _join(self) -> None:
         with self._step("Five peers enroll and join"):
             first, *others = self.overlay.sites
-            await asyncio.gather(self._begin(first), *map(self.overlay.enroll, others))
-            await asyncio.gather(*map(self.overlay.run, others))
+            await together(self._begin(first), *map(self.overlay.enroll, others))
+            await together(*map(self.overlay.run, others))
             await self.overlay.settle()
             for site in self.overlay.ring:
                 status = await site.ask("status")
@@ -124,19 +123,22 @@ class Story:
 
     async def _register(self) -> None:
         with self._step("Two phones register with two peers"):
-            roles, overlay = self.roles, self.overlay
-            self.alice, self.bob, *_ = await asyncio.gather(
-                self._phone("alice", roles.alice, ALICE_HZ),
-                self._phone("bob", roles.bob, BOB_HZ),
-                overlay.add_line("alice", roles.alice),
-                overlay.add_line("bob", roles.bob),
-                overlay.add_line("bob", roles.bob_next),
-            )
-            await asyncio.gather(*(overlay.is_stored("bob", site) for site in (roles.bob, roles.bob_next)))
-            for phone in (self.alice, self.bob):
-                await self._registers(phone)
-            self._screen.fact(f"bob has another line at {roles.bob_next.name}, without a phone as yet")
-            await self._look_up(roles.alice, "bob")
+            await together(self._add_lines(), self._switch_phones_on())
+            await self._registers(self.alice)
+            await self._registers(self.bob)
+            self._screen.fact(f"bob has another line at {self.roles.bob_next.name}, without a phone as yet")
+            await self._look_up(self.roles.alice, "bob")
+
+    async def _add_lines(self) -> None:
+        """A user may have phones where there is a line for him."""
+        lines = [("alice", self.roles.alice), ("bob", self.roles.bob), ("bob", self.roles.bob_next)]
+        await together(*(self.overlay.add_line(user, site) for user, site in lines))
+        await together(*(self.overlay.is_stored(user, site) for user, site in lines))
+
+    async def _switch_phones_on(self) -> None:
+        self.alice, self.bob = await together(
+            self._phone("alice", self.roles.alice, ALICE_HZ), self._phone("bob", self.roles.bob, BOB_HZ)
+        )
 
     async def _phone(self, user: str, site: Site, tone_hz: int) -> Phone:
         return await Phone.switch_on(user, site, tone_hz, self.overlay, self._processes)
