@@ -57,9 +57,13 @@ class Timers(Generic[K]):
 
     def next_deadline(self) -> Deadline | None:
         """The earliest deadline, or None if nothing is set."""
-        while self._heap and not self._is_live(self._heap[0]):
+        while self._heap:
+            _, serial, key = self._heap[0]
+            live = self._live.get(key)
+            if live is not None and live[0] == serial:
+                return live[1]
             heapq.heappop(self._heap)
-        return self._live[self._heap[0][2]][1] if self._heap else None
+        return None
 
     def _is_live(self, entry: tuple[float, int, K]) -> bool:
         live = self._live.get(entry[2])
@@ -68,4 +72,8 @@ class Timers(Generic[K]):
 
 def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:
     """The first of several cores' next deadlines."""
-    return min((d for d in deadlines if d is not None), default=None)
+    first: Deadline | None = None
+    for deadline in deadlines:
+        if deadline is not None and (first is None or deadline.at < first.at):
+            first = deadline
+    return first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
@@ -43,6 +44,7 @@ class SimulatedOverlay:
         self.seed = seed
         self.world = World(seed)
         self.nodes: dict[str, Node] = {}
+        self._starts: Counter[str] = Counter()
         self.configuration = simulated_configuration([self.address_of(0)], **settings)
 
     @staticmethod
@@ -51,10 +53,12 @@ class SimulatedOverlay:
         return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
 
     def add_peer(self, number: int) -> Host:
-        """Make a peer and start it: it goes and joins."""
+        """Make a peer and start it: it goes and joins. The same number again is the same peer, started again."""
         name = f"p{number}"
-        rng = random.Random(f"{self.seed}/{name}/node")
-        identity = SimulatedIdentity(f"peer-{name}@sim.example", NodeId(rng.randbytes(16)))
+        self._starts[name] += 1
+        rng = random.Random(f"{self.seed}/{name}/{self._starts[name]}")
+        node_id = NodeId(random.Random(f"{self.seed}/{name}/node").randbytes(16))
+        identity = SimulatedIdentity(f"peer-{name}@sim.example", node_id)
         verifier, wall = SimulatedVerifier(), WallClock(EPOCH_S)
         store = MemoryStore()
         storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, self.world.now)

@@ -69,6 +69,8 @@ class Host:
     core: Core
     store: MemoryStore
     is_alive: bool = True
+    is_powered: bool = True
+    """Without power it does not even refuse connections."""
     island: int = 0
     """Hosts of different islands do not reach each other."""
     events: list[Effect] = field(default_factory=list)
@@ -77,6 +79,10 @@ class Host:
     bytes_sent: int = 0
     _numbers: int = 1
     _armed_at: float | None = None
+
+    def refuses_nothing_to(self, other: Host) -> bool:
+        """True if packets from `other` vanish here."""
+        return not self.is_powered or self.island != other.island
 
 
 class World:
@@ -114,7 +120,7 @@ class World:
 
     def crash(self, host: Host, *, is_silent: bool = False) -> None:
         """End a host without warning: SIGKILL, or with `is_silent` a power cut."""
-        host.is_alive = False
+        host.is_alive, host.is_powered = False, not is_silent
         links, host.links = host.links, {}
         if not is_silent:
             for end in links.values():
@@ -166,7 +172,10 @@ class World:
                 reachable = target
                 break
         if reachable is None:
-            self._later(self._latency_s(self._rng) * 2, self._dial_failed, host, dial.link)
+            hosts = [self._by_address.get((candidate, dial.purpose)) for candidate in dial.candidates]
+            is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
+            wait_s = DIAL_TIMEOUT_S if is_silent else self._latency_s(self._rng) * 2
+            self._later(wait_s, self._dial_failed, host, dial.link)
         else:
             self._later(self._delay(host, reachable) * 3, self._connect, host, reachable, dial)
 

@@ -200,6 +200,8 @@ class Attaching:
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
+        if node == self._exchange.identity.node_id:
+            raise InvalidMessage("an Attach of our own")
         self._require_dialable(body.candidates)
         self._break_tie(node)
         self._learn_contact(node, body)

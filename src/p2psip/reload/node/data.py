@@ -44,6 +44,9 @@ from p2psip.reload.wire.storage_messages import (
 MESSAGE_OVERHEAD = 1024
 """Bytes of a message that are not its values: header, lists, the signer's certificate and signature."""
 
+VALUES_BYTES_MAX = 0xFFFF
+"""The bucket of certificates has a length of 16 bits (6.3.4); no message has more values than fit there either."""
+
 FORGET_AT_ONCE = 64
 
 
@@ -112,7 +115,7 @@ class Data:
         self._exchange = exchange
         self._chord = chord
         self._gate = gate
-        self._size_max = message_bytes_max - MESSAGE_OVERHEAD
+        self._size_max = min(message_bytes_max, VALUES_BYTES_MAX) - MESSAGE_OVERHEAD
         self._hand_overs: dict[int, _HandOver] = {}
         self._commits: Timers[int] = Timers()
         self._serial = 0

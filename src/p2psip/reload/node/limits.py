@@ -39,4 +39,4 @@ NAMES_MAX: Final = 1024
 """Nodes whose user name is remembered for people to read."""
 
 WAYS_IN: Final = 3
-"""Of the remembered and of the configured nodes so many are dialled at once to find the overlay."""
+"""Of the remembered, the configured and the lost nodes so many are dialled at once to find the overlay."""

@@ -94,6 +94,7 @@ class Node:
         self._rng = rng
         self._may_start_alone = may_start_alone
         self._contacts = dict.fromkeys(contacts)
+        self._lost: dict[Address, None] = {}
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
         self._is_bootstrapping = False
         self._is_leaving = False
@@ -277,6 +278,10 @@ class Node:
         return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
 
     def _link_lost(self, node: NodeId, now: float) -> None:
+        if node in self.chord.table.neighbors and node in self.attaching.contacts:
+            self._lost[self.attaching.contacts[node]] = None
+            while len(self._lost) > CONTACTS_KEPT:
+                del self._lost[next(iter(self._lost))]
         self.data.handle_link_lost(node)
         self.chord.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
@@ -315,13 +320,16 @@ class Node:
             self._bootstrap_failed("no bootstrap node is known but ourselves", now)
 
     def _ways_in(self) -> tuple[Address, ...]:
-        """Where to dial for the overlay, or another part of it: some of those that we are not linked with."""
+        """Where to dial for the overlay, or another part of it: some of those that we are not linked with.
+
+        Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
+        """
         known = self.attaching.contacts
         linked = {known[node] for node in self.connections if node in known}
         tried = {*self.attaching.addresses[Purpose.RELOAD], *linked, *(link.remote for link in self.connections.all())}
         configured = [Address(node.address, node.port) for node in self.configuration.bootstrap_nodes]
         ways: list[Address] = []
-        for addresses in (self._contacts, configured):
+        for addresses in (self._contacts, configured, self._lost):
             untried = [address for address in addresses if address not in tried]
             ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
         return tuple(dict.fromkeys(ways))
@@ -585,9 +593,10 @@ class Node:
                 self._seek_bootstrap(now, is_probe=False)
             case ProbePartition():
                 self._seek_bootstrap(now, is_probe=True)
-            case JoinFailed(reason):
+            case JoinFailed(reason, has_found_ring):
                 self._exchange.warn("joining failed", reason=reason)
-                self._begin_if_allowed(now)
+                if not has_found_ring:
+                    self._begin_if_allowed(now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
                 self._ring_changed()

@@ -108,9 +108,13 @@ class Joined(Action):
 
 @dataclass(frozen=True, slots=True)
 class JoinFailed(Action):
-    """This attempt to join came to nothing; another one follows by itself."""
+    """This attempt to join came to nothing; another one follows by itself.
+
+    `has_found_ring`: there is a ring, though it did not let us in.
+    """
 
     reason: str
+    has_found_ring: bool
 
 
 @dataclass(frozen=True, slots=True)

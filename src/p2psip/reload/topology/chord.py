@@ -127,9 +127,7 @@ class Chord:
         return self.is_serving and self.table.is_in_range(target)
 
     def next_hop(self, target: bytes) -> NodeId | None:
-        """Where to send a message for `target`: a peer, on the way in the node that lets us in, or None."""
-        if not self.joining.is_member and self.joining.gateway in self._links and not len(self.table):
-            return self.joining.gateway
+        """Where to send a message for `target`: a peer; None if we know none."""
         return self.table.next_hop(target)
 
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
@@ -528,5 +526,5 @@ class Chord:
 
     def _join_failed(self, reason: str, now: float) -> None:
         self._attaching.clear()
-        self._actions.append(JoinFailed(reason))
+        self._actions.append(JoinFailed(reason, has_found_ring=self.joining.admitting_peer is not None))
         self.joining.retry_later(now)

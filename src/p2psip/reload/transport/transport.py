@@ -86,6 +86,7 @@ class Received:
     """A request for us, its signature verified; its body is an UnknownBody if it cannot be read."""
 
     message: Message
+    contents: MessageContents
     signer: Signer
     previous_hop: NodeId
     node: NodeId
@@ -94,7 +95,7 @@ class Received:
     @property
     def code(self) -> MessageCode:
         """Which request it is."""
-        return self.message.contents.message_code
+        return self.contents.message_code
 
     def require_understood(self) -> None:
         """Raise a Rejection if the request asks for more than is known here (6.3.2.3, 6.3.3)."""
@@ -102,7 +103,7 @@ class Received:
             # 6.3.2.3: "any node that generates a response to the message but does not understand the forwarding
             # option MUST reject the request with an Error_Unsupported_Forwarding_Option error response."
             raise UnsupportedForwardingOption("a forwarding option that is unknown here")
-        if _is_beyond_us(self.message.contents):
+        if _is_beyond_us(self.contents):
             # 6.3.3: "it MUST generate an Error_Unknown_Extension error."
             raise UnknownExtension("a critical extension that is unknown here")
 
@@ -302,13 +303,15 @@ class Transport:
         Raises RemoteProtocolError (DecodeError, SecurityError) for what is to be dropped.
         """
         message = Message.of_payload(header, payload)
-        code = message.contents.message_code
-        if code.is_request:
-            return self._receive_request(message, previous_hop, node, now)
-        self._receive_response(message, previous_hop == node, now)
+        contents = message.contents
+        if contents.message_code.is_request:
+            return self._receive_request(message, contents, previous_hop, node, now)
+        self._receive_response(message, contents, previous_hop == node, now)
         return None
 
-    def _receive_request(self, message: Message, previous_hop: NodeId, node: NodeId, now: float) -> Received | None:
+    def _receive_request(
+        self, message: Message, contents: MessageContents, previous_hop: NodeId, node: NodeId, now: float
+    ) -> Received | None:
         key = (message.header.transaction_id, message.security_block.signature.signature_value)
         earlier = self._answers.get(key)
         if earlier is not None:
@@ -322,10 +325,10 @@ class Transport:
             self._forget_oldest_answer()
         self._answers[key] = _Answered(now + REQUEST_LIFETIME_S)
         try:
-            body = body_of(message.contents, models=self._models)
+            body = body_of(contents, models=self._models)
         except DecodeError:
-            body = UnknownBody(message.contents.message_body)
-        return Received(message, signer, previous_hop, node, body)
+            body = UnknownBody(contents.message_body)
+        return Received(message, contents, signer, previous_hop, node, body)
 
     def _forget_oldest_answer(self) -> None:
         answer = self._answers.pop(next(iter(self._answers)))
@@ -399,14 +402,14 @@ class Transport:
         )
         return self._header(header.transaction_id, response_route(header, previous_hop), options)
 
-    def _receive_response(self, message: Message, is_local: bool, now: float) -> None:
+    def _receive_response(self, message: Message, contents: MessageContents, is_local: bool, now: float) -> None:
         transaction_id = message.header.transaction_id
         request = self._open.get(transaction_id)
         if request is None:
             return
         signer = self._verify(message, now)
-        body = body_of(message.contents, models=self._models)
-        why_not = self._why_no_answer(message.contents, signer.node_id, request)
+        body = body_of(contents, models=self._models)
+        why_not = self._why_no_answer(contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
         else:
