@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
 
 from p2psip.base.errors import LocalMisuse
@@ -50,3 +52,14 @@ def ip_port(text: str, default_port: int) -> tuple[str, int]:
 def join_host_port(host: str, port: int) -> str:
     """As it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def words(error: OSError) -> str:
+    """What the system says is wrong; asyncio puts a sentence of its own in the place of it."""
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+
+
+def taken(transport: str, address: object, error: OSError) -> LocalMisuse:
+    """What to tell whoever wants to listen on an address that cannot be had."""
+    hint = "; another program has it: stop that, or choose another port" if error.errno == errno.EADDRINUSE else ""
+    return LocalMisuse(f"cannot listen on {transport} {address}: {words(error)}{hint}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +21,8 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
-from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, send_datagram
+from p2psip.net.addresses import taken, words
+from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.tls import TlsStream
 from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer
@@ -34,6 +35,12 @@ DIAL_STAGGER_S = 0.25
 """How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
 
 DIAL_MAX_S = 8.0
+HANDSHAKES_MAX = 128
+"""Accepted connections that have not shown a certificate yet; for one more the oldest has to go."""
+
+DISCARD_PORT = 9
+"""Any port will do to ask the machine from which address it would send; nothing is sent."""
+
 WALL_CHECK_S = 5.0
 WALL_JUMP_S = 0.5
 
@@ -86,6 +93,8 @@ class PeerHost:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, TlsStream] = {}
         self._numbers: dict[TlsStream, tuple[int, Purpose]] = {}
+        self._handshaking: dict[TlsStream, None] = {}
+        self._own_ports: set[int] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
@@ -105,6 +114,7 @@ class PeerHost:
         for purpose, addresses in ((Purpose.RELOAD, endpoints.overlay), (Purpose.SIP, endpoints.sip)):
             for address in addresses:
                 self._servers.append(await self._listen_tls(purpose, address))
+                self._own_ports.add(address.port)
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:
@@ -122,7 +132,7 @@ class PeerHost:
         for server in self._servers:
             server.close()
         for stream in list(self._numbers):
-            stream.abort("this peer stops")
+            stream.close("this peer stops")
         for udp in self._udp.values():
             udp.close()
         self._phone_flows.close()
@@ -181,8 +191,8 @@ class PeerHost:
                 self._hang_up(number, reason)
             case Ask(token, Commit() as commit):
                 self._commit(token, commit)
-            case Ask(token, MediaWanted()):
-                self._spawn(self._open_media(token))
+            case Ask(token, MediaWanted(_, towards)):
+                self._spawn(self._open_media(token, towards))
             case MediaReleased(local):
                 assert self._media is not None
                 self._media.close(local)
@@ -201,14 +211,19 @@ class PeerHost:
 
     async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
         def accept() -> TlsStream:
+            while len(self._handshaking) >= HANDSHAKES_MAX:
+                oldest = next(iter(self._handshaking))
+                del self._handshaking[oldest]
+                oldest.abort("too many handshakes at once")
             stream = TlsStream(self._context, self, is_server=True)
             self._numbers[stream] = (next(self._accepted), purpose)
+            self._handshaking[stream] = None
             return stream
 
         try:
             return await self._loop.create_server(accept, address.host, address.port)
         except OSError as error:
-            raise LocalMisuse(f"cannot listen on tcp {address}: {error.strerror or error}") from None
+            raise taken("tcp", address, error) from None
 
     async def _dial(self, dial: Dial) -> None:
         """Try the candidates, each a little after the one before; the first whose TCP connection comes up is it."""
@@ -220,29 +235,32 @@ class PeerHost:
         chosen: TlsStream | None = None
         try:
             async with asyncio.timeout(DIAL_MAX_S):
-                for attempt in asyncio.as_completed(attempts):
-                    try:
-                        chosen = await attempt
-                        break
-                    except OSError as error:
-                        reasons.append(error.strerror or str(error))
+                chosen = await _first(attempts, reasons)
         except TimeoutError:
-            reasons.append("no answer")
-        for attempt in attempts:
-            _abandon(attempt, chosen)
+            reasons.append(f"no answer in {DIAL_MAX_S:g} s from {_unanswered(dial, attempts)}")
+        finally:
+            # Also if we were cancelled: whoever connects after all has nobody to talk to.
+            for attempt in attempts:
+                _abandon(attempt, chosen)
         self._dials.pop(dial.link, None)
         if chosen is None:
-            why = f"{', '.join(map(str, dial.candidates))}: {'; '.join(dict.fromkeys(reasons))}"
-            self.call(lambda now: self.peer.handle_link_down(dial.link, why, now))
+            self.call(lambda now: self.peer.handle_link_down(dial.link, "; ".join(reasons), now))
         else:
             self._numbers[chosen] = (dial.link, dial.purpose)
             chosen.begin()
 
     async def _connect(self, candidate: Address, delay_s: float) -> TlsStream:
         await asyncio.sleep(delay_s)
-        _, stream = await self._loop.create_connection(
-            lambda: TlsStream(self._context, self, is_server=False), candidate.host, candidate.port
-        )
+        try:
+            _, stream = await self._loop.create_connection(
+                lambda: TlsStream(self._context, self, is_server=False), candidate.host, candidate.port
+            )
+        except OSError as error:
+            raise ConnectionError(f"{candidate}: {words(error)}") from None
+        if stream.remote[0] == stream.local[0] and stream.remote[1] in self._own_ports:
+            # Many networks have the same private addresses: this one of the other's is one of ours as well.
+            stream.abort("that is this machine")
+            raise ConnectionError(f"{candidate}: that is this machine itself")
         return stream
 
     def _hang_up(self, number: int, reason: str) -> None:
@@ -255,6 +273,7 @@ class PeerHost:
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
         number, purpose = self._numbers[stream]
+        self._handshaking.pop(stream, None)
         self._streams[number] = stream
         remote, local = Address(*stream.remote), Address(*stream.local)
         self.call(lambda now: self.peer.handle_link_up(number, purpose, certificates, remote, local, now))
@@ -268,6 +287,7 @@ class PeerHost:
     def stream_down(self, stream: TlsStream, reason: str) -> None:
         """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
         number, _ = self._numbers.pop(stream, (0, None))
+        self._handshaking.pop(stream, None)
         was_up = self._streams.pop(number, None) is not None
         if was_up or (number and not stream.is_server):
             self.call(lambda now: self.peer.handle_link_down(number, reason, now))
@@ -292,10 +312,12 @@ class PeerHost:
         """A phone's connection is gone."""
         self.call(lambda now: self.peer.handle_flow_closed(flow, reason, now))
 
-    async def _open_media(self, token: int) -> None:
+    async def _open_media(self, token: int, towards: str | None) -> None:
+        """A socket at the address by which the other side of the call sees us."""
         assert self._media is not None
         try:
-            answer: SipAddress | None = await self._media.open()
+            host = local_host_towards(SipAddress(towards, DISCARD_PORT)) if towards else None
+            answer: SipAddress | None = await self._media.open(host)
         except LocalMisuse as error:
             self._other(Note("no port for media", {"reason": str(error)}, is_warning=True))
             answer = None
@@ -305,17 +327,42 @@ class PeerHost:
 
     def _commit(self, token: int, commit: Commit) -> None:
         def done(future: Future[CommitAnswer]) -> None:
-            answer = future.result()
-            self._loop.call_soon_threadsafe(self.call, lambda now: self.peer.handle_answer(token, answer, now))
+            # In the thread that writes; what is wrong with the answer is to be seen in ours.
+            self._loop.call_soon_threadsafe(self._committed, token, future)
 
         self._store.commit(commit).add_done_callback(done)
+
+    def _committed(self, token: int, future: Future[CommitAnswer]) -> None:
+        answer = future.result()
+        self.call(lambda now: self.peer.handle_answer(token, answer, now))
 
     def _watch_wall_clock(self) -> None:
         wall, known = read_wall_clock(self._overlay_began), self.peer.node.wall
         if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
             self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
             self.call(lambda now: self.peer.set_wall_clock(wall, now))
+        # The loop's clock stands still while the machine sleeps, the peer's does not.
+        self._arm()
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
+
+
+async def _first(attempts: Sequence[asyncio.Task[TlsStream]], reasons: list[str]) -> TlsStream | None:
+    """The first connection that is up; `reasons` gets why others are not."""
+    for attempt in asyncio.as_completed(attempts):
+        try:
+            stream = await attempt
+        except ConnectionError as error:
+            reasons.append(str(error))
+            continue
+        if stream.is_connected:
+            return stream
+        reasons.append("closed by the other end")
+    return None
+
+
+def _unanswered(dial: Dial, attempts: Sequence[asyncio.Task[TlsStream]]) -> str:
+    pairs = zip(dial.candidates, attempts, strict=True)
+    return ", ".join(str(candidate) for candidate, attempt in pairs if not attempt.done() or attempt.cancelled())
 
 
 def _abandon(attempt: asyncio.Task[TlsStream], chosen: TlsStream | None) -> None:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.net.addresses import taken, words
 from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0
+GOODBYE_MAX_S = 5.0
+WRITE_BUFFER_MAX = 1024 * 1024
 PORT_TRIES = 64
 
 Arrived = Callable[[Address, Address, bytes], None]
@@ -90,7 +93,25 @@ class _Flow(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._flows.opened(self, self.transport)
+        names = [transport.get_extra_info(name) for name in ("sockname", "peername")]
+        if None in names:
+            # A connection that was reset before we could look at it.
+            self.transport.abort()
+        else:
+            self._flows.opened(self, *(Address(*name[:2]) for name in names))
+
+    def write(self, data: bytes) -> None:
+        """Send; who does not read what we send is cut off."""
+        if self.transport is not None:
+            self.transport.write(data)
+            if self.transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
+                self.transport.abort()
+
+    def close(self) -> None:
+        """Close when what was written is out, or after a while."""
+        if self.transport is not None:
+            self.transport.close()
+            asyncio.get_running_loop().call_later(GOODBYE_MAX_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._flows.user.flow_data(self.number, data)
@@ -115,7 +136,7 @@ class Flows:
         try:
             server = await loop.create_server(lambda: _Flow(next(self._accepted), self), *local)
         except OSError as error:
-            raise LocalMisuse(f"cannot listen on tcp {local}: {error.strerror}; try another --listen") from None
+            raise taken("tcp", local, error) from None
         self._servers.append(server)
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
@@ -124,21 +145,19 @@ class Flows:
             case OpenFlow(flow, _, remote):
                 self._opening[flow] = asyncio.get_running_loop().create_task(self._connect(flow, remote))
             case SendFlow(flow, data):
-                transport = self._open[flow].transport if flow in self._open else None
-                if transport is not None:
-                    transport.write(data)
+                if flow in self._open:
+                    self._open[flow].write(data)
             case CloseFlow(flow):
                 self._close(flow)
 
-    def opened(self, flow: _Flow, transport: asyncio.Transport) -> None:
+    def opened(self, flow: _Flow, local: Address, remote: Address) -> None:
         """A connection is made."""
         self._open[flow.number] = flow
-        local, remote = (Address(*transport.get_extra_info(name)[:2]) for name in ("sockname", "peername"))
         self.user.flow_opened(flow.number, local, remote)
 
     def lost(self, flow: _Flow, reason: str) -> None:
         """A connection is gone."""
-        if self._open.pop(flow.number, None) is not None:
+        if self._open.pop(flow.number, None) is not None or flow.number in self._opening:
             self.user.flow_closed(flow.number, reason)
 
     def close(self) -> None:
@@ -153,14 +172,14 @@ class Flows:
             async with asyncio.timeout(CONNECT_S_MAX):
                 await asyncio.get_running_loop().create_connection(lambda: _Flow(flow, self), *remote)
         except OSError as error:
-            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {error.strerror or 'no answer'}")
+            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {_why(error)}")
         finally:
             self._opening.pop(flow, None)
 
     def _close(self, number: int) -> None:
         flow, task = self._open.pop(number, None), self._opening.pop(number, None)
-        if flow is not None and flow.transport is not None:
-            flow.transport.close()
+        if flow is not None:
+            flow.close()
         if task is not None:
             task.cancel()
 
@@ -225,5 +244,9 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise LocalMisuse(f"cannot bind udp {host}:{port}: {error.strerror}; try another --listen") from None
+        raise taken("udp", Address(host, port), error) from None
     return sock
+
+
+def _why(error: OSError) -> str:
+    return "no answer" if isinstance(error, TimeoutError) else words(error)

@@ -13,10 +13,12 @@ from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 HANDSHAKE_MAX_S = 10.0
+GOODBYE_MAX_S = 5.0
+"""How long a closed stream may take to get rid of what was written to it."""
+
 WRITE_BUFFER_MAX = 4 * 1024 * 1024
 """A remote that reads more slowly than this many bytes pile up is cut off."""
 
@@ -75,6 +77,7 @@ class TlsStream(asyncio.Protocol):
             self._tls.set_connect_state()
         self._transport: asyncio.Transport | None = None
         self._is_up = False
+        self._is_closing = False
         self._reason = ""
         self._patience: asyncio.TimerHandle | None = None
 
@@ -83,12 +86,18 @@ class TlsStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.remote = transport.get_extra_info("peername")[:2]
-        self.local = transport.get_extra_info("sockname")[:2]
+        remote, local = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+        if remote is None or local is None:
+            # A connection that was reset before we could look at it.
+            self.abort("closed by the other end")
+            return
+        self.remote, self.local = remote[:2], local[:2]
         if self.is_server:
             self.begin()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_closing:
+            return
         self._tls.bio_write(data)
         self._advance()
 
@@ -100,16 +109,25 @@ class TlsStream(asyncio.Protocol):
 
     # For the user
 
+    @property
+    def is_connected(self) -> bool:
+        """True from when the TCP connection is up to when it is down."""
+        return self._transport is not None and not self._is_closing and not self._transport.is_closing()
+
+    @property
+    def is_up(self) -> bool:
+        """True once the handshake is done."""
+        return self._is_up
+
     def begin(self) -> None:
         """Start the handshake: a server does by itself, a client when its user has chosen this connection."""
         if self._transport is not None:
-            loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(HANDSHAKE_MAX_S, self.abort, "TLS handshake timed out")
+            self._be_patient(HANDSHAKE_MAX_S, "TLS handshake timed out")
             self._advance()
 
     def write(self, data: bytes) -> None:
         """Send bytes; after the stream is down they are dropped."""
-        if self._transport is None or not self._is_up:
+        if self._transport is None or not self._is_up or self._is_closing:
             return
         try:
             self._tls.sendall(data)
@@ -120,7 +138,7 @@ class TlsStream(asyncio.Protocol):
 
     def close(self, reason: str) -> None:
         """Say goodbye and close; `stream_down` follows."""
-        if self._transport is None:
+        if self._transport is None or self._is_closing:
             return
         self._reason = self._reason or reason
         if self._is_up:
@@ -131,7 +149,10 @@ class TlsStream(asyncio.Protocol):
                 return
             self._flush()
         if self._transport is not None:
-            self._transport.close()
+            # Not closed outright: what the other end has sent meanwhile would make it a reset, and our last words lost.
+            self._is_closing = True
+            self._be_patient(GOODBYE_MAX_S, reason)
+            self._transport.write_eof()
 
     def abort(self, reason: str) -> None:
         """Cut the connection; `stream_down` follows."""
@@ -140,6 +161,12 @@ class TlsStream(asyncio.Protocol):
             self._transport.abort()
 
     # Inside
+
+    def _be_patient(self, delay_s: float, reason: str) -> None:
+        """Cut the connection after this time."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_later(delay_s, self.abort, reason)
 
     def _advance(self) -> None:
         """Let the handshake go on, or take what was decrypted; then write what TLS has to say, once."""
@@ -163,18 +190,20 @@ class TlsStream(asyncio.Protocol):
             self._tls.do_handshake()
         except SSL.WantReadError:
             return
-        assert self._patience is not None
+        assert self._patience is not None, "begin() started it"
         self._patience.cancel()
         self._is_up = True
         self._flush()
         self._user.stream_up(self, self._certificates())
 
     def _certificates(self) -> tuple[bytes, ...]:
-        leaf = self._tls.get_peer_certificate(as_cryptography=True)
+        """As the bytes that came: what they mean, if anything, is for the core to say, which expects anything."""
+        leaf = self._tls.get_peer_certificate()
         assert leaf is not None, "the context asks for a certificate and fails without"
-        chain = self._tls.get_peer_cert_chain(as_cryptography=True) or []
+        own = _der(leaf)
         # A server's chain leaves the client's own certificate out, a client's has the server's.
-        return tuple(cert.public_bytes(Encoding.DER) for cert in [leaf, *(c for c in chain if c != leaf)])
+        chain = (_der(certificate) for certificate in self._tls.get_peer_cert_chain() or [])
+        return (own, *(certificate for certificate in chain if certificate != own))
 
     def _read(self) -> bytes:
         chunks: list[bytes] = []
@@ -196,6 +225,10 @@ class TlsStream(asyncio.Protocol):
                 break
         if self._transport is not None and self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
             self.abort("the other end does not read")
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _describe(error: SSL.Error) -> str:

@@ -106,7 +106,7 @@ def test_nobody_listens_on_tcp() -> None:
 def test_a_port_that_is_taken_is_a_misuse() -> None:
     async def test() -> None:
         bob, where = await ringing_phone()
-        with pytest.raises(LocalMisuse, match="try another --listen"):
+        with pytest.raises(LocalMisuse, match="choose another port"):
             await Phone(settings("alice", listen=where)).open()
         await bob.close()
 

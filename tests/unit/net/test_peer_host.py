@@ -1,0 +1,473 @@
+"""The driver of a peer on loopback sockets, with a core that only takes notes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache
+from typing import cast
+
+import pytest
+from free_ports import free_port
+from membership import DATE, OVERLAY, Club, key, node_id
+from OpenSSL import SSL
+
+from p2psip.base.effects import Ask, Effect, Note
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.timers import Deadline
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling.peer import Peer
+from p2psip.net import peer_host
+from p2psip.net.peer_host import Endpoints, PeerHost
+from p2psip.net.tls import TlsStream, make_context
+from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
+from p2psip.sip.entities.agent_types import MediaWanted
+from p2psip.sip.entities.echo import MediaReleased
+from p2psip.sip.transports.address import Address as SipAddress
+
+HERE = "127.0.0.1"
+
+
+@dataclass
+class Notes:
+    """In the place of the core: what it was told, and what it wants, which a test puts there."""
+
+    told: list[tuple[object, ...]] = field(default_factory=list)
+    wanted: list[Effect] = field(default_factory=list)
+    deadline: Deadline | None = None
+    wall: WallClock = field(default_factory=lambda: WallClock(0.0))
+
+    @property
+    def node(self) -> Notes:
+        return self
+
+    def drain(self) -> list[Effect]:
+        wanted, self.wanted = self.wanted, []
+        return wanted
+
+    def next_deadline(self) -> Deadline | None:
+        return self.deadline
+
+    def handle_timeout(self, now: float) -> None:
+        self.deadline = None
+        self.told.append(("timeout",))
+
+    def handle_link_up(self, number: int, purpose: Purpose, certificates: tuple[bytes, ...], *_: object) -> None:
+        self.told.append(("up", number, purpose, certificates))
+
+    def handle_link_data(self, number: int, data: bytes, now: float) -> None:
+        self.told.append(("data", number, data))
+
+    def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        self.told.append(("down", number, reason))
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        self.told.append(("answer", token, answer))
+
+    def handle_datagram(self, local: object, remote: object, data: bytes, now: float) -> None:
+        self.told.append(("datagram", data))
+
+    def handle_flow_opened(self, flow: int, *_: object) -> None:
+        self.told.append(("flow", flow))
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        self.told.append(("flow closed", flow, reason))
+
+    async def hears(self, what: str, count: int = 1, limit_s: float = 10.0) -> list[tuple[object, ...]]:
+        """Wait until it was told this, so many times."""
+        deadline = asyncio.get_running_loop().time() + limit_s
+        while len(heard := [each for each in self.told if each[0] == what]) < count:
+            assert asyncio.get_running_loop().time() < deadline, f"it was told only {self.told}"
+            await asyncio.sleep(0.005)
+        return heard
+
+
+@dataclass
+class Disk:
+    """A store whose answers a test gives."""
+
+    answers: list[Future[CommitAnswer]] = field(default_factory=list)
+
+    def commit(self, commit: Commit) -> Future[CommitAnswer]:
+        self.answers.append(Future())
+        return self.answers[-1]
+
+
+@dataclass
+class Bench:
+    """A host with its core and its disk, and what went wrong in the event loop."""
+
+    host: PeerHost
+    core: Notes
+    disk: Disk
+    overlay: Address
+    others: list[Effect]
+    faults: list[dict[str, object]]
+
+    def do(self, *effects: Effect) -> None:
+        """Have the core want something."""
+        self.host.call(lambda now: self.core.wanted.extend(effects))
+
+
+@cache
+def context(number: int = 1) -> SSL.Context:
+    certificate = Club.of().certificate(f"user{number}@{OVERLAY}", [node_id(number)], number=number)
+    return make_context((certificate,), key(number=number))
+
+
+def run(test: Callable[[Bench], Awaitable[None]], **endpoints: object) -> None:
+    async def main() -> None:
+        core, disk, others = Notes(), Disk(), list[Effect]()
+        faults: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        host = PeerHost(cast(Peer, core), context(), disk, DATE, others.append)
+        overlay = Address(HERE, free_port())
+        fields = {"overlay": (overlay,), "sip": (), "phone_udp": (), "phone_tcp": (), "media_host": HERE}
+        try:
+            await host.listen(Endpoints(**(fields | endpoints)))  # type: ignore[arg-type]
+            async with asyncio.timeout(20):
+                await test(Bench(host, core, disk, overlay, others, faults))
+        finally:
+            host.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Somebody else's port, where connections are accepted by hand."""
+    with socket.create_server((HERE, 0)) as listening:
+        listening.settimeout(5)
+        yield listening
+
+
+class Other:
+    """Another peer's TLS server."""
+
+    def __init__(self) -> None:
+        self.streams: list[TlsStream] = []
+        self.data = bytearray()
+
+    async def listen(self) -> Address:
+        def accept() -> TlsStream:
+            self.streams.append(TlsStream(context(2), self, is_server=True))
+            return self.streams[-1]
+
+        self.server = await asyncio.get_running_loop().create_server(accept, HERE, 0)
+        return Address(*self.server.sockets[0].getsockname())
+
+    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+        pass
+
+    def stream_data(self, stream: TlsStream, data: bytes) -> None:
+        self.data += data
+
+    def stream_down(self, stream: TlsStream, reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self.server.close()
+
+
+def nobody() -> Address:
+    """An address where nobody listens."""
+    return Address(HERE, free_port())
+
+
+# Dialling
+
+
+def test_dial_write_hear_and_hang_up() -> None:
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.RELOAD, (await other.listen(),)))
+        ((_, number, purpose, _),) = await bench.core.hears("up")
+        assert (number, purpose) == (2, Purpose.RELOAD)
+        bench.do(Write(2, b"question"))
+        other.streams[0].write(b"answer")
+        assert await bench.core.hears("data") == [("data", 2, b"answer")]
+        assert bytes(other.data) == b"question"
+        # Who hangs up is not told of the end; what it wrote before arrives.
+        bench.do(Write(2, b"last word"), HangUp(2, "enough"))
+        await asyncio.sleep(0.1)
+        assert bytes(other.data) == b"questionlast word"
+        assert not [each for each in bench.core.told if each[0] == "down"]
+        other.close()
+
+    run(test)
+
+
+def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.05)
+
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.SIP, (nobody(), await other.listen())))
+        await bench.core.hears("up")
+        other.close()
+
+    run(test)
+
+
+def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.01)
+
+    async def test(bench: Bench) -> None:
+        first, second = nobody(), nobody()
+        bench.do(Dial(2, Purpose.RELOAD, (first, second)))
+        ((_, number, reason),) = await bench.core.hears("down")
+        assert number == 2
+        assert sorted(str(reason).split("; ")) == sorted(f"{one}: Connection refused" for one in (first, second))
+
+    run(test)
+
+
+def test_whoever_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_host, "DIAL_MAX_S", 0.2)
+    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 5.0)
+
+    async def test(bench: Bench) -> None:
+        first, second = nobody(), nobody()
+        bench.do(Dial(2, Purpose.RELOAD, (first, second)))
+        ((_, _, reason),) = await bench.core.hears("down")
+        assert reason == f"{first}: Connection refused; no answer in 0.2 s from {second}"
+
+    run(test)
+
+
+def test_a_dial_that_is_hung_up_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidates that are still to come are not tried, and what connects after all is closed."""
+    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.1)
+
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.RELOAD, (nobody(), await other.listen())))
+        await asyncio.sleep(0.02)
+        bench.do(HangUp(2, "not wanted any more"))
+        await asyncio.sleep(0.3)
+        assert other.streams == []
+        assert bench.core.told == []
+        other.close()
+
+    run(test)
+
+
+def test_a_connection_that_is_reset_at_once_is_a_failed_dial(listener: socket.socket) -> None:
+    """Whatever the moment: the core must hear of it, or it waits for ever."""
+
+    async def test(bench: Bench) -> None:
+        address = Address(*listener.getsockname())
+        for number in range(2, 22, 2):
+            bench.do(Dial(number, Purpose.RELOAD, (address,)))
+            accepted, _ = await asyncio.to_thread(listener.accept)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted.close()
+        down = await bench.core.hears("down", 10)
+        assert sorted(cast(int, each[1]) for each in down) == list(range(2, 22, 2))
+        assert bench.faults == []
+
+    run(test)
+
+
+def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every site has a 172.17.0.1: what is at this one here is us, so the next candidate gets its turn."""
+    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.05)
+
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.RELOAD, (bench.overlay, await other.listen())))
+        ((_, number, _, certificates),) = await bench.core.hears("up")
+        assert number == 2
+        assert certificates == (Club.of().certificate(f"user2@{OVERLAY}", [node_id(2)], number=2),) or other.streams
+        other.close()
+
+    run(test)
+
+
+# Accepting
+
+
+def test_no_more_than_so_many_handshakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects and says nothing costs others nothing: the oldest goes."""
+    monkeypatch.setattr(peer_host, "HANDSHAKES_MAX", 3)
+
+    async def test(bench: Bench) -> None:
+        silent = [await asyncio.open_connection(*bench.overlay) for _ in range(5)]
+        reader, _ = silent[0]
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        other = Other()
+        _, stream = await asyncio.get_running_loop().create_connection(
+            lambda: TlsStream(context(2), other, is_server=False), *bench.overlay
+        )
+        stream.begin()
+        ((_, number, purpose, _),) = await bench.core.hears("up")
+        assert (cast(int, number) % 2, purpose) == (1, Purpose.RELOAD)
+        stream.close("done")
+        assert await bench.core.hears("down") == [("down", number, "closed by the other end")]
+        for _, writer in silent:
+            writer.close()
+
+    run(test)
+
+
+def test_of_a_connection_that_never_came_up_the_core_knows_nothing() -> None:
+    async def test(bench: Bench) -> None:
+        _, writer = await asyncio.open_connection(*bench.overlay)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        writer.close()
+        await asyncio.sleep(0.1)
+        assert bench.core.told == []
+        assert bench.faults == []
+
+    run(test)
+
+
+@pytest.mark.parametrize("which", ["overlay", "sip", "phone_udp", "phone_tcp"])
+def test_an_address_that_is_taken_is_named(which: str) -> None:
+    port = free_port()
+    kind = socket.SOCK_DGRAM if which == "phone_udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind((HERE, port))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        transport = "udp" if which == "phone_udp" else "tcp"
+        with pytest.raises(
+            LocalMisuse, match=rf"^cannot listen on {transport} 127.0.0.1:{port}: Address already in use;"
+        ):
+            run(_nothing, **{which: (SipAddress(HERE, port),)})
+
+
+async def _nothing(bench: Bench) -> None:
+    pass
+
+
+def test_ipv6_listeners() -> None:
+    async def test(bench: Bench) -> None:
+        _, writer = await asyncio.open_connection("::1", sip.port)
+        assert await bench.core.hears("flow")
+        writer.close()
+        assert await bench.core.hears("flow closed")
+
+    sip = SipAddress("::1", free_port())
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    run(test, phone_tcp=(sip,), phone_udp=(sip,))
+
+
+# The pump
+
+
+def test_an_effect_that_causes_an_input_is_not_interrupted_by_its_effects() -> None:
+    """The daemon may answer an effect at once: what that leads to comes after what was wanted before."""
+    order: list[str] = []
+
+    async def test(bench: Bench) -> None:
+        def other(effect: Effect) -> None:
+            assert isinstance(effect, Note)
+            order.append(effect.event)
+            if effect.event == "first":
+                bench.do(Note("caused by the first", {}))
+
+        bench.host._other = other
+        bench.do(Note("first", {}), Note("second", {}))
+
+    run(test)
+    assert order == ["first", "second", "caused by the first"]
+
+
+def test_deadlines() -> None:
+    async def test(bench: Bench) -> None:
+        bench.core.deadline = Deadline(peer_host.boot_time() + 0.05, "soon")
+        bench.do()
+        assert not bench.core.told
+        assert await bench.core.hears("timeout") == [("timeout",)]
+
+    run(test)
+
+
+def test_a_sleep_of_the_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock stands still meanwhile; the peer's goes on, and its deadline is past when it wakes up."""
+    monkeypatch.setattr(peer_host, "WALL_CHECK_S", 0.05)
+
+    async def test(bench: Bench) -> None:
+        bench.core.deadline = Deadline(peer_host.boot_time() + 3600, "in an hour")
+        bench.core.wall = peer_host.read_wall_clock(DATE)
+        bench.host._watch_wall_clock()
+        awake = peer_host.boot_time
+        monkeypatch.setattr(peer_host, "boot_time", lambda: awake() + 3601)
+        monkeypatch.setattr(peer_host, "read_wall_clock", lambda _: bench.core.wall)
+        assert await bench.core.hears("timeout", limit_s=2.0)
+
+    run(test)
+
+
+# Disk
+
+
+def commit() -> Commit:
+    return Commit((), Moment(0.0, None))
+
+
+def test_what_the_disk_says_comes_back() -> None:
+    async def test(bench: Bench) -> None:
+        bench.do(Ask(1, commit(), 9e9), Ask(3, commit(), 9e9))
+        bench.disk.answers[1].set_result(CommitFailed("no space left on device"))
+        bench.disk.answers[0].set_result(Committed())
+        assert await bench.core.hears("answer", 2) == [
+            ("answer", 3, CommitFailed("no space left on device")),
+            ("answer", 1, Committed()),
+        ]
+
+    run(test)
+
+
+def test_a_bug_of_the_disk_is_not_swallowed() -> None:
+    async def test(bench: Bench) -> None:
+        bench.do(Ask(1, commit(), 9e9))
+        bench.disk.answers[0].set_exception(AssertionError("the writer died of a bug"))
+        await asyncio.sleep(0.05)
+        assert [str(fault["exception"]) for fault in bench.faults] == ["the writer died of a bug"]
+
+    run(test)
+
+
+# Media
+
+
+def test_media_is_at_the_address_that_the_phone_sees() -> None:
+    """The peer listens everywhere; the phone is told the address from which this machine reaches it."""
+
+    async def test(bench: Bench) -> None:
+        bench.do(Ask(-1, MediaWanted(1, HERE), 9e9), Ask(-3, MediaWanted(2), 9e9))
+        first, second = await bench.core.hears("answer", 2)
+        address = cast(SipAddress, first[2])
+        assert address.host == HERE
+        assert address.port % 2 == 0
+        assert cast(SipAddress, second[2]).host == "127.0.0.2"
+        bench.do(MediaReleased(address))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            await asyncio.sleep(0.05)
+            again.bind(address)
+
+    run(test, media_host="127.0.0.2")
+
+
+def test_no_address_for_media() -> None:
+    async def test(bench: Bench) -> None:
+        bench.do(Ask(-1, MediaWanted(1), 9e9))
+        assert await bench.core.hears("answer") == [("answer", -1, None)]
+        (note,) = bench.others
+        assert isinstance(note, Note)
+        assert note.is_warning
+        assert "192.0.2.7" in str(note.facts["reason"])
+
+    run(test, media_host="192.0.2.7")
