@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import Address, AppLinkFailed, Purpose
 from p2psip.reload.node.exchange import Exchange
@@ -203,7 +204,7 @@ class Attaching:
         if node == self._exchange.identity.node_id:
             raise InvalidMessage("an Attach of our own")
         self._require_dialable(body.candidates)
-        self._break_tie(node)
+        self._break_tie(request, now)
         self._learn_contact(node, body)
         answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
         self._exchange.answer(request, answer)
@@ -228,7 +229,8 @@ class Attaching:
         if not self._connections.can_dial:
             raise RequestTimeout("too many connections are being made")
 
-    def _break_tie(self, node: NodeId) -> None:
+    def _break_tie(self, request: Received, now: float) -> None:
+        node = request.signer.node_id
         pending = self._pending.get(node)
         if pending is None or pending.has_yielded:
             return
@@ -236,11 +238,18 @@ class Attaching:
             # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
             raise InProgress("a connection is being made already")
         if self._exchange.identity.node_id > node:
-            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error".
+            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error". Where our own
+            # Attach was lost, the way that theirs came is one that works.
+            self._send_back(pending.transaction_id, request, now)
             raise InProgress("our own Attach goes first")
         # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
         self._exchange.transport.cancel(pending.transaction_id)
         del self._pending[node]
+
+    def _send_back(self, transaction_id: int, request: Received, now: float) -> None:
+        route = response_route(request.message.header, request.previous_hop)
+        if route[-1] == Destination.node(request.signer.node_id):
+            self._exchange.transport.reroute(transaction_id, route, now)
 
     # Links
 

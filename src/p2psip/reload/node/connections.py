@@ -54,7 +54,7 @@ class LinkBack:
 
 @dataclass(frozen=True, slots=True)
 class LinkIdle:
-    """Nothing was sent to this node for so long that a Ping is due."""
+    """A Ping to this node is due: nothing was sent to it for long, or one of the links to it failed."""
 
     node: NodeId
 
@@ -211,13 +211,17 @@ class Connections:
         return events
 
     def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:
-        connection.link.handle_timeout(now)
-        if connection.link.state is LinkState.DEAD:
+        link, node = connection.link, connection.node
+        state_before = link.state
+        link.handle_timeout(now)
+        if link.state is LinkState.DEAD:
             return self.close(connection.number, SILENT)
-        is_idle = connection.link.take_idle(now)
+        is_idle = link.take_idle(now) and self.get(node) is connection
         self._rearm(connection)
-        idle: list[LinkEvent] = [LinkIdle(connection.node)] if is_idle else []
-        return idle + self._changes(connection.node, SILENT)
+        changes = self._changes(node, SILENT)
+        # Where one link fails and another is left, that one is tried as well.
+        is_doubtful = link.state is not state_before and node in self._linked
+        return [*changes, LinkIdle(node)] if is_idle or is_doubtful else changes
 
     def _changes(self, node: NodeId, reason: str) -> list[LinkEvent]:
         """Whether a node is linked no more, or is again, since the last look."""

@@ -56,7 +56,7 @@ UPDATE_WAIT_S = 5.0
 LOST_PAUSE_S = 2.0
 """How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
 
-CANDIDATE_PAUSE_S = 10.0
+CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
 
 CANDIDATES_MAX = 256

@@ -216,6 +216,14 @@ class Transport:
         self._open.pop(transaction_id, None)
         self._timers.cancel(transaction_id)
 
+    def reroute(self, transaction_id: int, destination_list: Sequence[Entry], now: float) -> None:
+        """A better way to the same destination is known: send the request there at once."""
+        if (request := self._open.get(transaction_id)) is not None:
+            assert request.destination_list[-1] == destination_list[-1], "the destination stays the same"
+            request.destination_list = tuple(destination_list)
+            if request.transmissions < request.transmissions_max:
+                self._transmit(transaction_id, now)
+
     def left_by(self, transaction_id: int, first_hop: NodeId) -> None:
         """The forwarding layer sent the request out over the link to `first_hop`."""
         if (request := self._open.get(transaction_id)) is not None:
@@ -231,6 +239,9 @@ class Transport:
         for transaction_id, request in list(self._open.items()):
             if request.first_hop == node:
                 request.first_hop = None
+                if len(request.destination_list) > 1 and request.destination_list[0].node_id == node:
+                    # It was to go by way of that node; now the overlay finds the way.
+                    request.destination_list = request.destination_list[1:]
                 self.hint(transaction_id, Cause("this peer", f"lost the link to {node.short}", now))
                 if request.transmissions < request.transmissions_max:
                     self._transmit(transaction_id, now)
