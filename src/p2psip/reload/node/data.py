@@ -8,7 +8,7 @@ keep the signatures of those who stored them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -185,8 +185,13 @@ class Data:
         self._pull()
         self._exchange.answer(request, stored.answer, after=stored.after)
         self._spread(body.resource, stored.places, now)
+        sender = request.signer.node_id
         if body.replica_number:
-            self._chord.handle_value_received(request.signer.node_id, now)
+            self._chord.handle_value_received(sender, now)
+        if stored.places and not self._chord.is_from_responsible(sender, body.resource):
+            # The rings of two islands grow together: who sent this did not know yet who is responsible.
+            for transfer in self._transfers(body.resource, 1, now, stored.places):
+                self._send(transfer, None, None, now)
 
     def handle_fetch(self, request: Received, body: FetchReq, now: float) -> None:
         """7.4.2. Raises a Rejection."""
@@ -220,9 +225,14 @@ class Data:
         joining = [node for node in self._chord.admitting_for(resource) if node not in self._chord.replicas.nodes]
         targets = [*enumerate(self._chord.replicas.nodes, start=1), *((1, node) for node in joining)]
         for number, node in targets:
-            for transfer in self.storage.transfers(resource, number, now, size_max=self._size_max, places=places):
+            for transfer in self._transfers(resource, number, now, places):
                 if not self._send(transfer, node, None, now):
                     self._chord.replicas.lacks(node, now)
+
+    def _transfers(
+        self, resource: ResourceId, number: int, now: float, places: Collection[Place] | None = None
+    ) -> list[Transfer]:
+        return self.storage.transfers(resource, number, now, size_max=self._size_max, places=places)
 
     def _send(self, transfer: Transfer, node: NodeId | None, task: int | None, now: float) -> bool:
         resource = transfer.request.resource
@@ -292,7 +302,7 @@ class Data:
     def _next_transfer(self, task: _HandOver, now: float) -> Transfer | None:
         """The next Store of a hand-over, with the lifetimes as they are now."""
         while not task.ready and (resource := next(task.resources, None)) is not None:
-            task.ready += self.storage.transfers(resource, task.number, now, size_max=self._size_max)
+            task.ready += self._transfers(resource, task.number, now)
         return task.ready.popleft() if task.ready else None
 
     def _conclude(self, task: _HandOver, now: float) -> None:
@@ -367,7 +377,7 @@ class Data:
         self._spread(resource, adopted.places, now)
         if adopted.places:
             # A Store is taken as a whole or not at all: what of ours is newer than theirs has not arrived yet.
-            for transfer in self.storage.transfers(resource, 1, now, size_max=self._size_max):
+            for transfer in self._transfers(resource, 1, now):
                 self._send(transfer, context.node, None, now)
 
     # Commits

@@ -150,6 +150,11 @@ class Node:
         self._exchange.clients.pop(node, None)
         self.forwarder.clients.discard(node)
 
+    def use_identity(self, identity: Identity) -> None:
+        """Sign with a renewed certificate from now on."""
+        assert identity.node_id == self.node_id, "a renewal keeps the key, and the key the Node-ID"
+        self._exchange.identity = identity
+
     def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
         """Ask for a SIP connection to `node`: AppLinkUp or AppLinkFailed follows (RFC 7904 section 5.1)."""
         self.attaching.app_attach(destination_list, node, now)

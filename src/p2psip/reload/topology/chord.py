@@ -135,6 +135,10 @@ class Chord:
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
         return closest is None or distance(resource, node) <= closest
 
+    def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
+        """False if a value that `sender` passed on to us ought to go further: another is responsible for it."""
+        return not self.joining.is_member or self.table.responsible_for(resource) in (sender, self.node_id)
+
     def view(self, *, with_fingers: bool = False) -> NeighborView:
         """Our own tables, for an Update."""
         fingers = self.table.fingers if with_fingers else ()

@@ -72,6 +72,12 @@ class RoutingTable:
         """10.1: responsible "if k is less than or equal to x and k is greater than p"."""
         return is_between(target, self.range_low, self.node_id)
 
+    def responsible_for(self, target: bytes) -> NodeId:
+        """Who of us and the peers that we know is responsible for an identifier: the first at or beyond it."""
+        away = distance(self.node_id, target)
+        place = self._first_from(away)
+        return self._ring[place][1] if away and place < len(self._ring) else self.node_id
+
     def next_hop(self, target: bytes) -> NodeId | None:
         """The peer to pass a message for `target` on to; None if there is no other peer.
 
