@@ -32,7 +32,7 @@ def main() -> int:
     except StepFailed:
         screen.text(f"Everything is kept in {directory}, the logs in {directory / 'logs'}.")
         return EXIT_FAILED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         shutil.rmtree(directory)
         return EXIT_INTERRUPTED
     shutil.rmtree(directory)

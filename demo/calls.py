@@ -24,9 +24,11 @@ class Hop:
     sender: str
     receiver: str
     took_ms: float
+    also: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sender} -> {self.receiver}: {max(0.0, self.took_ms):.1f} ms"
+        # A phone tells whole milliseconds, a peer tenths of them: the difference may be a little less than nothing.
+        return f"{f'{self.sender} -> {self.receiver}':<28} {max(0.0, self.took_ms):7.1f} ms{self.also}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _hops(caller: Phone, callee: Phone, rang_ms: float) -> tuple[Hop, ...]:
     here, there = _rang_ms(caller), _rang_ms(callee)
     return (
         Hop(f"{caller.user}'s phone", caller.site.name, rang_ms - here),
-        Hop(caller.site.name, callee.site.name, here - there),
+        Hop(caller.site.name, callee.site.name, here - there, ", looking bob up and connecting the two included"),
         Hop(callee.site.name, f"{callee.user}'s phone", there),
     )
 

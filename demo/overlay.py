@@ -118,21 +118,26 @@ class Overlay:
         await site.actor.line(READY_MAX_S)
 
     async def settle(self) -> None:
-        """Wait until each peer has the next one as its first successor."""
-        ring = self.ring
-        for site, successor in zip(ring, [*ring[1:], ring[0]], strict=True):
-            await self._has_successor(site, successor)
+        """Wait until each peer knows all others as its successors and predecessors, in order."""
+        await together(*map(self._knows_all, self.ring))
 
-    async def _has_successor(self, site: Site, successor: Site) -> None:
-        found: list[str] = []
+    async def _knows_all(self, site: Site) -> None:
+        place = self.ring.index(site)
+        others = [other.node_id for other in (*self.ring[place + 1 :], *self.ring[:place])]
+        status: dict[str, Any] = {"successors": [], "predecessors": []}
         try:
             async with asyncio.timeout(SETTLE_MAX_S):
-                while found[:1] != [successor.node_id]:
-                    await asyncio.sleep(POLL_S if found else 0)
-                    found = (await site.ask("status"))["successors"] or [""]
+                while (status["successors"], status["predecessors"]) != (others, others[::-1]):
+                    await asyncio.sleep(POLL_S)
+                    status = await site.ask("status")
         except TimeoutError:
-            known = ", ".join(self.site(node).name for node in found if node) or "nobody"
-            raise StepFailed(f"{site.name} should have {successor.name} as its successor; it has {known}") from None
+            raise StepFailed(
+                f"{site.name} should have as its successors {self._names(others)}; after {SETTLE_MAX_S:g} s it has"
+                f" {self._names(status['successors'])}, and as predecessors {self._names(status['predecessors'])}"
+            ) from None
+
+    def _names(self, node_ids: list[str]) -> str:
+        return " ".join(self.site(node_id).name for node_id in node_ids) or "nobody"
 
     # Lines
 
@@ -143,9 +148,9 @@ class Overlay:
             *("--phone-password-file", self._password_file(f"{user}-phone")),
         )
 
-    async def is_stored(self, user: str, site: Site) -> None:
-        """Wait until the record of the user's line at this site is in the overlay."""
-        record = None
+    async def stored(self, user: str, site: Site) -> dict[str, Any]:
+        """Wait until the record of the user's line at this site is in the overlay; where it is."""
+        record: dict[str, Any] | None = None
         try:
             async with asyncio.timeout(SETTLE_MAX_S):
                 while record is None:
@@ -154,6 +159,7 @@ class Overlay:
                     await asyncio.sleep(0 if record else POLL_S)
         except TimeoutError:
             raise StepFailed(f"the record of {user}'s line at {site.name} was not stored") from None
+        return record
 
 
 def _password() -> str:

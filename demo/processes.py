@@ -118,6 +118,7 @@ class Processes:
             raise StepFailed(f"p2psip {arguments[0]} did not end within {COMMAND_MAX_S:g} s") from None
         finally:
             _signal(process, signal.SIGKILL)
+            await process.wait()
         if process.returncode != 0:
             raise StepFailed(complaint.decode().strip() or f"p2psip {arguments[0]} ended with {process.returncode}")
         return out.decode()

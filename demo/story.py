@@ -17,6 +17,7 @@ from demo.screen import Screen
 from p2psip.base.errors import P2psipError
 
 ALICE_HZ, BOB_HZ, BOB_MOVED_HZ = 440, 550, 660
+ANSWER_MAX_S = 15.0
 REPAIR_MAX_S = 30.0
 
 
@@ -108,10 +109,14 @@ class Story:
         report: dict[str, Any] = await asked.ask("lookup", uri=f"sip:{user}@{NAME}")
         if report["error"] or not report["responsible"] or not report["replicas"]:
             raise StepFailed(f"lookup of {user} at {asked.name}: {report['error'] or 'nobody keeps copies of it'}")
-        way = [asked.name, *(f"{self._name(hop)} ({hop['rtt_ms']:.1f} ms)" for hop in report["path"])]
+        hops = [hop for hop in report["path"] if hop["node_id"] != asked.node_id]
+        way = [asked.name, *(f"{self._name(hop)} ({hop['rtt_ms']:.1f} ms)" for hop in hops)]
         self._screen.fact(f"lookup of {report['aor']}, Resource-ID {report['resource_id'][:8]}: {' -> '.join(way)}")
-        copies = " and ".join(map(self._name, report["replicas"]))
-        self._screen.good(f"{self._name(report['responsible'])} keeps the record, {copies} hold copies")
+        keeper, copies = self._name(report["responsible"]), " and ".join(map(self._name, report["replicas"]))
+        if report["entries"]:
+            self._screen.good(f"{keeper} keeps the record, {copies} hold copies")
+        else:
+            self._screen.good(f"it will be kept by {keeper}, with copies at {copies}")
         for entry in report["entries"]:
             self._screen.fact(f"it says: {user} is at {self.overlay.site(entry['peer']).name}")
         return report
@@ -133,7 +138,15 @@ class Story:
         """A user may have phones where there is a line for him."""
         lines = [("alice", self.roles.alice), ("bob", self.roles.bob), ("bob", self.roles.bob_next)]
         await together(*(self.overlay.add_line(user, site) for user, site in lines))
-        await together(*(self.overlay.is_stored(user, site) for user, site in lines))
+        await together(*(self._check_stored(user, site) for user, site in lines))
+
+    async def _check_stored(self, user: str, site: Site) -> None:
+        """Bob's record must be where the lookup said that it would be: there it will be killed."""
+        record = await self.overlay.stored(user, site)
+        found = [self.overlay.site(node_id) for node_id in (record["responsible"], *record["replicas"])]
+        expected = [self.roles.keeper, self.roles.first_replica]
+        if user == "bob" and found[:2] != expected:
+            raise StepFailed(f"bob's record is kept by {_names(found)}; it should be by {_names(expected)}")
 
     async def _switch_phones_on(self) -> None:
         self.alice, self.bob = await together(
@@ -153,24 +166,27 @@ class Story:
 
     async def _first_call(self) -> None:
         with self._step(f"alice calls sip:bob@{NAME}"):
-            await self._call(REPAIR_MAX_S)
+            await self._call(ANSWER_MAX_S)
 
     async def _call_after_crash(self) -> None:
-        roles = self.roles
         with self._step("Two peers die, and alice calls again"):
-            victims = [roles.keeper, roles.first_replica, *([roles.bob] if self._sabotage else [])]
-            for site in victims:
-                assert site.actor is not None
-                site.actor.kill()
-            killed_at = time.monotonic()
-            names = " and ".join(site.name for site in victims)
-            self._screen.bad(f"SIGKILL: {names} are gone, and with them bob's record and its first copy")
+            killed_at = self._kill()
             call = await self._call(REPAIR_MAX_S)
             took_s = call.answered_at - killed_at
             if took_s > REPAIR_MAX_S:
                 raise StepFailed(f"the call went through only {took_s:.1f} s after the crash")
-            self._screen.good(f"the call went through {took_s:.2f} s after the crash")
-            await self._look_up(roles.alice, "bob")
+            self._screen.good(f"alice and bob were connected {took_s:.2f} s after the crash, at the first attempt")
+            await self._look_up(self.roles.alice, "bob")
+
+    def _kill(self) -> float:
+        """All at once; when."""
+        victims = [self.roles.keeper, self.roles.first_replica, *([self.roles.bob] if self._sabotage else [])]
+        for site in victims:
+            assert site.actor is not None
+            site.actor.kill()
+        names = " and ".join(site.name for site in victims)
+        self._screen.bad(f"SIGKILL: {names} are gone, and with them bob's record and its first copy")
+        return time.monotonic()
 
     async def _call_after_move(self) -> None:
         roles = self.roles
@@ -179,13 +195,14 @@ class Story:
             self._screen.fact(f"bob's phone at {roles.bob.name} is switched off")
             self.bob = await self._phone("bob", roles.bob_next, BOB_MOVED_HZ)
             await self._registers(self.bob)
-            await self._call(REPAIR_MAX_S)
+            await self._call(ANSWER_MAX_S)
 
     async def _call(self, patience_s: float) -> Call:
         call = await place(self.alice, self.bob, f"sip:bob@{NAME}", patience_s)
-        for hop in call.hops:
-            self._screen.fact(str(hop))
         self._screen.good(f"bob's phone rang {call.rang_ms:.0f} ms after alice dialled; bob answered")
+        self._screen.fact("from hop to hop, the INVITE there and the ringing back:")
+        for hop in call.hops:
+            self._screen.fact(f"  {hop}")
         for talk in await call.talk():
             self._tell_heard(talk)
         self._screen.fact("alice hung up")
@@ -194,6 +211,10 @@ class Story:
     def _tell_heard(self, talk: Talk) -> None:
         packets = f"{talk.received} packets" + (f", {talk.lost} lost" if talk.lost else "")
         self._screen.good(f"{talk.user} heard {talk.frequency_hz:.0f} Hz for {talk.duration_s:.1f} s ({packets})")
+
+
+def _names(sites: list[Site]) -> str:
+    return ", ".join(site.name for site in sites)
 
 
 def _peer(site: Site) -> str:
