@@ -9,11 +9,13 @@ WORKERS ?= 2
 
 .PHONY: help setup demo check test lint types imports lock clean
 help:
+	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
-	@echo "make test    set up, lint, type-check, hold the import contract, run every test"
-	@echo "make check   the same without the slow tests (under a minute)"
+	@echo "make check   set up, lint, type-check, hold the import contract, run the fast tests (under a minute)"
+	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (under ten minutes)"
 	@echo "make bench   measure: joins, lookups, call set-up, codec"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+	@echo "make clean   remove what the above have made"
 
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
