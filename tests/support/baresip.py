@@ -155,14 +155,18 @@ class Baresip:
 
     def wait(self, kind: str, timeout_s: float = 10) -> dict[str, Any]:
         """The next event of this kind: CALL_INCOMING, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED ..."""
+        return self.wait_any(kind, timeout_s=timeout_s)
+
+    def wait_any(self, *kinds: str, timeout_s: float) -> dict[str, Any]:
+        """The next event of any of these kinds."""
         deadline = time.monotonic() + timeout_s
         while True:
-            found = next((event for event in self.events if event.get("type") == kind), None)
+            found = next((event for event in self.events if event.get("type") in kinds), None)
             if found is not None:
                 self.events.remove(found)
                 return found
             message = self._receive(deadline)
-            assert message is not None, f"no {kind} from baresip in {timeout_s} s; it said {self.events}\n{self.log}"
+            assert message is not None, f"no {kinds} from baresip in {timeout_s} s; it said {self.events}\n{self.log}"
             self.events.append(message)
 
     # What it heard

@@ -35,27 +35,12 @@ POLL_S = 0.3
 SUCCESSORS = 5
 
 
-def p2psip(*arguments: object, status: int = 0) -> str:
-    """Run a command to its end; what it printed."""
-    command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_MAX_S, check=False
-    )
-    assert done.returncode == status, f"{' '.join(command[3:])}: {done.returncode}\n{done.stderr}"
-    return done.stdout
-
-
-def p2psip_json(*arguments: object, status: int = 0) -> Any:
-    """Run a command with --json; what it printed."""
-    return json.loads(p2psip(*arguments, "--json", status=status))
-
-
 def phone_password(user: str) -> str:
     """What is set in the phones of a user."""
     return f"phone of {user}".replace(" ", "-")
 
 
-def eventually(what: str, holds: Callable[[], bool], limit_s: float = EVENT_MAX_S) -> None:
+def eventually(what: str, holds: Callable[[], object], limit_s: float = EVENT_MAX_S) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + limit_s
     while not holds():
@@ -63,10 +48,16 @@ def eventually(what: str, holds: Callable[[], bool], limit_s: float = EVENT_MAX_
         time.sleep(POLL_S)
 
 
+def _at_once(work: Callable[[Any], object], items: Iterable[object]) -> None:
+    """Do the same with several, as many at a time as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, items))
+
+
 class Daemon:
     """A long-running command: its ready line, and what it logs while it runs."""
 
-    def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *arguments: object, environment: Mapping[str, str]) -> None:
         self.log: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self._changed = threading.Condition()
@@ -76,7 +67,7 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env=environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -152,7 +143,7 @@ class LivePeer:
 
     def init(self) -> None:
         """`peer init`."""
-        facts = p2psip_json(
+        facts = self._overlay.command_json(
             *("peer", "init", self.directory, "--name", self.name, "--listen", HOST),
             *("--config", self._overlay.url, "--fingerprint", self._overlay.fingerprint),
             *("--user", "admin", "--password-file", self._overlay.password_file("admin")),
@@ -189,7 +180,7 @@ class LivePeer:
 
     def add_line(self, user: str) -> None:
         """`line add`; the phone password is `phone_password(user)`."""
-        p2psip_json(
+        self._overlay.command_json(
             *("line", "add", user, "--peer", self.directory),
             *("--password-file", self._overlay.password_file(user)),
             *("--phone-password-file", self._overlay.phone_password_file(user)),
@@ -197,29 +188,30 @@ class LivePeer:
 
     def status(self) -> Any:
         """`status`."""
-        return p2psip_json("status", "--peer", self.directory)
+        return self._overlay.command_json("status", "--peer", self.directory)
 
     def lookup(self, user: str, status: int = 0) -> Any:
         """`lookup`; exit status 1 means that the user is nowhere."""
-        return p2psip_json("lookup", f"sip:{user}@{OVERLAY}", "--peer", self.directory, status=status)
+        aor = f"sip:{user}@{OVERLAY}"
+        return self._overlay.command_json("lookup", aor, "--peer", self.directory, status=status)
 
-    def wait_placed(self, user: str, limit_s: float = EVENT_MAX_S) -> None:
+    def line(self, user: str) -> Any:
+        """What `line list` says of a line."""
+        lines = self._overlay.command_json("line", "list", "--peer", self.directory)
+        return next(line for line in lines if line["user"] == f"{user}@{OVERLAY}")
+
+    def cpu_s(self) -> float:
+        """How much processor time it has used."""
+        fields = Path(f"/proc/{self.daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait_placed(self, user: str) -> None:
         """Until the record of a line of this peer is in the overlay."""
+        eventually(f"the record of {user} at {self.name} is in the overlay", lambda: self.line(user)["record"])
 
-        def is_placed() -> bool:
-            lines = p2psip_json("line", "list", "--peer", self.directory)
-            return any(line["user"] == f"{user}@{OVERLAY}" and line["record"] for line in lines)
-
-        eventually(f"the record of {user} at {self.name} is in the overlay", is_placed, limit_s)
-
-    def wait_phone(self, user: str) -> None:
-        """Until a phone of this user is registered here."""
-
-        def is_there() -> bool:
-            lines = p2psip_json("line", "list", "--peer", self.directory)
-            return any(line["user"] == f"{user}@{OVERLAY}" and line["phones"] for line in lines)
-
-        eventually(f"a phone of {user} is registered at {self.name}", is_there)
+    def wait_phones(self, user: str, count: int) -> None:
+        """Until so many phones of this user are registered here."""
+        eventually(f"{count} phones of {user} are at {self.name}", lambda: len(self.line(user)["phones"]) == count)
 
 
 class LiveOverlay:
@@ -234,7 +226,10 @@ class LiveOverlay:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
-        self.environment = environment
+        self.environment = {**os.environ, **(environment or {})}
+        if self.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Dozens of processes would compile the same modules, each for itself.
+            self.environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
         self.peers: list[LivePeer] = []
         self._count = peers
         self._users = tuple(users)
@@ -247,8 +242,7 @@ class LiveOverlay:
         try:
             self._found()
             self._make(self._count)
-            with ThreadPoolExecutor(self._count) as pool:
-                list(pool.map(LivePeer.run, self.peers))
+            _at_once(LivePeer.run, self.peers)
             self.wait_whole()
         except BaseException:
             self._end()
@@ -261,6 +255,24 @@ class LiveOverlay:
         complaints = self._end()
         assert kind is not None or not complaints, "\n".join(complaints)
 
+    def command(self, *arguments: object, status: int = 0) -> str:
+        """Run a command of p2psip to its end; what it printed."""
+        done = subprocess.run(
+            [*P2PSIP, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_MAX_S,
+            env=self.environment,
+            check=False,
+        )
+        assert done.returncode == status, f"p2psip {arguments}: {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    def command_json(self, *arguments: object, status: int = 0) -> Any:
+        """Run a command with --json; what it printed."""
+        return json.loads(self.command(*arguments, "--json", status=status))
+
     def password_file(self, user: str) -> Path:
         """A file with the account password of a user."""
         return self._secret(f"account-{user}", f"account of {user}")
@@ -268,6 +280,16 @@ class LiveOverlay:
     def phone_password_file(self, user: str) -> Path:
         """A file with the phone password of a user."""
         return self._secret(f"phone-{user}", phone_password(user))
+
+    def add_lines(self, lines: Iterable[tuple[LivePeer, str]]) -> None:
+        """`line add` at several peers at once; returns when all records are in the overlay."""
+
+        def add(line: tuple[LivePeer, str]) -> None:
+            peer, user = line
+            peer.add_line(user)
+            peer.wait_placed(user)
+
+        _at_once(add, lines)
 
     def add_peer(self) -> LivePeer:
         """One more peer, made but not running yet."""
@@ -284,24 +306,29 @@ class LiveOverlay:
     def wait_whole(self) -> None:
         """Until every running peer is in the ring and has its true neighbours."""
         ring = self.running()
-        for place, peer in enumerate(ring):
-            others = [other.node_id for other in ring[place + 1 :] + ring[:place]]
+
+        def wait(peer: LivePeer) -> None:
             peer.wait_joined()
-            eventually(f"{peer.name} is placed in the ring", lambda p=peer, o=others: _is_placed(p.status(), o))  # type: ignore[misc]
+            place = ring.index(peer)
+            others = [other.node_id for other in ring[place + 1 :] + ring[:place]]
+            eventually(f"{peer.name} has its place in the ring", lambda: _is_placed(peer.status(), others))
+
+        _at_once(wait, ring)
 
     # Parts
 
     def _found(self) -> None:
         club = self.directory / "overlay"
         self.directory.mkdir(parents=True, exist_ok=True)
-        facts = p2psip_json(
+        facts = self.command_json(
             *("overlay", "create", OVERLAY, club, "--enrollment-url", self.url),
             *("--bootstrap", f"{HOST}:{self._bootstrap_port}", "--password-file", self.password_file("admin")),
         )
         self.fingerprint = facts["fingerprint"]
         for user in self._users:
-            p2psip("user", "add", user, "--overlay", club, "--password-file", self.password_file(user))
-        self._enrollment = Daemon("enrollment", "serve", club, "--listen", self.url.removeprefix("https://"))
+            self.command("user", "add", user, "--overlay", club, "--password-file", self.password_file(user))
+        address = self.url.removeprefix("https://")
+        self._enrollment = Daemon("enrollment", "serve", club, "--listen", address, environment=self.environment)
         assert self._enrollment.ready_line() == f"ready {self.url}\n"
 
     def _make(self, count: int) -> list[LivePeer]:
@@ -309,8 +336,7 @@ class LiveOverlay:
             LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port)
             for number in range(len(self.peers), len(self.peers) + count)
         ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(LivePeer.init, made))
+        _at_once(LivePeer.init, made)
         self.peers += made
         return made
 

@@ -1,0 +1,75 @@
+"""How a peer stops: its lines' records go, its data is handed over, and then it says so, without delay."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2psip.base.ids import NodeId
+from p2psip.coupling.lines import Line
+from p2psip.coupling.lookup import Found
+from p2psip.coupling.peer import Peer, Stopped, peer_uri
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.world import Host
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.transports.address import Address
+from p2psip.sip.transports.layer import Listener
+
+SOON_S = 2.0
+"""A hand-over takes a few round trips of the virtual network; what waits for a timer takes longer."""
+
+
+def add(overlay: SimulatedOverlay, number: int) -> tuple[Peer, Host]:
+    """A whole peer, with its SIP server, in the place of a bare node."""
+    host = overlay.add_peer(number)
+    node = overlay.node(host)
+    rules = Rules(overlay.configuration.kinds, SimulatedVerifier(), hash_name)
+    side = peer_uri(host.name, "sim.example", node.node_id)
+    listener = Listener("UDP", Address(host.address.host, 5060))
+    server = ServerConfig("sim.example", frozenset({"sim.example"}), (listener,), side)
+    peer = Peer(node, rules, server, random.Random(number), overlay.world.now)
+    host.core = peer
+    return peer, host
+
+
+def line(overlay: SimulatedOverlay, user: str) -> Line:
+    rng = random.Random(f"{overlay.seed}/{user}")
+    return Line(SimulatedIdentity(f"{user}@sim.example", NodeId(rng.randbytes(16))), {})
+
+
+def has_stopped(host: Host) -> bool:
+    return any(isinstance(event, Stopped) for event in host.events)
+
+
+def found(host: Host) -> list[Found]:
+    return [event for event in host.events if isinstance(event, Found)]
+
+
+@pytest.mark.parametrize("users", [(), ("alice",), ("alice", "bob", "carol")])
+def test_a_peer_leaves_and_says_so(users: tuple[str, ...]) -> None:
+    """Also one that has nothing to remove or to hand over, and to which nobody speaks meanwhile."""
+    overlay = SimulatedOverlay("stop")
+    (other, stays), (peer, goes) = add(overlay, 0), add(overlay, 1)
+    assert overlay.world.run_for(30, stop=overlay.is_ring)
+    for user in users:
+        overlay.world.call(goes, lambda now, user=user: peer.add_line(line(overlay, user), now))
+    assert overlay.world.run_for(10, stop=lambda: all(peer.publisher.placed(user) for user in users))
+    overlay.world.run_for(10)
+    overlay.world.call(goes, peer.stop)
+    assert overlay.world.run_for(SOON_S, stop=lambda: has_stopped(goes))
+    for user in users:
+        overlay.world.call(stays, lambda now, user=user: other.look_up(f"{user}@sim.example", now))
+    assert overlay.world.run_for(10, stop=lambda: len(found(stays)) == len(users))
+    assert all(each.registrations is not None and not each.registrations.entries for each in found(stays))
+
+
+def test_the_only_peer_stops_at_once() -> None:
+    overlay = SimulatedOverlay("stop")
+    peer, host = add(overlay, 0)
+    assert overlay.world.run_for(30, stop=overlay.is_ring)
+    overlay.world.call(host, peer.stop)
+    assert has_stopped(host)
