@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.passwords import FILE_HELP, known_password, new_password
+from p2psip.cli.progress import busy
+
+if TYPE_CHECKING:
+    from p2psip.daemon.state import PeerState
 
 HELP = """Look after the lines of a peer: the users whose phones register here.
 
@@ -49,7 +54,6 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Enroll, write, tell the running peer."""
-    from p2psip.daemon.control import ask_peer, is_running
     from p2psip.daemon.line_setup import set_up_line
     from p2psip.daemon.state import load_state
     from p2psip.enrollment.names import account_name
@@ -58,10 +62,9 @@ def add(
     aor = account_name(user, state.configuration.instance_name)
     account_password = known_password(password_file, aor)
     phone_password, is_made_up = new_password(phone_password_file, f"the phone of {aor}")
+    busy(f"enrolling {aor}")
     identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
-    served = is_running(peer)
-    if served:
-        ask_peer(peer, "reload-lines")
+    served = _reload(peer)
     facts = {"user": aor, "node_id": str(identity.node_id), "served": served}
     if is_made_up:
         facts["phone_password"] = phone_password
@@ -80,23 +83,22 @@ def add(
 def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the running peer, or read the files."""
     from p2psip.daemon.control import ask_peer, is_running
-    from p2psip.daemon.line_files import LineFiles, line_names
+    from p2psip.daemon.line_files import line_names
     from p2psip.daemon.state import load_state
 
     if is_running(peer):
         lines: Any = ask_peer(peer, "lines")
     else:
         state = load_state(peer)
-        found = [LineFiles(peer, name).load(state.configuration) for name in line_names(peer)]
-        lines = [{"user": line.aor, "node_id": str(line.identity.node_id)} for line in found]
+        lines = [_on_disk(state, name) for name in line_names(peer)]
     if as_json:
         print(json.dumps(lines))
         return
     for line in lines:
-        phones = ", ".join(phone["via"] for phone in line.get("phones", [])) or "no phone registered"
-        print(f"{line['user']}  {line['node_id']}  {phones}")
-        if line.get("problem"):
-            print(f"    not in the overlay: {line['problem']}")
+        phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
+        print(f"{line['user']}  {line['node_id'] or 'no certificate'}  {phones}")
+        if line["problem"]:
+            print(f"    problem: {line['problem']}")
     if not lines:
         print("no lines; `p2psip line add USER` adds one")
 
@@ -104,7 +106,6 @@ def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
 @app.command(help="Remove a line: its phone can no longer register here, its record leaves the overlay.")
 def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Remove the files, tell the running peer."""
-    from p2psip.daemon.control import ask_peer, is_running
     from p2psip.daemon.line_files import LineFiles
     from p2psip.daemon.state import load_state
     from p2psip.enrollment.names import account_name
@@ -115,6 +116,47 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
     if not files.exists:
         raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
     files.remove()
-    if is_running(peer):
-        ask_peer(peer, "reload-lines")
+    _reload(peer)
     print(json.dumps({"user": aor, "removed": True}) if as_json else f"{aor} has no line here any more.")
+
+
+@app.command(help="Renew the certificate of a line. Its key is enough; a running peer does it by itself in time.")
+def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
+    """Ask the enrollment server, tell the running peer."""
+    from p2psip.daemon.line_setup import renew_line
+    from p2psip.daemon.renewal import day
+    from p2psip.daemon.state import load_state
+    from p2psip.enrollment.names import account_name
+
+    state = load_state(peer)
+    aor = account_name(user, state.configuration.instance_name)
+    busy(f"renewing the certificate of {aor}")
+    identity = asyncio.run(renew_line(state, aor.partition("@")[0]))
+    _reload(peer)
+    facts = {"user": aor, "node_id": str(identity.node_id), "until": day(identity.not_after)}
+    print(json.dumps(facts) if as_json else f"{aor}: certificate valid until {facts['until']}")
+
+
+def _reload(peer: Path) -> bool:
+    """Have the running peer look at its lines; False if none runs."""
+    from p2psip.daemon.control import ask_peer, is_running
+
+    if not is_running(peer):
+        return False
+    told: Any = ask_peer(peer, "reload-lines")
+    for problem in told["problems"]:
+        print(f"p2psip: {problem}", file=sys.stderr)
+    return True
+
+
+def _on_disk(state: PeerState, name: str) -> dict[str, object]:
+    """What the files of a line say, in the words of a running peer."""
+    from p2psip.daemon.line_files import LineFiles
+
+    aor = f"{name}@{state.configuration.instance_name}"
+    facts: dict[str, object] = {"user": aor, "node_id": None, "phones": [], "record": None, "problem": ""}
+    try:
+        line = LineFiles(state.directory, name).load(state.configuration)
+    except LocalMisuse as error:
+        return facts | {"problem": str(error)}
+    return facts | {"node_id": str(line.identity.node_id)}

@@ -10,6 +10,7 @@ import typer
 
 from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
+from p2psip.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
 
 COMMANDS: dict[str, str] = {
     "overlay": "Found an overlay, show and change its configuration.",
@@ -23,9 +24,6 @@ COMMANDS: dict[str, str] = {
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
-
-EXIT_FAILED = 1
-EXIT_MISUSE = 2
 
 HELP = """Telephones that call each other with no server.
 
@@ -55,17 +53,11 @@ def main() -> NoReturn:
     except P2psipError as error:
         fail(str(error), EXIT_FAILED)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted", 130)
+        fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def fail(message: str, status: int) -> NoReturn:
-    """Say in one line on stderr what is wrong, and end."""
-    print(f"p2psip: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)
 
 
 def build(arguments: list[str]) -> typer.Typer:

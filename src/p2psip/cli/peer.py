@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from p2psip.cli.passwords import FILE_HELP, known_password
+from p2psip.cli.progress import busy
 
 HELP = "Be a peer of an overlay: the PBX of the phones at this site."
 
@@ -68,6 +68,7 @@ def init(
         known_password(password_file, user) if user is not None else None,
         settings,
     )
+    busy("getting the configuration and enrolling")
     state = asyncio.run(init_peer(directory, request))
     facts = {
         "overlay": state.configuration.instance_name,
@@ -114,46 +115,44 @@ def run(
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,
 ) -> None:
-    """Load, run."""
+    """Check the flags, become the peer."""
     flags = {setting: value for setting, value in locals().items() if setting not in ("directory", "as_json")}
-    from p2psip.daemon.log import log_to_stderr
-    from p2psip.daemon.service import PeerService
-    from p2psip.daemon.state import load_state
+    from p2psip.cli.run_peer import replace_process
+    from p2psip.daemon.settings import load_settings
 
-    state = load_state(directory, flags)
-    log_to_stderr(state.settings.log_format, state.settings.log_level)
-
-    def ready(facts: Mapping[str, object]) -> None:
-        if as_json:
-            print(json.dumps({"ready": True, **facts}), flush=True)
-        else:
-            phones = facts["phones"]
-            assert isinstance(phones, list)
-            print(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}", flush=True)
-
-    async def serve() -> None:
-        await PeerService(state).run(ready)
-
-    asyncio.run(serve())
+    load_settings(directory, flags)
+    replace_process(directory, flags, as_json=as_json)
 
 
-@app.command(
-    help="Renew the certificate of a peer, before it expires. The peer's key is enough; no password is needed."
-)
+RENEW_HELP = """Renew the certificate of a peer, before it expires. The peer's key is enough; no password is needed.
+
+A running peer does this by itself, and for its lines as well, when two thirds of their time have passed.
+
+Example:
+
+\b
+    p2psip peer renew ./peer
+"""
+
+
+@app.command(help=RENEW_HELP)
 def renew(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the peer.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Ask the enrollment server."""
-    import time
-
+    """Ask the enrollment server, tell the running peer."""
+    from p2psip.daemon.control import ask_peer, is_running
     from p2psip.daemon.init import renew_peer
+    from p2psip.daemon.renewal import day
     from p2psip.daemon.state import load_state
 
-    identity = asyncio.run(renew_peer(load_state(directory)))
-    until = time.strftime("%Y-%m-%d", time.gmtime(identity.not_after))
-    facts = {"user": identity.user, "node_id": str(identity.node_id), "until": until}
-    print(json.dumps(facts) if as_json else f"{identity.user}: certificate valid until {until}")
+    state = load_state(directory)
+    busy(f"renewing the certificate of {state.identity.user}")
+    identity = asyncio.run(renew_peer(state))
+    if is_running(directory):
+        ask_peer(directory, "reload-identity")
+    facts = {"user": identity.user, "node_id": str(identity.node_id), "until": day(identity.not_after)}
+    print(json.dumps(facts) if as_json else f"{identity.user}: certificate valid until {facts['until']}")
 
 
 def _host_name() -> str:

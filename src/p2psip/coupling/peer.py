@@ -25,6 +25,7 @@ from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, l
 from p2psip.reload.node.effects import Address as LinkAddress
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.bindings import BindingsChanged
@@ -91,6 +92,21 @@ class Peer:
         self.publisher.remove(name, now)
         self.server.remove_user(name)
         self._settle(now)
+
+    def restore(self, registrations: bytes, elapsed_s: float, now: float) -> None:
+        """Take up the registrations of a snapshot that was made `elapsed_s` ago, of those who still have a line.
+
+        Raises LocalMisuse if it cannot be read.
+        """
+        self.server.restore(registrations, now, elapsed_s)
+        for user in self.server.users():
+            if self.publisher.get(user) is None:
+                self.server.remove_user(user)
+        self._settle(now)
+
+    def use_identity(self, identity: Identity) -> None:
+        """Sign with this peer's renewed certificate from now on."""
+        self.node.use_identity(identity)
 
     def look_up(self, aor: str, now: float) -> int:
         """Look a canonical AoR up for an operator; `Found` follows."""

@@ -11,13 +11,14 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
 
 SOCKET_FILE = "control.sock"
-LINE_BYTES_MAX = 1 << 20
+LINE_BYTES_MAX = 1 << 16
 ANSWER_MAX_S = 120.0
 
 Command = Callable[[Mapping[str, object]], Awaitable[object]]
@@ -33,10 +34,11 @@ class ControlServer:
 
     async def listen(self) -> None:
         """Open the socket. The records' lock has shown that no other peer runs in this directory."""
-        self._path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LINE_BYTES_MAX)
+            self._path.unlink(missing_ok=True)
+            with _short(self._path) as path:
+                self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES_MAX)
         except OSError as error:
             raise LocalMisuse(f"cannot open {self._path}: {error.strerror or error}") from None
         finally:
@@ -63,7 +65,7 @@ class ControlServer:
         try:
             asked = json.loads(line)
             command = self._commands[asked["command"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": "this peer does not know that command"}
         try:
             return {"result": await command(asked)}
@@ -88,24 +90,52 @@ def ask_peer(directory: Path, command: str, **arguments: object) -> object:
 
 def is_running(directory: Path) -> bool:
     """True if a peer runs in this state directory."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(directory / SOCKET_FILE)) == 0
+    try:
+        with _connect(directory):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The path by way of its open directory: the address of a socket has room for a hundred bytes, not for any path."""
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
+
+
+def _connect(directory: Path) -> socket.socket:
+    """Raises OSError if nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(ANSWER_MAX_S)
+        with _short(directory / SOCKET_FILE) as path:
+            connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _exchange(directory: Path, question: Mapping[str, object]) -> dict[str, object]:
-    path = directory / SOCKET_FILE
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_MAX_S)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            raise LocalMisuse(f"no peer runs in {directory}: `p2psip peer run {directory}` starts it") from None
+    try:
+        connection = _connect(directory)
+    except PermissionError:
+        raise LocalMisuse(f"{directory / SOCKET_FILE} is another user's: be who runs the peer, or root") from None
+    except OSError:
+        raise LocalMisuse(f"no peer runs in {directory}: `p2psip peer run {directory}` starts it") from None
+    with connection:
         try:
             connection.sendall(json.dumps(question).encode() + b"\n")
             with connection.makefile("rb") as file:
                 line = file.readline()
+        except TimeoutError:
+            raise RequestFailed(f"the peer did not answer in {ANSWER_MAX_S:.0f} s") from None
         except OSError as error:
-            raise RequestFailed(f"the peer did not answer: {error}") from None
+            raise RequestFailed(f"the peer did not answer: {error.strerror or error}") from None
     if not line:
         raise RequestFailed("the peer stopped before it answered")
     answer = json.loads(line)

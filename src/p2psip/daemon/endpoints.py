@@ -18,7 +18,11 @@ from p2psip.sip.transports.address import Address as SipAddress
 from p2psip.sip.transports.layer import Listener
 
 SIOCGIFADDR = 0x8915
+FLEETING = 0x01 | 0x20 | 0x40
+"""Flags of an IPv6 address that is temporary, deprecated or not ours yet (linux/if_addr.h)."""
+
 WILDCARDS = {"0.0.0.0": 4, "::": 6}
+LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class ListenAddresses:
     advertised_sip: tuple[Address, ...]
     phone_hosts: tuple[str, ...]
     phone_port: int
+    is_everywhere: bool
+    """True if we listen on whatever address this machine has."""
 
     @classmethod
     def of(cls, settings: PeerSettings) -> ListenAddresses:
@@ -54,7 +60,20 @@ class ListenAddresses:
             tuple(Address(host, settings.sip_port) for host in told),
             phone_hosts,
             settings.phone_port,
+            any(host in WILDCARDS for host in (*settings.listen, *settings.phone_listen)),
         )
+
+    @property
+    def is_outdated(self) -> bool:
+        """True if this machine leads out by an address by now that it did not have, where we listen on every one.
+
+        What phones and other peers are told is then wrong: the machine started before its network, or moved.
+        """
+        if not self.is_everywhere:
+            return False
+        known = {*self.phone_hosts, *(address.host for address in self.advertised_overlay)}
+        present = own_address()
+        return present not in known and not _is_local_only(present)
 
     def facts(self) -> dict[str, object]:
         """For whoever waits for the peer to be ready."""
@@ -66,9 +85,13 @@ class ListenAddresses:
 
 def own_names(settings: PeerSettings, overlay: str, addresses: ListenAddresses) -> frozenset[str]:
     """All that means the overlay as the domain of an AoR (design decision 7)."""
-    names = {overlay, *settings.domains, socket.gethostname(), "localhost", *addresses.phone_hosts}
+    host = socket.gethostname().lower().rstrip(".")
+    short = host.partition(".")[0]
+    names = {overlay, *settings.domains, host, short, f"{short}.local", "localhost", *addresses.phone_hosts}
     names |= {address.host for address in addresses.advertised_overlay}
-    return frozenset(name.lower() for name in names)
+    # A phone on this very machine.
+    names |= {loopback for wildcard, loopback in LOOPBACKS.items() if wildcard in settings.phone_listen}
+    return frozenset(name.lower() for name in names if name)
 
 
 def local_addresses() -> list[str]:
@@ -91,8 +114,8 @@ def _resolved(hosts: Iterable[str]) -> list[str]:
 
 
 def _bindable(hosts: tuple[str, ...]) -> list[str]:
-    """Without IPv6 where this machine has none."""
-    return [host for host in hosts if ":" not in host or _has_ipv6()]
+    """Every IPv6 address is none where this machine has no IPv6; what is named must be there."""
+    return [host for host in hosts if host != "::" or _has_ipv6()]
 
 
 def _phones(settings: PeerSettings) -> tuple[SipAddress, ...]:
@@ -130,8 +153,12 @@ def _ipv4_addresses() -> list[str]:
 def _ipv6_addresses() -> list[str]:
     if not _has_ipv6():
         return []
-    lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
-    return [str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines]
+    found: list[str] = []
+    for line in Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines():
+        digits, _, _, _, flags, _ = line.split()
+        if not int(flags, 16) & FLEETING:
+            found.append(str(ipaddress.IPv6Address(bytes.fromhex(digits))))
+    return found
 
 
 def _is_local_only(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from p2psip.base.errors import RequestFailed
+from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.init import preferred_algorithm
 from p2psip.daemon.line_files import LineFiles
 from p2psip.daemon.state import PeerState
@@ -35,8 +35,10 @@ async def set_up_line(state: PeerState, aor: str, account_password: str, phone_p
 
 
 async def renew_line(state: PeerState, name: str) -> CertifiedIdentity:
-    """A new certificate for the same key and Node-ID; no password is needed. Raises RequestFailed."""
+    """A new certificate for the same key and Node-ID; no password is needed. Raises LocalMisuse or RequestFailed."""
     files = LineFiles(state.directory, name)
+    if not files.exists:
+        raise LocalMisuse(f"{name} has no line here; `p2psip line list --peer {state.directory}` lists them")
     line = files.load(state.configuration)
     key = files.key()
     if key is None:

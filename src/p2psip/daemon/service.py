@@ -4,47 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import random
+import resource
 import signal
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
-import msgspec
 import structlog
 from cryptography import x509
+from OpenSSL import SSL
 
-from p2psip.base.effects import Effect, Note
-from p2psip.base.errors import LocalMisuse
+from p2psip.base.effects import Effect
+from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
+from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import ListenAddresses, own_names
+from p2psip.daemon.journal import Journal
+from p2psip.daemon.kept import load_contacts, load_phones, save_contacts, save_phones
 from p2psip.daemon.line_files import LineFiles, line_names
-from p2psip.daemon.report import lines_of, lookup_report, status_of
-from p2psip.daemon.state import PeerState
+from p2psip.daemon.renew import renew_in_process
+from p2psip.daemon.renewal import Renewer, day
+from p2psip.daemon.state import PeerState, reload_identity
 from p2psip.net.disk import DiskStore
-from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.files import PRIVATE
 from p2psip.net.peer_host import PeerHost, boot_time, read_wall_clock
 from p2psip.net.tls import make_context
 from p2psip.reload.node.effects import Address, ContactsChanged, Purpose
 from p2psip.reload.node.node import Node
+from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.usages.sip_registration import Namespaces, NotAnAor, canonical_aor
+from p2psip.reload.usages.sip_registration import Namespaces
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.reports import RequestCarried
 
 RECORDS_FILE = "records.db"
-CONTACTS_FILE = "contacts.json"
-PHONES_FILE = "phones.json"
 STOP_MAX_S = 5.0
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
+
+WATCH_S = 30.0
+"""How often the configuration's date and this machine's addresses are looked at."""
+
+
+class MovedToAnotherAddress(Exception):  # no error: the peer is to be started anew
+    """This machine has an address by now that the peer does not know: it should start anew, as it did before."""
 
 
 class PeerService:
@@ -52,50 +61,51 @@ class PeerService:
 
     def __init__(self, state: PeerState) -> None:
         self._state = state
-        self._log = structlog.get_logger()
-        self._stop_asked = asyncio.Event()
+        self._journal = Journal()
         self._has_left = asyncio.Event()
-        self._lookups: dict[int, asyncio.Future[Found]] = {}
         self._phones_timer: asyncio.TimerHandle | None = None
-        self._keylog = os.environ.get("SSLKEYLOGFILE")
 
     async def run(self, ready: Callable[[Mapping[str, object]], None]) -> None:
-        """Run until SIGTERM or SIGINT; `ready` is told when all sockets are open."""
+        """Run until SIGTERM or SIGINT; `ready` is told when all sockets are open.
+
+        Raises LocalMisuse if it cannot begin, RequestFailed if it cannot go on, MovedToAnotherAddress.
+        """
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_crash)
-        now = boot_time()
-        self._store = DiskStore(self._state.directory / RECORDS_FILE, now)
+        loop.set_exception_handler(self._on_exception)
+        _allow_many_files()
+        wall, now = read_wall_clock(self._overlay_began()), boot_time()
+        if (reason := self._expired(wall, now)) is not None:
+            raise LocalMisuse(reason)
+        keylog = _keylogger()
         addresses = ListenAddresses.of(self._state.settings)
-        self._peer = self._compose(addresses, now)
-        context = make_context(self._state.identity.chain, self._state.identity.key, keylog=self._keylogger())
-        self._host = PeerHost(self._peer, context, self._store, self._overlay_began(), self._on_effect)
-        control = ControlServer(self._state.directory, self._commands())
-        try:
-            await self._host.listen(addresses.endpoints)
-            await control.listen()
-            self._load_lines(now)
-            self._load_phones(now)
-            self._host.start()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop_asked.set)
-            ready({"node_id": str(self._peer.node.node_id), "user": self._peer.node.user, **addresses.facts()})
-            await self._stop_asked.wait()
-            await self._leave()
-        finally:
-            control.close()
-            self._host.close()
-            self._store.close()
+        with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
+            names = own_names(self._state.settings, self._state.configuration.instance_name, addresses)
+            self._peer = self._compose(store, addresses, names, wall, now)
+            self._keylog = keylog
+            self._host = PeerHost(self._peer, self._context(), store, self._overlay_began(), self._on_effect)
+            self._commands = Commands(self._peer, self._host, names, self.load_lines, self.load_identity)
+            control = ControlServer(self._state.directory, self._commands.table())
+            try:
+                await self._host.listen(addresses.endpoints)
+                await control.listen()
+                self._begin(wall, now)
+                ready({"node_id": str(self._peer.node.node_id), "user": self._peer.node.user, **addresses.facts()})
+                await self._until_stopped(addresses)
+            finally:
+                control.close()
+                self._host.close()
 
-    # Composition
+    # Beginning
 
-    def _compose(self, addresses: ListenAddresses, now: float) -> Peer:
+    def _compose(
+        self, store: DiskStore, addresses: ListenAddresses, names: frozenset[str], wall: WallClock, now: float
+    ) -> Peer:
         state, configuration = self._state, self._state.configuration
         rng = random.SystemRandom()
         verifier = CertificateVerifier(configuration)
         namespaces = Namespaces(configuration.instance_name, configuration.domain_restriction)
         rules = Rules(configuration.kinds, verifier, hash_name, {SIP_REGISTRATION: namespaces})
-        wall = read_wall_clock(self._overlay_began())
-        storage = Storage(self._store, rules, wall, now, continuity=self._store.continuity)
+        storage = Storage(store, rules, wall, now, continuity=store.continuity)
         bootstrap = {Address(node.address, node.port) for node in configuration.bootstrap_nodes}
         node = Node(
             state.identity,
@@ -108,7 +118,7 @@ class PeerService:
             may_start_alone=state.settings.first
             or not bootstrap
             or bool(bootstrap & set(addresses.advertised_overlay)),
-            contacts=self._load_contacts(),
+            contacts=self._contacts(),
         )
         node.attaching.addresses = {
             Purpose.RELOAD: addresses.advertised_overlay,
@@ -117,27 +127,89 @@ class PeerService:
         name = state.identity.user.partition("@")[0]
         server = ServerConfig(
             realm=configuration.instance_name,
-            domains=own_names(state.settings, configuration.instance_name, addresses),
+            domains=names,
             listeners=addresses.listeners,
             peer_side=peer_uri(name, configuration.instance_name, node.node_id),
         )
         return Peer(node, rules, server, rng, now)
+
+    def _begin(self, wall: WallClock, now: float) -> None:
+        if not wall.is_trusted:
+            self._journal.warning("the date of this machine is not set", means="certificates are taken as valid")
+        self.load_lines()
+        self._load_phones(wall, now)
+        self._host.start()
+
+    def _context(self) -> SSL.Context:
+        return make_context(self._state.identity.chain, self._state.identity.key, keylog=self._keylog)
 
     def _overlay_began(self) -> float:
         """A date before the trust anchor was made is wrong."""
         anchors = [x509.load_der_x509_certificate(der) for der in self._state.configuration.root_certs]
         return max((anchor.not_valid_before_utc.timestamp() for anchor in anchors), default=0.0)
 
-    def _keylogger(self) -> Callable[[bytes], None] | None:
-        """SSLKEYLOGFILE, as other software has it: the session keys, so that tshark can read a capture."""
-        if not self._keylog:
+    # Running
+
+    async def _until_stopped(self, addresses: ListenAddresses) -> None:
+        """Until a signal says stop, or the peer cannot go on as it is."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        watching = asyncio.create_task(self._watch(addresses))
+        renewing = asyncio.create_task(Renewer(self).run())
+        stopping = asyncio.create_task(stop.wait())
+        tasks = {watching, renewing, stopping}
+        try:
+            over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._leave()
+            for task in over - {stopping}:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _watch(self, addresses: ListenAddresses) -> None:
+        """Look after what changes without a word: the date, and the addresses of this machine."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
+                raise RequestFailed(reason)
+            if addresses.is_outdated:
+                self._journal.warning("this machine has another address now", means="the peer starts anew with it")
+                raise MovedToAnotherAddress
+
+    def _expired(self, wall: WallClock, now: float) -> str | None:
+        """RFC 6940 11.1: "Time in the future at which this overlay configuration is no longer valid"."""
+        configuration = self._state.configuration
+        if not wall.is_trusted or configuration.is_valid_at(wall.date(now)):
             return None
-        descriptor = os.open(self._keylog, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
-        return lambda line: _write_line(descriptor, line)
+        assert configuration.expiration is not None, "what never expires is valid"
+        what = f"the configuration of {configuration.instance_name} has expired on {day(configuration.expiration)}"
+        return f"{what}: put the overlay's new config.xml into {self._state.directory}"
 
-    # What is kept beside the records
+    async def _leave(self) -> None:
+        """Records away, neighbours told, data handed over; but not for longer than an operator waits."""
+        self._journal.info("leaving")
+        self._host.call(self._peer.stop)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_MAX_S):
+                await self._has_left.wait()
+        self._save_phones()
 
-    def _load_lines(self, now: float) -> list[str]:
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""
+        exception, message = context.get("exception"), str(context.get("message"))
+        if isinstance(exception, OSError) and "accept" in message:
+            # asyncio stops to listen for a second and goes on by itself.
+            self._journal.warning("connections are not accepted", reason=exception.strerror)
+            return
+        loop.default_exception_handler(context)
+        if isinstance(exception, Exception):
+            os._exit(70)
+
+    # Lines and certificates
+
+    def load_lines(self) -> list[str]:
         """Serve the lines that are on disk, and no others; returns what could not be read, in words."""
         names = line_names(self._state.directory)
         problems: list[str] = []
@@ -148,152 +220,105 @@ class PeerService:
             try:
                 line = LineFiles(self._state.directory, name).load(self._state.configuration)
             except LocalMisuse as error:
-                self._log.warning("line not served", user=name, reason=str(error))
+                self._journal.warning("line not served", user=name, reason=str(error))
                 problems.append(str(error))
                 continue
             known = self._peer.publisher.get(name)
             if known is None or known.ha1s != line.ha1s or known.identity.certificates != line.identity.certificates:
-                self._peer.add_line(line, now)
+                self._host.call(lambda now, line=line: self._peer.add_line(line, now))  # type: ignore[misc]
         return problems
 
-    def _load_contacts(self) -> list[Address]:
-        path = self._state.directory / CONTACTS_FILE
-        if not path.exists():
-            return []
+    def load_identity(self) -> None:
+        """Use the certificate that is on disk now, which has been renewed. Raises LocalMisuse if it is no such one."""
+        self._state = reload_identity(self._state)
+        self._peer.use_identity(self._state.identity)
+        self._host.use_context(self._context())
+
+    def certificates(self) -> dict[str, CertifiedIdentity]:
+        """renewal.Certificates: the peer's own, and those of its lines."""
+        lines = (line.identity for line in self._peer.publisher.lines)
+        own = [self._state.identity, *(identity for identity in lines if isinstance(identity, CertifiedIdentity))]
+        return {identity.user: identity for identity in own}
+
+    async def renew(self, user: str) -> None:
+        """renewal.Certificates: get a new one, and use it."""
+        if user == self._state.identity.user:
+            await renew_in_process(self._state.directory, None)
+            self.load_identity()
+        else:
+            await renew_in_process(self._state.directory, user.rpartition("@")[0])
+            self.load_lines()
+
+    def date(self) -> float | None:
+        """renewal.Certificates: what the date is."""
+        wall = self._peer.node.wall
+        return wall.date(boot_time()) if wall.is_trusted else None
+
+    # What is kept beside the records
+
+    def _contacts(self) -> list[Address]:
         try:
-            return [Address(*entry) for entry in msgspec.json.decode(read_file(path), type=list[tuple[str, int]])]
-        except (LocalMisuse, msgspec.MsgspecError) as error:
-            self._log.warning("remembered peers not read", reason=str(error))
+            return load_contacts(self._state.directory)
+        except LocalMisuse as error:
+            self._journal.warning("remembered peers not read", reason=str(error))
             return []
 
-    def _load_phones(self, now: float) -> None:
+    def _load_phones(self, wall: WallClock, now: float) -> None:
         """The registrations of before a restart, so that a phone is reachable before it registers again."""
-        path = self._state.directory / PHONES_FILE
-        if not path.exists():
-            return
         try:
-            elapsed_s = max(0.0, time.time() - path.stat().st_mtime)
-            self._peer.server.restore(read_file(path), now, elapsed_s)
+            kept = load_phones(self._state.directory, wall.date(now) if wall.is_trusted else None)
+            if kept is not None:
+                self._host.call(lambda now: self._peer.restore(*kept, now))
         except LocalMisuse as error:
-            self._log.warning("registrations not taken up", reason=str(error))
+            self._journal.warning("registrations not taken up", reason=str(error))
 
     def _save_phones(self) -> None:
         self._phones_timer = None
-        self._save(PHONES_FILE, self._peer.server.snapshot(boot_time()))
+        snapshot = self._peer.server.snapshot(boot_time())
+        self._save("phones", lambda: save_phones(self._state.directory, snapshot, self.date()))
 
-    def _save(self, name: str, data: bytes) -> None:
+    def _save(self, what: str, save: Callable[[], None]) -> None:
         try:
-            write_file(self._state.directory / name, data, PRIVATE)
+            save()
         except LocalMisuse as error:
-            self._log.warning("not saved", file=name, reason=str(error))
+            self._journal.warning("not saved", what=what, reason=str(error))
 
     # What the core has to say
 
     def _on_effect(self, effect: Effect) -> None:
         match effect:
-            case Note(event, facts, is_warning):
-                log = self._log.warning if is_warning else self._log.info
-                log(event, **{name: _plain(value) for name, value in facts.items()})
             case ContactsChanged(addresses):
-                self._save(CONTACTS_FILE, json.dumps(addresses).encode())
+                self._save("contacts", lambda: save_contacts(self._state.directory, addresses))
             case BindingsToKeep(user):
-                self._log.info("phones changed", user=user)
+                self._journal.phones(user, self._peer.server.bindings(user, boot_time()))
                 if self._phones_timer is None:
                     loop = asyncio.get_running_loop()
                     self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
-            case Found(handle):
-                if (waiting := self._lookups.pop(handle, None)) is not None and not waiting.done():
-                    waiting.set_result(effect)
-            case RequestCarried():
-                self._log.info("request carried", **_carried(effect))
+            case Found():
+                self._commands.found(effect)
             case Stopped():
                 self._has_left.set()
             case _:
-                self._log.debug("event", what=str(effect))
-
-    # Commands from the command line
-
-    def _commands(self) -> dict[str, Callable[[Mapping[str, object]], Awaitable[object]]]:
-        return {
-            "status": self._status,
-            "lines": self._lines,
-            "lookup": self._lookup,
-            "reload-lines": self._reload_lines,
-        }
-
-    async def _status(self, _: Mapping[str, object]) -> object:
-        return status_of(self._peer, boot_time())
-
-    async def _lines(self, _: Mapping[str, object]) -> object:
-        return lines_of(self._peer, boot_time())
-
-    async def _lookup(self, asked: Mapping[str, object]) -> object:
-        aor = self._aor(str(asked.get("uri", "")))
-        waiting: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-
-        def begin(now: float) -> None:
-            self._lookups[self._peer.look_up(aor, now)] = waiting
-
-        self._host.call(begin)
-        return lookup_report(self._peer, await waiting, boot_time())
-
-    async def _reload_lines(self, _: Mapping[str, object]) -> object:
-        problems: list[str] = []
-        self._host.call(lambda now: problems.extend(self._load_lines(now)))
-        if problems:
-            raise LocalMisuse(problems[0])
-        return lines_of(self._peer, boot_time())
-
-    def _aor(self, text: str) -> str:
-        """What people type: sip:bob@overlay, bob@overlay, or bob; any own name of this peer means the overlay."""
-        user, at, _ = text.removeprefix("sip:").partition("@")
-        try:
-            return canonical_aor(text if at else f"{user}@{self._peer.overlay}")
-        except NotAnAor as error:
-            raise LocalMisuse(f"{error}; write sip:USER@{self._peer.overlay}") from None
-
-    # End
-
-    async def _leave(self) -> None:
-        """Records away, neighbours told, data handed over; but not for longer than an operator waits."""
-        self._log.info("leaving")
-        self._host.call(self._peer.stop)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_MAX_S):
-                await self._has_left.wait()
-        self._save_phones()
+                self._journal.effect(effect)
 
 
-def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""
-    loop.default_exception_handler(context)
-    if isinstance(context.get("exception"), Exception):
-        os._exit(70)
+def _allow_many_files() -> None:
+    """A thousand connections at the same time are within a peer's bounds, but not within Debian's soft limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _carried(report: RequestCarried) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "method": report.method,
-        "from": report.who,
-        "to": report.uri,
-        "answered_by": report.target,
-        "status": report.status,
-        "ms": round(report.took_s * 1000, 1),
-    }
-    if report.rang_s is not None:
-        facts["rang_after_ms"] = round(report.rang_s * 1000, 1)
-    if report.causes:
-        facts["causes"] = "; ".join(map(str, report.causes))
-    return facts
-
-
-def _plain(value: object) -> object:
-    """A fact as it goes into the log."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, tuple):
-        return "; ".join(map(str, value))
-    return value if isinstance(value, int | float | str | bool) or value is None else str(value)
+def _keylogger() -> Callable[[bytes], None] | None:
+    """SSLKEYLOGFILE, as other software has it: the session keys, so that tshark can read a capture."""
+    path = os.environ.get("SSLKEYLOGFILE")
+    if not path:
+        return None
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
+    except OSError as error:
+        raise LocalMisuse(f"SSLKEYLOGFILE: cannot write {path}: {error.strerror}") from None
+    structlog.get_logger().warning("session keys are written down", file=path, means="who has them can listen in")
+    return lambda line: _write_line(descriptor, line)
 
 
 def _write_line(descriptor: int, line: bytes) -> None:

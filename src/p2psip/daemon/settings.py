@@ -16,8 +16,7 @@ from p2psip.net.files import read_file
 
 SETTINGS_FILE = "peer.toml"
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-"""0: any free port, for tests."""
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,6 +42,12 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for field in ("listen", "advertise", "phone_listen"):
             for address in getattr(self, field):
                 _check_address(field, address)
+        if self.overlay_port == self.sip_port:
+            raise ValueError(f"overlay_port and sip_port are both {self.sip_port}: each needs one of its own")
+        if self.phone_tcp and self.phone_port in (self.overlay_port, self.sip_port):
+            raise ValueError(
+                f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
+            )
         if not self.listen or not self.phone_listen:
             raise ValueError("listen and phone_listen need at least one address")
         if not (self.phone_udp or self.phone_tcp):
@@ -107,8 +112,9 @@ def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None
         values = tomllib.loads(read_file(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LocalMisuse(f"{path}: {error}") from None
+    settings = make_settings(values, str(path))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    return make_settings(values | given, str(path))
+    return make_settings(values | given, "the flags") if given else settings
 
 
 def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
@@ -73,6 +73,17 @@ def load_identity(path: Path, key: PrivateKey, configuration: OverlayConfigurati
         return CertifiedIdentity(key, chain, node_id_length=configuration.node_id_length)
     except (SecurityError, LocalMisuse) as error:
         raise LocalMisuse(f"{path}: {error}") from None
+
+
+def reload_identity(state: PeerState) -> PeerState:
+    """The state with the certificate that is on disk now; LocalMisuse if it is not this peer's, renewed."""
+    path = state.directory / CERTIFICATE_FILE
+    identity = load_identity(path, state.identity.key, state.configuration)
+    if identity.node_id != state.identity.node_id:
+        raise LocalMisuse(
+            f"{path} is for Node-ID {identity.node_id}, this peer is {state.identity.node_id}: restart it"
+        )
+    return replace(state, identity=identity)
 
 
 def save_identity(directory: Path, identity: CertifiedIdentity) -> None:

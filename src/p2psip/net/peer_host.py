@@ -144,6 +144,10 @@ class PeerHost:
         for task in [*self._tasks, *self._dials.values()]:
             task.cancel()
 
+    def use_context(self, context: SSL.Context) -> None:
+        """Show another certificate on connections that begin from now on."""
+        self._context = context
+
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done."""
         if not self._is_closed:

@@ -45,14 +45,17 @@ def test_every_setting_is_written_with_a_comment_above_its_group() -> None:
 def test_flags_go_before_the_file(tmp_path: Path) -> None:
     directory = written(tmp_path, 'name = "garden"\noverlay_port = 7000\nfingerprint = "' + "a" * 64 + '"\n')
     assert load_settings(directory).overlay_port == 7000
-    settings = load_settings(directory, {"overlay_port": 0, "sip_port": None, "listen": ["::1"]})
-    assert (settings.overlay_port, settings.sip_port, settings.listen) == (0, 5062, ("::1",))
+    settings = load_settings(directory, {"overlay_port": 7001, "sip_port": None, "listen": ["::1"]})
+    assert (settings.overlay_port, settings.sip_port, settings.listen) == (7001, 5062, ("::1",))
 
 
 @pytest.mark.parametrize(
     ("line", "what"),
     [
         ("overlay_port = 70000", r"`int` <= 65535 - at `\$.overlay_port`"),
+        ("sip_port = 0", r"`int` >= 1 - at `\$.sip_port`"),
+        ("sip_port = 6084", "overlay_port and sip_port are both 6084"),
+        ("phone_port = 5062", "phone_port 5062 is overlay_port or sip_port as well"),
         ('overlay_port = "6084"', r"Expected `int`, got `str` - at `\$.overlay_port`"),
         ("overlay_prot = 1", "unknown field `overlay_prot`"),
         ('listen = ["here"]', "'here' is not an IP address"),

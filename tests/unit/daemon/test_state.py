@@ -34,10 +34,10 @@ def peer(directory: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECD
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_peer_starts_from_its_directory(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
-    state = load_state(peer(tmp_path, algorithm), {"overlay_port": 0})
+    state = load_state(peer(tmp_path, algorithm), {"overlay_port": 7001})
     assert (state.identity.user, state.identity.node_id) == (PEER, node_id(7))
     assert state.configuration == founding(algorithm).configuration
-    assert state.settings.overlay_port == 0
+    assert state.settings.overlay_port == 7001
 
 
 def test_an_update_that_was_kept_is_read_again(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""`python -m p2psip.cli.run_peer`: what `p2psip peer run` becomes once its command line has been read.
+
+A peer runs for months on a small computer. The libraries of the command line, which it would keep in memory, go with
+the process image that `exec` replaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from p2psip.base.errors import LocalMisuse, P2psipError
+from p2psip.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
+
+
+def replace_process(directory: Path, flags: Mapping[str, object], *, as_json: bool) -> None:
+    """Become a running peer; `flags` are settings that go before those in peer.toml."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    arguments = [str(directory), json.dumps(given), "json" if as_json else "text"]
+    os.execv(sys.executable, [sys.executable, "-m", __name__, *arguments])
+
+
+def main(arguments: list[str]) -> None:
+    """Run the peer until it is told to stop; the exit status as of any command."""
+    # structlog loads it, if it is there, for coloured tracebacks, which no daemon prints: six megabytes.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    from p2psip.daemon.log import log_to_stderr
+    from p2psip.daemon.service import MovedToAnotherAddress, PeerService
+    from p2psip.daemon.state import load_state
+
+    directory, flags, form = arguments
+    try:
+        state = load_state(Path(directory), json.loads(flags))
+        log_to_stderr(state.settings.log_format, state.settings.log_level)
+        asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
+    except MovedToAnotherAddress:
+        os.execv(sys.executable, sys.orig_argv)
+    except LocalMisuse as error:
+        fail(str(error), EXIT_MISUSE)
+    except P2psipError as error:
+        fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _say_json(facts: Mapping[str, object]) -> None:
+    print(json.dumps({"ready": True, **facts}), flush=True)
+
+
+def _say_text(facts: Mapping[str, object]) -> None:
+    phones = facts["phones"]
+    assert isinstance(phones, list), "a list of addresses"
+    print(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

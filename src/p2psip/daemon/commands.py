@@ -1,0 +1,93 @@
+"""What the command line can ask of a running peer, over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.coupling.lookup import Found
+from p2psip.coupling.peer import Peer
+from p2psip.daemon.control import Command
+from p2psip.daemon.report import lines_of, lookup_report, status_of
+from p2psip.net.peer_host import PeerHost, boot_time
+from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
+
+LOOKUP_MAX_S = 90.0
+"""A lookup asks every peer on the way, and each may be one that does not answer any more."""
+
+
+class Commands:
+    """The commands of one peer. `own_names` are the domains that mean the overlay."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        host: PeerHost,
+        own_names: Collection[str],
+        reload_lines: Callable[[], list[str]],
+        reload_identity: Callable[[], None],
+    ) -> None:
+        self._peer = peer
+        self._host = host
+        self._own_names = own_names
+        self._reload_lines = reload_lines
+        self._reload_identity = reload_identity
+        self._lookups: dict[int, asyncio.Future[Found]] = {}
+
+    def table(self) -> dict[str, Command]:
+        """By name."""
+        plain: dict[str, Callable[[], object]] = {
+            "status": lambda: status_of(self._peer, boot_time()),
+            "lines": lambda: lines_of(self._peer, boot_time()),
+            "reload-lines": lambda: {"problems": self._reload_lines()},
+            "reload-identity": self._reload_identity,
+        }
+        return {"lookup": self._lookup} | {name: _command(run) for name, run in plain.items()}
+
+    def found(self, found: Found) -> None:
+        """A lookup is over."""
+        waiting = self._lookups.pop(found.handle, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(found)
+
+    async def _lookup(self, asked: Mapping[str, object]) -> object:
+        aor = self._aor(str(asked.get("uri", "")))
+        found = await self._find(aor)
+        lower = aor.lower()
+        if aor != lower and found.error is None and not (found.registrations and found.registrations.entries):
+            # As for a call: names are issued in lower case.
+            found = await self._find(lower)
+        return lookup_report(self._peer, found, boot_time())
+
+    async def _find(self, aor: str) -> Found:
+        waiting: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+
+        def begin(now: float) -> None:
+            self._lookups[self._peer.look_up(aor, now)] = waiting
+
+        self._host.call(begin)
+        try:
+            async with asyncio.timeout(LOOKUP_MAX_S):
+                return await waiting
+        except TimeoutError:
+            raise RequestFailed(f"the lookup of {aor} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    def _aor(self, text: str) -> str:
+        """What people type: sip:bob@overlay, bob@overlay, or bob; any own name of this peer means the overlay."""
+        overlay = self._peer.overlay
+        scheme, colon, rest = text.strip().partition(":")
+        text = rest if colon and scheme.lower() in ("sip", "sips") else text.strip()
+        try:
+            aor = canonical_aor(text if "@" in text else f"{text}@{overlay}")
+        except NotAnAor as error:
+            raise LocalMisuse(f"{error}; write sip:USER@{overlay}") from None
+        user, _, domain = aor.rpartition("@")
+        return f"{user}@{overlay}" if domain.strip("[]") in self._own_names else aor
+
+
+def _command(run: Callable[[], object]) -> Callable[[Mapping[str, object]], Awaitable[object]]:
+    async def command(_: Mapping[str, object]) -> object:
+        return run()
+
+    return command

@@ -1,0 +1,74 @@
+"""What a running peer writes down beside its records, to begin better the next time. None of it is indispensable.
+
+contacts.json   where peers that it was linked with can be dialled (RFC 6940 section 11.4)
+phones.json     which phones are registered: until they register again, a restart does not cut them off
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.net.disk import read_boot_clock
+from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.reload.node.effects import Address
+
+CONTACTS_FILE = "contacts.json"
+PHONES_FILE = "phones.json"
+CONTACTS_MAX = 100
+
+
+class _Phones(msgspec.Struct, forbid_unknown_fields=True):
+    """A snapshot of the registrations, and when it was made: by the clock of this boot, and by the date if known."""
+
+    boot_id: str
+    boot_s: float
+    date: float | None
+    phones: msgspec.Raw
+
+
+def save_contacts(directory: Path, contacts: tuple[Address, ...]) -> None:
+    """Raises LocalMisuse if it cannot be written."""
+    write_file(directory / CONTACTS_FILE, msgspec.json.encode(contacts), PRIVATE)
+
+
+def load_contacts(directory: Path) -> list[Address]:
+    """Those of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
+    path = directory / CONTACTS_FILE
+    if not path.exists():
+        return []
+    try:
+        contacts = msgspec.json.decode(read_file(path), type=list[tuple[str, int]])
+    except msgspec.MsgspecError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+    return [Address(*contact) for contact in contacts[:CONTACTS_MAX]]
+
+
+def save_phones(directory: Path, snapshot: bytes, date: float | None) -> None:
+    """Raises LocalMisuse if it cannot be written. `date` is None if it is not to be trusted."""
+    clock = read_boot_clock()
+    saved = _Phones(clock.boot_id, clock.seconds, date, msgspec.Raw(snapshot))
+    write_file(directory / PHONES_FILE, msgspec.json.encode(saved), PRIVATE)
+
+
+def load_phones(directory: Path, date: float | None) -> tuple[bytes, float] | None:
+    """The snapshot of the last run and how many seconds ago that was; None if there is none, or nobody knows when.
+
+    Raises LocalMisuse if it cannot be read.
+    """
+    path = directory / PHONES_FILE
+    if not path.exists():
+        return None
+    try:
+        saved = msgspec.json.decode(read_file(path, size_max=1 << 26), type=_Phones)
+    except msgspec.MsgspecError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+    clock = read_boot_clock()
+    if saved.boot_id == clock.boot_id:
+        return bytes(saved.phones), max(0.0, clock.seconds - saved.boot_s)
+    if saved.date is None or date is None or date < saved.date:
+        # The machine was started anew, and whether that took a minute or a month nothing here tells.
+        return None
+    return bytes(saved.phones), date - saved.date
