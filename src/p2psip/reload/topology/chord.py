@@ -50,6 +50,9 @@ ANNOUNCE_DELAY_S = 0.02
 PRUNE_DELAY_S = 10.0
 """How long after a change of the Neighbor Table links that it left behind are closed."""
 
+ATTACH_MAX_S = 30.0
+"""How long all of an attempt to be linked with a candidate may take."""
+
 UPDATE_WAIT_S = 5.0
 """How long a candidate that we are linked with may take to say that it is a peer."""
 
@@ -223,6 +226,8 @@ class Chord:
         """A candidate could not be reached, or is no peer: leave it alone for a while, take the next best."""
         self._attaching.discard(node)
         self._silent_until.cancel(node)
+        if node not in self._links:
+            self._sought.discard(node)
         self._shun(node, CANDIDATE_PAUSE_S, now)
         self._reconsider(now)
         self._go_on_joining(now)
@@ -322,7 +327,7 @@ class Chord:
         """A Ping that looked for a finger, or through `via` for another part of the overlay, found `node`."""
         is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))
         if node != self.node_id and node not in self.table and is_news:
-            self._attach(node, via)
+            self._attach(node, via, now)
 
     # Time
 
@@ -331,7 +336,8 @@ class Chord:
         if self.joining.take_due(now):
             self._join_due(now)
         for node in self._silent_until.pop_due(now):
-            self.handle_attach_failed(node, now)
+            if node in self._attaching:
+                self.handle_attach_failed(node, now)
         self._actions += self.replicas.handle_timeout(now)
         for due in self._timers.pop_due(now):
             if due == "announce":
@@ -421,7 +427,7 @@ class Chord:
     def _peer_went(self, node: NodeId, now: float) -> None:
         if node not in self.table:
             return
-        successors, low, finger = self.table.successors, self.table.range_low, self.table.finger_index(node)
+        successor, low, finger = self.table.successors[0], self.table.range_low, self.table.finger_index(node)
         is_neighbor = self.table.remove(node)
         if not self.joining.is_member:
             return
@@ -433,7 +439,7 @@ class Chord:
                 # SHOULD behave as if it is joining the network".
                 self._serve_alone(now)
                 return
-            if not any(peer in self.table for peer in successors):
+            if node == successor:
                 self._actions.append(self._find_successor())
             self._reconsider(now)
         if finger is not None and self._settings.is_reactive and finger in self.table.invalid_fingers():
@@ -463,7 +469,7 @@ class Chord:
         """10.7.3: "x MUST attempt to Attach to the new peers"."""
         named = [node for node in view.nodes if self._shunned.get(node, now) <= now and node not in self._left]
         for node in self.table.wanted_among([*self._attaching, *named]):
-            self._attach(node, via)
+            self._attach(node, via, now)
 
     def _reconsider(self, now: float) -> None:
         """What those we hear from name is looked at again: a peer is gone, or was left alone for long enough."""
@@ -477,9 +483,10 @@ class Chord:
         if self._shunned:
             self._timers.set("reconsider", min(self._shunned.values()), "try candidates again")
 
-    def _attach(self, node: NodeId, via: NodeId | None) -> None:
+    def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
         if node not in self._attaching and len(self._attaching) < CANDIDATES_MAX:
             self._attaching.add(node)
+            self._silent_until.set(node, now + ATTACH_MAX_S, "candidate does not come")
             self._sought.add(node)
             self._actions.append(AttachTo(node, via))
 
@@ -530,5 +537,6 @@ class Chord:
 
     def _join_failed(self, reason: str, now: float) -> None:
         self._attaching.clear()
+        self._sought &= self._links
         self._actions.append(JoinFailed(reason, has_found_ring=self.joining.admitting_peer is not None))
         self.joining.retry_later(now)
