@@ -18,6 +18,7 @@ from p2psip.sip.transports.address import Address as SipAddress
 from p2psip.sip.transports.layer import Listener
 
 SIOCGIFADDR = 0x8915
+IPV6_TABLE = Path("/proc/net/if_inet6")
 FLEETING = 0x01 | 0x20 | 0x40
 """Flags of an IPv6 address that is temporary, deprecated or not ours yet (linux/if_addr.h)."""
 
@@ -132,9 +133,7 @@ def _listener(transport: str, local: SipAddress) -> Listener:
 
 
 def _has_ipv6() -> bool:
-    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
-        return False
-    return bool(Path("/proc/net/if_inet6").read_text(encoding="ascii").strip())
+    return socket.has_ipv6 and IPV6_TABLE.exists() and bool(IPV6_TABLE.read_text(encoding="ascii").strip())
 
 
 def _ipv4_addresses() -> list[str]:
@@ -154,7 +153,7 @@ def _ipv6_addresses() -> list[str]:
     if not _has_ipv6():
         return []
     found: list[str] = []
-    for line in Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines():
+    for line in IPV6_TABLE.read_text(encoding="ascii").splitlines():
         digits, _, _, _, flags, _ = line.split()
         if not int(flags, 16) & FLEETING:
             found.append(str(ipaddress.IPv6Address(bytes.fromhex(digits))))
