@@ -1,0 +1,264 @@
+"""`p2psip peer`, `line`, `lookup`, `status`: what they say to wrong input, and without a running peer."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from membership import OVERLAY, Club, founding, key, node_id
+
+from p2psip.cli import run_peer
+from p2psip.cli.main import COMMANDS, main
+from p2psip.daemon.line_files import LineFiles
+from p2psip.daemon.settings import PeerSettings, make_settings
+from p2psip.daemon.state import save_document, save_identity, save_key, save_settings
+from p2psip.reload.config.document import parse
+from p2psip.sip.message.digest import ha1_by_algorithm
+
+FINGERPRINT = "5" * 64
+
+
+@pytest.fixture
+def p2psip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs the command; what it prints, which is one line on stderr if it is to fail."""
+
+    def run(*arguments: object, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["p2psip", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert ended.value.code == status, captured.err
+        if status:
+            assert captured.out == ""
+            assert captured.err.startswith("p2psip: ")
+            assert captured.err.count("\n") == 1
+            assert len(captured.err) < 400
+        return captured.err if status else captured.out
+
+    return run
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Path:
+    """The state directory of a peer, as `peer init` makes it, with a line for alice."""
+    club = Club.of()
+    directory = tmp_path / "peer"
+    (directory / "lines").mkdir(parents=True)
+    document = parse(founding().document)
+    save_settings(directory, make_settings({"name": "garden", "fingerprint": club.anchor.fingerprint}, "test"))
+    save_document(directory, document)
+    save_key(directory, key())
+    save_identity(directory, club.member(f"peer-garden@{OVERLAY}", [node_id(1)]))
+    alice = club.member(f"alice@{OVERLAY}", [node_id(2)], number=2)
+    files = LineFiles(directory, "alice")
+    files.save_key(key(number=2))
+    files.save(alice, ha1_by_algorithm("alice", OVERLAY, "phone"))
+    return directory
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(p2psip: Callable[..., str], command: str) -> None:
+    said = p2psip(command, "--help")
+    assert f"Usage: p2psip {command}" in said
+    assert len(said.splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["peer init", "peer run", "peer renew", "line add", "line list", "line remove", "line renew", "lookup", "status"],
+)
+def test_help_teaches(p2psip: Callable[..., str], command: str) -> None:
+    said = p2psip(*command.split(), "--help")
+    assert f"Usage: p2psip {command}" in said
+    assert "--json" in said
+    if command not in ("line list", "line remove", "line renew"):
+        assert "Example" in said
+
+
+def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
+    said = p2psip("peer", "run", "--help")
+    for name in PeerSettings.__struct_fields__:
+        assert f"--{name.replace('_', '-')}" in said
+
+
+# Wrong input: one line, exit status 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["dance"], "No such command 'dance'"),
+        (["peer"], "Missing command"),
+        (["peer", "dance"], "No such command 'dance'"),
+        (["peer", "run"], "Missing argument 'STATE_DIR'"),
+        (["peer", "run", "{tmp}/nowhere"], "is not the state directory of a peer: `p2psip peer init` makes one"),
+        (["peer", "run", "{tmp}/nowhere", "--dance"], "No such option: --dance"),
+        (["peer", "run", "{peer}", "--overlay-port", "high"], "Invalid value for '--overlay-port'"),
+        (["peer", "run", "{peer}", "--overlay-port", "70000"], "`int` <= 65535"),
+        (["peer", "run", "{peer}", "--overlay-port", "0"], "`int` >= 1"),
+        (["peer", "run", "{peer}", "--sip-port", "6084"], "overlay_port and sip_port are both 6084"),
+        (["peer", "run", "{peer}", "--listen", "here"], "'here' is not an IP address"),
+        (["peer", "run", "{peer}", "--advertise", "pbx.example"], "'pbx.example' is not an IP address"),
+        (["peer", "run", "{peer}", "--no-phone-udp", "--no-phone-tcp"], "phones need phone_udp or phone_tcp"),
+        (["peer", "run", "{peer}", "--log-level", "loud"], "Invalid enum value 'loud'"),
+        (["peer", "run", "{peer}", "--log-format", "xml"], "Invalid enum value 'xml'"),
+        (["peer", "run", "{peer}", "--fingerprint", "abc"], "fingerprint"),
+        (["peer", "run", "{peer}", "--name", "Two Words"], "name"),
+        (["peer", "init", "{tmp}/new"], "Missing option '--config'"),
+        (["peer", "init", "{tmp}/new", "--config", "x", "--fingerprint", "abc"], "64 hex digits"),
+        (["peer", "init", "{tmp}/new", "--config", "{tmp}/none", "--fingerprint", FINGERPRINT], "cannot read"),
+        (
+            ["peer", "init", "{tmp}/new", "--config", "http://h", "--fingerprint", FINGERPRINT],
+            "write https://HOST:PORT",
+        ),
+        (
+            ["peer", "init", "{tmp}/new", "--config", "https://", "--fingerprint", FINGERPRINT],
+            "write https://HOST:PORT",
+        ),
+        (["peer", "init", "{tmp}/new", "--config", "https://h:x", "--fingerprint", FINGERPRINT], "write https://HOST"),
+        (["peer", "init", "{peer}", "--config", "x", "--fingerprint", FINGERPRINT], "is a peer's already"),
+        (["peer", "init", "{tmp}/new", "--config", "x", "--fingerprint", FINGERPRINT, "--name", "A B"], "name"),
+        (["peer", "init", "{tmp}/new", "--config", "x", "--fingerprint", FINGERPRINT, "--sip-port", "0"], "sip_port"),
+        (
+            ["peer", "init", "{tmp}/new", "--config", "x", "--fingerprint", FINGERPRINT, "--user", "a"],
+            "--password-file",
+        ),
+        (["peer", "renew", "{tmp}"], "is not the state directory of a peer"),
+        (["line"], "Missing command"),
+        (["line", "add", "bob", "--peer", "{tmp}"], "is not the state directory of a peer"),
+        (["line", "add", "Bob", "--peer", "{peer}"], "cannot be a user name of club.example"),
+        (["line", "add", "bob@elsewhere.example", "--peer", "{peer}"], "cannot be a user name of club.example"),
+        (["line", "add", "../../etc", "--peer", "{peer}"], "cannot be a user name of club.example"),
+        (["line", "add", "bob", "--peer", "{peer}"], "give --password-file with the password of bob@club.example"),
+        (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{tmp}/none"], "cannot read"),
+        (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{empty}"], "holds no password"),
+        (["line", "list", "--peer", "{tmp}"], "is not the state directory of a peer"),
+        (["line", "remove", "bob", "--peer", "{peer}"], "bob@club.example has no line here; `p2psip line list"),
+        (["line", "renew", "bob", "--peer", "{peer}"], "bob has no line here; `p2psip line list"),
+        (["lookup"], "Missing argument 'SIP-URI'"),
+        (["lookup", "bob", "--peer", "{tmp}/nowhere"], "no peer runs in"),
+        (["lookup", "bob", "--peer", "{peer}"], "`p2psip peer run"),
+        (["status", "--peer", "{peer}"], "no peer runs in"),
+        (["status", "--peer", "/etc/passwd"], "no peer runs in"),
+        (["status", "more"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    p2psip: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    peer: Path,
+    arguments: list[str],
+    says: str,
+) -> None:
+    def exec_nothing(*_: object) -> None:
+        raise AssertionError("a peer was started")
+
+    monkeypatch.setattr(os, "execv", exec_nothing)
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    places = {"{tmp}": str(tmp_path), "{peer}": str(peer), "{empty}": str(empty)}
+    for name, path in places.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+    assert says in p2psip(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("peer.toml", b"\xff\xfe", "peer.toml"),
+        ("peer.toml", b"name = ", "peer.toml"),
+        ("config.xml", b"<not-a-configuration/>", "config.xml"),
+        ("config.xml", b"\0\1\2", "config.xml"),
+        ("peer.key", b"no key", "PEM"),
+        ("peer.crt", b"no certificate", "PEM"),
+        ("peer.crt", None, "cannot read"),
+        ("records.db", b"this is no database, although it is long enough to be one" * 100, "records.db"),
+    ],
+)
+def test_a_state_directory_that_is_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    peer: Path,
+    file: str,
+    content: bytes | None,
+    says: str,
+) -> None:
+    """What is wrong with which file, in one line; a traceback would tell nobody."""
+    if content is None:
+        (peer / file).unlink()
+    else:
+        (peer / file).write_bytes(content)
+    monkeypatch.setitem(sys.modules, "rich", None)  # undone afterwards, unlike what the process of a peer does
+    with pytest.raises(SystemExit) as ended:
+        run_peer.main([str(peer), "{}", "json"])
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    lines = [line for line in captured.err.splitlines() if line.startswith("p2psip: ")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in captured.err
+
+
+# Becoming a peer
+
+
+def test_the_command_becomes_the_peer(p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path) -> None:
+    """The flags that were given go on to a process that has none of the command line's libraries."""
+    begun: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: begun.append((program, arguments)))
+    p2psip("peer", "run", peer, "--phone-port", "5070", "--listen", "192.0.2.1", "--listen", "::1", "--no-phone-tcp")
+    ((program, arguments),) = begun
+    assert (program, arguments[:4]) == (sys.executable, [sys.executable, "-m", "p2psip.cli.run_peer", str(peer)])
+    assert json.loads(arguments[4]) == {"phone_port": 5070, "listen": ["192.0.2.1", "::1"], "phone_tcp": False}
+    assert arguments[5] == "text"
+
+
+# Without a running peer
+
+
+def lines_of(p2psip: Callable[..., str], peer: Path) -> Any:
+    return json.loads(p2psip("line", "list", "--peer", peer, "--json"))
+
+
+def test_lines_are_listed_from_the_files(p2psip: Callable[..., str], peer: Path) -> None:
+    (line,) = lines_of(p2psip, peer)
+    assert line == {
+        "user": f"alice@{OVERLAY}", "node_id": str(node_id(2)), "phones": [], "record": None, "problem": ""
+    }  # fmt: skip
+    assert p2psip("line", "list", "--peer", peer) == f"alice@{OVERLAY}  {node_id(2)}  no phone registered\n"
+
+
+def test_a_line_that_is_damaged_does_not_hide_the_others(p2psip: Callable[..., str], peer: Path) -> None:
+    (peer / "lines" / "bob.json").write_text("{}")
+    alice, bob = lines_of(p2psip, peer)
+    assert (alice["problem"], bob["node_id"]) == ("", None)
+    assert "bob.json" in bob["problem"]
+    assert "problem: " in p2psip("line", "list", "--peer", peer)
+
+
+def test_a_line_is_removed(p2psip: Callable[..., str], peer: Path) -> None:
+    assert json.loads(p2psip("line", "remove", "alice", "--peer", peer, "--json")) == {
+        "user": f"alice@{OVERLAY}",
+        "removed": True,
+    }
+    assert lines_of(p2psip, peer) == []
+    assert list((peer / "lines").iterdir()) == []
+    assert p2psip("line", "list", "--peer", peer) == "no lines; `p2psip line add USER` adds one\n"
+
+
+def test_the_directory_may_come_from_the_environment(
+    p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path
+) -> None:
+    monkeypatch.setenv("P2PSIP_PEER", str(peer))
+    assert "alice" in p2psip("line", "list")
