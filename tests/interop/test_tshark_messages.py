@@ -5,24 +5,18 @@ It finds wrong structure, not wrong signatures. Where it is at fault itself, `EX
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import wire_specimens
+from tshark import FRAMED_PORT, Dissection, dissect, needs_tshark
 from wire_specimens import BODIES
 
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.framing import FramedMessage
 from p2psip.reload.wire.link_messages import PingReq
 
-MISSING = [program for program in ("tshark", "text2pcap") if shutil.which(program) is None]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian package tshark)"),
-]
+pytestmark = [pytest.mark.slow, needs_tshark]
 
 EXCUSED = {
     # It does not know SignerIdentityType none(3), with which section 7.4.2.2 signs what does not exist.
@@ -107,38 +101,6 @@ ALWAYS = [
 ]
 
 
-@dataclass(frozen=True)
-class Dissection:
-    """What tshark says of one packet."""
-
-    text: str
-    message_code: int
-    is_malformed: bool
-    complaints: set[str]
-
-
-def _dissect(directory: Path, packets: list[bytes], port: int) -> list[Dissection]:
-    capture = directory / f"{port}.pcapng"
-    dump = "".join(f"000000 {packet.hex(' ')}\n" for packet in packets)
-    subprocess.run(["text2pcap", "-q", "-u", f"{port},{port}", "-", str(capture)], input=dump.encode(), check=True)
-    fields = ["frame.number", "reload.message.code", "_ws.malformed", "_ws.expert.message"]
-    columns = [argument for name in fields for argument in ("-e", name)]
-    rows = _tshark(capture, "-T", "fields", *columns).splitlines()
-    texts = _tshark(capture, "-O", "reload,reload-framing", "-V").split("\n\n")
-    return [_dissection(row, text) for row, text in zip(rows, texts, strict=True)]
-
-
-def _tshark(capture: Path, *arguments: str) -> str:
-    command = ["tshark", "-n", "-r", str(capture), *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120)
-    return output.stdout.decode().strip("\n")
-
-
-def _dissection(row: str, text: str) -> Dissection:
-    _, code, malformed, complaints = row.split("\t")
-    return Dissection(text, int(code or 0), bool(malformed), set(filter(None, complaints.split(","))))
-
-
 @pytest.fixture(scope="module")
 def dissections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dissection]:
     """One message of every type, each in a transaction of its own."""
@@ -146,7 +108,7 @@ def dissections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dissectio
         wire_specimens.message(code, body, transaction_id).encode()
         for transaction_id, (_, code, body) in enumerate(BODIES, start=1)
     ]
-    found = _dissect(tmp_path_factory.mktemp("tshark"), packets, 9999)
+    found = dissect(tmp_path_factory.mktemp("tshark"), packets, 9999)
     return {name: dissection for (name, _, _), dissection in zip(BODIES, found, strict=True)}
 
 
@@ -170,7 +132,7 @@ def test_frames(tmp_path: Path) -> None:
     """The framing header of section 6.6.2 around a message, and the acknowledgement of it."""
     ping = wire_specimens.message(MessageCode.PING_REQ, PingReq(b"hello")).encode()
     frames = [FramedMessage.data(41, ping).encode(), FramedMessage.ack(41, 0b110).encode()]
-    data, ack = _dissect(tmp_path, frames, 6084)
+    data, ack = dissect(tmp_path, frames, FRAMED_PORT)
     assert data.message_code == MessageCode.PING_REQ
     assert not data.is_malformed | ack.is_malformed
     for words in ("type (FramedMessageType): DATA (128)", "sequence (uint32): 41", "padding (opaque<5>)"):
@@ -184,5 +146,5 @@ def test_a_wrong_structure_would_be_found(tmp_path: Path) -> None:
     """The oracle can say no: a body that is cut short."""
     name, code, body = BODIES[2]
     whole = wire_specimens.message(code, body).encode()
-    (found,) = _dissect(tmp_path, [whole.replace(b"\0\x70", b"\0\x77", 1)], 9999)
+    (found,) = dissect(tmp_path, [whole.replace(b"\0\x70", b"\0\x77", 1)], 9999)
     assert found.is_malformed or found.complaints, name
