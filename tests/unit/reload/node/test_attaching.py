@@ -1,0 +1,374 @@
+"""Forming connections without ICE (p2psip.reload.node.attach): Attach and AppAttach of one node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from node_bench import ME, NodeBench, Remote, address, nid, offer
+
+from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, dialable
+from p2psip.reload.node.effects import Address, AppLinkFailed, AppLinkUp, Dial, Purpose
+from p2psip.reload.node.limits import CANDIDATES_MAX, DIALS_MAX
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import (
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    CandType,
+    IceCandidate,
+    OverlayLinkType,
+)
+
+SMALLER, LARGER = 95, 105
+"""Beside node 100 on either side, so that both are wanted as neighbours."""
+
+
+def start() -> NodeBench:
+    """Node 100 in a ring with 50 and 150."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    return bench
+
+
+def attach(bench: NodeBench, place: int) -> None:
+    """Its Chord wants a link with `place`, of which 150 told it."""
+    bench.update(150, predecessors=(ME,), successors=(place,))
+    assert bench.hear_one(150, MessageCode.UPDATE_ANS)
+
+
+def test_an_attach_goes_by_way_of_who_named_the_node() -> None:
+    """10.6: "it MUST source-route the Attach request through the peer from which it learned the new peer's Node-ID"."""
+    bench = start()
+    attach(bench, LARGER)
+    sent = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    assert sent.header.destination_list == (Destination.node(nid(150)), Destination.node(nid(LARGER)))
+    assert isinstance(sent.body, AttachReqAns)
+    assert (sent.body.role, sent.body.send_update) == (b"passive", True)
+    (candidate,) = sent.body.candidates
+    assert candidate.addr_port.host_port == address(ME)
+    assert (candidate.overlay_link, candidate.type) == (OverlayLinkType.TLS_TCP_FH_NO_ICE, CandType.HOST)
+
+
+def test_6_5_1_2_an_attach_is_answered_and_its_sender_dialled() -> None:
+    """ "it MUST process this request and SHOULD generate its own response"; the answerer is the TLS client."""
+    bench = start()
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER, via_list=(Destination.node(nid(LARGER)),))
+    answer = bench.hear_one(150, MessageCode.ATTACH_ANS)
+    assert answer.header.destination_list == (Destination.node(nid(150)), Destination.node(nid(LARGER)))
+    assert isinstance(answer.body, AttachReqAns)
+    assert answer.body.role == b"active"
+    assert [(dial.purpose, dial.candidates) for dial in bench.dials()] == [(Purpose.RELOAD, (address(LARGER),))]
+
+
+def answering(bench: NodeBench, place: int) -> Dial:
+    """`place` attaches; the dialling that follows."""
+    bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    (dial,) = bench.dials()
+    return dial
+
+
+def test_6_4_2_3_send_update_is_honoured_when_the_link_is_up() -> None:
+    """ "it MUST send an Update message back to the sender of the Attach request after completion of the [...] TLS
+    connection"."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.link(LARGER, dial.link)
+    update = bench.hear_one(LARGER, MessageCode.UPDATE_REQ)
+    assert update.header.destination_list == (Destination.node(nid(LARGER)),)
+
+
+@pytest.mark.parametrize("place", [SMALLER, LARGER])
+def test_6_5_1_11_a_wrong_certificate_closes_the_link(place: int) -> None:
+    """ "The certificate exchanged during the TLS or DTLS handshake MUST match the node [...], and if it does not, the
+    connection MUST be closed."
+    """
+    bench = start()
+    dial = answering(bench, place)
+    bench.link(place, dial.link, presents=77)
+    assert bench.hung_up() == [dial.link]
+    assert nid(77) not in bench.node.connections
+    assert nid(place) not in bench.node.connections
+    assert "is peer-77@sim.example, not" in str(bench.notes("link refused")[0].facts["reason"])
+
+
+def test_a_banned_node_gets_no_link() -> None:
+    """Neither dialled nor accepted."""
+    bench = start()
+    remote = bench.link(66)
+    assert bench.hung_up() == [remote.number]
+    assert "bad node" in str(bench.notes("link refused")[0].facts["reason"])
+
+
+def test_what_we_dial_may_be_ourselves() -> None:
+    """An address that comes back to us is no link."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.link(LARGER, dial.link, presents=ME)
+    assert bench.hung_up() == [dial.link]
+
+
+# Tie-breaks
+
+
+def test_6_5_1_2_both_at_once_the_smaller_gives_way() -> None:
+    """ "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach
+    request. It MUST then process this Attach request"."""
+    bench = start()
+    attach(bench, LARGER)
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
+    (dial,) = bench.dials()
+    bench.run_for(4.0)
+    assert bench.heard(150, MessageCode.ATTACH_REQ) == []
+    bench.link(LARGER, dial.link)
+    bench.update(LARGER)
+    assert nid(LARGER) in bench.node.chord.table
+
+
+def test_6_5_1_2_both_at_once_the_larger_goes_on() -> None:
+    """ "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error to this Attach request,
+    and then proceed to wait for and complete the Attach"; the way that theirs came is taken for ours as well.
+    """
+    bench = start()
+    attach(bench, SMALLER)
+    first = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    via = (Destination.node(nid(SMALLER)), Destination.node(nid(40)))
+    bench.send(50, MessageCode.ATTACH_REQ, offer(SMALLER), signer=SMALLER, via_list=via)
+    again, error = bench.heard(50)
+    assert error.error.error_code is ErrorCode.IN_PROGRESS
+    assert bench.dials() == []
+    assert again.header.transaction_id == first.header.transaction_id
+    assert again.header.destination_list == tuple(Destination.node(nid(place)) for place in (50, 40, SMALLER))
+    bench.answer(50, again, MessageCode.ATTACH_ANS, offer(SMALLER, b"active"), signer=SMALLER)
+    bench.link(SMALLER)
+    bench.update(SMALLER)
+    assert nid(SMALLER) in bench.node.chord.table
+
+
+@pytest.mark.parametrize("place", [SMALLER, LARGER])
+def test_6_5_1_2_a_connection_in_progress_goes_first(place: int) -> None:
+    """ "it SHOULD generate an Error_In_Progress error instead of an AttachReqAns", whoever is larger."""
+    bench = start()
+    attach(bench, place)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    assert bench.hear_one(150).error.error_code is ErrorCode.IN_PROGRESS
+
+
+def test_who_was_told_in_progress_waits_for_the_other_s_link() -> None:
+    """And answers the other's Attach when it comes, though its own is not over."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    error = ErrorResponse.of(ErrorCode.IN_PROGRESS, "")
+    bench.answer(150, request, MessageCode.ERROR, error, signer=LARGER)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
+    assert len(bench.dials()) == 1
+
+
+# How attempts end
+
+
+def answered(bench: NodeBench, place: int) -> None:
+    """`place` answers our Attach to it."""
+    attach(bench, place)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+
+
+def test_the_link_may_come_before_the_answer() -> None:
+    """Then the answer is not waited for."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.link(LARGER)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
+    bench.run_for(4.0)
+    assert bench.heard(150, MessageCode.ATTACH_REQ) == []
+    assert bench.notes("attach failed") == []
+
+
+def test_an_answer_without_a_link_is_a_failure_after_a_while() -> None:
+    """The other end could not reach us."""
+    bench = start()
+    answered(bench, LARGER)
+    bench.update(150)
+    bench.run_for(LINK_WAIT_S + 0.1)
+    (note,) = bench.notes("attach failed")
+    assert note.facts == {"node": nid(LARGER), "reason": "the connection did not come"}
+
+
+def test_a_refused_attach_says_why() -> None:
+    """In the words of who refused."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.FORBIDDEN, "no"), signer=LARGER)
+    (note,) = bench.notes("attach failed")
+    assert "Error_Forbidden: no" in str(note.facts["causes"])
+
+
+def test_an_attach_that_cannot_be_followed_is_refused_before_it_is_answered() -> None:
+    """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
+    bench = start()
+    bench.send(150, MessageCode.ATTACH_REQ, replace(offer(LARGER), candidates=()), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.INVALID_MESSAGE
+    for place in range(1000, 1000 + DIALS_MAX):
+        bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.REQUEST_TIMEOUT
+    assert len(bench.dials()) == DIALS_MAX
+
+
+def test_a_dialling_that_fails_is_told_to_the_log() -> None:
+    """And makes room for others."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.dial_failed(dial.link)
+    (note,) = bench.notes("dialling failed")
+    assert note.facts["reason"] == "connection refused"
+
+
+# Candidates
+
+
+def candidate(host: str, port: int, **fields: object) -> IceCandidate:
+    """A host candidate without ICE."""
+    usual: dict[str, object] = {
+        "overlay_link": OverlayLinkType.TLS_TCP_FH_NO_ICE,
+        "foundation": b"1",
+        "priority": 1,
+        "type": CandType.HOST,
+    }
+    return IceCandidate(IpAddressPort.of(host, port), **(usual | fields))  # type: ignore[arg-type]
+
+
+def test_candidates_are_dialled_by_priority() -> None:
+    """Each address once."""
+    candidates = [candidate("192.0.2.1", 1, priority=5), candidate("2001:db8::1", 2, priority=9)]
+    assert dialable([*candidates, candidates[0]]) == (Address("2001:db8::1", 2), Address("192.0.2.1", 1))
+
+
+def test_what_cannot_be_dialled_is_left_out() -> None:
+    """Other transports, ICE's kinds, and addresses that are not of one host."""
+    assert dialable([
+        candidate("192.0.2.1", 1, overlay_link=OverlayLinkType.DTLS_UDP_SR),
+        candidate("192.0.2.1", 0),
+        candidate("224.0.0.1", 1),
+        candidate("ff02::1", 1),
+        candidate("0.0.0.0", 1),
+        candidate("255.255.255.255", 1),
+        candidate("::", 1),
+    ]) == ()  # fmt: skip
+
+
+def test_the_number_of_candidates_is_bounded() -> None:
+    """One message does not make us dial the whole world."""
+    assert len(dialable([candidate("192.0.2.1", port) for port in range(1, 100)])) == CANDIDATES_MAX
+
+
+# AppAttach
+
+
+def app_offer(place: int, application: int = APPLICATION_SIP) -> AppAttachReq:
+    """The body of an AppAttach."""
+    return AppAttachReq(b"", b"", application, b"passive", offer(place).candidates)
+
+
+def test_6_5_2_2_an_unknown_application_is_not_found() -> None:
+    """ "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."."""
+    bench = start()
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER, 4711), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.NOT_FOUND
+    assert bench.dials() == []
+
+
+def test_an_app_attach_is_answered_and_dialled() -> None:
+    """What comes up is the application's."""
+    bench = start()
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER), signer=LARGER)
+    answer = bench.hear_one(150, MessageCode.APP_ATTACH_ANS)
+    assert isinstance(answer.body, AppAttachAns)
+    assert (answer.body.application, answer.body.role) == (APPLICATION_SIP, b"active")
+    (dial,) = bench.dials()
+    assert dial.purpose is Purpose.SIP
+    bench.link(LARGER, dial.link, purpose=Purpose.SIP)
+    assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), address(ME))]
+    assert nid(LARGER) not in bench.node.connections
+
+
+def app_attach(bench: NodeBench, place: int) -> None:
+    """The layer above wants a SIP connection to `place`."""
+    bench.node.app_attach([Destination.node(nid(place))], nid(place), bench.now)
+    bench.settle()
+
+
+def accepted(bench: NodeBench, place: int) -> Remote:
+    """`place` dials our SIP listener."""
+    return bench.link(place, purpose=Purpose.SIP)
+
+
+def test_our_own_app_attach() -> None:
+    """Asked once, answered, and the connection comes."""
+    bench = start()
+    app_attach(bench, LARGER)
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME))]
+    bench.run_for(60.0)
+    assert bench.take(AppLinkFailed) == []
+
+
+def test_a_sip_connection_that_nobody_asked_for_is_refused() -> None:
+    """Phones have a listener of their own; this one is for peers after an AppAttach."""
+    bench = start()
+    remote = accepted(bench, LARGER)
+    assert bench.hung_up() == [remote.number]
+    assert bench.take(AppLinkUp) == []
+
+
+def failure(bench: NodeBench) -> AppLinkFailed:
+    """That no connection came about."""
+    (failed,) = bench.take(AppLinkFailed)
+    assert isinstance(failed, AppLinkFailed)
+    return failed
+
+
+def test_an_app_attach_that_nobody_answers_fails() -> None:
+    """After five transmissions, with a cause if there is one."""
+    bench = start()
+    app_attach(bench, LARGER)
+    bench.run_for(15.0)
+    failed = failure(bench)
+    assert failed.node == nid(LARGER)
+    assert str(failed.error).startswith(f"no connection to {nid(LARGER).short}: AppAttach failed")
+
+
+def test_an_app_attach_that_is_refused_fails_with_the_reason() -> None:
+    """In the words of who refused it."""
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.NOT_FOUND, "no SIP"), signer=LARGER)
+    assert "Error_Not_Found: no SIP" in str(failure(bench).error)
+
+
+def test_an_app_attach_whose_connection_does_not_come_fails() -> None:
+    """It answered, but cannot reach us."""
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    bench.run_for(LINK_WAIT_S + 0.1)
+    assert "its connection did not come" in str(failure(bench).error)
