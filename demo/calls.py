@@ -7,14 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from demo.overlay import POLL_S
 from demo.phones import Phone
-from demo.processes import StepFailed
+from demo.processes import StepFailed, together
 from p2psip.net.phone_scripts import TONE_TOLERANCE_HZ
 
 TALK_S = 2.0
 HEARD_SHARE_MIN = 0.75
 """How much of the talk must have been the other's tone."""
 ENDING_MAX_S = 5.0
+LOG_MAX_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Call:
 
 async def place(caller: Phone, callee: Phone, uri: str, patience_s: float) -> Call:
     """Dial, and wait until it is answered. A call that fails is not tried again."""
+    earlier = [len(_carried(phone)) for phone in (caller, callee)]
     caller.call(uri)
     ringing: dict[str, Any] = {}
     while (event := await caller.event("ringing", "answered", "ended", patience_s=patience_s))["event"] != "answered":
@@ -73,27 +76,33 @@ async def place(caller: Phone, callee: Phone, uri: str, patience_s: float) -> Ca
     answered_at = time.monotonic()
     await callee.event("answered", patience_s=ENDING_MAX_S)
     rang_ms = (ringing or event)["after_ms"]
-    return Call(caller, callee, answered_at, rang_ms, _hops(caller, callee, rang_ms))
-
-
-def _hops(caller: Phone, callee: Phone, rang_ms: float) -> tuple[Hop, ...]:
-    """Each peer logs how long after it got the INVITE it could pass the ringing back."""
-    here, there = _rang_ms(caller), _rang_ms(callee)
-    return (
+    here, there = await together(_rang_ms(caller, earlier[0]), _rang_ms(callee, earlier[1]))
+    hops = (
         Hop(f"{caller.user}'s phone", caller.site.name, rang_ms - here),
         Hop(caller.site.name, callee.site.name, here - there, ", looking bob up and connecting the two included"),
         Hop(callee.site.name, f"{callee.user}'s phone", there),
     )
+    return Call(caller, callee, answered_at, rang_ms, hops)
 
 
-def _rang_ms(phone: Phone) -> float:
-    """Of the last INVITE that the peer of this phone carried."""
+def _carried(phone: Phone) -> list[float]:
+    """Of each answered INVITE that the peer of this phone carried, how long after it the peer passed ringing back."""
     assert phone.site.actor is not None
-    carried = [entry for entry in phone.site.actor.logged("request carried") if entry["method"] == "INVITE"]
-    if not carried or "rang_after_ms" not in carried[-1]:
-        raise StepFailed(f"the log of {phone.site.name} does not tell of the INVITE")
-    took_ms: float = carried[-1]["rang_after_ms"]
-    return took_ms
+    entries = phone.site.actor.logged("request carried")
+    return [entry["rang_after_ms"] for entry in entries if (entry["method"], entry["status"]) == ("INVITE", 200)]
+
+
+async def _rang_ms(phone: Phone, earlier: int) -> float:
+    """The same of the INVITE after the `earlier` ones; the peer logs it when it has passed the answer on."""
+    carried: list[float] = []
+    try:
+        async with asyncio.timeout(LOG_MAX_S):
+            while len(carried) <= earlier:
+                carried = _carried(phone)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise StepFailed(f"the log of {phone.site.name} does not tell of the INVITE") from None
+    return carried[-1]
 
 
 async def _heard(phone: Phone, tone_hz: int) -> Talk:

@@ -73,7 +73,8 @@ class Actor:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Its log entries of one kind, the latest last."""
-        entries = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole_lines = self.log.read_text().rpartition("\n")[0].splitlines()
+        entries = [json.loads(line) for line in whole_lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == event]
 
     def last_words(self) -> str:
