@@ -97,6 +97,7 @@ class Attaching:
         self._exchange = exchange
         self._connections = connections
         self._chord = chord
+        self._seek: int | None = None
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
@@ -124,10 +125,19 @@ class Attaching:
             self._pending[node] = _Pending(transaction_id)
 
     def seek(self, resource: ResourceId, via: NodeId | None, now: float) -> None:
-        """Attach to whoever is responsible for a place (10.5, 11.4)."""
+        """Attach to whoever is responsible for a place (10.5, 11.4); an earlier attempt is forgotten."""
+        if self._seek is not None:
+            self._exchange.transport.cancel(self._seek)
         route = [] if via is None else [Destination.node(via)]
-        destinations = [*route, Destination.resource(resource)]
-        if self._exchange.request(destinations, MessageCode.ATTACH_REQ, self._offer(), SeekContext(), now) is None:
+        self._seek = self._exchange.request(
+            [*route, Destination.resource(resource)],
+            MessageCode.ATTACH_REQ,
+            self._offer(),
+            SeekContext(),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        if self._seek is None:
             self._chord.handle_seek_failed("too many requests under way", now)
 
     def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:

@@ -1,0 +1,211 @@
+"""How a node finds the overlay, and another part of it (RFC 6940 section 10.7.4.4, 11.4)."""
+
+from __future__ import annotations
+
+from node_bench import ME, NodeBench, address, nid, offer
+
+from p2psip.base.ids import ResourceId
+from p2psip.reload.config.configuration import BootstrapNode
+from p2psip.reload.node.effects import Address, ContactsChanged, Dial, Purpose
+from p2psip.reload.topology.joining import JoinState
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
+
+
+def start(**settings: object) -> NodeBench:
+    """A node that looks for the overlay; the configured bootstrap node is 1."""
+    bench = NodeBench(**settings)  # type: ignore[arg-type]
+    bench.node.start(0.0)
+    bench.settle()
+    bench.run_for(0.0)
+    return bench
+
+
+def dialled(bench: NodeBench) -> Dial:
+    """The one dialling under way."""
+    (dial,) = bench.dials()
+    return dial
+
+
+def test_11_4_joining_through_the_bootstrap_node() -> None:
+    """The whole way, message by message."""
+    bench = start()
+    dial = dialled(bench)
+    assert (dial.purpose, dial.candidates) == (Purpose.RELOAD, (address(1),))
+    bench.link(1, dial.link)
+    attach = bench.hear_one(1)
+    place = ResourceId((int.from_bytes(nid(ME), "big") + 1).to_bytes(16, "big"))
+    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.resource(place))
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.link(150)
+    bench.update(150)
+    bench.heard(150, MessageCode.UPDATE_ANS)
+    join = bench.hear_one(150)
+    assert join.body == JoinReq(nid(ME))
+    bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns())
+    assert not bench.node.chord.is_serving
+    bench.update(150, predecessors=(ME,))
+    assert bench.node.chord.joining.is_member
+    assert bench.notes("joined")
+
+
+def test_a_join_answer_of_another_is_discarded() -> None:
+    """6.4.2.1: "Joining Nodes MUST verify that the signature on the JoinAns message matches the expected target"."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    bench.answer(1, bench.hear_one(1), MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.link(150)
+    bench.update(150)
+    bench.heard(150, MessageCode.UPDATE_ANS)
+    bench.answer(150, bench.hear_one(150), MessageCode.JOIN_ANS, JoinAns(), signer=1)
+    assert bench.node.chord.joining.state is JoinState.ASKING
+
+
+def test_one_dialling_at_a_time() -> None:
+    """A bootstrap node that is slow is not dialled again and again meanwhile."""
+    bench = start()
+    dial = dialled(bench)
+    bench.run_for(20.0)
+    assert bench.dials() == []
+    bench.dial_failed(dial.link)
+    bench.run_for(60.0)
+    assert len(bench.dials()) == 1
+
+
+def test_remembered_nodes_are_tried_together_with_the_configured_ones() -> None:
+    """11.4: "as an optimization it MAY attempt to use one or more of them"; all of them in time, not the first only."""
+    contacts = [address(place) for place in range(10, 20)]
+    bench, tried = start(contacts=contacts), set()
+    for _ in range(40):
+        for dial in bench.dials():
+            assert address(1) in dial.candidates
+            tried |= set(dial.candidates)
+            bench.dial_failed(dial.link)
+        bench.run_for(50.0)
+    assert tried == {*contacts, address(1)}
+
+
+def test_our_own_addresses_are_not_dialled() -> None:
+    """A bootstrap node is in its own configuration."""
+    bench = NodeBench(contacts=[address(ME)], may_start_alone=True)
+    bench.node.attaching.addresses = {purpose: (address(ME), address(1)) for purpose in Purpose}
+    bench.node.start(0.0)
+    bench.settle()
+    bench.run_for(0.0)
+    assert bench.dials() == []
+    assert bench.node.chord.is_serving
+
+
+def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
+    """ "some mechanism whereby nodes can determine that they are potentially the first node"."""
+    for may in (False, True):
+        bench = start(may_start_alone=may)
+        bench.dial_failed(dialled(bench).link)
+        assert bench.node.chord.is_serving is may
+        assert bench.notes("no way into the overlay yet")
+
+
+def test_a_gateway_outside_of_the_ring_is_asked_again_later() -> None:
+    """It may have found the ring by then; it is linked, so it is not dialled anew."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    assert bench.hear_one(1).code is MessageCode.ATTACH_REQ
+    bench.run_for(9.0)
+    bench.heard(1)
+    bench.run_for(2.0)
+    again = bench.hear_one(1)
+    assert bench.dials() == []
+    bench.answer(1, again, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    assert bench.node.chord.joining.admitting_peer == nid(150)
+
+
+def test_where_linked_peers_can_be_dialled_is_worth_remembering() -> None:
+    """11.4: "Peers that are not directly connected MUST NOT be cached"; told when it changes."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    assert bench.take(ContactsChanged) == [ContactsChanged((address(120),))]
+    bench.update(120)
+    bench.link(110)
+    bench.update(110)
+    assert bench.take(ContactsChanged) == []
+
+
+def probed(bench: NodeBench) -> Dial:
+    """Let time go on until the node looks for another part of the overlay."""
+    for _ in range(200):
+        bench.run_for(10.0)
+        bench.settle_updates()
+        if dials := bench.dials():
+            return dials[0]
+    raise AssertionError("it never looks")
+
+
+def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
+    """ "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from peer S', which
+    is not P's successor, then the overlay is partitioned and P SHOULD send an Attach to S' routed through B"."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    dial = probed(bench)
+    assert dial.candidates == (address(1),)
+    bench.link(1, dial.link)
+    ping = bench.hear_one(1)
+    assert ping.body == PingReq()
+    own = Destination.resource(ResourceId(nid(ME)))
+    assert ping.header.destination_list == (Destination.node(nid(1)), own)
+    bench.answer(1, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=110)
+    attach = bench.hear_one(1)
+    assert attach.code is MessageCode.ATTACH_REQ
+    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.node(nid(110)))
+
+
+def test_when_there_is_no_other_part_the_link_is_let_go() -> None:
+    """A bootstrap node is not linked with everybody for ever."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    dial = probed(bench)
+    bench.link(1, dial.link)
+    bench.heard(1)
+    bench.run_for(16.0)
+    assert dial.link in bench.hung_up()
+
+
+def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_are() -> None:
+    """They may live on in another part."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    bench.drop(120)
+    assert set(probed(bench).candidates) == {address(1), address(120)}
+
+
+def test_of_several_bootstrap_nodes_another_is_tried_each_time() -> None:
+    """Shuffled, so that the load is shared."""
+    nodes = tuple(BootstrapNode(f"198.51.100.{number}", 6084) for number in range(1, 9))
+    bench, tried = start(bootstrap_nodes=nodes), set()
+    for _ in range(30):
+        for dial in bench.dials():
+            tried |= set(dial.candidates)
+            bench.dial_failed(dial.link)
+        bench.run_for(50.0)
+    assert tried == {Address(node.address, node.port) for node in nodes}
+
+
+def test_an_attempt_that_was_given_up_does_not_fail_the_next() -> None:
+    """Its Attach is forgotten with it."""
+    nodes = (BootstrapNode(*address(1)), BootstrapNode(*address(2)))
+    bench = start(bootstrap_nodes=nodes)
+    bench.link(1, dialled(bench).link)
+    bench.run_for(5.0)
+    bench.drop(1)
+    bench.run_for(2.0)
+    bench.link(2, dialled(bench).link)
+    bench.run_for(5.0)
+    assert bench.node.chord.joining.state is JoinState.SEEKING
+    assert len(bench.notes("joining failed")) == 1
