@@ -24,7 +24,7 @@ from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageConte
 from p2psip.reload.wire.header import Destination, ForwardingHeader
 from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidate, OverlayLinkType
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
-from p2psip.reload.wire.security_block import SecurityBlock
+from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 from p2psip.reload.wire.topology_messages import ChordUpdate, ChordUpdateType, JoinReq, UpdateAns
 from p2psip.sim.overlay import EPOCH_S, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
@@ -64,6 +64,7 @@ class Heard:
     contents: MessageContents
     body: Struct
     signer: NodeId
+    certificates: tuple[GenericCertificate, ...]
 
     @property
     def code(self) -> MessageCode:
@@ -215,14 +216,15 @@ class NodeBench:
         code: MessageCode,
         body: Struct,
         *,
-        signer: int | None = None,
+        signer: int | SimulatedIdentity | None = None,
         destinations: Sequence[Entry] = (),
         transaction_id: int = 0,
         extensions: tuple[MessageExtension, ...] = (),
+        certificates: tuple[GenericCertificate, ...] = (),
         **header: object,
     ) -> int:
         """A message comes over the link to `place`, signed by it unless said otherwise; returns its transaction."""
-        who = identity(place if signer is None else signer)
+        who = signer if isinstance(signer, SimulatedIdentity) else identity(place if signer is None else signer)
         transaction_id = transaction_id or next(self._transactions)
         fields: dict[str, object] = {
             "overlay": self.configuration.overlay_hash,
@@ -233,7 +235,7 @@ class NodeBench:
         }
         contents = MessageContents(code, body.encode(), extensions).encode()
         signature = who.sign(signature_input(self.configuration.overlay_hash, transaction_id, contents))
-        payload = contents + SecurityBlock(who.certificates, signature).encode()
+        payload = contents + SecurityBlock((*who.certificates, *certificates), signature).encode()
         head = ForwardingHeader(**(fields | header))  # type: ignore[arg-type]
         self.send_bytes(place, join(head, payload))
         return transaction_id
@@ -244,10 +246,19 @@ class NodeBench:
         remote.link.send(message, self.now)
         self._flush(remote)
 
-    def answer(self, place: int, request: Heard, code: MessageCode, body: Struct, *, signer: int | None = None) -> None:
+    def answer(
+        self,
+        place: int,
+        request: Heard,
+        code: MessageCode,
+        body: Struct,
+        *,
+        signer: int | None = None,
+        certificates: tuple[GenericCertificate, ...] = (),
+    ) -> None:
         """A response to `request` comes over the link to `place`."""
         transaction_id = request.header.transaction_id
-        self.send(place, code, body, signer=signer, transaction_id=transaction_id)
+        self.send(place, code, body, signer=signer, transaction_id=transaction_id, certificates=certificates)
 
     def heard(self, place: int, code: MessageCode | None = None) -> list[Heard]:
         """What was sent to `place` since the last look; with `code`, only these."""
@@ -304,4 +315,4 @@ def _hear(data: bytes, verifier: SimulatedVerifier) -> Heard:
     prefix = signature_input(message.header.overlay, message.header.transaction_id, message.contents_bytes)
     block = message.security_block
     signer = verifier.verify(prefix, block.signature, block.certificates, 0.0, True)
-    return Heard(message.header, message.contents, body_of(message.contents), signer.node_id)
+    return Heard(message.header, message.contents, body_of(message.contents), signer.node_id, block.certificates)

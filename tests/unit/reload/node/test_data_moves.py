@@ -1,0 +1,494 @@
+"""Store and Fetch at one node, and data that moves as the ring changes (p2psip.reload.node.data)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from node_bench import ME, Heard, NodeBench, nid
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.node.effects import Done
+from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
+from p2psip.reload.storage.values import sign_value
+from p2psip.reload.topology.replicas import HOLD_DOWN_S
+from p2psip.reload.topology.ring import hash_name, is_between
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingReq
+from p2psip.reload.wire.sip_registration import SipRegistration
+from p2psip.reload.wire.storage_messages import (
+    DataValue,
+    DictionaryEntry,
+    DictionarySpecifier,
+    FetchAns,
+    FetchKindResponse,
+    FetchReq,
+    StoreAns,
+    StoredData,
+    StoredDataSpecifier,
+    StoreKindData,
+    StoreKindResponse,
+    StoreReq,
+)
+from p2psip.reload.wire.topology_messages import JoinReq
+from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.signer import SimulatedIdentity
+
+KIND = 1
+LIFETIME_S = 1800
+NOW_MS = int(EPOCH_S * 1000)
+
+
+def user(number: int) -> SimulatedIdentity:
+    """Somebody with a line."""
+    node_id = NodeId(random.Random(f"line {number}").randbytes(16))
+    return SimulatedIdentity(f"user{number}@sim.example", node_id)
+
+
+def resource_of(who: SimulatedIdentity) -> ResourceId:
+    """Where its registration is."""
+    return hash_name(who.user.encode())
+
+
+def users_between(low: int, high: int, count: int) -> list[SimulatedIdentity]:
+    """Users whose registrations lie in (low, high]."""
+    found = (who for who in map(user, range(100_000)) if is_between(resource_of(who), nid(low), nid(high)))
+    return [next(found) for _ in range(count)]
+
+
+def value_of(who: SimulatedIdentity, time_ms: int = NOW_MS, lifetime_s: int = LIFETIME_S) -> StoredData:
+    """Its registration, signed."""
+    value = DataValue(True, SipRegistration.route((Destination.node(nid(50)),)).encode())
+    entry = DictionaryEntry(bytes(who.node_id), value)
+    return sign_value(who, resource_of(who), KIND, entry, time_ms, lifetime_s)
+
+
+def store_request(who: SimulatedIdentity, replica: int = 0, time_ms: int = NOW_MS) -> StoreReq:
+    """Its registration, to be stored."""
+    data = StoreKindData(KIND, 1 if replica else 0, (value_of(who, time_ms),))
+    return StoreReq(resource_of(who), replica, (data,))
+
+
+def fetch_request(who: SimulatedIdentity) -> FetchReq:
+    """All values at its resource."""
+    return FetchReq(resource_of(who), (StoredDataSpecifier(KIND, 0, DictionarySpecifier(())),))
+
+
+WHO, OTHER, *MANY = users_between(50, 100, 60)
+"""Node 100 is responsible for them, 50 being its predecessor."""
+
+
+class Bench(NodeBench):
+    """Node 100 in a ring with 50, 150, 160 and 170, where users store."""
+
+    def __init__(self, *places: int, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.become_ring(*(places or (150, 50, 160, 170)))
+        self.run_for(0.1)
+
+    def store_as(self, who: SimulatedIdentity, by: int = 50, time_ms: int = NOW_MS) -> None:
+        """The user's own Store comes over the link to `by`."""
+        request = store_request(who, time_ms=time_ms)
+        where = [Destination.resource(request.resource)]
+        self.send(by, MessageCode.STORE_REQ, request, signer=who, destinations=where)
+
+    def pass_on(self, who: SimulatedIdentity, by: int, replica: int = 1, time_ms: int = NOW_MS) -> None:
+        """The peer `by` passes the user's value on to us."""
+        request = store_request(who, replica, time_ms)
+        self.send(by, MessageCode.STORE_REQ, request, certificates=who.certificates)
+
+    def stores_heard(self, place: int) -> list[Heard]:
+        """What the node stores at `place`."""
+        return self.heard(place, MessageCode.STORE_REQ)
+
+    def accept(self, place: int, request: Heard) -> None:
+        """`place` took what it was given."""
+        answer = StoreAns((StoreKindResponse(KIND, 1, ()),))
+        self.answer(place, request, MessageCode.STORE_ANS, answer)
+
+    def refuse(self, place: int, request: Heard, code: ErrorCode) -> None:
+        """`place` did not."""
+        self.answer(place, request, MessageCode.ERROR, ErrorResponse.of(code, ""))
+
+    def holds(self, who: SimulatedIdentity) -> bool:
+        """True if the user's value is on the disk."""
+        return bool(self.store.records(resource_of(who), KIND))
+
+
+def keys_of(message: Heard) -> list[tuple[ResourceId, int]]:
+    """Which resource a Store is for, as which replica."""
+    assert isinstance(message.body, StoreReq)
+    return [(message.body.resource, message.body.replica_number)]
+
+
+# Requests
+
+
+def test_10_4_a_store_is_kept_answered_and_replicated() -> None:
+    """ "it MUST store the data and return a success response. It MUST then send a Store request to its successor in the
+    Neighbor Table and to that peer's successor, incrementing the replica number for each successor."
+    """
+    bench = Bench()
+    bench.store_as(WHO)
+    answer = bench.hear_one(50, MessageCode.STORE_ANS)
+    assert answer.body == StoreAns((StoreKindResponse(KIND, 1, (nid(150), nid(160))),))
+    assert bench.holds(WHO)
+    for number, place in enumerate((150, 160), start=1):
+        (store,) = bench.stores_heard(place)
+        assert keys_of(store) == [(resource_of(WHO), number)]
+        assert store.signer == nid(ME)
+        assert WHO.certificates[0] in store.certificates
+    assert bench.stores_heard(170) == []
+
+
+def test_persist_before_you_answer() -> None:
+    """The answer waits for the disk; nothing else does, and a repetition of the request is no second Store."""
+    bench = Bench()
+    bench.holds_commits = True
+    bench.store_as(WHO)
+    bench.send(50, MessageCode.PING_REQ, PingReq())
+    assert [message.code for message in bench.heard(50)] == [MessageCode.PING_ANS]
+    assert len(bench.commits) == 1
+    bench.answer_commits()
+    assert bench.hear_one(50).code is MessageCode.STORE_ANS
+
+
+def test_what_is_read_before_it_is_on_disk_waits_as_well() -> None:
+    """An answer read from uncommitted state carries that state's token."""
+    bench = Bench()
+    bench.holds_commits = True
+    bench.store_as(WHO)
+    bench.send(50, MessageCode.FETCH_REQ, fetch_request(WHO), destinations=[Destination.resource(resource_of(WHO))])
+    assert bench.heard(50) == []
+    bench.answer_commits()
+    assert [message.code for message in bench.heard(50)] == [MessageCode.STORE_ANS, MessageCode.FETCH_ANS]
+
+
+def test_a_disk_that_fails_lets_nothing_out_and_the_request_be_repeated() -> None:
+    """Nothing acknowledged is lost, as nothing was acknowledged."""
+    bench = Bench()
+    bench.holds_commits = True
+    request = store_request(WHO)
+    where = [Destination.resource(request.resource)]
+    for _ in range(2):
+        bench.send(50, MessageCode.STORE_REQ, request, signer=WHO, destinations=where, transaction_id=4711)
+        assert len(bench.commits) == 1
+        bench.answer_commits(failure="no space left")
+        assert bench.heard(50) == []
+    (first, _) = bench.notes("commit failed")
+    assert first.facts["reason"] == "no space left"
+
+
+def test_a_disk_that_never_answers_holds_nothing_for_ever() -> None:
+    """The commit is overdue after a minute: what waited for it is let go of."""
+    bench = Bench()
+    bench.holds_commits = True
+    bench.store_as(WHO)
+    bench.run_for(61.0)
+    assert [note.facts["reason"] for note in bench.notes("commit failed")] == ["the disk does not answer"]
+    assert bench.heard(50, MessageCode.STORE_ANS) == []
+
+
+def test_7_4_1_1_who_is_not_responsible_rejects_an_original_store() -> None:
+    """ "The peer MUST check that it is responsible for the resource if the replica number is zero"."""
+    bench = Bench()
+    (stranger,) = users_between(100, 150, 1)
+    request = store_request(stranger)
+    bench.send(50, MessageCode.STORE_REQ, request, signer=stranger)
+    assert bench.hear_one(50, MessageCode.ERROR).error.error_code is ErrorCode.NOT_FOUND
+    assert not bench.holds(stranger)
+
+
+def test_replicas_come_from_peers() -> None:
+    """7.4.1.1: "it MUST check that [...] the request sender is consistent with being the responsible node"."""
+    bench = Bench()
+    (theirs,) = users_between(170, 50, 1)
+    bench.link(7)
+    bench.pass_on(theirs, 7)
+    assert bench.hear_one(7, MessageCode.ERROR).error.error_code is ErrorCode.FORBIDDEN
+    bench.pass_on(theirs, 50)
+    assert bench.hear_one(50, MessageCode.STORE_ANS)
+    assert bench.holds(theirs)
+    assert not any(bench.stores_heard(place) for place in (50, 150, 160, 170))
+
+
+def test_a_value_passed_on_to_the_wrong_peer_goes_further() -> None:
+    """Two rings grow together: 170 thinks that this is ours, we know that it is 150's."""
+    bench = Bench()
+    (theirs,) = users_between(100, 150, 1)
+    bench.pass_on(theirs, 170)
+    (store,) = bench.stores_heard(150)
+    assert store.header.destination_list == (Destination.resource(resource_of(theirs)),)
+    assert keys_of(store) == [(resource_of(theirs), 1)]
+
+
+def test_a_fetch_brings_the_certificates_along() -> None:
+    """6.3.4: "a peer storing data is obligated to retain certificates for the data that it holds"."""
+    bench = Bench()
+    bench.store_as(WHO)
+    bench.send(150, MessageCode.FETCH_REQ, fetch_request(WHO), destinations=[Destination.resource(resource_of(WHO))])
+    answer = bench.hear_one(150, MessageCode.FETCH_ANS)
+    assert isinstance(answer.body, FetchAns)
+    (kind,) = answer.body.kind_responses
+    assert isinstance(kind, FetchKindResponse)
+    assert len(kind.values) == 1
+    assert WHO.certificates[0] in answer.certificates
+
+
+# Commands
+
+
+def test_a_command_ends_once() -> None:
+    """With its answer, or with why there is none."""
+    bench = Bench()
+    (theirs,) = users_between(100, 150, 1)
+    handles = [bench.node.data.fetch(fetch_request(theirs), bench.now) for _ in range(2)]
+    bench.node.settle(bench.now)
+    bench.settle()
+    first, second = bench.heard(150, MessageCode.FETCH_REQ)
+    bench.answer(150, first, MessageCode.FETCH_ANS, FetchAns((FetchKindResponse(KIND, 0, ()),)))
+    bench.refuse(150, second, ErrorCode.NOT_FOUND)
+    done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
+    assert [effect.handle for effect in done] == handles
+    assert isinstance(done[0].result, Answer)
+    assert "Error_Not_Found" in str(done[1].result)
+
+
+def test_commands_are_bounded() -> None:
+    """One more is over at once."""
+    bench = Bench()
+    for _ in range(COMMANDS_MAX + 1):
+        handle = bench.node.data.fetch(fetch_request(WHO), bench.now)
+    bench.node.settle(bench.now)
+    done = [effect for effect in bench.node.drain() if isinstance(effect, Done)]
+    assert [effect.handle for effect in done if "too many" in str(effect.result)] == [handle]
+
+
+def test_a_store_of_ours_waits_until_its_storage_time_is_on_disk() -> None:
+    """Each signer remembers its last storage_time; if the disk fails, the Store does."""
+    bench = Bench()
+    bench.holds_commits = True
+    (theirs,) = users_between(100, 150, 1)
+    for fails in (False, True):
+        issued = bench.node.data.issue_storage_time(theirs.node_id, bench.now)
+        request = store_request(theirs, time_ms=issued.storage_time_ms)
+        bench.node.data.store(theirs, request, bench.now, after=issued.after)
+        bench.node.settle(bench.now)
+        bench.settle()
+        bench.run_for(4.0)
+        assert bench.stores_heard(150) == []
+        bench.answer_commits(failure="no space left" if fails else "")
+        stores = bench.stores_heard(150)
+        assert bool(stores) is not fails
+        if stores:
+            bench.accept(150, stores[0])
+    done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
+    assert isinstance(done[0].result, Answer)
+    assert "its disk failed" in str(done[1].result)
+
+
+# Handing over
+
+
+def test_a_joining_node_gets_what_becomes_its_own_and_then_the_update() -> None:
+    """10.5 steps 6 and 7, a window of Stores at a time."""
+    bench = Bench(max_message_size=5000)
+    for who in MANY:
+        bench.store_as(who)
+    lower = [who for who in MANY if is_between(resource_of(who), nid(50), nid(75))]
+    assert len(lower) > HANDOVER_WINDOW
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    given: set[ResourceId] = set()
+    while stores := bench.stores_heard(75):
+        assert len(stores) <= HANDOVER_WINDOW
+        assert nid(75) not in bench.node.chord.table
+        for store in stores:
+            given.update(resource for resource, _ in keys_of(store))
+            bench.accept(75, store)
+    assert given == {resource_of(who) for who in lower}
+    assert nid(75) in bench.node.chord.table
+    assert [message.code for message in bench.heard(75)][-1] is MessageCode.UPDATE_REQ
+
+
+def test_what_is_stored_meanwhile_reaches_the_joining_node_too() -> None:
+    """It will be asked for it in a moment."""
+    bench = Bench()
+    lower = [who for who in MANY if is_between(resource_of(who), nid(50), nid(75))]
+    bench.store_as(lower[0])
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    assert len(bench.stores_heard(75)) == 1
+    bench.store_as(lower[1])
+    (store,) = bench.stores_heard(75)
+    assert keys_of(store) == [(resource_of(lower[1]), 1)]
+
+
+def test_a_joining_node_that_does_not_answer_its_stores_is_not_let_in() -> None:
+    """What it should answer for would be lost."""
+    bench = Bench()
+    lower = next(who for who in MANY if is_between(resource_of(who), nid(50), nid(75)))
+    bench.store_as(lower)
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    bench.run_for(16.0)
+    assert nid(75) not in bench.node.chord.table
+    assert bench.notes("hand-over incomplete")
+
+
+def test_a_joining_node_that_has_newer_values_is_let_in() -> None:
+    """7.4.1.1: "the peer MUST fetch the newer data from the peer generating the error"."""
+    bench = Bench()
+    lower = next(who for who in MANY if is_between(resource_of(who), nid(50), nid(75)))
+    bench.store_as(lower)
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    (store,) = bench.stores_heard(75)
+    bench.refuse(75, store, ErrorCode.DATA_TOO_OLD)
+    assert nid(75) in bench.node.chord.table
+    fetch = bench.hear_one(75, MessageCode.FETCH_REQ)
+    assert isinstance(fetch.body, FetchReq)
+    assert fetch.body.resource == resource_of(lower)
+
+
+def test_newer_values_are_taken_over_and_ours_that_are_newer_offered_again() -> None:
+    """A Store is taken as a whole or not at all."""
+    bench = Bench()
+    bench.store_as(WHO)
+    (store,) = bench.stores_heard(150)
+    bench.refuse(150, store, ErrorCode.DATA_TOO_OLD)
+    fetch = bench.hear_one(150, MessageCode.FETCH_REQ)
+    newer = value_of(WHO, NOW_MS + 5)
+    answer = FetchAns((FetchKindResponse(KIND, 7, (newer,)),))
+    bench.answer(150, fetch, MessageCode.FETCH_ANS, answer, certificates=WHO.certificates)
+    (record,) = bench.store.records(resource_of(WHO), KIND)
+    assert StoredData.decode(record.data, model=bench.configuration.kinds[KIND].data_model) == newer
+    assert all(keys_of(store)[0][0] == resource_of(WHO) for store in bench.stores_heard(150))
+    assert keys_of(bench.stores_heard(160)[-1]) == [(resource_of(WHO), 2)]
+
+
+def test_newer_values_without_their_certificates_are_not_taken_over() -> None:
+    """Whoever sends them."""
+    bench = Bench()
+    bench.store_as(WHO)
+    (store,) = bench.stores_heard(150)
+    bench.refuse(150, store, ErrorCode.DATA_TOO_OLD)
+    fetch = bench.hear_one(150, MessageCode.FETCH_REQ)
+    answer = FetchAns((FetchKindResponse(KIND, 7, (value_of(WHO, NOW_MS + 5),)),))
+    bench.answer(150, fetch, MessageCode.FETCH_ANS, answer)
+    (record,) = bench.store.records(resource_of(WHO), KIND)
+    assert StoredData.decode(record.data, model=bench.configuration.kinds[KIND].data_model) == value_of(WHO)
+
+
+def test_a_hand_over_ends_with_its_link() -> None:
+    """Not a quarter of a minute for every sixteen values."""
+    bench = Bench()
+    for who in MANY:
+        bench.store_as(who)
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    assert bench.stores_heard(75)
+    bench.drop(75)
+    bench.run_for(16.0)
+    assert not bench.node.data.is_handing_over
+
+
+def test_10_9_who_leaves_hands_its_values_to_its_successor() -> None:
+    """Though it is their first replica: now it must be sure."""
+    bench = Bench()
+    bench.store_as(WHO)
+    bench.stores_heard(150)
+    bench.node.leave(bench.now)
+    bench.settle()
+    leave, store = bench.heard(150)
+    assert leave.code is MessageCode.LEAVE_REQ
+    assert keys_of(store) == [(resource_of(WHO), 1)]
+    assert not bench.node.has_left
+    bench.accept(150, store)
+    assert bench.node.has_left
+
+
+# Replicas
+
+
+def test_a_new_successor_gets_copies_at_once() -> None:
+    """10.7.3: "it MUST send a Store for any data associated with R to any new node in the replica set"."""
+    bench = Bench()
+    bench.store_as(WHO)
+    bench.link(120)
+    bench.update(120)
+    bench.run_for(0.0)
+    (store,) = bench.stores_heard(120)
+    assert keys_of(store) == [(resource_of(WHO), 1)]
+
+
+def test_when_a_replica_fails_another_gets_copies_after_the_hold_down() -> None:
+    """10.7.1: 30 seconds."""
+    bench = Bench()
+    bench.store_as(WHO)
+    for place in (150, 160):
+        for store in bench.stores_heard(place):
+            bench.accept(place, store)
+    bench.drop(150)
+    bench.run_for(HOLD_DOWN_S - 1.0)
+    assert bench.stores_heard(170) == []
+    bench.run_for(2.0)
+    (store,) = bench.stores_heard(170)
+    assert keys_of(store) == [(resource_of(WHO), 2)]
+
+
+@pytest.mark.parametrize("code", [None, ErrorCode.REQUEST_TIMEOUT])
+def test_a_replica_that_was_too_busy_gets_its_copy_later(code: ErrorCode | None) -> None:
+    """It did not answer in 15 s, or said so."""
+    bench = Bench()
+    bench.store_as(WHO)
+    (store,) = bench.stores_heard(150)
+    if code is not None:
+        bench.refuse(150, store, code)
+    bench.run_for(15.1)
+    bench.stores_heard(150)
+    bench.run_for(HOLD_DOWN_S)
+    assert keys_of(bench.stores_heard(150)[0]) == [(resource_of(WHO), 1)]
+
+
+def test_a_replica_that_may_not_is_not_asked_again() -> None:
+    """Its quota, or its rules, will be the same in half a minute."""
+    bench = Bench()
+    bench.store_as(WHO)
+    (store,) = bench.stores_heard(150)
+    bench.refuse(150, store, ErrorCode.DATA_TOO_LARGE)
+    bench.run_for(100.0)
+    assert bench.stores_heard(150) == []
+
+
+def test_lifetimes_are_lowered_by_the_time_spent_here() -> None:
+    """7.4.1.1: "it MUST adjust the lifetime value downward to reflect the amount of time the value was stored"."""
+    bench = Bench()
+    bench.store_as(WHO)
+    for place in (50, 150, 160, 170):
+        bench.remotes[place].heard.clear()
+    bench.run_for(1000.0)
+    bench.link(120)
+    bench.update(120)
+    bench.run_for(0.0)
+    (store,) = bench.stores_heard(120)
+    assert isinstance(store.body, StoreReq)
+    (value,) = store.body.kind_data[0].values
+    assert value.lifetime in (LIFETIME_S - 1000, LIFETIME_S - 1001)
+    assert value.storage_time == NOW_MS
+
+
+def test_10_7_3_what_is_no_longer_ours_is_forgotten() -> None:
+    """ "there are three predecessors between x and R": "it SHOULD delete all data associated with R"."""
+    bench = Bench(150, 50, 40, 30, 20)
+    (near,) = users_between(30, 40, 1)
+    (far,) = users_between(150, 20, 1)
+    bench.pass_on(near, 40)
+    bench.pass_on(far, 20)
+    assert bench.holds(near)
+    assert bench.holds(far)
+    bench.run_for(800.0)
+    assert bench.holds(near)
+    assert not bench.holds(far)
