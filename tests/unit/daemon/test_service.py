@@ -1,0 +1,163 @@
+"""When a peer does not begin, and when it does not go on as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from free_ports import free_port
+from membership import OVERLAY, Club, founding, key, node_id
+
+from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.wallclock import WallClock
+from p2psip.cli import run_peer
+from p2psip.daemon import service
+from p2psip.daemon.endpoints import ListenAddresses
+from p2psip.daemon.service import MovedToAnotherAddress, PeerService
+from p2psip.daemon.settings import make_settings
+from p2psip.daemon.state import (
+    PeerState,
+    load_state,
+    reload_identity,
+    save_document,
+    save_identity,
+    save_key,
+    save_settings,
+)
+from p2psip.net import peer_host
+from p2psip.reload.config.document import parse
+
+HERE = "127.0.0.1"
+EXPIRATION = 1_900_000_000.0
+"""2030-03-17."""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> PeerState:
+    """A peer's directory, with ports that nobody has."""
+    club = Club.of()
+    values = {
+        "name": "garden", "fingerprint": club.anchor.fingerprint, "listen": [HERE], "phone_listen": [HERE],
+        "overlay_port": free_port(), "sip_port": free_port(), "phone_port": free_port(), "first": True,
+    }  # fmt: skip
+    save_settings(tmp_path, make_settings(values, "test"))
+    save_document(tmp_path, parse(founding().document))
+    save_key(tmp_path, key())
+    save_identity(tmp_path, club.member(f"peer-garden@{OVERLAY}", [node_id(1)]))
+    return load_state(tmp_path)
+
+
+def expiring(state: PeerState) -> PeerState:
+    configuration = replace(state.configuration, expiration=EXPIRATION)
+    return replace(state, document=replace(state.document, configuration=configuration))
+
+
+def at(monkeypatch: pytest.MonkeyPatch, date: float, *, is_trusted: bool = True) -> None:
+    """Have the machine believe in this date."""
+    monkeypatch.setattr(
+        service, "read_wall_clock", lambda _: WallClock(date - service.boot_time(), is_trusted=is_trusted)
+    )
+
+
+def run(state: PeerState, seconds: float = 0.5) -> list[Mapping[str, object]]:
+    """Run the peer for a moment; what it said when it was ready."""
+    said: list[Mapping[str, object]] = []
+
+    async def main() -> None:
+        running = asyncio.create_task(PeerService(state).run(said.append))
+        await asyncio.wait([running], timeout=seconds)
+        is_over = running.done()
+        running.cancel()
+        await asyncio.wait([running])
+        # What is closed is gone a moment later.
+        await asyncio.sleep(0.05)
+        if is_over:
+            running.result()
+
+    asyncio.run(main())
+    return said
+
+
+def test_it_says_when_it_is_ready(state: PeerState) -> None:
+    (facts,) = run(state)
+    assert facts["user"] == f"peer-garden@{OVERLAY}"
+    assert facts["phones"] == [f"{HERE}:{state.settings.phone_port}"]
+    # Its sockets are free again.
+    socket.create_server((HERE, state.settings.overlay_port)).close()
+
+
+def test_an_expired_configuration_is_not_begun_with(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6940 11.1: "Time in the future at which this overlay configuration is no longer valid"."""
+    at(monkeypatch, EXPIRATION + 1)
+    with pytest.raises(
+        LocalMisuse, match=f"the configuration of {OVERLAY} has expired on 2030-03-17: put the overlay's"
+    ):
+        run(expiring(state))
+    at(monkeypatch, EXPIRATION - 1)
+    assert run(expiring(state))
+
+
+def test_a_date_that_nobody_vouches_for_expires_nothing(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, EXPIRATION + 1, is_trusted=False)
+    assert run(expiring(state))
+
+
+def test_a_configuration_that_expires_meanwhile_ends_the_peer(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "WATCH_S", 0.1)
+    began = service.boot_time() + 0.3
+    at(monkeypatch, EXPIRATION - 0.3)
+    monkeypatch.setattr(peer_host, "read_wall_clock", lambda _: WallClock(EXPIRATION - began))
+    with pytest.raises(RequestFailed, match="has expired on 2030-03-17"):
+        run(expiring(state), 5.0)
+
+
+def test_another_address_is_a_reason_to_start_anew(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine came up before its network: what phones and peers are told would be wrong for ever."""
+    monkeypatch.setattr(service, "WATCH_S", 0.1)
+    monkeypatch.setattr(ListenAddresses, "is_outdated", True)
+    with pytest.raises(MovedToAnotherAddress):
+        run(state, 5.0)
+
+
+def test_starting_anew_is_the_same_command_line_again(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(service, "WATCH_S", 0.1)
+    monkeypatch.setattr(ListenAddresses, "is_outdated", True)
+    monkeypatch.setattr(os, "execv", lambda *arguments: begun.append(arguments))
+    monkeypatch.setattr(run_peer.sys, "orig_argv", ["python", "-m", "p2psip.cli.run_peer", "peer", "{}", "json"])
+    monkeypatch.setitem(run_peer.sys.modules, "rich", None)
+    run_peer.main([str(state.directory), "{}", "json"])
+    assert begun == [(run_peer.sys.executable, ["python", "-m", "p2psip.cli.run_peer", "peer", "{}", "json"])]
+
+
+def test_a_socket_that_cannot_be_accepted_is_no_bug(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors: asyncio goes on in a second, and so does the peer. A bug ends it."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+
+    async def main() -> None:
+        peer, loop = PeerService(state), asyncio.get_running_loop()
+        peer._on_exception(
+            loop, {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many open files")}
+        )
+        assert ended == []
+        peer._on_exception(loop, {"message": "Exception in callback", "exception": AssertionError("a bug")})
+        assert ended == [70]
+
+    asyncio.run(main())
+
+
+def test_a_renewed_certificate_must_be_this_peers(state: PeerState) -> None:
+    club = Club.of()
+    save_identity(state.directory, club.member(f"peer-garden@{OVERLAY}", [node_id(1)]))
+    assert reload_identity(state).identity.node_id == node_id(1)
+    save_identity(state.directory, club.member(f"peer-garden@{OVERLAY}", [node_id(9)]))
+    with pytest.raises(LocalMisuse, match="restart it"):
+        reload_identity(state)
