@@ -129,10 +129,10 @@ def test_a_machine_becomes_a_peer(tmp_path: Path, algorithm: SignatureAlgorithm)
         state = await init_peer(path / "peer", request)
         assert state.identity.user == f"peer-garden@{OVERLAY}"
         assert state.settings.overlay_port == 7000
-        loaded = load_state(path / "peer", {"sip_port": 0})
+        loaded = load_state(path / "peer", {"sip_port": 5073})
         assert loaded.identity.node_id == state.identity.node_id
         assert loaded.configuration == here.configuration
-        assert loaded.settings.sip_port == 0
+        assert loaded.settings.sip_port == 5073
         assert (path / "peer" / "peer.key").stat().st_mode & 0o777 == 0o600
         assert PASSWORD not in "".join(
             file.read_bytes().decode("latin-1") for file in (path / "peer").iterdir() if file.is_file()
