@@ -139,9 +139,9 @@ class Publisher:
             self._set(name, now, "a phone registered")
 
     def joined(self, now: float) -> None:
-        """The overlay can be reached (again): what could not be stored is stored now."""
+        """The overlay can be reached: what could not be stored is stored now."""
         for name, published in self._lines.items():
-            if published.request is None and (published.is_wanted or published.placed is None):
+            if published.request is None and published.placed is None:
                 self._set(name, now, "store the line's record")
 
     def withdraw_all(self, now: float) -> None:

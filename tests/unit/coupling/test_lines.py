@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulated_peers import OVERLAY, SimulatedPeers, Site
+from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
@@ -109,14 +109,33 @@ def test_a_peer_that_stops_takes_the_records_of_its_lines_with_it() -> None:
 
 
 def test_a_peer_that_is_stopping_stores_nothing_any_more() -> None:
-    """A Store that was under way ends after the removal has been sent; it must not begin anew."""
+    """A Store is under way and another one is wanted behind it when the word to stop comes."""
     world = SimulatedPeers("stopping", 3)
-    (bob,) = world.with_phones((1, "bob"))
-    bob.unplug()
-    world.phone(1, "bob", 5)
+    world.with_phones((1, "bob"))
+    publisher = world[1].peer.publisher
+    before = publisher.placed("bob")
+    for number in (5, 6):
+        Phone(world[1], "bob", number).register()
+        world.run(0.006)
+    assert len(world[1].peer.server.bindings("bob", world.world.now)) == 3
+    assert publisher.placed("bob") == before
     world[1].call(world[1].peer.stop)
-    world.run(60.0)
+    world.run(REFRESH_S + 60.0)
     assert entries(world, "bob") == []
+
+
+def test_what_is_wanted_while_a_store_is_under_way_is_done_afterwards() -> None:
+    """Whose phone came last is the newest: also if the one before came a moment earlier."""
+    world = SimulatedPeers("twice", 3)
+    world.with_phones((1, "bob"))
+    for number in (5, 6):
+        Phone(world[1], "bob", number).register()
+        world.run(0.006)
+    came = world.world.now
+    world.run(2.0)
+    placed = world[1].peer.publisher.placed("bob")
+    assert placed is not None
+    assert placed.storage_time_ms >= (EPOCH_S + came - 0.002) * 1000
 
 
 def test_a_clock_that_was_set_back_does_not_keep_a_line_out() -> None:
