@@ -275,6 +275,19 @@ def test_a_connection_that_is_reset_at_once_is_a_failed_dial(listener: socket.so
     run(test)
 
 
+def test_a_connection_that_is_gone_before_it_is_used_is_a_failed_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(host: PeerHost, *_: object) -> TlsStream:
+        return TlsStream(context(), host, is_server=False)
+
+    monkeypatch.setattr(PeerHost, "_connect", gone)
+
+    async def test(bench: Bench) -> None:
+        bench.do(Dial(2, Purpose.RELOAD, (nobody(),)))
+        assert await bench.core.hears("down") == [("down", 2, "closed by the other end")]
+
+    run(test)
+
+
 def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every site has a 172.17.0.1: what is at this one here is us, so the next candidate gets its turn."""
     monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.05)
