@@ -15,6 +15,7 @@ from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
+from p2psip.sim.invariants import violations
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
 
@@ -102,6 +103,14 @@ class SimulatedOverlay:
             and table.successors == tuple(others[:count])
             and table.predecessors == tuple(reversed(others))[:count]
         )
+
+    def violations(self) -> list[str]:
+        """What is wrong with the ring, island by island; joins under way are all right at every moment."""
+        found = []
+        for island in sorted({host.island for host in self.alive()}):
+            nodes = [self.node(host) for host in self.alive() if host.island == island]
+            found += violations({n.node_id: n.chord.table.successors for n in nodes if n.chord.joining.is_member})
+        return found
 
     def responsible_for(self, resource: bytes) -> list[Host]:
         """The living peers that think themselves responsible: one, in a sound ring."""

@@ -1,0 +1,60 @@
+"""What must hold of a Chord ring at every moment (Zave, "How to make Chord correct", TSE 2017).
+
+Each member's best successor is the first of its successor list that is a member and reachable. Along best successors
+every member comes to a ring, if the members are finitely many; the invariant says that there is one ring and no
+more, that it goes around the identifiers once, and that whoever is not in it yet hangs on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.topology.ring import is_between
+
+
+def best_successors(successors: Mapping[NodeId, Sequence[NodeId]]) -> dict[NodeId, NodeId]:
+    """Of each member the first successor that is a member; without any, itself."""
+    return {
+        member: next((node for node in listed if node in successors), member) for member, listed in successors.items()
+    }
+
+
+def ring_members(best: Mapping[NodeId, NodeId]) -> set[NodeId]:
+    """Those who come back to themselves along best successors."""
+    return {node for ring in _rings(best) for node in ring}
+
+
+def violations(successors: Mapping[NodeId, Sequence[NodeId]]) -> list[str]:
+    """What is wrong with the ring of these members, who all reach each other; nothing, if it is sound."""
+    best = best_successors(successors)
+    rings = _rings(best)
+    found = []
+    if len(rings) > 1:
+        found.append(f"{len(rings)} rings: " + " and ".join(", ".join(node.short for node in ring) for ring in rings))
+    for ring in rings:
+        found += _disorder(ring, best)
+    return found
+
+
+def _rings(best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
+    rings: list[list[NodeId]] = []
+    seen: set[NodeId] = set()
+    for start in sorted(best):
+        path: list[NodeId] = []
+        node = start
+        while node not in seen:
+            seen.add(node)
+            path.append(node)
+            node = best[node]
+        if node in path:
+            rings.append(path[path.index(node) :])
+    return rings
+
+
+def _disorder(ring: Sequence[NodeId], best: Mapping[NodeId, NodeId]) -> Iterable[str]:
+    """A ring that skips one of its own members goes around more than once."""
+    for node in ring:
+        skipped = [other for other in ring if other not in (node, best[node]) and is_between(other, node, best[node])]
+        if skipped and best[node] != node:
+            yield f"{node.short} skips {skipped[0].short}"
