@@ -56,6 +56,8 @@ class Site:
     world: World
     local: Address
     phones: dict[Address, Phone] = field(default_factory=dict)
+    media_towards: list[str | None] = field(default_factory=list)
+    """Where media addresses of the echo service were wanted for."""
 
     def handle_link_up(
         self,
@@ -89,7 +91,8 @@ class Site:
             match effect:
                 case SendDatagram(_, remote, data):
                     self._to_phone(remote, data)
-                case Ask(token, MediaWanted()):
+                case Ask(token, MediaWanted(_, towards)):
+                    self.media_towards.append(towards)
                     self._later(lambda token=token: self._media(token))  # type: ignore[misc]
                 case SendRtp():
                     pass

@@ -231,10 +231,11 @@ def test_a_name_that_was_issued_in_capitals_can_be_called() -> None:
     assert bob.rang == 1
 
 
-def test_the_echo_answers_and_so_does_another_peers() -> None:
+def test_the_echo_answers_with_media_at_an_address_that_the_phone_can_reach() -> None:
     world = SimulatedPeers("echo", 2)
     (alice,) = world.with_phones((0, "alice"))
     assert call(world, alice, "*43")[0] == "talks"
+    assert world[0].media_towards == [alice.address.host]
 
 
 def test_a_call_that_was_given_up_leaves_nothing_behind() -> None:
