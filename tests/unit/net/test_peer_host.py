@@ -153,6 +153,7 @@ class Other:
     def __init__(self) -> None:
         self.streams: list[TlsStream] = []
         self.data = bytearray()
+        self.up, self.down = asyncio.Event(), asyncio.Event()
 
     async def listen(self) -> Address:
         def accept() -> TlsStream:
@@ -163,13 +164,13 @@ class Other:
         return Address(*self.server.sockets[0].getsockname())
 
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
-        pass
+        self.up.set()
 
     def stream_data(self, stream: TlsStream, data: bytes) -> None:
         self.data += data
 
     def stream_down(self, stream: TlsStream, reason: str) -> None:
-        pass
+        self.down.set()
 
     def close(self) -> None:
         self.server.close()
@@ -189,13 +190,13 @@ def test_dial_write_hear_and_hang_up() -> None:
         bench.do(Dial(2, Purpose.RELOAD, (await other.listen(),)))
         ((_, number, purpose, _),) = await bench.core.hears("up")
         assert (number, purpose) == (2, Purpose.RELOAD)
+        await other.up.wait()
         bench.do(Write(2, b"question"))
         other.streams[0].write(b"answer")
         assert await bench.core.hears("data") == [("data", 2, b"answer")]
-        assert bytes(other.data) == b"question"
         # Who hangs up is not told of the end; what it wrote before arrives.
         bench.do(Write(2, b"last word"), HangUp(2, "enough"))
-        await asyncio.sleep(0.1)
+        await other.down.wait()
         assert bytes(other.data) == b"questionlast word"
         assert not [each for each in bench.core.told if each[0] == "down"]
         other.close()
