@@ -423,6 +423,10 @@ class Transport:
         why_not = self._why_no_answer(contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
+            if body.error_code is ErrorCode.TTL_EXCEEDED:
+                # While the ring closes over a dead peer its neighbours may pass a message back and forth; that ends,
+                # and the retransmission of 6.2.1 finds the way.
+                why_not = "the message went in circles"
         else:
             hops = 0 if is_local else max(0, self._ttl - message.header.ttl) + 1
             outcome = Answer(signer, body, message.security_block.certificates, now - request.began_at, hops)

@@ -245,6 +245,19 @@ def test_an_error_on_the_way_is_a_hint() -> None:
     assert over == Finished("context", Unanswered((Cause(f"peer {EVE.node_id.short}", said, 0.5),)))
 
 
+def test_a_message_that_went_in_circles_is_sent_again() -> None:
+    """Even if who says so might have answered: the ring is closing over a dead peer."""
+    here = transport()
+    sent = ping(here)
+    error = ErrorResponse.of(ErrorCode.TTL_EXCEEDED, "the TTL came to an end here")
+    assert response(here, sent, error, MessageCode.ERROR) == []
+    here.handle_timeout(3.0)
+    (again,) = here.drain()
+    assert isinstance(again, Originate)
+    assert again.header.transaction_id == sent.header.transaction_id
+    assert len(response(here, sent)) == 1
+
+
 def test_an_answer_to_another_question_is_none() -> None:
     """ "the corresponding response being the request code plus 1" (6.3.3)."""
     here = transport()
