@@ -6,14 +6,19 @@ UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 # Python processes that tests run in parallel; the demo and the interop tests are serial inside themselves.
 WORKERS ?= 2
+# `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
+EFFORT ?= 20
+SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py \
+	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/test_routing_table.py
 
-.PHONY: help setup demo check test lint types imports lock clean
+.PHONY: help setup demo check test bench soak lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
 	@echo "make check   set up, lint, type-check, hold the import contract, run the fast tests (under a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (under ten minutes)"
-	@echo "make bench   measure: joins, lookups, call set-up, codec"
+	@echo "make bench   measure: codec, SIP, records, 100 peers in virtual time, 5 real ones (GROUPS='codec live': some)"
+	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
 
@@ -52,6 +57,16 @@ check: lint types imports
 test: lint types imports
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
 	$(BIN)/pytest -q -m slow
+
+# One JSON object a line on standard output, a table on standard error.
+bench: setup
+	@PYTHONPATH=tests/support $(BIN)/python -m bench $(GROUPS)
+
+soak: export EFFORT := $(EFFORT)
+soak: setup
+	$(BIN)/pytest -q -n $(WORKERS) --timeout=7200 $(SOAKED)
+	$(BIN)/pytest -q --timeout=7200 tests/interop/test_calls_through_peers.py
+	for run in $$(seq $(EFFORT)); do echo "demo $$run"; $(BIN)/python -m demo --once || exit 1; done
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 
+from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ def read_everything(message: Message) -> None:
 
 
 @given(anything)
+@settings(max_examples=times(100))
 def test_parse_gives_a_message_or_bad_message(data: bytes) -> None:
     """And what is read, written and read again stays the same."""
     try:
@@ -143,6 +145,7 @@ def test_parse_gives_a_message_or_bad_message(data: bytes) -> None:
 
 
 @given(st.text(max_size=60))
+@settings(max_examples=times(100))
 def test_values_are_read_or_refused(text: str) -> None:
     for read in (parse_uri, NameAddr.parse, Via.parse, AuthParams.parse, Reason.parse, split_list):
         with contextlib.suppress(BadMessage):
@@ -156,6 +159,7 @@ def test_values_are_read_or_refused(text: str) -> None:
 
 
 @given(st.lists(anything, max_size=4), st.integers(1, 30))
+@settings(max_examples=times(100))
 def test_any_stream_is_cut_or_refused(pieces: list[bytes], size: int) -> None:
     framer = Framer()
     stream = b"".join(pieces)
@@ -290,7 +294,7 @@ class Driver:
 
 
 @given(st.lists(steps, max_size=30))
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 def test_server_outlives_anything(script: list[tuple[str, object]]) -> None:
     driver = Driver()
     for kind, what in script:

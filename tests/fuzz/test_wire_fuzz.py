@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wire_specimens
+from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_specimens import BODIES
@@ -29,7 +30,7 @@ def damaged_messages(draw: st.DrawFn) -> bytes:
     return bytes(message)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=times(800), deadline=None)
 @given(damaged_messages())
 def test_damaged_messages(data: bytes) -> None:
     """Header, contents, body and security block."""
@@ -45,7 +46,7 @@ def test_damaged_messages(data: bytes) -> None:
     assert body.encode() == message.contents.message_body
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(damaged_messages())
 def test_damaged_messages_are_forwarded_unharmed_or_not_at_all(data: bytes) -> None:
     """What a forwarding peer does not look at, it does not change."""
@@ -56,7 +57,7 @@ def test_damaged_messages_are_forwarded_unharmed_or_not_at_all(data: bytes) -> N
     assert join(header, payload) == data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(st.lists(st.binary(max_size=30) | st.sampled_from(MESSAGES).map(lambda m: FramedMessage.data(1, m).encode())))
 def test_streams_of_frames(chunks: list[bytes]) -> None:
     """A reader of a stream moves on with every frame, waits for more, or gives the stream up."""

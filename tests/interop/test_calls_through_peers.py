@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from baresip import Baresip, needs_baresip
+from effort import times
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
 from sipp import Account, answering, calling, needs_sipp, registering
@@ -170,7 +171,7 @@ def test_the_phone_is_told_why(sites: Sites) -> None:
 
 
 @needs_sipp
-@pytest.mark.parametrize(("transport", "calls"), [("udp", 50), ("tcp", 20)])
+@pytest.mark.parametrize(("transport", "calls"), [("udp", times(50)), ("tcp", times(20))])
 def test_many_calls(tmp_path: Path, sites: Sites, transport: str, calls: int) -> None:
     """SIPp at both ends, ten calls a second, each answered and ended."""
     account = Account(sites.alice.server, "alice", phone_password("alice"))

@@ -14,11 +14,12 @@ from pathlib import Path
 import disk_victim
 import pytest
 from disk_victim import PLACES, SIGNER, commit, place
+from effort import times
 
 from p2psip.net.disk import DiskStore
 from p2psip.reload.storage.records import Put, Record
 
-ROUNDS = 300
+ROUNDS = times(300)
 LIFE_MAX_S = 0.1
 
 

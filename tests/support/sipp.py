@@ -168,7 +168,7 @@ class Sipp:
         return errors[:4000] + (self.directory / "screen").read_text(errors="replace")[-4000:]
 
     def setup_ms(self) -> list[float]:
-        """From INVITE to 200, call by call."""
+        """From INVITE to the answer that is timed, call by call."""
         (path,) = self.directory.glob("*_rtt.csv")
         with path.open() as file:
             return [float(row["response_time_ms"]) for row in csv.DictReader(file, delimiter=";")]
@@ -196,8 +196,9 @@ def calling(
     talk_ms: int = 500,
     transport: str = "udp",
     port: int = 0,
+    until: int = 200,
 ) -> Sipp:
-    """Call `target`; with a password in the account the INVITE and the BYE answer one challenge each."""
+    """Call `target`; with a password in the account the INVITE answers one challenge. `setup_ms` is up to `until`."""
     common = {"server": account.server, "user": account.user, "target": target}
     invite = _INVITE + _SDP
     cseq = 1
@@ -207,8 +208,9 @@ def calling(
         steps += _send(_REFUSED_ACK.format(**common), "")
         steps += _send(invite.format(**common, cseq=2, credentials=account.credentials()))
         cseq = 2
-    steps += "".join(f'<recv response="{status}" optional="true"/>\n' for status in (100, 180, 183))
-    steps += '<recv response="200" rrs="true" rtd="invite"/>\n'
+    for status in (100, 180, 183):
+        steps += f'<recv response="{status}" optional="true"{_timed(status, until)}/>\n'
+    steps += f'<recv response="200" rrs="true"{_timed(200, until)}/>\n'
     steps += _send(_IN_DIALOG.format(**common, method="ACK", cseq=cseq, credentials=""), "")
     steps += f'<pause milliseconds="{talk_ms}"/>\n'
     steps += _send(_IN_DIALOG.format(**common, method="BYE", cseq=cseq + 1, credentials=""))
@@ -236,6 +238,10 @@ def answering(
 
 def _send(message: str, attributes: str = ' retrans="500"') -> str:
     return _SEND.format(attributes=attributes, message=message)
+
+
+def _timed(status: int, until: int) -> str:
+    return ' rtd="invite"' if status == until else ""
 
 
 def _transport(transport: str) -> list[str]:

@@ -71,13 +71,12 @@ class LoopbackCapture:
         command = ["dumpcap", "-q", "-i", "lo", "-f", self._filter, "-w", str(self.file)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
-        said = []
+        said: list[str] = []
         while not (line := self._process.stderr.readline()).startswith("File:"):
-            said.append(line)
+            said.append(line.strip())
             if not line:
-                pytest.skip(
-                    f"dumpcap may not capture on loopback (root or CAP_NET_RAW): {' '.join(''.join(said).split())}"
-                )
+                self._process.wait(10)
+                pytest.skip(f"dumpcap may not capture on loopback, without root or CAP_NET_RAW: {' '.join(said[:3])}")
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from effort import times
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -240,4 +241,4 @@ def slot_number(slot: int | bytes | None) -> int:
 
 
 TestStorageModel = StorageMachine.TestCase
-TestStorageModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestStorageModel.settings = settings(max_examples=times(50), stateful_step_count=30, deadline=None)

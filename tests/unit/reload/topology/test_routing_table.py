@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -192,4 +193,4 @@ class NaiveTable(RuleBasedStateMachine):
 
 
 TestNaiveTable = NaiveTable.TestCase
-TestNaiveTable.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestNaiveTable.settings = settings(max_examples=times(30), stateful_step_count=30, deadline=None)

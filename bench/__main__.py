@@ -1,0 +1,36 @@
+"""`python -m bench [GROUP ...]`: measure all groups, or those named."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+from bench.results import HEADING, Result, machine
+
+GROUPS = {
+    "codec": "each type of message: decode and encode",
+    "sip": "the SIP server of a peer: a registration, a call",
+    "records": "32 members in one process: signed Store, signed and verified Fetch",
+    "virtual": "100 peers in virtual time: joins, hops",
+    "live": "5 peers as processes: joins, lookups, calls, memory",
+}
+
+
+def main(wanted: list[str]) -> int:
+    """Measure."""
+    if unknown := [name for name in wanted if name not in GROUPS]:
+        print(f"bench: there is no {unknown[0]}; there are {', '.join(GROUPS)}", file=sys.stderr)
+        return 2
+    print(json.dumps({"machine": machine()}), flush=True)
+    results: list[Result] = []
+    for name in wanted or GROUPS:
+        print(f"bench: {name}: {GROUPS[name]}", file=sys.stderr, flush=True)
+        for found in importlib.import_module(f"bench.{name}").measure():
+            results.append(found)
+            print(found.line(), flush=True)
+    print("\n".join(["", HEADING, *(found.row() for found in results)]), file=sys.stderr)
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""An overlay of the simulator whose members have real keys and certificates."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.node import Node
+from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import generate_key
+from p2psip.reload.security.verifier import CertificateVerifier
+from p2psip.reload.storage.memory import MemoryStore
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay
+from p2psip.sim.world import Host
+
+OVERLAY = "sim.example"
+
+
+class CertifiedOverlay(SimulatedOverlay):
+    """So many members, ECDSA P-256 with SHA-256; the links between them are the simulator's, without TLS."""
+
+    def __init__(self, seed: str, members: int) -> None:
+        self._rng = random.Random(seed)
+        self._anchor = TrustAnchor.create(OVERLAY, self._rng, EPOCH_S - DAY_S)
+        super().__init__(seed, root_certs=(self._anchor.der,))
+        self.verifiers: dict[str, CertificateVerifier] = {}
+        self._lines = 0
+        for number in range(members):
+            host = self.add_peer(number)
+            assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).chord.is_serving)  # type: ignore[misc]
+        assert self.world.run_for(120.0, stop=self.is_ring)
+
+    def add_peer(self, number: int) -> Host:
+        """Make a member and start it."""
+        name, now = f"p{number}", self.world.now
+        identity, wall, store = self._identity(f"peer-{name}"), WallClock(EPOCH_S), MemoryStore()
+        verifier = self.verifiers[name] = CertificateVerifier(self.configuration)
+        storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, now)
+        rng = random.Random(f"{self.seed}/{name}")
+        node = Node(identity, verifier, self.configuration, storage, wall, rng, now, may_start_alone=number == 0)
+        address = self.address_of(number)
+        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
+        self.nodes[name] = node
+        host = self.world.add(name, address, identity.chain, node, store)
+        self.world.call(host, node.start)
+        return host
+
+    def line(self, host: Host) -> CertifiedIdentity:
+        """One more user, with a line at this member."""
+        self._lines += 1
+        identity = self._identity(f"user{self._lines}")
+        self.node(host).add_client(identity)
+        return identity
+
+    def _identity(self, name: str) -> CertifiedIdentity:
+        key = generate_key(SignatureAlgorithm.ECDSA)
+        validity = Validity.at(EPOCH_S, 365 * DAY_S)
+        node_id = NodeId(self._rng.randbytes(16))
+        certificate = self._anchor.issue(key.public_key(), f"{name}@{OVERLAY}", (node_id,), self._rng, validity)
+        return CertifiedIdentity(key, [certificate])

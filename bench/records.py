@@ -1,0 +1,94 @@
+"""32 members in one process with real certificates: processor time of a signed Store and of a signed, verified Fetch.
+
+All of the cluster is counted: every hop, every signature made and checked, the two copies of a stored value, and that
+the reader checks the value as well. The network is virtual and the disk is memory.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from bench.certified import CertifiedOverlay
+from bench.results import Result, result
+from p2psip.reload.node.effects import Done
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.usages.sip_registration import fetch_request, read_registrations, route_to, store_request
+from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
+from p2psip.sim.world import Host
+
+MEMBERS = 32
+USERS = 64
+ROUNDS = 20
+PER_ROUND = 10
+
+
+def measure() -> Iterator[Result]:
+    """Store, then fetch what was stored."""
+    overlay = CertifiedOverlay("records", MEMBERS)
+    lines = [(host, overlay.line(host)) for host, _ in zip(_in_turn(overlay), range(USERS), strict=False)]
+    rng = random.Random("records")
+
+    def store() -> None:
+        _store(overlay, *rng.choice(lines))
+
+    def fetch() -> None:
+        _fetch(overlay, rng.choice(overlay.alive()), rng.choice(lines)[1].user)
+
+    for host, line in lines:
+        _store(overlay, host, line)
+    for name, work in (("store", store), ("fetch", fetch)):
+        readings = _readings_ms(work)
+        yield result(f"records.{name}.processor", "ms", readings)
+        yield result(f"records.{name}.rate", "1/s", [1000 / reading for reading in readings], more_is_better=True)
+
+
+def _in_turn(overlay: CertifiedOverlay) -> Iterator[Host]:
+    while True:
+        yield from overlay.alive()
+
+
+def _readings_ms(work: Callable[[], None]) -> Sequence[float]:
+    readings = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for _ in range(PER_ROUND):
+            work()
+        readings.append((time.process_time() - began) / PER_ROUND * 1000)
+    return readings
+
+
+def _store(overlay: CertifiedOverlay, host: Host, line: CertifiedIdentity) -> None:
+    node = overlay.node(host)
+
+    def ask(now: float) -> int:
+        issued = node.data.issue_storage_time(line.node_id, now)
+        request = store_request(line, route_to(node.node_id), issued.storage_time_ms, hash_name)
+        return node.data.store(line, request, now, after=issued.after)
+
+    done = _ask(overlay, host, ask)
+    assert isinstance(done.result, Answer), done
+    assert isinstance(done.result.body, StoreAns)
+
+
+def _fetch(overlay: CertifiedOverlay, host: Host, aor: str) -> None:
+    node = overlay.node(host)
+    done = _ask(overlay, host, lambda now: node.data.fetch(fetch_request(aor, hash_name), now))
+    assert isinstance(done.result, Answer), done
+    assert isinstance(done.result.body, FetchAns)
+    rules = Rules(overlay.configuration.kinds, overlay.verifiers[host.name], hash_name)
+    found = read_registrations(aor, done.result.body, done.result.certificates, rules, node.wall, overlay.world.now)
+    assert found.entries, found
+
+
+def _ask(overlay: CertifiedOverlay, host: Host, ask: Callable[[float], int]) -> Done:
+    handles: list[int] = []
+    overlay.world.call(host, lambda now: handles.append(ask(now)))
+    overlay.world.call(host, overlay.node(host).settle)
+    done = overlay.wait_done(host, handles[0])
+    host.events.clear()
+    return done
