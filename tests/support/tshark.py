@@ -75,7 +75,7 @@ class LoopbackCapture:
         while not (line := self._process.stderr.readline()).startswith("File:"):
             said.append(line.strip())
             if not line:
-                self._process.wait(10)
+                self._process.communicate(timeout=10)
                 pytest.skip(f"dumpcap may not capture on loopback, without root or CAP_NET_RAW: {' '.join(said[:3])}")
         return self
 
