@@ -322,6 +322,20 @@ def test_caller_that_never_acknowledges(world, one, alice, bob):
     assert world.forgets_all()
 
 
+def test_an_ack_for_nobody_does_not_go_round(world, one):
+    """Of a phone on the server's own host, for an AoR in place of a Contact: it leads to the server itself."""
+    phone = world.phone("carol", one, Address("10.1.0.1", 5070))
+    phone.register()
+    call = phone.invite("nobody")
+    world.run(1.0)
+    world.datagrams.clear()
+    ack = make_request("ACK", call.request.uri, from_=call.request.from_, to=call.request.to, call_id="other", cseq=1)
+    phone.layer.send(ack, phone.hop, world.now)
+    phone.step()
+    world.run(1.0)
+    assert [remote for _, remote, _ in world.datagrams] == [one.address]
+
+
 def test_caller_whose_connection_is_gone_when_the_answer_comes(world, one, other, bob):
     caller = world.phone("carol", one, Address("10.1.0.13", 5060), "TCP", contact_host="192.168.9.9")
     caller.register()
