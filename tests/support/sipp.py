@@ -77,7 +77,7 @@ Content-Length: 0
 
 _REFUSED_ACK = """\
 ACK {target} SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-2]
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-3]
 From: <sip:{user}@{server}>;tag=[pid]c[call_number]
 To: <{target}>[peer_tag_param]
 Call-ID: [call_id]
