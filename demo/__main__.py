@@ -76,10 +76,10 @@ async def _stay(story: Story, screen: Screen) -> None:
 
 
 def _end_on_signals() -> None:
-    """Whoever is told to go ends its processes first."""
+    """Whoever is told to go ends its processes first; Ctrl-C counts even where a background shell has it ignored."""
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
