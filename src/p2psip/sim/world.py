@@ -102,6 +102,7 @@ class World:
 
     def add(self, name: str, address: Address, certificates: tuple[bytes, ...], core: Core, store: MemoryStore) -> Host:
         """Put a host into the world; both of its listeners are at the one address."""
+        assert name not in self.hosts or not self.hosts[name].is_alive, f"{name} is running"
         host = Host(name, address, certificates, core, store)
         self.hosts[name] = host
         for purpose in Purpose:

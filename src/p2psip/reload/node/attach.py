@@ -176,10 +176,11 @@ class Attaching:
             self._chord.handle_attach_failed(node, now)
 
     def _sought(self, outcome: Outcome, now: float) -> None:
-        if isinstance(outcome, Answer):
+        is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
+        if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
             node = outcome.signer.node_id
-            self._learn_contact(node, outcome.body)
-            self._await_link(Purpose.RELOAD, self._pending, node, now)
+            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
+            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
             self._chord.handle_sought(node, now)
         else:
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"

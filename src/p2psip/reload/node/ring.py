@@ -12,7 +12,8 @@ from p2psip.reload.topology.actions import AttachTo, AttachToward, FindPeer, Sen
 from p2psip.reload.topology.chord import Chord, NeighborView, NotAdmitting
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.codec import Struct
+from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.primitives import DecodeError
@@ -84,6 +85,7 @@ class Ring:
         self._chord = chord
         self._attaching = attaching
         self._began_at = began_at
+        self._encoded: tuple[NeighborView | None, int, bool, UnknownBody] = (None, 0, False, UnknownBody(b""))
 
     # What Chord asks for
 
@@ -107,15 +109,17 @@ class Ring:
     def _send_update(self, node: NodeId, now: float, *, is_full: bool) -> None:
         if node not in self._connections:
             return
-        view = self._chord.view(with_fingers=is_full)
-        update = ChordUpdate(
-            int(now - self._began_at),
-            ChordUpdateType.FULL if is_full else ChordUpdateType.NEIGHBORS,
-            view.predecessors,
-            view.successors,
-            view.fingers,
-        )
+        update = self._update(now, is_full=is_full)
         self._exchange.to_node(node, MessageCode.UPDATE_REQ, update, UpdateContext(node), now)
+
+    def _update(self, now: float, *, is_full: bool) -> Struct:
+        """The body of an Update, encoded once for all who get the same."""
+        view, uptime_s = self._chord.view(with_fingers=is_full), int(now - self._began_at)
+        if self._encoded[:3] != (view, uptime_s, is_full):
+            kind = ChordUpdateType.FULL if is_full else ChordUpdateType.NEIGHBORS
+            update = ChordUpdate(uptime_s, kind, view.predecessors, view.successors, view.fingers)
+            self._encoded = (view, uptime_s, is_full, UnknownBody(update.encode()))
+        return self._encoded[3]
 
     def probe(self, node: NodeId, now: float) -> None:
         """10.7.1: see with a Ping whether a silent neighbour is there; the link watches for the acknowledgement."""

@@ -44,10 +44,11 @@ from p2psip.reload.topology.replicas import ReplicaSet
 from p2psip.reload.topology.ring import advance, distance, is_between
 from p2psip.reload.topology.routing_table import RoutingTable
 
-ANNOUNCE_DELAY_S = 0.02
-"""Changes of the Neighbor Table that come within this time go out as one Update."""
+ANNOUNCE_DELAY_S = 0.1
+"""Changes of the Neighbor Table that come within this time go out as one Update: when a peer comes or goes, each of
+its neighbours changes its table, and tells the others."""
 
-PRUNE_DELAY_S = 10.0
+PRUNE_DELAY_S = 5.0
 """How long after a change of the Neighbor Table links that it left behind are closed."""
 
 ATTACH_MAX_S = 30.0
@@ -56,7 +57,7 @@ ATTACH_MAX_S = 30.0
 UPDATE_WAIT_S = 5.0
 """How long a candidate that we are linked with may take to say that it is a peer."""
 
-LOST_PAUSE_S = 2.0
+LOST_PAUSE_S = 0.5
 """How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
 
 CANDIDATE_PAUSE_S = 5.0
@@ -111,6 +112,7 @@ class Chord:
         self._views: dict[NodeId, NeighborView] = {}
         self._told: dict[NodeId, NeighborView] = {}
         self._attaching: set[NodeId] = set()
+        self._named: set[NodeId] = set()
         self._silent_until: Timers[NodeId] = Timers()
         self._shunned: dict[NodeId, float] = {}
         self._admitting: dict[NodeId, NodeId] = {}
@@ -190,11 +192,17 @@ class Chord:
         `wants_full` says that its Attach had send_update, `is_stranger` that no Attach went before: a node that looks
         for its place in the overlay, or for another part of it, through either of us.
         """
+        self._left.discard(node)
+        self._shunned.pop(node, None)
+        if is_stranger:
+            # Were it the peer that we know, it would know of our link: it was started again, or lost it.
+            self._views.pop(node, None)
+            self._sought.discard(node)
+            self._shun(node, CANDIDATE_PAUSE_S, now)
+            self._peer_went(node, now)
         if node not in self._links:
             self._links.add(node)
             self._told.pop(node, None)
-        self._shunned.pop(node, None)
-        self._left.discard(node)
         if node in self._attaching:
             self._silent_until.set(node, now + UPDATE_WAIT_S, "candidate says nothing")
         if wants_full or not is_stranger:
@@ -254,6 +262,7 @@ class Chord:
         self._silent_until.cancel(sender)
         if view is not None:
             self._views[sender] = view
+            self._drop_unnamed()
         self._peer_came(sender, now)
         if sender not in self._told:
             self._tell(sender)
@@ -470,6 +479,8 @@ class Chord:
         named = [node for node in view.nodes if self._shunned.get(node, now) <= now and node not in self._left]
         for node in self.table.wanted_among([*self._attaching, *named]):
             self._attach(node, via, now)
+        if via is not None:
+            self._named.update(self._attaching.intersection(view.predecessors + view.successors))
 
     def _reconsider(self, now: float) -> None:
         """What those we hear from name is looked at again: a peer is gone, or was left alone for long enough."""
@@ -482,6 +493,14 @@ class Chord:
     def _wake_for_shunned(self) -> None:
         if self._shunned:
             self._timers.set("reconsider", min(self._shunned.values()), "try candidates again")
+
+    def _drop_unnamed(self) -> None:
+        """Candidates that nobody names any more are gone: they keep no place from the next best."""
+        for node in sorted(self._named & self._attaching):
+            if not any(node in view.predecessors or node in view.successors for view in self._views.values()):
+                self._attaching.discard(node)
+                self._silent_until.cancel(node)
+        self._named &= self._attaching
 
     def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
         if node not in self._attaching and len(self._attaching) < CANDIDATES_MAX:

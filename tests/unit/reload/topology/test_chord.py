@@ -381,6 +381,15 @@ def test_a_joining_node_that_is_lost_or_could_not_be_given_its_data_is_not_admit
     assert bench.chord.table.predecessors == (nid(80), nid(120))
 
 
+def test_a_peer_that_comes_as_a_stranger_was_started_again() -> None:
+    """It is a peer again when it says so, not before: messages for its neighbours would end there."""
+    bench = member(90, 120)
+    bench.link(90, is_stranger=True)
+    assert nid(90) not in bench.chord.table
+    bench.hear(90)
+    assert nid(90) in bench.chord.table
+
+
 # Serving alone
 
 
@@ -496,6 +505,15 @@ def test_a_candidate_that_failed_is_left_alone_for_a_while() -> None:
     began = bench.now
     again = [at for at, action in bench.run_for(20.0) if isinstance(action, AttachTo)]
     assert again[0] == began + CANDIDATE_PAUSE_S
+
+
+def test_a_candidate_that_nobody_names_any_more_gives_its_place_to_the_next() -> None:
+    """It died meanwhile, say those who saw it; the attempt to reach it goes on for seconds."""
+    bench = member(90, 80, 70, 120, neighbors=3)
+    bench.hear(120, view(successors=(125, 130, 135)))
+    assert {action.node for action in bench.of(AttachTo)} == {nid(125), nid(130)}
+    bench.hear(120, view(successors=(130, 135)))
+    assert [action.node for action in bench.of(AttachTo)] == [nid(135)]
 
 
 def test_when_a_candidate_fails_the_next_best_is_taken() -> None:

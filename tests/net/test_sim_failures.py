@@ -1,0 +1,197 @@
+"""Peers that die, leave, or lose everybody, in virtual time: records are still found, the ring closes again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sim_records import Record, fill, grow, host_of, missing, responsible, restart, wait_until
+
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+
+
+def lose_a_fifth(seed: int | str, peers: int, *, is_silent: bool) -> tuple[SimulatedOverlay, list[Record]]:
+    """An overlay with records, a fifth of whose peers have just died together."""
+    overlay = grow(seed, peers)
+    records = fill(overlay, 2 * peers)
+    overlay.world.run_for(2.0)
+    for victim in random.Random(f"victims {seed}").sample(overlay.alive(), peers // 5):
+        overlay.world.crash(victim, is_silent=is_silent)
+    return overlay, records
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fifth_is_killed(seed: int) -> None:
+    """Their links are reset: the ring closes within a second, and every record is found."""
+    overlay, records = lose_a_fifth(seed, 15, is_silent=False)
+    wait_until(overlay, 2.0, overlay.is_ring)
+    assert missing(overlay, records) == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_fifth_loses_its_power(seed: int) -> None:
+    """Only silence tells: after 30 s, most of them sooner, all is well."""
+    overlay, records = lose_a_fifth(seed, 15, is_silent=True)
+    wait_until(overlay, 30.0, overlay.is_ring)
+    assert missing(overlay, records) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 30))
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_fifth_dies_whatever_the_seed(seed: int, is_silent: bool) -> None:
+    """Many, and the invariant holds at every moment."""
+    overlay, records = lose_a_fifth(seed, 5 * random.Random(seed).randint(2, 5), is_silent=is_silent)
+    assert not overlay.world.run_for(35.0, stop=lambda: bool(overlay.violations())), overlay.violations()
+    assert overlay.is_ring()
+    assert missing(overlay, records) == []
+
+
+@pytest.mark.parametrize(("is_silent", "limit_s"), [(False, 5.0), (True, 30.0)])
+def test_the_responsible_peer_and_its_first_replica_die_together(is_silent: bool, limit_s: float) -> None:
+    """The second replica has the record, and soon knows that it is responsible."""
+    overlay = grow("together", 8)
+    (record,) = fill(overlay, 1)
+    overlay.world.run_for(1.0)
+    owner = responsible(overlay, record)
+    replica = host_of(overlay, overlay.node(owner).chord.table.successors[0])
+    for victim in (owner, replica):
+        overlay.world.crash(victim, is_silent=is_silent)
+    began = overlay.world.now
+    while missing(overlay, [record], seed=int(overlay.world.now)):
+        assert overlay.world.now - began < limit_s
+    assert overlay.world.now - began < limit_s
+
+
+def test_copies_are_made_again_after_a_death() -> None:
+    """So that the next one does no harm: one after the other, until three are left."""
+    overlay = grow("one by one", 9)
+    records = fill(overlay, 20)
+    for victim in random.Random(1).sample(overlay.alive(), 6):
+        overlay.world.crash(victim)
+        overlay.world.run_for(35.0)
+    assert len(overlay.alive()) == 3
+    assert missing(overlay, records) == []
+
+
+def test_who_leaves_hands_its_records_over() -> None:
+    """All but two of ten leave, one after the other, without a pause for new copies; nothing is lost."""
+    overlay = grow("leave", 10)
+    records = fill(overlay, 30)
+    overlay.world.run_for(1.0)
+    for host in random.Random(2).sample(overlay.alive(), 8):
+        node = overlay.node(host)
+        overlay.world.call(host, node.leave)
+        assert overlay.world.run_for(10.0, stop=lambda node=node: node.has_left)
+        overlay.world.run_for(0.1)
+        overlay.world.crash(host)
+    wait_until(overlay, 10.0, overlay.is_ring)
+    assert missing(overlay, records) == []
+
+
+def test_a_leave_is_known_at_once() -> None:
+    """Before the link goes, and nobody brings the one that left back in."""
+    overlay = grow("known", 8)
+    host = overlay.world.hosts["p3"]
+    gone = overlay.node(host).node_id
+    overlay.world.call(host, overlay.node(host).leave)
+    overlay.world.run_for(0.5)
+    others = [overlay.node(other) for other in overlay.alive() if other is not host]
+    assert not any(gone in node.chord.table for node in others)
+    overlay.world.run_for(10.0)
+    assert not any(gone in node.chord.table for node in others)
+
+
+def cut_off(overlay: SimulatedOverlay, host: Host, seconds: float) -> None:
+    """A host loses its network for a while."""
+    host.island = 9
+    overlay.world.run_for(seconds)
+    host.island = 0
+
+
+def test_a_peer_that_lost_all_links_comes_back_by_itself() -> None:
+    """It serves alone meanwhile: its own phones can call each other. What was stored there is found everywhere."""
+    overlay = grow("cut off", 8)
+    records = fill(overlay, 20)
+    host = overlay.world.hosts["p4"]
+    host.island = 9
+    wait_until(overlay, 30.0, lambda: not overlay.node(host).chord.joining.is_member)
+    assert overlay.node(host).chord.is_serving
+    host.island = 0
+    wait_until(overlay, 90.0, overlay.is_ring)
+    overlay.world.run_for(5.0)
+    assert missing(overlay, records) == []
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0, 40.0])
+def test_a_short_cut_heals(seconds: float) -> None:
+    """Streams that stood still are given up, and made anew."""
+    overlay = grow(f"cut {seconds}", 8)
+    records = fill(overlay, 10)
+    cut_off(overlay, overlay.world.hosts["p2"], seconds)
+    overlay.world.run_for(1.0)
+    wait_until(overlay, 120.0, overlay.is_ring)
+    overlay.world.run_for(40.0)
+    assert overlay.is_ring()
+    assert missing(overlay, records) == []
+
+
+def test_without_the_bootstrap_node_remembered_contacts_lead_back() -> None:
+    """No node is special: the first peer is dead for ever, another one loses its network and comes back."""
+    overlay = grow("no bootstrap", 8)
+    overlay.world.crash(overlay.world.hosts["p0"], is_silent=True)
+    wait_until(overlay, 40.0, overlay.is_ring)
+    cut_off(overlay, overlay.world.hosts["p5"], 60.0)
+    assert not overlay.node(overlay.world.hosts["p5"]).chord.joining.is_member
+    wait_until(overlay, 120.0, overlay.is_ring)
+
+
+def test_a_peer_that_is_started_again_with_nothing_loses_nothing() -> None:
+    """It gets back what it answers for before it is asked for it."""
+    overlay = grow("returns", 4)
+    records = fill(overlay, 10)
+    overlay.world.run_for(1.0)
+    restart(overlay, overlay.world.hosts["p2"])
+    wait_until(overlay, 60.0, overlay.is_ring)
+    assert missing(overlay, records) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_after_any_churn_the_ring_closes(seed: int) -> None:
+    """Joins, deaths of both kinds, leaves and restarts at random; then quiet: one ring, nothing left undone."""
+    overlay = churn(seed)
+    wait_until(overlay, 900.0, overlay.is_ring, 2.0)
+    overlay.world.run_for(60.0)
+    assert overlay.is_ring()
+    for host in overlay.alive():
+        node = overlay.node(host)
+        assert not node.data.is_handing_over
+        assert not node.chord._attaching
+        assert not node.chord._admitting
+
+
+def churn(seed: int) -> SimulatedOverlay:
+    """Forty events, no pause or a long one between them; the bootstrap node lives at the end."""
+    rng = random.Random(f"churn {seed}")
+    overlay = SimulatedOverlay(seed, chord_update_interval_s=120)
+    overlay.add_peer(0)
+    overlay.world.run_for(1.0)
+    for _ in range(40):
+        what = rng.choices(["join", "kill", "power cut", "leave", "restart"], [8, 2, 2, 2, 3])[0]
+        dead = [host for host in overlay.world.hosts.values() if not host.is_alive]
+        if what == "join" and len(overlay.world.hosts) < 20:
+            overlay.add_peer(len(overlay.world.hosts))
+        elif what == "restart" and dead:
+            restart(overlay, rng.choice(dead))
+        elif what in ("kill", "power cut", "leave") and len(overlay.alive()) > 2:
+            victim = rng.choice(overlay.alive())
+            if what == "leave":
+                overlay.world.call(victim, overlay.node(victim).leave)
+                overlay.world.run_for(rng.uniform(0.0, 2.0))
+            overlay.world.crash(victim, is_silent=what == "power cut")
+        overlay.world.run_for(rng.choice([0.0, 0.1, 1.0, 5.0, 20.0]))
+    if not overlay.world.hosts["p0"].is_alive:
+        restart(overlay, overlay.world.hosts["p0"])
+    return overlay

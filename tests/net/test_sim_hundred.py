@@ -1,0 +1,38 @@
+"""A hundred peers join, a fifth of them crash, and every record is still found."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sim_records import fill, grow, missing, wait_until
+
+from p2psip.reload.transport.outcome import Answer
+from p2psip.sim.overlay import SimulatedOverlay
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("is_silent", "limit_s"), [(False, 5.0), (True, 45.0)], ids=["killed", "power cut"])
+def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_found(
+    is_silent: bool, limit_s: float
+) -> None:
+    """Killed, or with a power cut that says nothing."""
+    overlay = grow("a hundred", 100, at_once=10)
+    records = fill(overlay, 100)
+    assert hops_of(overlay) < 6.0
+    for victim in random.Random(1).sample(overlay.alive(), 20):
+        overlay.world.crash(victim, is_silent=is_silent)
+    wait_until(overlay, limit_s, overlay.is_ring, 0.5)
+    assert missing(overlay, records) == []
+
+
+def hops_of(overlay: SimulatedOverlay) -> float:
+    """How many hops the commands took that were answered, in the mean: O(log N)."""
+    hops = [
+        event.result.hops  # type: ignore[attr-defined]
+        for host in overlay.alive()
+        for event in host.events
+        if isinstance(getattr(event, "result", None), Answer)
+    ]
+    return sum(hops) / len(hops)

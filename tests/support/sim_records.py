@@ -1,0 +1,151 @@
+"""Simulated overlays whose peers keep registrations: grown, filled, and read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.node.effects import Done
+from p2psip.reload.storage.values import sign_value
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.sip_registration import SipRegistration
+from p2psip.reload.wire.storage_messages import (
+    DataValue,
+    DictionaryEntry,
+    DictionarySpecifier,
+    FetchAns,
+    FetchKindResponse,
+    FetchReq,
+    StoredDataSpecifier,
+    StoreKindData,
+    StoreReq,
+)
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.world import Host
+
+KIND = 1
+LIFETIME_S = 1800
+
+
+@dataclass(frozen=True)
+class Record:
+    """A registration that a line of `host` has stored."""
+
+    line: SimulatedIdentity
+    host: Host
+
+    @property
+    def resource(self) -> ResourceId:
+        """Where it is."""
+        return hash_name(self.line.user.encode())
+
+
+def wait_until(overlay: SimulatedOverlay, limit_s: float, condition: Callable[[], bool], step_s: float = 0.25) -> float:
+    """Let time go on until something is so; after how many seconds it was. Looked at every `step_s`."""
+    began = overlay.world.now
+    while not condition():
+        assert overlay.world.now - began < limit_s, f"not after {limit_s} s"
+        overlay.world.run_for(step_s)
+    return overlay.world.now - began
+
+
+def grow(seed: int | str, peers: int, *, at_once: int = 5, **settings: object) -> SimulatedOverlay:
+    """An overlay of so many peers that have joined, some at the same time."""
+    overlay = SimulatedOverlay(seed, **settings)
+    for number in range(peers):
+        overlay.add_peer(number)
+        if number % at_once == 0:
+            overlay.world.run_for(1.0)
+    wait_until(overlay, 60.0, overlay.is_ring)
+    return overlay
+
+
+def restart(overlay: SimulatedOverlay, host: Host) -> Host:
+    """The machine loses its power for a moment; its peer remembers nothing but what its configuration says."""
+    overlay.world.crash(host, is_silent=True)
+    return overlay.add_peer(int(host.name.removeprefix("p")))
+
+
+def command(overlay: SimulatedOverlay, host: Host, run: Callable[[float], int]) -> int:
+    """Give the node of a host a command; its handle."""
+    handles: list[int] = []
+
+    def give(now: float) -> None:
+        handles.append(run(now))
+        overlay.node(host).settle(now)
+
+    overlay.world.call(host, give)
+    return handles[0]
+
+
+def store(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> int:
+    """A line of a host stores its registration; the command's handle."""
+    node, resource = overlay.node(host), hash_name(line.user.encode())
+    node.add_client(line)
+    route = SipRegistration.route((Destination.node(node.node_id),))
+    entry = DictionaryEntry(bytes(line.node_id), DataValue(True, route.encode()))
+
+    def run(now: float) -> int:
+        issued = node.data.issue_storage_time(line.node_id, now)
+        value = sign_value(line, resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
+        request = StoreReq(resource, 0, (StoreKindData(KIND, 0, (value,)),))
+        return node.data.store(line, request, now, after=issued.after)
+
+    return command(overlay, host, run)
+
+
+def fetch(overlay: SimulatedOverlay, host: Host, resource: ResourceId) -> int:
+    """A peer asks for all registrations at a resource; the command's handle."""
+    request = FetchReq(resource, (StoredDataSpecifier(KIND, 0, DictionarySpecifier(())),))
+    return command(overlay, host, lambda now: overlay.node(host).data.fetch(request, now))
+
+
+def line(number: int | str) -> SimulatedIdentity:
+    """Somebody with a phone."""
+    return SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(f"line {number}").randbytes(16)))
+
+
+def fill(overlay: SimulatedOverlay, count: int, *, first: int = 0, seed: int = 1) -> list[Record]:
+    """So many lines, at peers that chance chooses, store their registrations; all are acknowledged."""
+    rng = random.Random(f"fill {seed}")
+    records = [Record(line(number), rng.choice(overlay.alive())) for number in range(first, first + count)]
+    handles = [store(overlay, record.host, record.line) for record in records]
+    for record, handle in zip(records, handles, strict=True):
+        result = overlay.wait_done(record.host, handle).result
+        assert isinstance(result, Answer), f"{record.line.user}: {result}"
+    return records
+
+
+def is_found(done: Done | None) -> bool:
+    """True if a Fetch brought exactly one registration."""
+    result = None if done is None else done.result
+    if not isinstance(result, Answer) or not isinstance(result.body, FetchAns):
+        return False
+    (kind,) = result.body.kind_responses
+    return isinstance(kind, FetchKindResponse) and len(kind.values) == 1
+
+
+def missing(overlay: SimulatedOverlay, records: Iterable[Record], *, seed: int = 1, limit_s: float = 16.0) -> list[str]:
+    """Whose registrations peers that chance chooses do not find."""
+    rng = random.Random(f"fetch {seed}")
+    asked = [(record, host := rng.choice(overlay.alive()), fetch(overlay, host, record.resource)) for record in records]
+    ends_at = overlay.world.now + limit_s
+    while overlay.world.now < ends_at and any(overlay.done(host, handle) is None for _, host, handle in asked):
+        overlay.world.run_for(0.25)
+    return [record.line.user for record, host, handle in asked if not is_found(overlay.done(host, handle))]
+
+
+def responsible(overlay: SimulatedOverlay, record: Record) -> Host:
+    """The one peer that is responsible for a registration."""
+    (host,) = overlay.responsible_for(record.resource)
+    return host
+
+
+def host_of(overlay: SimulatedOverlay, node: NodeId) -> Host:
+    """The host on which a living node runs."""
+    return next(host for host in overlay.alive() if overlay.node(host).node_id == node)
