@@ -17,7 +17,7 @@ help:
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
 	@echo "make check   set up, lint, type-check, hold the import contract, run the fast tests (under a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (under ten minutes)"
-	@echo "make bench   measure: codec, SIP, records, 100 peers in virtual time, 5 real ones (GROUPS='codec live': some)"
+	@echo "make bench   measure: codec, SIP, records, 100 peers in virtual time, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
@@ -60,7 +60,7 @@ test: lint types imports
 
 # One JSON object a line on standard output, a table on standard error.
 bench: setup
-	@PYTHONPATH=tests/support $(BIN)/python -m bench $(GROUPS)
+	@PYTHONPATH=tests/support $(BIN)/python -m bench $(ONLY)
 
 soak: export EFFORT := $(EFFORT)
 soak: setup
