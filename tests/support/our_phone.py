@@ -55,7 +55,8 @@ class OurPhone:
             stderr=subprocess.PIPE,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.wait("ready")
         return self
 
@@ -65,10 +66,12 @@ class OurPhone:
         if self._process.poll() is None:
             self.command("quit")
         try:
-            _, complaint = self._process.communicate(timeout=10)
+            self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            _, complaint = self._process.communicate()
+        # The reader first: it and communicate() must not both read what the phone still says.
+        self._reader.join(timeout=10)
+        _, complaint = self._process.communicate()
         assert kind is not None or (self._process.returncode, complaint) == (0, "")
 
     def command(self, line: str) -> None:
