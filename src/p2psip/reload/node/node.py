@@ -252,12 +252,13 @@ class Node:
             self._refuse_link(number, context, "too many links", now)
         else:
             is_new = self.connections.add(number, node, remote, now)
-            is_stranger = not (isinstance(context, Answering) or self.attaching.is_awaited(purpose, node))
+            is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
+            is_gateway = isinstance(context, _Bootstrapping)
             self.attaching.handle_link_up(purpose, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(remote))
             send_update = isinstance(context, Answering) and context.send_update
-            self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger)
+            self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway)
             if isinstance(context, _Bootstrapping):
                 self._bootstrapped(context, node, now)
 

@@ -186,11 +186,19 @@ class Chord:
 
     # Links
 
-    def handle_linked(self, node: NodeId, now: float, *, wants_full: bool = False, is_stranger: bool = False) -> None:
+    def handle_linked(
+        self,
+        node: NodeId,
+        now: float,
+        *,
+        wants_full: bool = False,
+        is_stranger: bool = False,
+        is_gateway: bool = False,
+    ) -> None:
         """A link to `node` is up, whoever asked for it.
 
-        `wants_full` says that its Attach had send_update, `is_stranger` that no Attach went before: a node that looks
-        for its place in the overlay, or for another part of it, through either of us.
+        `wants_full` says that its Attach had send_update. Without an Attach it came as a stranger, which looks for its
+        place in the overlay through us, or we dialled it as a gateway, to look for ours or for another part.
         """
         self._left.discard(node)
         self._shunned.pop(node, None)
@@ -205,7 +213,7 @@ class Chord:
             self._told.pop(node, None)
         if node in self._attaching:
             self._silent_until.set(node, now + UPDATE_WAIT_S, "candidate says nothing")
-        if wants_full or not is_stranger:
+        if wants_full or not (is_stranger or is_gateway):
             self._tell(node, is_full=wants_full)
         self._go_on_joining(now)
 
