@@ -58,7 +58,9 @@ class Joining:
             self._retry_s = RETRY_FIRST_S
 
     def retry_later(self, now: float) -> None:
-        """Be OUTSIDE, and look for a bootstrap node after a pause that grows and is random."""
+        """Be OUTSIDE, and look for a bootstrap node after a pause that is random, and grows where we find no ring."""
+        if self.admitting_peer is not None:
+            self._retry_s = RETRY_FIRST_S
         self.state = JoinState.OUTSIDE
         self.admitting_peer = self.gateway = None
         self._deadline = Deadline(now + self._retry_s * self._rng.uniform(0.5, 1.5), "join: try again")

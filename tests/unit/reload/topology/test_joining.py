@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.reload.topology.joining import RETRY_MAX_S, Joining, JoinState
 
@@ -35,6 +36,19 @@ def test_pauses_grow_and_differ() -> None:
     deadline = joining.next_deadline()
     assert deadline is not None
     assert deadline.at <= 0.6
+
+
+def test_where_there_is_a_ring_pauses_are_short() -> None:
+    """Somebody came between us and the peer that we asked: its neighbour is found in a moment."""
+    joining = Joining(random.Random(1))
+    for _ in range(12):
+        joining.retry_later(0.0)
+    joining.admitting_peer = NodeId(b"a" * 16)
+    joining.retry_later(10.0)
+    deadline = joining.next_deadline()
+    assert deadline is not None
+    assert deadline.at <= 10.6
+    assert joining.admitting_peer is None
 
 
 def test_each_step_has_its_time() -> None:
