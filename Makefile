@@ -11,7 +11,7 @@ EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/test_routing_table.py
 
-.PHONY: help setup demo check test bench soak lint types imports lock clean
+.PHONY: help setup demo check test bench soak conformance lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (under ten minutes)"
 	@echo "make bench   measure: codec, SIP, records, 100 peers in virtual time, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
+	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
 
@@ -67,6 +68,9 @@ soak: setup
 	$(BIN)/pytest -q -n $(WORKERS) --timeout=7200 $(SOAKED)
 	$(BIN)/pytest -q --timeout=7200 tests/interop/test_calls_through_peers.py
 	for run in $$(seq $(EFFORT)); do echo "demo $$run"; $(BIN)/python -m demo --once || exit 1; done
+
+conformance: setup
+	$(BIN)/python tests/support/conformance.py
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache
