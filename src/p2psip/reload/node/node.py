@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
-from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
+from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
+from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
 from p2psip.reload.node.data import Data, DataContext
 from p2psip.reload.node.effects import Address, AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import CONTACTS_KEPT, NAMES_MAX, STRANGERS_MAX, WAYS_IN
+from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
+from p2psip.reload.node.serving import Serving
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.records import CommitFailed, Committed
@@ -49,23 +50,7 @@ from p2psip.reload.topology.actions import (
     SendUpdate,
 )
 from p2psip.reload.topology.chord import Chord, ChordSettings
-from p2psip.reload.topology.ring import advance
 from p2psip.reload.transport.transport import Entry, Finished, Originate, Received, Transport
-from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
-from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, ForwardingHeader
-from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
-from p2psip.reload.wire.message import BODIES, join, split
-from p2psip.reload.wire.primitives import DecodeError
-from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
-from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
-from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
-
-
-@dataclass(frozen=True, slots=True)
-class _Bootstrapping:
-    """A connection that we dial to find the overlay, or another part of it."""
-
-    is_probe: bool
 
 
 class Node:
@@ -91,14 +76,8 @@ class Node:
         self.chord = Chord(self.node_id, _chord_settings(configuration), rng)
         self.connections = Connections(self.node_id, configuration.max_message_size)
         self._verifier = verifier
-        self._rng = rng
-        self._may_start_alone = may_start_alone
-        self._contacts = dict.fromkeys(contacts)
-        self._lost: dict[Address, None] = {}
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
-        self._is_bootstrapping = False
         self._is_leaving = False
-        self._gate: Gate[Originate] = Gate()
         overlay = configuration.overlay_hash
         self.forwarder = Forwarder(
             self.node_id, overlay, self.chord, self.connections, ttl_max=configuration.initial_ttl
@@ -117,7 +96,23 @@ class Node:
         self._exchange = Exchange(identity, transport)
         self.attaching = Attaching(self._exchange, self.connections, self.chord)
         self._ring = Ring(self._exchange, self.connections, self.chord, self.attaching, now)
-        self.data = Data(self._exchange, self.chord, storage, self._gate, configuration.max_message_size)
+        gate: Gate[Originate] = Gate()
+        self.data = Data(self._exchange, self.chord, storage, gate, configuration.max_message_size)
+        self._messages = Messages(
+            self._exchange, self.connections, self.forwarder, gate, configuration.max_message_size
+        )
+        self._serving = Serving(self._exchange, self.attaching, self._ring, self.data, configuration, rng)
+        self._bootstrap = Bootstrap(
+            self._exchange,
+            self.connections,
+            self.attaching,
+            self.chord,
+            self._ring,
+            configuration,
+            rng,
+            may_start_alone=may_start_alone,
+            contacts=contacts,
+        )
         self._effects: list[Effect] = []
 
     # Commands
@@ -206,14 +201,15 @@ class Node:
         except FramingError as error:
             self._exchange.note("link closed", link=number, reason=str(error))
             if isinstance(error, MessageTooLarge):
-                self._refuse_unread(number, error, now)
+                self._messages.refuse_unread(number, error)
+                self._settle(now)
             self._link_events(self.connections.close(number, str(error)), now)
             return self._settle(now)
         if received is not None:
             connection, messages, events = received
             self._link_events(events, now)
             for message in messages:
-                self._receive(message, connection.node, now)
+                self._serve(self._messages.receive(message, connection.node, now), now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
         return self._settle(now)
@@ -223,8 +219,8 @@ class Node:
         context = self.connections.dialled(number)
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
-        elif isinstance(context, _Bootstrapping):
-            self._dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
         else:
             self._link_events(self.connections.remove(number, reason), now)
         self._settle(now)
@@ -253,14 +249,14 @@ class Node:
         else:
             is_new = self.connections.add(number, node, remote, now)
             is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
-            is_gateway = isinstance(context, _Bootstrapping)
+            is_gateway = isinstance(context, Bootstrapping)
             self.attaching.handle_link_up(purpose, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(remote))
             send_update = isinstance(context, Answering) and context.send_update
             self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway)
-            if isinstance(context, _Bootstrapping):
-                self._bootstrapped(context, node, now)
+            if isinstance(context, Bootstrapping):
+                self._bootstrap.linked(context, node, now)
 
     def _enter_app_link(
         self, number: int, node: NodeId, context: object, remote: Address, local: Address, now: float
@@ -276,18 +272,16 @@ class Node:
         self.connections.hang_up(number, reason)
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
-        elif isinstance(context, _Bootstrapping):
-            self._dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
 
     def _are_strangers_many(self, node: NodeId) -> bool:
         known = sum(1 for linked in self.connections if linked in self.chord.table)
         return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
 
     def _link_lost(self, node: NodeId, now: float) -> None:
-        if node in self.chord.table.neighbors and node in self.attaching.contacts:
-            self._lost[self.attaching.contacts[node]] = None
-            while len(self._lost) > CONTACTS_KEPT:
-                del self._lost[next(iter(self._lost))]
+        if node in self.chord.table.neighbors:
+            self._bootstrap.neighbor_lost(node)
         self.data.handle_link_lost(node)
         self.chord.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
@@ -303,230 +297,6 @@ class Node:
                     self.chord.handle_linked(node, now)
                 case LinkIdle(node):
                     self._ring.probe(node, now)
-
-    # Bootstrap
-
-    def _seek_bootstrap(self, now: float, *, is_probe: bool) -> None:
-        """11.4: a peer that we are linked with, or a node that we dial: remembered or configured, chosen at random.
-
-        Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
-        """
-        if self._is_bootstrapping:
-            return
-        others = sorted(self.connections)
-        peers = [] if is_probe else [node for node in others if node in self.chord.table]
-        candidates = () if peers else self._ways_in()
-        if candidates and self.connections.dial(Purpose.RELOAD, candidates, _Bootstrapping(is_probe)) is not None:
-            self._is_bootstrapping = True
-        elif is_probe:
-            return
-        elif peers or others:
-            self.chord.gateway_found(self._rng.choice(peers or others), now)
-        else:
-            self._bootstrap_failed("no bootstrap node is known but ourselves", now)
-
-    def _ways_in(self) -> tuple[Address, ...]:
-        """Where to dial for the overlay, or another part of it: some of those that we are not linked with.
-
-        Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
-        """
-        known = self.attaching.contacts
-        linked = {known[node] for node in self.connections if node in known}
-        tried = {*self.attaching.addresses[Purpose.RELOAD], *linked, *(link.remote for link in self.connections.all())}
-        configured = [Address(node.address, node.port) for node in self.configuration.bootstrap_nodes]
-        ways: list[Address] = []
-        for addresses in (self._contacts, configured, self._lost):
-            untried = [address for address in addresses if address not in tried]
-            ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
-        return tuple(dict.fromkeys(ways))
-
-    def _bootstrapped(self, context: _Bootstrapping, gateway: NodeId, now: float) -> None:
-        self._is_bootstrapping = False
-        if context.is_probe:
-            self.chord.handle_stranger_sought(gateway, now)
-            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B."
-            self._ring.perform(FindPeer(advance(self.node_id, 0), gateway), now)
-        else:
-            self.chord.gateway_found(gateway, now)
-
-    def _dial_failed(self, context: _Bootstrapping, reason: str, now: float) -> None:
-        self._is_bootstrapping = False
-        if not context.is_probe:
-            self._bootstrap_failed(reason, now)
-
-    def _bootstrap_failed(self, reason: str, now: float) -> None:
-        if not self.chord.is_serving:
-            self._exchange.note("no way into the overlay yet", reason=reason)
-        self._begin_if_allowed(now)
-
-    def _begin_if_allowed(self, now: float) -> None:
-        """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
-        if self._may_start_alone and not self.chord.is_serving:
-            self.chord.start_alone(now)
-
-    # Messages
-
-    def _receive(self, data: bytes, previous_hop: NodeId, now: float) -> None:
-        try:
-            header, payload = split(data, node_id_length=len(self.node_id))
-        except DecodeError as error:
-            self._drop(previous_hop, str(error))
-            return
-        if not header.is_unfragmented:
-            self._drop(previous_hop, "a fragment, where links are streams")
-            return
-        self._route(header, payload, previous_hop, now)
-
-    def _route(self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, now: float) -> None:
-        is_request = len(payload) >= 2 and payload[1] % 2 == 1 and payload[0] < 0x80
-        match self.forwarder.receive(header, previous_hop, is_request=is_request):
-            case Deliver(node, header):
-                self._deliver(header, payload, previous_hop, node, now)
-            case Forward(next_hop, onward):
-                self._pass_on(header, onward, payload, previous_hop, next_hop, now, is_request=is_request)
-            case Reject(code, reason):
-                self._reject_unserved(header, payload, previous_hop, code, reason, now, is_request=is_request)
-            case Drop(reason):
-                self._drop(previous_hop, reason)
-
-    def _pass_on(
-        self,
-        header: ForwardingHeader,
-        onward: ForwardingHeader,
-        payload: bytes,
-        previous_hop: NodeId,
-        next_hop: NodeId,
-        now: float,
-        *,
-        is_request: bool,
-    ) -> None:
-        message = join(onward, payload)
-        if len(message) > self.configuration.max_message_size:
-            # 6.6: who receives a message that is larger than max-message-size closes the link that it came by.
-            reason = f"with its via list the message has {len(message)} bytes"
-            code = ErrorCode.MESSAGE_TOO_LARGE
-            self._reject_unserved(header, payload, previous_hop, code, reason, now, is_request=is_request)
-            return
-        if previous_hop in self.forwarder.clients:
-            self._exchange.transport.left_by(header.transaction_id, next_hop)
-        self.connections.send(next_hop, message, now)
-
-    def _originate(self, originate: Originate, now: float) -> None:
-        """Send a message of our own, or of an in-process client."""
-        if not self._gate.passes(originate, originate.after):
-            return
-        if originate.sender != self.node_id:
-            self._route(originate.header, originate.payload, originate.sender, now)
-            return
-        match self.forwarder.originate(originate.header):
-            case Deliver(node, header):
-                self._deliver(header, originate.payload, self.node_id, node, now)
-            case Forward(next_hop, header):
-                self._send_own(header, originate.payload, next_hop, now)
-            case Drop(reason) | Reject(_, reason):
-                cause = Cause("this peer", reason, now)
-                self._exchange.transport.hint(originate.header.transaction_id, cause)
-
-    def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
-        message = join(header, payload)
-        if len(message) > self.configuration.max_message_size:
-            cause = Cause("this peer", f"the message has {len(message)} bytes, more than max-message-size", now)
-            self._exchange.transport.hint(header.transaction_id, cause)
-            return
-        self._exchange.transport.left_by(header.transaction_id, next_hop)
-        self.connections.send(next_hop, message, now)
-
-    def _deliver(
-        self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, node: NodeId, now: float
-    ) -> None:
-        try:
-            request = self._exchange.transport.receive(header, payload, previous_hop, node, now)
-        except RemoteProtocolError as error:
-            self._drop(previous_hop, str(error))
-            return
-        if request is not None:
-            self._serve(request, now)
-
-    def _serve(self, request: Received, now: float) -> None:
-        try:
-            self._check_configuration(request)
-            request.require_understood()
-            self._dispatch(request, now)
-        except Rejection as error:
-            self._exchange.reject(request, error.response)
-
-    def _dispatch(self, request: Received, now: float) -> None:
-        match request.body:
-            case AttachReqAns() as body:
-                self.attaching.handle_attach(request, body, now)
-            case AppAttachReq() as body:
-                self.attaching.handle_app_attach(request, body, now)
-            case PingReq():
-                self._ring.handle_ping(request, self._rng.getrandbits(64), self.wall.date_ms(now))
-            case ChordUpdate() as body:
-                self._ring.handle_update(request, body, now)
-            case JoinReq() as body:
-                self._ring.handle_join(request, body, now)
-            case LeaveReq() as body:
-                self._ring.handle_leave(request, body, now)
-            case RouteQueryReq() as body:
-                self._ring.handle_route_query(request, body, now)
-            case StoreReq() as body:
-                self.data.handle_store(request, body, now)
-            case FetchReq() as body:
-                self.data.handle_fetch(request, body, now)
-            case _:
-                what = "cannot be read" if request.code in BODIES else "is not served here"
-                raise InvalidMessage(f"{request.code.rfc_name} {what}")
-
-    def _check_configuration(self, request: Received) -> None:
-        """6.3.2.1: "it MUST check that the configuration_sequence field is equal to its own"."""
-        theirs, ours = request.message.header.configuration_sequence, self.configuration.sequence
-        is_update = request.code is MessageCode.CONFIG_UPDATE_REQ and theirs == CONFIGURATION_SEQUENCE_ANY
-        if theirs == ours or is_update:
-            return
-        # "greater than or less than are interpreted by modulo arithmetic as in TCP."
-        is_old = (ours - theirs) % 65535 < 32768
-        raise (ConfigTooOld if is_old else ConfigTooNew)(f"configuration {theirs}, here it is {ours}")
-
-    def _reject_unserved(
-        self,
-        header: ForwardingHeader,
-        payload: bytes,
-        previous_hop: NodeId,
-        code: ErrorCode,
-        reason: str,
-        now: float,
-        *,
-        is_request: bool,
-    ) -> None:
-        """Answer a request that is not ours to serve with an error, if its signature holds."""
-        self._drop(previous_hop, reason)
-        if not is_request:
-            return
-        try:
-            request = self._exchange.transport.receive(header, payload, previous_hop, self.node_id, now)
-        except RemoteProtocolError:
-            return
-        if request is not None:
-            self._exchange.reject(request, ErrorResponse.of(code, reason))
-
-    def _refuse_unread(self, number: int, error: MessageTooLarge, now: float) -> None:
-        """6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session"; "this
-        error can be sent and the session closed before the peer receives the complete message".
-        """
-        connection = self.connections.by_number(number)
-        try:
-            header, _ = ForwardingHeader.decode_prefix(error.beginning, node_id_length=len(self.node_id))
-        except DecodeError:
-            return
-        if connection is not None:
-            answer = ErrorResponse.of(ErrorCode.MESSAGE_TOO_LARGE, str(error))
-            self._exchange.transport.reject_unread(header, connection.node, self._exchange.identity, answer)
-            self._settle(now)
-
-    def _drop(self, previous_hop: NodeId, reason: str) -> None:
-        self._exchange.note("message dropped", previous_hop=previous_hop, reason=reason)
 
     # Time, answers, and the pump
 
@@ -544,7 +314,7 @@ class Node:
         assert isinstance(answer, Committed | CommitFailed), "a node asks for nothing but commits"
         released = self.data.handle_answer(token, answer, now)
         for originate in released:
-            self._originate(originate, now)
+            self._serve(self._messages.originate(originate, now), now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -562,7 +332,7 @@ class Node:
         while values := [*self._exchange.transport.drain(), *self.chord.take_actions()]:
             for value in values:
                 if isinstance(value, Originate):
-                    self._originate(value, now)
+                    self._serve(self._messages.originate(value, now), now)
                 elif isinstance(value, Finished):
                     self._finished(value, now)
                 else:
@@ -571,6 +341,10 @@ class Node:
         self._effects += self._exchange.effects
         self._exchange.effects.clear()
         self._effects += self.connections.drain()
+
+    def _serve(self, request: Received | None, now: float) -> None:
+        if request is not None:
+            self._serving.serve(request, now)
 
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:
@@ -596,13 +370,13 @@ class Node:
             case Forget(low, high):
                 self.data.forget(low, high, now)
             case SeekBootstrap():
-                self._seek_bootstrap(now, is_probe=False)
+                self._bootstrap.seek(now, is_probe=False)
             case ProbePartition():
-                self._seek_bootstrap(now, is_probe=True)
+                self._bootstrap.seek(now, is_probe=True)
             case JoinFailed(reason, has_found_ring):
                 self._exchange.warn("joining failed", reason=reason)
                 if not has_found_ring:
-                    self._begin_if_allowed(now)
+                    self._bootstrap.begin_if_allowed(now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
                 self._ring_changed()
@@ -611,15 +385,9 @@ class Node:
 
     def _ring_changed(self) -> None:
         self._effects.append(RingChanged(self.chord.is_serving))
-        before = self._contacts
-        links = sorted(self.connections.all(), key=lambda link: -link.came_up_at)
-        known = self.attaching.contacts
-        addresses = [known[link.node] for link in links if link.node in known]
-        if addresses:
-            # 11.4: "Peers that are not directly connected MUST NOT be cached."
-            self._contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
-        if self._contacts != before:
-            self._effects.append(ContactsChanged(tuple(self._contacts)))
+        contacts = self._bootstrap.remember_contacts()
+        if contacts is not None:
+            self._effects.append(ContactsChanged(contacts))
 
 
 def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:

@@ -1,0 +1,138 @@
+"""Finding the overlay, or another part of it (RFC 6940 section 11.4, 10.7.4.4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.node.attach import Attaching
+from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.effects import Address, Purpose
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
+from p2psip.reload.node.ring import Ring
+from p2psip.reload.topology.actions import FindPeer
+from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.ring import advance
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapping:
+    """A connection that we dial to find the overlay, or another part of it."""
+
+    is_probe: bool
+
+
+class Bootstrap:
+    """Where to knock: addresses that are remembered, configured, or were lost."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        attaching: Attaching,
+        chord: Chord,
+        ring: Ring,
+        configuration: OverlayConfiguration,
+        rng: random.Random,
+        *,
+        may_start_alone: bool,
+        contacts: Sequence[Address],
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._attaching = attaching
+        self._chord = chord
+        self._ring = ring
+        self._configuration = configuration
+        self._rng = rng
+        self._may_start_alone = may_start_alone
+        self._contacts = dict.fromkeys(contacts)
+        self._lost: dict[Address, None] = {}
+        self._is_dialling = False
+
+    def seek(self, now: float, *, is_probe: bool) -> None:
+        """11.4: a peer that we are linked with, or a node that we dial: remembered or configured, chosen at random.
+
+        Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
+        """
+        if self._is_dialling:
+            return
+        others = sorted(self._connections)
+        peers = [] if is_probe else [node for node in others if node in self._chord.table]
+        candidates = () if peers else self._ways_in()
+        if candidates and self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(is_probe)) is not None:
+            self._is_dialling = True
+        elif is_probe:
+            return
+        elif peers or others:
+            self._chord.gateway_found(self._rng.choice(peers or others), now)
+        else:
+            self._failed("no bootstrap node is known but ourselves", now)
+
+    def _ways_in(self) -> tuple[Address, ...]:
+        """Where to dial for the overlay, or another part of it: some of those that we are not linked with.
+
+        Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
+        """
+        known = self._attaching.contacts
+        linked = {known[node] for node in self._connections if node in known}
+        tried = {
+            *self._attaching.addresses[Purpose.RELOAD],
+            *linked,
+            *(link.remote for link in self._connections.all()),
+        }
+        configured = [Address(node.address, node.port) for node in self._configuration.bootstrap_nodes]
+        ways: list[Address] = []
+        for addresses in (self._contacts, configured, self._lost):
+            untried = [address for address in addresses if address not in tried]
+            ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
+        return tuple(dict.fromkeys(ways))
+
+    def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
+        """What we dialled is a node of the overlay."""
+        self._is_dialling = False
+        if context.is_probe:
+            self._chord.handle_stranger_sought(gateway, now)
+            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B."
+            self._ring.perform(FindPeer(advance(self._chord.node_id, 0), gateway), now)
+        else:
+            self._chord.gateway_found(gateway, now)
+
+    def dial_failed(self, context: Bootstrapping, reason: str, now: float) -> None:
+        """Nobody is there, or nobody that we could believe."""
+        self._is_dialling = False
+        if not context.is_probe:
+            self._failed(reason, now)
+
+    def _failed(self, reason: str, now: float) -> None:
+        if not self._chord.is_serving:
+            self._exchange.note("no way into the overlay yet", reason=reason)
+        self.begin_if_allowed(now)
+
+    def begin_if_allowed(self, now: float) -> None:
+        """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
+        if self._may_start_alone and not self._chord.is_serving:
+            self._chord.start_alone(now)
+
+    def neighbor_lost(self, node: NodeId) -> None:
+        """It may be found again, in another part of the overlay."""
+        if node in self._attaching.contacts:
+            self._lost[self._attaching.contacts[node]] = None
+            while len(self._lost) > CONTACTS_KEPT:
+                del self._lost[next(iter(self._lost))]
+
+    def remember_contacts(self) -> tuple[Address, ...] | None:
+        """Where peers that we are linked with can be dialled; None if that has not changed."""
+        links = sorted(self._connections.all(), key=lambda link: -link.came_up_at)
+        known = self._attaching.contacts
+        addresses = [known[link.node] for link in links if link.node in known]
+        # 11.4: "Peers that are not directly connected MUST NOT be cached."
+        contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
+        if not contacts or contacts == self._contacts:
+            return None
+        self._contacts = contacts
+        return tuple(contacts)

@@ -1,0 +1,148 @@
+"""Messages in, out and through (RFC 6940 section 6.1, 6.2): what came over a link, what we originate.
+
+Forwarding says what becomes of a message; here it is done. What is for us comes back to the caller as a `Received`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from p2psip.base.errors import Cause, RemoteProtocolError
+from p2psip.base.gate import Gate
+from p2psip.base.ids import NodeId
+from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
+from p2psip.reload.link.framing import MessageTooLarge
+from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.transport.transport import Originate, Received
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse
+from p2psip.reload.wire.header import ForwardingHeader
+from p2psip.reload.wire.message import join, split
+from p2psip.reload.wire.primitives import DecodeError
+
+
+@dataclass(frozen=True, slots=True)
+class _Transit:
+    """A message that came from `previous_hop`; `payload` is its contents and security block, unread."""
+
+    header: ForwardingHeader
+    payload: bytes
+    previous_hop: NodeId
+
+    @property
+    def is_request(self) -> bool:
+        """True if somebody waits for an answer."""
+        return len(self.payload) >= 2 and self.payload[1] % 2 == 1 and self.payload[0] < 0x80
+
+
+class Messages:
+    """The messages of one node."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        forwarder: Forwarder,
+        gate: Gate[Originate],
+        message_bytes_max: int,
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._forwarder = forwarder
+        self._gate = gate
+        self.message_bytes_max = message_bytes_max
+        self._node_id = exchange.identity.node_id
+
+    def receive(self, data: bytes, previous_hop: NodeId, now: float) -> Received | None:
+        """A message came over the link to `previous_hop`: the request that we are asked, if it is one for us."""
+        try:
+            header, payload = split(data, node_id_length=len(self._node_id))
+        except DecodeError as error:
+            self._drop(previous_hop, str(error))
+            return None
+        if not header.is_unfragmented:
+            self._drop(previous_hop, "a fragment, where links are streams")
+            return None
+        return self._route(_Transit(header, payload, previous_hop), now)
+
+    def originate(self, originate: Originate, now: float) -> Received | None:
+        """Send a message of our own, or of an in-process client; it may be a request to ourselves."""
+        if not self._gate.passes(originate, originate.after):
+            return None
+        if originate.sender != self._node_id:
+            return self._route(_Transit(originate.header, originate.payload, originate.sender), now)
+        match self._forwarder.originate(originate.header):
+            case Deliver(node, header):
+                return self._deliver(_Transit(header, originate.payload, self._node_id), node, now)
+            case Forward(next_hop, header):
+                self._send_own(header, originate.payload, next_hop, now)
+            case Drop(reason) | Reject(_, reason):
+                self._hint(originate.header, reason, now)
+        return None
+
+    def refuse_unread(self, number: int, error: MessageTooLarge) -> None:
+        """6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session"; "this
+        error can be sent and the session closed before the peer receives the complete message".
+        """
+        connection = self._connections.by_number(number)
+        try:
+            header, _ = ForwardingHeader.decode_prefix(error.beginning, node_id_length=len(self._node_id))
+        except DecodeError:
+            return
+        if connection is not None:
+            answer = ErrorResponse.of(ErrorCode.MESSAGE_TOO_LARGE, str(error))
+            self._exchange.transport.reject_unread(header, connection.node, self._exchange.identity, answer)
+
+    def _route(self, message: _Transit, now: float) -> Received | None:
+        match self._forwarder.receive(message.header, message.previous_hop, is_request=message.is_request):
+            case Deliver(node, header):
+                return self._deliver(replace(message, header=header), node, now)
+            case Forward(next_hop, header):
+                self._pass_on(message, header, next_hop, now)
+            case Reject(code, reason):
+                self._reject(message, code, reason, now)
+            case Drop(reason):
+                self._drop(message.previous_hop, reason)
+        return None
+
+    def _pass_on(self, message: _Transit, onward: ForwardingHeader, next_hop: NodeId, now: float) -> None:
+        data = join(onward, message.payload)
+        if len(data) > self.message_bytes_max:
+            # 6.6: who receives a message that is larger than max-message-size closes the link that it came by.
+            reason = f"with its via list the message has {len(data)} bytes"
+            self._reject(message, ErrorCode.MESSAGE_TOO_LARGE, reason, now)
+            return
+        if message.previous_hop in self._forwarder.clients:
+            self._exchange.transport.left_by(onward.transaction_id, next_hop)
+        self._connections.send(next_hop, data, now)
+
+    def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
+        data = join(header, payload)
+        if len(data) > self.message_bytes_max:
+            self._hint(header, f"the message has {len(data)} bytes, more than max-message-size", now)
+            return
+        self._exchange.transport.left_by(header.transaction_id, next_hop)
+        self._connections.send(next_hop, data, now)
+
+    def _deliver(self, message: _Transit, node: NodeId, now: float) -> Received | None:
+        header, payload, previous_hop = message.header, message.payload, message.previous_hop
+        try:
+            return self._exchange.transport.receive(header, payload, previous_hop, node, now)
+        except RemoteProtocolError as error:
+            self._drop(previous_hop, str(error))
+            return None
+
+    def _reject(self, message: _Transit, code: ErrorCode, reason: str, now: float) -> None:
+        """Answer a request that is not ours to serve with an error, if its signature holds."""
+        self._drop(message.previous_hop, reason)
+        if not message.is_request:
+            return
+        request = self._deliver(message, self._node_id, now)
+        if request is not None:
+            self._exchange.reject(request, ErrorResponse.of(code, reason))
+
+    def _hint(self, header: ForwardingHeader, reason: str, now: float) -> None:
+        self._exchange.transport.hint(header.transaction_id, Cause("this peer", reason, now))
+
+    def _drop(self, previous_hop: NodeId, reason: str) -> None:
+        self._exchange.note("message dropped", previous_hop=previous_hop, reason=reason)

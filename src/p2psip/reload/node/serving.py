@@ -1,0 +1,82 @@
+"""What is done with a request that is for us: is it for our configuration, do we understand it, who serves it."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.node.attach import Attaching
+from p2psip.reload.node.data import Data
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.ring import Ring
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY
+from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
+from p2psip.reload.wire.message import BODIES
+from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
+from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
+from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
+
+
+class Serving:
+    """Answers the requests of others."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        attaching: Attaching,
+        ring: Ring,
+        data: Data,
+        configuration: OverlayConfiguration,
+        rng: random.Random,
+    ) -> None:
+        self._exchange = exchange
+        self._attaching = attaching
+        self._ring = ring
+        self._data = data
+        self._configuration = configuration
+        self._rng = rng
+
+    def serve(self, request: Received, now: float) -> None:
+        """Answer it, with an error if need be."""
+        try:
+            self._check_configuration(request)
+            request.require_understood()
+            self._dispatch(request, now)
+        except Rejection as error:
+            self._exchange.reject(request, error.response)
+
+    def _dispatch(self, request: Received, now: float) -> None:
+        match request.body:
+            case AttachReqAns() as body:
+                self._attaching.handle_attach(request, body, now)
+            case AppAttachReq() as body:
+                self._attaching.handle_app_attach(request, body, now)
+            case PingReq():
+                self._ring.handle_ping(request, self._rng.getrandbits(64), self._exchange.transport.wall.date_ms(now))
+            case ChordUpdate() as body:
+                self._ring.handle_update(request, body, now)
+            case JoinReq() as body:
+                self._ring.handle_join(request, body, now)
+            case LeaveReq() as body:
+                self._ring.handle_leave(request, body, now)
+            case RouteQueryReq() as body:
+                self._ring.handle_route_query(request, body, now)
+            case StoreReq() as body:
+                self._data.handle_store(request, body, now)
+            case FetchReq() as body:
+                self._data.handle_fetch(request, body, now)
+            case _:
+                what = "cannot be read" if request.code in BODIES else "is not served here"
+                raise InvalidMessage(f"{request.code.rfc_name} {what}")
+
+    def _check_configuration(self, request: Received) -> None:
+        """6.3.2.1: "it MUST check that the configuration_sequence field is equal to its own"."""
+        theirs, ours = request.message.header.configuration_sequence, self._configuration.sequence
+        is_update = request.code is MessageCode.CONFIG_UPDATE_REQ and theirs == CONFIGURATION_SEQUENCE_ANY
+        if theirs == ours or is_update:
+            return
+        # "greater than or less than are interpreted by modulo arithmetic as in TCP."
+        is_old = (ours - theirs) % 65535 < 32768
+        raise (ConfigTooOld if is_old else ConfigTooNew)(f"configuration {theirs}, here it is {ours}")
