@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from bench.results import Result, result
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
 from p2psip.sip.entities.agent import UserAgent
@@ -22,7 +23,6 @@ from p2psip.sip.entities.questions import Answer, Credential, FindCredential, Lo
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener

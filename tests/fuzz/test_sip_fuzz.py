@@ -9,6 +9,7 @@ from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask
 from p2psip.sip.entities.config import ServerConfig, ServerLimits
 from p2psip.sip.entities.questions import (
@@ -30,7 +31,6 @@ from p2psip.sip.message.headers import AuthParams, NameAddr, Reason, Via
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.framing import Framer
 from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop

@@ -22,7 +22,7 @@ def grown(seed: int, peers: int = PEERS) -> tuple[SimulatedOverlay, list[Host]]:
 
 def restart(overlay: SimulatedOverlay, host: Host) -> Host:
     """The peer again, with what it remembers of others (contacts.json)."""
-    remembered = dict(overlay.node(host)._contacts)
+    remembered = dict(overlay.node(host).bootstrap.contacts)
     again = overlay.add_peer(int(host.name[1:]))
     overlay.node(again)._contacts = remembered
     return again

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.errors import BadMessage
@@ -15,7 +16,6 @@ from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import OtherUri, SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.framing import Framer
 from p2psip.sip.transports.layer import Listener

@@ -13,6 +13,7 @@ from typing import Self
 
 from free_ports import free_port
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
 from p2psip.media.session import SendRtp
@@ -34,7 +35,6 @@ from p2psip.sip.entities.questions import (
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import LocalHop
 from p2psip.sip.transports.layer import Listener

@@ -6,11 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.link.link import Link
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
@@ -14,7 +15,6 @@ from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, peer_uri
 from p2psip.media.session import SendRtp
-from p2psip.reload.node.effects import Address as LinkAddress
 from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
@@ -38,7 +38,6 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -64,8 +63,8 @@ class Site:
         number: int,
         purpose: Purpose,
         certificates: tuple[bytes, ...],
-        remote: LinkAddress,
-        local: LinkAddress,
+        remote: Address,
+        local: Address,
         now: float,
     ) -> None:
         self.peer.handle_link_up(number, purpose, certificates, remote, local, now)

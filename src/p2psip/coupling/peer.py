@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest
@@ -22,7 +23,6 @@ from p2psip.coupling.lines import Line, Publisher
 from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
 from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
-from p2psip.reload.node.effects import Address as LinkAddress
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
@@ -34,7 +34,6 @@ from p2psip.sip.entities.echo import EchoService, ToServer
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, NotLocated, ResolveUri
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, SendFlow
 from p2psip.sip.transports.hops import StreamTransport
 
@@ -132,8 +131,8 @@ class Peer:
         number: int,
         purpose: Purpose,
         certificates: tuple[bytes, ...],
-        remote: LinkAddress,
-        local: LinkAddress,
+        remote: Address,
+        local: Address,
         now: float,
     ) -> None:
         """A TLS connection with another node is up."""

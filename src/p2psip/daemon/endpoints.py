@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2psip.base.address import Address
 from p2psip.daemon.settings import PeerSettings
 from p2psip.net.addresses import own_address
 from p2psip.net.peer_host import Endpoints
-from p2psip.reload.node.effects import Address
-from p2psip.sip.transports.address import Address as SipAddress
 from p2psip.sip.transports.layer import Listener
 
 SIOCGIFADDR = 0x8915
@@ -80,7 +79,7 @@ class ListenAddresses:
         """For whoever waits for the peer to be ready."""
         return {
             "overlay": [str(address) for address in self.advertised_overlay],
-            "phones": [str(SipAddress(host, self.phone_port)) for host in self.phone_hosts],
+            "phones": [str(Address(host, self.phone_port)) for host in self.phone_hosts],
         }
 
 
@@ -119,16 +118,16 @@ def _bindable(hosts: tuple[str, ...]) -> list[str]:
     return [host for host in hosts if host != "::" or _has_ipv6()]
 
 
-def _phones(settings: PeerSettings) -> tuple[SipAddress, ...]:
-    return tuple(SipAddress(host, settings.phone_port) for host in _bindable(settings.phone_listen))
+def _phones(settings: PeerSettings) -> tuple[Address, ...]:
+    return tuple(Address(host, settings.phone_port) for host in _bindable(settings.phone_listen))
 
 
-def _listener(transport: str, local: SipAddress) -> Listener:
+def _listener(transport: str, local: Address) -> Listener:
     """A wildcard listener says of itself the address that leads out."""
     sent_by = None
     if local.host in WILDCARDS:
         own = _resolved([local.host])
-        sent_by = SipAddress(own[0], local.port) if own else None
+        sent_by = Address(own[0], local.port) if own else None
     return Listener("UDP" if transport == "UDP" else "TCP", local, sent_by)
 
 

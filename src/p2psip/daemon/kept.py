@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.disk import read_boot_clock
 from p2psip.net.files import PRIVATE, read_file, write_file
-from p2psip.reload.node.effects import Address
 
 CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"

@@ -14,6 +14,7 @@ import structlog
 from cryptography import x509
 from OpenSSL import SSL
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
@@ -32,7 +33,7 @@ from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
 from p2psip.net.peer_host import PeerHost, boot_time, read_wall_clock
 from p2psip.net.tls import make_context
-from p2psip.reload.node.effects import Address, ContactsChanged, Purpose
+from p2psip.reload.node.effects import ContactsChanged, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier

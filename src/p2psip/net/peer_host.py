@@ -16,6 +16,7 @@ from typing import Protocol
 
 from OpenSSL import SSL
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
@@ -24,11 +25,10 @@ from p2psip.media.session import SendRtp
 from p2psip.net.addresses import taken, words
 from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.tls import TlsStream
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
-from p2psip.sip.transports.address import Address as SipAddress
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 DIAL_STAGGER_S = 0.25
@@ -69,8 +69,8 @@ class Endpoints:
 
     overlay: tuple[Address, ...]
     sip: tuple[Address, ...]
-    phone_udp: tuple[SipAddress, ...]
-    phone_tcp: tuple[SipAddress, ...]
+    phone_udp: tuple[Address, ...]
+    phone_tcp: tuple[Address, ...]
     media_host: str
 
 
@@ -98,7 +98,7 @@ class PeerHost:
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
-        self._udp: dict[SipAddress, DatagramSocket] = {}
+        self._udp: dict[Address, DatagramSocket] = {}
         self._phone_flows = Flows(self)
         self._media: MediaSockets | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -298,13 +298,13 @@ class PeerHost:
 
     # Phones
 
-    def _datagram(self, local: SipAddress, remote: SipAddress, data: bytes) -> None:
+    def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self.call(lambda now: self.peer.handle_datagram(local, remote, data, now))
 
-    def _media_datagram(self, local: SipAddress, remote: SipAddress, data: bytes) -> None:
+    def _media_datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self.call(lambda now: self.peer.handle_media(local, remote, data, now))
 
-    def flow_opened(self, flow: int, local: SipAddress, remote: SipAddress) -> None:
+    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
         """A phone has connected, or a phone that we connect to has answered."""
         self.call(lambda now: self.peer.handle_flow_opened(flow, "TCP", local, remote, now))
 
@@ -320,8 +320,8 @@ class PeerHost:
         """A socket at the address by which the other side of the call sees us."""
         assert self._media is not None
         try:
-            host = local_host_towards(SipAddress(towards, DISCARD_PORT)) if towards else None
-            answer: SipAddress | None = await self._media.open(host)
+            host = local_host_towards(Address(towards, DISCARD_PORT)) if towards else None
+            answer: Address | None = await self._media.open(host)
         except LocalMisuse as error:
             self._other(Note("no port for media", {"reason": str(error)}, is_warning=True))
             answer = None

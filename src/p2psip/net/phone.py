@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Literal
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import earliest
@@ -21,7 +22,7 @@ from p2psip.sip.entities.agent import UserAgent
 from p2psip.sip.entities.agent_types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_sip_uri
-from p2psip.sip.transports.address import Address, as_host
+from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.media.session import MediaReport
 from p2psip.sip.entities.agent_types import (
@@ -20,7 +21,6 @@ from p2psip.sip.entities.agent_types import (
     Ringing,
     Unregistered,
 )
-from p2psip.sip.transports.address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.addresses import taken, words
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0

@@ -6,10 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, BootstrapNode, OverlayConfiguration
-from p2psip.reload.node.effects import Address, Done, Purpose
+from p2psip.reload.node.effects import Done, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage

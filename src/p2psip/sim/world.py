@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit
 from p2psip.sim.clock import VirtualClock

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
@@ -16,7 +17,6 @@ from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.layer import Listener
 
 SOON_S = 2.0

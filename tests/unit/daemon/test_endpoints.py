@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.daemon import endpoints
 from p2psip.daemon.endpoints import ListenAddresses, local_addresses, own_names
 from p2psip.daemon.settings import PeerSettings, make_settings
-from p2psip.reload.node.effects import Address
-from p2psip.sip.transports.address import Address as SipAddress
 
 OVERLAY = "club.example"
 
@@ -62,7 +61,7 @@ def test_what_is_named_is_taken_as_it_is(machine: dict[str, list[str]]) -> None:
     assert addresses.endpoints.overlay == (Address("192.168.7.1", 6084),)
     assert addresses.advertised_overlay == (Address("203.0.113.9", 6084),)
     assert addresses.endpoints.phone_udp == ()
-    assert addresses.endpoints.phone_tcp == (SipAddress("127.0.0.1", 5060),)
+    assert addresses.endpoints.phone_tcp == (Address("127.0.0.1", 5060),)
     assert not addresses.is_outdated
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Note
 from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId
@@ -15,7 +16,6 @@ from p2psip.daemon.log import log_to_stderr
 from p2psip.sip.entities.bindings import Binding
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.uri import parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import UdpHop
 
 Read = Callable[[], list[dict[str, object]]]

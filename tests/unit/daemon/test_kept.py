@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon import kept
 from p2psip.daemon.kept import load_contacts, load_phones, save_contacts, save_phones
-from p2psip.reload.node.effects import Address
 from p2psip.reload.storage.continuity import BootClock
 
 DATE = 1_800_000_000.0

@@ -16,6 +16,7 @@ from free_ports import free_port
 from membership import DATE, OVERLAY, Club, key, node_id
 from OpenSSL import SSL
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline
@@ -24,11 +25,10 @@ from p2psip.coupling.peer import Peer
 from p2psip.net import peer_host
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.tls import TlsStream, make_context
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
-from p2psip.sip.transports.address import Address as SipAddress
 
 HERE = "127.0.0.1"
 
@@ -355,7 +355,7 @@ def test_an_address_that_is_taken_is_named(which: str) -> None:
         with pytest.raises(
             LocalMisuse, match=rf"^cannot listen on {transport} 127.0.0.1:{port}: Address already in use;"
         ):
-            run(_nothing, **{which: (SipAddress(HERE, port),)})
+            run(_nothing, **{which: (Address(HERE, port),)})
 
 
 async def _nothing(bench: Bench) -> None:
@@ -369,7 +369,7 @@ def test_ipv6_listeners() -> None:
         writer.close()
         assert await bench.core.hears("flow closed")
 
-    sip = SipAddress("::1", free_port())
+    sip = Address("::1", free_port())
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -463,10 +463,10 @@ def test_media_is_at_the_address_that_the_phone_sees() -> None:
     async def test(bench: Bench) -> None:
         bench.do(Ask(-1, MediaWanted(1, HERE), 9e9), Ask(-3, MediaWanted(2), 9e9))
         first, second = await bench.core.hears("answer", 2)
-        address = cast(SipAddress, first[2])
+        address = cast(Address, first[2])
         assert address.host == HERE
         assert address.port % 2 == 0
-        assert cast(SipAddress, second[2]).host == "127.0.0.2"
+        assert cast(Address, second[2]).host == "127.0.0.2"
         bench.do(MediaReleased(address))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             await asyncio.sleep(0.05)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, Committed, Moment
 from p2psip.sim.world import DIAL_TIMEOUT_S, Host, World

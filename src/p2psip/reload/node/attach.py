@@ -10,12 +10,13 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.effects import Address, AppLinkFailed, Purpose
+from p2psip.reload.node.effects import AppLinkFailed, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
 from p2psip.reload.topology.chord import Chord

@@ -6,11 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.effects import Address, Purpose
+from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.node.ring import Ring
@@ -27,7 +28,7 @@ class Bootstrapping:
 
 
 class Bootstrap:
-    """Where to knock: addresses that are remembered, configured, or were lost."""
+    """Where to knock: `contacts`, which are remembered; addresses that are configured; and what was lost."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Bootstrap:
         self._configuration = configuration
         self._rng = rng
         self._may_start_alone = may_start_alone
-        self._contacts = dict.fromkeys(contacts)
+        self.contacts = dict.fromkeys(contacts)
         self._lost: dict[Address, None] = {}
         self._is_dialling = False
 
@@ -87,7 +88,7 @@ class Bootstrap:
         }
         configured = [Address(node.address, node.port) for node in self._configuration.bootstrap_nodes]
         ways: list[Address] = []
-        for addresses in (self._contacts, configured, self._lost):
+        for addresses in (self.contacts, configured, self._lost):
             untried = [address for address in addresses if address not in tried]
             ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
         return tuple(dict.fromkeys(ways))
@@ -132,7 +133,7 @@ class Bootstrap:
         addresses = [known[link.node] for link in links if link.node in known]
         # 11.4: "Peers that are not directly connected MUST NOT be cached."
         contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
-        if not contacts or contacts == self._contacts:
+        if not contacts or contacts == self.contacts:
             return None
-        self._contacts = contacts
+        self.contacts = contacts
         return tuple(contacts)

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import Link, LinkState
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
 
 SUPERSEDED_CLOSE_S = 5.0

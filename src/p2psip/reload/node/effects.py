@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
-
-
-class Address(NamedTuple):
-    """A numeric IP address and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Purpose(enum.Enum):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
@@ -22,7 +23,7 @@ from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
 from p2psip.reload.node.data import Data, DataContext
-from p2psip.reload.node.effects import Address, AppLinkUp, ContactsChanged, Purpose, RingChanged
+from p2psip.reload.node.effects import AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
@@ -102,7 +103,7 @@ class Node:
             self._exchange, self.connections, self.forwarder, gate, configuration.max_message_size
         )
         self._serving = Serving(self._exchange, self.attaching, self._ring, self.data, configuration, rng)
-        self._bootstrap = Bootstrap(
+        self.bootstrap = Bootstrap(
             self._exchange,
             self.connections,
             self.attaching,
@@ -220,7 +221,7 @@ class Node:
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):
-            self._bootstrap.dial_failed(context, reason, now)
+            self.bootstrap.dial_failed(context, reason, now)
         else:
             self._link_events(self.connections.remove(number, reason), now)
         self._settle(now)
@@ -256,7 +257,7 @@ class Node:
             send_update = isinstance(context, Answering) and context.send_update
             self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway)
             if isinstance(context, Bootstrapping):
-                self._bootstrap.linked(context, node, now)
+                self.bootstrap.linked(context, node, now)
 
     def _enter_app_link(
         self, number: int, node: NodeId, context: object, remote: Address, local: Address, now: float
@@ -273,7 +274,7 @@ class Node:
         if isinstance(context, Answering):
             self.attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):
-            self._bootstrap.dial_failed(context, reason, now)
+            self.bootstrap.dial_failed(context, reason, now)
 
     def _are_strangers_many(self, node: NodeId) -> bool:
         known = sum(1 for linked in self.connections if linked in self.chord.table)
@@ -281,7 +282,7 @@ class Node:
 
     def _link_lost(self, node: NodeId, now: float) -> None:
         if node in self.chord.table.neighbors:
-            self._bootstrap.neighbor_lost(node)
+            self.bootstrap.neighbor_lost(node)
         self.data.handle_link_lost(node)
         self.chord.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
@@ -370,13 +371,13 @@ class Node:
             case Forget(low, high):
                 self.data.forget(low, high, now)
             case SeekBootstrap():
-                self._bootstrap.seek(now, is_probe=False)
+                self.bootstrap.seek(now, is_probe=False)
             case ProbePartition():
-                self._bootstrap.seek(now, is_probe=True)
+                self.bootstrap.seek(now, is_probe=True)
             case JoinFailed(reason, has_found_ring):
                 self._exchange.warn("joining failed", reason=reason)
                 if not has_found_ring:
-                    self._bootstrap.begin_if_allowed(now)
+                    self.bootstrap.begin_if_allowed(now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
                 self._ring_changed()
@@ -385,7 +386,7 @@ class Node:
 
     def _ring_changed(self) -> None:
         self._effects.append(RingChanged(self.chord.is_serving))
-        contacts = self._bootstrap.remember_contacts()
+        contacts = self.bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import random
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
@@ -37,7 +38,6 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import StreamTransport
 from p2psip.sip.transports.layer import TransportLayer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.media.negotiation import Agreement, Direction, Negotiation
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.dialogs.dialog import Dialog
@@ -21,7 +22,6 @@ from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.transports.address import Address
 
 MEDIA_S_MAX = 5.0
 ACKS_MAX = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation, offered_host
 from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.entities.agent_call import Call
@@ -10,7 +11,6 @@ from p2psip.sip.entities.agent_types import CallId, EndedBy, Ending, IncomingCal
 from p2psip.sip.message.build import make_response, phrase_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
-from p2psip.sip.transports.address import Address
 
 PROVISIONAL_S = 60.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation
 from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.entities.agent_call import Call
@@ -11,7 +12,6 @@ from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 
 FORKS_MAX = 8
 

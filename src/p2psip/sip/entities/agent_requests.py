@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.timers import Timers
 from p2psip.sip.entities.agent_credentials import Credentials
@@ -15,7 +16,7 @@ from p2psip.sip.entities.agent_types import AgentConfig, CallId
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address, as_numeric
+from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"

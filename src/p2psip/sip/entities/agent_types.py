@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.media.negotiation import Agreement
 from p2psip.sip.message.errors import BadMessage
@@ -13,7 +14,6 @@ from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.timers import TimerValues
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import Hop
 from p2psip.sip.transports.layer import Listener
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, Timers
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, StreamTransport, UdpHop
 
 

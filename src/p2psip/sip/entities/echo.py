@@ -11,13 +11,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.sip.entities.agent import UserAgent
 from p2psip.sip.entities.agent_types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener

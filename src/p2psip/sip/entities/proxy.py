@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
@@ -30,7 +31,7 @@ from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port, escape_user
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address, as_numeric
+from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import BoundHop, Hop, Source, StreamHop, UdpHop
 
 _STAGGER = -1

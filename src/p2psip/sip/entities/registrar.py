@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message import grammar
@@ -16,7 +17,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address, as_numeric
+from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities import routing
@@ -33,7 +34,6 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import StreamTransport
 from p2psip.sip.transports.layer import TransportLayer
 

@@ -11,8 +11,8 @@ import hmac
 import random
 from typing import NamedTuple
 
+from p2psip.base.address import Address
 from p2psip.sip.message.uri import escape_user
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, Source, UdpHop
 
 _MAC_DIGITS = 16

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.message import build
@@ -32,7 +33,6 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.keys import Key, client_key, server_key
 from p2psip.sip.transactions.machines import Action, Input, State, Table
 from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, StreamTransport
 from p2psip.sip.transports.layer import FlowLost, Malformed, Received, TransportEvent, TransportLayer
 

@@ -1,23 +1,12 @@
-"""Where a transport's packets come from and go to."""
+"""Addresses as they stand in URIs and Vias."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 _ipv4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-
-
-class Address(NamedTuple):
-    """A numeric IP address, without brackets, and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @lru_cache(maxsize=1024)

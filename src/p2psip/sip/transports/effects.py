@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import StreamTransport
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from p2psip.sip.transports.address import Address
+from p2psip.base.address import Address
 
 Transport: TypeAlias = Literal["UDP", "TCP", "TLS"]
 StreamTransport: TypeAlias = Literal["TCP", "TLS"]

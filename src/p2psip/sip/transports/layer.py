@@ -13,13 +13,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
-from p2psip.sip.transports.address import Address, as_host, as_numeric
+from p2psip.sip.transports.address import as_host, as_numeric
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.framing import Framer
 from p2psip.sip.transports.hops import (

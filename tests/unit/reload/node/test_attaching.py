@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from node_bench import ME, NodeBench, Remote, address, nid, offer
 
+from p2psip.base.address import Address
 from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, dialable
-from p2psip.reload.node.effects import Address, AppLinkFailed, AppLinkUp, Dial, Purpose
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
 from p2psip.reload.node.limits import CANDIDATES_MAX, DIALS_MAX
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode

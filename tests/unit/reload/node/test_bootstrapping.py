@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from node_bench import ME, NodeBench, address, nid, offer
 
+from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import BootstrapNode
-from p2psip.reload.node.effects import Address, ContactsChanged, Dial, Purpose
+from p2psip.reload.node.effects import ContactsChanged, Dial, Purpose
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
 from p2psip.reload.link.link import IDLE_S, RETAINED_S
@@ -16,7 +17,7 @@ from p2psip.reload.node.connections import (
     LinkIdle,
     LinkLost,
 )
-from p2psip.reload.node.effects import Address, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
 
 REMOTE = Address("192.0.2.1", 6084)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.sip.entities.bindings import BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
@@ -38,7 +39,7 @@ from p2psip.sip.transactions.events import (
     TransactionFailed,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address, as_host
+from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer

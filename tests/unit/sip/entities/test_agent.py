@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.media.negotiation import Direction
@@ -33,7 +34,6 @@ from p2psip.sip.message.digest import Authenticator, Verdict, ha1_by_algorithm
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener

@@ -2,6 +2,7 @@
 
 import random
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.media.rtp import RtpPacket
 from p2psip.media.session import SendRtp
@@ -9,7 +10,6 @@ from p2psip.sip.entities.echo import CALL_S_MAX, EchoService, MediaReleased, ToS
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import parse_sip_uri
-from p2psip.sip.transports.address import Address
 
 LOCAL, PHONE = Address("192.0.2.5", 4000), Address("192.0.2.9", 7000)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.questions import FindCredential
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 
 ALICE_AT = Address("10.1.0.11", 5060)

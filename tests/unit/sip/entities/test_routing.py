@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.sip.entities import routing
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import Branch, Context, Result
@@ -16,7 +17,6 @@ from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.message.build import make_request, make_response
@@ -13,7 +14,6 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import LocalHop
 
 ALICE_AT = Address("10.1.0.11", 5060)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, Target
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.hops import FlowHop
 
 ALICE_AT = Address("10.1.0.11", 5060)

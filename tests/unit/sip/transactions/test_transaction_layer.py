@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Message, Request, Response
@@ -22,7 +23,6 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import Address
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import Address, as_host, as_numeric
+from p2psip.sip.transports.address import as_host, as_numeric
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
 from p2psip.sip.transports.layer import FlowLost, Listener, Malformed, Received, TransportLayer, TransportLimits
