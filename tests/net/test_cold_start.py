@@ -24,7 +24,7 @@ def restart(overlay: SimulatedOverlay, host: Host) -> Host:
     """The peer again, with what it remembers of others (contacts.json)."""
     remembered = dict(overlay.node(host).bootstrap.contacts)
     again = overlay.add_peer(int(host.name[1:]))
-    overlay.node(again)._contacts = remembered
+    overlay.node(again).bootstrap.contacts = remembered
     return again
 
 
