@@ -75,6 +75,7 @@ CREATE TABLE record (
 );
 CREATE INDEX record_expiry ON record (expires_at);
 CREATE INDEX record_chain ON record (chain);
+CREATE INDEX record_kind ON record (kind, resource);
 CREATE TABLE generation (
     id INTEGER PRIMARY KEY,
     resource BLOB NOT NULL,
@@ -184,10 +185,16 @@ class DiskStore:
         row = self._reader.execute("SELECT certificates FROM chain WHERE hash = ?", (chain,)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def resources(self, after: bytes, until: bytes, limit: int) -> Sequence[ResourceId]:
-        """The resources that have a record, after < resource <= until, ascending, the first `limit` of them."""
-        sql = "SELECT DISTINCT resource FROM record WHERE resource > ? AND resource <= ? ORDER BY resource LIMIT ?"
-        return [ResourceId(resource) for (resource,) in self._reader.execute(sql, (after, until, limit)).fetchall()]
+    def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> Sequence[ResourceId]:
+        """The resources that have a record (of a Kind), after < resource <= until, ascending, the first `limit`."""
+        if kind is None:
+            sql = "SELECT DISTINCT resource FROM record WHERE resource > ? AND resource <= ? ORDER BY resource LIMIT ?"
+            rows = self._reader.execute(sql, (after, until, limit))
+        else:
+            sql = """SELECT DISTINCT resource FROM record WHERE kind = ? AND resource > ? AND resource <= ?
+                     ORDER BY resource LIMIT ?"""
+            rows = self._reader.execute(sql, (kind, after, until, limit))
+        return [ResourceId(resource) for (resource,) in rows.fetchall()]
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -29,7 +29,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[ResourceId, dict[int, dict[bytes, Record]]] = {}
-        self._resources: list[ResourceId] = []
+        self._resources: defaultdict[int | None, list[ResourceId]] = defaultdict(list)
+        """Of each Kind, and under None of all."""
         self._generations: dict[tuple[bytes, int], int] = {}
         self._storage_times_ms: dict[NodeId, int] = {}
         self._certificates: dict[bytes, bytes] = {}
@@ -59,11 +60,12 @@ class MemoryStore:
         """The certificates with this hash."""
         return self._certificates.get(chain)
 
-    def resources(self, after: bytes, until: bytes, limit: int) -> Sequence[ResourceId]:
-        """The resources that have a record, after < resource <= until, ascending, the first `limit` of them."""
-        first = bisect_right(self._resources, after)
-        last = bisect_right(self._resources, until)
-        return self._resources[first : min(last, first + limit)]
+    def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> Sequence[ResourceId]:
+        """The resources that have a record (of a Kind), after < resource <= until, ascending, the first `limit`."""
+        resources = self._resources[kind]
+        first = bisect_right(resources, after)
+        last = bisect_right(resources, until)
+        return resources[first : min(last, first + limit)]
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""
@@ -115,7 +117,9 @@ class MemoryStore:
         self._remove(record.place)
         place = record.place
         if place.resource not in self._records:
-            insort(self._resources, place.resource)
+            insort(self._resources[None], place.resource)
+        if place.kind not in self._records.get(place.resource, {}):
+            insort(self._resources[place.kind], place.resource)
         self._records.setdefault(place.resource, {}).setdefault(place.kind, {})[place.key] = record
         insort(self._expiries, (record.expires_at, place))
 
@@ -128,9 +132,14 @@ class MemoryStore:
         self._release(record.chain)
         if not kinds[place.kind]:
             del kinds[place.kind]
+            self._leave(place.kind, place.resource)
         if not kinds:
             del self._records[place.resource]
-            del self._resources[bisect_left(self._resources, place.resource)]
+            self._leave(None, place.resource)
+
+    def _leave(self, kind: int | None, resource: ResourceId) -> None:
+        resources = self._resources[kind]
+        del resources[bisect_left(resources, resource)]
 
     def _release(self, chain: bytes) -> None:
         self._references[chain] -= 1

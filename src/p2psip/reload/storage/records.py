@@ -147,8 +147,8 @@ class RecordReader(Protocol):
     def certificates(self, chain: bytes) -> bytes | None:
         """The certificates with this hash."""
 
-    def resources(self, after: bytes, until: bytes, limit: int) -> Sequence[ResourceId]:
-        """The resources that have a record, after < resource <= until, ascending, the first `limit` of them."""
+    def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> Sequence[ResourceId]:
+        """The resources that have a record (of a Kind), after < resource <= until, ascending, the first `limit`."""
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""

@@ -9,7 +9,7 @@ uncommitted state, names that commit in `after`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -20,8 +20,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.accounts import Accounts, Replacement
 from p2psip.reload.storage.continuity import Continuity
-from p2psip.reload.storage.fetching import Selected, select, size_of, to_stored_data
 from p2psip.reload.storage.limits import Limits
+from p2psip.reload.storage.reading import Described, Fetched, Found, Reading
 from p2psip.reload.storage.records import (
     Change,
     Commit,
@@ -36,30 +36,21 @@ from p2psip.reload.storage.records import (
     SetStorageTime,
 )
 from p2psip.reload.storage.storing import GENERATION_MAX, Rules, check_generations, store_kind, store_value
-from p2psip.reload.storage.transfer import Parcel, Transfer, pack
-from p2psip.reload.storage.values import Certificates, is_signed
+from p2psip.reload.storage.transfer import Transfer
+from p2psip.reload.storage.values import is_signed
 from p2psip.reload.storage.view import Draft, View
-from p2psip.reload.wire.rejections import InvalidMessage, Rejection, RequestTimeout, ResponseTooLarge, UnknownKind
+from p2psip.reload.wire.rejections import Rejection, RequestTimeout
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (
     FetchAns,
     FetchKindResponse,
     FetchReq,
+    FindReq,
+    StatReq,
     StoreAns,
-    StoredData,
-    StoredDataSpecifier,
     StoreKindResponse,
     StoreReq,
 )
-
-RING_END = b"\xff" * 255
-"""After every Resource-ID."""
-
-PAGE = 100
-"""Resources that are looked up at once."""
-
-KIND_OVERHEAD = 16
-"""What a FetchKindResponse takes besides its values, in bytes."""
 
 RETRY_S = 10.0
 """After this a chore whose commit failed is tried again."""
@@ -74,15 +65,6 @@ class Stored:
     answer: StoreAns
     after: int | None
     places: tuple[Place, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What to answer to a Fetch once `after` is committed, and the certificates that its values need."""
-
-    answer: FetchAns
-    certificates: tuple[GenericCertificate, ...]
-    after: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +115,11 @@ class Storage:
         first_token: int = 1,
         token_step: int = 1,
     ) -> None:
-        self.rules = rules
         self._limits = limits or Limits()
         self._reader = reader
         self._view = View(reader)
         self._accounts = Accounts(reader.usage(), self._limits)
-        self._clock = continuity or Continuity()
+        self._reading = Reading(self._view, rules, continuity or Continuity())
         self._wall = wall
         self._asks: Asks[_Pending] = Asks(self._limits.commits_max, first=first_token, step=token_step)
         self._effects: list[Effect] = []
@@ -149,6 +130,11 @@ class Storage:
         self._sweep_not_before = -math.inf
         self._schedule_sweep(now)
         self._age(now)
+
+    @property
+    def rules(self) -> Rules:
+        """By what rules values are accepted."""
+        return self._reading.rules
 
     @property
     def value_count(self) -> int:
@@ -189,21 +175,21 @@ class Storage:
         holders = tuple(replicas) if is_original else NO_REPLICAS
         answer = StoreAns(tuple(StoreKindResponse(kind, draft.generation(kind), holders) for kind in kinds))
         self._commit_draft(draft, now)
-        return Stored(answer, self._after(request.resource, kinds), tuple(put.record.place for put in draft.puts))
+        return Stored(
+            answer, self._reading.after(request.resource, kinds), tuple(put.record.place for put in draft.puts)
+        )
 
     def fetch(self, request: FetchReq, now: float, *, size_max: int | None = None) -> Fetched:
         """Serve a Fetch. Raises a Rejection: ResponseTooLarge if answer and certificates exceed `size_max` bytes."""
-        kinds = [specifier.kind for specifier in request.specifiers]
-        if unknown := [kind for kind in kinds if kind not in self.rules.kinds]:
-            raise UnknownKind(unknown)
-        if len(set(kinds)) != len(kinds):
-            raise InvalidMessage("the request names a Kind twice")
-        selected = {spec.kind: self._select(request.resource, spec, now) for spec in request.specifiers}
-        records = [record for values in selected.values() for record in values if isinstance(record, Record)]
-        certificates = self._certificates(records)
-        self._check_size(selected, certificates, size_max)
-        answer = FetchAns(tuple(self._response(request.resource, kind, selected[kind], now) for kind in kinds))
-        return Fetched(answer, certificates, self._after(request.resource, kinds))
+        return self._reading.fetch(request, now, size_max)
+
+    def stat(self, request: StatReq, now: float, *, size_max: int | None = None) -> Described:
+        """Serve a Stat. Raises a Rejection."""
+        return self._reading.stat(request, now, size_max)
+
+    def find(self, request: FindReq, now: float) -> Found:
+        """Serve a Find; the node has checked that we are responsible for the resource. Raises a Rejection."""
+        return self._reading.find(request, now)
 
     def adopt(
         self, resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], now: float
@@ -223,7 +209,7 @@ class Storage:
         self._commit_draft(draft, now)
         kinds = [response.kind for response in answer.kind_responses]
         places = tuple(put.record.place for put in draft.puts)
-        return Adopted(places, tuple(refused), self._after(resource, kinds))
+        return Adopted(places, tuple(refused), self._reading.after(resource, kinds))
 
     # --- The ring.
 
@@ -232,10 +218,7 @@ class Storage:
 
         It looks them up as it goes, so changes in the meantime do no harm.
         """
-        for after, until in [(low, high)] if low < high else [(low, RING_END), (b"", high)]:
-            for resource in self._resources(after, until):
-                if any(self._live(resource, kind, now) for kind in self._kinds(resource)):
-                    yield resource
+        return self._reading.resources_in(low, high, now)
 
     def transfers(
         self,
@@ -249,13 +232,7 @@ class Storage:
         """Requests that give another peer all values at a resource, or those at `places`, with what is left of
         their lifetimes. Each request with its certificates has at most `size_max` bytes, unless one value has more.
         """
-        parcels = (
-            Parcel(kind, self._view.generation(resource, kind), *self._packed(record, now))
-            for kind in self._kinds(resource)
-            for record in self._live(resource, kind, now).values()
-            if places is None or record.place in places
-        )
-        return list(pack(resource, replica_number, parcels, size_max))
+        return self._reading.transfers(resource, replica_number, now, size_max, places)
 
     def drop(self, resource: ResourceId, now: float) -> None:
         """Forget a resource that we are neither responsible for nor a replica of (10.7.3)."""
@@ -315,54 +292,7 @@ class Storage:
     # --- Reading.
 
     def _draft(self, resource: ResourceId, now: float) -> Draft:
-        return Draft(self._view, resource, self._clock, now)
-
-    def _kinds(self, resource: ResourceId) -> list[int]:
-        """The Kinds at a resource that the overlay knows (still)."""
-        return [kind for kind in self._view.kinds(resource) if kind in self.rules.kinds]
-
-    def _live(self, resource: ResourceId, kind: int, now: float) -> dict[bytes, Record]:
-        """The values that may be shown to others, by key."""
-        at = self._clock.at(now)
-        return {
-            key: record
-            for key, record in self._view.records(resource, kind).items()
-            if record.expires_at > at and not self._clock.withholds(record.stored_at)
-        }
-
-    def _select(self, resource: ResourceId, specifier: StoredDataSpecifier, now: float) -> list[Selected]:
-        # 7.4.2.2: "If the generation counter in the request matches the generation counter in the stored data, then no
-        # StoredData values are returned."
-        if specifier.generation and specifier.generation == self._view.generation(resource, specifier.kind):
-            return []
-        return select(self.rules.kinds[specifier.kind], specifier, self._live(resource, specifier.kind, now))
-
-    def _response(
-        self, resource: ResourceId, kind_id: int, selected: Iterable[Selected], now: float
-    ) -> FetchKindResponse:
-        kind = self.rules.kinds[kind_id]
-        values = tuple(to_stored_data(kind, entry, self._clock.at(now)) for entry in selected)
-        return FetchKindResponse(kind_id, self._view.generation(resource, kind_id), values)
-
-    def _certificates(self, records: Iterable[Record]) -> tuple[GenericCertificate, ...]:
-        """What it takes to verify these records, each certificate once."""
-        chains = {record.chain: record for record in records}
-        encoded = [self._view.certificates(record) for record in chains.values()]
-        return tuple(dict.fromkeys(entry for chain in encoded for entry in Certificates.decode(chain).certificates))
-
-    def _packed(self, record: Record, now: float) -> tuple[StoredData, tuple[GenericCertificate, ...]]:
-        kind = self.rules.kinds[record.place.kind]
-        return to_stored_data(kind, record, self._clock.at(now)), self._certificates([record])
-
-    def _resources(self, after: bytes, until: bytes) -> Iterator[ResourceId]:
-        """Resources that may have a value, after < resource <= until, ascending."""
-        while page := self._view.resources(after, until, PAGE):
-            yield from page
-            after = page[-1]
-
-    def _after(self, resource: ResourceId, kinds: Iterable[int]) -> int | None:
-        tokens = [self._view.token(resource, kind) for kind in kinds]
-        return max((token for token in tokens if token is not None), default=None)
+        return Draft(self._view, resource, self._reading.clock, now)
 
     def _adopt_kind(
         self, draft: Draft, response: FetchKindResponse, certificates: Sequence[GenericCertificate], now: float
@@ -382,17 +312,6 @@ class Storage:
             draft.set_generation(response.kind, 1 + max(draft.generation(response.kind), theirs))
         return refused
 
-    def _check_size(
-        self,
-        selected: Mapping[int, Sequence[Selected]],
-        certificates: Iterable[GenericCertificate],
-        size_max: int | None,
-    ) -> None:
-        values = [entry for entries in selected.values() for entry in entries]
-        size = KIND_OVERHEAD * len(selected) + sum(map(size_of, values)) + sum(len(c.encode()) for c in certificates)
-        if size_max is not None and size > size_max:
-            raise ResponseTooLarge(f"{size} bytes of values and certificates, at most {size_max} are wanted")
-
     # --- Writing.
 
     def _check_room(self) -> None:
@@ -410,7 +329,7 @@ class Storage:
         now: float,
         purpose: _Purpose = _Purpose.CHANGE,
     ) -> int:
-        moment = Moment(self._clock.at(now), self._wall.date(now) if self._wall.is_trusted else None)
+        moment = Moment(self._reading.clock.at(now), self._wall.date(now) if self._wall.is_trusted else None)
         pending = _Pending(purpose)
         ask = self._asks.ask(Commit(tuple(changes), moment), pending, now + self._limits.commit_patience_s)
         pending.token = ask.token
@@ -451,7 +370,7 @@ class Storage:
 
     def _sweep(self, now: float) -> None:
         """Remove what has expired, so that it takes no space; nobody is shown it any more as it is."""
-        places = self._reader.expired(self._clock.at(now), self._limits.sweep_max)
+        places = self._reader.expired(self._reading.clock.at(now), self._limits.sweep_max)
         found = {place: self._view.records(place.resource, place.kind) for place in places}
         records = [found[place][place.key] for place in places if not self._view.is_laid(place)]
         if records and not self._asks.is_full:
@@ -466,12 +385,12 @@ class Storage:
         if expiry_at is None or self._is_sweeping:
             self._timers.cancel(_Purpose.SWEEP)
         else:
-            due_at = max(expiry_at - self._clock.epoch, self._sweep_not_before, now)
+            due_at = max(expiry_at - self._reading.clock.epoch, self._sweep_not_before, now)
             self._timers.set(_Purpose.SWEEP, due_at, "a record expires")
 
     def _age(self, now: float) -> None:
         """Find out about the records of before a reboot, if the date is trusted."""
-        age = self._clock.age(self._wall.date(now), now) if self._wall.is_trusted else None
+        age = self._reading.clock.age(self._wall.date(now), now) if self._wall.is_trusted else None
         if age is None or self._is_ageing:
             return
         if self._asks.is_full:
@@ -483,6 +402,6 @@ class Storage:
     def _conclude_ageing(self, is_committed: bool, now: float) -> None:
         self._is_ageing = False
         if is_committed:
-            self._clock = replace(self._clock, withheld_until=None)
+            self._reading.clock = replace(self._reading.clock, withheld_until=None)
         else:
             self._timers.set(_Purpose.AGE, now + RETRY_S, "records of unknown age")

@@ -86,11 +86,11 @@ class View:
         laid = {kind for at, kind in self._keys if at == resource}
         return sorted(laid.union(self._reader.kinds(resource)))
 
-    def resources(self, after: bytes, until: bytes, limit: int) -> list[ResourceId]:
-        """Resources that may have a record, after < resource <= until, ascending; empty if there are no more."""
-        committed = self._reader.resources(after, until, limit)
+    def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> list[ResourceId]:
+        """Resources that may have a record (of a Kind), after < resource <= until, ascending; empty at the end."""
+        committed = self._reader.resources(after, until, limit, kind)
         last = committed[-1] if len(committed) == limit else until
-        laid = {ResourceId(resource) for resource, _ in self._keys if after < resource <= last}
+        laid = {ResourceId(at) for at, of in self._keys if after < at <= last and kind in (None, of)}
         return sorted(laid.union(committed))
 
     def replacements(self) -> list[tuple[Record | None, Record | None]]:
