@@ -15,8 +15,8 @@ from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Commit, CommitFailed
 from p2psip.reload.storage.reading import Fetched
+from p2psip.reload.storage.records import Commit, CommitFailed
 from p2psip.reload.storage.storage import Storage, Stored
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value

@@ -17,10 +17,10 @@ from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed, Purpose
-from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
 from p2psip.reload.topology.chord import Chord
-from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Entry, Received
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -335,10 +335,3 @@ def dialable(candidates: Sequence[IceCandidate]) -> tuple[Address, ...]:
 def _is_of_one_host(host: str) -> bool:
     address = ipaddress.ip_address(host)
     return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")
-
-
-def causes_of(outcome: Outcome) -> tuple[Cause, ...]:
-    """Why a request came to nothing."""
-    if isinstance(outcome, Refused):
-        return (outcome.cause,)
-    return outcome.causes if isinstance(outcome, Unanswered) else ()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2psip.base.effects import Effect, Note
+from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
 from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Entry, Received, Transport
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode
@@ -83,3 +86,17 @@ class Exchange:
     def warn(self, event: str, **facts: object) -> None:
         """Say something to the log that an operator should see."""
         self.effects.append(Note(event, facts, is_warning=True))
+
+
+def causes_of(outcome: Outcome) -> tuple[Cause, ...]:
+    """Why a request came to nothing."""
+    if isinstance(outcome, Refused):
+        return (outcome.cause,)
+    return outcome.causes if isinstance(outcome, Unanswered) else ()
+
+
+def failure_of(outcome: Outcome) -> RequestFailed:
+    """The same for the layer above."""
+    if isinstance(outcome, Refused):
+        return RequestRefused("refused", causes_of(outcome), outcome.code)
+    return RequestFailed("nobody answered", causes_of(outcome))

@@ -21,12 +21,14 @@ from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
-from p2psip.reload.node.data import Data, DataContext
+from p2psip.reload.node.data import CommandContext, Data, values_size_max
 from p2psip.reload.node.effects import AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.security.errors import SecurityError
@@ -98,7 +100,10 @@ class Node:
         self.attaching = Attaching(self._exchange, self.connections, self.chord)
         self._ring = Ring(self._exchange, self.connections, self.chord, self.attaching, now)
         gate: Gate[Originate] = Gate()
-        self.data = Data(self._exchange, self.chord, storage, gate, configuration.max_message_size)
+        commits = Commits(self._exchange, storage, gate)
+        size_max = values_size_max(configuration.max_message_size)
+        self.moving = Moving(self._exchange, self.chord, commits, size_max)
+        self.data = Data(self._exchange, self.chord, commits, self.moving, size_max)
         self._messages = Messages(
             self._exchange, self.connections, self.forwarder, gate, configuration.max_message_size
         )
@@ -128,13 +133,13 @@ class Node:
         if not self._is_leaving:
             self._is_leaving = True
             self._ring.leave(now)
-            self.data.hand_all_to_successor(now)
+            self.moving.hand_all_to_successor(now)
             self._settle(now)
 
     @property
     def has_left(self) -> bool:
         """True when what `leave` began is done."""
-        return self._is_leaving and not self.data.is_handing_over
+        return self._is_leaving and not self.moving.is_handing_over
 
     def add_client(self, identity: Identity) -> None:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""
@@ -283,7 +288,7 @@ class Node:
     def _link_lost(self, node: NodeId, now: float) -> None:
         if node in self.chord.table.neighbors:
             self.bootstrap.neighbor_lost(node)
-        self.data.handle_link_lost(node)
+        self.moving.handle_link_lost(node)
         self.chord.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
 
@@ -353,8 +358,10 @@ class Node:
                 self.attaching.handle_outcome(context, finished.outcome, now)
             case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
                 self._ring.handle_outcome(context, finished.outcome, now)
+            case TransferContext() | AdoptContext() as context:
+                self.moving.handle_outcome(context, finished.outcome, now)
             case context:
-                assert isinstance(context, DataContext)
+                assert isinstance(context, CommandContext)
                 self.data.handle_outcome(context, finished.outcome, now)
 
     def _perform(self, action: Action, now: float) -> None:
@@ -365,11 +372,11 @@ class Node:
                 for connection in self.connections.to(node):
                     self._link_events(self.connections.close(connection.number, "no longer of use"), now)
             case HandOver(node, low, high, is_admission):
-                self.data.hand_over(node, low, high, now, is_admission=is_admission)
+                self.moving.hand_over(node, low, high, now, is_admission=is_admission)
             case Replicate(node, number, low, high):
-                self.data.replicate(node, number, low, high, now)
+                self.moving.replicate(node, number, low, high, now)
             case Forget(low, high):
-                self.data.forget(low, high, now)
+                self.moving.forget(low, high, now)
             case SeekBootstrap():
                 self.bootstrap.seek(now, is_probe=False)
             case ProbePartition():

@@ -15,7 +15,7 @@ from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
 from p2psip.reload.wire.message import BODIES
 from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
-from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
+from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
 
 
@@ -67,6 +67,10 @@ class Serving:
                 self._data.handle_store(request, body, now)
             case FetchReq() as body:
                 self._data.handle_fetch(request, body, now)
+            case StatReq() as body:
+                self._data.handle_stat(request, body, now)
+            case FindReq() as body:
+                self._data.handle_find(request, body, now)
             case _:
                 what = "cannot be read" if request.code in BODIES else "is not served here"
                 raise InvalidMessage(f"{request.code.rfc_name} {what}")

@@ -136,6 +136,10 @@ class Storage:
         """By what rules values are accepted."""
         return self._reading.rules
 
+    def use_rules(self, rules: Rules) -> None:
+        """Accept values by these rules from now on."""
+        self._reading.rules = rules
+
     @property
     def value_count(self) -> int:
         """How many values are kept."""

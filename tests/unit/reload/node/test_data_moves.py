@@ -10,6 +10,7 @@ from node_bench import ME, Heard, NodeBench, nid
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
+from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.replicas import HOLD_DOWN_S
 from p2psip.reload.topology.ring import hash_name, is_between
@@ -25,6 +26,12 @@ from p2psip.reload.wire.storage_messages import (
     FetchAns,
     FetchKindResponse,
     FetchReq,
+    FindAns,
+    FindKindData,
+    FindReq,
+    StatAns,
+    StatKindResponse,
+    StatReq,
     StoreAns,
     StoredData,
     StoredDataSpecifier,
@@ -224,6 +231,50 @@ def test_a_value_passed_on_to_the_wrong_peer_goes_further() -> None:
     assert keys_of(store) == [(resource_of(theirs), 1)]
 
 
+def test_7_4_3_a_stat_is_served_as_a_fetch_is() -> None:
+    """The request is the same; the answer has metadata, and no certificates of those who signed the values."""
+    bench = Bench()
+    bench.store_as(WHO)
+    request = StatReq(resource_of(WHO), fetch_request(WHO).specifiers)
+    bench.send(150, MessageCode.STAT_REQ, request, destinations=[Destination.resource(request.resource)])
+    answer = bench.hear_one(150, MessageCode.STAT_ANS)
+    assert answer.body == StatAns((StatKindResponse(KIND, 1, (describe(value_of(WHO)),)),))
+    assert WHO.certificates[0] not in answer.certificates
+
+
+def test_7_4_4_2_a_find_is_served_by_who_is_responsible() -> None:
+    """ "If the processing peer is not responsible for the Resource-ID, it SHOULD return an Error_Not_Found"."""
+    bench = Bench()
+    bench.store_as(WHO)
+    ours, theirs = ResourceId(nid(60)), ResourceId(nid(140))
+    bench.send(150, MessageCode.FIND_REQ, FindReq(ours, (KIND,)), destinations=[Destination.resource(ours)])
+    assert bench.hear_one(150, MessageCode.FIND_ANS).body == FindAns((FindKindData(KIND, resource_of(WHO)),))
+    bench.send(150, MessageCode.FIND_REQ, FindReq(theirs, (KIND,)))
+    assert bench.hear_one(150, MessageCode.ERROR).error.error_code is ErrorCode.NOT_FOUND
+
+
+def test_stat_and_find_are_commands_as_fetch_is() -> None:
+    bench = Bench()
+    (theirs,) = users_between(100, 150, 1)
+    resource = resource_of(theirs)
+    answers = {
+        MessageCode.STAT_REQ: (MessageCode.STAT_ANS, StatAns((StatKindResponse(KIND, 0, ()),))),
+        MessageCode.FIND_REQ: (MessageCode.FIND_ANS, FindAns((FindKindData(KIND, resource),))),
+    }
+    data, now = bench.node.data, bench.now
+    handles = [
+        data.stat(StatReq(resource, fetch_request(theirs).specifiers), now),
+        data.find(FindReq(resource, ()), now),
+    ]
+    bench.node.settle(now)
+    bench.settle()
+    for asked, (code, body) in answers.items():
+        bench.answer(150, bench.hear_one(150, asked), code, body)
+    done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
+    assert [one.handle for one in done] == handles
+    assert [one.result.body for one in done if isinstance(one.result, Answer)] == [body for _, body in answers.values()]
+
+
 def test_a_fetch_brings_the_certificates_along() -> None:
     """6.3.4: "a peer storing data is obligated to retain certificates for the data that it holds"."""
     bench = Bench()
@@ -392,7 +443,7 @@ def test_a_hand_over_ends_with_its_link() -> None:
     assert bench.stores_heard(75)
     bench.drop(75)
     bench.run_for(16.0)
-    assert not bench.node.data.is_handing_over
+    assert not bench.node.moving.is_handing_over
 
 
 def test_10_9_who_leaves_hands_its_values_to_its_successor() -> None:

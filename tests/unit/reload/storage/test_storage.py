@@ -44,7 +44,7 @@ def place_of(number: int) -> ResourceId:
 def anywhere(bench: Bench, *resources: ResourceId) -> None:
     """Store a value of alice's at each resource, wherever that is: nobody's hash function stands in the way."""
     for resource in resources:
-        bench.storage.rules = replace(bench.rules, hash_name=lambda name, resource=resource: resource)
+        bench.storage.use_rules(replace(bench.rules, hash_name=lambda name, resource=resource: resource))
         bench.put(SINGLE, single(b"x"), resource=resource)
 
 
@@ -524,7 +524,7 @@ def test_a_kind_that_the_overlay_has_given_up_is_not_handed_on() -> None:
     bench.put(SINGLE, single(b"x"))
     bench.put(NOTES, entry(b"k", b""))
     kinds = {kind_id: kind for kind_id, kind in KINDS.items() if kind is not SINGLE}
-    bench.storage.rules = replace(bench.rules, kinds=kinds)
+    bench.storage.use_rules(replace(bench.rules, kinds=kinds))
     (transfer,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
     assert [data.kind for data in transfer.request.kind_data] == [NOTES.kind_id]
     with pytest.raises(UnknownKind):
