@@ -21,6 +21,8 @@ from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay
 from p2psip.sim.world import Host
 
 OVERLAY = "sim.example"
+LATENCY_S = 0.0001
+"""As on loopback: while a request is under way the overlay has little time for its own upkeep."""
 
 
 class CertifiedOverlay(SimulatedOverlay):
@@ -29,7 +31,7 @@ class CertifiedOverlay(SimulatedOverlay):
     def __init__(self, seed: str, members: int) -> None:
         self._rng = random.Random(seed)
         self._anchor = TrustAnchor.create(OVERLAY, self._rng, EPOCH_S - DAY_S)
-        super().__init__(seed, root_certs=(self._anchor.der,))
+        super().__init__(seed, latency_s=lambda _: LATENCY_S, root_certs=(self._anchor.der,))
         self.verifiers: dict[str, CertificateVerifier] = {}
         self._lines = 0
         for number in range(members):

@@ -2,15 +2,21 @@
 
 All of the cluster is counted: every hop, every signature made and checked, the two copies of a stored value, and that
 the reader checks the value as well. The network is virtual and the disk is memory. What one signature costs, and its
-check, is measured beside it: no member can do with less.
+check, is measured beside it: no member can do with less. So is OpenDHT (Debian: python3-opendht), in C++,
+which neither signs nor verifies here, with as many nodes in a process.
 """
 
 from __future__ import annotations
 
+import json
 import random
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from bench.certified import CertifiedOverlay
 from bench.results import Result, processor_us, result
@@ -26,9 +32,11 @@ from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
 from p2psip.sim.world import Host
 
 MEMBERS = 32
-USERS = 64
+USERS = 16
 ROUNDS = 20
 PER_ROUND = 10
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's, for which its modules are made."""
 
 
 def measure() -> Iterator[Result]:
@@ -51,10 +59,34 @@ def measure() -> Iterator[Result]:
 
     for host, line in lines:
         _store(overlay, host, line)
-    for name, work in (("store", store), ("fetch", fetch)):
+    for host in overlay.alive():
+        # Everybody has seen everybody's certificate: what its check costs is paid once in its lifetime.
+        for _, line in lines:
+            _fetch(overlay, host, line.user)
+    theirs = _opendht()
+    for name, work, their_name in (("store", store, "put"), ("fetch", fetch, "get")):
         readings = _readings_ms(work)
+        if their_name in theirs:
+            yield result(f"records.opendht.{their_name}.processor", "ms", theirs[their_name])
+            ratio = statistics.median(readings) / statistics.median(theirs[their_name])
+            yield result(f"records.{name}.of_opendht_{their_name}", "x", [ratio])
         yield result(f"records.{name}.processor", "ms", readings)
         yield result(f"records.{name}.rate", "1/s", [1000 / reading for reading in readings], more_is_better=True)
+
+
+def _opendht() -> dict[str, list[float]]:
+    """Its readings in milliseconds, put and get; nothing where its module is missing."""
+    if (
+        not Path(SYSTEM_PYTHON).exists()
+        or subprocess.run([SYSTEM_PYTHON, "-c", "import opendht"], capture_output=True, check=False).returncode
+    ):
+        print("bench: no comparison with OpenDHT: Debian's python3-opendht is not installed", file=sys.stderr)
+        return {}
+    script = Path(__file__).with_name("opendht_cluster.py")
+    arguments = map(str, (SYSTEM_PYTHON, script, MEMBERS, ROUNDS, PER_ROUND))
+    done = subprocess.run([*arguments], capture_output=True, text=True, check=True, timeout=300)
+    readings: dict[str, list[float]] = json.loads(done.stdout)
+    return readings
 
 
 def _in_turn(overlay: CertifiedOverlay) -> Iterator[Host]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
@@ -40,11 +40,16 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
 
 
 class SimulatedOverlay:
-    """Peers named p0, p1, ... in one world; p0 is the bootstrap node and the first peer."""
+    """Peers named p0, p1, ... in one world; p0 is the bootstrap node and the first peer.
 
-    def __init__(self, seed: int | str, **settings: object) -> None:
+    `latency_s` says how long a packet takes, by chance if it will; the world's own choice if it is None.
+    """
+
+    def __init__(
+        self, seed: int | str, *, latency_s: Callable[[random.Random], float] | None = None, **settings: object
+    ) -> None:
         self.seed = seed
-        self.world = World(seed)
+        self.world = World(seed, latency_s)
         self.nodes: dict[str, Node] = {}
         self._starts: Counter[str] = Counter()
         self._looked_at: tuple[dict[int, dict[NodeId, tuple[NodeId, ...]]], list[str]] = ({}, [])
