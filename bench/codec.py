@@ -33,7 +33,7 @@ def _decode(data: bytes) -> Struct:
 
 def _encode(whole: Message, body: Struct) -> bytes:
     contents = MessageContents(whole.contents.message_code, body.encode())
-    return replace(whole, contents_bytes=contents.encode()).encode()
+    return replace(whole, contents_bytes=contents.encode(), contents=contents).encode()
 
 
 def _encode_header(header: ForwardingHeader) -> bytes:

@@ -261,4 +261,5 @@ def message(code: MessageCode, body: Struct, transaction_id: int = 0x11223344556
         via_list=(Destination.node(A),),
         destination_list=(Destination.node(B), Destination.resource(RESOURCE)),
     )
-    return Message(header, MessageContents(code, body.encode()).encode(), SECURITY_BLOCK)
+    contents = MessageContents(code, body.encode())
+    return Message(header, contents.encode(), contents, SECURITY_BLOCK)

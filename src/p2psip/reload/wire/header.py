@@ -203,6 +203,11 @@ class ForwardingHeader(Struct):
         """Read the header: the usual one by hand, whatever else as it is declared."""
         return _read_usual_header(reader) or cls.decode_declared(reader)
 
+    def encode_to(self, out: bytearray) -> None:
+        """Append the header: the usual one by hand, whatever else as it is declared."""
+        if self.options or not _write_usual_header(self, out):
+            Struct.encode_to(self, out)
+
     @property
     def is_unfragmented(self) -> bool:
         """True for a whole message, the only fragment."""
@@ -259,6 +264,33 @@ def _read_usual_header(reader: Reader) -> ForwardingHeader | None:
     _set(header, "options", ())
     reader.offset = end
     return header
+
+
+def _write_usual_header(header: ForwardingHeader, out: bytearray) -> bool:
+    via_list = _usual_entries_bytes(header.via_list)
+    destination_list = _usual_entries_bytes(header.destination_list)
+    if via_list is None or destination_list is None:
+        return False
+    fixed = [getattr(header, name) for name in _FIXED_FIELDS]
+    out += _FIXED_PART.pack(*fixed, len(via_list), len(destination_list), 0)
+    out += via_list
+    out += destination_list
+    return True
+
+
+def _usual_entries_bytes(entries: tuple[Destination | CompressedDestination, ...]) -> bytes | None:
+    parts: list[bytes] = []
+    for entry in entries:
+        if not isinstance(entry, Destination):
+            return None
+        data = entry.destination_data
+        if entry.type is DestinationType.NODE:
+            parts += (bytes((1, len(data))), data)
+        elif entry.type is DestinationType.RESOURCE:
+            parts += (bytes((2, len(data) + 1, len(data))), data)
+        else:
+            return None
+    return b"".join(parts)
 
 
 def _read_usual_entries(data: bytes, offset: int, end: int, node_id_length: int) -> tuple[Destination, ...] | None:

@@ -118,6 +118,7 @@ class Message:
 
     header: ForwardingHeader
     contents_bytes: bytes
+    contents: MessageContents
     security_block: SecurityBlock
 
     @classmethod
@@ -135,16 +136,11 @@ class Message:
 
     @classmethod
     def _of_parts(cls, header: ForwardingHeader, data: bytes, start: int) -> Message:
-        _, middle = MessageContents.decode_prefix(data, start)
+        contents, middle = MessageContents.decode_prefix(data, start)
         security_block, end = SecurityBlock.decode_prefix(data, middle)
         if end != len(data):
             raise DecodeError(f"{len(data) - end} bytes left over", end).inside("SecurityBlock")
-        return cls(header, data[start:middle], security_block)
-
-    @property
-    def contents(self) -> MessageContents:
-        """The contents, decoded."""
-        return MessageContents.decode(self.contents_bytes)
+        return cls(header, data[start:middle], contents, security_block)
 
     def encode(self) -> bytes:
         """The bytes on the wire, with the header's length filled in."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from wire_strategies import values_of
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.header import (
     UNFRAGMENTED,
     CompressedDestination,
@@ -69,7 +70,7 @@ def _assert_both_agree(data: bytes, node_id_length: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), length=st.integers(16, 20))
-def test_reading_by_hand_agrees_with_the_declaration(data: st.DataObject, length: int) -> None:
+def test_doing_it_by_hand_agrees_with_the_declaration(data: st.DataObject, length: int) -> None:
     """On headers, and on headers with a byte changed or the end cut off."""
     entries = st.builds(Destination.node, st.binary(min_size=length, max_size=length).map(NodeId)) | st.builds(
         Destination.resource, st.binary(max_size=30).map(ResourceId)
@@ -83,12 +84,24 @@ def test_reading_by_hand_agrees_with_the_declaration(data: st.DataObject, length
         via_list=lists,
         destination_list=lists,
     )
-    encoded = data.draw(usual | values_of(ForwardingHeader, None, length)).encode()
+    header = data.draw(usual | values_of(ForwardingHeader, None, length))
+    encoded = header.encode()
+    declared = bytearray()
+    Struct.encode_to(header, declared)
+    assert encoded == declared
     at = data.draw(st.integers(0, len(encoded) - 1))
     byte = bytes([data.draw(st.sampled_from([0, 1, 2, 3, 16, 17, 254, 255]) | st.integers(0, 255))])
     _assert_both_agree(encoded, length)
     _assert_both_agree(encoded[:at] + byte + encoded[at + 1 :], length)
     _assert_both_agree(encoded[:at], length)
+
+
+def test_usual_headers_are_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = replace(HEADER, destination_list=HEADER.destination_list[1:], options=())
+    declared = bytearray()
+    Struct.encode_to(usual, declared)
+    monkeypatch.setattr(Struct, "encode_to", None)
+    assert usual.encode() == declared
 
 
 def test_usual_headers_are_read_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
