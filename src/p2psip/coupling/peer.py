@@ -23,7 +23,7 @@ from p2psip.coupling.lines import Line, Publisher
 from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
 from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
+from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.storing import Rules
@@ -256,6 +256,9 @@ class Peer:
                 self._effects.append(Write(link, PING))
                 here, there = Address(*local), Address(*remote)
                 self.server.handle_flow_opened(flow_of(link), "TLS", here, there, now, peer=node.hex())
+            case AppLinkDown(link, reason):
+                self.flows.down(link)
+                self.server.handle_flow_closed(flow_of(link), reason, now)
             case AppLinkFailed():
                 self.flows.failed(effect)
             case RingChanged(is_member):

@@ -133,6 +133,7 @@ class PeerFlows:
         state = self._links.pop(link, None)
         if state is None:
             return False
+        self._node.app_link_down(link)
         for what in ("pong", "idle"):
             self._timers.cancel((what, link))
         links = self._by_node[state.node]

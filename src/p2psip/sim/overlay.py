@@ -12,6 +12,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, BootstrapNode, OverlayConfiguration
 from p2psip.reload.node.effects import Done, Purpose
 from p2psip.reload.node.node import Node
+from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import Rules
@@ -65,9 +66,7 @@ class SimulatedOverlay:
         name = f"p{number}"
         self._starts[name] += 1
         rng = random.Random(f"{self.seed}/{name}/{self._starts[name]}")
-        node_id = NodeId(random.Random(f"{self.seed}/{name}/node").randbytes(16))
-        identity = SimulatedIdentity(f"peer-{name}@sim.example", node_id)
-        verifier, wall = SimulatedVerifier(), WallClock(EPOCH_S)
+        identity, verifier, wall = self.identity(number), self.verifier(), WallClock(EPOCH_S)
         store = MemoryStore()
         storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, self.world.now)
         node = Node(
@@ -83,9 +82,18 @@ class SimulatedOverlay:
         address = self.address_of(number)
         node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
         self.nodes[name] = node
-        host = self.world.add(name, address, (identity.certificate,), node, store)
+        host = self.world.add(name, address, tuple(entry.certificate for entry in identity.certificates), node, store)
         self.world.call(host, node.start)
         return host
+
+    def identity(self, number: int) -> Identity:
+        """Who peer `number` is: always the same."""
+        node_id = NodeId(random.Random(f"{self.seed}/p{number}/node").randbytes(16))
+        return SimulatedIdentity(f"peer-p{number}@sim.example", node_id)
+
+    def verifier(self) -> Verifier:
+        """A peer's own, that knows nobody yet."""
+        return SimulatedVerifier()
 
     def alive(self) -> list[Host]:
         """The hosts that have not crashed."""

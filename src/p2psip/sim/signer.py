@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.errors import BadSignature, CertificateProblem, UntrustedCertificate
-from p2psip.reload.security.roles import Member, Signer
+from p2psip.reload.security.roles import Member, Signer, TrustSettings
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import (
     CertHash,
@@ -52,7 +52,19 @@ class SimulatedVerifier:
 
     def __init__(self, bad_nodes: frozenset[NodeId] = frozenset()) -> None:
         self._bad_nodes = bad_nodes
-        self._members: dict[bytes, Member] = {}
+
+    def use_configuration(self, settings: TrustSettings) -> None:
+        """Refuse the bad nodes of this configuration from now on."""
+        self._bad_nodes = settings.bad_nodes
+
+    @property
+    def revokes_some(self) -> bool:
+        """True if there are bad nodes."""
+        return bool(self._bad_nodes)
+
+    def revokes(self, der: bytes) -> bool:
+        """True if this is the certificate of a bad node."""
+        return NodeId(der[len(_MAGIC) : len(_MAGIC) + 16]) in self._bad_nodes
 
     def check(self, chain: Sequence[bytes], date: float, date_trusted: bool) -> Member:
         """The member of a simulated certificate. Raises UntrustedCertificate."""

@@ -75,6 +75,7 @@ class Connections:
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
         self._timers: Timers[tuple[str, int]] = Timers()
+        self._gone: list[int] = []
         self._effects: list[Effect] = []
 
     def __contains__(self, node: object) -> bool:
@@ -99,6 +100,11 @@ class Connections:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
+
+    def take_gone(self) -> list[int]:
+        """The links that were up and are not any more, since the last call."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -163,6 +169,7 @@ class Connections:
         connection = self._by_number.pop(number, None)
         if connection is None:
             return []
+        self._gone.append(number)
         self._timers.cancel(("link", number))
         self._timers.cancel(("superseded", number))
         links = self._by_node[connection.node]

@@ -78,6 +78,14 @@ class AppLinkUp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AppLinkDown(Effect):
+    """The node has closed a connection made by AppAttach: its other end is no member any more."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppLinkFailed(Effect):
     """No connection to `node` came about; why."""
 

@@ -19,12 +19,13 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
+from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
 from p2psip.reload.node.data import CommandContext, Data, values_size_max
-from p2psip.reload.node.effects import AppLinkUp, ContactsChanged, Purpose, RingChanged
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, ContactsChanged, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
@@ -32,7 +33,7 @@ from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.security.errors import SecurityError
-from p2psip.reload.security.roles import Identity, Verifier
+from p2psip.reload.security.roles import Identity, Member, TrustSettings, Verifier
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.topology.actions import (
@@ -79,6 +80,7 @@ class Node:
         self.chord = Chord(self.node_id, _chord_settings(configuration), rng)
         self.connections = Connections(self.node_id, configuration.max_message_size)
         self._verifier = verifier
+        self._admission = Admission(verifier, wall)
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
         self._is_leaving = False
         overlay = configuration.overlay_hash
@@ -163,9 +165,23 @@ class Node:
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
-        self.wall = self._exchange.transport.wall = wall
+        self.wall = self._exchange.transport.wall = self._admission.wall = wall
         self.data.set_wall_clock(wall, now)
+        self._expel(self._admission.review(now), now)
         self._settle(now)
+
+    def use_trust(self, settings: TrustSettings, now: float) -> None:
+        """Judge certificates by this configuration from now on: whom it revokes is cut off at once.
+
+        Raises UntrustedCertificate for a trust anchor that is none, and then nothing has changed.
+        """
+        self._verifier.use_configuration(settings)
+        self._expel(self._admission.review(now), now)
+        self._settle(now)
+
+    def app_link_down(self, number: int) -> None:
+        """A SIP connection is down, or was hung up by the layer above."""
+        self._admission.forget(number)
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
@@ -183,7 +199,7 @@ class Node:
         """A TLS connection is up, dialled or accepted; `certificates` are the other end's, in DER, its own first."""
         context = self.connections.dialled(number)
         try:
-            member = self._verifier.check(certificates, self.wall.date(now), self.wall.is_trusted)
+            member = self._admission.check(certificates, now)
         except SecurityError as error:
             self._refuse_link(number, context, str(error), now)
             return self._settle(now)
@@ -197,7 +213,7 @@ class Node:
                 return self._settle(now)
             node = context.node
         self._learn_name(node, member.user)
-        self._enter_link(number, purpose, node, context, remote, local, now)
+        self._enter_link(number, purpose, node, member, context, remote, local, now)
         return self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
@@ -215,7 +231,10 @@ class Node:
             connection, messages, events = received
             self._link_events(events, now)
             for message in messages:
-                self._serve(self._messages.receive(message, connection.node, now), now)
+                request = self._messages.receive(message, connection.node, now)
+                if request is not None:
+                    self._admission.heard(number, request.signer.node_id, request.signer.member, now)
+                self._serve(request, now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
         return self._settle(now)
@@ -241,6 +260,7 @@ class Node:
         number: int,
         purpose: Purpose,
         node: NodeId,
+        member: Member,
         context: object,
         remote: Address,
         local: Address,
@@ -249,10 +269,11 @@ class Node:
         if node == self.node_id:
             self._refuse_link(number, context, "that is ourselves", now)
         elif purpose is Purpose.SIP:
-            self._enter_app_link(number, node, context, remote, local, now)
+            self._enter_app_link(number, node, member, context, remote, local, now)
         elif not self.connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
             self._refuse_link(number, context, "too many links", now)
         else:
+            self._admission.enter(number, node, member, now)
             is_new = self.connections.add(number, node, remote, now)
             is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
             is_gateway = isinstance(context, Bootstrapping)
@@ -265,12 +286,13 @@ class Node:
                 self.bootstrap.linked(context, node, now)
 
     def _enter_app_link(
-        self, number: int, node: NodeId, context: object, remote: Address, local: Address, now: float
+        self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
     ) -> None:
         if context is None and not self.attaching.is_awaited(Purpose.SIP, node):
             self._refuse_link(number, context, "no AppAttach goes before it", now)
             return
         self.attaching.handle_link_up(Purpose.SIP, node)
+        self._admission.enter(number, node, member, now)
         self._effects.append(AppLinkUp(number, node, remote, local))
 
     def _refuse_link(self, number: int, context: object, reason: str, now: float) -> None:
@@ -280,6 +302,17 @@ class Node:
             self.attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):
             self.bootstrap.dial_failed(context, reason, now)
+
+    def _expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
+        """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
+        for number, reason in links:
+            self._exchange.warn("link closed", link=number, reason=reason)
+            if self.connections.by_number(number) is not None:
+                self._link_events(self.connections.close(number, reason), now)
+            else:
+                self._admission.forget(number)
+                self.connections.hang_up(number, reason)
+                self._effects.append(AppLinkDown(number, reason))
 
     def _are_strangers_many(self, node: NodeId) -> bool:
         known = sum(1 for linked in self.connections if linked in self.chord.table)
@@ -309,6 +342,7 @@ class Node:
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         self._link_events(self.connections.handle_timeout(now), now)
+        self._expel(self._admission.handle_timeout(now), now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
         self.chord.handle_timeout(now)
@@ -325,7 +359,7 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self.connections, self._exchange.transport, self.attaching, self.chord, self.data)
+        parts = (self.connections, self._admission, self._exchange.transport, self.attaching, self.chord, self.data)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:
@@ -344,6 +378,8 @@ class Node:
                 else:
                     assert isinstance(value, Action)
                     self._perform(value, now)
+        for number in self.connections.take_gone():
+            self._admission.forget(number)
         self._effects += self._exchange.effects
         self._exchange.effects.clear()
         self._effects += self.connections.drain()

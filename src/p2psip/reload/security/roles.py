@@ -86,6 +86,19 @@ class Verifier(Protocol):
         """Who signed `prefix` and the encoded SignerIdentity. Raises SecurityError: either of its subclasses."""
         ...
 
+    @property
+    def revokes_some(self) -> bool:
+        """True if `revokes` is true of any certificate: who has many to ask about asks this first."""
+        ...
+
+    def revokes(self, der: bytes) -> bool:
+        """True if the configuration says that this certificate "MUST NOT be considered valid" (11.1, `bad-node`)."""
+        ...
+
+    def use_configuration(self, settings: TrustSettings) -> None:
+        """Judge by this configuration from now on. Raises UntrustedCertificate, and then nothing has changed."""
+        ...
+
 
 class TrustSettings(Protocol):
     """What an overlay's configuration says about trust (11.1); `OverlayConfiguration` has it all."""

@@ -40,6 +40,9 @@ from p2psip.reload.wire.security_block import (
 KNOWN_MAX = 1024
 """Verified certificates that are remembered."""
 
+REVOKED_MAX = 16384
+"""Certificates of which it is remembered whether they are revoked."""
+
 CHAIN_MAX = 4
 BUCKET_MAX = 64
 """Certificates of one security block that are looked at."""
@@ -57,13 +60,16 @@ class _Known:
 
 
 class CertificateVerifier:
-    """The Verifier of an overlay, by its configuration. A new configuration wants a new one.
+    """The Verifier of an overlay, by its configuration.
 
     Raises UntrustedCertificate for a trust anchor that is no certificate.
     """
 
     def __init__(self, settings: TrustSettings) -> None:
-        self._settings = settings
+        self.use_configuration(settings)
+
+    def use_configuration(self, settings: TrustSettings) -> None:
+        """Judge by this configuration from now on; what was judged by the one before is forgotten."""
         anchors = [load_certificate(der) for der in settings.root_certs]
         try:
             self._store = verification.Store(anchors) if anchors else None
@@ -71,8 +77,10 @@ class CertificateVerifier:
             self._beginning = max((_seconds(anchor.not_valid_before_utc) for anchor in anchors), default=0.0)
         except X509_ERRORS as error:
             raise UntrustedCertificate(CertificateProblem.MALFORMED, f"that of a trust anchor: {error}") from None
+        self._settings = settings
         self._anchors = anchors
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._revoked: OrderedDict[bytes, bool] = OrderedDict()
 
     def check(self, chain: Sequence[bytes], date: float, date_trusted: bool) -> Member:
         """The member with this certificate (DER, intermediates after it). Raises UntrustedCertificate."""
@@ -99,6 +107,20 @@ class CertificateVerifier:
         if not is_signature(known.leaf.key, signature.signature_value, prefix + signature.identity.encode()):
             raise BadSignature(f"the signature is not that of {known.member.user}, whom it names")
         return Signer(node_id, known.member)
+
+    @property
+    def revokes_some(self) -> bool:
+        """True if the configuration revokes anybody's certificate."""
+        return bool(self._settings.bad_nodes)
+
+    def revokes(self, der: bytes) -> bool:
+        """True if the configuration revokes this certificate (11.1, `bad-node`). Cheap: to be asked for each record."""
+        key = _key(der)
+        if key not in self._revoked:
+            self._revoked[key] = not self._settings.bad_nodes.isdisjoint(self._node_ids(der))
+            if len(self._revoked) > REVOKED_MAX:
+                self._revoked.popitem(last=False)
+        return self._revoked[key]
 
     def _check_algorithm(self, signature: Signature) -> None:
         is_permitted = signature.algorithm.signature in self._settings.signature_algorithms

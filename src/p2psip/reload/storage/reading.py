@@ -153,8 +153,15 @@ class Reading:
         return {
             key: record
             for key, record in self._view.records(resource, kind).items()
-            if record.expires_at > at and not self.clock.withholds(record.stored_at)
+            if record.expires_at > at and not self.clock.withholds(record.stored_at) and not self._is_revoked(record)
         }
+
+    def _is_revoked(self, record: Record) -> bool:
+        """True if the value's signer is no member any more, as the configuration says by now."""
+        if not self.rules.verifier.revokes_some:
+            return False
+        signer, *_ = Certificates.decode(self._view.certificates(record)).certificates
+        return self.rules.verifier.revokes(signer.certificate)
 
     def resources_in(self, low: bytes, high: bytes, now: float) -> Iterator[ResourceId]:
         """The resources in (low, high] that have a value, clockwise from `low`; (x, x] is the whole ring."""
