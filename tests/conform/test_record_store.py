@@ -17,6 +17,7 @@ from p2psip.net.disk import DiskStore
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import (
     Age,
+    Census,
     Change,
     Commit,
     CommitAnswer,
@@ -180,6 +181,13 @@ def test_the_last_storage_time_of_each_signer(store: Store) -> None:
     apply(store, SetStorageTime(NodeId(b"a" * 16), 1_700_000_000_001))
     assert store.storage_time_ms(NodeId(b"a" * 16)) == 1_700_000_000_001
     assert store.storage_time_ms(NodeId(b"b" * 16)) == 7
+
+
+def test_a_census_counts_resources_once_and_records_by_kind(store: Store) -> None:
+    """RFC 6940 section 6.4.2.5.1: "multiple values under the same Resource-ID are counted only once"."""
+    assert store.census() == Census(0, ())
+    apply(store, record(1), record(1, key=b"b"), record(1, kind=9), record(2))
+    assert store.census() == Census(2, ((1, 3), (9, 1)))
 
 
 def test_usage_is_summed_by_user(store: Store) -> None:

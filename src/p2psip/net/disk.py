@@ -33,6 +33,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.records import (
     Age,
+    Census,
     Change,
     Commit,
     CommitAnswer,
@@ -195,6 +196,12 @@ class DiskStore:
                      ORDER BY resource LIMIT ?"""
             rows = self._reader.execute(sql, (kind, after, until, limit))
         return [ResourceId(resource) for (resource,) in rows.fetchall()]
+
+    def census(self) -> Census:
+        """How much there is of what."""
+        resources = self._number("SELECT count(DISTINCT resource) FROM record")
+        rows = self._reader.execute("SELECT kind, count(*) FROM record GROUP BY kind ORDER BY kind")
+        return Census(resources, tuple(rows.fetchall()))
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""

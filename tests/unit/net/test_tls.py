@@ -164,6 +164,7 @@ def test_a_certificate_that_cannot_be_read_is_for_the_core_to_refuse() -> None:
     run(test)
 
 
+@pytest.mark.must("6.5.1.13/3")
 def test_a_client_without_a_certificate_is_not_let_in() -> None:
     async def test(server: End, port: int) -> None:
         bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -38,6 +38,8 @@ from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, 
 LINK_WAIT_S = 15.0
 """How long after the answer the connection may take."""
 
+NO_ICE = frozenset({OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE})
+
 ATTACH_TRANSMISSIONS = 3
 """A candidate that does not answer in 9 s is tried again when we are next told of it."""
 
@@ -71,6 +73,11 @@ class SeekContext:
 
 
 @dataclass(frozen=True, slots=True)
+class FingerContext:
+    """An Attach to whoever is at a place in the Finger Table."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppAttachContext:
     """What an AppAttach request was for."""
 
@@ -99,6 +106,7 @@ class Attaching:
         self._connections = connections
         self._chord = chord
         self._seek: int | None = None
+        self._fingers_sought = 0
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
@@ -141,6 +149,18 @@ class Attaching:
         if self._seek is None:
             self._chord.handle_seek_failed("too many requests under way", now)
 
+    def seek_finger(self, resource: ResourceId, now: float) -> None:
+        """Attach to whoever is responsible for a place in the Finger Table; if that fails, it is refreshed later."""
+        transaction_id = self._exchange.request(
+            [Destination.resource(resource)],
+            MessageCode.ATTACH_REQ,
+            self._offer(),
+            FingerContext(),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        self._fingers_sought += transaction_id is not None
+
     def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
         """Ask `node`, the last of `destination_list`, for a SIP connection; AppLinkUp or AppLinkFailed follows."""
         if node in self._app_pending:
@@ -156,11 +176,13 @@ class Attaching:
             self._app_pending[node] = _Pending(transaction_id)
 
     def handle_outcome(
-        self, context: AttachContext | SeekContext | AppAttachContext, outcome: Outcome, now: float
+        self, context: AttachContext | SeekContext | FingerContext | AppAttachContext, outcome: Outcome, now: float
     ) -> None:
         """An Attach or AppAttach of ours was answered, or not."""
         if isinstance(context, AppAttachContext):
             self._app_answered(context.node, outcome, now)
+        elif isinstance(context, FingerContext):
+            self._finger_answered(outcome, now)
         elif isinstance(context, SeekContext):
             self._sought(outcome, now)
         else:
@@ -186,6 +208,16 @@ class Attaching:
         else:
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
             self._chord.handle_seek_failed(reason, now)
+
+    def _finger_answered(self, outcome: Outcome, now: float) -> None:
+        self._fingers_sought -= 1
+        if isinstance(outcome, Answer):
+            node = outcome.signer.node_id
+            self._learn_contact(node, outcome.body)
+            # It may be a peer that we are linked with: it dials all the same.
+            self._pending[node] = _Pending(None)
+            self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
+            self._chord.handle_finger_sought(node)
 
     def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answer):
@@ -236,6 +268,10 @@ class Attaching:
 
     def _require_dialable(self, candidates: Sequence[IceCandidate]) -> None:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
+        if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
+            # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
+            # (the default) and candidates that specify "No-ICE"."
+            raise InvalidMessage("candidates with ICE and without it")
         if not dialable(candidates):
             raise InvalidMessage("no candidate that can be dialled from here")
         if not self._connections.can_dial:
@@ -266,8 +302,10 @@ class Attaching:
     # Links
 
     def is_awaited(self, purpose: Purpose, node: NodeId) -> bool:
-        """True if we asked `node` for a connection of this purpose."""
-        return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
+        """True if we asked `node` for a connection of this purpose, or whoever is at the place of a finger."""
+        if purpose is Purpose.RELOAD:
+            return node in self._pending or self._fingers_sought > 0
+        return node in self._app_pending
 
     def handle_link_up(self, purpose: Purpose, node: NodeId) -> None:
         """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""

@@ -98,8 +98,10 @@ class Bootstrap:
         self._is_dialling = False
         if context.is_probe:
             self._chord.handle_stranger_sought(gateway, now)
-            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B."
-            self._ring.perform(FindPeer(advance(self._chord.node_id, 0), gateway), now)
+            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from
+            # peer S', which is not P's successor, then the overlay is partitioned". B is linked with us now, so for
+            # our own Node-ID it would come back here (10.3): who is asked for is the successor, one place beyond.
+            self._ring.perform(FindPeer(advance(self._chord.node_id, 1), gateway), now)
         else:
             self._chord.gateway_found(gateway, now)
 

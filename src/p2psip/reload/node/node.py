@@ -20,7 +20,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.admission import Admission
-from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, SeekContext
+from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, FingerContext, SeekContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
@@ -38,6 +38,7 @@ from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.topology.actions import (
     Action,
+    AttachFinger,
     AttachTo,
     AttachToward,
     Detach,
@@ -390,7 +391,7 @@ class Node:
 
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:
-            case AttachContext() | SeekContext() | AppAttachContext() as context:
+            case AttachContext() | SeekContext() | FingerContext() | AppAttachContext() as context:
                 self.attaching.handle_outcome(context, finished.outcome, now)
             case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
                 self._ring.handle_outcome(context, finished.outcome, now)
@@ -402,7 +403,7 @@ class Node:
 
     def _perform(self, action: Action, now: float) -> None:
         match action:
-            case AttachTo() | AttachToward() | FindPeer() | SendUpdate() | SendJoin():
+            case AttachTo() | AttachToward() | AttachFinger() | FindPeer() | SendUpdate() | SendJoin():
                 self._ring.perform(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.topology.actions import AttachTo, AttachToward, FindPeer, SendJoin, SendUpdate
+from p2psip.reload.topology.actions import AttachFinger, AttachTo, AttachToward, FindPeer, SendJoin, SendUpdate
 from p2psip.reload.topology.chord import Chord, NeighborView, NotAdmitting
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.link_messages import (
+    PingAns,
+    PingReq,
+    ProbeAns,
+    ProbeInformation,
+    ProbeInformationType,
+    ProbeReq,
+)
 from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.topology_messages import (
@@ -89,13 +96,17 @@ class Ring:
 
     # What Chord asks for
 
-    def perform(self, action: AttachTo | AttachToward | FindPeer | SendUpdate | SendJoin, now: float) -> None:
+    def perform(
+        self, action: AttachTo | AttachToward | AttachFinger | FindPeer | SendUpdate | SendJoin, now: float
+    ) -> None:
         """Do what Chord wants done by messages."""
         match action:
             case AttachTo(node, via):
                 self._attaching.attach(node, via, now)
             case AttachToward(resource, via):
                 self._attaching.seek(resource, via, now)
+            case AttachFinger(resource):
+                self._attaching.seek_finger(resource, now)
             case FindPeer(resource, via):
                 route = [Destination.node(via)] if via is not None else []
                 destinations = [*route, Destination.resource(resource)]
@@ -114,7 +125,7 @@ class Ring:
 
     def _update(self, now: float, *, is_full: bool) -> Struct:
         """The body of an Update, encoded once for all who get the same."""
-        view, uptime_s = self._chord.view(with_fingers=is_full), int(now - self._began_at)
+        view, uptime_s = self._chord.view(with_fingers=is_full), self.uptime_s(now)
         if self._encoded[:3] != (view, uptime_s, is_full):
             kind = ChordUpdateType.FULL if is_full else ChordUpdateType.NEIGHBORS
             update = ChordUpdate(uptime_s, kind, view.predecessors, view.successors, view.fingers)
@@ -194,15 +205,33 @@ class Ring:
         target = destination.node_id or destination.resource_id
         if target is None:
             raise Forbidden("an opaque destination cannot be asked for")
-        next_peer = self._chord.node_id
-        if target in self._connections and isinstance(target, NodeId):
-            next_peer = target
-        elif not self._chord.is_responsible(target):
-            next_peer = self._chord.next_hop(target) or next_peer
-        self._exchange.answer(request, ChordRouteQueryAns(next_peer))
-        if body.send_update:
+        self._exchange.answer(request, ChordRouteQueryAns(self.next_peer(target)))
+        if body.send_update and self._chord.is_serving:
             # "If the requester has set the send_update flag, the responder SHOULD initiate an Update immediately".
             self._send_update(request.signer.node_id, now, is_full=True)
+
+    def next_peer(self, target: NodeId | ResourceId) -> NodeId:
+        """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
+        if isinstance(target, NodeId) and target in self._connections:
+            return target
+        here = self._chord.node_id
+        return here if self._chord.is_responsible(target) else self._chord.next_hop(target) or here
+
+    def handle_probe(self, request: Received, body: ProbeReq, num_resources: int, now: float) -> None:
+        """6.4.2.5.2: "The responding peer SHOULD include any values that the requesting node requested and that it
+        recognizes. They SHOULD be returned in the requested order. Any other values MUST NOT be returned."
+        """
+        figures = {
+            ProbeInformationType.RESPONSIBLE_SET: self._chord.responsible_ppb,
+            ProbeInformationType.NUM_RESOURCES: num_resources,
+            ProbeInformationType.UPTIME: self.uptime_s(now),
+        }
+        wanted = dict.fromkeys(kind for kind in body.requested_info if kind in figures)
+        self._exchange.answer(request, ProbeAns(tuple(ProbeInformation(kind, figures[kind]) for kind in wanted)))
+
+    def uptime_s(self, now: float) -> int:
+        """How long we have been up."""
+        return int(now - self._began_at)
 
     def handle_ping(self, request: Received, response_id: int, date_ms: int) -> None:
         """6.5.3.2."""

@@ -12,7 +12,7 @@ from p2psip.reload.node.ring import Ring
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY
-from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq
+from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES
 from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
@@ -55,6 +55,8 @@ class Serving:
                 self._attaching.handle_app_attach(request, body, now)
             case PingReq():
                 self._ring.handle_ping(request, self._rng.getrandbits(64), self._exchange.transport.wall.date_ms(now))
+            case ProbeReq() as body:
+                self._ring.handle_probe(request, body, self._data.storage.census.resources, now)
             case ChordUpdate() as body:
                 self._ring.handle_update(request, body, now)
             case JoinReq() as body:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.records import (
     Age,
+    Census,
     Change,
     Commit,
     Committed,
@@ -66,6 +67,11 @@ class MemoryStore:
         first = bisect_right(resources, after)
         last = bisect_right(resources, until)
         return resources[first : min(last, first + limit)]
+
+    def census(self) -> Census:
+        """How much there is of what."""
+        kinds = Counter(record.place.kind for record in self._all())
+        return Census(len(self._resources), tuple(sorted(kinds.items())))
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""

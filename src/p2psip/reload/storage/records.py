@@ -132,6 +132,14 @@ class Usage:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many resources have a record, and how many records there are of each Kind, by Kind-ID."""
+
+    resources: int
+    kinds: tuple[tuple[int, int], ...]
+
+
 class RecordReader(Protocol):
     """Committed state, readable at once."""
 
@@ -149,6 +157,9 @@ class RecordReader(Protocol):
 
     def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> Sequence[ResourceId]:
         """The resources that have a record (of a Kind), after < resource <= until, ascending, the first `limit`."""
+
+    def census(self) -> Census:
+        """How much there is of what."""
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""

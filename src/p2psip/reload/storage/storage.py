@@ -23,6 +23,7 @@ from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.reading import Described, Fetched, Found, Reading
 from p2psip.reload.storage.records import (
+    Census,
     Change,
     Commit,
     CommitAnswer,
@@ -125,6 +126,7 @@ class Storage:
         self._effects: list[Effect] = []
         self._storage_times_ms: dict[NodeId, int] = {}
         self._timers: Timers[_Purpose] = Timers()
+        self._census: Census | None = None
         self._is_sweeping = False
         self._is_ageing = False
         self._sweep_not_before = -math.inf
@@ -149,6 +151,13 @@ class Storage:
     def size(self) -> int:
         """How many bytes they take."""
         return self._accounts.bytes
+
+    @property
+    def census(self) -> Census:
+        """How much is kept of what, and on disk; counted again only after something has changed."""
+        if self._census is None:
+            self._census = self._reader.census()
+        return self._census
 
     # --- Requests.
 
@@ -266,6 +275,7 @@ class Storage:
 
     def handle_answer(self, token: int, answer: CommitAnswer, now: float) -> None:
         """A commit has been answered."""
+        self._census = None
         pending = self._asks.answered(token)
         if pending is None:
             # It was given up as overdue, and may have been made all the same.

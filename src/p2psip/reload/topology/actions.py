@@ -30,6 +30,13 @@ class AttachToward(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachFinger(Action):
+    """Form a link to whichever peer is responsible for `resource`, a place in the Finger Table (section 10.5)."""
+
+    resource: ResourceId
+
+
+@dataclass(frozen=True, slots=True)
 class Detach(Action):
     """Close the link to `node`: neither of us needs it."""
 

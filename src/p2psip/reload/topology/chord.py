@@ -25,6 +25,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.topology.actions import (
     Action,
+    AttachFinger,
     AttachTo,
     AttachToward,
     Detach,
@@ -41,7 +42,7 @@ from p2psip.reload.topology.actions import (
 )
 from p2psip.reload.topology.joining import Joining, JoinState
 from p2psip.reload.topology.replicas import ReplicaSet
-from p2psip.reload.topology.ring import advance, distance, is_between
+from p2psip.reload.topology.ring import RING_SIZE, advance, distance, is_between
 from p2psip.reload.topology.routing_table import RoutingTable
 
 ANNOUNCE_DELAY_S = 0.1
@@ -131,9 +132,21 @@ class Chord:
         """True if a message for this Resource-ID ends here. A node outside of the ring is responsible for nothing."""
         return self.is_serving and self.table.is_in_range(target)
 
+    @property
+    def responsible_ppb(self) -> int:
+        """6.4.2.5.2: "the fraction of the overlay for which the peer is responsible, in parts per billion"."""
+        if not self.is_serving:
+            return 0
+        share = distance(self.table.range_low, self.node_id) or RING_SIZE
+        return share * 1_000_000_000 // RING_SIZE
+
     def next_hop(self, target: bytes) -> NodeId | None:
-        """Where to send a message for `target`: a peer; None if we know none."""
-        return self.table.next_hop(target)
+        """Where to send a message for `target`, which is not ours; None if we know no peer.
+
+        10.3: "If a peer is not responsible for a Resource-ID k, but is directly connected to a node with Node-ID k,
+        then it MUST route the message to that node."
+        """
+        return NodeId(target) if target in self._links else self.table.next_hop(target)
 
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
@@ -176,9 +189,14 @@ class Chord:
             self.joining.gateway = gateway
             self._sought.add(gateway)
             self.joining.enter(JoinState.SEEKING, now)
-            # 11.4: "send an Attach request over this connection with the destination Resource-ID set to the
-            # Joining Node's Node-ID plus 1."
-            self._actions.append(AttachToward(advance(self.node_id, 1), gateway))
+            if self._serves_alone:
+                # 10.7.1: "If connectivity is lost to all successor peers in the Neighbor Table, then this peer [...]
+                # MUST use Pings to find a peer and send it a Join."
+                self._actions.append(FindPeer(advance(self.node_id, 1), gateway))
+            else:
+                # 11.4: "send an Attach request over this connection with the destination Resource-ID set to the
+                # Joining Node's Node-ID plus 1."
+                self._actions.append(AttachToward(advance(self.node_id, 1), gateway))
 
     def start_leaving(self) -> None:
         """We have told our neighbours that we go: from now on we tell nobody that we are here."""
@@ -254,6 +272,11 @@ class Chord:
             self.joining.admitting_peer = node
             self._sought.add(node)
             self._go_on_joining(now)
+
+    def handle_finger_sought(self, node: NodeId) -> None:
+        """An Attach to a place in the Finger Table was answered by `node`; the link to it follows."""
+        if node not in self.table:
+            self._sought.add(node)
 
     def handle_seek_failed(self, reason: str, now: float) -> None:
         """The Attach toward n+1 came to nothing."""
@@ -341,7 +364,15 @@ class Chord:
         self._consider(NeighborView(successors=tuple(others)), None, now)
 
     def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        """A Ping that looked for a finger, or through `via` for another part of the overlay, found `node`."""
+        """A Ping that looked for a finger, or through `via` for our successor or another part of the overlay, found
+        `node`.
+        """
+        is_successor = self.joining.state is JoinState.SEEKING and via is not None and via == self.joining.gateway
+        if is_successor and node == self.node_id:
+            self._join_failed(f"{via.short} knows nobody but us", now)
+        elif is_successor and self._serves_alone and self.joining.admitting_peer is None:
+            self.joining.admitting_peer = node
+            self._go_on_joining(now)
         is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))
         if node != self.node_id and node not in self.table and is_news:
             self._attach(node, via, now)
@@ -547,7 +578,9 @@ class Chord:
         # 10.5 step 9: "JN MUST send Updates to all of the peers in its Neighbor Table."
         for node in sorted(self._links):
             self._tell(node)
-        self._actions += [self._find_finger(index) for index in self.table.invalid_fingers()]
+        for index in self.table.invalid_fingers():
+            # 10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer n+2^(128-i)."
+            self._actions.append(AttachFinger(self.table.finger_place(index, 0)))
         self._prune_later(now)
 
     def _enter_ring(self, now: float) -> None:

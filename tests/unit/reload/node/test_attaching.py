@@ -40,6 +40,7 @@ def attach(bench: NodeBench, place: int) -> None:
     assert bench.hear_one(150, MessageCode.UPDATE_ANS)
 
 
+@pytest.mark.must("10.6/1", "6.5.1.1/1")
 def test_an_attach_goes_by_way_of_who_named_the_node() -> None:
     """10.6: "it MUST source-route the Attach request through the peer from which it learned the new peer's Node-ID"."""
     bench = start()
@@ -53,6 +54,7 @@ def test_an_attach_goes_by_way_of_who_named_the_node() -> None:
     assert (candidate.overlay_link, candidate.type) == (OverlayLinkType.TLS_TCP_FH_NO_ICE, CandType.HOST)
 
 
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/2")
 def test_6_5_1_2_an_attach_is_answered_and_its_sender_dialled() -> None:
     """ "it MUST process this request and SHOULD generate its own response"; the answerer is the TLS client."""
     bench = start()
@@ -71,6 +73,7 @@ def answering(bench: NodeBench, place: int) -> Dial:
     return dial
 
 
+@pytest.mark.must("6.4.2.3/1")
 def test_6_4_2_3_send_update_is_honoured_when_the_link_is_up() -> None:
     """ "it MUST send an Update message back to the sender of the Attach request after completion of the [...] TLS
     connection"."""
@@ -81,6 +84,7 @@ def test_6_4_2_3_send_update_is_honoured_when_the_link_is_up() -> None:
     assert update.header.destination_list == (Destination.node(nid(LARGER)),)
 
 
+@pytest.mark.must("6.5.1.11/1")
 @pytest.mark.parametrize("place", [SMALLER, LARGER])
 def test_6_5_1_11_a_wrong_certificate_closes_the_link(place: int) -> None:
     """ "The certificate exchanged during the TLS or DTLS handshake MUST match the node [...], and if it does not, the
@@ -114,6 +118,7 @@ def test_what_we_dial_may_be_ourselves() -> None:
 # Tie-breaks
 
 
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/3", "6.5.1.2/4")
 def test_6_5_1_2_both_at_once_the_smaller_gives_way() -> None:
     """ "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach
     request. It MUST then process this Attach request"."""
@@ -130,6 +135,7 @@ def test_6_5_1_2_both_at_once_the_smaller_gives_way() -> None:
     assert nid(LARGER) in bench.node.chord.table
 
 
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/5")
 def test_6_5_1_2_both_at_once_the_larger_goes_on() -> None:
     """ "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error to this Attach request,
     and then proceed to wait for and complete the Attach"; the way that theirs came is taken for ours as well.
@@ -183,6 +189,7 @@ def answered(bench: NodeBench, place: int) -> None:
     bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
 
 
+@pytest.mark.must("6.5.1.14/1")
 def test_the_link_may_come_before_the_answer() -> None:
     """Then the answer is not waited for."""
     bench = start()
@@ -283,6 +290,7 @@ def app_offer(place: int, application: int = APPLICATION_SIP) -> AppAttachReq:
     return AppAttachReq(b"", b"", application, b"passive", offer(place).candidates)
 
 
+@pytest.mark.must("6.5.2.2/1")
 def test_6_5_2_2_an_unknown_application_is_not_found() -> None:
     """ "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."."""
     bench = start()

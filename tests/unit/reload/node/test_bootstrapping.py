@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
-from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.effects import ContactsChanged, Dial, Purpose
 from p2psip.reload.topology.joining import JoinState
+from p2psip.reload.topology.ring import advance
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
@@ -30,6 +31,7 @@ def dialled(bench: NodeBench) -> Dial:
     return dial
 
 
+@pytest.mark.must("10.5/1", "10.5/3")
 def test_11_4_joining_through_the_bootstrap_node() -> None:
     """The whole way, message by message."""
     bench = start()
@@ -37,8 +39,8 @@ def test_11_4_joining_through_the_bootstrap_node() -> None:
     assert (dial.purpose, dial.candidates) == (Purpose.RELOAD, (address(1),))
     bench.link(1, dial.link)
     attach = bench.hear_one(1)
-    place = ResourceId((int.from_bytes(nid(ME), "big") + 1).to_bytes(16, "big"))
-    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.resource(place))
+    place = Destination.resource(advance(nid(ME), 1))
+    assert attach.header.destination_list == (Destination.node(nid(1)), place)
     bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
     bench.link(150)
     bench.update(150)
@@ -146,9 +148,12 @@ def probed(bench: NodeBench) -> Dial:
     raise AssertionError("it never looks")
 
 
+@pytest.mark.must("10.7.4.4/1")
 def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
-    """ "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from peer S', which
-    is not P's successor, then the overlay is partitioned and P SHOULD send an Attach to S' routed through B"."""
+    """ "If a response is received from peer S', which is not P's successor, then the overlay is partitioned and P
+    SHOULD send an Attach to S' routed through B". The Ping goes one place beyond our own Node-ID: a B that is linked
+    with us would pass one for that very place back to us (10.3).
+    """
     bench = NodeBench()
     bench.become_ring(150, 50)
     dial = probed(bench)
@@ -156,8 +161,8 @@ def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
     bench.link(1, dial.link)
     ping = bench.hear_one(1)
     assert ping.body == PingReq()
-    own = Destination.resource(ResourceId(nid(ME)))
-    assert ping.header.destination_list == (Destination.node(nid(1)), own)
+    beyond = Destination.resource(advance(nid(ME), 1))
+    assert ping.header.destination_list == (Destination.node(nid(1)), beyond)
     bench.answer(1, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=110)
     attach = bench.hear_one(1)
     assert attach.code is MessageCode.ATTACH_REQ

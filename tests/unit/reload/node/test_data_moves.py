@@ -133,6 +133,7 @@ def keys_of(message: Heard) -> list[tuple[ResourceId, int]]:
 # Requests
 
 
+@pytest.mark.must("10.4/1", "10.4/2")
 def test_10_4_a_store_is_kept_answered_and_replicated() -> None:
     """ "it MUST store the data and return a success response. It MUST then send a Store request to its successor in the
     Neighbor Table and to that peer's successor, incrementing the replica number for each successor."
@@ -208,6 +209,7 @@ def test_7_4_1_1_who_is_not_responsible_rejects_an_original_store() -> None:
     assert not bench.holds(stranger)
 
 
+@pytest.mark.must("10.4/3")
 def test_replicas_come_from_peers() -> None:
     """7.4.1.1: "it MUST check that [...] the request sender is consistent with being the responsible node"."""
     bench = Bench()
@@ -343,6 +345,7 @@ def test_a_store_of_ours_waits_until_its_storage_time_is_on_disk() -> None:
 # Handing over
 
 
+@pytest.mark.must("6.4.2.1/4", "10.5/5", "10.5/6")
 def test_a_joining_node_gets_what_becomes_its_own_and_then_the_update() -> None:
     """10.5 steps 6 and 7, a window of Stores at a time."""
     bench = Bench(max_message_size=5000)
@@ -464,6 +467,7 @@ def test_10_9_who_leaves_hands_its_values_to_its_successor() -> None:
 # Replicas
 
 
+@pytest.mark.must("10.7.3/5")
 def test_a_new_successor_gets_copies_at_once() -> None:
     """10.7.3: "it MUST send a Store for any data associated with R to any new node in the replica set"."""
     bench = Bench()

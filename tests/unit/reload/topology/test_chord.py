@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TypeVar
 
@@ -37,7 +38,7 @@ from p2psip.reload.topology.chord import (
     NotAdmitting,
 )
 from p2psip.reload.topology.joining import JoinState
-from p2psip.reload.topology.ring import RING_SIZE
+from p2psip.reload.topology.ring import RING_SIZE, advance
 
 A = TypeVar("A", bound=Action)
 SCALE = RING_SIZE // 256
@@ -419,7 +420,7 @@ def test_alone_we_seek_through_whoever_turns_out_to_be_a_peer() -> None:
     bench.run_for(0.0)
     bench.link(7)
     bench.hear(7)
-    assert [action.via for action in bench.of(AttachToward)] == [nid(7)]
+    assert bench.of(FindPeer) == [FindPeer(advance(nid(ME), 1), nid(7))]
     assert not bench.chord.is_responsible(nid(5))
     assert bench.chord.is_responsible(nid(50))
 
@@ -463,6 +464,7 @@ def test_a_member_that_loses_everybody_serves_alone_and_looks_for_them() -> None
 # Updates
 
 
+@pytest.mark.must("6.5.1/1")
 def test_a_linked_node_is_no_peer_before_it_says_so() -> None:
     """6.5.1: "it MUST NOT route messages through B to other peers via that channel"."""
     bench = member(90, 120)
@@ -479,6 +481,7 @@ def test_an_update_without_a_link_is_ignored() -> None:
     assert nid(110) not in bench.chord.table
 
 
+@pytest.mark.must("10.7.3/1")
 def test_10_7_3_unknown_peers_that_are_closer_are_attached_to() -> None:
     """ "x MUST attempt to Attach to the new peers", by way of whoever named them; the far ones are left alone."""
     bench = member(90, 120, 130, 140, 80, 70)
@@ -525,6 +528,7 @@ def test_when_a_candidate_fails_the_next_best_is_taken() -> None:
     assert [action.node for action in bench.of(AttachTo)] == [nid(135)]
 
 
+@pytest.mark.must("6.4.2.3/2")
 def test_a_peer_that_comes_between_gets_what_it_is_responsible_for() -> None:
     """6.4.2.3: "it MUST attempt to Store a copy to the correct node"."""
     bench = member(80, 120)
@@ -533,6 +537,7 @@ def test_a_peer_that_comes_between_gets_what_it_is_responsible_for() -> None:
     assert bench.of(HandOver) == [HandOver(nid(90), nid(80), nid(90))]
 
 
+@pytest.mark.must("10.7.3/3")
 def test_10_7_3_all_links_hear_of_a_change_once() -> None:
     """ "the peer MUST send an Update request to each member of its Connection Table", clients as well."""
     bench = member(90, 120)
@@ -566,6 +571,7 @@ def test_a_link_that_is_back_is_told_again() -> None:
     assert bench.actions() == [SendUpdate(nid(90))]
 
 
+@pytest.mark.must("10.7.3/6", "6.4.1/2")
 @pytest.mark.parametrize(("place", "is_told"), [(95, True), (110, False)])
 def test_without_reactive_recovery_only_a_change_of_our_range_is_told_at_once(place: int, is_told: bool) -> None:
     """10.7.3: "When a peer discovers that its range of responsible IDs has changed, it MUST send an Update to all"."""
@@ -587,6 +593,7 @@ def test_an_update_that_says_ready_names_nobody_and_forgets_nobody() -> None:
 # Failures and leaves
 
 
+@pytest.mark.must("10.7.1/1", "10.7.1/2")
 def test_10_7_1_a_lost_neighbor_is_replaced_and_all_are_told() -> None:
     """By the best of those that we know, at once."""
     bench = member(90, 80, 120, 130, 140, 150)
@@ -621,6 +628,7 @@ def test_who_lost_its_successor_asks_who_comes_next() -> None:
     assert bench.of(AttachTo) == [AttachTo(nid(110), None)]
 
 
+@pytest.mark.must("10.9/2")
 def test_10_9_who_leaves_is_gone_at_once_and_not_sought() -> None:
     """ "as if it had detected a peer failure"; whom it names is attached to; what it still says does not count."""
     bench = member(90, 120, 130)
@@ -655,6 +663,7 @@ def test_who_leaves_tells_nobody_that_it_is_here_and_lets_nobody_in() -> None:
 # Time
 
 
+@pytest.mark.must("10.7.4.1/1", "10.7.4.4/1")
 def test_10_7_4_stabilization() -> None:
     """Every update interval or so: Updates to all neighbours, who comes next, is there another part of the overlay."""
     bench = member(90, 80, 70, 120, 130)
@@ -673,6 +682,23 @@ def test_a_ring_of_four_forgets_nothing() -> None:
     assert [action for _, action in bench.run_for(2000.0) if isinstance(action, Forget)] == []
 
 
+@pytest.mark.must("10.7.4.2/1")
+def test_10_7_4_2_invalid_fingers_are_searched_for_again_and_again() -> None:
+    """ "A peer MUST periodically search for new peers to replace invalid entries in the Finger Table." With a Ping to
+    a place in the range of one of them, and no more often than chord-ping-interval.
+    """
+    bench = member(99, 98, 97, 101, 102, 103)
+    bench.run_for(1.0)
+    finds = [(at, action) for at, action in bench.run_for(3600.0 * 10) if isinstance(action, FindPeer)]
+    beyond = advance(nid(ME), 1)
+    searches = [(at, action.resource) for at, action in finds if action.resource != beyond]
+    assert len(searches) >= 8
+    assert all(bench.chord.table.is_missing_finger(NodeId(place)) for _, place in searches)
+    times = [at for at, _ in searches]
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 3600.0
+
+
+@pytest.mark.must("10.7.2/2")
 def test_fingers_are_sought_at_random_and_enter_if_they_fill_a_gap() -> None:
     """10.7.4.2."""
     bench = member(99, 98, 97, 101, 102, 103)

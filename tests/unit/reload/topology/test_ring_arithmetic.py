@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def at(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+@pytest.mark.must("10.2/1")
 def test_10_2_a_resource_id_is_the_first_half_of_a_sha_1() -> None:
     """ "the SHA-1 result MUST be truncated to the most significant 128 bits"."""
     name = b"sip:alice@example.com"

@@ -34,6 +34,7 @@ def places(*numbers: int) -> tuple[NodeId, ...]:
     return tuple(map(nid, numbers))
 
 
+@pytest.mark.must("10.7.3/2")
 def test_neighbors_are_in_ring_order_nearest_first() -> None:
     """10.1: "the three peers before and after this peer in the DHT ring"."""
     here = table(100, 90, 200, 110, 10, 120, 95, 130)
@@ -50,6 +51,7 @@ def test_in_a_small_ring_successors_are_predecessors_too() -> None:
     assert here.neighbors == places(110, 90)
 
 
+@pytest.mark.must("10.7.3/4")
 def test_10_7_3_a_peer_is_not_in_its_own_table() -> None:
     """ "A peer MUST NOT enter itself in its successor or predecessor table"."""
     with pytest.raises(AssertionError, match="MUST NOT enter itself"):
@@ -71,6 +73,7 @@ def test_10_1_the_range_begins_after_the_predecessor() -> None:
     assert [place for place in range(256) if here.is_in_range(nid(place))] == list(range(91, 101))
 
 
+@pytest.mark.must("10.3/2", "10.3/3")
 def test_10_3_the_next_hop_is_the_last_peer_before_the_target() -> None:
     """ "the largest Node-ID that is in the interval between the peer and k. If no such node is found, the peer finds
     the smallest Node-ID that is greater than k"."""
@@ -194,3 +197,17 @@ class NaiveTable(RuleBasedStateMachine):
 
 TestNaiveTable = NaiveTable.TestCase
 TestNaiveTable.settings = settings(max_examples=times(30), stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.must("10.7.2/1")
+def test_10_7_2_a_failed_finger_gives_way_to_the_closest_before_it() -> None:
+    """ "all references to the failed peer MUST be removed from the Finger Table and replaced with the closest preceding
+    peer from the Finger Table or Neighbor Table"."""
+    here = table(0, 1, 2, 3, 40, 128)
+    assert here.next_hop(nid(130)) == nid(128)
+    here.remove(nid(128))
+    assert nid(128) not in here.fingers
+    assert here.finger(1) is None
+    assert here.next_hop(nid(130)) == nid(40)
+    here.remove(nid(40))
+    assert here.next_hop(nid(130)) == nid(3)
