@@ -367,15 +367,18 @@ class Chord:
         """A Ping that looked for a finger, or through `via` for our successor or another part of the overlay, found
         `node`.
         """
-        is_successor = self.joining.state is JoinState.SEEKING and via is not None and via == self.joining.gateway
-        if is_successor and node == self.node_id:
-            self._join_failed(f"{via.short} knows nobody but us", now)
-        elif is_successor and self._serves_alone and self.joining.admitting_peer is None:
-            self.joining.admitting_peer = node
-            self._go_on_joining(now)
+        if via is not None and via == self.joining.gateway and self.joining.state is JoinState.SEEKING:
+            self._successor_found(node, via, now)
         is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))
         if node != self.node_id and node not in self.table and is_news:
             self._attach(node, via, now)
+
+    def _successor_found(self, node: NodeId, gateway: NodeId, now: float) -> None:
+        if node == self.node_id:
+            self._join_failed(f"{gateway.short} knows nobody but us", now)
+        elif self._serves_alone and self.joining.admitting_peer is None:
+            self.joining.admitting_peer = node
+            self._go_on_joining(now)
 
     # Time
 
