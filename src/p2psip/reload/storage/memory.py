@@ -71,7 +71,7 @@ class MemoryStore:
     def census(self) -> Census:
         """How much there is of what."""
         kinds = Counter(record.place.kind for record in self._all())
-        return Census(len(self._resources), tuple(sorted(kinds.items())))
+        return Census(len(self._records), tuple(sorted(kinds.items())))
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""
