@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import wire_specimens
 from effort import times
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ def damaged_messages(draw: st.DrawFn) -> bytes:
     return bytes(message)
 
 
+@pytest.mark.long
 @settings(max_examples=times(800), deadline=None)
 @given(damaged_messages())
 def test_damaged_messages(data: bytes) -> None:

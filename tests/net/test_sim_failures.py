@@ -21,6 +21,7 @@ def lose_a_fifth(seed: int | str, peers: int, *, is_silent: bool) -> tuple[Simul
     return overlay, records
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_a_fifth_is_killed(seed: int) -> None:
     """Their links are reset: the ring closes within a second, and every record is found."""
@@ -29,6 +30,7 @@ def test_a_fifth_is_killed(seed: int) -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_a_fifth_loses_its_power(seed: int) -> None:
     """Only silence tells: after 30 s, most of them sooner, all is well."""
@@ -48,6 +50,7 @@ def test_a_fifth_dies_whatever_the_seed(seed: int, is_silent: bool) -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("is_silent", "limit_s"), [(False, 5.0), (True, 30.0)])
 def test_the_responsible_peer_and_its_first_replica_die_together(is_silent: bool, limit_s: float) -> None:
     """The second replica has the record, and soon knows that it is responsible."""
@@ -64,6 +67,7 @@ def test_the_responsible_peer_and_its_first_replica_die_together(is_silent: bool
     assert overlay.world.now - began < limit_s
 
 
+@pytest.mark.long
 def test_copies_are_made_again_after_a_death() -> None:
     """So that the next one does no harm: one after the other, until three are left."""
     overlay = grow("one by one", 9)
@@ -75,6 +79,7 @@ def test_copies_are_made_again_after_a_death() -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 def test_who_leaves_hands_its_records_over() -> None:
     """All but two of ten leave, one after the other, without a pause for new copies; nothing is lost."""
     overlay = grow("leave", 10)

@@ -51,6 +51,7 @@ def check_islands(seed: int) -> None:
     assert overlay.violations() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [2, 4])
 def test_islands_grow_together(seed: int) -> None:
     """Small ones."""
@@ -84,6 +85,7 @@ def test_islands_without_a_bootstrap_node_remember_their_lost_neighbors() -> Non
     heal(overlay, 3 * UPDATE_INTERVAL_S)
 
 
+@pytest.mark.long
 def test_a_whole_ring_is_never_torn_by_its_own_looking() -> None:
     """Ten update intervals of probes, stabilization and finger searches change nothing."""
     overlay = grow("quiet", 8, chord_update_interval_s=30, chord_ping_interval_s=60)

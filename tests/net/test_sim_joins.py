@@ -52,6 +52,7 @@ def check_joins(seed: int) -> None:
     assert overlay.violations() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order_of_joins_gives_one_ring(seed: int) -> None:
     """A few."""
@@ -113,6 +114,7 @@ def test_a_peer_that_is_started_again_at_once_is_let_in_again() -> None:
     wait_until(overlay, 60.0, overlay.is_ring)
 
 
+@pytest.mark.long
 def test_links_are_not_kept_for_ever() -> None:
     """What joins and searches left behind is let go: neighbours, fingers, and those who have us as finger."""
     overlay = grow("links", 20)
@@ -146,6 +148,7 @@ def transcript(seed: int) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_run() -> None:
     """Also in another process, where sets are ordered otherwise; another seed gives another run."""
     support = Path(__file__).parent.parent / "support"

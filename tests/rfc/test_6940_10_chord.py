@@ -17,6 +17,7 @@ from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq
 
 
+@pytest.mark.long
 @pytest.mark.must("10.5/3", "10.5/4", "10.5/5", "10.5/6", "10.5/7")
 def test_12_the_message_flow_of_a_join() -> None:
     """Attach toward JN+1, the Admitting Peer's Update, Attaches to the neighbours, Join, Stores, Update, Updates."""
@@ -84,6 +85,7 @@ def test_10_5_a_joining_node_places_itself_nowhere_before_it_is_in() -> None:
     assert told == set(overlay.nodes) - {"p8"}
 
 
+@pytest.mark.long
 @pytest.mark.must("10.6/1", "10.5/9")
 def test_10_6_attaches_to_neighbors_are_source_routed_those_to_fingers_are_not() -> None:
     """ "it MUST source-route the Attach request through the peer from which it learned the new peer's Node-ID"."""
@@ -167,6 +169,7 @@ def test_10_7_1_a_failure_is_told_to_all_links_at_once() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.must("10.9/1")
 def test_10_9_a_leave_names_the_neighbors_on_the_other_side() -> None:
     """ "from_succ: The Leave request was sent by a successor", and brings the sender's successor list."""

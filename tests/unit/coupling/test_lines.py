@@ -37,6 +37,7 @@ def restart(world: SimulatedPeers, number: int, wall: WallClock) -> Site:
     return site
 
 
+@pytest.mark.long
 def test_a_record_is_stored_whether_a_phone_is_there_or_not_and_lives_as_long_as_the_line() -> None:
     world = SimulatedPeers("life", 3)
     world.line(1, "bob")
