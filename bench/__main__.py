@@ -12,6 +12,7 @@ GROUPS = {
     "codec": "each type of message: decode and encode",
     "sip": "the SIP server of a peer: a registration, a call",
     "records": "32 members in one process: signed Store, signed and verified Fetch",
+    "disk": "100,000 records on disk: open them, ask what moves when a peer joins",
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "virtual": "100 peers in virtual time: joins, hops",
     "live": "5 peers as processes: joins, lookups, calls, memory",

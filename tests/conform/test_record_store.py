@@ -57,17 +57,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     disk.close()
 
 
+NODE = NodeId(b"n" * 16)
+
+
 def resource(number: int) -> ResourceId:
     return ResourceId(number.to_bytes(16, "big"))
 
 
 def record(
     number: int, *, kind: int = 1, key: bytes = b"", data: bytes = b"data", user: str = "alice@example.org",
-    certificates: bytes = b"DER", stored_at: float = 1.0, expires_at: float = 100.0,
+    node: NodeId = NODE, certificates: bytes = b"DER", stored_at: float = 1.0, expires_at: float = 100.0,
 ) -> Put:  # fmt: skip
     place = Place(resource(number), kind, key)
     chain = hashlib.sha256(certificates).digest()
-    return Put(Record(place, data, user, chain, stored_at, expires_at), certificates)
+    return Put(Record(place, data, user, node, chain, stored_at, expires_at), certificates)
 
 
 def apply(store: Store, *changes: Change) -> None:
@@ -83,7 +86,8 @@ def test_an_empty_store_answers_every_question(store: Store) -> None:
     assert store.expired(1e9, 10) == []
     assert store.earliest_expiry() is None
     assert store.storage_time_ms(NodeId(bytes(16))) == 0
-    assert list(store.usage()) == []
+    assert store.usage(None) == store.usage("alice@example.org") == store.usage(NODE) == Usage(0, 0)
+    assert store.stored_kinds() == []
 
 
 def test_a_record_comes_back_as_it_was(store: Store) -> None:
@@ -103,7 +107,8 @@ def test_a_record_replaces_the_one_at_its_place(store: Store) -> None:
     new = record(1, data=b"new", user="bob@example.org", certificates=b"other", stored_at=2.0, expires_at=200.0)
     apply(store, record(1), new)
     assert store.records(resource(1), 1) == [new.record]
-    assert list(store.usage()) == [Usage("bob@example.org", 1, 3)]
+    assert store.usage("bob@example.org") == Usage(1, 3)
+    assert store.usage("alice@example.org") == Usage(0, 0)
     assert store.earliest_expiry() == 200.0
 
 
@@ -190,9 +195,31 @@ def test_a_census_counts_resources_once_and_records_by_kind(store: Store) -> Non
     assert store.census() == Census(2, ((1, 3), (9, 1)))
 
 
-def test_usage_is_summed_by_user(store: Store) -> None:
-    apply(store, record(1, data=b"12345"), record(2, data=b"123"), record(3, user="bob@example.org", data=b""))
-    assert list(store.usage()) == [Usage("alice@example.org", 2, 8), Usage("bob@example.org", 1, 0)]
+def test_usage_is_summed_by_user_by_node_and_altogether(store: Store) -> None:
+    other = NodeId(b"other Node-ID ..")
+    apply(store, record(1, data=b"12345"), record(2, data=b"123", node=other), record(3, user="bob", data=b""))
+    assert store.usage("alice@example.org") == Usage(2, 8)
+    assert store.usage("bob") == Usage(1, 0)
+    assert store.usage(NODE) == Usage(2, 5)
+    assert store.usage(other) == Usage(1, 3)
+    assert store.usage(None) == Usage(3, 8)
+    apply(store, record(1, data=b"1", user="bob", node=other), Remove(record(2).record.place))
+    assert store.usage("alice@example.org") == Usage(0, 0)
+    assert store.usage("bob") == Usage(2, 1)
+    assert store.usage(other) == Usage(1, 1)
+    assert store.usage(None) == Usage(2, 1)
+
+
+def test_resources_of_one_kind(store: Store) -> None:
+    apply(store, record(1), record(2, kind=2), record(3, kind=2), record(3, kind=2, key=b"k"), record(4))
+    assert store.resources(b"", b"\xff" * 17, 10, 2) == [resource(2), resource(3)]
+    assert store.resources(resource(2), b"\xff" * 17, 10, 2) == [resource(3)]
+    assert store.resources(b"", b"\xff" * 17, 1, 1) == [resource(1)]
+    assert store.resources(b"", b"\xff" * 17, 10, 3) == []
+    assert store.stored_kinds() == [1, 2]
+    apply(store, Remove(record(2, kind=2).record.place), Remove(record(1).record.place), Remove(record(4).record.place))
+    assert store.resources(b"", b"\xff" * 17, 10, 2) == [resource(3)]
+    assert store.stored_kinds() == [2]
 
 
 def test_ageing_shortens_the_life_of_what_was_stored_before(store: Store) -> None:
@@ -238,7 +265,9 @@ def everything(store: Store) -> list[object]:
         [store.resources(first.resource, last.resource, 2) for first in PLACES for last in PLACES],
         [store.expired(at, limit) for at in (0.0, 10.0, 99.0) for limit in (1, 99)],
         store.earliest_expiry(),
-        list(store.usage()),
+        [store.usage(holder) for holder in (None, "alice", "bob", NODE)],
+        [store.resources(b"", resource(9), 9, kind) for kind in (1, 2)],
+        store.stored_kinds(),
     ]
 
 

@@ -43,7 +43,7 @@ def put(at: Place, version: int) -> Put:
     data = head + hashlib.sha256(repr(at).encode() + head).digest() * (1 + version % 60)
     certificates = b"certificates %d" % (version // 3)
     chain = hashlib.sha256(certificates).digest()
-    return Put(Record(at, data, f"user {version % 5}", chain, 0.0, 1e9 + version), certificates)
+    return Put(Record(at, data, f"user {version % 5}", SIGNER, chain, 0.0, 1e9 + version), certificates)
 
 
 def commit(version: int) -> Commit:

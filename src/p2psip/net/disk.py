@@ -20,7 +20,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ from p2psip.reload.storage.records import (
     CommitAnswer,
     CommitFailed,
     Committed,
+    Holder,
     Moment,
     Place,
     Put,
@@ -51,9 +52,23 @@ from p2psip.reload.storage.records import (
 
 GROUP_S: Final = 0.020
 GROUP_MAX: Final = 200
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x50325053
 """Marks the file as ours ("P2PS")."""
+
+ALL: Final = 0
+"""The holder of all records in the table of accounts; others are a user name as text, a Node-ID as a blob."""
+
+ENTER: Final = f"""
+    INSERT INTO account (holder, records, size) VALUES
+        ({ALL}, 1, length(new.data)), (new.user, 1, length(new.data)), (new.node, 1, length(new.data))
+    ON CONFLICT (holder) DO UPDATE SET records = records + 1, size = size + excluded.size;
+"""
+LEAVE: Final = f"""
+    UPDATE account SET records = records - 1, size = size - length(old.data)
+        WHERE holder IN ({ALL}, old.user, old.node);
+    DELETE FROM account WHERE holder IN (old.user, old.node) AND records = 0;
+"""
 
 # Rowid tables with a UNIQUE index: WITHOUT ROWID is three times slower for rows of this size.
 SCHEMA: Final = f"""
@@ -69,6 +84,7 @@ CREATE TABLE record (
     key BLOB NOT NULL,
     data BLOB NOT NULL,
     user TEXT NOT NULL,
+    node BLOB NOT NULL,
     chain INTEGER NOT NULL REFERENCES chain (id),
     stored_at REAL NOT NULL,
     expires_at REAL NOT NULL,
@@ -77,6 +93,15 @@ CREATE TABLE record (
 CREATE INDEX record_expiry ON record (expires_at);
 CREATE INDEX record_chain ON record (chain);
 CREATE INDEX record_kind ON record (kind, resource);
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    holder NOT NULL UNIQUE,
+    records INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE TRIGGER record_comes AFTER INSERT ON record BEGIN {ENTER} END;
+CREATE TRIGGER record_goes AFTER DELETE ON record BEGIN {LEAVE} END;
+CREATE TRIGGER record_changes AFTER UPDATE OF data ON record BEGIN {LEAVE} {ENTER} END;
 CREATE TABLE generation (
     id INTEGER PRIMARY KEY,
     resource BLOB NOT NULL,
@@ -103,10 +128,10 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 PUT_RECORD = """
-INSERT INTO record (resource, kind, key, data, user, chain, stored_at, expires_at)
-VALUES (?, ?, ?, ?, ?, (SELECT id FROM chain WHERE hash = ?), ?, ?)
-ON CONFLICT (resource, kind, key) DO UPDATE SET data = excluded.data, user = excluded.user, chain = excluded.chain,
-    stored_at = excluded.stored_at, expires_at = excluded.expires_at
+INSERT INTO record (resource, kind, key, data, user, node, chain, stored_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, (SELECT id FROM chain WHERE hash = ?), ?, ?)
+ON CONFLICT (resource, kind, key) DO UPDATE SET data = excluded.data, user = excluded.user, node = excluded.node,
+    chain = excluded.chain, stored_at = excluded.stored_at, expires_at = excluded.expires_at
 """
 PUT_CHAIN = "INSERT INTO chain (hash, certificates) VALUES (?, ?) ON CONFLICT DO NOTHING"
 FREE_CHAIN = "DELETE FROM chain WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM record WHERE chain = ?1)"
@@ -167,10 +192,13 @@ class DiskStore:
 
     def records(self, resource: bytes, kind: int) -> Sequence[Record]:
         """The records of a Kind at a resource, by key."""
-        sql = """SELECT key, data, user, hash, stored_at, expires_at FROM record JOIN chain ON chain.id = record.chain
-                 WHERE resource = ? AND kind = ? ORDER BY key"""
+        sql = """SELECT key, data, user, node, hash, stored_at, expires_at
+                 FROM record JOIN chain ON chain.id = record.chain WHERE resource = ? AND kind = ? ORDER BY key"""
         rows = self._reader.execute(sql, (resource, kind)).fetchall()
-        return [Record(Place(ResourceId(resource), kind, key), *rest) for key, *rest in rows]
+        return [
+            Record(Place(ResourceId(resource), kind, key), data, user, NodeId(node), *rest)
+            for key, data, user, node, *rest in rows
+        ]
 
     def kinds(self, resource: bytes) -> Sequence[int]:
         """The Kinds that have a record at a resource, ascending."""
@@ -219,10 +247,22 @@ class DiskStore:
         """The last storage_time that a signer of ours issued; zero if none."""
         return self._number("SELECT storage_time_ms FROM signer WHERE node_id = ?", signer)
 
-    def usage(self) -> Iterable[Usage]:
-        """What each user's records take."""
-        sql = "SELECT user, count(*), sum(length(data)) FROM record GROUP BY user ORDER BY user"
-        return [Usage(*row) for row in self._reader.execute(sql).fetchall()]
+    def usage(self, holder: Holder) -> Usage:
+        """What a holder's records take."""
+        sql = "SELECT records, size FROM account WHERE holder = ?"
+        row = self._reader.execute(sql, (ALL if holder is None else holder,)).fetchone()
+        return Usage(0, 0) if row is None else Usage(*row)
+
+    def stored_kinds(self) -> Sequence[int]:
+        """The Kinds that have a record at any resource, ascending."""
+        kinds: list[int] = []
+        while (kind := self._next_kind(kinds[-1] if kinds else -1)) is not None:
+            kinds.append(kind)
+        return kinds
+
+    def _next_kind(self, kind: int) -> int | None:
+        (found,) = self._reader.execute("SELECT min(kind) FROM record WHERE kind > ?", (kind,)).fetchone()
+        return None if found is None else int(found)
 
     def _number(self, sql: str, *arguments: bytes | int) -> int:
         row = self._reader.execute(sql, arguments).fetchone()
@@ -300,7 +340,7 @@ class _Writer(threading.Thread):
             case Put(record, certificates):
                 execute(PUT_CHAIN, (record.chain, certificates))
                 self._loosen(record.place)
-                row = (record.data, record.user, record.chain, record.stored_at, record.expires_at)
+                row = (record.data, record.user, record.node, record.chain, record.stored_at, record.expires_at)
                 execute(PUT_RECORD, (*record.place, *row))
             case Remove(place):
                 self._loosen(place)

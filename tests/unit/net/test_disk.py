@@ -32,7 +32,7 @@ PLACE = Place(ResourceId(b"r" * 16), 1, b"")
 
 
 def put(*, data: bytes = b"data", key: bytes = b"") -> Put:
-    return Put(Record(PLACE._replace(key=key), data, "alice", b"hash", 0.0, 100.0), b"DER")
+    return Put(Record(PLACE._replace(key=key), data, "alice", NodeId(b"n" * 16), b"hash", 0.0, 100.0), b"DER")
 
 
 def commit(store: DiskStore, *changes: Change, at: float = 0.0, date: float | None = None) -> CommitAnswer:
@@ -127,7 +127,7 @@ def test_damage_inside_the_file_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pragma", "message"),
-    [("application_id = 7", "another program made it"), ("user_version = 99", "has format 99, not 1")],
+    [("application_id = 7", "another program made it"), ("user_version = 99", "has format 99, not 2")],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, pragma: str, message: str) -> None:
     path = tmp_path / "records"

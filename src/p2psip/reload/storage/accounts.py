@@ -1,12 +1,13 @@
-"""How much each user's records take, and how much they may take."""
+"""How much each holder's records take, and how much they may take (RFC 6940 section 13.5.2)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
+from p2psip.base.ids import NodeId
 from p2psip.reload.storage.limits import Limits
-from p2psip.reload.storage.records import Record, Usage
+from p2psip.reload.storage.records import Holder, Record, RecordReader, Usage
 from p2psip.reload.wire.rejections import DataTooLarge
 
 Replacement = tuple[Record | None, Record | None]
@@ -14,50 +15,82 @@ Replacement = tuple[Record | None, Record | None]
 
 
 class Accounts:
-    """What the records take, user by user and altogether."""
+    """What the records take: those of each user, those signed as each Node-ID, and all.
 
-    def __init__(self, usage: Iterable[Usage], limits: Limits) -> None:
+    Both of the first two, because neither bounds the other: one user may have many keys, and where certificates are
+    self-signed one key may have any number of user names. What is committed the reader tells, holder by holder as
+    it is asked for; what is not is booked here under the token of its commit. Between a commit and its answer both
+    count it, so near its limit a holder may be refused for a moment too much, never too little.
+    """
+
+    def __init__(self, reader: RecordReader, limits: Limits) -> None:
+        self._reader = reader
         self._limits = limits
-        self._records: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-        for entry in usage:
-            self._records[entry.user] = entry.records
-            self._bytes[entry.user] = entry.size
-        self.records = self._records.total()
-        self.bytes = self._bytes.total()
+        self._booked: dict[int, tuple[Counter[Holder], Counter[Holder]]] = {}
+        self._records: Counter[Holder] = Counter()
+        self._bytes: Counter[Holder] = Counter()
+
+    def usage(self, holder: Holder) -> Usage:
+        """What a holder's records take."""
+        committed = self._reader.usage(holder)
+        return Usage(committed.records + self._records[holder], committed.size + self._bytes[holder])
 
     def check(self, replacements: Iterable[Replacement]) -> None:
         """Raise DataTooLarge if these replacements would exceed a limit that they bring nearer."""
         records, sizes = _deltas(replacements)
         limits = self._limits
-        for user in records:
-            self._check(records[user], self._records[user], limits.records_per_user_max, f"values of {user}")
-            self._check(sizes[user], self._bytes[user], limits.bytes_per_user_max, f"bytes of {user}")
-        self._check(records.total(), self.records, limits.records_max, "values")
-        self._check(sizes.total(), self.bytes, limits.bytes_max, "bytes")
+        for holder in records:
+            if records[holder] <= 0 and sizes[holder] <= 0:
+                continue
+            usage = self.usage(holder)
+            match holder:
+                case None:
+                    whose, records_max, bytes_max = "", limits.records_max, limits.bytes_max
+                case str():
+                    whose = f" of {holder}"
+                    records_max, bytes_max = limits.records_per_user_max, limits.bytes_per_user_max
+                case NodeId():
+                    whose = f" signed by {holder.short}"
+                    records_max, bytes_max = limits.records_per_node_max, limits.bytes_per_node_max
+            _check(records[holder], usage.records, records_max, f"values{whose}")
+            _check(sizes[holder], usage.size, bytes_max, f"bytes{whose}")
 
-    def book(self, replacements: Iterable[Replacement]) -> None:
-        """These replacements have been made."""
+    def book(self, token: int, replacements: Iterable[Replacement]) -> None:
+        """These replacements have been asked for in a commit."""
         records, sizes = _deltas(replacements)
-        for user in records:
-            self._records[user] += records[user]
-            self._bytes[user] += sizes[user]
-            if not self._records[user]:
-                del self._records[user], self._bytes[user]
-        self.records += records.total()
-        self.bytes += sizes.total()
+        self._booked[token] = (records, sizes)
+        self._records.update(records)
+        self._bytes.update(sizes)
 
-    def _check(self, delta: int, before: int, limit: int, what: str) -> None:
-        if delta > 0 and before + delta > limit:
-            raise DataTooLarge(f"this peer keeps at most {limit} {what}")
+    def settle(self, token: int) -> None:
+        """The commit has been answered, or given up: what the reader tells counts."""
+        records, sizes = self._booked.pop(token, (Counter(), Counter()))
+        for total, part in ((self._records, records), (self._bytes, sizes)):
+            total.subtract(part)
+            for holder in part:
+                if not total[holder]:
+                    del total[holder]
+
+    def rebook(self, booked: Iterable[tuple[int, list[Replacement]]]) -> None:
+        """A commit has failed: those after it replace something else than had been thought."""
+        for token in list(self._booked):
+            self.settle(token)
+        for token, replacements in booked:
+            self.book(token, replacements)
 
 
-def _deltas(replacements: Iterable[Replacement]) -> tuple[Counter[str], Counter[str]]:
-    records: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
+def _check(delta: int, before: int, limit: int, what: str) -> None:
+    if delta > 0 and before + delta > limit:
+        raise DataTooLarge(f"this peer keeps at most {limit} {what}")
+
+
+def _deltas(replacements: Iterable[Replacement]) -> tuple[Counter[Holder], Counter[Holder]]:
+    records: Counter[Holder] = Counter()
+    sizes: Counter[Holder] = Counter()
     for old, new in replacements:
         for record, sign in ((old, -1), (new, 1)):
             if record is not None:
-                records[record.user] += sign
-                sizes[record.user] += sign * record.size
+                for holder in record.holders:
+                    records[holder] += sign
+                    sizes[holder] += sign * record.size
     return records, sizes

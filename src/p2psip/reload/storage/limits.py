@@ -13,6 +13,9 @@ class Limits:
     bytes_max: int = 256 << 20
     records_per_user_max: int = 1_000
     bytes_per_user_max: int = 4 << 20
+    records_per_node_max: int = 1_000
+    bytes_per_node_max: int = 4 << 20
+    """What is signed as one Node-ID, under whatever user names."""
     commits_max: int = 1_000
     """Commits that wait for the disk; a Store that would need one more is refused."""
     commit_patience_s: float = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from p2psip.reload.storage.records import (
     Change,
     Commit,
     Committed,
+    Holder,
     Place,
     Put,
     Record,
@@ -37,6 +37,8 @@ class MemoryStore:
         self._certificates: dict[bytes, bytes] = {}
         self._references: Counter[bytes] = Counter()
         self._expiries: list[tuple[float, Place]] = []
+        self._counts: Counter[Holder] = Counter()
+        self._sizes: Counter[Holder] = Counter()
 
     def commit(self, commit: Commit) -> Committed:
         """Make the changes."""
@@ -86,11 +88,13 @@ class MemoryStore:
         """The last storage_time that a signer of ours issued; zero if none."""
         return self._storage_times_ms.get(signer, 0)
 
-    def usage(self) -> Sequence[Usage]:
-        """What each user's records take."""
-        ordered = sorted(self._all(), key=lambda record: record.user)
-        groups = ((user, list(group)) for user, group in itertools.groupby(ordered, key=lambda record: record.user))
-        return [Usage(user, len(group), sum(record.size for record in group)) for user, group in groups]
+    def usage(self, holder: Holder) -> Usage:
+        """What a holder's records take."""
+        return Usage(self._counts[holder], self._sizes[holder])
+
+    def stored_kinds(self) -> Sequence[int]:
+        """The Kinds that have a record at any resource, ascending."""
+        return sorted(kind for kind, resources in self._resources.items() if kind is not None and resources)
 
     def _all(self) -> Iterator[Record]:
         return (
@@ -128,6 +132,7 @@ class MemoryStore:
             insort(self._resources[place.kind], place.resource)
         self._records.setdefault(place.resource, {}).setdefault(place.kind, {})[place.key] = record
         insort(self._expiries, (record.expires_at, place))
+        self._count(record, 1)
 
     def _remove(self, place: Place) -> None:
         kinds = self._records.get(place.resource, {})
@@ -135,6 +140,7 @@ class MemoryStore:
         if record is None:
             return
         del self._expiries[bisect_left(self._expiries, (record.expires_at, place))]
+        self._count(record, -1)
         self._release(record.chain)
         if not kinds[place.kind]:
             del kinds[place.kind]
@@ -146,6 +152,13 @@ class MemoryStore:
     def _leave(self, kind: int | None, resource: ResourceId) -> None:
         resources = self._resources[kind]
         del resources[bisect_left(resources, resource)]
+
+    def _count(self, record: Record, sign: int) -> None:
+        for holder in record.holders:
+            self._counts[holder] += sign
+            self._sizes[holder] += sign * record.size
+            if not self._counts[holder]:
+                del self._counts[holder], self._sizes[holder]
 
     def _release(self, chain: bytes) -> None:
         self._references[chain] -= 1

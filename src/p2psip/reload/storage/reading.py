@@ -16,7 +16,7 @@ from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.records import Place, Record
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.transfer import Parcel, Transfer, pack
-from p2psip.reload.storage.values import Certificates
+from p2psip.reload.storage.values import Certificates, is_of_model
 from p2psip.reload.storage.view import View
 from p2psip.reload.wire.rejections import InvalidMessage, ResponseTooLarge, UnknownKind
 from p2psip.reload.wire.security_block import GenericCertificate
@@ -142,6 +142,15 @@ class Reading:
         return None
 
     # --- What is there.
+
+    def understands(self, kind: int) -> bool:
+        """True if values of this Kind that are kept are such as the overlay knows it: the model may be another now."""
+        if kind not in self.rules.kinds:
+            return False
+        for resource in self._view.resources(b"", RING_END, 1, kind):
+            for record in self._view.records(resource, kind).values():
+                return is_of_model(record, self.rules.kinds[kind].data_model)
+        return True
 
     def kinds(self, resource: ResourceId) -> list[int]:
         """The Kinds at a resource that the overlay knows (still)."""

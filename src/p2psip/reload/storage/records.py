@@ -10,7 +10,7 @@ Times here are in seconds of the store's clock, which goes on over restarts; see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -28,17 +28,22 @@ class Place(NamedTuple):
     key: bytes
 
 
+Holder = str | NodeId | None
+"""Whose records are counted: those of a user name, those signed as a Node-ID, or all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One stored value.
 
-    `data` is its StoredData structure as it was signed; `user` is the user name on whose account it counts; `chain` is
-    the hash of the certificates that verify it.
+    `data` is its StoredData structure as it was signed; `user` and `node` are the user name and the Node-ID of its
+    signer, on whose accounts it counts; `chain` is the hash of the certificates that verify it.
     """
 
     place: Place
     data: bytes
     user: str
+    node: NodeId
     chain: bytes
     stored_at: float
     expires_at: float
@@ -48,6 +53,11 @@ class Record:
         """What it counts for against a quota, in bytes."""
         return len(self.data)
 
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """On whose accounts it counts."""
+        return (None, self.user, self.node)
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
@@ -55,6 +65,11 @@ class Put:
 
     record: Record
     certificates: bytes
+
+    @property
+    def place(self) -> Place:
+        """Where it is kept."""
+        return self.record.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +140,8 @@ CommitAnswer = Committed | CommitFailed
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one user's records take."""
+    """What a holder's records take: how many they are, and how many bytes."""
 
-    user: str
     records: int
     size: int
 
@@ -170,5 +184,8 @@ class RecordReader(Protocol):
     def storage_time_ms(self, signer: NodeId) -> int:
         """The last storage_time that a signer of ours issued; zero if none."""
 
-    def usage(self) -> Iterable[Usage]:
-        """What each user's records take."""
+    def usage(self, holder: Holder) -> Usage:
+        """What a holder's records take."""
+
+    def stored_kinds(self) -> Sequence[int]:
+        """The Kinds that have a record at any resource, ascending."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.ids import NodeId, ResourceId
@@ -21,7 +22,7 @@ from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.accounts import Accounts, Replacement
 from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.limits import Limits
-from p2psip.reload.storage.reading import Described, Fetched, Found, Reading
+from p2psip.reload.storage.reading import PAGE, RING_END, Described, Fetched, Found, Reading
 from p2psip.reload.storage.records import (
     Census,
     Change,
@@ -91,6 +92,7 @@ class _Purpose(Enum):
     CHANGE = "change"
     SWEEP = "sweep"
     AGE = "age"
+    DISCARD = "discard"
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Storage:
         self._limits = limits or Limits()
         self._reader = reader
         self._view = View(reader)
-        self._accounts = Accounts(reader.usage(), self._limits)
+        self._accounts = Accounts(reader, self._limits)
         self._reading = Reading(self._view, rules, continuity or Continuity())
         self._wall = wall
         self._asks: Asks[_Pending] = Asks(self._limits.commits_max, first=first_token, step=token_step)
@@ -131,6 +133,7 @@ class Storage:
         self._is_ageing = False
         self._sweep_not_before = -math.inf
         self._schedule_sweep(now)
+        self._schedule_discard(now)
         self._age(now)
 
     @property
@@ -138,19 +141,23 @@ class Storage:
         """By what rules values are accepted."""
         return self._reading.rules
 
-    def use_rules(self, rules: Rules) -> None:
-        """Accept values by these rules from now on."""
+    def use_rules(self, rules: Rules, now: float) -> None:
+        """Accept values by these rules from now on; values of Kinds that are not in them are discarded, some at a time.
+
+        11.1: "that Kind MUST be discarded along with any stored information of that Kind."
+        """
         self._reading.rules = rules
+        self._schedule_discard(now)
 
     @property
     def value_count(self) -> int:
         """How many values are kept."""
-        return self._accounts.records
+        return self._accounts.usage(None).records
 
     @property
     def size(self) -> int:
         """How many bytes they take."""
-        return self._accounts.bytes
+        return self._accounts.usage(None).size
 
     @property
     def census(self) -> Census:
@@ -279,7 +286,6 @@ class Storage:
         pending = self._asks.answered(token)
         if pending is None:
             # It was given up as overdue, and may have been made all the same.
-            self._recount()
             self._schedule_sweep(now)
         else:
             self._conclude(pending, isinstance(answer, Committed), now)
@@ -289,10 +295,13 @@ class Storage:
         for pending in self._asks.expired(now):
             self._conclude(pending, False, now)
         for chore in self._timers.pop_due(now):
-            if chore is _Purpose.AGE:
-                self._age(now)
-            else:
-                self._sweep(now)
+            match chore:
+                case _Purpose.AGE:
+                    self._age(now)
+                case _Purpose.DISCARD:
+                    self._discard(now)
+                case _:
+                    self._sweep(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -348,7 +357,7 @@ class Storage:
         ask = self._asks.ask(Commit(tuple(changes), moment), pending, now + self._limits.commit_patience_s)
         pending.token = ask.token
         self._view.lay(ask.token, tuple(changes))
-        self._accounts.book(replacements)
+        self._accounts.book(ask.token, replacements)
         self._effects.append(ask)
         return ask.token
 
@@ -366,19 +375,17 @@ class Storage:
 
     def _conclude(self, pending: _Pending, is_committed: bool, now: float) -> None:
         self._view.settle(pending.token)
+        self._accounts.settle(pending.token)
         if not is_committed:
-            self._recount()
+            self._accounts.rebook(self._view.replacements())
         if pending.purpose is _Purpose.AGE:
             self._conclude_ageing(is_committed, now)
+        elif pending.purpose is _Purpose.DISCARD:
+            self._schedule_discard(now + (0.0 if is_committed else RETRY_S))
         elif pending.purpose is _Purpose.SWEEP:
             self._is_sweeping = False
             self._sweep_not_before = now + (self._limits.sweep_spacing_s if is_committed else RETRY_S)
         self._schedule_sweep(now)
-
-    def _recount(self) -> None:
-        """Book anew: what is committed is not what had been asked for."""
-        self._accounts = Accounts(self._reader.usage(), self._limits)
-        self._accounts.book(self._view.replacements())
 
     # --- Chores.
 
@@ -401,6 +408,25 @@ class Storage:
         else:
             due_at = max(expiry_at - self._reading.clock.epoch, self._sweep_not_before, now)
             self._timers.set(_Purpose.SWEEP, due_at, "a record expires")
+
+    def _schedule_discard(self, at: float) -> None:
+        if any(not self._reading.understands(kind) for kind in self._view.stored_kinds()):
+            self._timers.set(_Purpose.DISCARD, at, "values of a Kind that is no more")
+
+    def _discard(self, now: float) -> None:
+        """Remove values of Kinds that the overlay does not have (any more), or has otherwise."""
+        if self._asks.is_full:
+            self._timers.set(_Purpose.DISCARD, now + RETRY_S, "values of a Kind that is no more")
+            return
+        unwanted = (
+            record
+            for kind in self._view.stored_kinds()
+            if not self._reading.understands(kind)
+            for resource in self._view.resources(b"", RING_END, PAGE, kind)
+            for record in self._view.records(resource, kind).values()
+        )
+        if records := list(islice(unwanted, self._limits.sweep_max)):
+            self._remove(records, _Purpose.DISCARD, now)
 
     def _age(self, now: float) -> None:
         """Find out about the records of before a reboot, if the date is trusted."""

@@ -171,7 +171,7 @@ def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) ->
     certificates = chain_of(signer).encode()
     expires_at = draft.at + stored.lifetime
     chain = chain_hash(certificates)
-    draft.put(Record(place, stored.encode(), signer.user, chain, draft.at, expires_at), certificates)
+    draft.put(Record(place, stored.encode(), signer.user, signer.node_id, chain, draft.at, expires_at), certificates)
     return True
 
 

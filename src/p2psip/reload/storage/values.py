@@ -11,8 +11,10 @@ from p2psip.base.ids import ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.errors import BadSignature
 from p2psip.reload.security.roles import Identity, Signer, Verifier
+from p2psip.reload.storage.records import Record
 from p2psip.reload.wire.codec import Struct, Vector, structure
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.security_block import (
     CertificateType,
     GenericCertificate,
@@ -49,6 +51,14 @@ def key_of(value: StoredDataValue) -> bytes:
         case DictionaryEntry(key, _):
             return key
     return b""
+
+
+def is_of_model(record: Record, model: DataModel) -> bool:
+    """True if a record was stored as a value of this data model."""
+    try:
+        return key_of(StoredData.decode(record.data, model=model).value) == record.place.key
+    except DecodeError:
+        return False
 
 
 def sign_value(

@@ -86,6 +86,11 @@ class View:
         laid = {kind for at, kind in self._keys if at == resource}
         return sorted(laid.union(self._reader.kinds(resource)))
 
+    def stored_kinds(self) -> list[int]:
+        """The Kinds that may have a record at any resource, ascending."""
+        laid = {kind for _, kind in self._keys}
+        return sorted(laid.union(self._reader.stored_kinds()))
+
     def resources(self, after: bytes, until: bytes, limit: int, kind: int | None = None) -> list[ResourceId]:
         """Resources that may have a record (of a Kind), after < resource <= until, ascending; empty at the end."""
         committed = self._reader.resources(after, until, limit, kind)
@@ -93,12 +98,24 @@ class View:
         laid = {ResourceId(at) for at, of in self._keys if after < at <= last and kind in (None, of)}
         return sorted(laid.union(committed))
 
-    def replacements(self) -> list[tuple[Record | None, Record | None]]:
-        """What is committed at each place that has an uncommitted change, and what is laid over it."""
-        committed = {
-            record.place: record for location in self._keys for record in self._reader.records(*location)
-        }  # fmt: skip
-        return [(committed.get(place), None if put is None else put.record) for place, (_, put) in self._puts.items()]
+    def replacements(self) -> list[tuple[int, list[tuple[Record | None, Record | None]]]]:
+        """What goes and what comes with each commit under way, place by place."""
+        present: dict[Place, Record | None] = {}
+        found = []
+        for token, changes in self._changes.items():
+            replaced: list[tuple[Record | None, Record | None]] = []
+            for change in changes:
+                if isinstance(change, Put | Remove):
+                    place = change.place
+                    old = present[place] if place in present else self._committed(place)
+                    present[place] = change.record if isinstance(change, Put) else None
+                    replaced.append((old, present[place]))
+            found.append((token, replaced))
+        return found
+
+    def _committed(self, place: Place) -> Record | None:
+        records = self._reader.records(place.resource, place.kind)
+        return next((record for record in records if record.place == place), None)
 
     def _lay(self, token: int, place: Place, put: Put | None) -> None:
         self._puts[place] = (token, put)

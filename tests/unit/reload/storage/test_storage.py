@@ -11,6 +11,7 @@ from storage_bench import (
     ALICE_PLACE,
     BOB,
     BOB_PLACE,
+    BY_NODE,
     DICTIONARY,
     KINDS,
     NOTES,
@@ -30,11 +31,12 @@ from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.storage.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Age, Commit, Committed, Moment, SetStorageTime
-from p2psip.reload.topology.ring import is_between
+from p2psip.reload.storage.records import Age, Commit, Committed, Moment, SetStorageTime, Usage
+from p2psip.reload.topology.ring import hash_name, is_between
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import DataTooLarge, Forbidden, RequestTimeout, UnknownKind
 from p2psip.reload.wire.storage_messages import StoreKindData, StoreReq
+from p2psip.sim.signer import SimulatedIdentity
 
 
 def place_of(number: int) -> ResourceId:
@@ -44,7 +46,7 @@ def place_of(number: int) -> ResourceId:
 def anywhere(bench: Bench, *resources: ResourceId) -> None:
     """Store a value of alice's at each resource, wherever that is: nobody's hash function stands in the way."""
     for resource in resources:
-        bench.storage.use_rules(replace(bench.rules, hash_name=lambda name, resource=resource: resource))
+        bench.storage.use_rules(replace(bench.rules, hash_name=lambda name, resource=resource: resource), bench.now)
         bench.put(SINGLE, single(b"x"), resource=resource)
 
 
@@ -154,7 +156,7 @@ def test_a_new_core_goes_on_where_the_old_one_stopped() -> None:
     assert after.storage.value_count == 1
     after.advance(600.0)
     assert after.read(DICTIONARY) == []
-    assert after.store.usage() == []
+    assert after.store.usage(None) == Usage(0, 0)
 
 
 def test_each_commit_has_the_counter_of_its_values_for_an_earlier_one_may_fail() -> None:
@@ -524,11 +526,91 @@ def test_a_kind_that_the_overlay_has_given_up_is_not_handed_on() -> None:
     bench.put(SINGLE, single(b"x"))
     bench.put(NOTES, entry(b"k", b""))
     kinds = {kind_id: kind for kind_id, kind in KINDS.items() if kind is not SINGLE}
-    bench.storage.use_rules(replace(bench.rules, kinds=kinds))
+    bench.storage.use_rules(replace(bench.rules, kinds=kinds), bench.now)
     (transfer,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
     assert [data.kind for data in transfer.request.kind_data] == [NOTES.kind_id]
     with pytest.raises(UnknownKind):
         bench.read(SINGLE)
+
+
+def test_11_1_values_of_a_kind_that_the_overlay_has_given_up_are_discarded() -> None:
+    """Some at a time, those included whose commit was under way, and the generation counters with them."""
+    bench = Bench(limits=Limits(sweep_max=2))
+    bench.put(NOTES, *(entry(bytes([n]), b"x") for n in range(4)))
+    bench.put(SINGLE, single(b"stays"))
+    bench.is_slow = True
+    bench.put(NOTES, entry(b"\0", b"newer"))
+    kinds = {kind_id: kind for kind_id, kind in KINDS.items() if kind is not NOTES}
+    bench.storage.use_rules(replace(bench.rules, kinds=kinds), bench.now)
+    bench.answer(bench.asked[0])
+    bench.is_slow = False
+    commits = bench.store.commit
+    sizes: list[int] = []
+    bench.store.commit = lambda commit: (sizes.append(len(commit.changes)), commits(commit))[1]  # type: ignore[method-assign]
+    bench.advance(bench.now + 1)
+    assert sizes == [2, 3]
+    assert bench.store.stored_kinds() == [SINGLE.kind_id]
+    assert bench.store.generation(ALICE_PLACE, NOTES.kind_id) == 0
+    assert bench.storage.value_count == 1
+    assert bench.read(SINGLE) == [b"stays"]
+
+
+def test_11_1_they_are_discarded_after_a_restart_as_well_and_after_a_disk_that_failed() -> None:
+    before = Bench()
+    before.put(NOTES, entry(b"k", b"x"))
+    kinds = {kind_id: kind for kind_id, kind in KINDS.items() if kind is not NOTES}
+    after = Bench(store=before.store, kinds=kinds, is_slow=True)
+    after.advance(0.0)
+    after.fail(after.asked[0])
+    after.advance(9.0)
+    assert after.asked == []
+    after.is_slow = False
+    after.advance(10.0)
+    assert before.store.stored_kinds() == []
+
+
+def test_values_of_a_kind_that_has_another_data_model_now_are_discarded() -> None:
+    before = Bench()
+    before.put(NOTES, entry(b"k", b"x"))
+    after = Bench(store=before.store, kinds=KINDS | {NOTES.kind_id: replace(NOTES, data_model=DataModel.ARRAY)})
+    after.advance(0.0)
+    assert before.store.stored_kinds() == []
+
+
+# --- Quotas.
+
+
+def test_13_5_2_a_user_with_many_keys_has_one_quota() -> None:
+    bench = Bench(limits=Limits(records_per_user_max=2))
+    bench.put(DICTIONARY, entry(ALICE.node_id, b"x"))
+    bench.put(DICTIONARY, entry(ALICE_ELSEWHERE.node_id, b"x"), identity=ALICE_ELSEWHERE)
+    with pytest.raises(DataTooLarge, match=r"at most 2 values of alice@example\.org"):
+        bench.put(SINGLE, single(b"x"))
+    bench.put(BY_NODE, single(b"x"), identity=BOB, resource=hash_name(BOB.node_id))
+
+
+def test_13_5_2_a_key_with_many_user_names_has_one_quota() -> None:
+    """Where certificates are self-signed, a key chooses what names it has."""
+    bench = Bench(limits=Limits(records_per_node_max=2))
+    names = [SimulatedIdentity(f"name{number}@example.org", ALICE.node_id) for number in range(3)]
+    for who in names[:2]:
+        bench.put(SINGLE, single(b"x"), identity=who, resource=hash_name(who.user.encode()))
+    with pytest.raises(DataTooLarge, match=f"at most 2 values signed by {ALICE.node_id.short}"):
+        bench.put(SINGLE, single(b"x"), identity=names[2], resource=hash_name(names[2].user.encode()))
+
+
+def test_what_a_failed_commit_had_booked_is_given_back() -> None:
+    """And what followed it is booked anew: it replaces something else than had been thought."""
+    bench = Bench(is_slow=True, limits=Limits(records_per_user_max=2))
+    bench.put(NOTES, entry(b"a", b"12345"))
+    bench.put(NOTES, entry(b"a", b"1234567"), entry(b"b", b""))
+    with pytest.raises(DataTooLarge):
+        bench.put(NOTES, entry(b"c", b""))
+    bench.fail(bench.asked[0])
+    assert bench.storage.value_count == 2
+    bench.fail(bench.asked[0])
+    assert (bench.storage.value_count, bench.storage.size) == (0, 0)
+    bench.put(NOTES, entry(b"c", b""), entry(b"d", b""))
 
 
 # --- Adopting.
