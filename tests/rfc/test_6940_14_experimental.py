@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import p2psip
 import pytest
 from node_bench import ME, NodeBench
 
+import p2psip
 from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, UnknownBody
 from p2psip.sim.overlay import simulated_configuration
