@@ -41,7 +41,7 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
 
 
 class SimulatedOverlay:
-    """Peers named p0, p1, ... in one world; p0 is the bootstrap node and the first peer.
+    """Peers p0, p1, ... and clients c0, c1, ... in one world; p0 is the bootstrap node and the first peer.
 
     `latency_s` says how long a packet takes, by chance if it will; the world's own choice if it is None.
     """
@@ -52,6 +52,7 @@ class SimulatedOverlay:
         self.seed = seed
         self.world = World(seed, latency_s)
         self.nodes: dict[str, Node] = {}
+        self.clients: dict[str, Node] = {}
         self._starts: Counter[str] = Counter()
         self._looked_at: tuple[dict[int, dict[NodeId, tuple[NodeId, ...]]], list[str]] = ({}, [])
         self.configuration = simulated_configuration([self.address_of(0)], **settings)
@@ -63,10 +64,30 @@ class SimulatedOverlay:
 
     def add_peer(self, number: int) -> Host:
         """Make a peer and start it: it goes and joins. The same number again is the same peer, started again."""
-        name = f"p{number}"
+        name, address, identity = f"p{number}", self.address_of(number), self.identity(number)
+        self.nodes[name], store = self._make(name, identity, address, may_start_alone=number == 0)
+        return self._start(name, identity, address, self.nodes[name], store)
+
+    def add_client(self, number: int, *, is_reachable: bool = True) -> Host:
+        """Make a client and start it. One that is not reachable can only dial."""
+        name, address = f"c{number}", Address(f"172.16.{number >> 8 & 255}.{number & 255}", PORT)
+        identity = self.client_identity(number)
+        advertised = address if is_reachable else Address("192.0.2.1", PORT)
+        self.clients[name], store = self._make(name, identity, advertised, is_client=True)
+        return self._start(name, identity, address, self.clients[name], store)
+
+    def _make(
+        self,
+        name: str,
+        identity: Identity,
+        advertised: Address,
+        *,
+        is_client: bool = False,
+        may_start_alone: bool = False,
+    ) -> tuple[Node, MemoryStore]:
         self._starts[name] += 1
         rng = random.Random(f"{self.seed}/{name}/{self._starts[name]}")
-        identity, verifier, wall = self.identity(number), self.verifier(), WallClock(EPOCH_S)
+        verifier, wall = self.verifier(), WallClock(EPOCH_S)
         store = MemoryStore()
         storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, self.world.now)
         node = Node(
@@ -77,11 +98,13 @@ class SimulatedOverlay:
             wall,
             rng,
             self.world.now,
-            may_start_alone=number == 0,
+            is_client=is_client,
+            may_start_alone=may_start_alone,
         )
-        address = self.address_of(number)
-        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
-        self.nodes[name] = node
+        node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (advertised,)}
+        return node, store
+
+    def _start(self, name: str, identity: Identity, address: Address, node: Node, store: MemoryStore) -> Host:
         host = self.world.add(name, address, tuple(entry.certificate for entry in identity.certificates), node, store)
         self.world.call(host, node.start)
         return host
@@ -91,17 +114,22 @@ class SimulatedOverlay:
         node_id = NodeId(random.Random(f"{self.seed}/p{number}/node").randbytes(16))
         return SimulatedIdentity(f"peer-p{number}@sim.example", node_id)
 
+    def client_identity(self, number: int) -> Identity:
+        """Who client `number` is: always the same."""
+        node_id = NodeId(random.Random(f"{self.seed}/c{number}/node").randbytes(16))
+        return SimulatedIdentity(f"c{number}@sim.example", node_id)
+
     def verifier(self) -> Verifier:
-        """A peer's own, that knows nobody yet."""
+        """A node's own, that knows nobody yet."""
         return SimulatedVerifier()
 
     def alive(self) -> list[Host]:
-        """The hosts that have not crashed."""
-        return [host for host in self.world.hosts.values() if host.is_alive]
+        """The hosts of peers that have not crashed."""
+        return [host for host in self.world.hosts.values() if host.is_alive and host.name in self.nodes]
 
     def node(self, host: Host) -> Node:
         """The node that runs on a host."""
-        return self.nodes[host.name]
+        return self.nodes.get(host.name) or self.clients[host.name]
 
     def is_ring(self) -> bool:
         """True if every living peer is a member and has its true neighbours, as many as it should."""

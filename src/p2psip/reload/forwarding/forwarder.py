@@ -70,7 +70,14 @@ class Forwarder:
     """Decides for one node. `links` are the nodes we have a link to; `clients` live in this process."""
 
     def __init__(
-        self, node_id: NodeId, overlay: int, router: Router, links: Container[NodeId], *, ttl_max: int = TTL_MAX
+        self,
+        node_id: NodeId,
+        overlay: int,
+        router: Router,
+        links: Container[NodeId],
+        *,
+        is_client: bool = False,
+        ttl_max: int = TTL_MAX,
     ) -> None:
         self.clients: set[NodeId] = set()
         self._node_id = node_id
@@ -78,6 +85,7 @@ class Forwarder:
         self._router = router
         self._links = links
         self._ttl_max = ttl_max
+        self._is_client = is_client
 
     def receive(self, header: ForwardingHeader, previous_hop: NodeId, *, is_request: bool) -> Verdict:
         """What to do with a message that came over the link to `previous_hop`, or from a client of ours."""
@@ -155,6 +163,9 @@ class Forwarder:
     ) -> Verdict:
         if previous_hop is None:
             return Forward(next_hop, header)
+        if self._is_client and previous_hop not in self.clients:
+            # 4.2: "the term "client" to refer to nodes that do not have routing or storage responsibilities".
+            return Reject(ErrorCode.FORBIDDEN, "this node is a client, it passes nothing on")
         if header.ttl == 0:
             return Reject(ErrorCode.TTL_EXCEEDED, "the TTL came to an end here")
         if is_request and any(option.flags & ForwardingOptionFlags.FORWARD_CRITICAL for option in header.options):

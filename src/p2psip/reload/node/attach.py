@@ -19,7 +19,7 @@ from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed, Purpose
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
-from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Entry, Received
 from p2psip.reload.wire.common import IpAddressPort
@@ -99,7 +99,7 @@ class Attaching:
     `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be.
     """
 
-    def __init__(self, exchange: Exchange, connections: Connections, chord: Chord) -> None:
+    def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
         self.contacts: dict[NodeId, Address] = {}
         self._exchange = exchange

@@ -16,15 +16,16 @@ from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.topology.actions import FindPeer
-from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.topology.ring import advance
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapping:
-    """A connection that we dial to find the overlay, or another part of it."""
+    """A connection that we dial to find the overlay, or another part of it; or a client, to a `peer` that it wants."""
 
-    is_probe: bool
+    is_probe: bool = False
+    peer: NodeId | None = None
 
 
 class Bootstrap:
@@ -35,7 +36,7 @@ class Bootstrap:
         exchange: Exchange,
         connections: Connections,
         attaching: Attaching,
-        chord: Chord,
+        chord: TopologyPlugin,
         ring: Ring,
         configuration: OverlayConfiguration,
         rng: random.Random,
@@ -93,8 +94,18 @@ class Bootstrap:
             ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
         return tuple(dict.fromkeys(ways))
 
+    def dial_peer(self, node: NodeId, now: float) -> None:
+        """Dial a peer where it said, when it answered our Attach, that it can be reached."""
+        known = self._attaching.contacts.get(node)
+        candidates = () if known is None else (known,)
+        if self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(peer=node)) is None:
+            self._chord.handle_attach_failed(node, now)
+
     def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
         """What we dialled is a node of the overlay."""
+        if context.peer is not None:
+            self._peer_linked(context.peer, gateway, now)
+            return
         self._is_dialling = False
         if context.is_probe:
             self._chord.handle_stranger_sought(gateway, now)
@@ -105,14 +116,23 @@ class Bootstrap:
         else:
             self._chord.gateway_found(gateway, now)
 
+    def _peer_linked(self, wanted: NodeId, node: NodeId, now: float) -> None:
+        if node == wanted:
+            self._chord.gateway_found(node, now)
+        else:
+            self._chord.handle_attach_failed(wanted, now)
+
     def dial_failed(self, context: Bootstrapping, reason: str, now: float) -> None:
         """Nobody is there, or nobody that we could believe."""
+        if context.peer is not None:
+            self._chord.handle_attach_failed(context.peer, now)
+            return
         self._is_dialling = False
         if not context.is_probe:
             self._failed(reason, now)
 
     def _failed(self, reason: str, now: float) -> None:
-        if not self._chord.is_serving:
+        if not self._chord.is_connected:
             self._exchange.note("no way into the overlay yet", reason=reason)
         self.begin_if_allowed(now)
 

@@ -17,7 +17,7 @@ from p2psip.reload.node.moving import Moving
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import StorageTime
-from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Entry, Originate, Received
 from p2psip.reload.wire.codec import Struct
@@ -48,7 +48,9 @@ class CommandContext:
 class Data:
     """The data of one node, its own and that which it keeps for the overlay."""
 
-    def __init__(self, exchange: Exchange, chord: Chord, commits: Commits, moving: Moving, size_max: int) -> None:
+    def __init__(
+        self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving, size_max: int
+    ) -> None:
         self.storage = commits.storage
         self._exchange = exchange
         self._chord = chord
@@ -180,7 +182,7 @@ class Data:
         sender = request.signer.node_id
         # "it MUST check that it expects to be a replica for the resource and that the request sender is consistent
         # with being the responsible node". A peer that knows better passes on to us what is ours.
-        if not (is_responsible or sender in self._chord.table or sender == self._chord.joining.admitting_peer):
+        if not (is_responsible or sender in self._chord.table or sender == self._chord.admitting_peer):
             raise Forbidden("the sender is no peer from which values come here")
 
     # Outcomes

@@ -95,7 +95,10 @@ class AppLinkFailed(Effect):
 
 @dataclass(frozen=True, slots=True)
 class RingChanged(Effect):
-    """We joined, or our neighbours or our range of Resource-IDs changed."""
+    """We joined, or our neighbours or our range of Resource-IDs changed. Of a client: the peers that it is linked with.
+
+    `is_member`: the overlay can be reached.
+    """
 
     is_member: bool
 

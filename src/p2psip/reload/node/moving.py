@@ -19,7 +19,7 @@ from p2psip.reload.node.limits import HANDOVER_WINDOW
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.records import Place
 from p2psip.reload.storage.transfer import Transfer
-from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -80,7 +80,7 @@ class _HandOver:
 class Moving:
     """What of a node's data is to be elsewhere as well, or instead."""
 
-    def __init__(self, exchange: Exchange, chord: Chord, commits: Commits, size_max: int) -> None:
+    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, size_max: int) -> None:
         self._exchange = exchange
         self._chord = chord
         self._storage = commits.storage

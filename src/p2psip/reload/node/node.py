@@ -1,5 +1,8 @@
 """A node: links, forwarding, transport, topology and storage as one core (RFC 6940 section 1.2).
 
+Whether it is a peer or a client (section 4.2) is decided by its topology: `Chord` takes on the duties of a peer,
+`ClientTopology` knows the peers that a client is linked with. All else is the same.
+
 Theory of operation. Calls go down, values come up: after each input `_settle` passes the values around until none is
 left: what the transport wants sent goes through forwarding to a link or back to ourselves; what Chord wants done
 is done; what is over goes to the part that began it. What remains are effects for the driver.
@@ -12,6 +15,7 @@ from collections.abc import Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.errors import LocalMisuse
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest
@@ -38,10 +42,12 @@ from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.topology.actions import (
     Action,
+    AskForUpdate,
     AttachFinger,
     AttachTo,
     AttachToward,
     Detach,
+    DialPeer,
     FindPeer,
     Forget,
     HandOver,
@@ -55,11 +61,13 @@ from p2psip.reload.topology.actions import (
     SendUpdate,
 )
 from p2psip.reload.topology.chord import Chord, ChordSettings
+from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.transport import Entry, Finished, Originate, Received, Transport
 
 
 class Node:
-    """One node of an overlay: a peer once it has joined."""
+    """One node of an overlay: a peer once it has joined, or with `is_client` a client of its peers."""
 
     def __init__(
         self,
@@ -71,6 +79,7 @@ class Node:
         rng: random.Random,
         now: float,
         *,
+        is_client: bool = False,
         may_start_alone: bool = False,
         contacts: Sequence[Address] = (),
     ) -> None:
@@ -78,7 +87,7 @@ class Node:
         self.user = identity.user
         self.configuration = configuration
         self.wall = wall
-        self.chord = Chord(self.node_id, _chord_settings(configuration), rng)
+        self.topology = _topology(self.node_id, configuration, rng, is_client=is_client)
         self.connections = Connections(self.node_id, configuration.max_message_size)
         self._verifier = verifier
         self._admission = Admission(verifier, wall)
@@ -86,12 +95,17 @@ class Node:
         self._is_leaving = False
         overlay = configuration.overlay_hash
         self.forwarder = Forwarder(
-            self.node_id, overlay, self.chord, self.connections, ttl_max=configuration.initial_ttl
+            self.node_id,
+            overlay,
+            self.topology,
+            self.connections,
+            is_client=is_client,
+            ttl_max=configuration.initial_ttl,
         )
         transport = Transport(
             overlay,
             verifier,
-            self.chord,
+            self.topology,
             rng,
             wall,
             configuration_sequence=configuration.sequence,
@@ -100,22 +114,24 @@ class Node:
             models=configuration.models,
         )
         self._exchange = Exchange(identity, transport)
-        self.attaching = Attaching(self._exchange, self.connections, self.chord)
-        self._ring = Ring(self._exchange, self.connections, self.chord, self.attaching, now)
+        self.attaching = Attaching(self._exchange, self.connections, self.topology)
+        self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
         gate: Gate[Originate] = Gate()
         commits = Commits(self._exchange, storage, gate)
         size_max = values_size_max(configuration.max_message_size)
-        self.moving = Moving(self._exchange, self.chord, commits, size_max)
-        self.data = Data(self._exchange, self.chord, commits, self.moving, size_max)
+        self.moving = Moving(self._exchange, self.topology, commits, size_max)
+        self.data = Data(self._exchange, self.topology, commits, self.moving, size_max)
         self._messages = Messages(
             self._exchange, self.connections, self.forwarder, gate, configuration.max_message_size
         )
-        self._serving = Serving(self._exchange, self.attaching, self._ring, self.data, configuration, rng)
+        self._serving = Serving(
+            self._exchange, self.attaching, self._ring, self.data, configuration, rng, is_client=is_client
+        )
         self.bootstrap = Bootstrap(
             self._exchange,
             self.connections,
             self.attaching,
-            self.chord,
+            self.topology,
             self._ring,
             configuration,
             rng,
@@ -124,11 +140,17 @@ class Node:
         )
         self._effects: list[Effect] = []
 
+    @property
+    def chord(self) -> Chord:
+        """The topology of a peer, for those who look at what only Chord has."""
+        assert isinstance(self.topology, Chord), "a client has no place in the ring"
+        return self.topology
+
     # Commands
 
     def start(self, now: float) -> None:
         """Go and join the overlay; for ever."""
-        self.chord.start_joining(now)
+        self.topology.start_joining(now)
         self._settle(now)
 
     def leave(self, now: float) -> None:
@@ -282,7 +304,9 @@ class Node:
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(remote))
             send_update = isinstance(context, Answering) and context.send_update
-            self.chord.handle_linked(node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway)
+            self.topology.handle_linked(
+                node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway
+            )
             if isinstance(context, Bootstrapping):
                 self.bootstrap.linked(context, node, now)
 
@@ -316,14 +340,14 @@ class Node:
                 self._effects.append(AppLinkDown(number, reason))
 
     def _are_strangers_many(self, node: NodeId) -> bool:
-        known = sum(1 for linked in self.connections if linked in self.chord.table)
+        known = sum(1 for linked in self.connections if linked in self.topology.table)
         return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
 
     def _link_lost(self, node: NodeId, now: float) -> None:
-        if node in self.chord.table.neighbors:
+        if node in self.topology.table.neighbors:
             self.bootstrap.neighbor_lost(node)
         self.moving.handle_link_lost(node)
-        self.chord.handle_link_lost(node, now)
+        self.topology.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
 
     def _link_events(self, events: Sequence[LinkEvent], now: float) -> None:
@@ -334,7 +358,7 @@ class Node:
                     self._link_lost(node, now)
                 case LinkBack(node):
                     self._exchange.note("link answers again", node=node)
-                    self.chord.handle_linked(node, now)
+                    self.topology.handle_linked(node, now)
                 case LinkIdle(node):
                     self._ring.probe(node, now)
 
@@ -346,7 +370,7 @@ class Node:
         self._expel(self._admission.handle_timeout(now), now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
-        self.chord.handle_timeout(now)
+        self.topology.handle_timeout(now)
         self.data.handle_timeout(now)
         self._settle(now)
 
@@ -360,7 +384,7 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self.connections, self._admission, self._exchange.transport, self.attaching, self.chord, self.data)
+        parts = (self.connections, self._admission, self._exchange.transport, self.attaching, self.topology, self.data)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:
@@ -370,7 +394,7 @@ class Node:
 
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
-        while values := [*self._exchange.transport.drain(), *self.chord.take_actions()]:
+        while values := [*self._exchange.transport.drain(), *self.topology.take_actions()]:
             for value in values:
                 if isinstance(value, Originate):
                     self._serve(self._messages.originate(value, now), now)
@@ -403,11 +427,13 @@ class Node:
 
     def _perform(self, action: Action, now: float) -> None:
         match action:
-            case AttachTo() | AttachToward() | AttachFinger() | FindPeer() | SendUpdate() | SendJoin():
+            case AttachTo() | AttachToward() | AttachFinger() | FindPeer() | SendUpdate() | AskForUpdate() | SendJoin():
                 self._ring.perform(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):
                     self._link_events(self.connections.close(connection.number, "no longer of use"), now)
+            case DialPeer(node):
+                self.bootstrap.dial_peer(node, now)
             case HandOver(node, low, high, is_admission):
                 self.moving.hand_over(node, low, high, now, is_admission=is_admission)
             case Replicate(node, number, low, high):
@@ -429,10 +455,22 @@ class Node:
                 self._ring_changed()
 
     def _ring_changed(self) -> None:
-        self._effects.append(RingChanged(self.chord.is_serving))
+        self._effects.append(RingChanged(self.topology.is_connected))
         contacts = self.bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
+
+
+def _topology(
+    node_id: NodeId, configuration: OverlayConfiguration, rng: random.Random, *, is_client: bool
+) -> TopologyPlugin:
+    if not is_client:
+        return Chord(node_id, _chord_settings(configuration), rng)
+    # 11.1, clients-permitted: "If the nodes are not allowed to remain clients after the initial join, the element MUST
+    # be set to "false"."
+    if not configuration.clients_permitted:
+        raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
+    return ClientTopology(node_id, configuration.chord_update_interval_s, rng)
 
 
 def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:

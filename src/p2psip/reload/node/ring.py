@@ -8,8 +8,17 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.topology.actions import AttachFinger, AttachTo, AttachToward, FindPeer, SendJoin, SendUpdate
-from p2psip.reload.topology.chord import Chord, NeighborView, NotAdmitting
+from p2psip.reload.topology.actions import (
+    AskForUpdate,
+    AttachFinger,
+    AttachTo,
+    AttachToward,
+    FindPeer,
+    SendJoin,
+    SendUpdate,
+)
+from p2psip.reload.topology.plugin import NeighborView, NotAdmitting, TopologyPlugin
+from p2psip.reload.topology.ring import advance
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.codec import Struct
@@ -78,6 +87,8 @@ class LeaveContext:
 NEIGHBORS_HEARD_MAX = 128
 """As many of each list of an Update are looked at: no Finger Table has more entries."""
 
+RingAction = AttachTo | AttachToward | AttachFinger | FindPeer | SendUpdate | AskForUpdate | SendJoin
+
 RingContext = UpdateContext | JoinContext | FindContext | ProbeContext | LeaveContext
 
 
@@ -85,7 +96,12 @@ class Ring:
     """Speaks for Chord: sends what it asks for, and serves the requests that concern it."""
 
     def __init__(
-        self, exchange: Exchange, connections: Connections, chord: Chord, attaching: Attaching, began_at: float
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        chord: TopologyPlugin,
+        attaching: Attaching,
+        began_at: float,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -97,9 +113,11 @@ class Ring:
     # What Chord asks for
 
     def perform(
-        self, action: AttachTo | AttachToward | AttachFinger | FindPeer | SendUpdate | SendJoin, now: float
+        self,
+        action: AttachTo | AttachToward | AttachFinger | FindPeer | SendUpdate | AskForUpdate | SendJoin,
+        now: float,
     ) -> None:
-        """Do what Chord wants done by messages."""
+        """Do what the topology wants done by messages."""
         match action:
             case AttachTo(node, via):
                 self._attaching.attach(node, via, now)
@@ -113,6 +131,9 @@ class Ring:
                 self._exchange.request(destinations, MessageCode.PING_REQ, PingReq(), FindContext(via), now)
             case SendUpdate(node, is_full):
                 self._send_update(node, now, is_full=is_full)
+            case AskForUpdate(node):
+                query = RouteQueryReq(True, Destination.resource(advance(self._chord.node_id, 1)))
+                self._exchange.to_node(node, MessageCode.ROUTE_QUERY_REQ, query, UpdateContext(node), now)
             case SendJoin(node):
                 request = JoinReq(self._chord.node_id)
                 self._exchange.to_node(node, MessageCode.JOIN_REQ, request, JoinContext(node), now)

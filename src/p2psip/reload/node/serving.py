@@ -14,9 +14,21 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES
-from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, InvalidMessage, Rejection
+from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, Forbidden, InvalidMessage, Rejection
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
+
+DUTIES = frozenset(
+    {
+        MessageCode.JOIN_REQ,
+        MessageCode.ROUTE_QUERY_REQ,
+        MessageCode.STORE_REQ,
+        MessageCode.FETCH_REQ,
+        MessageCode.STAT_REQ,
+        MessageCode.FIND_REQ,
+    }
+)
+"""4.2: "nodes that do not have routing or storage responsibilities" serve no such request."""
 
 
 class Serving:
@@ -30,6 +42,8 @@ class Serving:
         data: Data,
         configuration: OverlayConfiguration,
         rng: random.Random,
+        *,
+        is_client: bool = False,
     ) -> None:
         self._exchange = exchange
         self._attaching = attaching
@@ -37,6 +51,7 @@ class Serving:
         self._data = data
         self._configuration = configuration
         self._rng = rng
+        self._is_client = is_client
 
     def serve(self, request: Received, now: float) -> None:
         """Answer it, with an error if need be."""
@@ -48,6 +63,8 @@ class Serving:
             self._exchange.reject(request, error.response)
 
     def _dispatch(self, request: Received, now: float) -> None:
+        if self._is_client and request.code in DUTIES:
+            raise Forbidden("this node is a client")
         match request.body:
             case AttachReqAns() as body:
                 self._attaching.handle_attach(request, body, now)

@@ -37,6 +37,23 @@ class AttachFinger(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class DialPeer(Action):
+    """Dial `node`, which answered an Attach of ours and could not reach us; `handle_attach_failed` if that fails too.
+
+    Then `gateway_found`: without an Attach of its own the link is such as one with a bootstrap node (section 4.2.1).
+    """
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class AskForUpdate(Action):
+    """Ask `node`, which we are linked with, to send its Update (RouteQuery with send_update, section 6.4.2.4)."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class Detach(Action):
     """Close the link to `node`: neither of us needs it."""
 

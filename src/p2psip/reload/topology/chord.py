@@ -20,7 +20,6 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.topology.actions import (
@@ -41,6 +40,7 @@ from p2psip.reload.topology.actions import (
     SendUpdate,
 )
 from p2psip.reload.topology.joining import Joining, JoinState
+from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
 from p2psip.reload.topology.replicas import ReplicaSet
 from p2psip.reload.topology.ring import RING_SIZE, advance, distance, is_between
 from p2psip.reload.topology.routing_table import RoutingTable
@@ -78,24 +78,6 @@ class ChordSettings:
     """Length of the successor and of the predecessor list; 10.7 asks for at least three."""
 
 
-@dataclass(frozen=True, slots=True)
-class NeighborView:
-    """What an Update says: the sender's neighbours, and its fingers if it is a full one."""
-
-    predecessors: tuple[NodeId, ...] = ()
-    successors: tuple[NodeId, ...] = ()
-    fingers: tuple[NodeId, ...] = ()
-
-    @property
-    def nodes(self) -> tuple[NodeId, ...]:
-        """All whom it names, each once."""
-        return tuple(dict.fromkeys(self.successors + self.predecessors + self.fingers))
-
-
-class NotAdmitting(P2psipError):
-    """We are not the peer that may let this node in; it must look again (section 10.5)."""
-
-
 class Chord:
     """The topology of one node. Methods return nothing; what they want done is in `take_actions()`."""
 
@@ -127,6 +109,16 @@ class Chord:
     def is_serving(self) -> bool:
         """True if we are a peer: a member of a ring, or a ring of our own."""
         return self.joining.is_member or self._serves_alone
+
+    @property
+    def is_connected(self) -> bool:
+        """A peer reaches the overlay as a part of it."""
+        return self.is_serving
+
+    @property
+    def admitting_peer(self) -> NodeId | None:
+        """Who is about to let us in, or did."""
+        return self.joining.admitting_peer
 
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this Resource-ID ends here. A node outside of the ring is responsible for nothing."""
