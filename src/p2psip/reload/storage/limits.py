@@ -23,3 +23,7 @@ class Limits:
     sweep_max: int = 200
     """Expired records that are removed at once."""
     sweep_spacing_s: float = 1.0
+
+
+SEEN_MAX = 4096
+"""Places of which a reader remembers the newest storage_time."""

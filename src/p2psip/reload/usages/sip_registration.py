@@ -19,11 +19,11 @@ from p2psip.reload.config.configuration import DomainRestriction
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import is_signed, sign_value
+from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.verified import Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.primitives import DecodeError
-from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationRoute, SipRegistrationUri
 from p2psip.reload.wire.storage_messages import (
@@ -31,9 +31,7 @@ from p2psip.reload.wire.storage_messages import (
     DictionaryEntry,
     DictionarySpecifier,
     FetchAns,
-    FetchKindResponse,
     FetchReq,
-    StoredData,
     StoredDataSpecifier,
     StoreKindData,
     StoreReq,
@@ -168,16 +166,13 @@ def read_registrations(
     aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], rules: Rules, wall: WallClock, now: float
 ) -> Registrations:
     """The entries under an AoR that are signed by a line of its user and lead somewhere."""
+    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now)
     found: list[Registration] = []
-    dropped: list[str] = []
-    resource = resource_id(aor, rules.hash_name)
-    for stored in filter(is_signed, _values(answer)):
+    dropped = list(verified.dropped)
+    for value in verified.of(SIP_REGISTRATION):
         try:
-            # RFC 6940 7.4.2.2: "Any values with invalid signatures (including expired certificates) MUST be discarded."
-            signer = rules.signer(resource, SIP_REGISTRATION, stored, certificates, wall, now)
-            if stored.data_value.exists:
-                found.append(_registration(signer.node_id, stored))
-        except (Rejection, NotAnAor, DecodeError, _LeadsNowhere) as error:
+            found.append(_registration(value))
+        except (NotAnAor, DecodeError, _LeadsNowhere) as error:
             dropped.append(str(error))
     found.sort(key=lambda entry: entry.storage_time_ms, reverse=True)
     return Registrations(tuple(_distinct(found))[: rules.kinds[SIP_REGISTRATION].max_count], tuple(dropped))
@@ -193,32 +188,20 @@ def latest_ms(
     now: float,
 ) -> int:
     """The storage_time of a line's own entry under its AoR, a removed one included; 0 if it signed none."""
-    resource = resource_id(aor, rules.hash_name)
-    found_ms = [0]
-    for stored in filter(is_signed, _values(answer)):
-        try:
-            signer = rules.signer(resource, SIP_REGISTRATION, stored, certificates, wall, now)
-        except Rejection:
-            continue
-        if signer.node_id == line:
-            found_ms.append(stored.storage_time)
-    return max(found_ms)
+    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now)
+    own = [value for value in (*verified.values, *verified.removed) if value.signer.node_id == line]
+    return max((value.storage_time_ms for value in own if value.kind == SIP_REGISTRATION), default=0)
 
 
 class _LeadsNowhere(RemoteProtocolError):
     """An entry of a type that is not known, or whose destination list does not end with a node."""
 
 
-def _values(answer: FetchAns) -> tuple[StoredData, ...]:
-    for response in answer.kind_responses:
-        if isinstance(response, FetchKindResponse) and response.kind == SIP_REGISTRATION:
-            return response.values
-    return ()
-
-
-def _registration(line: NodeId, stored: StoredData) -> Registration:
-    registration = SipRegistration.decode(stored.data_value.value, node_id_length=len(line))
-    return Registration(line, stored.storage_time, stored.lifetime, _target(registration))
+def _registration(value: Value) -> Registration:
+    line = value.signer.node_id
+    assert value.data is not None, "a value that exists has content"
+    registration = SipRegistration.decode(value.data, node_id_length=len(line))
+    return Registration(line, value.storage_time_ms, value.lifetime_s, _target(registration))
 
 
 def _target(registration: SipRegistration) -> Route | Forward:
