@@ -13,6 +13,18 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import HashAlgorithm, IpAddressPort, SignatureAlgorithm
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
+from p2psip.reload.wire.diagnostics import (
+    ALL_FLAGS,
+    DiagnosticExtension,
+    DiagnosticInfo,
+    DiagnosticKind,
+    DiagnosticsRequest,
+    DiagnosticsResponse,
+    InstancesStored,
+    MessagesSentRcvd,
+    PathTrackAns,
+    PathTrackReq,
+)
 from p2psip.reload.wire.header import Destination, ForwardingHeader, overlay_hash
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, SIP_REGISTRATION, TURN_SERVICE
 from p2psip.reload.wire.link_messages import (
@@ -144,6 +156,27 @@ SPECIFIERS = (
     StoredDataSpecifier(SIP_REGISTRATION, 0, DictionarySpecifier((bytes(A), bytes(B)))),
 )
 
+LOCAL_KIND = DiagnosticKind(0xF000)
+
+INFOS = (
+    DiagnosticInfo.of(DiagnosticKind.STATUS_INFO, 3),
+    DiagnosticInfo.of(DiagnosticKind.ROUTING_TABLE_SIZE, 12),
+    DiagnosticInfo.of(DiagnosticKind.PROCESS_POWER, 6000),
+    DiagnosticInfo.of(DiagnosticKind.UPSTREAM_BANDWIDTH, 40_000),
+    DiagnosticInfo.of(DiagnosticKind.DOWNSTREAM_BANDWIDTH, 100_000),
+    DiagnosticInfo.of(DiagnosticKind.SOFTWARE_VERSION, "p2psip/1.0 (Linux; x86_64)"),
+    DiagnosticInfo.of(DiagnosticKind.MACHINE_UPTIME, 86_400),
+    DiagnosticInfo.of(DiagnosticKind.APP_UPTIME, 3600),
+    DiagnosticInfo.of(DiagnosticKind.MEMORY_FOOTPRINT, 60_000),
+    DiagnosticInfo.of(DiagnosticKind.DATASIZE_STORED, 123_456),
+    DiagnosticInfo.of(DiagnosticKind.INSTANCES_STORED, (InstancesStored(SIP_REGISTRATION, 41),)),
+    DiagnosticInfo.of(DiagnosticKind.MESSAGES_SENT_RCVD, (MessagesSentRcvd(MessageCode.PING_REQ, 7, 8),)),
+    DiagnosticInfo.of(DiagnosticKind.EWMA_BYTES_SENT, 1000),
+    DiagnosticInfo.of(DiagnosticKind.EWMA_BYTES_RCVD, 2000),
+    DiagnosticInfo.of(DiagnosticKind.UNDERLAY_HOP, 5),
+    DiagnosticInfo.of(DiagnosticKind.BATTERY_STATUS, 0x80),
+)
+
 BODIES: list[tuple[str, MessageCode, Struct]] = [
     ("probe_req", MessageCode.PROBE_REQ, ProbeReq(tuple(ProbeInformationType)[:3])),
     (
@@ -243,9 +276,22 @@ BODIES: list[tuple[str, MessageCode, Struct]] = [
     ),
     ("config_update_req kind", MessageCode.CONFIG_UPDATE_REQ, ConfigUpdateReq.kind((b"<kind-block/>", b"<k/>"))),
     ("config_update_ans", MessageCode.CONFIG_UPDATE_ANS, ConfigUpdateAns()),
+    (
+        "path_track_req",
+        MessageCode.PATH_TRACK_REQ,
+        PathTrackReq(
+            Destination.resource(RESOURCE),
+            DiagnosticsRequest(TIME_MS + 60_000, TIME_MS, ALL_FLAGS, (DiagnosticExtension(LOCAL_KIND, b"local"),)),
+        ),
+    ),
+    (
+        "path_track_ans",
+        MessageCode.PATH_TRACK_ANS,
+        PathTrackAns(Destination.node(C), DiagnosticsResponse(TIME_MS + 60_000, TIME_MS, TIME_MS + 12, 98, INFOS)),
+    ),
     ("error", MessageCode.ERROR, ErrorResponse.of(ErrorCode.NOT_FOUND, "no such node")),
 ]
-"""Name, message code and body, at least one for each message code of RFC 6940 that has a structure."""
+"""Name, message code and body, at least one for each message code that has a structure."""
 
 SECURITY_BLOCK = SecurityBlock((GenericCertificate(CertificateType.X509, CERTIFICATE),), SIGNATURE)
 

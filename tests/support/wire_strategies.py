@@ -78,6 +78,8 @@ def _strategy(
             return _strategy(codec.arm(owner), owner, model, length)
         case codecs.ByModel():
             return st.binary(max_size=SHORT) if model is None else values_of(codec.arms[model], None, length)
+        case codecs._LengthTwice():
+            return _strategy(codec.vector, owner, model, length)
         case codecs._Nested():
             return values_of(codec.struct, model, length)
         case codecs._Vector():

@@ -110,6 +110,28 @@ class _Vector(Codec[tuple[T, ...]]):
         return tuple(items)
 
 
+class _LengthTwice(Codec[tuple[T, ...]]):
+    """A vector whose length stands in front of it once more, as RFC 7851 has it (ext_length)."""
+
+    def __init__(self, vector: _Vector[T]) -> None:
+        self.vector = vector
+
+    def check(self, value: tuple[T, ...], owner: object) -> None:
+        self.vector.check(value, owner)
+
+    def encode(self, value: tuple[T, ...], out: bytearray, owner: object) -> None:
+        start, width = len(out), self.vector.length_bytes
+        out += bytes(width)
+        self.vector.encode(value, out, owner)
+        out[start : start + width] = out[start + width : start + 2 * width]
+
+    def decode(self, reader: Reader, owner: object) -> tuple[T, ...]:
+        start, width = reader.offset, self.vector.length_bytes
+        if reader.uint(width) != reader.peek(width):
+            raise DecodeError("two lengths of one list that differ", start)
+        return self.vector.decode(reader, owner)
+
+
 class OneOf(Codec[Any]):
     """One of several structures, told apart by how they begin."""
 
@@ -213,12 +235,14 @@ class Prefixed(Codec[Any]):
 class Vector:
     """Annotation: a tuple whose length, in bytes, takes `length_bytes` bytes and is at least `least`.
 
-    With `lengths_first` the lengths of all such fields of the structure stand in front of the first.
+    With `lengths_first` the lengths of all such fields of the structure stand in front of the first; with
+    `length_twice` the length comes twice.
     """
 
     length_bytes: int
     least: int = 0
     lengths_first: bool = False
+    length_twice: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +330,9 @@ def _annotated(annotation: object) -> Codec[Any]:
         if isinstance(note, Codec):
             return note
         if isinstance(note, Vector):
-            return _Vector(codec_of(typing.get_args(base)[0]), note.length_bytes, note.least, note.lengths_first)
+            element = codec_of(typing.get_args(base)[0])
+            vector = _Vector(element, note.length_bytes, note.least, note.lengths_first)
+            return _LengthTwice(vector) if note.length_twice else vector
     return codec_of(base)
 
 

@@ -43,6 +43,9 @@ class MessageCode(WireEnum, width=2, is_open=True):
     EXP_A_ANS = 0x24
     EXP_B_REQ = 0x25
     EXP_B_ANS = 0x26
+    PATH_TRACK_REQ = 0x27
+    """RFC 7851 section 9.3."""
+    PATH_TRACK_ANS = 0x28
     ERROR = 0xFFFF
 
     @property
@@ -80,6 +83,13 @@ class ErrorCode(WireEnum, width=2, is_open=True):
     EXP_A = 0x12, "Error_Exp_A"
     EXP_B = 0x13, "Error_Exp_B"
     INVALID_MESSAGE = 0x14, "Error_Invalid_Message"
+    UNDERLAY_DESTINATION_UNREACHABLE = 0x15, "Error_Underlay_Destination_Unreachable"
+    """From here on RFC 7851 section 9.4."""
+    UNDERLAY_TIME_EXCEEDED = 0x16, "Error_Underlay_Time_Exceeded"
+    MESSAGE_EXPIRED = 0x17, "Error_Message_Expired"
+    UPSTREAM_MISROUTING = 0x18, "Error_Upstream_Misrouting"
+    LOOP_DETECTED = 0x19, "Error_Loop_Detected"
+    TTL_HOPS_EXCEEDED = 0x1A, "Error_TTL_Hops_Exceeded"
 
 
 class MessageExtensionType(WireEnum, width=2, is_open=True):
@@ -87,6 +97,8 @@ class MessageExtensionType(WireEnum, width=2, is_open=True):
 
     INVALID_MESSAGE_EXTENSION_TYPE = 0, "invalidMessageExtensionType"
     EXP_EXT = 1, "exp-ext"
+    DIAGNOSTIC_PING = 2, "Diagnostic_Ping"
+    """RFC 7851 section 9.5."""
 
 
 @structure

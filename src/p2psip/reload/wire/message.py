@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, UnknownBody
+from p2psip.reload.wire.diagnostics import PathTrackAns, PathTrackReq
 from p2psip.reload.wire.header import ForwardingHeader
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.link_messages import (
@@ -72,6 +73,8 @@ BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
         MessageCode.APP_ATTACH_ANS: AppAttachAns,
         MessageCode.CONFIG_UPDATE_REQ: ConfigUpdateReq,
         MessageCode.CONFIG_UPDATE_ANS: ConfigUpdateAns,
+        MessageCode.PATH_TRACK_REQ: PathTrackReq,
+        MessageCode.PATH_TRACK_ANS: PathTrackAns,
         MessageCode.ERROR: ErrorResponse,
     }
 )

@@ -1,4 +1,4 @@
-"""The errors that RELOAD answers requests with, one class for each code (RFC 6940 section 6.3.3.1, 14.9).
+"""The errors that RELOAD answers requests with, one class for each code (RFC 6940 section 6.3.3.1, 14.9; RFC 7851 4.4).
 
 A core raises one; whoever answers the request sends its `response`. Error_Exp_A and Error_Exp_B are missing:
 they "MUST NOT be used for operational deployments".
@@ -145,3 +145,39 @@ class InvalidMessage(Rejection):
     """Something else is wrong with the request."""
 
     code = ErrorCode.INVALID_MESSAGE
+
+
+class UnderlayDestinationUnreachable(Rejection):
+    """The next hop cannot be reached."""
+
+    code = ErrorCode.UNDERLAY_DESTINATION_UNREACHABLE
+
+
+class UnderlayTimeExceeded(Rejection):
+    """The next hop does not answer."""
+
+    code = ErrorCode.UNDERLAY_TIME_EXCEEDED
+
+
+class MessageExpired(Rejection):
+    """The expiration of a diagnostics request lies in the past."""
+
+    code = ErrorCode.MESSAGE_EXPIRED
+
+
+class UpstreamMisrouting(Rejection):
+    """The peer before us ought not to have sent this here."""
+
+    code = ErrorCode.UPSTREAM_MISROUTING
+
+
+class LoopDetected(Rejection):
+    """The request has been here before."""
+
+    code = ErrorCode.LOOP_DETECTED
+
+
+class TtlHopsExceeded(Rejection):
+    """A diagnostics request has made too many hops."""
+
+    code = ErrorCode.TTL_HOPS_EXCEEDED
