@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.link.link import Link
+from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
@@ -85,7 +85,7 @@ class Remote:
 
     place: int
     number: int
-    link: Link
+    link: StreamLink
     heard: list[Heard] = field(default_factory=list)
 
 
@@ -154,7 +154,7 @@ class NodeBench:
                 self._flush(remote)
 
     def _flush(self, remote: Remote) -> None:
-        if output := remote.link.take_output():
+        for output in remote.link.take_output():
             self.node.handle_link_data(remote.number, output, self.now)
             self.settle()
 
@@ -191,7 +191,7 @@ class NodeBench:
         self, place: int, number: int | None = None, *, presents: int | None = None, purpose: Purpose = Purpose.RELOAD
     ) -> Remote:
         """A connection with `place` is up: accepted, or what `number` dialled; it may present another's certificate."""
-        remote = Remote(place, next(self._accepted) if number is None else number, Link(1 << 24, self.now))
+        remote = Remote(place, next(self._accepted) if number is None else number, StreamLink(1 << 24, self.now))
         if purpose is Purpose.RELOAD:
             self.remotes[place] = remote
         certificate = identity(place if presents is None else presents).certificate

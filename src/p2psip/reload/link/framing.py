@@ -18,6 +18,8 @@ _ACK = struct.Struct("!BII")
 DATA_HEADER_BYTES = 8
 RECEIVED_BITS = 32
 SEQUENCE_MASK = 0xFFFFFFFF
+HALF_OF_SEQUENCES = 1 << 31
+"""Of two sequence numbers the one less than half of them ahead is the later."""
 
 
 class FramingError(RemoteProtocolError):
@@ -42,12 +44,22 @@ def frame_ack(ack_sequence: int, received: int) -> bytes:
     return _ACK.pack(ACK, ack_sequence, received)
 
 
+def is_before(one: int, other: int) -> bool:
+    """True if sequence number `one` is earlier than `other`; they wrap."""
+    return 0 < (other - one) & SEQUENCE_MASK < HALF_OF_SEQUENCES
+
+
 class Deframer:
     """Cuts data frames and acknowledgements out of a stream, holding at most one message in memory."""
 
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._buffer = bytearray()
+
+    @property
+    def is_within_frame(self) -> bool:
+        """True if what came ends before its last frame does."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[tuple[int, bytes | int]]:
         """The complete frames: (sequence, message) for data, (ack_sequence, received bitmask) for an acknowledgement.

@@ -1,20 +1,39 @@
-"""The retransmission timeout as a measure of a link's health (RFC 6298 section 2, RFC 6940 section 6.6.5)."""
+"""The retransmission timeout (RFC 6298 section 2), of which RFC 6940 has two uses: 6.6.3.1 and 6.6.5."""
 
 from __future__ import annotations
 
-RTO_INITIAL_S = 1.0
-RTO_MIN_S = 1.0
+import math
+from dataclasses import dataclass
+
 RTO_MAX_S = 60.0
-CLOCK_GRANULARITY_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class RtoRules:
+    """What RFC 6298 leaves open, or RFC 6940 does otherwise."""
+
+    initial_s: float
+    floor_s: float
+    granularity_s: float
+
+
+STREAM_RTO = RtoRules(initial_s=1.0, floor_s=1.0, granularity_s=0.001)
+"""6.6.5: "calculate an RTO as specified in Section 2 of [RFC6298]"; 2.4 there: "if it is less than 1 second, then the
+RTO SHOULD be rounded up to 1 second"."""
+
+DATAGRAM_RTO = RtoRules(initial_s=0.5, floor_s=0.0, granularity_s=0.1)
+"""6.6.3.1: "the default value for RTO is 500 ms"; it is "not rounded up to the nearest second". The granularity is that
+of a small computer that has something else to do just now, not that of its clock."""
 
 
 class RoundTripEstimator:
     """Smoothed round-trip time and the timeout that follows from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: RtoRules = STREAM_RTO) -> None:
         self.srtt_s: float | None = None
         self._rttvar_s = 0.0
-        self.rto_s = RTO_INITIAL_S
+        self._rules = rules
+        self.rto_s = rules.initial_s
 
     def measured(self, rtt_s: float) -> None:
         """Take in one measurement."""
@@ -25,6 +44,10 @@ class RoundTripEstimator:
             # 2.3: "RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|; SRTT <- (1 - alpha) * SRTT + alpha * R'".
             self._rttvar_s = 0.75 * self._rttvar_s + 0.25 * abs(self.srtt_s - rtt_s)
             self.srtt_s = 0.875 * self.srtt_s + 0.125 * rtt_s
-        rto_s = self.srtt_s + max(CLOCK_GRANULARITY_S, 4 * self._rttvar_s)
-        # 2.4: "if it is less than 1 second, then the RTO SHOULD be rounded up to 1 second."
-        self.rto_s = min(RTO_MAX_S, max(RTO_MIN_S, rto_s))
+        # "RTO <- SRTT + max (G, K*RTTVAR)"; 6.6.3.1 of RFC 6940: "rounded up to the nearest millisecond".
+        rto_ms = math.ceil((self.srtt_s + max(self._rules.granularity_s, 4 * self._rttvar_s)) * 1000 - 1e-6)
+        self.rto_s = min(RTO_MAX_S, max(self._rules.floor_s, rto_ms / 1000))
+
+    def back_off(self) -> None:
+        """RFC 6298 5.5: "The host MUST set RTO <- RTO * 2 ("back off the timer")", until the next measurement."""
+        self.rto_s = min(RTO_MAX_S, 2 * self.rto_s)

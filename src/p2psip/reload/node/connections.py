@@ -18,6 +18,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
 
@@ -151,7 +152,7 @@ class Connections:
 
     def add(self, number: int, node: NodeId, remote: Address, now: float) -> bool:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
-        connection = Connection(number, node, Link(self._message_bytes_max, now), remote, now)
+        connection = Connection(number, node, StreamLink(self._message_bytes_max, now), remote, now)
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
@@ -243,8 +244,7 @@ class Connections:
         return []
 
     def _flush(self, connection: Connection) -> None:
-        if output := connection.link.take_output():
-            self._effects.append(Write(connection.number, output))
+        self._effects += [Write(connection.number, output) for output in connection.link.take_output()]
         self._rearm(connection)
 
     def _rearm(self, connection: Connection) -> None:

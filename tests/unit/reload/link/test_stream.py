@@ -1,4 +1,4 @@
-"""One link's health (p2psip.reload.link.link), in virtual time."""
+"""One TLS link's health (p2psip.reload.link.stream, .link), in virtual time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, IN_FLIGHT_MAX, RETAINED_S, Link, LinkState
+from p2psip.reload.link.link import IDLE_S, RETAINED_S, Link, LinkState
+from p2psip.reload.link.stream import IN_FLIGHT_MAX, StreamLink
 
 
-def start(now: float = 0.0) -> Link:
+def start(now: float = 0.0) -> StreamLink:
     """A fresh link."""
-    return Link(5000, now)
+    return StreamLink(5000, now)
 
 
 def acknowledge(link: Link, sequence: int, now: float) -> None:
@@ -26,11 +27,11 @@ def test_messages_are_numbered_from_zero_and_acknowledged_at_once() -> None:
     here, there = start(), start()
     here.send(b"first", 0.0)
     here.send(b"second", 0.0)
-    wire = here.take_output()
+    (wire,) = here.take_output()
     assert wire == frame_data(0, b"first") + frame_data(1, b"second")
-    assert here.take_output() == b""
+    assert here.take_output() == []
     assert there.receive(wire, 0.1) == [b"first", b"second"]
-    assert there.take_output() == frame_ack(0, 0) + frame_ack(1, 0b10)
+    assert there.take_output() == [frame_ack(0, 0) + frame_ack(1, 0b10)]
 
 
 def test_no_acknowledgement_for_three_timeouts_makes_it_failed() -> None:
@@ -65,7 +66,6 @@ def test_a_link_that_stays_failed_is_dead_after_thirty_seconds() -> None:
     assert link.state is LinkState.FAILED
     link.handle_timeout(33.0)
     assert link.state is LinkState.DEAD
-    assert link.next_deadline() is None
 
 
 def test_data_that_comes_in_does_not_prove_that_ours_goes_out() -> None:
@@ -142,7 +142,7 @@ def test_sequence_numbers_wrap() -> None:
     link._next_sequence = 0xFFFFFFFF
     link.send(b"last", 0.0)
     link.send(b"first", 0.0)
-    assert link.take_output() == frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")
+    assert link.take_output() == [frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")]
     acknowledge(link, 0, 0.1)
     assert link.next_deadline() == Deadline(IDLE_S, "link idle")
 

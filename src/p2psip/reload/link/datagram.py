@@ -1,0 +1,252 @@
+"""One DTLS over UDP link with Simple Reliability (RFC 6940 section 6.6.3; 6.6.4, 6.6.6: DTLS-UDP-SR[-NO-ICE]).
+
+Theory of operation. "The receiver's job is very simple, and is limited to just sending ACKs. All the complexity is at
+the sender side" (6.6.3). A message waits until the window has room, and goes out as one datagram under a number of its
+own; each further transmission has a new number, so that every acknowledgement says of which one it is and every one
+measures the round trip. A transmission is taken for lost when others sent `_reordering` or more later have arrived, or
+when nothing at all was acknowledged for an RTO. A message is done when any of its transmissions has arrived.
+
+         send             room                 ACK
+    ----------> waiting --------> in flight -----------> done
+                   room ^            |
+                        '-- again <--' lost, timed out
+
+Messages are passed up as they come: RELOAD asks for no order, and there is no waiting for the one that is missing. One
+that was sent again because its acknowledgements were lost comes twice, under two numbers; `Arrivals` passes on one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from p2psip.reload.link.congestion import Window
+from p2psip.reload.link.framing import (
+    DATA_HEADER_BYTES,
+    SEQUENCE_MASK,
+    FramingError,
+    frame_data,
+    is_before,
+)
+from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.rto import DATAGRAM_RTO
+
+REORDERING_MIN = 3
+"""RFC 5681 section 3.2: "the arrival of 3 duplicate ACKs [...] as an indication that a segment has been lost"."""
+
+REORDERING_MAX = 64
+"""DTLS drops what comes still later."""
+
+FAILED_TIMEOUTS = 4
+"""6.6.3.1: "observe when no ACKs have been received for an entire RTO interval, and then wait for three retransmissions
+to occur beyond that point"."""
+
+WAITING_BYTES_MAX = 4 * 1024 * 1024
+"""A link on which more piles up than this is given up, as a TLS connection is whose other end does not read."""
+
+DOUBTFUL_MAX = 1024
+"""Transmissions taken for lost of which an acknowledgement would still be understood."""
+
+ARRIVALS_MAX = 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Outgoing:
+    """A message of ours, in one or more transmissions."""
+
+    message: bytes
+    is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Transmission:
+    outgoing: _Outgoing
+    sent_at: float
+
+
+class Arrivals:
+    """What came lately, so that what comes twice is passed on once.
+
+    For less than the time after which its originator sends a request again end to end: that one has to go on.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._first_at: dict[bytes, float] = {}
+
+    def is_new(self, message: bytes, now: float) -> bool:
+        """True the first time."""
+        while self._first_at and self._is_old(next(iter(self._first_at)), now):
+            del self._first_at[next(iter(self._first_at))]
+        digest = hashlib.blake2b(message, digest_size=16).digest()
+        if digest in self._first_at:
+            return False
+        self._first_at[digest] = now
+        return True
+
+    def _is_old(self, digest: bytes, now: float) -> bool:
+        return len(self._first_at) >= ARRIVALS_MAX or now >= self._first_at[digest] + self._keep_s
+
+
+class DatagramLink(Link):
+    """Simple Reliability over one association: nothing that was sent is lost while the link lives."""
+
+    def __init__(self, message_bytes_max: int, datagram_bytes: int, repeat_s: float, now: float) -> None:
+        """`datagram_bytes` is what one datagram carries, `repeat_s` how soon an originator may repeat a message."""
+        super().__init__(message_bytes_max, DATAGRAM_RTO, now)
+        self.payload_bytes = datagram_bytes - DATA_HEADER_BYTES
+        self._window = Window()
+        self._arrivals = Arrivals(0.8 * repeat_s)
+        self._output: list[bytes] = []
+        self._again: deque[_Outgoing] = deque()
+        self._waiting: deque[_Outgoing] = deque()
+        self._waiting_bytes = 0
+        self._flight: dict[int, _Transmission] = {}
+        self._doubtful: dict[int, _Transmission] = {}
+        self._latest_acknowledged = SEQUENCE_MASK
+        self._recovered_from = 0
+        self._reordering = REORDERING_MIN
+        self._waiting_since = now
+        self._timeouts = 0
+
+    def take_output(self) -> list[bytes]:
+        """Each piece is a datagram."""
+        output, self._output = self._output, []
+        return output
+
+    def send(self, message: bytes, now: float) -> None:
+        """Take a message; it leaves as soon as the window has room."""
+        self._waiting.append(_Outgoing(message))
+        self._waiting_bytes += len(message)
+        if self._waiting_bytes > WAITING_BYTES_MAX:
+            self._failed_at, self.state = now, LinkState.DEAD
+        if not self._flight and now > self._last_sent_at + self.round_trip.rto_s:
+            self._window.rested()
+        self._transmit(now)
+
+    def receive(self, data: bytes, now: float) -> list[bytes]:
+        """The messages of a datagram, if they are new. Raises FramingError: close the link."""
+        messages: list[bytes] = []
+        for number, content in self._deframer.feed(data):
+            if isinstance(content, int):
+                self._acknowledged(number, content, now)
+                continue
+            # 6.6.2: "When the receiver receives a message, it SHOULD immediately send an ACK message."
+            self._output.append(self._received.acknowledge(number))
+            if self._arrivals.is_new(content, now):
+                messages.append(content)
+        if self._deframer.is_within_frame:
+            raise FramingError("a datagram ends within a frame")
+        return messages
+
+    # Sending
+
+    def _transmit(self, now: float, *, is_after_loss: bool = False) -> None:
+        """As much as the window has room for; RFC 6675 section 5: the first of what was lost in any case."""
+        room = max(int(self._window.size) - len(self._flight), 1 if is_after_loss else 0)
+        while room > 0 and (outgoing := self._take_next()) is not None:
+            room -= 1
+            if not self._flight:
+                self._waiting_since = now
+            # 6.6.3.1: "For each retransmission, the sequence number MUST be incremented."
+            sequence = self._take_sequence(now)
+            self._flight[sequence] = _Transmission(outgoing, now)
+            self._output.append(frame_data(sequence, outgoing.message))
+
+    def _take_next(self) -> _Outgoing | None:
+        """What was lost goes before what is new."""
+        while self._again:
+            outgoing = self._again.popleft()
+            if not outgoing.is_done:
+                return outgoing
+        if not self._waiting:
+            return None
+        outgoing = self._waiting.popleft()
+        self._waiting_bytes -= len(outgoing.message)
+        return outgoing
+
+    def _send_again(self, sequences: list[int]) -> None:
+        """These have not arrived, as it seems."""
+        for sequence in sequences:
+            transmission = self._doubtful[sequence] = self._flight.pop(sequence)
+            self._again.append(transmission.outgoing)
+        while len(self._doubtful) > DOUBTFUL_MAX:
+            del self._doubtful[next(iter(self._doubtful))]
+
+    def _overdue_at(self) -> float | None:
+        return self._waiting_since + self.round_trip.rto_s if self._flight else None
+
+    def _overdue(self, now: float) -> None:
+        """Not one acknowledgement for an RTO."""
+        self._send_again(list(self._flight))
+        # 6.6.3.1: "The node MUST double the time to wait after each retransmission."
+        self.round_trip.back_off()
+        self._window.timed_out()
+        self._timeouts += 1
+        if self._timeouts >= FAILED_TIMEOUTS:
+            # "it is RECOMMENDED that the link be removed from the Routing Table."
+            self._fail(now)
+        self._transmit(now)
+
+    # Acknowledgements
+
+    def _acknowledged(self, ack_sequence: int, received: int, now: float) -> None:
+        was_full = len(self._flight) >= int(self._window.size)
+        news = [sequence for sequence in _named(ack_sequence, received) if self._arrived(sequence, ack_sequence, now)]
+        if not news:
+            return
+        if is_before(self._latest_acknowledged, ack_sequence):
+            self._latest_acknowledged = ack_sequence
+        self._timeouts = 0
+        self._waiting_since = now
+        self._works()
+        if was_full:
+            for _ in news:
+                self._window.acknowledged()
+        self._transmit(now, is_after_loss=self._detect_losses())
+
+    def _arrived(self, sequence: int, ack_sequence: int, now: float) -> bool:
+        """A transmission has arrived; False if that is no news."""
+        transmission = self._flight.pop(sequence, None)
+        if transmission is None:
+            transmission = self._doubtful.pop(sequence, None)
+            if transmission is None:
+                return False
+            # It was late, not lost: this network reorders more than we thought.
+            distance = (self._latest_acknowledged - sequence) & SEQUENCE_MASK
+            if distance <= REORDERING_MAX:
+                self._reordering = max(self._reordering, distance + 1)
+        transmission.outgoing.is_done = True
+        if sequence == ack_sequence:
+            # 6.6.3.1: "because retransmissions receive new sequence numbers, all received ACKs are used".
+            self.round_trip.measured(now - transmission.sent_at)
+        return True
+
+    def _detect_losses(self) -> bool:
+        """True if the first loss in this round trip has come to light."""
+        horizon = (self._latest_acknowledged - self._reordering) & SEQUENCE_MASK
+        lost = list(itertools.takewhile(lambda sequence: not is_before(horizon, sequence), self._flight))
+        self._send_again(lost)
+        if not lost or is_before(lost[-1], self._recovered_from):
+            # What was sent before the window was halved says nothing of how the narrower one fares.
+            return False
+        self._recovered_from = self._next_sequence
+        self._window.lost()
+        return True
+
+
+def _named(ack_sequence: int, received: int) -> Iterator[int]:
+    """What an acknowledgement says has arrived.
+
+    By the letter of 6.6.2 bit k of the mask is for N-k; there are implementations in which it is bit k-1. Only
+    what is true by both readings is believed: a message that counts as arrived and has not is lost for good.
+    """
+    yield ack_sequence
+    certain = received & received << 1
+    while certain:
+        lowest = certain & -certain
+        yield (ack_sequence - (lowest.bit_length() - 1)) & SEQUENCE_MASK
+        certain ^= lowest

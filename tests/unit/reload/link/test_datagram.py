@@ -1,0 +1,306 @@
+"""Simple Reliability on one DTLS link (p2psip.reload.link.datagram), in virtual time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.effort import times
+from tests.support.link_pair import DATAGRAM_BYTES, Fate, LinkPair, StopAndWait
+
+from p2psip.base.timers import Deadline
+from p2psip.reload.link.congestion import WINDOW_INITIAL, WINDOW_MAX
+from p2psip.reload.link.datagram import ARRIVALS_MAX, DOUBTFUL_MAX, WAITING_BYTES_MAX, Arrivals, DatagramLink
+from p2psip.reload.link.framing import FramingError, MessageTooLarge, frame_ack, frame_data
+from p2psip.reload.link.link import IDLE_S, LinkState
+from p2psip.sim.path import Path
+
+RTO_S = 0.5
+REPEAT_S = 3.0
+KEEP_S = 0.8 * REPEAT_S
+
+
+def start(now: float = 0.0) -> DatagramLink:
+    """A fresh link."""
+    return DatagramLink(5000, DATAGRAM_BYTES, REPEAT_S, now)
+
+
+def numbered() -> Iterator[bytes]:
+    """Messages, each another."""
+    return (b"message %d" % number for number in itertools.count())
+
+
+def sequences(datagrams: list[bytes]) -> list[int]:
+    """The numbers of data frames."""
+    return [int.from_bytes(datagram[1:5], "big") for datagram in datagrams if datagram[0] == 128]
+
+
+def test_each_frame_is_a_datagram_and_each_message_is_acknowledged_at_once() -> None:
+    """6.6.2; the payload is what a datagram holds beside the framing header."""
+    here, there = start(), start()
+    here.send(b"first", 0.0)
+    here.send(b"second", 0.0)
+    datagrams = here.take_output()
+    assert datagrams == [frame_data(0, b"first"), frame_data(1, b"second")]
+    assert [there.receive(datagram, 0.1) for datagram in datagrams] == [[b"first"], [b"second"]]
+    assert there.take_output() == [frame_ack(0, 0), frame_ack(1, 0b10)]
+    assert here.payload_bytes == DATAGRAM_BYTES - 8
+
+
+def test_a_message_waits_until_the_window_has_room() -> None:
+    """Three at first; each acknowledgement lets two more go."""
+    link = start()
+    for number in range(10):
+        link.send(b"%d" % number, 0.0)
+    assert sequences(link.take_output()) == list(range(int(WINDOW_INITIAL)))
+    link.receive(frame_ack(0, 0), 0.1)
+    assert sequences(link.take_output()) == [3, 4]
+
+
+def test_without_acknowledgement_it_is_sent_again_after_one_timeout() -> None:
+    """With a new number; the acknowledgement of either is that of the message."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    assert link.next_deadline() == Deadline(RTO_S, "acknowledgement overdue")
+    link.handle_timeout(RTO_S)
+    assert link.take_output() == [frame_data(0, b"hello?"), frame_data(1, b"hello?")]
+    link.receive(frame_ack(0, 0), 0.6)
+    link.handle_timeout(RTO_S + 2 * RTO_S)
+    assert link.take_output() == []
+
+
+def test_one_that_three_later_ones_overtook_is_sent_again_at_once() -> None:
+    """No timeout is waited for; the window is halved, once for all that were lost in that round trip."""
+    link = start()
+    link._window.size = 8.0
+    for number in range(8):
+        link.send(b"%d" % number, 0.0)
+    link.take_output()
+    link.receive(frame_ack(2, 0), 0.1)
+    assert link.take_output() == []
+    link.receive(frame_ack(3, 0), 0.1)
+    assert link.take_output() == [frame_data(8, b"0")]
+    assert link._window.size == 4.5
+    link.receive(frame_ack(4, 0), 0.1)
+    assert link.take_output() == []
+    link.receive(frame_ack(5, 0), 0.1)
+    assert link.take_output() == [frame_data(9, b"1")]
+    assert link._window.size == pytest.approx(4.5, abs=0.5)
+
+
+def test_a_late_one_teaches_how_far_this_network_reorders() -> None:
+    """What came after all was not lost; next time more patience is due."""
+    link = start()
+    link._window.size = 16.0
+    for number in range(16):
+        link.send(b"%d" % number, 0.0)
+    for acknowledged in (1, 2, 3, 4, 5, 6, 0):
+        link.receive(frame_ack(acknowledged, 0), 0.1)
+    assert link._reordering == 7
+    link.take_output()
+    for acknowledged in (8, 9, 10, 11, 12):
+        link.receive(frame_ack(acknowledged, 0), 0.1)
+    assert 7 in link._flight
+
+
+def test_the_mask_is_believed_where_both_readings_of_it_agree() -> None:
+    """Bit k is for N-k by the letter, for N-k-1 elsewhere: two bits side by side say N-k by both."""
+    link = start()
+    link._window.size, link._reordering = 8.0, 8
+    for number in range(5):
+        link.send(b"%d" % number, 0.0)
+    # By the letter 1 and 3 have arrived, by the other reading 0 and 2.
+    link.receive(frame_ack(4, 0b01010), 0.1)
+    assert set(link._flight) == {0, 1, 2, 3}
+    # 2 and 3 by the letter, 1 and 2 by the other.
+    link.receive(frame_ack(4, 0b00110), 0.1)
+    assert set(link._flight) == {0, 1, 3}
+
+
+def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
+    """Sent at 0, 500, 1500, 3500, 7500 ms and so on; failed at the third retransmission after the first."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    sent = [(0.0, len(link.take_output()), link.state)]
+    while link.state is not LinkState.DEAD and (deadline := link.next_deadline()) is not None:
+        link.handle_timeout(deadline.at)
+        sent.append((deadline.at, len(link.take_output()), link.state))
+    up, failed = LinkState.UP, LinkState.FAILED
+    assert sent == [
+        (0.0, 1, up),
+        (0.5, 1, up),
+        (1.5, 1, up),
+        (3.5, 1, up),
+        (7.5, 1, failed),
+        (15.5, 1, failed),
+        (31.5, 1, failed),
+        (37.5, 0, LinkState.DEAD),
+    ]
+
+
+def test_an_acknowledgement_brings_a_failed_link_back() -> None:
+    """6.6.3.1: "The link MAY be restored to the Routing Table if ACKs resume before the connection is closed"."""
+    link = start()
+    link.send(b"hello?", 0.0)
+    for at in (0.5, 1.5, 3.5, 7.5):
+        link.handle_timeout(at)
+    assert link.state is LinkState.FAILED
+    link.receive(frame_ack(0, 0), 8.0)
+    assert link.state is LinkState.UP
+    # That acknowledgement took 8 s: the timeout follows, and all that is under way again is the copies.
+    assert link.round_trip.srtt_s == 8.0
+
+
+def test_the_timeout_is_the_round_trip_and_what_a_busy_machine_takes() -> None:
+    """RFC 6298 without the floor of a second."""
+    link = start()
+    for number in range(20):
+        link.send(b"x%d" % number, number * 1.0)
+        link.receive(frame_ack(number, 0), number * 1.0 + 0.0101)
+    assert link.round_trip.rto_s == pytest.approx(0.111)
+
+
+def test_a_link_that_piles_up_is_given_up() -> None:
+    """What waits is bounded, as it is on a TLS link whose other end does not read."""
+    link = start()
+    for _ in range(WAITING_BYTES_MAX // 1000 + 4):
+        link.send(bytes(1000), 5.0)
+    assert link.state is LinkState.DEAD
+    assert link.next_deadline() == Deadline(5.0, "dead link")
+
+
+def test_what_is_under_way_and_what_is_in_doubt_are_bounded() -> None:
+    """A remote that acknowledges cleverly makes neither grow."""
+    link = start()
+    acknowledged = 0
+    for number in range(5000):
+        link.send(b"%d" % number, number / 1000)
+        acknowledged += 4
+        link.receive(frame_ack(acknowledged, 0), number / 1000)
+        link.take_output()
+    assert len(link._flight) <= WINDOW_MAX
+    assert len(link._doubtful) <= DOUBTFUL_MAX
+
+
+def test_a_silent_link_is_idle() -> None:
+    """As any other."""
+    link = start()
+    assert not link.take_idle(IDLE_S - 0.1)
+    assert link.take_idle(IDLE_S)
+
+
+@pytest.mark.parametrize("datagram", [b"\x00", b"GET / HTTP/1.1", frame_data(0, b"x")[:-1], frame_ack(1, 1)[:5]])
+def test_garbage_closes_the_link(datagram: bytes) -> None:
+    """It came over an authenticated association: the other end does not speak the protocol."""
+    with pytest.raises(FramingError):
+        start().receive(datagram, 0.0)
+
+
+def test_a_message_of_more_than_max_message_size_closes_the_link() -> None:
+    """6.6, as on a stream."""
+    with pytest.raises(MessageTooLarge):
+        start().receive(frame_data(0, bytes(5001)), 0.0)
+
+
+def test_what_comes_twice_is_passed_on_once_for_as_long_as_it_cannot_be_meant() -> None:
+    """After that it is the originator that repeats it, and it goes on."""
+    arrivals = Arrivals(KEEP_S)
+    assert arrivals.is_new(b"a", 0.0)
+    assert not arrivals.is_new(b"a", KEEP_S - 0.01)
+    assert arrivals.is_new(b"a", KEEP_S)
+    for number in range(2 * ARRIVALS_MAX):
+        assert arrivals.is_new(b"%d" % number, KEEP_S)
+    assert len(arrivals._first_at) == ARRIVALS_MAX
+
+
+def test_sequence_numbers_wrap() -> None:
+    """After 2^32 transmissions it starts over, losses and all."""
+    pair = LinkPair.over(Path(delay_s=0.01, jitter_s=0.005, loss=0.1), "wrap")
+    pair.here.link._next_sequence = 0xFFFFFFC0
+    pair.here.link._latest_acknowledged = 0xFFFFFFBF  # type: ignore[attr-defined]
+    pair.here.link._recovered_from = 0xFFFFFFC0  # type: ignore[attr-defined]
+    pair.deliver(numbered(), 300, waiting=50, limit_s=60)
+    assert sorted(pair.there.heard) == sorted(itertools.islice(numbered(), 300))
+
+
+delays = st.integers(1, 60).map(lambda hundredths: hundredths / 100)
+fates = st.lists(st.lists(delays, max_size=3), max_size=80)
+
+
+def fate_of(pattern: list[list[float]], losses_max: int) -> Fate:
+    """The pattern, in which no more than so many are lost in a row: nothing can be done on a network that is down."""
+    left, lost = iter(pattern), 0
+
+    def fate() -> list[float]:
+        nonlocal lost
+        arrivals = next(left, [0.05])
+        lost = 0 if arrivals else lost + 1
+        return arrivals if lost <= losses_max else [0.05]
+
+    return fate
+
+
+@settings(max_examples=times(60), deadline=None)
+@given(fates, fates, st.integers(1, 40))
+def test_whatever_the_network_does_every_message_arrives_once(
+    there: list[list[float]], back: list[list[float]], count: int
+) -> None:
+    """Any pattern of loss, delay, order and copies: each message is passed up exactly once."""
+    pair = LinkPair(fate_of(there, 2), fate_of(back, 1), repeat_s=1000.0)
+    pair.deliver(numbered(), count, waiting=count, limit_s=600.0)
+    pair.clock.run_until(pair.clock.now + 60.0)
+    assert sorted(pair.there.heard) == sorted(itertools.islice(numbered(), count))
+    assert pair.here.link.state is LinkState.UP
+
+
+@pytest.mark.parametrize("seed", range(times(3)))
+def test_loss_of_a_tenth_and_reordering_cost_no_message(seed: int) -> None:
+    """Two thousand messages, one in ten datagrams lost each way, some doubled, all out of order."""
+    path = Path(delay_s=0.02, jitter_s=0.01, loss=0.1, duplication=0.05)
+    pair = LinkPair.over(path, seed, repeat_s=1000.0)
+    pair.deliver(numbered(), 1000, waiting=100, limit_s=300.0)
+    assert sorted(pair.there.heard) == sorted(itertools.islice(numbered(), 1000))
+    assert pair.here.link.state is LinkState.UP
+
+
+@pytest.mark.parametrize(
+    ("rtt_s", "loss", "gain"),
+    [(0.02, 0.0, 50), (0.02, 0.01, 10), (0.02, 0.1, 4), (0.2, 0.0, 50), (0.2, 0.01, 10), (0.2, 0.1, 3)],
+)
+def test_a_window_is_worth_its_keep(rtt_s: float, loss: float, gain: float) -> None:
+    """Messages a second, against 6.6.3.1's stop-and-wait (without its 10 ms pauses)."""
+    rates = []
+    for is_stop_and_wait, count in ((False, 600), (True, 100)):
+        pair = LinkPair.over(Path(delay_s=rtt_s / 2, loss=loss), "rates")
+        if is_stop_and_wait:
+            pair.here.link._window = StopAndWait()  # type: ignore[attr-defined]
+        rates.append(count / pair.deliver(numbered(), count, waiting=count, limit_s=600.0))
+    assert rates[0] > gain * rates[1], rates
+
+
+def test_two_links_share_a_bottleneck_with_each_other() -> None:
+    """6.6.3/1: where the network bears 100 datagrams a second and 20 in its queue, neither starves, little is lost."""
+    busy_until = [0.0]
+
+    def bottleneck(pair: LinkPair) -> list[float]:
+        begins = max(busy_until[0], pair.clock.now)
+        if begins - pair.clock.now > 0.2:
+            return []
+        busy_until[0] = begins + 0.01
+        return [0.02 + busy_until[0] - pair.clock.now]
+
+    pairs = [LinkPair(list, lambda: [0.02]) for _ in range(2)]
+    pairs[1].clock = pairs[0].clock
+    for pair in pairs:
+        pair.here.fate = lambda pair=pair: bottleneck(pair)  # type: ignore[misc]
+        for message in itertools.islice(numbered(), 3000):
+            pair.send(message)
+    pairs[0].clock.run_until(20.0)
+    arrived = [len(pair.there.heard) for pair in pairs]
+    sent = sum(pair.here.sent_datagrams for pair in pairs)
+    assert sum(arrived) > 1600, "the bottleneck is used"
+    assert min(arrived) > 500, arrived
+    assert sent < 1.15 * 2000, "what the network cannot bear is not sent"
