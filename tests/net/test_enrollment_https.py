@@ -25,7 +25,7 @@ from p2psip.daemon.state import load_state
 from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.client import EnrollmentRefused
 from p2psip.enrollment.csr import make_request
-from p2psip.enrollment.founding import Founding, found
+from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.enrollment.passwords import hash_password
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.https_client import configuration_url, enroll, enrollment_url, fetch_configuration
@@ -43,7 +43,7 @@ ALICE = f"alice@{OVERLAY}"
 @cache
 def founding(algorithm: SignatureAlgorithm) -> Founding:
     """An overlay that began now: these tests have the machine's own clock."""
-    return found(OVERLAY, f"admin@{OVERLAY}", algorithm, random.Random(1), time.time())
+    return found(OVERLAY, f"admin@{OVERLAY}", Terms((algorithm,)), random.Random(1), time.time())
 
 
 class Site:

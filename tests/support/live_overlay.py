@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -146,7 +146,7 @@ class LivePeer:
         facts = self._overlay.command_json(
             *("peer", "init", self.directory, "--name", self.name, "--listen", HOST),
             *("--config", self._overlay.url, "--fingerprint", self._overlay.fingerprint),
-            *("--user", "admin", "--password-file", self._overlay.password_file("admin")),
+            *self._overlay.account("admin"),
             *("--overlay-port", self.overlay_port, "--sip-port", self.sip_port, "--phone-port", self.phone_port),
         )
         self.node_id = facts["node_id"]
@@ -182,7 +182,7 @@ class LivePeer:
         """`line add`; the phone password is `phone_password(user)`."""
         self._overlay.command_json(
             *("line", "add", user, "--peer", self.directory),
-            *("--password-file", self._overlay.password_file(user)),
+            *self._overlay.account(user)[2:],
             *("--phone-password-file", self._overlay.phone_password_file(user)),
         )
 
@@ -215,7 +215,10 @@ class LivePeer:
 
 
 class LiveOverlay:
-    """An overlay with its enrollment server and `peers` peers, the first of which is the bootstrap node."""
+    """An overlay with its enrollment server and `peers` peers, the first of which is the bootstrap node.
+
+    `terms` are options of `overlay create`; where members make their own certificates there is no server.
+    """
 
     def __init__(
         self,
@@ -224,6 +227,7 @@ class LiveOverlay:
         peers: int = 5,
         users: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        terms: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.environment = {**os.environ, **(environment or {})}
@@ -231,6 +235,8 @@ class LiveOverlay:
             # Dozens of processes would compile the same modules, each for itself.
             self.environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
         self.peers: list[LivePeer] = []
+        self._terms = tuple(terms)
+        self.is_enrolled = not {"--self-signed", "--shared-secret"} & set(terms)
         self._count = peers
         self._users = tuple(users)
         self._bootstrap_port = free_port()
@@ -277,6 +283,10 @@ class LiveOverlay:
         """A file with the account password of a user."""
         return self._secret(f"account-{user}", f"account of {user}")
 
+    def account(self, user: str) -> tuple[str | Path, ...]:
+        """The options by which one enrolls; none where everybody makes their own certificate."""
+        return ("--user", user, "--password-file", self.password_file(user)) if self.is_enrolled else ()
+
     def phone_password_file(self, user: str) -> Path:
         """A file with the phone password of a user."""
         return self._secret(f"phone-{user}", phone_password(user))
@@ -320,11 +330,15 @@ class LiveOverlay:
     def _found(self) -> None:
         club = self.directory / "overlay"
         self.directory.mkdir(parents=True, exist_ok=True)
+        enrollment = ("--enrollment-url", self.url, "--password-file", self.password_file("admin"))
         facts = self.command_json(
-            *("overlay", "create", OVERLAY, club, "--enrollment-url", self.url),
-            *("--bootstrap", f"{HOST}:{self._bootstrap_port}", "--password-file", self.password_file("admin")),
+            *("overlay", "create", OVERLAY, club, "--bootstrap", f"{HOST}:{self._bootstrap_port}", *self._terms),
+            *(enrollment if self.is_enrolled else ()),
         )
         self.fingerprint = facts["fingerprint"]
+        if not self.is_enrolled:
+            self.url = str(club / "config.xml")
+            return
         for user in self._users:
             self.command("user", "add", user, "--overlay", club, "--password-file", self.password_file(user))
         address = self.url.removeprefix("https://")

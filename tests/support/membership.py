@@ -10,7 +10,7 @@ from pathlib import Path
 
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account
-from p2psip.enrollment.founding import Founding, found
+from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.enrollment.passwords import Cost, hash_password
 from p2psip.net.account_database import AccountDatabase
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -50,7 +50,7 @@ def founding(algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA) -> Foundi
 
 @cache
 def _founding(algorithm: SignatureAlgorithm) -> Founding:
-    return found(OVERLAY, f"admin@{OVERLAY}", algorithm, random.Random(1), DATE)
+    return found(OVERLAY, f"admin@{OVERLAY}", Terms((algorithm,)), random.Random(1), DATE)
 
 
 @dataclass(frozen=True)

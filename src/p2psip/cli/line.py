@@ -60,7 +60,7 @@ def add(
 
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)
-    account_password = known_password(password_file, aor)
+    account_password = None if state.configuration.is_self_signed else known_password(password_file, aor)
     phone_password, is_made_up = new_password(phone_password_file, f"the phone of {aor}")
     busy(f"enrolling {aor}")
     identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))

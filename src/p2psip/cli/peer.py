@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from p2psip.cli.keys import KeyType
 from p2psip.cli.passwords import FILE_HELP, known_password
 from p2psip.cli.progress import busy
 
@@ -17,8 +18,8 @@ HELP = "Be a peer of an overlay: the PBX of the phones at this site."
 INIT_HELP = """Make the state directory of a new peer.
 
 It gets the overlay's configuration, believes it only if its trust anchor has the fingerprint that you were given,
-makes a key, and enrolls as peer-NAME with the account of --user (any account will do; the password is not kept).
-May be repeated after a failure.
+makes a key, and enrolls as peer-NAME with the account of --user (any account will do; the password is not kept). In
+an overlay whose members make their own certificates, it makes one: leave --user out. May be repeated after a failure.
 
 Example:
 
@@ -37,6 +38,12 @@ def init(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call this peer. [the host name]")] = None,
     user: Annotated[str | None, typer.Option(metavar="USER", help="The account to enroll with.")] = None,
     password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
+    key: Annotated[
+        KeyType | None, typer.Option(help="What key to make: ECDSA P-256 or RSA-2048. [as the overlay permits]")
+    ] = None,
+    node_ids: Annotated[
+        int, typer.Option(min=1, max=32, metavar="N", help="Ask for a certificate with so many Node-IDs.")
+    ] = 1,
     listen: Annotated[
         list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers and phones. [every address]")
     ] = None,
@@ -51,6 +58,7 @@ def init(
     """Fetch, verify, enroll, write."""
     from p2psip.daemon.init import PeerRequest, init_peer
     from p2psip.enrollment.client import parse_fingerprint
+    from p2psip.reload.wire.common import SignatureAlgorithm
 
     settings = {
         "listen": listen,
@@ -66,6 +74,8 @@ def init(
         name if name is not None else _host_name(),
         user,
         known_password(password_file, user) if user is not None else None,
+        SignatureAlgorithm[key.name] if key is not None else None,
+        node_ids,
         settings,
     )
     busy("getting the configuration and enrolling")
@@ -74,6 +84,7 @@ def init(
         "overlay": state.configuration.instance_name,
         "user": state.identity.user,
         "node_id": str(state.identity.node_id),
+        "node_ids": [str(node_id) for node_id in state.identity.node_ids],
         "directory": str(directory),
     }
     if as_json:
@@ -101,6 +112,7 @@ def run(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory that `peer init` made.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What this peer is called.")] = None,
     fingerprint: Annotated[str | None, typer.Option(metavar="F", help="SHA-256 of the trust anchor.")] = None,
+    node_index: Annotated[int | None, typer.Option(metavar="N", help="Which Node-ID of several to be.")] = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers.")] = None,
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
     overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, links between peers.")] = None,

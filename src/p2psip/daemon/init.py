@@ -7,6 +7,7 @@ belongs to that account. The password is used once and not kept; renewals are au
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -49,6 +50,10 @@ class PeerRequest:
     name: str
     account: str | None = None
     password: str | None = field(default=None, repr=False)
+    algorithm: SignatureAlgorithm | None = None
+    """With what kind of key; None: as the overlay has it."""
+    nodeids: int = 1
+    """How many Node-IDs its certificate is to have."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Settings that are not to be the defaults."""
 
@@ -66,7 +71,8 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
     configuration = document.configuration
     if reasons := obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
-    key = _key(_make(directory), configuration)
+    algorithm = _algorithm(configuration, request.algorithm)
+    key = await _key(_make(directory), algorithm)
     identity = await _identity(configuration, key, request)
     save_document(directory, document)
     save_settings(directory, settings)
@@ -85,8 +91,11 @@ async def obtain_document(config: str, fingerprint: str) -> Document:
 
 
 async def renew_peer(state: PeerState) -> CertifiedIdentity:
-    """A new certificate for the same key and Node-ID; no password is needed."""
-    identity = await enroll(state.configuration, state.identity.user, state.identity.key)
+    """A new certificate for the same key and Node-IDs; no password is needed."""
+    if state.configuration.is_self_signed:
+        raise LocalMisuse(f"the certificate of {state.identity.user} is of its own making and does not expire")
+    owner, nodeids = state.identity, len(state.identity.node_ids)
+    identity = await enroll(state.configuration, owner.user, owner.key, nodeids=nodeids)
     save_identity(state.directory, identity)
     return identity
 
@@ -99,31 +108,57 @@ def _make(directory: Path) -> Path:
     return directory
 
 
-def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateKey:
+async def new_key(algorithm: SignatureAlgorithm) -> PrivateKey:
+    """A new key; RSA takes a while, which nobody else need wait for."""
+    return await asyncio.to_thread(generate_key, algorithm)
+
+
+async def _key(directory: Path, algorithm: SignatureAlgorithm) -> PrivateKey:
     """The key of an earlier attempt, so that it leads to the same Node-ID, or a new one."""
     path = directory / KEY_FILE
     if path.exists():
         return key_from_pem(read_file(path))
-    key = generate_key(preferred_algorithm(configuration))
+    key = await new_key(algorithm)
     save_key(directory, key)
     return key
 
 
+def _algorithm(configuration: OverlayConfiguration, wanted: SignatureAlgorithm | None) -> SignatureAlgorithm:
+    """What the operator wants, if the overlay permits it."""
+    if wanted is None:
+        return preferred_algorithm(configuration)
+    if wanted not in configuration.signature_algorithms:
+        raise LocalMisuse(f"{configuration.instance_name} permits no {wanted.name} keys: leave --key out")
+    if configuration.shared_secret is not None and wanted is not SignatureAlgorithm.RSA:
+        raise LocalMisuse(
+            f"links of {configuration.instance_name} want its secret and RSA keys: leave --key out"
+        )
+    return wanted
+
+
 def preferred_algorithm(configuration: OverlayConfiguration) -> SignatureAlgorithm:
-    """With what kind of key to join: ECDSA where the overlay permits it."""
+    """With what kind of key to join: ECDSA where the overlay permits it, and links do with it."""
     permitted = configuration.signature_algorithms
+    if configuration.shared_secret is not None:
+        return SignatureAlgorithm.RSA
     return SignatureAlgorithm.ECDSA if SignatureAlgorithm.ECDSA in permitted else SignatureAlgorithm.RSA
 
 
 async def _identity(configuration: OverlayConfiguration, key: PrivateKey, request: PeerRequest) -> CertifiedIdentity:
     user = peer_name(request.name, configuration.instance_name)
     if request.account is None and configuration.self_signed_digest is not None:
-        return self_enroll(configuration, key, user, random.SystemRandom())
+        return self_enroll(configuration, key, user, random.SystemRandom(), nodeids=request.nodeids)
     if request.account is None or request.password is None:
         raise LocalMisuse("give --user and --password-file: the account under which this peer is enrolled")
     others = _same_server(request.config)
     return await enroll(
-        configuration, user, key, account=request.account, password=request.password, other_servers=others
+        configuration,
+        user,
+        key,
+        account=request.account,
+        password=request.password,
+        nodeids=request.nodeids,
+        other_servers=others,
     )
 
 

@@ -5,28 +5,30 @@ from __future__ import annotations
 import random
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
-from p2psip.daemon.init import preferred_algorithm
+from p2psip.daemon.init import new_key, preferred_algorithm
 from p2psip.daemon.line_files import LineFiles
 from p2psip.daemon.state import PeerState
 from p2psip.enrollment.client import self_enroll
 from p2psip.net.https_client import enroll
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import generate_key
 from p2psip.sip.message.digest import ha1_by_algorithm
 
 
-async def set_up_line(state: PeerState, aor: str, account_password: str, phone_password: str) -> CertifiedIdentity:
-    """Enroll a line of `aor` and write its files. May be repeated: the key, and so the Node-ID, stays the same.
+async def set_up_line(
+    state: PeerState, aor: str, account_password: str | None, phone_password: str
+) -> CertifiedIdentity:
+    """Enroll a line of `aor`, or without a password make its certificate, and write its files.
 
-    Raises RequestFailed if the enrollment server refuses or cannot be reached.
+    May be repeated: the key, and so the Node-ID, stays the same. Raises RequestFailed if the enrollment server refuses
+    or cannot be reached.
     """
     name, _, overlay = aor.partition("@")
     files = LineFiles(state.directory, name)
     key = files.key()
     if key is None:
-        key = generate_key(preferred_algorithm(state.configuration))
+        key = await new_key(preferred_algorithm(state.configuration))
         files.save_key(key)
-    if state.configuration.self_signed_digest is not None and not state.configuration.enrollment_servers:
+    if account_password is None:
         identity = self_enroll(state.configuration, key, aor, random.SystemRandom())
     else:
         identity = await enroll(state.configuration, aor, key, account=aor, password=account_password)

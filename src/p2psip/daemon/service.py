@@ -142,7 +142,8 @@ class PeerService:
         self._host.start()
 
     def _context(self) -> SSL.Context:
-        return make_context(self._state.identity.chain, self._state.identity.key, keylog=self._keylog)
+        identity, secret = self._state.identity, self._state.configuration.shared_secret
+        return make_context(identity.chain, identity.key, shared_secret=secret, keylog=self._keylog)
 
     def _overlay_began(self) -> float:
         """A date before the trust anchor was made is wrong."""

@@ -24,6 +24,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9+]([a-z0-9._+-]*[a-z0-9])?$", max_length=56)]
     fingerprint: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    node_index: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     listen: tuple[str, ...] = ("0.0.0.0", "::")
     advertise: tuple[str, ...] = ()
     overlay_port: Port = 6084
@@ -62,6 +63,9 @@ name = {name}
 
 # The trust anchor of the overlay, as SHA-256 of its certificate. Nobody else is believed.
 fingerprint = {fingerprint}
+
+# Where its certificate has several Node-IDs: as which of them this peer acts, counted from 1.
+node_index = {node_index}
 
 # Addresses on which other peers reach this one. "0.0.0.0" is every IPv4 address, "::" every IPv6 address.
 listen = {listen}

@@ -16,7 +16,7 @@ from pathlib import Path
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
 from p2psip.enrollment.client import verify_kept
-from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.files import PRIVATE, read_file, write_document, write_file
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
@@ -51,7 +51,7 @@ def load_state(directory: Path, overrides: Mapping[str, object] | None = None) -
     settings = load_settings(directory, overrides)
     document = load_document(directory, settings.fingerprint)
     key = key_from_pem(read_file(directory / KEY_FILE))
-    identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration)
+    identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration, settings.node_index)
     return PeerState(directory, settings, document, identity)
 
 
@@ -64,13 +64,21 @@ def load_document(directory: Path, fingerprint: str) -> Document:
         raise LocalMisuse(f"{path}: {error}") from None
 
 
-def load_identity(path: Path, key: PrivateKey, configuration: OverlayConfiguration) -> CertifiedIdentity:
-    """An identity of this overlay from a certificate file (a peer's, or a line's); LocalMisuse if it is none."""
+def load_identity(
+    path: Path, key: PrivateKey, configuration: OverlayConfiguration, node_index: int = 1
+) -> CertifiedIdentity:
+    """An identity of this overlay from a certificate file (a peer's, or a line's); LocalMisuse if it is none.
+
+    It acts as the Node-ID number `node_index` of the certificate, counted from 1.
+    """
     chain = chain_from_pem(read_file(path))
     try:
         # Whether it has expired is for the running peer to say, which knows whether the date is to be trusted.
-        CertificateVerifier(configuration).check(chain, time.time(), False)
-        return CertifiedIdentity(key, chain, node_id_length=configuration.node_id_length)
+        member = CertificateVerifier(configuration).check(chain, time.time(), False)
+        if node_index > len(member.node_ids):
+            raise LocalMisuse(f"it has {len(member.node_ids)} Node-IDs: node_index {node_index} is none of them")
+        chosen = member.node_ids[node_index - 1]
+        return CertifiedIdentity(key, chain, chosen, node_id_length=configuration.node_id_length)
     except (SecurityError, LocalMisuse) as error:
         raise LocalMisuse(f"{path}: {error}") from None
 
@@ -78,7 +86,7 @@ def load_identity(path: Path, key: PrivateKey, configuration: OverlayConfigurati
 def reload_identity(state: PeerState) -> PeerState:
     """The state with the certificate that is on disk now; LocalMisuse if it is not this peer's, renewed."""
     path = state.directory / CERTIFICATE_FILE
-    identity = load_identity(path, state.identity.key, state.configuration)
+    identity = load_identity(path, state.identity.key, state.configuration, state.settings.node_index)
     if identity.node_id != state.identity.node_id:
         raise LocalMisuse(
             f"{path} is for Node-ID {identity.node_id}, this peer is {state.identity.node_id}: restart it"
@@ -98,7 +106,7 @@ def save_key(directory: Path, key: PrivateKey) -> None:
 
 def save_document(directory: Path, document: Document) -> None:
     """A configuration document that has been verified."""
-    write_file(directory / DOCUMENT_FILE, document.raw)
+    write_document(directory / DOCUMENT_FILE, document.raw, document.configuration)
 
 
 def save_settings(directory: Path, settings: PeerSettings) -> None:

@@ -127,8 +127,13 @@ def accept_certificate(
     now: float,
     date: float,
     date_trusted: bool,
+    *,
+    nodeids: int = 1,
 ) -> CertifiedIdentity:
-    """Who one is with a certificate from an enrollment server; RequestFailed if it is not what was asked for."""
+    """Who one is with a certificate from an enrollment server; RequestFailed if it is not what was asked for.
+
+    "The node then reads the certificate to find the Node-ID it can use.": the first of them.
+    """
     # "The client MUST check that the returned certificate chains back to one of the certificates received in the
     # "root-cert" list of the overlay configuration data (including PKIX BasicConstraints checks)."
     try:
@@ -139,18 +144,21 @@ def accept_certificate(
     if member.user != user:
         cause = Cause(server, f"it is for {member.user}, not for {user}", now)
         raise RequestFailed("the certificate is of no use", (cause,))
+    if len(identity.node_ids) != nodeids:
+        cause = Cause(server, f"it has {len(identity.node_ids)} Node-IDs, not the {nodeids} asked for", now)
+        raise RequestFailed("the certificate is of no use", (cause,))
     return identity
 
 
 def self_enroll(
-    configuration: OverlayConfiguration, key: PrivateKey, user: str, rng: random.Random
+    configuration: OverlayConfiguration, key: PrivateKey, user: str, rng: random.Random, *, nodeids: int = 1
 ) -> CertifiedIdentity:
     """Who one is with a certificate of one's own making, where the overlay permits that (11.3.1)."""
     digest = configuration.self_signed_digest
     if digest is None:
         raise LocalMisuse(f"{configuration.instance_name} permits no self-signed certificates: give an account")
     length = configuration.node_id_length
-    node_ids = self_signed_node_ids(public_key_der(key.public_key()), 1, digest, length)
+    node_ids = self_signed_node_ids(public_key_der(key.public_key()), nodeids, digest, length)
     # Nobody vouches for its dates, so it has none: it begins in 1970 and does not end.
     validity = Validity(0.0, NO_END)
     certificate = self_signed(key, configuration.instance_name, user, node_ids, rng, validity)

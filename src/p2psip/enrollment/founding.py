@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import (
+    CERTIFICATE_KINDS,
     SEQUENCE_MAX,
     SIP_REGISTRATION_KIND,
     BootstrapNode,
@@ -18,7 +19,7 @@ from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, generate_key
-from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 
 MESSAGE_SIZE = 65536
 """New overlays: room for a fetch of many lines, each with its certificate."""
@@ -34,10 +35,22 @@ class Founding:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms one is a member of a new overlay."""
+
+    algorithms: tuple[SignatureAlgorithm, ...] = (SignatureAlgorithm.ECDSA,)
+    """With what keys members sign; the first is that of the trust anchor."""
+    self_signed_digest: HashAlgorithm | None = None
+    """Members make their own certificates (11.3.1); None: an enrollment server does."""
+    shared_secret: str | None = field(default=None, repr=False)
+    """Without which no link comes about (13.4)."""
+
+
 def found(
     overlay: str,
     admin: str,
-    algorithm: SignatureAlgorithm,
+    terms: Terms,
     rng: random.Random,
     date: float,
     *,
@@ -45,15 +58,19 @@ def found(
     bootstrap_nodes: Sequence[BootstrapNode] = (),
 ) -> Founding:
     """A new overlay, whose first administrator `admin` (a user name in full) signs its configuration."""
-    anchor = TrustAnchor.create(overlay, rng, date, algorithm=algorithm)
-    key = generate_key(algorithm)
+    anchor = TrustAnchor.create(overlay, rng, date, algorithm=terms.algorithms[0])
+    key = generate_key(terms.algorithms[0])
     signer = make_signer(anchor, key, admin, _new_node_id(rng), rng, date)
     signers = frozenset({signer.node_id})
+    # 11.3.1: who has made its certificate itself "MUST store its certificate in the overlay (Section 8)".
+    kinds = (SIP_REGISTRATION_KIND, *(CERTIFICATE_KINDS if terms.self_signed_digest is not None else ()))
     configuration = OverlayConfiguration(
         instance_name=overlay,
         sequence=1,
         root_certs=(anchor.der,),
         enrollment_servers=tuple(enrollment_servers),
+        self_signed_digest=terms.self_signed_digest,
+        shared_secret=terms.shared_secret,
         bootstrap_nodes=tuple(bootstrap_nodes),
         # No TURN servers and no ICE in this release: links are TLS straight to an address.
         turn_density=0,
@@ -62,8 +79,8 @@ def found(
         overlay_link_protocols=("TLS",),
         kind_signers=signers,
         configuration_signers=signers,
-        required_kinds=(SIP_REGISTRATION_KIND,),
-        signature_algorithms=frozenset({algorithm}),
+        required_kinds=kinds,
+        signature_algorithms=frozenset(terms.algorithms),
     )
     return Founding(anchor, signer, configuration, build(configuration, signer))
 

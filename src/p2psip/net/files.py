@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.reload.config.configuration import OverlayConfiguration
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -25,6 +26,13 @@ def write_file(path: Path, data: bytes, mode: int = PUBLIC) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         raise LocalMisuse(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_document(path: Path, raw: bytes, configuration: OverlayConfiguration) -> None:
+    """A configuration document: one with a secret in it is for its owner only."""
+    # 14.16: "in the case when the media includes a shared-secret element, the contents of the file MUST be kept
+    # confidential or else anyone who can see the shared secret can affect the RELOAD overlay network."
+    write_file(path, raw, PUBLIC if configuration.shared_secret is None else PRIVATE)
 
 
 def read_file(path: Path, size_max: int = 1 << 20) -> bytes:

@@ -108,7 +108,7 @@ async def enroll(
             causes.extend(failed.causes)
         else:
             now, date = time.monotonic(), time.time()
-            return accept_certificate(configuration, key, user, answer, server, now, date, False)
+            return accept_certificate(configuration, key, user, answer, server, now, date, False, nodeids=nodeids)
     raise RequestFailed("not enrolled", tuple(causes))
 
 

@@ -3,7 +3,7 @@
 anchor.key  anchor.crt   the trust anchor; who has the key can make members
 signer.key  signer.crt   the first administrator as configuration signer
 config.xml               the signed configuration document
-accounts.db              accounts, and which Node-IDs are whose
+accounts.db              accounts, and which Node-IDs are whose; not where members make their own certificates
 server.pem               key and certificate of the HTTPS server, made anew at each start
 """
 
@@ -24,7 +24,7 @@ from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.founding import Founding, revised
 from p2psip.net.account_database import AccountDatabase, HeldNode
-from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.files import PRIVATE, read_file, write_document, write_file
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
@@ -34,6 +34,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, key_from_pem, key_to_pem, public_key_hash
 
 DOCUMENT = "config.xml"
+ACCOUNTS = "accounts.db"
 
 
 class OverlayDirectory:
@@ -45,8 +46,8 @@ class OverlayDirectory:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, founding: Founding, admin: Account) -> OverlayDirectory:
-        """A new one, all or nothing; LocalMisuse if there is something already."""
+    def create(cls, path: Path, founding: Founding, admin: Account | None) -> OverlayDirectory:
+        """A new one, all or nothing; without `admin` it has no accounts. LocalMisuse if there is something already."""
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise LocalMisuse(f"{path} is not empty: give a new directory")
         try:
@@ -85,9 +86,16 @@ class OverlayDirectory:
         key = key_from_pem(read_file(self.path / "signer.key"))
         return CertifiedIdentity(key, chain_from_pem(read_file(self.path / "signer.crt")))
 
+    @property
+    def has_accounts(self) -> bool:
+        """False where members make their own certificates."""
+        return (self.path / ACCOUNTS).exists()
+
     def accounts(self) -> AccountDatabase:
         """The accounts; whoever asks closes them."""
-        return AccountDatabase.open(self.path / "accounts.db")
+        if not self.has_accounts:
+            raise LocalMisuse(f"{self.path} has no accounts: members of this overlay make their own certificates")
+        return AccountDatabase.open(self.path / ACCOUNTS)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,7 +110,7 @@ class OverlayDirectory:
     def revise(self, configuration: OverlayConfiguration) -> OverlayConfiguration:
         """The next configuration, signed and published; call it with the directory locked."""
         configuration, document = revised(configuration, self.signer())
-        write_file(self.document_path, document)
+        write_document(self.document_path, document, configuration)
         return configuration
 
     def revoke(self, nodes: Iterable[NodeId]) -> OverlayConfiguration:
@@ -141,14 +149,16 @@ class OverlayDirectory:
         return path
 
 
-def _fill(path: Path, founding: Founding, admin: Account) -> None:
+def _fill(path: Path, founding: Founding, admin: Account | None) -> None:
     anchor, signer = founding.anchor, founding.signer
     write_file(path / "anchor.key", key_to_pem(anchor.key), PRIVATE)
     write_file(path / "anchor.crt", chain_to_pem([anchor.der]))
     write_file(path / "signer.key", key_to_pem(signer.key), PRIVATE)
     write_file(path / "signer.crt", chain_to_pem(signer.chain))
-    write_file(path / DOCUMENT, founding.document)
-    accounts = AccountDatabase.create(path / "accounts.db")
+    write_document(path / DOCUMENT, founding.document, founding.configuration)
+    if admin is None:
+        return
+    accounts = AccountDatabase.create(path / ACCOUNTS)
     accounts.add(admin)
     key_hash = public_key_hash(signer.key.public_key())
     issue = Issue(admin.name, signer.user, key_hash, (signer.node_id,), signer.chain[0], signer.not_after)

@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
+from p2psip.net.psk import require_shared_secret
+
 HANDSHAKE_MAX_S = 10.0
 GOODBYE_MAX_S = 5.0
 """How long a closed stream may take to get rid of what was written to it."""
@@ -39,9 +41,16 @@ class StreamUser(Protocol):
 
 
 def make_context(
-    certificates: Sequence[bytes], key: PrivateKeyTypes, *, keylog: Callable[[bytes], None] | None = None
+    certificates: Sequence[bytes],
+    key: PrivateKeyTypes,
+    *,
+    shared_secret: str | None = None,
+    keylog: Callable[[bytes], None] | None = None,
 ) -> SSL.Context:
-    """A context for both roles. `certificates` are DER, our own first; `keylog` takes lines for tshark."""
+    """A context for both roles. `certificates` are DER, our own first; `keylog` takes lines for tshark.
+
+    With `shared_secret` only who knows it as well gets through the handshake (13.4).
+    """
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _let_the_core_decide)
@@ -53,6 +62,8 @@ def make_context(
     # Links live long and there are few: no session tickets, which would only be more state to protect.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    if shared_secret is not None:
+        require_shared_secret(context, shared_secret)
     if keylog is not None:
         context.set_keylog_callback(lambda _, line: keylog(line))
     return context

@@ -77,7 +77,8 @@ def test_create_says_all_that_is_needed_next(p2psip: Command, tmp_path: Path) ->
 
 def test_create_with_everything(p2psip: Command, tmp_path: Path) -> None:
     facts = p2psip.json(
-        "overlay", "create", "club.example", tmp_path / "club", "--rsa", "--admin", "root", "--password-file", "-",
+        "overlay", "create", "club.example", tmp_path / "club", "--key", "rsa", "--admin", "root",
+        "--password-file", "-",
         "--enrollment-url", URL, "--enrollment-url", "https://[2001:db8::1]/x", "--bootstrap", "192.0.2.9",
         stdin=b"root's secret\nmore\n",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from p2psip.enrollment.client import (
     verify_first,
     verify_kept,
 )
-from p2psip.enrollment.founding import found, revised
+from p2psip.enrollment.founding import Terms, found, revised
 from p2psip.reload.config.configuration import SEQUENCE_MAX, BootstrapNode, obstacles
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
@@ -61,7 +61,7 @@ def test_a_wrong_fingerprint_is_enough_not_to() -> None:
 def test_a_root_that_comes_along_proves_nothing() -> None:
     """Mallory's document names the trusted root beside her own, and her own signer."""
     founded = founding()
-    mallory = found(OVERLAY, f"mallory@{OVERLAY}", SignatureAlgorithm.ECDSA, random.Random(4), DATE)
+    mallory = found(OVERLAY, f"mallory@{OVERLAY}", Terms(), random.Random(4), DATE)
     both = replace(mallory.configuration, root_certs=(founded.anchor.der, mallory.anchor.der))
     with pytest.raises(ConfigurationError, match="not duly signed"):
         verify_first(build(both, mallory.signer), founded.anchor.fingerprint, DATE, True)

@@ -36,6 +36,12 @@ SEQUENCE_MAX = 0xFFFE
 BOOTSTRAP_PORT = 6084
 RELIABILITY_TIMER_MIN_MS = 200
 SUCCESSORS_MIN = 3
+CERTIFICATE_VALUE_MAX = 2048
+"""Of a certificate in the overlay: an RSA-2048 one has about 800 bytes, with several Node-IDs some more."""
+
+SHARED_SECRET_MAX = 256
+"""What TLS libraries take as a pre-shared key."""
+
 PORTS = range(1, 0x10000)
 
 ALGORITHM_NAMES = {"ecdsa-sha256": SignatureAlgorithm.ECDSA, "rsa-sha256": SignatureAlgorithm.RSA}
@@ -134,6 +140,27 @@ SIP_REGISTRATION_KIND = Kind(
 """As new overlays have it: up to 32 lines of one user, a route or a URI each."""
 
 
+CERTIFICATE_KINDS = (
+    Kind(
+        CERTIFICATE_BY_NODE,
+        DataModel.ARRAY,
+        AccessControl.NODE_MATCH,
+        max_count=4,
+        max_size=CERTIFICATE_VALUE_MAX,
+        name="CERTIFICATE_BY_NODE",
+    ),
+    Kind(
+        CERTIFICATE_BY_USER,
+        DataModel.ARRAY,
+        AccessControl.USER_MATCH,
+        max_count=32,
+        max_size=CERTIFICATE_VALUE_MAX,
+        name="CERTIFICATE_BY_USER",
+    ),
+)
+"""As overlays have them whose members make their own certificates and must store them (section 8, 11.3.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class OverlayConfiguration:
     """One <configuration> element; a field that is not given has the RFC's default (RFC 6940 section 11.1)."""
@@ -199,6 +226,10 @@ class OverlayConfiguration:
             (all(node.port in PORTS for node in self.bootstrap_nodes), "a bootstrap-node's port must be 1 to 65535"),
             # "This URL MUST be of type "https:"."
             (all(url.startswith("https://") for url in self.enrollment_servers), "enrollment-server must be https"),
+            (
+                self.shared_secret is None or 0 < len(self.shared_secret.encode()) <= SHARED_SECRET_MAX,
+                f"shared-secret must have from 1 to {SHARED_SECRET_MAX} bytes",
+            ),
             (self._node_ids_fit(), f"Node-IDs must have {self.node_id_length} bytes"),
             *((_kind_fits(kind), f"kind {kind.kind_id:#x} has values out of range") for kind in self.required_kinds),
         )
@@ -223,6 +254,11 @@ class OverlayConfiguration:
         """The data model of each required or registered Kind, for decoding."""
         registered = {kind_id: kind.data_model for kind_id, kind in REGISTERED_KINDS.items()}
         return registered | {kind.kind_id: kind.data_model for kind in self.required_kinds}
+
+    @property
+    def is_self_signed(self) -> bool:
+        """True if members make their own certificates, and cannot do otherwise."""
+        return self.self_signed_digest is not None and not self.enrollment_servers
 
     def is_valid_at(self, date: float) -> bool:
         """False from `expiration` on."""
@@ -257,11 +293,16 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
         (configuration.node_id_length != 16, f"Node-IDs of {configuration.node_id_length} bytes"),
         ("TLS" not in configuration.overlay_link_protocols, "no overlay link protocol TLS"),
         (not configuration.no_ice, "links made by ICE (no-ice is false)"),
-        (configuration.shared_secret is not None, "shared-secret security"),
+        (_is_keyless(configuration), "a shared secret, but no RSA keys for links that need one"),
         *((True, f"mandatory extension {namespace}") for namespace in unknown),
         *((True, f"kind {kind.kind_id:#x}") for kind in configuration.required_kinds if _is_foreign(kind)),
     )
     return [what for is_obstacle, what in checks if is_obstacle]
+
+
+def _is_keyless(configuration: OverlayConfiguration) -> bool:
+    """Links with a shared secret are made with RSA keys."""
+    return configuration.shared_secret is not None and SignatureAlgorithm.RSA not in configuration.signature_algorithms
 
 
 def _is_foreign(kind: Kind) -> bool:

@@ -27,6 +27,7 @@ class CertifiedIdentity:
         self.key = key
         self.chain = tuple(chain)
         self.user = leaf.user
+        self.node_ids = leaf.node_ids
         self.node_id = node_id or leaf.node_ids[0]
         self.not_before, self.not_after = leaf.not_before, leaf.not_after
         self.certificates = tuple(GenericCertificate(CertificateType.X509, der) for der in chain)

@@ -19,6 +19,7 @@ from p2psip.reload.config.configuration import (
     is_dns_name,
     obstacles,
 )
+from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.kinds import DataModel
 
 PLAIN = OverlayConfiguration("club.example")
@@ -112,7 +113,10 @@ def test_this_release_can_be_in_the_overlays_that_it_makes() -> None:
         ({"topology_plugin": "KADEMLIA"}, "topology plug-in KADEMLIA"),
         ({"node_id_length": 20}, "Node-IDs of 20 bytes"),
         ({"overlay_link_protocols": ("EXP-PROTOCOL",)}, "no overlay link protocol TLS"),
-        ({"shared_secret": "x"}, "shared-secret security"),
+        (
+            {"shared_secret": "x", "signature_algorithms": frozenset({SignatureAlgorithm.ECDSA})},
+            "a shared secret, but no RSA keys for links that need one",
+        ),
         ({"mandatory_extensions": ("urn:x", "urn:ietf:params:xml:ns:p2p:config-chord")}, "mandatory extension urn:x"),
         (
             {"required_kinds": (Kind(0xF0000001, DataModel.SINGLE, AccessControl.NODE_ID_MATCH, 1, 1),)},

@@ -1,0 +1,31 @@
+"""What the `p2psip overlay` commands have in common: addresses as people type them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2psip.reload.config.configuration import BootstrapNode
+
+
+def urls(texts: list[str]) -> list[str]:
+    """Where enrollment servers take requests."""
+    from p2psip.net.https_client import enrollment_url
+
+    return [enrollment_url(text) for text in texts]
+
+
+def bootstrap_node(text: str) -> BootstrapNode:
+    """ADDRESS:PORT; LocalMisuse if it is none."""
+    from p2psip.net.addresses import ip_port
+    from p2psip.reload.config.configuration import BOOTSTRAP_PORT, BootstrapNode
+
+    return BootstrapNode(*ip_port(text, BOOTSTRAP_PORT))
+
+
+def addresses(nodes: Iterable[BootstrapNode]) -> list[str]:
+    """The same, to be read."""
+    from p2psip.net.addresses import join_host_port
+
+    return [join_host_port(node.address, node.port) for node in nodes]
