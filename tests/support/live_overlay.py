@@ -147,6 +147,7 @@ class LivePeer:
             *("peer", "init", self.directory, "--name", self.name, "--listen", HOST),
             *("--config", self._overlay.url, "--fingerprint", self._overlay.fingerprint),
             *self._overlay.account("admin"),
+            *self._overlay.peer_options.get(self.name, ()),
             *("--overlay-port", self.overlay_port, "--sip-port", self.sip_port, "--phone-port", self.phone_port),
         )
         self.node_id = facts["node_id"]
@@ -217,7 +218,8 @@ class LivePeer:
 class LiveOverlay:
     """An overlay with its enrollment server and `peers` peers, the first of which is the bootstrap node.
 
-    `terms` are options of `overlay create`; where members make their own certificates there is no server.
+    `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
+    own certificates there is no server.
     """
 
     def __init__(
@@ -228,6 +230,7 @@ class LiveOverlay:
         users: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
         terms: Sequence[str] = (),
+        peer_options: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.directory = directory
         self.environment = {**os.environ, **(environment or {})}
@@ -236,6 +239,7 @@ class LiveOverlay:
             self.environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
         self.peers: list[LivePeer] = []
         self._terms = tuple(terms)
+        self.peer_options = peer_options or {}
         self.is_enrolled = not {"--self-signed", "--shared-secret"} & set(terms)
         self._count = peers
         self._users = tuple(users)

@@ -130,9 +130,7 @@ def _algorithm(configuration: OverlayConfiguration, wanted: SignatureAlgorithm |
     if wanted not in configuration.signature_algorithms:
         raise LocalMisuse(f"{configuration.instance_name} permits no {wanted.name} keys: leave --key out")
     if configuration.shared_secret is not None and wanted is not SignatureAlgorithm.RSA:
-        raise LocalMisuse(
-            f"links of {configuration.instance_name} want its secret and RSA keys: leave --key out"
-        )
+        raise LocalMisuse(f"links of {configuration.instance_name} want its secret and RSA keys: leave --key out")
     return wanted
 
 
