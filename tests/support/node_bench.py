@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
+from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
@@ -18,11 +19,10 @@ from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.transport.transport import Entry
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, MessageExtension
-from p2psip.reload.wire.header import Destination, ForwardingHeader
+from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader
 from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidate, OverlayLinkType
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
@@ -92,7 +92,14 @@ class Remote:
 class NodeBench:
     """Node 100 of an overlay; its disk answers at once unless `holds_commits`."""
 
-    def __init__(self, *, may_start_alone: bool = False, contacts: Sequence[Address] = (), **settings: object) -> None:
+    def __init__(
+        self,
+        *,
+        may_start_alone: bool = False,
+        contacts: Sequence[Address] = (),
+        return_path: ReturnPath = ReturnPath.VIA_LIST,
+        **settings: object,
+    ) -> None:
         self.now = 0.0
         self.effects: list[Effect] = []
         self.remotes: dict[int, Remote] = {}
@@ -113,6 +120,7 @@ class NodeBench:
             0.0,
             may_start_alone=may_start_alone,
             contacts=contacts,
+            return_path=return_path,
         )
         self.node.attaching.addresses = {purpose: (address(ME),) for purpose in Purpose}
         self._transactions = iter(range(1, 1 << 32))

@@ -18,7 +18,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.node import Node
-from p2psip.reload.transport.transport import Entry
+from p2psip.reload.wire.header import Entry
 from p2psip.sip.entities.questions import Hops, NotLocated
 from p2psip.sip.transports.hops import FlowHop
 

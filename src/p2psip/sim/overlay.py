@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, BootstrapNode, OverlayConfiguration
+from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.effects import Done, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity, Verifier
@@ -44,15 +45,22 @@ class SimulatedOverlay:
     """Peers p0, p1, ... and clients c0, c1, ... in one world; p0 is the bootstrap node and the first peer.
 
     `latency_s` says how long a packet takes, by chance if it will; the world's own choice if it is None.
+    Peers take turns with `return_paths`.
     """
 
     def __init__(
-        self, seed: int | str, *, latency_s: Callable[[random.Random], float] | None = None, **settings: object
+        self,
+        seed: int | str,
+        *,
+        latency_s: Callable[[random.Random], float] | None = None,
+        return_paths: Sequence[ReturnPath] = (ReturnPath.VIA_LIST,),
+        **settings: object,
     ) -> None:
         self.seed = seed
         self.world = World(seed, latency_s)
         self.nodes: dict[str, Node] = {}
         self.clients: dict[str, Node] = {}
+        self._return_paths = return_paths
         self._starts: Counter[str] = Counter()
         self._looked_at: tuple[dict[int, dict[NodeId, tuple[NodeId, ...]]], list[str]] = ({}, [])
         self.configuration = simulated_configuration([self.address_of(0)], **settings)
@@ -100,6 +108,7 @@ class SimulatedOverlay:
             self.world.now,
             is_client=is_client,
             may_start_alone=may_start_alone,
+            return_path=self._return_paths[int(name[1:]) % len(self._return_paths)],
         )
         node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (advertised,)}
         return node, store

@@ -21,10 +21,10 @@ from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
-from p2psip.reload.transport.transport import Entry, Received
+from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
-from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import (
     AppAttachAns,
     AppAttachReq,

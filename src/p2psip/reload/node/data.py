@@ -19,10 +19,10 @@ from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
-from p2psip.reload.transport.transport import Entry, Originate, Received
+from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.rejections import Forbidden, NotFound
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 

@@ -10,10 +10,10 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
-from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Entry, Received, Transport
+from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Received, Transport
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode
-from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.security_block import GenericCertificate
 
 

@@ -10,15 +10,20 @@ from dataclasses import dataclass, replace
 from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
+from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse
-from p2psip.reload.wire.header import ForwardingHeader
+from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
 from p2psip.reload.wire.message import join, split
 from p2psip.reload.wire.primitives import DecodeError
+
+VERSION_FIELD = slice(10, 11)
+"""Where the forwarding header has the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,9 @@ class _Transit:
     previous_hop: NodeId
 
     @property
-    def is_request(self) -> bool:
-        """True if somebody waits for an answer."""
-        return len(self.payload) >= 2 and self.payload[1] % 2 == 1 and self.payload[0] < 0x80
+    def is_request(self) -> bool | None:
+        """True if somebody waits for an answer; None if a fragment does not say."""
+        return None if self.header.fragment_offset else _is_of_request(self.payload)
 
 
 class Messages:
@@ -51,6 +56,7 @@ class Messages:
         self._forwarder = forwarder
         self._gate = gate
         self.message_bytes_max = message_bytes_max
+        self._reassembler = Reassembler(message_bytes_max)
         self._node_id = exchange.identity.node_id
 
     def receive(self, data: bytes, previous_hop: NodeId, now: float) -> Received | None:
@@ -59,9 +65,7 @@ class Messages:
             header, payload = split(data, node_id_length=len(self._node_id))
         except DecodeError as error:
             self._drop(previous_hop, str(error))
-            return None
-        if not header.is_unfragmented:
-            self._drop(previous_hop, "a fragment, where links are streams")
+            self._refuse_version(data, previous_hop)
             return None
         return self._route(_Transit(header, payload, previous_hop), now)
 
@@ -71,7 +75,7 @@ class Messages:
             return None
         if originate.sender != self._node_id:
             return self._route(_Transit(originate.header, originate.payload, originate.sender), now)
-        match self._forwarder.originate(originate.header):
+        match self._forwarder.originate(originate.header, now):
             case Deliver(node, header):
                 return self._deliver(_Transit(header, originate.payload, self._node_id), node, now)
             case Forward(next_hop, header):
@@ -80,21 +84,44 @@ class Messages:
                 self._hint(originate.header, reason, now)
         return None
 
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._reassembler.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Forget fragments of what never became whole."""
+        self._reassembler.handle_timeout(now)
+
     def refuse_unread(self, number: int, error: MessageTooLarge) -> None:
         """6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session"; "this
         error can be sent and the session closed before the peer receives the complete message".
         """
         connection = self._connections.by_number(number)
+        if connection is not None:
+            self._refuse(error.beginning, connection.node, ErrorCode.MESSAGE_TOO_LARGE, str(error))
+
+    def _refuse_version(self, data: bytes, previous_hop: NodeId) -> None:
+        """6.3.2: "Nodes MUST reject messages with other versions.", if all else of the header is as in ours."""
+        if data[:4] == RELO_TOKEN.to_bytes(4, "big") and data[VERSION_FIELD] != bytes([VERSION]):
+            ours = data[: VERSION_FIELD.start] + bytes([VERSION]) + data[VERSION_FIELD.stop :]
+            reason = "this is version 1.0 of RELOAD"
+            self._refuse(ours, previous_hop, ErrorCode.INCOMPATIBLE_WITH_OVERLAY, reason)
+
+    def _refuse(self, beginning: bytes, previous_hop: NodeId, code: ErrorCode, reason: str) -> None:
+        """Answer with an error what is not worth receiving, if it begins as a request does."""
         try:
-            header, _ = ForwardingHeader.decode_prefix(error.beginning, node_id_length=len(self._node_id))
+            header, end = ForwardingHeader.decode_prefix(beginning, node_id_length=len(self._node_id))
         except DecodeError:
             return
-        if connection is not None:
-            answer = ErrorResponse.of(ErrorCode.MESSAGE_TOO_LARGE, str(error))
-            self._exchange.transport.reject_unread(header, connection.node, self._exchange.identity, answer)
+        if _is_of_request(beginning[end:]):
+            error = ErrorResponse.of(code, reason)
+            self._exchange.transport.reject_unread(header, previous_hop, self._exchange.identity, error)
+
+    # Inside
 
     def _route(self, message: _Transit, now: float) -> Received | None:
-        match self._forwarder.receive(message.header, message.previous_hop, is_request=message.is_request):
+        header, is_request = message.header, message.is_request
+        match self._forwarder.receive(header, message.previous_hop, now, is_request=is_request):
             case Deliver(node, header):
                 return self._deliver(replace(message, header=header), node, now)
             case Forward(next_hop, header):
@@ -119,23 +146,39 @@ class Messages:
     def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
         data = join(header, payload)
         if len(data) > self.message_bytes_max:
-            self._hint(header, f"the message has {len(data)} bytes, more than max-message-size", now)
+            reason = f"the message has {len(data)} bytes, more than max-message-size"
+            self._exchange.transport.fail(header.transaction_id, Cause("this peer", reason, now))
             return
         self._exchange.transport.left_by(header.transaction_id, next_hop)
         self._connections.send(next_hop, data, now)
 
     def _deliver(self, message: _Transit, node: NodeId, now: float) -> Received | None:
-        header, payload, previous_hop = message.header, message.payload, message.previous_hop
-        try:
-            return self._exchange.transport.receive(header, payload, previous_hop, node, now)
-        except RemoteProtocolError as error:
-            self._drop(previous_hop, str(error))
+        whole = message if message.header.is_unfragmented else self._reassembled(message, node, now)
+        if whole is None:
             return None
+        try:
+            return self._exchange.transport.receive(whole.header, whole.payload, whole.previous_hop, node, now)
+        except RemoteProtocolError as error:
+            self._drop(whole.previous_hop, str(error))
+            return None
+
+    def _reassembled(self, message: _Transit, node: NodeId, now: float) -> _Transit | None:
+        """6.7: "the peer holds the fragments in a holding buffer until the entire message has been received"."""
+        header, previous_hop = message.header, message.previous_hop
+        try:
+            whole = self._reassembler.receive(header, message.payload, node, previous_hop, now)
+        except CannotReassemble as error:
+            self._drop(previous_hop, str(error))
+            if isinstance(error, FragmentedTooLarge) and _is_of_request(error.beginning):
+                answer = ErrorResponse.of(ErrorCode.MESSAGE_TOO_LARGE, str(error))
+                self._exchange.transport.reject_unread(header, previous_hop, self._exchange.identity, answer)
+            return None
+        return None if whole is None else _Transit(*whole, previous_hop)
 
     def _reject(self, message: _Transit, code: ErrorCode, reason: str, now: float) -> None:
         """Answer a request that is not ours to serve with an error, if its signature holds."""
         self._drop(message.previous_hop, reason)
-        if not message.is_request:
+        if message.is_request is False:
             return
         request = self._deliver(message, self._node_id, now)
         if request is not None:
@@ -146,3 +189,8 @@ class Messages:
 
     def _drop(self, previous_hop: NodeId, reason: str) -> None:
         self._exchange.note("message dropped", previous_hop=previous_hop, reason=reason)
+
+
+def _is_of_request(payload: bytes) -> bool:
+    """True for contents that begin with the message code of a request."""
+    return len(payload) >= 2 and payload[1] % 2 == 1 and payload[0] < 0x80

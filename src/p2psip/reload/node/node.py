@@ -22,6 +22,7 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
+from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, FingerContext, SeekContext
@@ -63,7 +64,8 @@ from p2psip.reload.topology.actions import (
 from p2psip.reload.topology.chord import Chord, ChordSettings
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.topology.plugin import TopologyPlugin
-from p2psip.reload.transport.transport import Entry, Finished, Originate, Received, Transport
+from p2psip.reload.transport.transport import Finished, Originate, Received, Transport
+from p2psip.reload.wire.header import Entry
 
 
 class Node:
@@ -82,6 +84,7 @@ class Node:
         is_client: bool = False,
         may_start_alone: bool = False,
         contacts: Sequence[Address] = (),
+        return_path: ReturnPath = ReturnPath.VIA_LIST,
     ) -> None:
         self.node_id = identity.node_id
         self.user = identity.user
@@ -94,11 +97,16 @@ class Node:
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
         self._is_leaving = False
         overlay = configuration.overlay_hash
+        reliability_timer_s = configuration.overlay_reliability_timer_ms / 1000
+        paths = ReturnPaths(
+            return_path, rng, reliability_timer_s=reliability_timer_s, node_id_length=configuration.node_id_length
+        )
         self.forwarder = Forwarder(
             self.node_id,
             overlay,
             self.topology,
             self.connections,
+            paths,
             is_client=is_client,
             ttl_max=configuration.initial_ttl,
         )
@@ -109,9 +117,11 @@ class Node:
             rng,
             wall,
             configuration_sequence=configuration.sequence,
-            reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+            reliability_timer_s=reliability_timer_s,
             ttl=configuration.initial_ttl,
             models=configuration.models,
+            message_bytes_max=configuration.max_message_size,
+            node_id_length=configuration.node_id_length,
         )
         self._exchange = Exchange(identity, transport)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
@@ -175,6 +185,7 @@ class Node:
         """Forget an in-process client."""
         self._exchange.clients.pop(node, None)
         self.forwarder.clients.discard(node)
+        self.forwarder.paths.handle_link_lost(node)
 
     def use_identity(self, identity: Identity) -> None:
         """Sign with a renewed certificate from now on."""
@@ -346,6 +357,7 @@ class Node:
     def _link_lost(self, node: NodeId, now: float) -> None:
         if node in self.topology.table.neighbors:
             self.bootstrap.neighbor_lost(node)
+        self.forwarder.paths.handle_link_lost(node)
         self.moving.handle_link_lost(node)
         self.topology.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)
@@ -368,6 +380,7 @@ class Node:
         """Do what is due."""
         self._link_events(self.connections.handle_timeout(now), now)
         self._expel(self._admission.handle_timeout(now), now)
+        self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
         self.topology.handle_timeout(now)

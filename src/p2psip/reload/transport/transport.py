@@ -18,18 +18,14 @@ from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.base.wallclock import WallClock
+from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
 from p2psip.reload.security.roles import Identity, Signer, Verifier
+from p2psip.reload.transport import extensions
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents, UnknownBody
-from p2psip.reload.wire.header import (
-    CompressedDestination,
-    Destination,
-    ForwardingHeader,
-    ForwardingOption,
-    ForwardingOptionFlags,
-)
+from p2psip.reload.wire.header import Entry, ForwardingHeader, ForwardingOption, ForwardingOptionFlags
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.message import Message, body_of, signature_input
 from p2psip.reload.wire.primitives import DecodeError
@@ -48,11 +44,13 @@ FORGET_EVERY_S = 5.0
 OPEN_REQUESTS_MAX = 2048
 ANSWERS_MAX = 4096
 ANSWER_BYTES_MAX = 16 << 20
+MESSAGE_BYTES_MAX = 5000
+"""11.1: the default of max-message-size."""
+
 CAUSES_MAX = 8
 
-NO_FLAGS = ForwardingOptionFlags(0)
-
-Entry = Destination | CompressedDestination
+READS = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ})
+"""Requests whose answer may be of any size: we say how much of it we take."""
 
 
 class Proximity(Protocol):
@@ -99,13 +97,15 @@ class Received:
 
     def require_understood(self) -> None:
         """Raise a Rejection if the request asks for more than is known here (6.3.2.3, 6.3.3)."""
-        if any(option.flags & ForwardingOptionFlags.DESTINATION_CRITICAL for option in self.message.header.options):
+        option = options.beyond_us(self.message.header, ForwardingOptionFlags.DESTINATION_CRITICAL)
+        if option is not None:
             # 6.3.2.3: "any node that generates a response to the message but does not understand the forwarding
             # option MUST reject the request with an Error_Unsupported_Forwarding_Option error response."
-            raise UnsupportedForwardingOption("a forwarding option that is unknown here")
-        if _is_beyond_us(self.contents):
+            raise UnsupportedForwardingOption(f"option {int(option)} is unknown here")
+        extension = extensions.beyond_us(self.contents)
+        if extension is not None:
             # 6.3.3: "it MUST generate an Error_Unknown_Extension error."
-            raise UnknownExtension("a critical extension that is unknown here")
+            raise UnknownExtension(f"extension {int(extension)} is unknown here")
 
 
 @dataclass(slots=True)
@@ -149,6 +149,8 @@ class Transport:
         reliability_timer_s: float = 3.0,
         ttl: int = TTL_MAX,
         models: Models = REGISTERED_MODELS,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        node_id_length: int = 16,
     ) -> None:
         self.configuration_sequence = configuration_sequence
         self._overlay = overlay
@@ -159,9 +161,11 @@ class Transport:
         self._timer_s = reliability_timer_s
         self._ttl = ttl
         self._models = models
+        self._message_bytes_max = message_bytes_max
+        self._node_id_length = node_id_length
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers()
-        self._answers: dict[tuple[int, bytes], _Answered] = {}
+        self._answers: dict[tuple[int, NodeId], _Answered] = {}
         self._answer_bytes = 0
         self._effects: list[Effect] = []
 
@@ -216,6 +220,16 @@ class Transport:
         self._open.pop(transaction_id, None)
         self._timers.cancel(transaction_id)
 
+    def fail(self, transaction_id: int, cause: Cause) -> None:
+        """A request of ours that cannot even be sent: it is over at once."""
+        if (request := self._open.get(transaction_id)) is not None:
+            self.cancel(transaction_id)
+            self._effects.append(Finished(request.context, Unanswered((*request.causes, cause))))
+
+    def is_open(self, transaction_id: int) -> bool:
+        """True for a request of ours that is not over."""
+        return transaction_id in self._open
+
     def reroute(self, transaction_id: int, destination_list: Sequence[Entry], now: float) -> None:
         """A better way to the same destination is known: send the request there at once."""
         if (request := self._open.get(transaction_id)) is not None:
@@ -268,24 +282,31 @@ class Transport:
         cause = Cause("this peer", "its disk failed", now)
         for transaction_id, request in list(self._open.items()):
             if request.after == token:
-                self.cancel(transaction_id)
-                self._effects.append(Finished(request.context, Unanswered((*request.causes, cause))))
+                self.fail(transaction_id, cause)
 
     def _transmit(self, transaction_id: int, now: float) -> None:
         request = self._open[transaction_id]
         request.transmissions += 1
         self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
-        header = self._header(transaction_id, request.destination_list)
+        # 6.3.2: "This is used by requesting nodes to avoid receiving (unexpected) very large responses."
+        most = self._message_bytes_max if request.code in READS else 0
+        header = self._header(transaction_id, request.destination_list, max_response_length=most)
         self._effects.append(Originate(request.sender, header, request.payload, request.after))
 
     def _header(
-        self, transaction_id: int, destination_list: tuple[Entry, ...], options: tuple[ForwardingOption, ...] = ()
+        self,
+        transaction_id: int,
+        destination_list: tuple[Entry, ...],
+        options: tuple[ForwardingOption, ...] = (),
+        *,
+        max_response_length: int = 0,
     ) -> ForwardingHeader:
         return ForwardingHeader(
             overlay=self._overlay,
             configuration_sequence=self.configuration_sequence,
             ttl=self._ttl,
             transaction_id=transaction_id,
+            max_response_length=max_response_length,
             destination_list=destination_list,
             options=options,
         )
@@ -323,20 +344,20 @@ class Transport:
     def _receive_request(
         self, message: Message, contents: MessageContents, previous_hop: NodeId, node: NodeId, now: float
     ) -> Received | None:
-        key = (message.header.transaction_id, message.security_block.signature.signature_value)
+        signer = self._verify(message, now)
+        key = (message.header.transaction_id, signer.node_id)
         earlier = self._answers.get(key)
         if earlier is not None:
             # 6.2.1: "Receiving nodes MUST generate semantically equivalent responses to retransmissions of the
-            # same request".
+            # same request (this can be determined by the transaction ID)". Who repeats it may sign it anew.
             if earlier.payload is not None:
                 self._send_answer(message.header, previous_hop, node, earlier.payload, earlier.after)
             return None
-        signer = self._verify(message, now)
         while len(self._answers) >= ANSWERS_MAX:
             self._forget_oldest_answer()
         self._answers[key] = _Answered(now + REQUEST_LIFETIME_S)
         try:
-            body = body_of(contents, models=self._models)
+            body = self._body_of(contents)
         except DecodeError:
             body = UnknownBody(contents.message_body)
         return Received(message, contents, signer, previous_hop, node, body)
@@ -379,13 +400,13 @@ class Transport:
     ) -> None:
         header = request.message.header
         payload = self._sign(identity, header.transaction_id, code, body, certificates)
-        if header.max_response_length:
-            # 6.3.2: "responding peers MUST check that any response would not exceed it".
-            size = len(payload) + len(self._answer_header(header, request.previous_hop).encode())
-            if size > header.max_response_length:
-                error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {size} bytes")
-                payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
-        key = (header.transaction_id, request.message.security_block.signature.signature_value)
+        size = len(payload) + len(self._answer_header(header, request.previous_hop).encode())
+        # 6.3.2: "responding peers MUST check that any response would not exceed it", and 6.6 has a limit for every
+        # message.
+        if size > min(header.max_response_length or self._message_bytes_max, self._message_bytes_max):
+            error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {size} bytes")
+            payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
+        key = (header.transaction_id, request.signer.node_id)
         if (kept := self._answers.get(key)) is not None:
             kept.payload, kept.after = payload, after
             self._answer_bytes += len(payload)
@@ -406,12 +427,12 @@ class Transport:
     def _answer_header(self, header: ForwardingHeader, previous_hop: NodeId) -> ForwardingHeader:
         # 6.3.2.3: "If the RESPONSE_COPY flag is set, any node generating a response MUST copy the option from the
         # request to the response except that the [three flags] MUST be cleared."
-        options = tuple(
-            replace(option, flags=NO_FLAGS)
+        copied = tuple(
+            replace(option, flags=option.flags & ~options.ALL_FLAGS)
             for option in header.options
             if option.flags & ForwardingOptionFlags.RESPONSE_COPY
         )
-        return self._header(header.transaction_id, response_route(header, previous_hop), options)
+        return self._header(header.transaction_id, response_route(header, previous_hop), copied)
 
     def _receive_response(self, message: Message, contents: MessageContents, is_local: bool, now: float) -> None:
         transaction_id = message.header.transaction_id
@@ -419,7 +440,7 @@ class Transport:
         if request is None:
             return
         signer = self._verify(message, now)
-        body = body_of(contents, models=self._models)
+        body = self._body_of(contents)
         why_not = self._why_no_answer(contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
@@ -442,7 +463,7 @@ class Transport:
         """What is wrong with a response to this request; None if it may answer it."""
         if contents.message_code not in (request.code.answer, MessageCode.ERROR):
             return f"answered {request.code.rfc_name} with {contents.message_code.rfc_name}"
-        if _is_beyond_us(contents):
+        if extensions.beyond_us(contents) is not None:
             return "answered with a critical extension that is unknown here"
         return None if self._may_answer(signer, request) else "answered in another's place"
 
@@ -457,14 +478,13 @@ class Transport:
         # requesting node's Neighbor Table."
         return self._proximity.is_close_enough(signer, last.resource_id)
 
+    def _body_of(self, contents: MessageContents) -> Struct:
+        return body_of(contents, node_id_length=self._node_id_length, models=self._models)
+
     def _verify(self, message: Message, now: float) -> Signer:
         """6.3.4: "the destination node MUST verify the signature and the authorizing certificate"."""
-        prefix = signature_input(self._overlay, message.header.transaction_id, message.contents_bytes)
+        # That of the message: one of another overlay is answered with an error, if it is signed.
+        prefix = signature_input(message.header.overlay, message.header.transaction_id, message.contents_bytes)
         block = message.security_block
         wall = self.wall
         return self._verifier.verify(prefix, block.signature, block.certificates, wall.date(now), wall.is_trusted)
-
-
-def _is_beyond_us(contents: MessageContents) -> bool:
-    """True if a critical extension must be understood; we know none."""
-    return any(extension.critical for extension in contents.extensions)

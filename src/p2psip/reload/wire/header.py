@@ -149,7 +149,10 @@ class _EitherForm(OneOf):
         return CompressedDestination if reader.peek(1) & 0x80 else Destination
 
 
-DestinationEntry = Annotated[Destination | CompressedDestination, _EitherForm(Destination, CompressedDestination)]
+Entry = Destination | CompressedDestination
+"""An entry of a destination or via list, in either form."""
+
+DestinationEntry = Annotated[Entry, _EitherForm(Destination, CompressedDestination)]
 
 
 class ForwardingOptionType(WireEnum, width=1, is_open=True):
