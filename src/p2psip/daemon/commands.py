@@ -10,7 +10,8 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer
 from p2psip.daemon.control import Command
 from p2psip.daemon.report import lines_of, lookup_report, status_of
-from p2psip.net.peer_host import PeerHost, boot_time
+from p2psip.net.node_host import boot_time
+from p2psip.net.peer_host import PeerHost
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
 LOOKUP_MAX_S = 90.0

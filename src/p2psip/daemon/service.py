@@ -31,7 +31,8 @@ from p2psip.daemon.renewal import Renewer, day
 from p2psip.daemon.state import PeerState, reload_identity
 from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
-from p2psip.net.peer_host import PeerHost, boot_time, read_wall_clock
+from p2psip.net.node_host import boot_time, read_wall_clock
+from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
 from p2psip.reload.node.effects import ContactsChanged, Purpose
 from p2psip.reload.node.node import Node

@@ -29,7 +29,7 @@ from p2psip.daemon.state import (
     save_key,
     save_settings,
 )
-from p2psip.net import peer_host
+from p2psip.net import node_host
 from p2psip.reload.config.document import parse
 
 HERE = "127.0.0.1"
@@ -113,7 +113,7 @@ def test_a_configuration_that_expires_meanwhile_ends_the_peer(
     monkeypatch.setattr(service, "WATCH_S", 0.1)
     began = service.boot_time() + 0.3
     at(monkeypatch, EXPIRATION - 0.3)
-    monkeypatch.setattr(peer_host, "read_wall_clock", lambda _: WallClock(EXPIRATION - began))
+    monkeypatch.setattr(node_host, "read_wall_clock", lambda _: WallClock(EXPIRATION - began))
     with pytest.raises(RequestFailed, match="has expired on 2030-03-17"):
         run(expiring(state), 5.0)
 

@@ -22,7 +22,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.peer import Peer
-from p2psip.net import peer_host
+from p2psip.net import node_host
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.tls import TlsStream, make_context
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
@@ -205,7 +205,7 @@ def test_dial_write_hear_and_hang_up() -> None:
 
 
 def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.05)
+    monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.05)
 
     async def test(bench: Bench) -> None:
         other = Other()
@@ -217,7 +217,7 @@ def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: p
 
 
 def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.01)
+    monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.01)
 
     async def test(bench: Bench) -> None:
         first, second = nobody(), nobody()
@@ -230,8 +230,8 @@ def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.Monk
 
 
 def test_whoever_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_host, "DIAL_MAX_S", 0.2)
-    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 5.0)
+    monkeypatch.setattr(node_host, "DIAL_MAX_S", 0.2)
+    monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 5.0)
 
     async def test(bench: Bench) -> None:
         first, second = nobody(), nobody()
@@ -244,7 +244,7 @@ def test_whoever_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_dial_that_is_hung_up_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidates that are still to come are not tried, and what connects after all is closed."""
-    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.1)
+    monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.1)
 
     async def test(bench: Bench) -> None:
         other = Other()
@@ -291,7 +291,7 @@ def test_a_connection_that_is_gone_before_it_is_used_is_a_failed_dial(monkeypatc
 
 def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every site has a 172.17.0.1: what is at this one here is us, so the next candidate gets its turn."""
-    monkeypatch.setattr(peer_host, "DIAL_STAGGER_S", 0.05)
+    monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.05)
 
     async def test(bench: Bench) -> None:
         other = Other()
@@ -309,7 +309,7 @@ def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: p
 
 def test_no_more_than_so_many_handshakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever connects and says nothing costs others nothing: the oldest goes."""
-    monkeypatch.setattr(peer_host, "HANDSHAKES_MAX", 3)
+    monkeypatch.setattr(node_host, "HANDSHAKES_MAX", 3)
 
     async def test(bench: Bench) -> None:
         silent = [await asyncio.open_connection(*bench.overlay) for _ in range(5)]
@@ -400,7 +400,7 @@ def test_an_effect_that_causes_an_input_is_not_interrupted_by_its_effects() -> N
 
 def test_deadlines() -> None:
     async def test(bench: Bench) -> None:
-        bench.core.deadline = Deadline(peer_host.boot_time() + 0.05, "soon")
+        bench.core.deadline = Deadline(node_host.boot_time() + 0.05, "soon")
         bench.do()
         assert not bench.core.told
         assert await bench.core.hears("timeout") == [("timeout",)]
@@ -410,15 +410,15 @@ def test_deadlines() -> None:
 
 def test_a_sleep_of_the_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's clock stands still meanwhile; the peer's goes on, and its deadline is past when it wakes up."""
-    monkeypatch.setattr(peer_host, "WALL_CHECK_S", 0.05)
+    monkeypatch.setattr(node_host, "WALL_CHECK_S", 0.05)
 
     async def test(bench: Bench) -> None:
-        bench.core.deadline = Deadline(peer_host.boot_time() + 3600, "in an hour")
-        bench.core.wall = peer_host.read_wall_clock(DATE)
+        bench.core.deadline = Deadline(node_host.boot_time() + 3600, "in an hour")
+        bench.core.wall = node_host.read_wall_clock(DATE)
         bench.host._watch_wall_clock()
-        awake = peer_host.boot_time
-        monkeypatch.setattr(peer_host, "boot_time", lambda: awake() + 3601)
-        monkeypatch.setattr(peer_host, "read_wall_clock", lambda _: bench.core.wall)
+        awake = node_host.boot_time
+        monkeypatch.setattr(node_host, "boot_time", lambda: awake() + 3601)
+        monkeypatch.setattr(node_host, "read_wall_clock", lambda _: bench.core.wall)
         assert await bench.core.hears("timeout", limit_s=2.0)
 
     run(test)

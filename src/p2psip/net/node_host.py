@@ -1,0 +1,346 @@
+"""A node of the overlay on real sockets: drives a core that has a node in it with asyncio.
+
+One input, drain the effects, re-arm, next. `now` is the time since boot, suspension included, so that lifetimes go on
+while a laptop sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from OpenSSL import SSL
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.base.timers import Deadline
+from p2psip.base.wallclock import WallClock
+from p2psip.net.addresses import taken, words
+from p2psip.net.tls import TlsStream
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.node import Node
+from p2psip.reload.storage.records import Commit, CommitAnswer
+
+DIAL_STAGGER_S = 0.25
+"""How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
+
+DIAL_MAX_S = 8.0
+HANDSHAKES_MAX = 128
+"""Accepted connections that have not shown a certificate yet; for one more the oldest has to go."""
+
+WALL_CHECK_S = 5.0
+WALL_JUMP_S = 0.5
+
+
+class Store(Protocol):
+    """Where commits go."""
+
+    def commit(self, commit: Commit) -> Future[CommitAnswer]:
+        """Make changes durable."""
+
+
+def boot_time() -> float:
+    """Seconds since boot, on a clock that never jumps and goes on in suspension."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def read_wall_clock(not_before: float) -> WallClock:
+    """What the date is. A date before the overlay came to be (`not_before`) is not trusted."""
+    date = time.time()
+    return WallClock(date - boot_time(), is_trusted=date >= not_before)
+
+
+class NodeCore(Protocol):
+    """What a host drives: a node with something around it."""
+
+    @property
+    def node(self) -> Node:
+        """The node inside."""
+
+    def start(self, now: float) -> None:
+        """Join the overlay, for ever."""
+
+    def set_wall_clock(self, wall: WallClock, now: float) -> None:
+        """The date has jumped, or is trusted now."""
+
+    def handle_link_up(
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: tuple[bytes, ...],
+        remote: Address,
+        local: Address,
+        now: float,
+    ) -> None:
+        """A TLS connection with another node is up."""
+
+    def handle_link_data(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came over it."""
+
+    def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        """It is down, or never came up."""
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+
+
+class NodeHost:
+    """Links, timers and the disk of one node. `other` is called with the effects that are for the program around it."""
+
+    def __init__(
+        self,
+        core: NodeCore,
+        context: SSL.Context,
+        store: Store,
+        overlay_began: float,
+        other: Callable[[Effect], None],
+    ) -> None:
+        self._core = core
+        self._context = context
+        self._store = store
+        self._overlay_began = overlay_began
+        self._other = other
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, TlsStream] = {}
+        self._numbers: dict[TlsStream, tuple[int, Purpose]] = {}
+        self._handshaking: dict[TlsStream, None] = {}
+        self._own_ports: set[int] = set()
+        self._accepted = itertools.count(1, 2)
+        self._dials: dict[int, asyncio.Task[None]] = {}
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wall_timer: asyncio.TimerHandle | None = None
+        self._is_settling = False
+        self._is_closed = False
+
+    # Beginning and end
+
+    async def listen_links(self, purpose: Purpose, addresses: Iterable[Address]) -> tuple[int, ...]:
+        """Listen for links of this purpose; the ports. Raises LocalMisuse if one is taken."""
+        ports: list[int] = []
+        for address in addresses:
+            server = await self._listen_tls(purpose, address)
+            self._servers.append(server)
+            ports += [socket.getsockname()[1] for socket in server.sockets]
+        self._own_ports.update(ports)
+        return tuple(ports)
+
+    def start(self) -> None:
+        """Let the node go and join."""
+        self._watch_wall_clock()
+        self.call(self._core.start)
+
+    def close(self) -> None:
+        """Close every socket. What they and open tasks still say does not reach the core, nor its closed store."""
+        self._is_closed = True
+        for server in self._servers:
+            server.close()
+        for stream in list(self._numbers):
+            stream.close("this node stops")
+        for timer in (self._timer, self._wall_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in [*self._tasks, *self._dials.values()]:
+            task.cancel()
+
+    def use_context(self, context: SSL.Context) -> None:
+        """Show another certificate on connections that begin from now on."""
+        self._context = context
+
+    def call(self, run: Callable[[float], object]) -> None:
+        """Give the core one input, then do what it wants done."""
+        if not self._is_closed:
+            run(boot_time())
+            self._settle()
+
+    # The pump
+
+    def _settle(self) -> None:
+        """Do the effects; inputs that they cause at once (a socket that fails) are taken in turn, not nested."""
+        if self._is_settling:
+            return
+        self._is_settling = True
+        try:
+            while effects := self._core.drain():
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._is_settling = False
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._core.next_deadline()
+        if deadline is not None:
+            delay_s = max(0.0, deadline.at - boot_time())
+            self._timer = self._loop.call_later(delay_s, self.call, self._core.handle_timeout)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Write(number, data):
+                if (stream := self._streams.get(number)) is not None:
+                    stream.write(data)
+            case Dial(number):
+                self._dials[number] = self._spawn(self._dial(effect))
+            case HangUp(number, reason):
+                self._hang_up(number, reason)
+            case Ask(token, Commit() as commit):
+                self._commit(token, commit)
+            case CancelAsk():
+                pass
+            case _:
+                self._other(effect)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Links
+
+    async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
+        def accept() -> TlsStream:
+            while len(self._handshaking) >= HANDSHAKES_MAX:
+                oldest = next(iter(self._handshaking))
+                del self._handshaking[oldest]
+                oldest.abort("too many handshakes at once")
+            stream = TlsStream(self._context, self, is_server=True)
+            self._numbers[stream] = (next(self._accepted), purpose)
+            self._handshaking[stream] = None
+            return stream
+
+        try:
+            return await self._loop.create_server(accept, address.host, address.port)
+        except OSError as error:
+            raise taken("tcp", address, error) from None
+
+    async def _dial(self, dial: Dial) -> None:
+        """Try the candidates, each a little after the one before; the first whose TCP connection comes up is it."""
+        attempts = [
+            self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
+            for rank, candidate in enumerate(dial.candidates)
+        ]
+        reasons: list[str] = []
+        chosen: TlsStream | None = None
+        try:
+            async with asyncio.timeout(DIAL_MAX_S):
+                chosen = await _first(attempts, reasons)
+        except TimeoutError:
+            reasons.append(f"no answer in {DIAL_MAX_S:g} s from {_unanswered(dial, attempts)}")
+        finally:
+            # Also if we were cancelled: whoever connects after all has nobody to talk to.
+            for attempt in attempts:
+                _abandon(attempt, chosen)
+        self._dials.pop(dial.link, None)
+        if chosen is None:
+            self.call(lambda now: self._core.handle_link_down(dial.link, "; ".join(reasons), now))
+        else:
+            self._numbers[chosen] = (dial.link, dial.purpose)
+            chosen.begin()
+
+    async def _connect(self, candidate: Address, delay_s: float) -> TlsStream:
+        await asyncio.sleep(delay_s)
+        try:
+            _, stream = await self._loop.create_connection(
+                lambda: TlsStream(self._context, self, is_server=False), candidate.host, candidate.port
+            )
+        except OSError as error:
+            raise ConnectionError(f"{candidate}: {words(error)}") from None
+        if stream.remote[0] == stream.local[0] and stream.remote[1] in self._own_ports:
+            # Many networks have the same private addresses: this one of the other's is one of ours as well.
+            stream.abort("that is this machine")
+            raise ConnectionError(f"{candidate}: that is this machine itself")
+        return stream
+
+    def _hang_up(self, number: int, reason: str) -> None:
+        if (task := self._dials.pop(number, None)) is not None:
+            task.cancel()
+        if (stream := self._streams.pop(number, None)) is not None:
+            del self._numbers[stream]
+            stream.close(reason)
+
+    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+        """net.tls: the handshake is done."""
+        number, purpose = self._numbers[stream]
+        self._handshaking.pop(stream, None)
+        self._streams[number] = stream
+        remote, local = Address(*stream.remote), Address(*stream.local)
+        self.call(lambda now: self._core.handle_link_up(number, purpose, certificates, remote, local, now))
+
+    def stream_data(self, stream: TlsStream, data: bytes) -> None:
+        """net.tls: bytes came."""
+        if stream in self._numbers:
+            number, _ = self._numbers[stream]
+            self.call(lambda now: self._core.handle_link_data(number, data, now))
+
+    def stream_down(self, stream: TlsStream, reason: str) -> None:
+        """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
+        number, _ = self._numbers.pop(stream, (0, None))
+        self._handshaking.pop(stream, None)
+        was_up = self._streams.pop(number, None) is not None
+        if was_up or (number and not stream.is_server):
+            self.call(lambda now: self._core.handle_link_down(number, reason, now))
+
+    # Disk and date
+
+    def _commit(self, token: int, commit: Commit) -> None:
+        def done(future: Future[CommitAnswer]) -> None:
+            # In the thread that writes; what is wrong with the answer is to be seen in ours.
+            self._loop.call_soon_threadsafe(self._committed, token, future)
+
+        self._store.commit(commit).add_done_callback(done)
+
+    def _committed(self, token: int, future: Future[CommitAnswer]) -> None:
+        answer = future.result()
+        self.call(lambda now: self._core.handle_answer(token, answer, now))
+
+    def _watch_wall_clock(self) -> None:
+        wall, known = read_wall_clock(self._overlay_began), self._core.node.wall
+        if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
+            self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
+            self.call(lambda now: self._core.set_wall_clock(wall, now))
+        # The loop's clock stands still while the machine sleeps, the peer's does not.
+        self._arm()
+        self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
+
+
+async def _first(attempts: Sequence[asyncio.Task[TlsStream]], reasons: list[str]) -> TlsStream | None:
+    """The first connection that is up; `reasons` gets why others are not."""
+    for attempt in asyncio.as_completed(attempts):
+        try:
+            stream = await attempt
+        except ConnectionError as error:
+            reasons.append(str(error))
+            continue
+        if stream.is_connected:
+            return stream
+        reasons.append("closed by the other end")
+    return None
+
+
+def _unanswered(dial: Dial, attempts: Sequence[asyncio.Task[TlsStream]]) -> str:
+    pairs = zip(dial.candidates, attempts, strict=True)
+    return ", ".join(str(candidate) for candidate, attempt in pairs if not attempt.done() or attempt.cancelled())
+
+
+def _abandon(attempt: asyncio.Task[TlsStream], chosen: TlsStream | None) -> None:
+    if not attempt.done():
+        attempt.cancel()
+    elif not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:
+        attempt.result().abort("another candidate was faster")
