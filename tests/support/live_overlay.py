@@ -18,11 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from free_ports import free_port
+from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.reload.config.configuration import Kind
 
 P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 OVERLAY = "demo.example"
@@ -228,6 +231,7 @@ class LiveOverlay:
         *,
         peers: int = 5,
         users: Iterable[str] = (),
+        kinds: Iterable[Kind] = (),
         environment: Mapping[str, str] | None = None,
         terms: Sequence[str] = (),
         peer_options: Mapping[str, Sequence[str]] | None = None,
@@ -243,6 +247,7 @@ class LiveOverlay:
         self.is_enrolled = not {"--self-signed", "--shared-secret"} & set(terms)
         self._count = peers
         self._users = tuple(users)
+        self._kinds = tuple(kinds)
         self._bootstrap_port = free_port()
         self.url = f"https://{HOST}:{free_port()}"
         self.fingerprint = ""
@@ -295,6 +300,12 @@ class LiveOverlay:
         """A file with the phone password of a user."""
         return self._secret(f"phone-{user}", phone_password(user))
 
+    def add_user(self, user: str) -> None:
+        """`user add`."""
+        self.command(
+            "user", "add", user, "--overlay", self.directory / "overlay", "--password-file", self.password_file(user)
+        )
+
     def add_lines(self, lines: Iterable[tuple[LivePeer, str]]) -> None:
         """`line add` at several peers at once; returns when all records are in the overlay."""
 
@@ -340,11 +351,15 @@ class LiveOverlay:
             *(enrollment if self.is_enrolled else ()),
         )
         self.fingerprint = facts["fingerprint"]
+        if self._kinds:
+            overlay = OverlayDirectory(club)
+            known = overlay.document().configuration
+            overlay.revise(replace(known, required_kinds=(*known.required_kinds, *self._kinds)))
         if not self.is_enrolled:
             self.url = str(club / "config.xml")
             return
         for user in self._users:
-            self.command("user", "add", user, "--overlay", club, "--password-file", self.password_file(user))
+            self.add_user(user)
         address = self.url.removeprefix("https://")
         self._enrollment = Daemon("enrollment", "serve", club, "--listen", address, environment=self.environment)
         assert self._enrollment.ready_line() == f"ready {self.url}\n"

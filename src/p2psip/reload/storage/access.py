@@ -49,10 +49,11 @@ def user_node_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
 def node_multiple(write: Write, signer: Signer, hash_name: Hash) -> bool:
     """7.3.4: "H(Node-ID || i) is equal to the Resource-ID for some small integer value of i".
 
-    How i is written is left open; it is one byte in the one Kind that has it (section 9), which counts from 1.
+    How i is written is left open; it is one byte in the one Kind that has it (section 9). That one counts from 1,
+    which "some small integer value" does not say of others.
     """
     last = min(write.kind.max_node_multiple, 255)
-    return any(hash_name(signer.node_id + bytes([i])) == write.resource for i in range(1, last + 1))
+    return any(hash_name(signer.node_id + bytes([i])) == write.resource for i in range(last + 1))
 
 
 Policy = Callable[[Write, Signer, Hash], bool]

@@ -1,0 +1,324 @@
+"""A peer written from RFC 6940 alone, in an overlay of real peers: processes that know nothing of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import rfc6940_bytes as wire
+from declared_kinds import (
+    ARRAY_KIND,
+    DECLARED,
+    DICTIONARY_KIND,
+    MULTIPLE_KIND,
+    NODE_KIND,
+    NODE_MULTIPLE_MAX,
+    SIZE_MAX,
+    SINGLE_KIND,
+)
+from foreign_member import Stranger, member, member_just_after
+from live_overlay import OVERLAY, LiveOverlay, eventually
+from rfc6940_peer import ErrorAnswer, after
+from rfc6940_store import Rejected
+
+pytestmark = pytest.mark.slow
+
+PEERS = 4
+USERS = ("alice", "bob", "carol")
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
+    with LiveOverlay(tmp_path_factory.mktemp("foreign"), peers=PEERS, users=USERS, kinds=DECLARED) as live:
+        yield live
+
+
+def enrolled(overlay: LiveOverlay, user: str) -> Stranger:
+    anchor = overlay.directory / "overlay" / "anchor.crt"
+    return Stranger.enrolled(overlay.url, OVERLAY, anchor, user, overlay.directory)
+
+
+@contextmanager
+def joined(stranger: Stranger, overlay: LiveOverlay, *others: Stranger) -> Iterator[Stranger]:
+    """A member, until the end; no test passes with a message that it could not read or believe."""
+    try:
+        stranger.join()
+        in_the_ring(overlay, stranger, *others)
+        yield stranger
+        assert stranger.peer.complaints == []
+        if stranger.peer.has_joined:
+            stranger.leave()
+    finally:
+        stranger.close()
+        in_the_ring(overlay, *others)
+
+
+@pytest.fixture(scope="module")
+def alice(overlay: LiveOverlay) -> Iterator[Stranger]:
+    """A foreign member for those tests that leave the ring as it is."""
+    with joined(enrolled(overlay, "alice"), overlay) as stranger:
+        yield stranger
+
+
+def in_the_ring(overlay: LiveOverlay, *strangers: Stranger) -> None:
+    """Until all real peers have exactly their true neighbours, the strangers among them."""
+    ring = sorted([peer.node_id for peer in overlay.running()] + [stranger.hex for stranger in strangers])
+    for peer in overlay.running():
+        place = ring.index(peer.node_id)
+        others = (ring[place + 1 :] + ring[:place])[:5]
+        eventually(f"{peer.name} sees the ring as it is", lambda p=peer, o=others: p.status()["successors"] == o)
+
+
+def resource_of(stranger: Stranger) -> bytes:
+    return wire.resource_id(stranger.peer.identity.user.encode())
+
+
+def refusal(code: int) -> pytest.RaisesExc[ErrorAnswer]:
+    return pytest.raises(ErrorAnswer, check=lambda error: error.code == code)
+
+
+def nodes(overlay: LiveOverlay) -> list[bytes]:
+    return [bytes.fromhex(peer.node_id) for peer in overlay.running()]
+
+
+# Membership
+
+
+def test_it_is_a_neighbour_like_any_other(alice: Stranger, overlay: LiveOverlay) -> None:
+    """Every real peer has it in its place, and its links are acknowledged frame by frame."""
+    assert alice.peer.ready == set(nodes(overlay))
+    for node_id in alice.peer.ready:
+        link = alice.peer.link(node_id)
+        assert link is not None
+        assert link.round_trips_s
+
+
+def test_it_is_asked_and_answers_as_a_neighbour(alice: Stranger, overlay: LiveOverlay) -> None:
+    for node_id in nodes(overlay):
+        assert alice.ping(wire.node(node_id)) == node_id
+        assert (wire.UPDATE, node_id) in alice.peer.served
+    nearest = alice.peer.successors[0]
+    assert alice.ping(wire.node(wire.WILDCARD), through=alice.peer.link(nearest)) == nearest
+    assert alice.ping(wire.resource(nearest)) == nearest
+
+
+def test_a_request_goes_the_way_that_its_destination_list_says(alice: Stranger, overlay: LiveOverlay) -> None:
+    """Over two real peers and back: the via list brings the answer home."""
+    first, second, third, *_ = nodes(overlay)
+    assert alice.ping(wire.node(first), wire.node(second), wire.node(third)) == third
+    assert alice.ping(wire.node(first), wire.node(second), wire.node(first)) == first
+
+
+def test_route_query_names_the_next_peer(alice: Stranger, overlay: LiveOverlay) -> None:
+    first, *_, last = sorted(nodes(overlay))
+    for target in (wire.node(last), wire.resource(last)):
+        body = wire.number(0, 1) + target.encode() + wire.vector(b"", 2)
+        message, author = alice.request(wire.ROUTE_QUERY, body, wire.node(first))
+        assert (author, message.body) == (first, last)
+
+
+# Data
+
+
+def test_a_single_value_is_stored_replaced_fetched_and_removed(alice: Stranger) -> None:
+    where = resource_of(alice)
+    assert alice.fetch(where, SINGLE_KIND).data == [None]
+    first = alice.store(where, SINGLE_KIND, wire.Value(b"one"))
+    assert first >= 1
+    found = alice.fetch(where, SINGLE_KIND)
+    assert (found.data, found.authors, found.generation) == ([b"one"], {f"alice@{OVERLAY}"}, first)
+    second = alice.store(where, SINGLE_KIND, wire.Value(b"two"), generation=first)
+    assert second > first
+    # "If the generation counter in the request matches the stored counter, then [...] no StoredData values."
+    assert alice.fetch(where, SINGLE_KIND, generation=second).values == []
+    alice.store(where, SINGLE_KIND, wire.Value(b"", exists=False))
+    removed = alice.fetch(where, SINGLE_KIND)
+    # 7.4.2.2: what was removed has "exists = False, but [has] valid signatures".
+    assert (removed.data, removed.authors) == ([None], {f"alice@{OVERLAY}"})
+
+
+def test_an_array_is_sparse_appended_to_and_fetched_by_ranges(alice: Stranger) -> None:
+    where = resource_of(alice)
+    alice.store(where, ARRAY_KIND, wire.Value(b"two", slot=2), wire.Value(b"four", slot=4))
+    alice.store(where, ARRAY_KIND, wire.Value(b"five", slot=wire.APPEND))
+    alice.store(where, ARRAY_KIND, wire.Value(b"six", slot=wire.APPEND))
+    everything = alice.fetch(where, ARRAY_KIND, wire.ranges((0, wire.LAST)))
+    assert everything.data == [None, None, b"two", None, b"four", b"five", b"six"]
+    assert [value.slot for value in everything.values] == list(range(7))
+    assert everything.authors == {f"alice@{OVERLAY}"}
+    some = alice.fetch(where, ARRAY_KIND, wire.ranges((1, 2), (5, 5)))
+    assert [(value.slot, value.data) for value in some.values] == [(1, b""), (2, b"two"), (5, b"five")]
+    assert alice.fetch(where, ARRAY_KIND, wire.ranges((wire.LAST, wire.LAST))).data == [b"six"]
+    alice.store(where, ARRAY_KIND, wire.Value(b"", exists=False, slot=4))
+    assert alice.fetch(where, ARRAY_KIND, wire.ranges((4, 5))).data == [None, b"five"]
+
+
+def test_a_dictionary_is_kept_by_key(alice: Stranger, overlay: LiveOverlay) -> None:
+    where = resource_of(alice)
+    alice.store(where, DICTIONARY_KIND, wire.Value(b"here", slot=alice.node_id))
+    for wanted in (b"", wire.keys(alice.node_id)):
+        found = alice.fetch(where, DICTIONARY_KIND, wanted)
+        assert [(value.slot, value.data) for value in found.values] == [(alice.node_id, b"here")]
+        assert found.authors == {f"alice@{OVERLAY}"}
+    nobody = bytes.fromhex(overlay.peers[0].node_id)
+    assert alice.fetch(where, DICTIONARY_KIND, wire.keys(nobody)).data == [None]
+    # 7.3.3: "the dictionary key MUST be equal to the Node-ID in the certificate".
+    with refusal(wire.FORBIDDEN):
+        alice.store(where, DICTIONARY_KIND, wire.Value(b"elsewhere", slot=nobody))
+    alice.store(where, DICTIONARY_KIND, wire.Value(b"", exists=False, slot=alice.node_id))
+    assert alice.fetch(where, DICTIONARY_KIND, b"").data in ([], [None])
+
+
+def test_the_node_policies_go_by_node_id(alice: Stranger) -> None:
+    alice.store(wire.resource_id(alice.node_id), NODE_KIND, wire.Value(b"node"))
+    assert alice.fetch(wire.resource_id(alice.node_id), NODE_KIND).data == [b"node"]
+    # 7.3.4 leaves open how i is written: one byte, as the iteration of the one Kind that has it (section 9).
+    for i in (0, 1, NODE_MULTIPLE_MAX):
+        where = wire.resource_id(alice.node_id + wire.number(i, 1))
+        alice.store(where, MULTIPLE_KIND, wire.Value(b"%d" % i, slot=0))
+        assert alice.fetch(where, MULTIPLE_KIND, wire.ranges((0, 0))).data == [b"%d" % i]
+    beyond = wire.resource_id(alice.node_id + wire.number(NODE_MULTIPLE_MAX + 1, 1))
+    with refusal(wire.FORBIDDEN):
+        alice.store(beyond, MULTIPLE_KIND, wire.Value(b"beyond", slot=0))
+
+
+def test_what_may_not_be_stored_is_refused_with_the_error_that_the_rfc_names(alice: Stranger) -> None:
+    where = resource_of(alice)
+    current = alice.store(where, SINGLE_KIND, wire.Value(b"mine"))
+    with refusal(wire.FORBIDDEN):
+        alice.store(wire.resource_id(b"bob@" + OVERLAY.encode()), SINGLE_KIND, wire.Value(b"not mine"))
+    with refusal(wire.DATA_TOO_LARGE):
+        alice.store(where, SINGLE_KIND, wire.Value(bytes(SIZE_MAX + 1)))
+    with refusal(wire.GENERATION_TOO_LOW) as caught:
+        alice.store(where, SINGLE_KIND, wire.Value(b"late"), generation=current - 1)
+    # "The error_info in the ErrorResponse MUST be a StoreAns response containing the correct generation counter".
+    (told,) = wire.whole(caught.value.info, wire.read_store_answer)
+    assert (told.kind, told.generation, told.replicas) == (SINGLE_KIND, current, [])
+    old = alice.peer.identity.stored(where, SINGLE_KIND, wire.Value(b"old"), 60, 1_000)
+    body = wire.store(where, 0, [wire.KindData(SINGLE_KIND, 0, [old])])
+    with refusal(wire.DATA_TOO_OLD):
+        alice.request(wire.STORE, body, wire.resource(where))
+    unknown = 0xF00000FF
+    with refusal(wire.UNKNOWN_KIND) as caught:
+        alice.request(wire.FETCH, wire.fetch(where, [wire.Specifier(unknown, 0, None)]), wire.resource(where))
+    assert wire.whole(caught.value.info, lambda r: r.list(1, lambda k: k.number(4))) == [unknown]
+    assert alice.fetch(where, SINGLE_KIND).data == [b"mine"]
+
+
+def test_a_store_of_two_kinds_is_one_operation(alice: Stranger) -> None:
+    """One of them is refused: neither is stored."""
+    where = resource_of(alice)
+    before = alice.fetch(where, SINGLE_KIND)
+    values = [(SINGLE_KIND, wire.Value(b"half")), (ARRAY_KIND, wire.Value(bytes(SIZE_MAX + 1), slot=0))]
+    kinds = [
+        wire.KindData(kind, 0, [alice.peer.identity.stored(where, kind, value, 60, alice.now_ms())])
+        for kind, value in values
+    ]
+    with refusal(wire.DATA_TOO_LARGE):
+        alice.request(wire.STORE, wire.store(where, 0, kinds), wire.resource(where))
+    assert alice.fetch(where, SINGLE_KIND) == before
+
+
+# Being of use to the others
+
+
+def test_lines_of_real_peers_are_stored_at_it_and_found_there(alice: Stranger, overlay: LiveOverlay) -> None:
+    """A phone's record belongs where the foreign peer is: it is stored there, and fetched from there."""
+    here = user_held_by(alice, overlay)
+    owner, asker = overlay.peers[1], overlay.peers[2]
+    owner.add_line(here)
+    owner.wait_placed(here)
+    assert registration(here) in alice.peer.store.resources()
+    fetches = [code for code, _ in alice.peer.served].count(wire.FETCH)
+    (entry,) = asker.lookup(here)["entries"]
+    assert entry["peer"] == owner.node_id
+    assert [code for code, _ in alice.peer.served].count(wire.FETCH) > fetches
+    overlay.command("line", "remove", here, "--peer", owner.directory)
+    eventually("its removal has come as well", lambda: not asker_finds(asker, here))
+
+
+def user_held_by(stranger: Stranger, overlay: LiveOverlay, holds: Callable[[bytes], bool] | None = None) -> str:
+    """The account of a new user, whose registration belongs where `holds`, or where the stranger is responsible."""
+    wanted = holds or stranger.peer.is_responsible
+    name = next(name for name in map("user{}".format, itertools.count()) if wanted(registration(name)))
+    overlay.add_user(name)
+    return name
+
+
+def registration(user: str) -> bytes:
+    return wire.resource_id(f"{user}@{OVERLAY}".encode())
+
+
+def asker_finds(peer: object, user: str) -> bool:
+    try:
+        return bool(peer.lookup(user)["entries"])  # type: ignore[attr-defined]
+    except AssertionError:
+        # Nobody has such a line: the exit status is 1.
+        return False
+
+
+def test_it_admits_a_real_peer_whose_messages_it_forwards(alice: Stranger, overlay: LiveOverlay) -> None:
+    """The newcomer's place is before it: Attach, Update, Join, the hand-over, and Attaches of others through it."""
+    newcomer = overlay.add_peer()
+    place = bytes.fromhex(newcomer.node_id)
+    configuration = alice.peer.configuration
+    identity = member_just_after(configuration, place, [*nodes(overlay), alice.node_id])
+    with joined(Stranger(configuration, identity, overlay.directory), overlay, alice) as stranger:
+        before = stranger.peer.predecessors[0]
+        moving = user_held_by(stranger, overlay, lambda where: after(before, where) <= after(before, place))
+        owner = overlay.peers[1]
+        owner.add_line(moving)
+        owner.wait_placed(moving)
+        assert stranger.peer.is_responsible(registration(moving))
+        newcomer.run()
+        newcomer.wait_joined()
+        in_the_ring(overlay, stranger, alice)
+        assert (wire.JOIN, place) in stranger.peer.served
+        passed = [message.code for message in stranger.peer.forwarded]
+        assert wire.ATTACH in passed
+        assert wire.ATTACH + 1 in passed
+        # What it held for this part of the ring is the newcomer's now.
+        assert not stranger.peer.is_responsible(registration(moving))
+        (entry,) = overlay.peers[2].lookup(moving)["entries"]
+        assert entry["peer"] == owner.node_id
+        newcomer.stop()
+        in_the_ring(overlay, stranger, alice)
+        (entry,) = overlay.peers[2].lookup(moving)["entries"]
+        assert entry["peer"] == owner.node_id
+        overlay.command("line", "remove", moving, "--peer", owner.directory)
+
+
+def test_its_records_outlive_its_leaving_and_its_crash(alice: Stranger, overlay: LiveOverlay) -> None:
+    """What members hold at it is in the ring after it has said goodbye, and after it has just gone."""
+    for is_crash, user in ((False, "bob"), (True, "carol")):
+        stranger = enrolled(overlay, user)
+        try:
+            stranger.join()
+            in_the_ring(overlay, alice, stranger)
+            here = user_held_by(stranger, overlay)
+            owner = overlay.peers[1]
+            owner.add_line(here)
+            owner.wait_placed(here)
+            assert registration(here) in stranger.peer.store.resources()
+            if not is_crash:
+                stranger.leave()
+        finally:
+            stranger.close()
+        in_the_ring(overlay, alice)
+        (entry,) = overlay.peers[2].lookup(here)["entries"]
+        assert entry["peer"] == owner.node_id
+        overlay.command("line", "remove", here, "--peer", owner.directory)
+
+
+def test_what_it_refuses_as_a_store_it_would_refuse_from_anybody(alice: Stranger) -> None:
+    """The foreign peer does check: a value that somebody else has signed is not taken by it."""
+    bob = member(alice.peer.configuration, "bob")
+    where = resource_of(alice)
+    forged = bob.stored(where, SINGLE_KIND, wire.Value(b"forged"), 60, alice.now_ms())
+    with pytest.raises(Rejected):
+        alice.peer.store.put(
+            where, 0, [wire.KindData(SINGLE_KIND, 0, [forged])], [bob.certificate.der], alice.peer.identity.user
+        )
