@@ -241,7 +241,7 @@ def read_configuration(document: bytes, name: str, anchor: bytes) -> Configurati
         raise NotBelieved("not the root-cert that we were told")
     trust = Trust([anchor])
     _check_blob(trust, blob, signatures, texts("configuration-signer"))
-    for block in re.findall(rb"<kind-block>.*?</kind-block>", blob, re.S):
+    for block in re.findall(rb"<kind-block>.*?</kind-block>", blob, re.DOTALL):
         kind_blob, kind_signatures = _signed_blob(block, "kind", "kind-signature", "")
         _check_blob(trust, kind_blob, kind_signatures, texts("kind-signer"))
     return Configuration(
@@ -275,7 +275,7 @@ def _kind(element: ElementTree.Element) -> tuple[int, Kind]:
 def _signed_blob(document: bytes, tag: str, signature: str, mark: str) -> tuple[bytes, list[bytes]]:
     """ "including, the first < at the start of <configuration> up to and including the > in </configuration>"."""
     pattern = rf"(<{tag}\s[^>]*{mark}.*?</{tag}>)((?:\s*<{signature}\b[^>]*>[^<]*</{signature}>)*)".encode()
-    matched = re.search(pattern, document, re.S)
+    matched = re.search(pattern, document, re.DOTALL)
     if matched is None:
         raise NotBelieved(f"no {tag}")
     signatures = re.findall(rb">([^<]+)<", matched[2])

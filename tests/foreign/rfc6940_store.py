@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import rfc6940_bytes as wire
 from rfc6940_identity import Configuration, NotBelieved, Trust, data_prefix
 
-
 ENTRIES_MAX = 1000
 
 

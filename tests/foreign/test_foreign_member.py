@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import rfc6940_bytes as wire
@@ -16,18 +16,20 @@ from declared_kinds import (
     MULTIPLE_KIND,
     NODE_KIND,
     NODE_MULTIPLE_MAX,
-    SIZE_MAX,
     SINGLE_KIND,
+    SIZE_MAX,
 )
-from foreign_member import Stranger, member, member_just_after
+from foreign_member import LIFETIME_S, Stranger, member, member_just_after
 from live_overlay import OVERLAY, LiveOverlay, eventually
-from rfc6940_peer import ErrorAnswer, after
+from rfc6940_identity import SHA256
+from rfc6940_peer import SPACE, ErrorAnswer, after
 from rfc6940_store import Rejected
 
 pytestmark = pytest.mark.slow
 
 PEERS = 4
 USERS = ("alice", "bob", "carol")
+NAMES = map("user{}".format, itertools.count())
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,68 @@ def test_a_store_of_two_kinds_is_one_operation(alice: Stranger) -> None:
     assert alice.fetch(where, SINGLE_KIND) == before
 
 
+def test_stat_tells_of_values_without_them(alice: Stranger) -> None:
+    where = resource_of(alice)
+    alice.store(where, SINGLE_KIND, wire.Value(b"to be measured"))
+    alice.store(where, ARRAY_KIND, wire.Value(b"last", slot=9))
+    specifiers = [
+        wire.Specifier(SINGLE_KIND, 0, None),
+        wire.Specifier(ARRAY_KIND, 0, wire.ranges((8, 9))),
+        wire.Specifier(DICTIONARY_KIND, 0, wire.keys(bytes(16))),
+    ]
+    message, _ = alice.request(wire.STAT, wire.fetch(where, specifiers), wire.resource(where))
+    single, array, dictionary = stat_values(alice, message)
+    assert (single[0].exists, single[0].length) == (True, len(b"to be measured"))
+    # "A digest using hash_algorithm on the value field of the DataValue, including its 4 leading length bytes."
+    assert single[0].hash_algorithm == SHA256
+    assert single[0].digest == hashlib.sha256(wire.vector(b"to be measured", 4)).digest()
+    assert 0 < single[0].lifetime <= LIFETIME_S
+    assert [(meta.slot, meta.exists) for meta in array] == [(8, False), (9, True)]
+    assert array[1].digest == hashlib.sha256(wire.vector(b"last", 4)).digest()
+    assert [(meta.slot, meta.exists, meta.length) for meta in dictionary] == [(bytes(16), False, 0)]
+
+
+def stat_values(stranger: Stranger, message: wire.Message) -> list[list[wire.Meta]]:
+    """The StoredMetaData of each Kind in a StatAns."""
+    models = stranger.peer.configuration.models
+
+    def read_kind(reader: wire.Reader) -> list[wire.Meta]:
+        model, generation = models[reader.number(4)], reader.number(8)
+        assert model == wire.DICTIONARY or generation >= 1
+        return reader.list(4, lambda meta: wire.read_meta(meta, model))
+
+    return wire.whole(message.body, lambda r: r.list(4, read_kind))
+
+
+def test_find_names_the_closest_resource_of_a_kind(alice: Stranger) -> None:
+    where = resource_of(alice)
+    alice.store(where, SINGLE_KIND, wire.Value(b"to be found"))
+    # A step before it, as one that walks the overlay would ask for: "R_n+1=nearest(1 + R_n)".
+    unknown = 0xF00000FF
+    near = wire.number(int.from_bytes(where, "big") - 1, 16)
+    message, _ = alice.request(wire.FIND, wire.find(near, [SINGLE_KIND, unknown]), wire.resource(near))
+    # "If a Kind-ID is not known, then the corresponding Resource-ID MUST be 0."
+    assert wire.whole(message.body, wire.read_found) == [(SINGLE_KIND, where), (unknown, bytes(16))]
+    with refusal(wire.INVALID_MESSAGE):
+        # "Each value MUST appear only once. Otherwise, the request MUST be rejected with an error."
+        alice.request(wire.FIND, wire.find(near, [SINGLE_KIND, SINGLE_KIND]), wire.resource(near))
+
+
+def test_probe_tells_what_it_is_asked_in_that_order(alice: Stranger, overlay: LiveOverlay) -> None:
+    uptime, responsible, unknown = 3, 1, 77
+    asked = wire.vector(bytes([uptime, unknown, responsible]), 1)
+    fractions = []
+    for node_id in nodes(overlay):
+        message, _ = alice.request(wire.PROBE, asked, wire.node(node_id))
+        told = wire.whole(
+            message.body, lambda r: r.list(2, lambda i: (i.number(1), int.from_bytes(i.vector(1), "big")))
+        )
+        assert [kind for kind, _ in told] == [uptime, responsible]
+        fractions.append(told[1][1])
+    own = after(alice.peer.predecessors[0], alice.node_id) * 10**9 // SPACE
+    assert sum(fractions) + own == pytest.approx(10**9, abs=10)
+
+
 # Being of use to the others
 
 
@@ -243,7 +307,7 @@ def test_lines_of_real_peers_are_stored_at_it_and_found_there(alice: Stranger, o
 def user_held_by(stranger: Stranger, overlay: LiveOverlay, holds: Callable[[bytes], bool] | None = None) -> str:
     """The account of a new user, whose registration belongs where `holds`, or where the stranger is responsible."""
     wanted = holds or stranger.peer.is_responsible
-    name = next(name for name in map("user{}".format, itertools.count()) if wanted(registration(name)))
+    name = next(name for name in NAMES if wanted(registration(name)))
     overlay.add_user(name)
     return name
 

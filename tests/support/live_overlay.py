@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from free_ports import free_port
+
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import Kind
 
