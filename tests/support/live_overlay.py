@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from free_ports import free_port
 
+from p2psip.daemon.control import ask_peer
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import Kind
 
@@ -192,8 +193,8 @@ class LivePeer:
         )
 
     def status(self) -> Any:
-        """`status`."""
-        return self._overlay.command_json("status", "--peer", self.directory)
+        """What `p2psip status --json` prints, without a process for each question."""
+        return ask_peer(self.directory, "status")
 
     def lookup(self, user: str, status: int = 0) -> Any:
         """`lookup`; exit status 1 means that the user is nowhere."""
