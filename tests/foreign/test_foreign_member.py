@@ -27,7 +27,7 @@ from rfc6940_store import Rejected
 
 pytestmark = pytest.mark.slow
 
-PEERS = 4
+PEERS = 3
 USERS = ("alice", "bob", "carol")
 NAMES = map("user{}".format, itertools.count())
 
