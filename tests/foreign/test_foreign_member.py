@@ -20,7 +20,7 @@ from declared_kinds import (
     SIZE_MAX,
 )
 from foreign_member import LIFETIME_S, Stranger, member, member_just_after
-from live_overlay import OVERLAY, LiveOverlay, eventually
+from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import SHA256
 from rfc6940_peer import SPACE, ErrorAnswer, after
 from rfc6940_store import Rejected
@@ -316,9 +316,9 @@ def registration(user: str) -> bytes:
     return wire.resource_id(f"{user}@{OVERLAY}".encode())
 
 
-def asker_finds(peer: object, user: str) -> bool:
+def asker_finds(peer: LivePeer, user: str) -> bool:
     try:
-        return bool(peer.lookup(user)["entries"])  # type: ignore[attr-defined]
+        return bool(peer.lookup(user)["entries"])
     except AssertionError:
         # Nobody has such a line: the exit status is 1.
         return False
@@ -326,10 +326,10 @@ def asker_finds(peer: object, user: str) -> bool:
 
 def test_it_admits_a_real_peer_whose_messages_it_forwards(alice: Stranger, overlay: LiveOverlay) -> None:
     """The newcomer's place is before it: Attach, Update, Join, the hand-over, and Attaches of others through it."""
-    newcomer = overlay.add_peer()
+    configuration, ring = alice.peer.configuration, [*nodes(overlay), alice.node_id]
+    newcomer = newcomer_with_room_behind(overlay, ring)
     place = bytes.fromhex(newcomer.node_id)
-    configuration = alice.peer.configuration
-    identity = member_just_after(configuration, place, [*nodes(overlay), alice.node_id])
+    identity = member_just_after(configuration, place, ring)
     with joined(Stranger(configuration, identity, overlay.directory), overlay, alice) as stranger:
         before = stranger.peer.predecessors[0]
         moving = user_held_by(stranger, overlay, lambda where: after(before, where) <= after(before, place))
@@ -353,6 +353,14 @@ def test_it_admits_a_real_peer_whose_messages_it_forwards(alice: Stranger, overl
         (entry,) = overlay.peers[2].lookup(moving)["entries"]
         assert entry["peer"] == owner.node_id
         overlay.command("line", "remove", moving, "--peer", owner.directory)
+
+
+def newcomer_with_room_behind(overlay: LiveOverlay, ring: list[bytes]) -> LivePeer:
+    """A peer that does not run yet, and not close before one that does: another has a good chance to come between."""
+    while True:
+        newcomer = overlay.add_peer()
+        if min(after(bytes.fromhex(newcomer.node_id), other) for other in ring) > SPACE // 8:
+            return newcomer
 
 
 def test_its_records_outlive_its_leaving_and_its_crash(alice: Stranger, overlay: LiveOverlay) -> None:
