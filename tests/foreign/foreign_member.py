@@ -11,7 +11,7 @@ import rfc6940_bytes as wire
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from rfc6940_identity import Configuration, Identity, PrivateKey, enroll, fetch_configuration
+from rfc6940_identity import Configuration, Identity, PrivateKey, enroll
 from rfc6940_peer import LoopThread, Peer, after
 from rfc6940_store import verified
 
@@ -52,12 +52,6 @@ class Stranger:
         self.peer = Peer(configuration, identity, directory, seed=identity.node_id.hex())
         self.loop.do(self.peer.listen())
         self._last_ms = 0
-
-    @classmethod
-    def enrolled(cls, origin: str, overlay: str, anchor: Path, user: str, directory: Path) -> Stranger:
-        """Configuration from the well-known URI, certificate from the enrollment server."""
-        configuration = fetch_configuration(origin, overlay, anchor_der(anchor))
-        return cls(configuration, member(configuration, user), directory)
 
     @property
     def node_id(self) -> bytes:

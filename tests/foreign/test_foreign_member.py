@@ -19,9 +19,9 @@ from declared_kinds import (
     SINGLE_KIND,
     SIZE_MAX,
 )
-from foreign_member import LIFETIME_S, Stranger, member, member_just_after
+from foreign_member import LIFETIME_S, Stranger, anchor_der, member, member_just_after
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually
-from rfc6940_identity import SHA256
+from rfc6940_identity import SHA256, Configuration, fetch_configuration
 from rfc6940_peer import SPACE, ErrorAnswer, after
 from rfc6940_store import Rejected
 
@@ -38,9 +38,15 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
         yield live
 
 
+def configuration_of(overlay: LiveOverlay) -> Configuration:
+    """As the well-known URI has it; all that is known beforehand is the trust anchor."""
+    anchor = anchor_der(overlay.directory / "overlay" / "anchor.crt")
+    return fetch_configuration(overlay.url, OVERLAY, anchor)
+
+
 def enrolled(overlay: LiveOverlay, user: str) -> Stranger:
-    anchor = overlay.directory / "overlay" / "anchor.crt"
-    return Stranger.enrolled(overlay.url, OVERLAY, anchor, user, overlay.directory)
+    configuration = configuration_of(overlay)
+    return Stranger(configuration, member(configuration, user), overlay.directory)
 
 
 @contextmanager
@@ -60,8 +66,14 @@ def joined(stranger: Stranger, overlay: LiveOverlay, *others: Stranger) -> Itera
 
 @pytest.fixture(scope="module")
 def alice(overlay: LiveOverlay) -> Iterator[Stranger]:
-    """A foreign member for those tests that leave the ring as it is."""
-    with joined(enrolled(overlay, "alice"), overlay) as stranger:
+    """A foreign member for those tests that leave the ring as it is; a real peer is responsible for what is hers."""
+    configuration = configuration_of(overlay)
+    while True:
+        identity = member(configuration, "alice")
+        where = wire.resource_id(identity.user.encode())
+        if any(after(where, other) < after(where, identity.node_id) for other in nodes(overlay)):
+            break
+    with joined(Stranger(configuration, identity, overlay.directory), overlay) as stranger:
         yield stranger
 
 
