@@ -278,7 +278,7 @@ class SimulatedPeers:
             listeners=(Listener("UDP", local),),
             peer_side=peer_uri(f"peer-{name}", OVERLAY, node_id),
         )
-        site = Site(name, Peer(node, rules, server, rng, now), self.world, local)
+        site = Site(name, Peer(node, server, rng, now), self.world, local)
         self.sites[name] = site
         self.world.add(name, address, (identity.certificate,), site, store)
         site.call(site.peer.start)

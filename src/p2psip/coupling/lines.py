@@ -18,7 +18,6 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import Done, RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
-from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import REFRESH_S, fetch_request, latest_ms, route_to, store_request
@@ -82,9 +81,8 @@ class _Published:
 class Publisher:
     """Keeps the records of this peer's lines in the overlay."""
 
-    def __init__(self, node: Node, rules: Rules) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._rules = rules
         self._lines: dict[str, _Published] = {}
         self._requests: dict[int, str] = {}
         self._removals: dict[int, NodeId] = {}
@@ -245,7 +243,9 @@ class Publisher:
     def _chased(self, published: _Published, answer: Answer, body: FetchAns, wall: WallClock, now: float) -> None:
         """Store again, with a storage_time later than that of the record that is there, if we did sign that."""
         line = published.line
-        found_ms = latest_ms(line.aor, line.identity.node_id, body, answer.certificates, self._rules, wall, now)
+        found_ms = latest_ms(
+            line.aor, line.identity.node_id, body, answer.certificates, self._node.data.storage.rules, wall, now
+        )
         if found_ms >= published.storage_time_ms:
             self._publish(published, now, above_ms=found_ms)
         else:

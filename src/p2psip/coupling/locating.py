@@ -21,7 +21,6 @@ from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
-from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import (
@@ -69,12 +68,11 @@ class _Search:
 class Locator:
     """Answers LocateUser. `answers` collects (token, answer)."""
 
-    def __init__(self, node: Node, server: SipServer, publisher: Publisher, rules: Rules, overlay: str) -> None:
+    def __init__(self, node: Node, server: SipServer, publisher: Publisher, overlay: str) -> None:
         self.answers: list[tuple[int, Located | NotLocated]] = []
         self._node = node
         self._server = server
         self._publisher = publisher
-        self._rules = rules
         self._overlay = overlay
         self._searches: dict[int, _Search] = {}
         self._fetches: dict[int, tuple[int, str]] = {}
@@ -145,7 +143,7 @@ class Locator:
     def read(self, aor: str, answer: Answer, wall: WallClock, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
         assert isinstance(answer.body, FetchAns), "the transport lets no other answer to a Fetch pass"
-        return read_registrations(aor, answer.body, answer.certificates, self._rules, wall, now)
+        return read_registrations(aor, answer.body, answer.certificates, self._node.data.storage.rules, wall, now)
 
     def _search(self, question: LocateUser) -> _Search:
         dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")

@@ -26,7 +26,6 @@ from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, l
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
-from p2psip.reload.storage.storing import Rules
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.bindings import BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
@@ -58,14 +57,14 @@ class Stopped(Effect):
 class Peer:
     """One peer."""
 
-    def __init__(self, node: Node, rules: Rules, server: ServerConfig, rng: random.Random, now: float) -> None:
+    def __init__(self, node: Node, server: ServerConfig, rng: random.Random, now: float) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
         self.server = SipServer(server, rng)
-        self.publisher = Publisher(node, rules)
+        self.publisher = Publisher(node)
         self.echo = EchoService(SipUri(host=self.overlay, user=ECHO_NUMBER), rng)
         self.flows = PeerFlows(node)
-        self.locator = Locator(node, self.server, self.publisher, rules, self.overlay)
+        self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self._timed = (node, self.server, self.echo, self.publisher, self.locator)
         self.began_at = now

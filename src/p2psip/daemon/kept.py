@@ -1,11 +1,13 @@
 """What a running peer writes down beside its records, to begin better the next time. None of it is indispensable.
 
+kinds.json      Kinds of the overlay that came beside its configuration document (section 6.5.4)
 contacts.json   where peers that it was linked with can be dialled (RFC 6940 section 11.4)
 phones.json     which phones are registered: until they register again, a restart does not cut them off
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ from p2psip.net.files import PRIVATE, read_file, write_file
 
 CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"
+KINDS_FILE = "kinds.json"
 CONTACTS_MAX = 100
 
 
@@ -44,6 +47,23 @@ def load_contacts(directory: Path) -> list[Address]:
     except msgspec.MsgspecError as error:
         raise LocalMisuse(f"{path}: {error}") from None
     return [Address(*contact) for contact in contacts[:CONTACTS_MAX]]
+
+
+def save_kinds(directory: Path, kind_blocks: Sequence[bytes]) -> None:
+    """Raises LocalMisuse if it cannot be written."""
+    if kind_blocks or (directory / KINDS_FILE).exists():
+        write_file(directory / KINDS_FILE, msgspec.json.encode([block.decode() for block in kind_blocks]), PRIVATE)
+
+
+def load_kinds(directory: Path) -> list[bytes]:
+    """The kind-blocks of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
+    path = directory / KINDS_FILE
+    if not path.exists():
+        return []
+    try:
+        return [block.encode() for block in msgspec.json.decode(read_file(path), type=list[str])]
+    except msgspec.MsgspecError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
 
 
 def save_phones(directory: Path, snapshot: bytes, date: float | None) -> None:

@@ -9,6 +9,9 @@ import random
 import resource
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from cryptography import x509
@@ -24,26 +27,25 @@ from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import ListenAddresses, own_names
 from p2psip.daemon.journal import Journal
-from p2psip.daemon.kept import load_contacts, load_phones, save_contacts, save_phones
+from p2psip.daemon.kept import load_contacts, load_kinds, load_phones, save_contacts, save_kinds, save_phones
 from p2psip.daemon.line_files import LineFiles, line_names
 from p2psip.daemon.renew import renew_in_process
 from p2psip.daemon.renewal import Renewer, day
-from p2psip.daemon.state import PeerState, reload_identity
+from p2psip.daemon.state import PeerState, reload_identity, save_document
 from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
 from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
-from p2psip.reload.node.effects import ContactsChanged, Purpose
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.usages.sip_registration import Namespaces
-from p2psip.reload.wire.kinds import SIP_REGISTRATION
+from p2psip.reload.usages.rules import rules_of
 from p2psip.sip.entities.config import ServerConfig
+
+T = TypeVar("T")
 
 RECORDS_FILE = "records.db"
 STOP_MAX_S = 5.0
@@ -65,6 +67,8 @@ class PeerService:
         self._state = state
         self._journal = Journal()
         self._has_left = asyncio.Event()
+        self._is_outcast = asyncio.Event()
+        self._obstacles: tuple[str, ...] = ()
         self._phones_timer: asyncio.TimerHandle | None = None
 
     async def run(self, ready: Callable[[Mapping[str, object]], None]) -> None:
@@ -105,9 +109,7 @@ class PeerService:
         state, configuration = self._state, self._state.configuration
         rng = random.SystemRandom()
         verifier = CertificateVerifier(configuration)
-        namespaces = Namespaces(configuration.instance_name, configuration.domain_restriction)
-        rules = Rules(configuration.kinds, verifier, hash_name, {SIP_REGISTRATION: namespaces})
-        storage = Storage(store, rules, wall, now, continuity=store.continuity)
+        storage = Storage(store, rules_of(configuration, verifier), wall, now, continuity=store.continuity)
         bootstrap = {Address(node.address, node.port) for node in configuration.bootstrap_nodes}
         node = Node(
             state.identity,
@@ -120,7 +122,9 @@ class PeerService:
             may_start_alone=state.settings.first
             or not bootstrap
             or bool(bootstrap & set(addresses.advertised_overlay)),
-            contacts=self._contacts(),
+            contacts=self._kept("remembered peers", load_contacts),
+            document=state.document,
+            kind_blocks=self._kept("further Kinds", load_kinds),
         )
         node.attaching.addresses = {
             Purpose.RELOAD: addresses.advertised_overlay,
@@ -133,7 +137,7 @@ class PeerService:
             listeners=addresses.listeners,
             peer_side=peer_uri(name, configuration.instance_name, node.node_id),
         )
-        return Peer(node, rules, server, rng, now)
+        return Peer(node, server, rng, now)
 
     def _begin(self, wall: WallClock, now: float) -> None:
         if not wall.is_trusted:
@@ -161,7 +165,8 @@ class PeerService:
         watching = asyncio.create_task(self._watch(addresses))
         renewing = asyncio.create_task(Renewer(self).run())
         stopping = asyncio.create_task(stop.wait())
-        tasks = {watching, renewing, stopping}
+        leaving = asyncio.create_task(self._cast_out())
+        tasks = {watching, renewing, stopping, leaving}
         try:
             over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._leave()
@@ -180,6 +185,12 @@ class PeerService:
             if addresses.is_outdated:
                 self._journal.warning("this machine has another address now", means="the peer starts anew with it")
                 raise MovedToAnotherAddress
+
+    async def _cast_out(self) -> None:
+        """RFC 6940 11.1: "If a node is not capable of supporting the new requirements, it MUST exit the overlay."."""
+        await self._is_outcast.wait()
+        reasons = "; ".join(self._obstacles)
+        raise RequestFailed(f"this peer has left the overlay, of whose new configuration it is not capable: {reasons}")
 
     def _expired(self, wall: WallClock, now: float) -> str | None:
         """RFC 6940 11.1: "Time in the future at which this overlay configuration is no longer valid"."""
@@ -259,11 +270,11 @@ class PeerService:
 
     # What is kept beside the records
 
-    def _contacts(self) -> list[Address]:
+    def _kept(self, what: str, load: Callable[[Path], list[T]]) -> list[T]:
         try:
-            return load_contacts(self._state.directory)
+            return load(self._state.directory)
         except LocalMisuse as error:
-            self._journal.warning("remembered peers not read", reason=str(error))
+            self._journal.warning(f"{what} not read", reason=str(error))
             return []
 
     def _load_phones(self, wall: WallClock, now: float) -> None:
@@ -286,6 +297,15 @@ class PeerService:
         except LocalMisuse as error:
             self._journal.warning("not saved", what=what, reason=str(error))
 
+    def _configuration_changed(self, changed: ConfigurationChanged) -> None:
+        """The peer follows a new configuration already; a restart is to have it as well."""
+        self._state = replace(self._state, document=changed.document)
+        self._save("configuration", lambda: save_document(self._state.directory, changed.document))
+        self._save("kinds", lambda: save_kinds(self._state.directory, changed.kind_blocks))
+        if changed.obstacles:
+            self._obstacles = changed.obstacles
+            self._is_outcast.set()
+
     # What the core has to say
 
     def _on_effect(self, effect: Effect) -> None:
@@ -297,6 +317,8 @@ class PeerService:
                 if self._phones_timer is None:
                     loop = asyncio.get_running_loop()
                     self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
+            case ConfigurationChanged():
+                self._configuration_changed(effect)
             case Found():
                 self._commands.found(effect)
             case Stopped():

@@ -10,11 +10,11 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
-    SEQUENCE_MAX,
     SIP_REGISTRATION_KIND,
     BootstrapNode,
     OverlayConfiguration,
 )
+from p2psip.reload.config.sequence import next_sequence
 from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -96,11 +96,9 @@ def make_signer(
 
 def revised(configuration: OverlayConfiguration, signer: CertifiedIdentity) -> tuple[OverlayConfiguration, bytes]:
     """The changed configuration with the next sequence number, and its signed document."""
-    if configuration.sequence >= SEQUENCE_MAX:
-        raise LocalMisuse("the configuration cannot change any more: its sequence number is at its end")
     if signer.node_id not in configuration.configuration_signers:
         raise LocalMisuse(f"the signer {signer.node_id} is not a configuration signer of this overlay")
-    configuration = replace(configuration, sequence=configuration.sequence + 1)
+    configuration = replace(configuration, sequence=next_sequence(configuration.sequence))
     return configuration, build(configuration, signer)
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, BootstrapNode, OverlayConfiguration
+from p2psip.reload.config.document import Document, parse
+from p2psip.reload.config.sequence import next_sequence
+from p2psip.reload.config.write import build
 from p2psip.reload.forwarding.return_path import ReturnPath
-from p2psip.reload.node.effects import Done, Purpose
+from p2psip.reload.node.effects import ConfigurationChanged, Done, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.invariants import violations
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
@@ -26,6 +30,10 @@ EPOCH_S = 1_800_000_000.0
 """The date at which every simulation begins, in seconds since 1970."""
 
 PORT = 6084
+
+
+ADMIN = SimulatedIdentity("admin@sim.example", NodeId(hashlib.sha256(b"admin").digest()[:16]))
+"""Who signs the configurations and Kinds of simulated overlays."""
 
 
 def simulated_configuration(bootstrap: Sequence[Address], **settings: object) -> OverlayConfiguration:
@@ -37,6 +45,8 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
         "bootstrap_nodes": tuple(BootstrapNode(address.host, address.port) for address in bootstrap),
         "required_kinds": (SIP_REGISTRATION_KIND,),
         "max_message_size": 65536,
+        "configuration_signers": frozenset({ADMIN.node_id}),
+        "kind_signers": frozenset({ADMIN.node_id}),
     }
     return OverlayConfiguration(**(fields | settings))  # type: ignore[arg-type]
 
@@ -63,7 +73,20 @@ class SimulatedOverlay:
         self._return_paths = return_paths
         self._starts: Counter[str] = Counter()
         self._looked_at: tuple[dict[int, dict[NodeId, tuple[NodeId, ...]]], list[str]] = ({}, [])
-        self.configuration = simulated_configuration([self.address_of(0)], **settings)
+        self.document = parse(build(simulated_configuration([self.address_of(0)], **settings), ADMIN))
+        self._kept: dict[str, tuple[Document, tuple[bytes, ...]]] = {}
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """The newest configuration that the overlay's administrator has signed."""
+        return self.document.configuration
+
+    def revise(self, **changes: object) -> Document:
+        """The administrator signs the next configuration; no peer knows of it yet."""
+        sequence = next_sequence(self.configuration.sequence)
+        revised = replace(self.configuration, **{"sequence": sequence, **changes})  # type: ignore[arg-type]
+        self.document = parse(build(revised, ADMIN))
+        return self.document
 
     @staticmethod
     def address_of(number: int) -> Address:
@@ -94,14 +117,16 @@ class SimulatedOverlay:
         may_start_alone: bool = False,
     ) -> tuple[Node, MemoryStore]:
         self._starts[name] += 1
+        document, kind_blocks = self._on_disk(name)
+        configuration = document.configuration
         rng = random.Random(f"{self.seed}/{name}/{self._starts[name]}")
         verifier, wall = self.verifier(), WallClock(EPOCH_S)
         store = MemoryStore()
-        storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, self.world.now)
+        storage = Storage(store, rules_of(configuration, verifier), wall, self.world.now)
         node = Node(
             identity,
             verifier,
-            self.configuration,
+            configuration,
             storage,
             wall,
             rng,
@@ -109,6 +134,8 @@ class SimulatedOverlay:
             is_client=is_client,
             may_start_alone=may_start_alone,
             return_path=self._return_paths[int(name[1:]) % len(self._return_paths)],
+            document=document,
+            kind_blocks=kind_blocks,
         )
         node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (advertised,)}
         return node, store
@@ -131,6 +158,15 @@ class SimulatedOverlay:
     def verifier(self) -> Verifier:
         """A node's own, that knows nobody yet."""
         return SimulatedVerifier()
+
+    def _on_disk(self, name: str) -> tuple[Document, tuple[bytes, ...]]:
+        """The configuration that a peer kept when it ran last; the newest for one that never did."""
+        kept = self._kept.setdefault(name, (self.document, ()))
+        if name in self.world.hosts:
+            changes = [event for event in self.world.hosts[name].events if isinstance(event, ConfigurationChanged)]
+            if changes:
+                kept = self._kept[name] = (changes[-1].document, changes[-1].kind_blocks)
+        return kept
 
     def alive(self) -> list[Host]:
         """The hosts of peers that have not crashed."""

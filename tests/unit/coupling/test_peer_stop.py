@@ -11,10 +11,8 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, Stopped, peer_uri
-from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.transports.layer import Listener
@@ -27,11 +25,10 @@ def add(overlay: SimulatedOverlay, number: int) -> tuple[Peer, Host]:
     """A whole peer, with its SIP server, in the place of a bare node."""
     host = overlay.add_peer(number)
     node = overlay.node(host)
-    rules = Rules(overlay.configuration.kinds, SimulatedVerifier(), hash_name)
     side = peer_uri(host.name, "sim.example", node.node_id)
     listener = Listener("UDP", Address(host.address.host, 5060))
     server = ServerConfig("sim.example", frozenset({"sim.example"}), (listener,), side)
-    peer = Peer(node, rules, server, random.Random(number), overlay.world.now)
+    peer = Peer(node, server, random.Random(number), overlay.world.now)
     host.core = peer
     return peer, host
 

@@ -33,7 +33,7 @@ from p2psip.reload.config.configuration import (
     Kind,
     OverlayConfiguration,
 )
-from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
@@ -53,6 +53,8 @@ class SignedKind:
     kind: Kind
     signed: bytes
     signature: bytes | None
+    namespaces: tuple[tuple[str, str], ...] = ()
+    """What the prefixes in the signed bytes stand for; the empty one is the default namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def parse(raw: bytes, overlay: str | None = None) -> Document:
     ]
     if len(wanted) != 1:
         names = ", ".join(_attribute(element, "instance-name") for element in elements)
-        raise ConfigurationError(f"configuration of {overlay or 'one overlay'} wanted, the document has {names}")
+        raise OtherOverlay(f"configuration of {overlay or 'one overlay'} wanted, the document has {names}")
     return _document(raw, *wanted[0])
 
 
@@ -271,7 +273,13 @@ def _kinds(element: etree._Element, blob: Blob) -> tuple[SignedKind, ...]:
 def _signed_kind(block: etree._Element, signed: bytes) -> SignedKind:
     kind, signature = block.find(f"{_BASE}kind"), block.find(f"{_BASE}kind-signature")
     assert kind is not None, "the grammar demands it"
-    return SignedKind(_kind(kind), signed, None if signature is None else _base64(_text(signature)))
+    encoded = None if signature is None else _base64(_text(signature))
+    return SignedKind(_kind(kind), signed, encoded, _in_scope(kind))
+
+
+def _in_scope(element: etree._Element) -> tuple[tuple[str, str], ...]:
+    """The namespaces declared around an element, by prefix."""
+    return tuple(sorted((prefix or "", uri) for prefix, uri in element.nsmap.items()))
 
 
 def _kind(element: etree._Element) -> Kind:

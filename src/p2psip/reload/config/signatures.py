@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 from p2psip.base.errors import RemoteProtocolError
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.config.document import Document
+from p2psip.reload.config.document import Document, SignedKind
 from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock, Signature
 
 SIGNATURES_MAX = 8
@@ -79,13 +80,24 @@ def verify_document(
     what = f"configuration {document.configuration.sequence} of {document.configuration.instance_name}"
     author = _author(what, document.signed, document.signatures, verifier, signers, node_id_length, when)
     for entry in document.kinds:
-        # "kind-block elements MUST be signed by a node listed in the kind-signers block of the current configuration.
-        # Receivers MUST verify the signature prior to accepting a kind-block."
-        signatures = () if entry.signature is None else (entry.signature,)
-        kind_signers = document.configuration.kind_signers
-        what = f"kind {entry.kind.name or hex(entry.kind.kind_id)}"
-        _author(what, entry.signed, signatures, verifier, kind_signers, node_id_length, when)
+        verify_kind(document.configuration, entry, verifier, *when)
     return author
+
+
+def verify_kind(
+    configuration: OverlayConfiguration,
+    entry: SignedKind,
+    verifier: DocumentVerifier[A],
+    date: float,
+    date_trusted: bool,
+) -> A:
+    """The author of a kind-block, one of the kind-signers of a configuration. Raises ConfigurationError."""
+    # "kind-block elements MUST be signed by a node listed in the kind-signers block of the current configuration.
+    # Receivers MUST verify the signature prior to accepting a kind-block."
+    signatures = () if entry.signature is None else (entry.signature,)
+    what = f"kind {entry.kind.name or hex(entry.kind.kind_id)}"
+    signers, length = configuration.kind_signers, configuration.node_id_length
+    return _author(what, entry.signed, signatures, verifier, signers, length, (date, date_trusted))
 
 
 def verify_update(
@@ -96,7 +108,7 @@ def verify_update(
     if new.instance_name != current.instance_name:
         raise ConfigurationError(f"a configuration of {new.instance_name}, not of {current.instance_name}")
     # 6.5.4.2: "The sequence number in the document is greater than the current configuration sequence number."
-    if new.sequence <= current.sequence:
+    if not is_newer(new.sequence, current.sequence):
         raise ConfigurationError(f"configuration {new.sequence} is not newer than {current.sequence}")
     return verify_document(update, verifier, current.configuration_signers, date, date_trusted)
 

@@ -96,7 +96,7 @@ class Forwarder:
         self._overlay = overlay
         self._router = router
         self._links = links
-        self._ttl_max = ttl_max
+        self.ttl_max = ttl_max
         self._is_client = is_client
         self._understood = understood
 
@@ -106,10 +106,10 @@ class Forwarder:
         """What to do with a message that came over the link to `previous_hop`, or from a client of ours."""
         if header.overlay != self._overlay:
             return Reject(ErrorCode.INCOMPATIBLE_WITH_OVERLAY, "the message is of another overlay")
-        if header.ttl > self._ttl_max:
+        if header.ttl > self.ttl_max:
             # 6.3.2: "Implementations which receive messages with a TTL greater than the current value of
             # initial-ttl (or the default of 100) MUST discard the message and send an Error_TTL_Exceeded error."
-            return Reject(ErrorCode.TTL_EXCEEDED, f"TTL {header.ttl} is above initial-ttl {self._ttl_max}")
+            return Reject(ErrorCode.TTL_EXCEEDED, f"TTL {header.ttl} is above initial-ttl {self.ttl_max}")
         if (why_not := _malformed(header, is_request)) is not None:
             return Drop(why_not)
         return self._route(header, previous_hop, now, is_request=is_request)

@@ -53,7 +53,7 @@ class Deframer:
     """Cuts data frames and acknowledgements out of a stream, holding at most one message in memory."""
 
     def __init__(self, message_bytes_max: int) -> None:
-        self._message_bytes_max = message_bytes_max
+        self.message_bytes_max = message_bytes_max
         self._buffer = bytearray()
 
     @property
@@ -93,8 +93,8 @@ class Deframer:
         _, sequence = _DATA_HEADER.unpack_from(self._buffer, start)
         begin = start + DATA_HEADER_BYTES
         length = int.from_bytes(self._buffer[begin - 3 : begin], "big")
-        if length > self._message_bytes_max:
-            raise MessageTooLarge(length, self._message_bytes_max, bytes(self._buffer[begin : begin + length]))
+        if length > self.message_bytes_max:
+            raise MessageTooLarge(length, self.message_bytes_max, bytes(self._buffer[begin : begin + length]))
         end = begin + length
         return ((sequence, bytes(self._buffer[begin:end])), end) if end <= len(self._buffer) else None
 

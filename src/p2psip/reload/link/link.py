@@ -50,6 +50,15 @@ class Link(abc.ABC):
         self._last_sent_at = now
         self._failed_at = now
 
+    @property
+    def message_bytes_max(self) -> int:
+        """The largest message that is taken."""
+        return self._deframer.message_bytes_max
+
+    @message_bytes_max.setter
+    def message_bytes_max(self, size: int) -> None:
+        self._deframer.message_bytes_max = size
+
     @abc.abstractmethod
     def take_output(self) -> list[bytes]:
         """What the last calls want written, each piece in one go."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import Purpose
@@ -38,7 +37,6 @@ class Bootstrap:
         attaching: Attaching,
         chord: TopologyPlugin,
         ring: Ring,
-        configuration: OverlayConfiguration,
         rng: random.Random,
         *,
         may_start_alone: bool,
@@ -49,7 +47,6 @@ class Bootstrap:
         self._attaching = attaching
         self._chord = chord
         self._ring = ring
-        self._configuration = configuration
         self._rng = rng
         self._may_start_alone = may_start_alone
         self.contacts = dict.fromkeys(contacts)
@@ -87,7 +84,7 @@ class Bootstrap:
             *linked,
             *(link.remote for link in self._connections.all()),
         }
-        configured = [Address(node.address, node.port) for node in self._configuration.bootstrap_nodes]
+        configured = [Address(node.address, node.port) for node in self._exchange.configuration.bootstrap_nodes]
         ways: list[Address] = []
         for addresses in (self.contacts, configured, self._lost):
             untried = [address for address in addresses if address not in tried]

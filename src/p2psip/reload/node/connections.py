@@ -97,6 +97,12 @@ class Connections:
         """True if a further connection may be made now."""
         return len(self._dialling) < DIALS_MAX and len(self._by_number) + len(self._dialling) < LINKS_MAX
 
+    def use_configuration(self, message_bytes_max: int) -> None:
+        """Take messages of at most this size from now on."""
+        self._message_bytes_max = message_bytes_max
+        for connection in self._by_number.values():
+            connection.link.message_bytes_max = message_bytes_max
+
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []

@@ -11,12 +11,13 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.effects import Done
-from p2psip.reload.node.exchange import Exchange, failure_of
+from p2psip.reload.node.exchange import MESSAGE_OVERHEAD, Exchange, failure_of
 from p2psip.reload.node.limits import COMMANDS_MAX
 from p2psip.reload.node.moving import Moving
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import StorageTime
+from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Originate, Received
@@ -25,17 +26,6 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.rejections import Forbidden, NotFound
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
-
-MESSAGE_OVERHEAD = 1024
-"""Bytes of a message that are not its values: header, lists, the signer's certificate and signature."""
-
-VALUES_BYTES_MAX = 0xFFFF
-"""The bucket of certificates has a length of 16 bits (6.3.4); no message has more values than fit there either."""
-
-
-def values_size_max(message_bytes_max: int) -> int:
-    """How many bytes of values and their certificates one message has room for."""
-    return min(message_bytes_max, VALUES_BYTES_MAX) - MESSAGE_OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +38,19 @@ class CommandContext:
 class Data:
     """The data of one node, its own and that which it keeps for the overlay."""
 
-    def __init__(
-        self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving, size_max: int
-    ) -> None:
+    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving) -> None:
         self.storage = commits.storage
         self._exchange = exchange
         self._chord = chord
         self._commits = commits
         self._moving = moving
-        self._size_max = size_max
         self._serial = 0
         self._commands = 0
+
+    def use_rules(self, rules: Rules, now: float) -> None:
+        """Accept values by the rules of a new configuration."""
+        self.storage.use_rules(rules, now)
+        self._commits.pull()
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -169,7 +161,8 @@ class Data:
     def _answer_size_max(self, request: Received) -> int:
         """How large values and certificates of the answer may be: as the requester says, and as one message holds."""
         asked_max = request.message.header.max_response_length
-        return max(0, min(self._size_max, asked_max - MESSAGE_OVERHEAD) if asked_max else self._size_max)
+        room = self._exchange.values_size_max
+        return max(0, min(room, asked_max - MESSAGE_OVERHEAD) if asked_max else room)
 
     def _check_place(self, request: Received, body: StoreReq) -> None:
         is_responsible = self._chord.is_responsible(body.resource)

@@ -12,6 +12,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.reload.config.document import Document
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
 
@@ -91,6 +92,18 @@ class AppLinkFailed(Effect):
 
     node: NodeId
     error: RequestFailed
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationChanged(Effect):
+    """The overlay has a new configuration, or a further Kind, and the node follows it: worth keeping on disk.
+
+    With `obstacles` the node cannot be a member any more, in words, and has begun to leave.
+    """
+
+    document: Document
+    kind_blocks: tuple[bytes, ...]
+    obstacles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
@@ -16,15 +17,29 @@ from p2psip.reload.wire.contents import ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.security_block import GenericCertificate
 
+MESSAGE_OVERHEAD = 1024
+"""Bytes of a message that are not its values: header, lists, the signer's certificate and signature."""
+
+VALUES_BYTES_MAX = 0xFFFF
+"""The bucket of certificates has a length of 16 bits (6.3.4); no message has more values than fit there either."""
+
 
 class Exchange:
-    """The node's own identity, those of its in-process clients, its transport, and the effects it collects."""
+    """The node's own identity, those of its in-process clients, the overlay's configuration, its transport, and the
+    effects it collects.
+    """
 
-    def __init__(self, identity: Identity, transport: Transport) -> None:
+    def __init__(self, identity: Identity, configuration: OverlayConfiguration, transport: Transport) -> None:
         self.identity = identity
+        self.configuration = configuration
         self.transport = transport
         self.clients: dict[NodeId, Identity] = {}
         self.effects: list[Effect] = []
+
+    @property
+    def values_size_max(self) -> int:
+        """How many bytes of values and their certificates one message has room for."""
+        return min(self.configuration.max_message_size, VALUES_BYTES_MAX) - MESSAGE_OVERHEAD
 
     def identity_of(self, node: NodeId) -> Identity:
         """The identity of this node, or of a client of ours."""
@@ -42,6 +57,7 @@ class Exchange:
         certificates: Sequence[GenericCertificate] = (),
         transmissions_max: int = TRANSMISSIONS_MAX,
         after: int | None = None,
+        configuration_sequence: int | None = None,
     ) -> int | None:
         """Begin a transaction; None if too many are open, which the caller treats as a failure."""
         if self.transport.is_full:
@@ -56,6 +72,7 @@ class Exchange:
             certificates=certificates,
             transmissions_max=transmissions_max,
             after=after,
+            configuration_sequence=configuration_sequence,
         )
 
     def to_node(

@@ -38,5 +38,20 @@ CONTACTS_KEPT: Final = 10
 NAMES_MAX: Final = 1024
 """Nodes whose user name is remembered for people to read."""
 
+CONFIG_UPDATES_OPEN: Final = 128
+"""ConfigUpdates of ours that are not answered yet."""
+
+CONFIG_UPDATES_HEARD: Final = 16
+"""ConfigUpdates of one node that are looked at within ten seconds."""
+
+NODES_HEARD_MAX: Final = 1024
+"""Nodes of which is remembered what they were told, or told us, of the configuration."""
+
+REFUSED_DOCUMENTS_MAX: Final = 32
+"""Documents that were refused and are known again without being read."""
+
+KINDS_LEARNED_MAX: Final = 256
+"""Kinds beside those of the configuration document."""
+
 WAYS_IN: Final = 3
 """Of the remembered, the configured and the lost nodes so many are dialled at once to find the overlay."""

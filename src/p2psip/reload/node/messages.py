@@ -14,6 +14,7 @@ from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
+from p2psip.reload.node.config_updates import ConfigUpdates
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.transport.transport import Originate, Received
@@ -49,14 +50,14 @@ class Messages:
         connections: Connections,
         forwarder: Forwarder,
         gate: Gate[Originate],
-        message_bytes_max: int,
+        config_updates: ConfigUpdates,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
         self._forwarder = forwarder
         self._gate = gate
-        self.message_bytes_max = message_bytes_max
-        self._reassembler = Reassembler(message_bytes_max)
+        self._config_updates = config_updates
+        self.reassembler = Reassembler(exchange.configuration.max_message_size)
         self._node_id = exchange.identity.node_id
 
     def receive(self, data: bytes, previous_hop: NodeId, now: float) -> Received | None:
@@ -86,11 +87,11 @@ class Messages:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._reassembler.next_deadline()
+        return self.reassembler.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget fragments of what never became whole."""
-        self._reassembler.handle_timeout(now)
+        self.reassembler.handle_timeout(now)
 
     def refuse_unread(self, number: int, error: MessageTooLarge) -> None:
         """6.6: "the peer SHOULD send an Error_Message_Too_Large error and then close the TLS or DTLS session"; "this
@@ -134,7 +135,7 @@ class Messages:
 
     def _pass_on(self, message: _Transit, onward: ForwardingHeader, next_hop: NodeId, now: float) -> None:
         data = join(onward, message.payload)
-        if len(data) > self.message_bytes_max:
+        if len(data) > self._exchange.configuration.max_message_size:
             # 6.6: who receives a message that is larger than max-message-size closes the link that it came by.
             reason = f"with its via list the message has {len(data)} bytes"
             self._reject(message, ErrorCode.MESSAGE_TOO_LARGE, reason, now)
@@ -145,7 +146,7 @@ class Messages:
 
     def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
         data = join(header, payload)
-        if len(data) > self.message_bytes_max:
+        if len(data) > self._exchange.configuration.max_message_size:
             reason = f"the message has {len(data)} bytes, more than max-message-size"
             self._exchange.transport.fail(header.transaction_id, Cause("this peer", reason, now))
             return
@@ -166,7 +167,7 @@ class Messages:
         """6.7: "the peer holds the fragments in a holding buffer until the entire message has been received"."""
         header, previous_hop = message.header, message.previous_hop
         try:
-            whole = self._reassembler.receive(header, message.payload, node, previous_hop, now)
+            whole = self.reassembler.receive(header, message.payload, node, previous_hop, now)
         except CannotReassemble as error:
             self._drop(previous_hop, str(error))
             if isinstance(error, FragmentedTooLarge) and _is_of_request(error.beginning):
@@ -183,6 +184,8 @@ class Messages:
         request = self._deliver(message, self._node_id, now)
         if request is not None:
             self._exchange.reject(request, ErrorResponse.of(code, reason))
+            # With an older configuration a message may have a TTL, or a size, that is too much by now.
+            self._config_updates.tell_if_old(request, now)
 
     def _hint(self, header: ForwardingHeader, reason: str, now: float) -> None:
         self._exchange.transport.hint(header.transaction_id, Cause("this peer", reason, now))

@@ -80,12 +80,11 @@ class _HandOver:
 class Moving:
     """What of a node's data is to be elsewhere as well, or instead."""
 
-    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, size_max: int) -> None:
+    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits) -> None:
         self._exchange = exchange
         self._chord = chord
         self._storage = commits.storage
         self._commits = commits
-        self._size_max = size_max
         self._hand_overs: dict[int, _HandOver] = {}
         self._serial = 0
 
@@ -119,7 +118,7 @@ class Moving:
     def _transfers(
         self, resource: ResourceId, number: int, now: float, places: Collection[Place] | None = None
     ) -> list[Transfer]:
-        return self._storage.transfers(resource, number, now, size_max=self._size_max, places=places)
+        return self._storage.transfers(resource, number, now, size_max=self._exchange.values_size_max, places=places)
 
     def _send(self, transfer: Transfer, node: NodeId | None, task: int | None, now: float) -> bool:
         resource = transfer.request.resource

@@ -20,7 +20,9 @@ from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.config.document import Document
+from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
@@ -28,9 +30,24 @@ from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, FingerContext, SeekContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.commits import Commits
+from p2psip.reload.node.config_updates import (
+    ConfigUpdateContext,
+    ConfigUpdates,
+    NewConfiguration,
+    NewKinds,
+    effective,
+    why_no_member,
+)
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
-from p2psip.reload.node.data import CommandContext, Data, values_size_max
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, ContactsChanged, Purpose, RingChanged
+from p2psip.reload.node.data import CommandContext, Data
+from p2psip.reload.node.effects import (
+    AppLinkDown,
+    AppLinkUp,
+    ConfigurationChanged,
+    ContactsChanged,
+    Purpose,
+    RingChanged,
+)
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
@@ -64,7 +81,8 @@ from p2psip.reload.topology.actions import (
 from p2psip.reload.topology.chord import Chord, ChordSettings
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.topology.plugin import TopologyPlugin
-from p2psip.reload.transport.transport import Finished, Originate, Received, Transport
+from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
+from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.header import Entry
 
 
@@ -85,10 +103,15 @@ class Node:
         may_start_alone: bool = False,
         contacts: Sequence[Address] = (),
         return_path: ReturnPath = ReturnPath.VIA_LIST,
+        document: Document | None = None,
+        kind_blocks: Sequence[bytes] = (),
     ) -> None:
+        """`document` is what the configuration was read from: without it nobody can be told of it (6.3.2.1).
+
+        `kind_blocks` are those that came beside it, as ConfigurationChanged gave them.
+        """
         self.node_id = identity.node_id
         self.user = identity.user
-        self.configuration = configuration
         self.wall = wall
         self.topology = _topology(self.node_id, configuration, rng, is_client=is_client)
         self.connections = Connections(self.node_id, configuration.max_message_size)
@@ -123,19 +146,17 @@ class Node:
             message_bytes_max=configuration.max_message_size,
             node_id_length=configuration.node_id_length,
         )
-        self._exchange = Exchange(identity, transport)
+        self._exchange = Exchange(identity, configuration, transport)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
         self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
         gate: Gate[Originate] = Gate()
         commits = Commits(self._exchange, storage, gate)
-        size_max = values_size_max(configuration.max_message_size)
-        self.moving = Moving(self._exchange, self.topology, commits, size_max)
-        self.data = Data(self._exchange, self.topology, commits, self.moving, size_max)
-        self._messages = Messages(
-            self._exchange, self.connections, self.forwarder, gate, configuration.max_message_size
-        )
+        self.moving = Moving(self._exchange, self.topology, commits)
+        self.data = Data(self._exchange, self.topology, commits, self.moving)
+        self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, document)
+        self._messages = Messages(self._exchange, self.connections, self.forwarder, gate, self.config_updates)
         self._serving = Serving(
-            self._exchange, self.attaching, self._ring, self.data, configuration, rng, is_client=is_client
+            self._exchange, self.attaching, self._ring, self.data, self.config_updates, rng, is_client=is_client
         )
         self.bootstrap = Bootstrap(
             self._exchange,
@@ -143,12 +164,12 @@ class Node:
             self.attaching,
             self.topology,
             self._ring,
-            configuration,
             rng,
             may_start_alone=may_start_alone,
             contacts=contacts,
         )
         self._effects: list[Effect] = []
+        self._use_kept(document, kind_blocks, now)
 
     @property
     def chord(self) -> Chord:
@@ -170,6 +191,11 @@ class Node:
             self._ring.leave(now)
             self.moving.hand_all_to_successor(now)
             self._settle(now)
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """The overlay's configuration as it is now."""
+        return self._exchange.configuration
 
     @property
     def has_left(self) -> bool:
@@ -407,9 +433,17 @@ class Node:
 
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
-        while values := [*self._exchange.transport.drain(), *self.topology.take_actions()]:
+        while values := [
+            *self._exchange.transport.drain(),
+            *self.topology.take_actions(),
+            *self.config_updates.take_news(),
+        ]:
             for value in values:
-                if isinstance(value, Originate):
+                if isinstance(value, NewConfiguration | NewKinds):
+                    self._use_news(value, now)
+                elif isinstance(value, Mismatch):
+                    self.config_updates.handle_mismatch(value, now)
+                elif isinstance(value, Originate):
                     self._serve(self._messages.originate(value, now), now)
                 elif isinstance(value, Finished):
                     self._finished(value, now)
@@ -421,6 +455,61 @@ class Node:
         self._effects += self._exchange.effects
         self._exchange.effects.clear()
         self._effects += self.connections.drain()
+
+    def _use_kept(self, document: Document | None, kind_blocks: Sequence[bytes], now: float) -> None:
+        """Know the Kinds that were learned before a restart, as far as they still hold."""
+        if document is not None and kind_blocks:
+            kinds = self.config_updates.still_good(document, kind_blocks, now)
+            self.config_updates.use(document, kinds)
+            self._use_configuration(effective(document, kinds), now)
+
+    def _use_news(self, news: NewConfiguration | NewKinds, now: float) -> None:
+        """11.1: "When a node receives a new configuration file, it MUST change its configuration to meet the new
+        requirements."
+        """
+        updates, document = self.config_updates, self.config_updates.document
+        kinds = tuple(updates.kinds.values())
+        if isinstance(news, NewConfiguration):
+            document, kinds = news.document, news.kinds
+        else:
+            kinds += tuple(learned for learned in news.kinds if learned not in kinds)
+        assert document is not None, "who has no document learns of none"
+        updates.use(document, kinds)
+        configuration = effective(document, kinds)
+        reasons = self._use_configuration(configuration, now)
+        updates.push(news, now)
+        blocks = tuple(kind_block(learned.signed) for learned in kinds)
+        self._exchange.note("configuration changed", sequence=configuration.sequence, source=news.source)
+        self._effects.append(ConfigurationChanged(document, blocks, reasons))
+        if reasons:
+            # "If a node is not capable of supporting the new requirements, it MUST exit the overlay."
+            self._exchange.warn("leaving the overlay", reason="; ".join(reasons))
+            self.leave(now)
+
+    def _use_configuration(self, configuration: OverlayConfiguration, now: float) -> tuple[str, ...]:
+        """Change every part to this configuration; returns why we can be no member under it."""
+        self._exchange.configuration = configuration
+        try:
+            self.use_trust(configuration, now)
+        except SecurityError as error:
+            return (str(error),)
+        self.forwarder.ttl_max = configuration.initial_ttl
+        self.connections.use_configuration(configuration.max_message_size)
+        self._messages.reassembler.message_bytes_max = configuration.max_message_size
+        _retune(self.topology, configuration, now)
+        self.data.use_rules(rules_of(configuration, self._verifier), now)
+        self._exchange.transport.use_configuration(
+            configuration_sequence=configuration.sequence,
+            reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+            ttl=configuration.initial_ttl,
+            models=configuration.models,
+            message_bytes_max=configuration.max_message_size,
+            now=now,
+        )
+        why_not = why_no_member(self._verifier, self._exchange, now)
+        is_barred = isinstance(self.topology, ClientTopology) and not configuration.clients_permitted
+        barred = ["all nodes to be peers, and this is a client"] if is_barred else []
+        return (*obstacles(configuration), *barred, *([why_not] if why_not else []))
 
     def _serve(self, request: Received | None, now: float) -> None:
         if request is not None:
@@ -434,6 +523,8 @@ class Node:
                 self._ring.handle_outcome(context, finished.outcome, now)
             case TransferContext() | AdoptContext() as context:
                 self.moving.handle_outcome(context, finished.outcome, now)
+            case ConfigUpdateContext() as context:
+                self.config_updates.handle_outcome(context, finished.outcome, now)
             case context:
                 assert isinstance(context, CommandContext)
                 self.data.handle_outcome(context, finished.outcome, now)
@@ -484,6 +575,14 @@ def _topology(
     if not configuration.clients_permitted:
         raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
     return ClientTopology(node_id, configuration.chord_update_interval_s, rng)
+
+
+def _retune(topology: TopologyPlugin, configuration: OverlayConfiguration, now: float) -> None:
+    """Change what can be changed in a topology that runs; another one is an obstacle."""
+    if isinstance(topology, Chord):
+        topology.use_settings(_chord_settings(configuration), now)
+    elif isinstance(topology, ClientTopology):
+        topology.update_interval_s = configuration.chord_update_interval_s
 
 
 def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:

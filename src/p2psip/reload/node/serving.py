@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 
-from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.attach import Attaching
+from p2psip.reload.node.config_updates import ConfigUpdates, check_sequence
 from p2psip.reload.node.data import Data
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY
-from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, PingReq, ProbeReq
+from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES
-from p2psip.reload.wire.rejections import ConfigTooNew, ConfigTooOld, Forbidden, InvalidMessage, Rejection
+from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
 
@@ -40,7 +39,7 @@ class Serving:
         attaching: Attaching,
         ring: Ring,
         data: Data,
-        configuration: OverlayConfiguration,
+        config_updates: ConfigUpdates,
         rng: random.Random,
         *,
         is_client: bool = False,
@@ -49,18 +48,19 @@ class Serving:
         self._attaching = attaching
         self._ring = ring
         self._data = data
-        self._configuration = configuration
+        self._config_updates = config_updates
         self._rng = rng
         self._is_client = is_client
 
     def serve(self, request: Received, now: float) -> None:
         """Answer it, with an error if need be."""
         try:
-            self._check_configuration(request)
+            check_sequence(request, self._exchange.configuration.sequence)
             request.require_understood()
             self._dispatch(request, now)
         except Rejection as error:
             self._exchange.reject(request, error.response)
+            self._config_updates.tell_if_old(request, now)
 
     def _dispatch(self, request: Received, now: float) -> None:
         if self._is_client and request.code in DUTIES:
@@ -90,16 +90,8 @@ class Serving:
                 self._data.handle_stat(request, body, now)
             case FindReq() as body:
                 self._data.handle_find(request, body, now)
+            case ConfigUpdateReq() as body:
+                self._config_updates.handle(request, body, now)
             case _:
                 what = "cannot be read" if request.code in BODIES else "is not served here"
                 raise InvalidMessage(f"{request.code.rfc_name} {what}")
-
-    def _check_configuration(self, request: Received) -> None:
-        """6.3.2.1: "it MUST check that the configuration_sequence field is equal to its own"."""
-        theirs, ours = request.message.header.configuration_sequence, self._configuration.sequence
-        is_update = request.code is MessageCode.CONFIG_UPDATE_REQ and theirs == CONFIGURATION_SEQUENCE_ANY
-        if theirs == ours or is_update:
-            return
-        # "greater than or less than are interpreted by modulo arithmetic as in TCP."
-        is_old = (ours - theirs) % 65535 < 32768
-        raise (ConfigTooOld if is_old else ConfigTooNew)(f"configuration {theirs}, here it is {ours}")

@@ -164,6 +164,17 @@ class Chord:
         parts = (self._timers, self._silent_until, self.joining, self.replicas)
         return earliest(part.next_deadline() for part in parts)
 
+    def use_settings(self, settings: ChordSettings, now: float) -> None:
+        """The overlay has a new configuration."""
+        if settings == self._settings:
+            return
+        self._settings = settings
+        is_changed = self.table.use_neighbors_max(settings.neighbors)
+        if self.joining.is_member:
+            if is_changed:
+                self._neighbors_changed(self.table.range_low, now)
+            self._schedule_upkeep(now)
+
     # Beginning and end
 
     def start_alone(self, now: float) -> None:
@@ -581,6 +592,9 @@ class Chord:
     def _enter_ring(self, now: float) -> None:
         self._serves_alone = False
         self.joining.enter(JoinState.MEMBER, now)
+        self._schedule_upkeep(now)
+
+    def _schedule_upkeep(self, now: float) -> None:
         self._timers.set("update", now + self._settings.update_interval_s * self._rng.uniform(0.1, 1.0), "stabilize")
         self._timers.set("fingers", now + self._settings.ping_interval_s, "refresh fingers")
 

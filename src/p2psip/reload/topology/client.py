@@ -64,7 +64,7 @@ class ClientTopology:
         self.table = RoutingTable(node_id, PEERS_WANTED)
         self.replicas = ReplicaSet(RoutingTable(node_id, 0))
         self.joining = Joining(rng)
-        self._update_interval_s = update_interval_s
+        self.update_interval_s = update_interval_s
         self._look_s = LOOK_AGAIN_S
         self._rng = rng
         self._timers: Timers[str] = Timers()
@@ -208,7 +208,7 @@ class ClientTopology:
         if node in self._links or node in self._dialled:
             self._dialled.discard(node)
             self._shun(node, now)
-            self._look_s = min(2 * self._look_s, self._update_interval_s)
+            self._look_s = min(2 * self._look_s, self.update_interval_s)
             self._look_in(self._look_s, now)
             return
         self._dialled.add(node)
@@ -221,7 +221,7 @@ class ClientTopology:
             self._sought.add(node)
             self._await(node, now)
             self.joining.enter(JoinState.MEMBER, now)
-            self._look_in(self._update_interval_s, now)
+            self._look_in(self.update_interval_s, now)
             self._actions.append(Joined())
 
     def handle_seek_failed(self, reason: str, now: float) -> None:
@@ -298,7 +298,7 @@ class ClientTopology:
         for due in self._timers.pop_due(now):
             if due == "look":
                 self._actions.append(FindPeer(advance(self.node_id, 1)))
-                self._look_in(self._update_interval_s, now)
+                self._look_in(self.update_interval_s, now)
             elif due == "reconsider":
                 self._consider(now)
             else:

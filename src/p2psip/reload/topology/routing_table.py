@@ -51,6 +51,11 @@ class RoutingTable:
             insort(self._ring, (distance(self.node_id, node), node))
         return self._refresh()
 
+    def use_neighbors_max(self, count: int) -> bool:
+        """Make the successor and predecessor lists this long; True if that changes the Neighbor Table."""
+        self._neighbors_max = count
+        return self._refresh()
+
     def remove(self, node: NodeId) -> bool:
         """Remove a peer, if it is there; True if that changes the Neighbor Table."""
         if node in self._peers:

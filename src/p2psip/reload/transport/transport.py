@@ -9,7 +9,7 @@ its answer for 15 s and a little, so that a request that comes again is answered
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -24,8 +24,15 @@ from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents, UnknownBody
-from p2psip.reload.wire.header import Entry, ForwardingHeader, ForwardingOption, ForwardingOptionFlags
+from p2psip.reload.wire.contents import (
+    ErrorCode,
+    ErrorResponse,
+    MessageCode,
+    MessageContents,
+    UnknownBody,
+    UnknownKinds,
+)
+from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader, ForwardingOption, ForwardingOptionFlags
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.message import Message, body_of, signature_input
 from p2psip.reload.wire.primitives import DecodeError
@@ -52,6 +59,12 @@ CAUSES_MAX = 8
 READS = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ})
 """Requests whose answer may be of any size: we say how much of it we take."""
 
+_MISMATCHES = frozenset({ErrorCode.CONFIG_TOO_OLD, ErrorCode.CONFIG_TOO_NEW, ErrorCode.UNKNOWN_KIND})
+"""Errors that a ConfigUpdate mends (6.3.2.1, 7.4.1.2)."""
+
+_PASSING = _MISMATCHES | {ErrorCode.TTL_EXCEEDED}
+"""Errors that do not stand for long: who sends the request again has it looked at again."""
+
 
 class Proximity(Protocol):
     """What the checks of a response need to know of the topology (6.3.4)."""
@@ -77,6 +90,18 @@ class Finished(Effect):
 
     context: object
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch(Effect):
+    """A node knows another configuration than we, or not all of our Kinds; a request of ours waits for that to end."""
+
+    node: NodeId
+    code: ErrorCode
+    route: tuple[Entry, ...]
+    """The way to that node."""
+    kinds: tuple[int, ...] = ()
+    """Kinds of ours that it does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +147,12 @@ class _Open:
     after: int | None
     transmissions: int = 0
     first_hop: NodeId | None = None
+    configuration_sequence: int | None = None
+    """What the header says in place of our own configuration's."""
+    sent_under: int = -1
+    """Our configuration when it was transmitted last."""
+    mismatched: NodeId | None = None
+    """Who refused it for its idea of the configuration."""
     causes: list[Cause] = field(default_factory=list)
 
 
@@ -153,6 +184,8 @@ class Transport:
         node_id_length: int = 16,
     ) -> None:
         self.configuration_sequence = configuration_sequence
+        self.defined_kinds: Container[int] = frozenset()
+        """Kinds whose signed definition we can give to who does not know them."""
         self._overlay = overlay
         self._verifier = verifier
         self._proximity = proximity
@@ -168,6 +201,32 @@ class Transport:
         self._answers: dict[tuple[int, NodeId], _Answered] = {}
         self._answer_bytes = 0
         self._effects: list[Effect] = []
+
+    def use_configuration(
+        self,
+        *,
+        configuration_sequence: int,
+        reliability_timer_s: float,
+        ttl: int,
+        models: Models,
+        message_bytes_max: int,
+        now: float,
+    ) -> None:
+        """The overlay has a new configuration: requests that were refused for the old one go out again."""
+        self.configuration_sequence = configuration_sequence
+        self._timer_s = reliability_timer_s
+        self._ttl = ttl
+        self._models = models
+        self._message_bytes_max = message_bytes_max
+        self.retry_mismatched(None, now)
+
+    def retry_mismatched(self, node: NodeId | None, now: float) -> None:
+        """Send again at once what `node` (None: anybody) refused for its idea of the configuration."""
+        for transaction_id, request in list(self._open.items()):
+            if request.mismatched is not None and node in (None, request.mismatched):
+                request.mismatched = None
+                if request.transmissions < request.transmissions_max:
+                    self._transmit(transaction_id, now)
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -199,10 +258,11 @@ class Transport:
         certificates: Sequence[GenericCertificate] = (),
         transmissions_max: int = TRANSMISSIONS_MAX,
         after: int | None = None,
+        configuration_sequence: int | None = None,
     ) -> int:
         """Begin a transaction, signed by `identity`; its end is a `Finished(context, ...)`. Returns its ID.
 
-        With `after` it leaves as soon as that Ask is answered.
+        With `after` it leaves as soon as that Ask is answered. `configuration_sequence` is for a ConfigUpdate.
         """
         assert not self.is_full, "look at is_full before making a request"
         # 6.3.2: "In order to provide a high probability that transaction IDs are unique, they MUST be randomly
@@ -212,6 +272,7 @@ class Transport:
         self._open[transaction_id] = _Open(
             identity.node_id, tuple(destination_list), code, payload, context, now, transmissions_max, after
         )
+        self._open[transaction_id].configuration_sequence = configuration_sequence
         self._transmit(transaction_id, now)
         return transaction_id
 
@@ -287,10 +348,13 @@ class Transport:
     def _transmit(self, transaction_id: int, now: float) -> None:
         request = self._open[transaction_id]
         request.transmissions += 1
+        request.sent_under = self.configuration_sequence
         self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
         # 6.3.2: "This is used by requesting nodes to avoid receiving (unexpected) very large responses."
         most = self._message_bytes_max if request.code in READS else 0
         header = self._header(transaction_id, request.destination_list, max_response_length=most)
+        if request.configuration_sequence is not None:
+            header = replace(header, configuration_sequence=request.configuration_sequence)
         self._effects.append(Originate(request.sender, header, request.payload, request.after))
 
     def _header(
@@ -363,8 +427,11 @@ class Transport:
         return Received(message, contents, signer, previous_hop, node, body)
 
     def _forget_oldest_answer(self) -> None:
-        answer = self._answers.pop(next(iter(self._answers)))
-        self._answer_bytes -= len(answer.payload or b"")
+        self._forget_answer(next(iter(self._answers)))
+
+    def _forget_answer(self, key: tuple[int, NodeId]) -> None:
+        if (answer := self._answers.pop(key, None)) is not None:
+            self._answer_bytes -= len(answer.payload or b"")
 
     def answer(
         self,
@@ -381,6 +448,9 @@ class Transport:
     def reject(self, request: Received, identity: Identity, error: ErrorResponse) -> None:
         """Answer a request with an error (6.3.3.1)."""
         self._answer(request, identity, MessageCode.ERROR, error, (), None)
+        if error.error_code in _PASSING:
+            # The same request may come again, and be served, once one of us has learned of the other's configuration.
+            self._forget_answer((request.message.header.transaction_id, request.signer.node_id))
 
     def reject_unread(
         self, header: ForwardingHeader, previous_hop: NodeId, identity: Identity, error: ErrorResponse
@@ -448,6 +518,11 @@ class Transport:
                 # While the ring closes over a dead peer its neighbours may pass a message back and forth; that ends,
                 # and the retransmission of 6.2.1 finds the way.
                 why_not = "the message went in circles"
+            elif why_not is None and self._is_mismatch(body, signer.node_id, transaction_id, request):
+                why_not = "knows another configuration"
+                if request.sent_under != self.configuration_sequence:
+                    # It was on its way while we learned of the other's.
+                    self.retry_mismatched(signer.node_id, now)
         else:
             hops = 0 if is_local else max(0, self._ttl - message.header.ttl) + 1
             outcome = Answer(signer, body, message.security_block.certificates, now - request.began_at, hops)
@@ -458,6 +533,19 @@ class Transport:
             self.hint(transaction_id, outcome.cause)
         else:
             self.hint(transaction_id, Cause(f"peer {signer.node_id.short}", why_not, now))
+
+    def _is_mismatch(self, error: ErrorResponse, node: NodeId, transaction_id: int, request: _Open) -> bool:
+        """True if the request may be served once the two of us have the same configuration: then it stays open."""
+        if error.error_code not in _MISMATCHES or request.configuration_sequence is not None:
+            return False
+        kinds = tuple(kind for kind in _unknown_kinds(error) if kind in self.defined_kinds)
+        if error.error_code is ErrorCode.UNKNOWN_KIND and not kinds:
+            return False
+        request.mismatched = node
+        is_whole_way = request.destination_list[-1].node_id == node
+        route = request.destination_list if is_whole_way else (Destination.node(node),)
+        self._effects.append(Mismatch(node, error.error_code, route, kinds))
+        return True
 
     def _why_no_answer(self, contents: MessageContents, signer: NodeId, request: _Open) -> str | None:
         """What is wrong with a response to this request; None if it may answer it."""
@@ -488,3 +576,13 @@ class Transport:
         block = message.security_block
         wall = self.wall
         return self._verifier.verify(prefix, block.signature, block.certificates, wall.date(now), wall.is_trusted)
+
+
+def _unknown_kinds(error: ErrorResponse) -> tuple[int, ...]:
+    """7.4.1.2: which Kinds the other end does not know, if that is what the error says."""
+    if error.error_code is not ErrorCode.UNKNOWN_KIND:
+        return ()
+    try:
+        return UnknownKinds.decode(error.error_info).unknown_kinds
+    except DecodeError:
+        return ()

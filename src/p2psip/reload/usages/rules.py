@@ -1,0 +1,16 @@
+"""By what rules an overlay accepts values, as its configuration says (RFC 6940 section 11.1)."""
+
+from __future__ import annotations
+
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.security.roles import Verifier
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.sip_registration import Namespaces
+from p2psip.reload.wire.kinds import SIP_REGISTRATION
+
+
+def rules_of(configuration: OverlayConfiguration, verifier: Verifier) -> Rules:
+    """The Kinds of the overlay, its members, and what its usages demand."""
+    namespaces = Namespaces(configuration.instance_name, configuration.domain_restriction)
+    return Rules(configuration.kinds, verifier, hash_name, {SIP_REGISTRATION: namespaces})
