@@ -12,6 +12,7 @@ from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     SIP_REGISTRATION_KIND,
     BootstrapNode,
+    DiagnosticAccess,
     OverlayConfiguration,
 )
 from p2psip.reload.config.sequence import next_sequence
@@ -20,9 +21,22 @@ from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Val
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, generate_key
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.diagnostics import DiagnosticKind
 
 MESSAGE_SIZE = 65536
 """New overlays: room for a fetch of many lines, each with its certificate."""
+
+
+EVERYBODY = frozenset([NodeId.wildcard()])
+
+OPEN_TO_ALL = (
+    DiagnosticKind.STATUS_INFO,
+    DiagnosticKind.ROUTING_TABLE_SIZE,
+    DiagnosticKind.SOFTWARE_VERSION,
+    DiagnosticKind.MACHINE_UPTIME,
+    DiagnosticKind.APP_UPTIME,
+)
+"""What members of a new overlay may ask each other's peers for (RFC 7851 section 7): what `p2psip trace` prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,7 @@ def found(
         kind_signers=signers,
         configuration_signers=signers,
         required_kinds=kinds,
+        diagnostic_kinds=tuple(DiagnosticAccess(kind, EVERYBODY) for kind in OPEN_TO_ALL),
         signature_algorithms=frozenset(terms.algorithms),
     )
     return Founding(anchor, signer, configuration, build(configuration, signer))

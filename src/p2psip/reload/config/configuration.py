@@ -28,7 +28,10 @@ SIP_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base:sip"
 OWN_NAMESPACE = "urn:p2psip:config"
 """Of our own extension elements: <successors>, <signature-algorithm>."""
 
-SUPPORTED_NAMESPACES = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, OWN_NAMESPACE})
+DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
+"""RFC 7851 section 9.6."""
+
+SUPPORTED_NAMESPACES = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, DIAGNOSTICS_NAMESPACE, OWN_NAMESPACE})
 
 SEQUENCE_MAX = 0xFFFE
 """11.1: "A monotonically increasing sequence number between 0 and 2^16-2."."""
@@ -78,6 +81,17 @@ class DomainRestriction:
 
     enable: bool = False
     patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosticAccess:
+    """Who may ask any peer for a Kind of diagnostic information (RFC 7851 section 7).
+
+    The wildcard Node-ID stands for every member.
+    """
+
+    kind: int
+    access_nodes: frozenset[NodeId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +209,7 @@ class OverlayConfiguration:
     required_kinds: tuple[Kind, ...] = ()
     domain_restriction: DomainRestriction | None = None
     """Of the AoRs under SIP-REGISTRATION; None: any AoR."""
+    diagnostic_kinds: tuple[DiagnosticAccess, ...] = ()
     extensions: tuple[Extension, ...] = field(default=(), repr=False)
     successors: int = 5
     """Length of the successor list (an extension element of ours)."""
@@ -231,12 +246,16 @@ class OverlayConfiguration:
                 f"shared-secret must have from 1 to {SHARED_SECRET_MAX} bytes",
             ),
             (self._node_ids_fit(), f"Node-IDs must have {self.node_id_length} bytes"),
+            (all(0 < access.kind < 0xFFFF for access in self.diagnostic_kinds), "a diagnostic-kind is out of range"),
+            # RFC 7851 section 7: "at least one subelement "access-node"".
+            (all(access.access_nodes for access in self.diagnostic_kinds), "a diagnostic-kind needs an access-node"),
             *((_kind_fits(kind), f"kind {kind.kind_id:#x} has values out of range") for kind in self.required_kinds),
         )
         return [problem for holds, problem in rules if not holds]
 
     def _node_ids_fit(self) -> bool:
-        named = (*self.kind_signers, *self.configuration_signers, *self.bad_nodes)
+        asking = (node for access in self.diagnostic_kinds for node in access.access_nodes)
+        named = (*self.kind_signers, *self.configuration_signers, *self.bad_nodes, *asking)
         return all(len(node_id) == self.node_id_length for node_id in named)
 
     @property
@@ -259,6 +278,14 @@ class OverlayConfiguration:
     def is_self_signed(self) -> bool:
         """True if members make their own certificates, and cannot do otherwise."""
         return self.self_signed_digest is not None and not self.enrollment_servers
+
+    def permits_diagnostics(self, node: NodeId, kind: int) -> bool:
+        """RFC 7851 section 4.1: "The default policy or access rule for a type of diagnostic information is "deny""."""
+        everybody = NodeId.wildcard(len(node))
+        return any(
+            access.kind == kind and not access.access_nodes.isdisjoint((node, everybody))
+            for access in self.diagnostic_kinds
+        )
 
     def is_valid_at(self, date: float) -> bool:
         """False from `expiration` on."""

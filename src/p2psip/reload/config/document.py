@@ -22,12 +22,14 @@ from p2psip.reload.config.configuration import (
     BASE_NAMESPACE,
     BOOTSTRAP_PORT,
     CHORD_NAMESPACE,
+    DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
     OWN_NAMESPACE,
     REGISTERED_KINDS,
     SIP_NAMESPACE,
     AccessControl,
     BootstrapNode,
+    DiagnosticAccess,
     DomainRestriction,
     Extension,
     Kind,
@@ -41,9 +43,12 @@ _BASE = f"{{{BASE_NAMESPACE}}}"
 _CHORD = f"{{{CHORD_NAMESPACE}}}"
 _SIP = f"{{{SIP_NAMESPACE}}}"
 _OWN = f"{{{OWN_NAMESPACE}}}"
+_DIAGNOSTICS = f"{{{DIAGNOSTICS_NAMESPACE}}}"
 
 _KNOWN = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE})
-_OWN_NAMES = frozenset({"successors", "signature-algorithm"})
+_READ = frozenset(
+    {(OWN_NAMESPACE, "successors"), (OWN_NAMESPACE, "signature-algorithm"), (DIAGNOSTICS_NAMESPACE, "diagnostic-kind")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,7 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...]) -> OverlayC
         mandatory_extensions=read.texts("mandatory-extension"),
         required_kinds=kinds,
         domain_restriction=_domain_restriction(element),
+        diagnostic_kinds=_diagnostic_kinds(element),
         extensions=_extensions(element),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
@@ -185,8 +191,8 @@ class _Fields:
     def boolean(self, name: str, default: bool, namespace: str = _BASE) -> bool:
         return _boolean(self.text(name, str(default).lower(), namespace))
 
-    def node_ids(self, name: str) -> frozenset[NodeId]:
-        return frozenset(NodeId(bytes.fromhex(text)) for text in self.texts(name))
+    def node_ids(self, name: str, namespace: str = _BASE) -> frozenset[NodeId]:
+        return frozenset(NodeId(bytes.fromhex(text)) for text in self.texts(name, namespace))
 
 
 def _attribute(element: etree._Element, name: str, default: str = "") -> str:
@@ -250,13 +256,24 @@ def _domain_restriction(element: etree._Element) -> DomainRestriction | None:
     return None
 
 
+def _diagnostic_kinds(element: etree._Element) -> tuple[DiagnosticAccess, ...]:
+    """RFC 7851 section 7: "the attribute "kind" with the hexadecimal number indicating the diagnostic Kind ID"."""
+    return tuple(
+        DiagnosticAccess(
+            int(_attribute(found, "kind"), 16),
+            _Fields(found).node_ids("access-node", _DIAGNOSTICS),
+        )
+        for found in element.findall(f"{_DIAGNOSTICS}diagnostic-kind")
+    )
+
+
 def _extensions(element: etree._Element) -> tuple[Extension, ...]:
     """The children that nothing here reads, in canonical form."""
     found = []
     for child in element:
         name = etree.QName(child)
         namespace = name.namespace or ""
-        if namespace not in _KNOWN and not (namespace == OWN_NAMESPACE and name.localname in _OWN_NAMES):
+        if namespace not in _KNOWN and (namespace, name.localname) not in _READ:
             xml = etree.tostring(child, method="c14n", exclusive=True, with_tail=False)
             found.append(Extension(namespace, name.localname, xml))
     return tuple(found)

@@ -15,6 +15,7 @@ from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     BASE_NAMESPACE,
     CHORD_NAMESPACE,
+    DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
     OWN_NAMESPACE,
     SIP_NAMESPACE,
@@ -30,6 +31,7 @@ _HEAD = f"""\
 <overlay xmlns="{BASE_NAMESPACE}"
     xmlns:chord="{CHORD_NAMESPACE}"
     xmlns:sip="{SIP_NAMESPACE}"
+    xmlns:diagnostics="{DIAGNOSTICS_NAMESPACE}"
     xmlns:p2psip="{OWN_NAMESPACE}">
 """
 
@@ -83,6 +85,9 @@ def _fields(configuration: OverlayConfiguration) -> Iterator[str]:
     yield from _node_ids(configuration)
     for namespace in configuration.mandatory_extensions:
         yield _element("mandatory-extension", namespace)
+    for access in configuration.diagnostic_kinds:
+        nodes = "".join(_element("diagnostics:access-node", str(node)) for node in sorted(access.access_nodes))
+        yield f'<diagnostics:diagnostic-kind kind="0x{access.kind:04x}">{nodes}</diagnostics:diagnostic-kind>'
     yield _element("p2psip:successors", configuration.successors)
     for name, algorithm in ALGORITHM_NAMES.items():
         if algorithm in configuration.signature_algorithms:

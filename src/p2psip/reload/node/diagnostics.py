@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.data import Data
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.ring import Ring
@@ -67,10 +66,8 @@ class Diagnostics:
         ring: Ring,
         data: Data,
         traffic: Traffic,
-        configuration: OverlayConfiguration,
     ) -> None:
         self.machine = Machine()
-        self.configuration = configuration
         self._exchange = exchange
         self._topology = topology
         self._ring = ring
@@ -110,17 +107,18 @@ class Diagnostics:
             # 5.1: "This value MUST have a value between 1 and 600 seconds in the future."
             raise InvalidMessage("the request does not expire within 600 seconds")
         wanted = self._wanted(asked)
-        refused = [kind for kind in wanted if not self.configuration.permits_diagnostics(request.signer.node_id, kind)]
+        permits = self._exchange.configuration.permits_diagnostics
+        refused = [kind for kind in wanted if not permits(request.signer.node_id, kind)]
         if refused:
             # 6.3: "If the initiator node asks for diagnostic information that they are not authorized to query, the
             # receiving peer MUST return an error response with the error code 2 "Error_Forbidden"."
             raise Forbidden("the configuration does not let you ask for " + ", ".join(k.rfc_name for k in refused))
-        infos = tuple(DiagnosticInfo.of(kind, value) for kind in wanted if (value := self._figure(kind, now)) is not None)
+        infos = tuple(
+            DiagnosticInfo.of(kind, value) for kind in wanted if (value := self._figure(kind, now)) is not None
+        )
         header = request.message.header
         # 5.2: hop_counter "MUST be exactly copied from the TTL field of the forwarding header in the received request."
-        return DiagnosticsResponse(
-            date_ms + EXPIRES_S * 1000, asked.timestamp_initiated, date_ms, header.ttl, infos
-        )
+        return DiagnosticsResponse(date_ms + EXPIRES_S * 1000, asked.timestamp_initiated, date_ms, header.ttl, infos)
 
     def _wanted(self, asked: DiagnosticsRequest) -> list[DiagnosticKind]:
         extended = [extension.kind for extension in asked.diagnostic_extensions_list]
@@ -181,7 +179,7 @@ class Diagnostics:
         self, header: ForwardingHeader, payload: bytes, previous_hop: NodeId, now: float
     ) -> tuple[ErrorCode, str] | None:
         """6.2: why a message with a diagnostics request or answer must not go on from here; None if it may."""
-        expiration = _expiration(payload)
+        expiration = self._expiration(header, payload)
         if expiration is None:
             return None
         if self._is_expired(expiration, now):
@@ -200,32 +198,31 @@ class Diagnostics:
             return ErrorCode.UPSTREAM_MISROUTING, f"{previous_hop} knows a peer that is closer than {here}"
         return None
 
+    def is_diagnostic(self, header: ForwardingHeader, payload: bytes) -> bool:
+        """True for a Ping with the extension, a PathTrack request, and the answers to them."""
+        return self._expiration(header, payload) is not None
+
+    def _expiration(self, header: ForwardingHeader, payload: bytes) -> int | None:
+        """When a diagnostics request or answer expires; None for all other messages, and for what cannot be read."""
+        if not header.is_unfragmented or payload[:2] not in _CODES:
+            return None
+        length = len(self._topology.node_id)
+        try:
+            contents, _ = MessageContents.decode_prefix(payload)
+            if contents.message_code is MessageCode.PATH_TRACK_REQ:
+                return PathTrackReq.decode(contents.message_body, node_id_length=length).request.expiration
+            if contents.message_code is MessageCode.PATH_TRACK_ANS:
+                return PathTrackAns.decode(contents.message_body, node_id_length=length).response.expiration
+            if (extension := _extension(contents)) is None:
+                return None
+            is_request = contents.message_code is MessageCode.PING_REQ
+            return (DiagnosticsRequest if is_request else DiagnosticsResponse).decode(extension).expiration
+        except DecodeError:
+            return None
+
     def _is_expired(self, expiration_ms: int, now: float) -> bool:
         wall = self._exchange.transport.wall
         return wall.is_trusted and expiration_ms <= wall.date_ms(now)
-
-
-def is_diagnostic(payload: bytes) -> bool:
-    """True for a Ping with the extension, a PathTrack request, and the answers to them."""
-    return _expiration(payload) is not None
-
-
-def _expiration(payload: bytes) -> int | None:
-    """When a diagnostics request or answer expires; None for every other message, and for what cannot be read."""
-    if payload[:2] not in _CODES:
-        return None
-    try:
-        contents, _ = MessageContents.decode_prefix(payload)
-        if contents.message_code is MessageCode.PATH_TRACK_REQ:
-            return PathTrackReq.decode(contents.message_body).request.expiration
-        if contents.message_code is MessageCode.PATH_TRACK_ANS:
-            return PathTrackAns.decode(contents.message_body).response.expiration
-        if (extension := _extension(contents)) is None:
-            return None
-        is_request = contents.message_code is MessageCode.PING_REQ
-        return (DiagnosticsRequest if is_request else DiagnosticsResponse).decode(extension).expiration
-    except DecodeError:
-        return None
 
 
 _CODES = frozenset(

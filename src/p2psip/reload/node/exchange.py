@@ -13,7 +13,7 @@ from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
 from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Received, Transport
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import ErrorResponse, MessageCode
+from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageExtension
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.security_block import GenericCertificate
 
@@ -87,10 +87,12 @@ class Exchange:
         body: Struct,
         *,
         certificates: Sequence[GenericCertificate] = (),
+        extensions: tuple[MessageExtension, ...] = (),
         after: int | None = None,
     ) -> None:
         """Answer a request."""
-        self.transport.answer(request, self.identity_of(request.node), body, certificates=certificates, after=after)
+        identity = self.identity_of(request.node)
+        self.transport.answer(request, identity, body, certificates=certificates, extensions=extensions, after=after)
 
     def reject(self, request: Received, error: ErrorResponse) -> None:
         """Answer a request with an error."""

@@ -16,7 +16,9 @@ from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooL
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.node.config_updates import ConfigUpdates
 from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.traffic import Traffic
 from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
@@ -41,6 +43,20 @@ class _Transit:
         return None if self.header.fragment_offset else _is_of_request(self.payload)
 
 
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A diagnostics request that went on to `next_hop`; if the link is lost, whoever asked is told."""
+
+    message: _Transit
+    next_hop: NodeId
+    until: float
+
+
+PASSING_MAX = 128
+PASSING_S = 3.0
+"""Diagnostics requests that are watched, and for how long: until the next transmission."""
+
+
 class Messages:
     """The messages of one node."""
 
@@ -51,12 +67,17 @@ class Messages:
         forwarder: Forwarder,
         gate: Gate[Originate],
         config_updates: ConfigUpdates,
+        traffic: Traffic,
+        diagnostics: Diagnostics,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
         self._forwarder = forwarder
         self._gate = gate
         self._config_updates = config_updates
+        self._traffic = traffic
+        self._diagnostics = diagnostics
+        self._passing: dict[int, _Passing] = {}
         self.reassembler = Reassembler(exchange.configuration.max_message_size)
         self._node_id = exchange.identity.node_id
 
@@ -68,6 +89,7 @@ class Messages:
             self._drop(previous_hop, str(error))
             self._refuse_version(data, previous_hop)
             return None
+        self._traffic.received(b"" if header.fragment_offset else payload, len(data), now)
         return self._route(_Transit(header, payload, previous_hop), now)
 
     def originate(self, originate: Originate, now: float) -> Received | None:
@@ -126,8 +148,16 @@ class Messages:
             case Deliver(node, header):
                 return self._deliver(replace(message, header=header), node, now)
             case Forward(next_hop, header):
-                self._pass_on(message, header, next_hop, now)
+                objection = self._diagnostics.objection(message.header, message.payload, message.previous_hop, now)
+                if objection is None:
+                    self._pass_on(message, header, next_hop, now)
+                else:
+                    self._reject(message, *objection, now)
             case Reject(code, reason):
+                if code is ErrorCode.TTL_EXCEEDED and self._diagnostics.is_diagnostic(message.header, message.payload):
+                    # RFC 7851 6.2: "The peer MUST return an error response with error code 0x1a
+                    # "Error_TTL_Hops_Exceeded" when it finds that the TTL field value is no more than 0".
+                    code = ErrorCode.TTL_HOPS_EXCEEDED
                 self._reject(message, code, reason, now)
             case Drop(reason):
                 self._drop(message.previous_hop, reason)
@@ -142,7 +172,26 @@ class Messages:
             return
         if message.previous_hop in self._forwarder.clients:
             self._exchange.transport.left_by(onward.transaction_id, next_hop)
+        if message.is_request and self._diagnostics.is_diagnostic(message.header, message.payload):
+            self._watch(message, next_hop, now)
+        self._traffic.sent(b"" if onward.fragment_offset else message.payload, len(data), now)
         self._connections.send(next_hop, data, now)
+
+    def handle_link_lost(self, node: NodeId, now: float) -> None:
+        """RFC 7851 6.2: "MUST return an error response with the error code 0x15
+        "Error_Underlay_Destination_Unreachable" when it receives an ICMP message with "Destination Unreachable"
+        information after forwarding the received request": what TCP tells of that is that the connection is lost.
+        """
+        for passing in [passing for passing in self._passing.values() if passing.next_hop == node]:
+            del self._passing[passing.message.header.transaction_id]
+            if now < passing.until:
+                reason = f"lost the link to the next hop, {node}"
+                self._reject(passing.message, ErrorCode.UNDERLAY_DESTINATION_UNREACHABLE, reason, now)
+
+    def _watch(self, message: _Transit, next_hop: NodeId, now: float) -> None:
+        while len(self._passing) >= PASSING_MAX:
+            del self._passing[next(iter(self._passing))]
+        self._passing[message.header.transaction_id] = _Passing(message, next_hop, now + PASSING_S)
 
     def _send_own(self, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
         data = join(header, payload)
@@ -151,6 +200,7 @@ class Messages:
             self._exchange.transport.fail(header.transaction_id, Cause("this peer", reason, now))
             return
         self._exchange.transport.left_by(header.transaction_id, next_hop)
+        self._traffic.sent(payload, len(data), now)
         self._connections.send(next_hop, data, now)
 
     def _deliver(self, message: _Transit, node: NodeId, now: float) -> Received | None:

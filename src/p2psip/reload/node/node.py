@@ -40,6 +40,7 @@ from p2psip.reload.node.config_updates import (
 )
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
 from p2psip.reload.node.data import CommandContext, Data
+from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.effects import (
     AppLinkDown,
     AppLinkUp,
@@ -54,6 +55,7 @@ from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.node.traffic import Traffic
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, Member, TrustSettings, Verifier
 from p2psip.reload.storage.records import CommitFailed, Committed
@@ -154,9 +156,20 @@ class Node:
         self.moving = Moving(self._exchange, self.topology, commits)
         self.data = Data(self._exchange, self.topology, commits, self.moving)
         self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, document)
-        self._messages = Messages(self._exchange, self.connections, self.forwarder, gate, self.config_updates)
+        traffic = Traffic(now)
+        self.diagnostics = Diagnostics(self._exchange, self.topology, self._ring, self.data, traffic)
+        self._messages = Messages(
+            self._exchange, self.connections, self.forwarder, gate, self.config_updates, traffic, self.diagnostics
+        )
         self._serving = Serving(
-            self._exchange, self.attaching, self._ring, self.data, self.config_updates, rng, is_client=is_client
+            self._exchange,
+            self.attaching,
+            self._ring,
+            self.data,
+            self.config_updates,
+            self.diagnostics,
+            rng,
+            is_client=is_client,
         )
         self.bootstrap = Bootstrap(
             self._exchange,
@@ -384,6 +397,7 @@ class Node:
         if node in self.topology.table.neighbors:
             self.bootstrap.neighbor_lost(node)
         self.forwarder.paths.handle_link_lost(node)
+        self._messages.handle_link_lost(node, now)
         self.moving.handle_link_lost(node)
         self.topology.handle_link_lost(node, now)
         self._exchange.transport.handle_link_lost(node, now)

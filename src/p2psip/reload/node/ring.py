@@ -22,7 +22,7 @@ from p2psip.reload.topology.ring import advance
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import MessageCode, UnknownBody
+from p2psip.reload.wire.contents import MessageCode, MessageExtension, UnknownBody
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
     PingAns,
@@ -254,9 +254,11 @@ class Ring:
         """How long we have been up."""
         return int(now - self._began_at)
 
-    def handle_ping(self, request: Received, response_id: int, date_ms: int) -> None:
+    def handle_ping(
+        self, request: Received, response_id: int, date_ms: int, extensions: tuple[MessageExtension, ...]
+    ) -> None:
         """6.5.3.2."""
-        self._exchange.answer(request, PingAns(response_id, max(0, date_ms)))
+        self._exchange.answer(request, PingAns(response_id, max(0, date_ms)), extensions=extensions)
 
     def _require_adjacent(self, request: Received) -> None:
         """6.4.2.1: "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that is

@@ -7,10 +7,12 @@ import random
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.config_updates import ConfigUpdates, check_sequence
 from p2psip.reload.node.data import Data
+from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection
@@ -40,6 +42,7 @@ class Serving:
         ring: Ring,
         data: Data,
         config_updates: ConfigUpdates,
+        diagnostics: Diagnostics,
         rng: random.Random,
         *,
         is_client: bool = False,
@@ -49,6 +52,7 @@ class Serving:
         self._ring = ring
         self._data = data
         self._config_updates = config_updates
+        self._diagnostics = diagnostics
         self._rng = rng
         self._is_client = is_client
 
@@ -71,7 +75,13 @@ class Serving:
             case AppAttachReq() as body:
                 self._attaching.handle_app_attach(request, body, now)
             case PingReq():
-                self._ring.handle_ping(request, self._rng.getrandbits(64), self._exchange.transport.wall.date_ms(now))
+                extensions, date_ms = (
+                    self._diagnostics.ping_extensions(request, now),
+                    self._exchange.transport.wall.date_ms(now),
+                )
+                self._ring.handle_ping(request, self._rng.getrandbits(64), date_ms, extensions)
+            case PathTrackReq() as body:
+                self._diagnostics.handle_path_track(request, body, now)
             case ProbeReq() as body:
                 self._ring.handle_probe(request, body, self._data.storage.census.resources, now)
             case ChordUpdate() as body:

@@ -140,6 +140,11 @@ class Chord:
         """
         return NodeId(target) if target in self._links else self.table.next_hop(target)
 
+    def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
+        """True if `sender` names a peer that lies before `target`, and yet sent a message for it past that to us."""
+        view, is_past = self._views.get(sender), distance(sender, self.node_id) > distance(sender, target)
+        return view is not None and is_past and any(is_between(node, sender, target) for node in view.nodes)
+
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
@@ -367,9 +372,7 @@ class Chord:
         self._consider(NeighborView(successors=tuple(others)), None, now)
 
     def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        """A Ping that looked for a finger, or through `via` for our successor or another part of the overlay, found
-        `node`.
-        """
+        """A Ping for a finger, or through `via` for our successor or another part of the overlay, found `node`."""
         if via is not None and via == self.joining.gateway and self.joining.state is JoinState.SEEKING:
             self._successor_found(node, via, now)
         is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))

@@ -112,6 +112,10 @@ class ClientTopology:
         gateway = self.joining.gateway
         return self.table.next_hop(target) or (gateway if gateway in self._links else None)
 
+    def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
+        """Never: nothing is routed through us."""
+        return False
+
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)

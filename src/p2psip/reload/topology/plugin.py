@@ -66,6 +66,9 @@ class TopologyPlugin(Protocol):
     def next_hop(self, target: bytes) -> NodeId | None:
         """Where to send a message for `target`."""
 
+    def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
+        """True if `sender` disobeyed the routing rules when it sent us a message for `target` (RFC 7851 6.2)."""
+
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: whether `node` may answer for a Resource-ID."""
 

@@ -1,7 +1,7 @@
 """Message extensions that this implementation understands (RFC 6940 section 6.3.3).
 
-RFC 6940 itself defines none. A type that is entered here is read by whoever serves the request; others are ignored,
-or make the message one that we do not understand where their sender marked them as critical.
+RFC 6940 itself defines none; RFC 7851 has one. A type that is entered here is read by whoever serves the request;
+others are ignored, or make the message one that we do not understand where their sender marked them as critical.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Final
 
 from p2psip.reload.wire.contents import MessageContents, MessageExtensionType
 
-UNDERSTOOD: Final[frozenset[MessageExtensionType]] = frozenset()
+UNDERSTOOD: Final[frozenset[MessageExtensionType]] = frozenset({MessageExtensionType.DIAGNOSTIC_PING})
+"""RFC 7851 section 4.2.1; "Receivers who receive a method other than Ping including this extension MUST ignore" it."""
 
 
 def beyond_us(contents: MessageContents) -> MessageExtensionType | None:

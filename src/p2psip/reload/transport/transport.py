@@ -29,6 +29,7 @@ from p2psip.reload.wire.contents import (
     ErrorResponse,
     MessageCode,
     MessageContents,
+    MessageExtension,
     UnknownBody,
     UnknownKinds,
 )
@@ -382,9 +383,10 @@ class Transport:
         code: MessageCode,
         body: Struct,
         certificates: Sequence[GenericCertificate],
+        extensions: tuple[MessageExtension, ...] = (),
     ) -> bytes:
         """Contents and security block. 6.3.4: "All messages MUST be signed by their originator."""
-        contents = MessageContents(code, body.encode()).encode()
+        contents = MessageContents(code, body.encode(), extensions).encode()
         signature = identity.sign(signature_input(self._overlay, transaction_id, contents))
         bucket = tuple(dict.fromkeys((*identity.certificates, *certificates)))
         return contents + SecurityBlock(bucket, signature).encode()
@@ -440,10 +442,11 @@ class Transport:
         body: Struct,
         *,
         certificates: Sequence[GenericCertificate] = (),
+        extensions: tuple[MessageExtension, ...] = (),
         after: int | None = None,
     ) -> None:
         """Answer a request; with `after`, as soon as that Ask is answered."""
-        self._answer(request, identity, request.code.answer, body, certificates, after)
+        self._answer(request, identity, request.code.answer, body, certificates, after, extensions)
 
     def reject(self, request: Received, identity: Identity, error: ErrorResponse) -> None:
         """Answer a request with an error (6.3.3.1)."""
@@ -467,9 +470,10 @@ class Transport:
         body: Struct,
         certificates: Sequence[GenericCertificate],
         after: int | None,
+        extensions: tuple[MessageExtension, ...] = (),
     ) -> None:
         header = request.message.header
-        payload = self._sign(identity, header.transaction_id, code, body, certificates)
+        payload = self._sign(identity, header.transaction_id, code, body, certificates, extensions)
         size = len(payload) + len(self._answer_header(header, request.previous_hop).encode())
         # 6.3.2: "responding peers MUST check that any response would not exceed it", and 6.6 has a limit for every
         # message.
