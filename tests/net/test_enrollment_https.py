@@ -124,7 +124,12 @@ def test_a_machine_becomes_a_peer(tmp_path: Path, algorithm: SignatureAlgorithm)
         with here.directory.locked():
             here.directory.revise(here.configuration)
         request = PeerRequest(
-            here.origin, here.fingerprint, "garden", "alice", PASSWORD, {"overlay_port": 7000, "sip_port": None}
+            here.origin,
+            here.fingerprint,
+            "garden",
+            "alice",
+            PASSWORD,
+            settings={"overlay_port": 7000, "sip_port": None},
         )
         state = await init_peer(path / "peer", request)
         assert state.identity.user == f"peer-garden@{OVERLAY}"
