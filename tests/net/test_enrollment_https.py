@@ -220,6 +220,7 @@ def test_a_server_that_tampers_is_found_out(tmp_path: Path) -> None:
     run(test, tmp_path)
 
 
+@pytest.mark.must("11.3/3", "11.3/4")
 def test_passwords_go_to_the_overlay_s_own_server_only(tmp_path: Path) -> None:
     """A server with another trust anchor's certificate for the same name, and one with a member's certificate."""
 

@@ -74,9 +74,9 @@ def init(
         name if name is not None else _host_name(),
         user,
         known_password(password_file, user) if user is not None else None,
+        settings,
         SignatureAlgorithm[key.name] if key is not None else None,
         node_ids,
-        settings,
     )
     busy("getting the configuration and enrolling")
     state = asyncio.run(init_peer(directory, request))

@@ -50,12 +50,12 @@ class PeerRequest:
     name: str
     account: str | None = None
     password: str | None = field(default=None, repr=False)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Settings that are not to be the defaults."""
     algorithm: SignatureAlgorithm | None = None
     """With what kind of key; None: as the overlay has it."""
     nodeids: int = 1
     """How many Node-IDs its certificate is to have."""
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """Settings that are not to be the defaults."""
 
 
 async def init_peer(directory: Path, request: PeerRequest) -> PeerState:

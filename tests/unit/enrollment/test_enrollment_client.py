@@ -155,6 +155,7 @@ def test_a_refused_renewal_says_what_it_means() -> None:
         read_answer(SERVER, 403, "text/plain", b"failed_authentication", 0.0, is_renewal=True)
 
 
+@pytest.mark.must("11.3/21")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_11_3_the_certificate_must_chain_back_and_be_the_one_asked_for(algorithm: SignatureAlgorithm) -> None:
     club = Club.of(algorithm)

@@ -62,6 +62,7 @@ def test_a_hash_knows_its_password_only() -> None:
     assert hash_password("pässword", rng, CHEAP) != kept
 
 
+@pytest.mark.must("11.3/7")
 def test_11_3_passwords_are_compared_as_binary_objects() -> None:
     """The same letter in two Unicode forms is two passwords."""
     assert not is_password("pa\u0308ssword", hash_password("p\u00e4ssword", random.Random(1), CHEAP))

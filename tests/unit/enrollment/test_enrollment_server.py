@@ -112,6 +112,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@pytest.mark.must("11.3/12")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_certificate_for_whoever_knows_the_password(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
     bench = Bench(tmp_path, algorithm)
@@ -128,6 +129,7 @@ def test_the_account_s_name_may_be_given_in_full(bench: Bench) -> None:
     assert bench.enroll(account=f"alice@{OVERLAY}").user == f"alice@{OVERLAY}"
 
 
+@pytest.mark.must("11.3/11")
 @pytest.mark.parametrize(
     ("account", "password", "reason"),
     [
@@ -145,6 +147,7 @@ def test_11_3_failed_authentication(bench: Bench, account: str, password: str, r
     assert bench.notes[-1].facts["reason"] == reason
 
 
+@pytest.mark.must("11.3/12")
 @pytest.mark.parametrize(
     "user", ["bob", "carol", "alice@other.example", "peer-x@other.example", "peer-X", "peer-", "a b"]
 )
@@ -204,6 +207,7 @@ def test_the_same_key_is_somebody_else_s_with_another_name(bench: Bench) -> None
     assert alice.node_ids != bob.node_ids
 
 
+@pytest.mark.must("13.3/1")
 def test_any_account_may_enroll_peers_that_nobody_else_has(bench: Bench) -> None:
     assert bench.enroll("peer-garden").user == f"peer-garden@{OVERLAY}"
     second = bench.enroll("peer-garden", private=key(number=1))
@@ -214,6 +218,7 @@ def test_any_account_may_enroll_peers_that_nobody_else_has(bench: Bench) -> None
     assert bench.enroll("peer-attic", **bob).user == f"peer-attic@{OVERLAY}"
 
 
+@pytest.mark.must("13.3/1")
 def test_an_account_with_a_peer_s_name_is_the_only_one_to_use_it(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.store.add(Account(f"peer-x@{OVERLAY}", hash_password("x's secret", random.Random(1), CHEAP)))
@@ -244,6 +249,7 @@ def test_a_revoked_node_id_is_not_given_again(bench: Bench) -> None:
     assert bench.store.is_taken(first.node_ids[0])
 
 
+@pytest.mark.must("11.3/14", "13.3/2", "13.6.2/1")
 def test_11_3_node_ids_are_random_and_new(bench: Bench) -> None:
     """A collision, however unlikely, is not handed out: the next one is drawn."""
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.certificates import CONFIGURATION_SIGNER, X509_ERRORS, fingerprint
-from p2psip.reload.security.keys import PrivateKey, PublicKey, generate_key
+from p2psip.reload.security.keys import PrivateKey, PublicKey, algorithm_of, generate_key
 from p2psip.reload.security.reload_uri import node_uri
 from p2psip.reload.wire.common import SignatureAlgorithm
 
@@ -81,6 +81,24 @@ class TrustAnchor:
         if anchor.public_key() != key.public_key():
             raise LocalMisuse("the trust anchor's key is not that of its certificate")
         return cls(overlay, key, anchor)
+
+    def delegate(
+        self, name: str, rng: random.Random, validity: Validity, *, key: PrivateKey | None = None
+    ) -> TrustAnchor:
+        """An authority below this one, for a server that makes certificates every day while this key is locked away.
+
+        Its members bring its certificate with theirs; the document names this one. With `key` it is renewed.
+        """
+        key = key or generate_key(algorithm_of(self.key.public_key()))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} of {self.overlay}"[:64])])
+        builder = (
+            _builder(key.public_key(), self.certificate.subject, rng, self._within(validity))
+            .subject_name(subject)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        return TrustAnchor(self.overlay, key, builder.sign(self.key, hashes.SHA256()))
 
     @property
     def der(self) -> bytes:

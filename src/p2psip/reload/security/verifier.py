@@ -236,24 +236,24 @@ class CertificateVerifier:
         """The chain from the certificate up to a trust anchor."""
         if self._store is None:
             raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, "this overlay has no trust anchor")
-        # The leaf's own dates are checked apart, with the clock's merits in view.
-        at = min(max(date, leaf.not_before), leaf.not_after)
-        policy = (
-            verification.PolicyBuilder()
-            .store(self._store)
-            .time(datetime.fromtimestamp(at, UTC))
-            .max_chain_depth(CHAIN_MAX)
-            .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
-        )
-        try:
-            return policy.build_client_verifier().verify(leaf.x509, _intermediates(others)).chain
-        except (verification.VerificationError, ValueError) as error:
-            raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, self._stranger(leaf, error)) from None
-
-    def _stranger(self, leaf: Leaf, error: Exception) -> str:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Dates are checked apart, with the clock's merits in view; here an authority counts that is, or was when it
+        # made this certificate.
+        found = ""
+        for at in dict.fromkeys((min(max(date, leaf.not_before), leaf.not_after), leaf.not_before)):
+            policy = (
+                verification.PolicyBuilder()
+                .store(self._store)
+                .time(datetime.fromtimestamp(at, UTC))
+                .max_chain_depth(CHAIN_MAX)
+                .extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
+            )
+            try:
+                return policy.build_client_verifier().verify(leaf.x509, _intermediates(others)).chain
+            except (verification.VerificationError, ValueError) as error:
+                found = str(error).partition("\n")[0] or type(error).__name__
         issued = f"that of {leaf.user} was issued by {leaf.issuer!r}"
-        return f"{issued}, and leads to no trust anchor of this overlay ({detail})"
+        what = f"{issued}, and leads to no trust anchor of this overlay ({found})"
+        raise UntrustedCertificate(CertificateProblem.UNKNOWN_ISSUER, what)
 
     def _check_dates(self, member: Member, date: float, date_trusted: bool) -> None:
         if not date_trusted or date < self._beginning:

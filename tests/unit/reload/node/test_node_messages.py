@@ -137,6 +137,7 @@ def test_a_ttl_that_ends_here_is_answered() -> None:
     assert bench.heard(50) == []
 
 
+@pytest.mark.must("6.3.4/9")
 def test_a_request_whose_signature_is_wrong_gets_no_error_either() -> None:
     """Nobody makes us talk to those who are not members."""
     bench = start()

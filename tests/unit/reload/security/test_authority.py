@@ -14,6 +14,7 @@ from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 
+@pytest.mark.must("11.3/13", "11.3/17", "11.3/18", "11.3/19")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_11_3_the_subject_is_empty_and_the_names_are_the_members(algorithm: SignatureAlgorithm) -> None:
     """ "The subject distinguished name in the certificate MUST be empty."."""
@@ -43,6 +44,7 @@ def test_no_certificate_outlives_its_issuer() -> None:
     assert certificate.not_valid_before_utc == anchor.certificate.not_valid_before_utc
 
 
+@pytest.mark.must("11.3/4")
 def test_the_server_certificate_matches_the_overlay_and_its_hosts() -> None:
     """11.3: "The server certificate MUST match the overlay name as described in [RFC2818]."."""
     hosts = ["192.0.2.7", "2001:db8::7", "box.local", OVERLAY]

@@ -88,6 +88,7 @@ def test_other_words_are_not_signed(algorithm: SignatureAlgorithm) -> None:
         club.verifier.verify(b"other", alice.sign(b"words"), alice.certificates, DATE, True)
 
 
+@pytest.mark.must("6.3.4/8")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_bit_of_a_signature_counts(algorithm: SignatureAlgorithm) -> None:
     club = Club.of(algorithm)
@@ -105,6 +106,7 @@ def test_every_bit_of_a_signature_counts(algorithm: SignatureAlgorithm) -> None:
             verifier.verify(b"words", signature, alice.certificates, DATE, True)
 
 
+@pytest.mark.must("6.3.4/7")
 def test_a_signature_by_nobody_is_refused() -> None:
     club = Club.of()
     with pytest.raises(BadSignature, match="not permitted"):
@@ -151,6 +153,7 @@ def test_a_hash_that_reload_does_not_use_finds_no_certificate() -> None:
         club.verifier.verify(b"", signature, alice.certificates, DATE, True)
 
 
+@pytest.mark.must("6.3.4/6")
 def test_6_3_4_a_certificate_with_several_node_ids_wants_the_longer_form() -> None:
     club = Club.of()
     alice = club.member(ALICE, THREE)
@@ -165,6 +168,7 @@ def _sole(identity: CertifiedIdentity) -> SignerIdentity:
     return SignerIdentity.cert_hash(HashAlgorithm.SHA256, hashlib.sha256(identity.chain[0]).digest())
 
 
+@pytest.mark.must("13.3/3")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_strangers_are_named_as_such(algorithm: SignatureAlgorithm) -> None:
     """The same overlay name and the same issuer name, but another trust anchor."""
@@ -328,6 +332,7 @@ def _with_names(names: list[x509.GeneralName]) -> bytes:
     )
 
 
+@pytest.mark.must("11.3/13", "11.3/18")
 @pytest.mark.parametrize(
     "names",
     [
@@ -378,6 +383,7 @@ def test_the_bare_node_id_in_a_uri_is_understood() -> None:
     assert Club.of().verifier.check([_with_names(names)], DATE, True).node_ids == (node_id(7),)
 
 
+@pytest.mark.must("11.3.1/2", "11.3.1/3")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("digest", [HashAlgorithm.SHA1, HashAlgorithm.SHA256])
 @pytest.mark.parametrize("count", [1, 3])

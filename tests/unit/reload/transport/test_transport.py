@@ -204,6 +204,7 @@ def test_a_second_answer_is_nothing() -> None:
     assert run_out(here) == []
 
 
+@pytest.mark.must("6.3.4/10", "6.3.4/11")
 def test_6_3_4_1_only_the_node_asked_may_answer() -> None:
     """ "The response to a message sent to a Node-ID MUST have been sent by that Node-ID"; whoever else does is named
     if the request fails.
@@ -216,6 +217,7 @@ def test_6_3_4_1_only_the_node_asked_may_answer() -> None:
     assert (at, over) == (15.0, Finished("context", Unanswered(causes)))
 
 
+@pytest.mark.must("6.3.4/11")
 def test_6_3_4_1_unless_it_was_sent_to_the_wildcard() -> None:
     """ "unless the response has been sent to the wildcard Node-ID"."""
     here = transport()
@@ -224,6 +226,7 @@ def test_6_3_4_1_unless_it_was_sent_to_the_wildcard() -> None:
     assert isinstance(over.outcome, Answer)
 
 
+@pytest.mark.must("6.3.4/10", "6.3.4/12")
 def test_6_3_4_2_only_a_node_that_is_close_enough_may_answer_for_a_resource() -> None:
     """ "MUST have been sent by a Node-ID which is at least as close to the target Resource-ID as any node in the
     requesting node's Neighbor Table."
@@ -277,6 +280,7 @@ def test_an_answer_that_we_may_not_understand_is_none() -> None:
     assert len(response(here, sent, extensions=(replace(EXTENSION, critical=False),))) == 1
 
 
+@pytest.mark.must("6.3.4/9")
 def test_6_3_4_a_bad_signature_is_dropped() -> None:
     """ "If the signature fails, the implementation SHOULD simply drop the message and MUST NOT process it."."""
     here = transport()

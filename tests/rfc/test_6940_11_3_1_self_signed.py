@@ -1,0 +1,133 @@
+"""RFC 6940 section 11.3.1: certificates of the members' own making."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+from certified_overlay import CertifiedOverlay
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from membership import DATE, OVERLAY, Club, founding, key, node_id
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.daemon.init import PeerRequest, init_peer
+from p2psip.enrollment.client import self_enroll
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.write import build
+from p2psip.reload.security.authority import NO_END, Validity, self_signed
+from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+
+DIGESTS = {HashAlgorithm.SHA1: hashlib.sha1, HashAlgorithm.SHA256: hashlib.sha256}
+ALWAYS = Validity(0.0, NO_END)
+
+
+def club(digest: HashAlgorithm = HashAlgorithm.SHA256, **changes: object) -> Club:
+    """An overlay that permits self-signed certificates and has no enrollment server."""
+    return Club.of(self_signed_digest=digest, enrollment_servers=(), **changes)
+
+
+def spki(private: PrivateKey) -> bytes:
+    """ "the DER representation of the user's public key (more specifically, the subjectPublicKeyInfo)" """
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def forged(number: int, *node_ids: NodeId, user: str = f"mallory@{OVERLAY}") -> bytes:
+    """A certificate that claims Node-IDs which are not its key's."""
+    return self_signed(key(number=number), OVERLAY, user, node_ids, random.Random(1), ALWAYS)
+
+
+@pytest.mark.must("11.3.1/2")
+@pytest.mark.parametrize("digest", DIGESTS)
+@pytest.mark.parametrize("algorithm", [SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA])
+def test_11_3_1_the_node_id_is_the_digest_of_the_key(digest: HashAlgorithm, algorithm: SignatureAlgorithm) -> None:
+    """ "applying the digest [...] to the DER representation of the user's public key [...] and taking the high-order
+    bits", computed here from the words alone, and of 16 to 20 bytes.
+    """
+    private = key(algorithm, 4)
+    for length in (16, 20):
+        configuration = OverlayConfiguration(OVERLAY, self_signed_digest=digest, node_id_length=length)
+        identity = self_enroll(configuration, private, f"x@{OVERLAY}", random.Random(1))
+        assert identity.node_ids == (NodeId(DIGESTS[digest](spki(private)).digest()[:length]),)
+
+
+@pytest.mark.must("11.3.1/2")
+def test_11_3_1_several_node_ids_count_from_one_before_the_key() -> None:
+    """ "the index of the Node-ID (from 1 [...]) must be prepended as a 4-byte big-endian integer" """
+    private = key(number=4)
+    identity = self_enroll(club().configuration, private, f"x@{OVERLAY}", random.Random(1), nodeids=3)
+    prefixes = [b"\0\0\0\1", b"\0\0\0\2", b"\0\0\0\3"]
+    expected = tuple(NodeId(hashlib.sha256(prefix + spki(private)).digest()[:16]) for prefix in prefixes)
+    assert identity.node_ids == expected
+    assert club().verifier.check(identity.chain, DATE, True).node_ids == expected
+
+
+@pytest.mark.must("11.3.1/3")
+def test_11_3_1_a_node_id_that_is_not_its_key_s_is_refused() -> None:
+    """ "This prevents Node-ID theft.": of another member, of a number out of turn, or by the other digest."""
+    private, verifier = key(number=4), club().verifier
+    honest = self_enroll(club().configuration, key(number=5), f"x@{OVERLAY}", random.Random(1))
+    first_of_several = NodeId(hashlib.sha256(b"\0\0\0\1" + spki(private)).digest()[:16])
+    by_sha1 = NodeId(hashlib.sha1(spki(private)).digest()[:16])
+    low_bits = NodeId(hashlib.sha256(spki(private)).digest()[16:])
+    own = NodeId(hashlib.sha256(spki(private)).digest()[:16])
+    for stolen in ([honest.node_id], [first_of_several], [by_sha1], [low_bits], [own, honest.node_id], [node_id(1)]):
+        with pytest.raises(UntrustedCertificate) as caught:
+            verifier.check([forged(4, *stolen)], DATE, True)
+        assert caught.value.problem is CertificateProblem.WRONG_NODE_ID
+    assert verifier.check([forged(4, own)], DATE, True).node_ids == (own,)
+
+
+@pytest.mark.must("11.3.1/3")
+def test_11_3_1_a_forged_peer_does_not_get_in() -> None:
+    """Three peers join, store and fetch; a fourth, which claims a place in the ring, is refused by each of them."""
+    here = club()
+
+    def identity(number: int) -> CertifiedIdentity:
+        if number < 3:
+            user = f"peer-p{number}@{OVERLAY}"
+            return self_enroll(here.configuration, key(number=number), user, random.Random(number))
+        return CertifiedIdentity(key(number=number), [forged(number, node_id(7))])
+
+    overlay = CertifiedOverlay(here, "forged", identity_of=identity, root_certs=())
+    overlay.grow(3)
+    overlay.add_peer(3)
+    overlay.world.run_for(60.0)
+    assert not overlay.nodes["p3"].chord.is_serving
+    for name in ("p0", "p1", "p2"):
+        node = overlay.nodes[name]
+        assert node_id(7) not in node.connections
+        assert node_id(7) not in node.chord.table
+        assert len(node.chord.table.successors) == 2
+
+
+@pytest.mark.must("11.3.1/1")
+def test_11_3_1_a_new_peer_makes_its_own_certificate(tmp_path: Path) -> None:
+    """No server is asked: there is none. Where self-signed certificates are not permitted, none is made."""
+    document = tmp_path / "config.xml"
+    here = club()
+    document.write_bytes(build(here.configuration, founding().signer))
+    request = PeerRequest(str(document), here.anchor.fingerprint, "hill")
+    state = asyncio.run(init_peer(tmp_path / "peer", request))
+    assert state.identity.user == f"peer-hill@{OVERLAY}"
+    assert state.identity.node_id == NodeId(hashlib.sha256(spki(state.identity.key)).digest()[:16])
+    assert here.verifier.check(state.identity.chain, DATE, True).user == f"peer-hill@{OVERLAY}"
+    document.write_bytes(build(Club.of().configuration, founding().signer))
+    with pytest.raises(LocalMisuse):
+        asyncio.run(init_peer(tmp_path / "other", request))
+
+
+@pytest.mark.must("11.3.1/5")
+def test_11_3_1_names_are_protected_by_enrollment_only() -> None:
+    """Anybody may take alice's name where certificates are self-signed; where they are not, nobody but she."""
+    mallory = self_enroll(club().configuration, key(number=6), f"alice@{OVERLAY}", random.Random(1))
+    assert club().verifier.check(mallory.chain, DATE, True).user == f"alice@{OVERLAY}"
+    with pytest.raises(UntrustedCertificate) as caught:
+        Club.of().verifier.check(mallory.chain, DATE, True)
+    assert caught.value.problem is CertificateProblem.UNKNOWN_ISSUER
