@@ -90,7 +90,9 @@ class Remote:
 
 
 class NodeBench:
-    """Node 100 of an overlay; its disk answers at once unless `holds_commits`."""
+    """Node 100 of an overlay; its disk answers at once unless `holds_commits`, remotes acknowledge if
+    `acknowledges`.
+    """
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class NodeBench:
         self.remotes: dict[int, Remote] = {}
         self.store = MemoryStore()
         self.holds_commits = False
+        self.acknowledges = True
         self.commits: list[Ask] = []
         self.verifier = SimulatedVerifier(frozenset([nid(66)]))
         self.configuration = simulated_configuration([address(1)], **settings)
@@ -159,7 +162,10 @@ class NodeBench:
             if remote.number == write.link:
                 for data in remote.link.receive(write.data, self.now):
                     remote.heard.append(_hear(data, self.verifier))
-                self._flush(remote)
+                if self.acknowledges:
+                    self._flush(remote)
+                else:
+                    remote.link.take_output()
 
     def _flush(self, remote: Remote) -> None:
         for output in remote.link.take_output():

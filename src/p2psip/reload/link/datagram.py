@@ -31,7 +31,7 @@ from p2psip.reload.link.framing import (
     frame_data,
     is_before,
 )
-from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.rto import DATAGRAM_RTO
 
 REORDERING_MIN = 3
@@ -58,7 +58,9 @@ class _Outgoing:
     """A message of ours, in one or more transmissions."""
 
     message: bytes
+    given_at: float
     is_done: bool = False
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class DatagramLink(Link):
 
     def send(self, message: bytes, now: float) -> None:
         """Take a message; it leaves as soon as the window has room."""
-        self._waiting.append(_Outgoing(message))
+        self._waiting.append(_Outgoing(message, now))
         self._waiting_bytes += len(message)
         if self._waiting_bytes > WAITING_BYTES_MAX:
             self._failed_at, self.state = now, LinkState.DEAD
@@ -141,6 +143,14 @@ class DatagramLink(Link):
         if self._deframer.is_within_frame:
             raise FramingError("a datagram ends within a frame")
         return messages
+
+    def take_unacknowledged(self) -> list[Unacknowledged]:
+        """All that has not arrived, as far as is known, whether it was sent or still waits. The link goes on trying."""
+        flying = [transmission.outgoing for transmission in self._flight.values()]
+        untold = [one for one in (*flying, *self._again, *self._waiting) if not (one.is_done or one.is_told)]
+        for outgoing in untold:
+            outgoing.is_told = True
+        return [Unacknowledged(one.message, one.given_at) for one in sorted(untold, key=lambda one: one.given_at)]
 
     # Sending
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import abc
 import enum
+from dataclasses import dataclass
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, ReceivedWindow
@@ -33,6 +34,14 @@ class LinkState(enum.Enum):
     UP = "up"
     FAILED = "failed"
     DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Unacknowledged:
+    """A message that was given to a link; nobody knows whether it arrived."""
+
+    message: bytes
+    sent_at: float
 
 
 class Link(abc.ABC):
@@ -70,6 +79,10 @@ class Link(abc.ABC):
     @abc.abstractmethod
     def receive(self, data: bytes, now: float) -> list[bytes]:
         """The messages that `data` completes. Raises FramingError: close the link."""
+
+    @abc.abstractmethod
+    def take_unacknowledged(self) -> list[Unacknowledged]:
+        """What was sent and not acknowledged, the oldest first, as far as it is kept; it is told once."""
 
     @abc.abstractmethod
     def _overdue_at(self) -> float | None:

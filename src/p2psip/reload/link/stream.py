@@ -8,7 +8,7 @@ FAILED.
 from __future__ import annotations
 
 from p2psip.reload.link.framing import frame_data, is_before
-from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.rto import STREAM_RTO
 
 FAILED_RTOS = 3
@@ -18,6 +18,9 @@ is busy, and taking a neighbour out of the ring moves data; so we ask for as man
 IN_FLIGHT_MAX = 4096
 """Frames sent and not acknowledged; a link further behind is as good as dead."""
 
+KEPT_BYTES_MAX = 128 * 1024
+"""Of messages that are not acknowledged: more than that is in flight on a link that has long been too slow."""
+
 
 class StreamLink(Link):
     """Framing, acknowledgement, round-trip measurement and failure detection of one TLS connection."""
@@ -25,7 +28,8 @@ class StreamLink(Link):
     def __init__(self, message_bytes_max: int, now: float) -> None:
         super().__init__(message_bytes_max, STREAM_RTO, now)
         self._output = bytearray()
-        self._sent_at: dict[int, float] = {}
+        self._sent: dict[int, Unacknowledged] = {}
+        self._kept_bytes = 0
 
     def take_output(self) -> list[bytes]:
         """All of it in one piece."""
@@ -38,8 +42,10 @@ class StreamLink(Link):
     def send(self, message: bytes, now: float) -> None:
         """Frame a message for the other end."""
         sequence = self._take_sequence(now)
-        if len(self._sent_at) < IN_FLIGHT_MAX:
-            self._sent_at[sequence] = now
+        if len(self._sent) < IN_FLIGHT_MAX:
+            is_kept = self._kept_bytes + len(message) <= KEPT_BYTES_MAX
+            self._sent[sequence] = Unacknowledged(message if is_kept else b"", now)
+            self._kept_bytes += len(message) if is_kept else 0
         self._output += frame_data(sequence, message)
 
     def receive(self, data: bytes, now: float) -> list[bytes]:
@@ -54,20 +60,31 @@ class StreamLink(Link):
                 messages.append(content)
         return messages
 
+    def take_unacknowledged(self) -> list[Unacknowledged]:
+        """Those that were kept."""
+        untold = [sent for sent in self._sent.values() if sent.message]
+        self._sent = {sequence: Unacknowledged(b"", sent.sent_at) for sequence, sent in self._sent.items()}
+        self._kept_bytes = 0
+        return untold
+
     def _overdue_at(self) -> float | None:
-        if self.state is not LinkState.UP or not self._sent_at:
+        if self.state is not LinkState.UP or not self._sent:
             return None
-        return next(iter(self._sent_at.values())) + FAILED_RTOS * self.round_trip.rto_s
+        return next(iter(self._sent.values())).sent_at + FAILED_RTOS * self.round_trip.rto_s
 
     def _overdue(self, now: float) -> None:
         self._fail(now)
 
     def _acknowledged(self, ack_sequence: int, now: float) -> None:
-        sent_at = self._sent_at.pop(ack_sequence, None)
-        if sent_at is None:
+        if ack_sequence not in self._sent:
             return
-        self.round_trip.measured(now - sent_at)
+        self.round_trip.measured(now - self._arrived(ack_sequence).sent_at)
         # On a stream an acknowledgement of N says that all before N came as well; they were sent in this order.
-        while self._sent_at and is_before(oldest := next(iter(self._sent_at)), ack_sequence):
-            del self._sent_at[oldest]
+        while self._sent and is_before(oldest := next(iter(self._sent)), ack_sequence):
+            self._arrived(oldest)
         self._works()
+
+    def _arrived(self, sequence: int) -> Unacknowledged:
+        sent = self._sent.pop(sequence)
+        self._kept_bytes -= len(sent.message)
+        return sent

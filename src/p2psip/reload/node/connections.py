@@ -17,7 +17,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
@@ -61,7 +61,15 @@ class LinkIdle:
     node: NodeId
 
 
-LinkEvent = LinkLost | LinkBack | LinkIdle
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Messages that were given to a link to this node which then failed; perhaps it has them, perhaps not."""
+
+    node: NodeId
+    messages: tuple[Unacknowledged, ...]
+
+
+LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle
 
 
 class Connections:
@@ -183,7 +191,7 @@ class Connections:
         links.remove(connection)
         if not links:
             del self._by_node[connection.node]
-        return self._changes(connection.node, reason)
+        return [*self._changes(connection.node, reason), *_not_taken(connection)]
 
     def close(self, number: int, reason: str) -> list[LinkEvent]:
         """Close a link ourselves."""
@@ -234,6 +242,8 @@ class Connections:
         is_idle = link.take_idle(now) and self.get(node) is connection
         self._rearm(connection)
         changes = self._changes(node, SILENT)
+        if link.state is LinkState.FAILED and state_before is LinkState.UP:
+            changes += _not_taken(connection)
         # Where one link fails and another is left, that one is tried as well.
         is_doubtful = link.state is not state_before and node in self._linked
         return [*changes, LinkIdle(node)] if is_idle or is_doubtful else changes
@@ -258,3 +268,8 @@ class Connections:
         if deadline is not None and (connection.armed_at is None or deadline.at < connection.armed_at):
             connection.armed_at = deadline.at
             self._timers.set(("link", connection.number), deadline.at, deadline.reason)
+
+
+def _not_taken(connection: Connection) -> list[LinkEvent]:
+    messages = connection.link.take_unacknowledged()
+    return [NotTaken(connection.node, tuple(messages))] if messages else []

@@ -14,12 +14,13 @@ from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
+from p2psip.reload.link.link import Unacknowledged
 from p2psip.reload.node.config_updates import ConfigUpdates
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.traffic import Traffic
-from p2psip.reload.transport.transport import Originate, Received
+from p2psip.reload.transport.transport import REQUEST_LIFETIME_S, Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
 from p2psip.reload.wire.message import join, split
@@ -105,6 +106,27 @@ class Messages:
                 self._send_own(header, originate.payload, next_hop, now)
             case Drop(reason) | Reject(_, reason):
                 self._hint(originate.header, reason, now)
+        return None
+
+    def send_again(self, lost: NodeId, sent: Unacknowledged, now: float) -> Received | None:
+        """The link to `lost` failed before it acknowledged this message: another way may lead on.
+
+        If it was taken all the same, the destination tells a request that comes twice by its transaction (6.2.1), and
+        the requester a response. Requests of our own are the transport's to send again.
+        """
+        if now >= sent.sent_at + REQUEST_LIFETIME_S:
+            return None
+        header, payload = split(sent.message, node_id_length=len(self._node_id))
+        message = _Transit(header, payload, self._node_id)
+        if message.is_request is not False and self._exchange.transport.is_open(header.transaction_id):
+            return None
+        match self._forwarder.reroute(header, lost, now, is_request=message.is_request):
+            case Deliver(node, header):
+                return self._deliver(replace(message, header=header), node, now)
+            case Forward(next_hop, header):
+                self._connections.send(next_hop, join(header, payload), now)
+            case Drop(reason) | Reject(_, reason):
+                self._drop(lost, f"not taken, and {reason}")
         return None
 
     def next_deadline(self) -> Deadline | None:

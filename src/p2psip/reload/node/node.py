@@ -38,7 +38,7 @@ from p2psip.reload.node.config_updates import (
     effective,
     why_no_member,
 )
-from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost
+from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
 from p2psip.reload.node.data import CommandContext, Data
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.effects import (
@@ -408,6 +408,9 @@ class Node:
                 case LinkLost(node, reason):
                     self._exchange.warn("link lost", node=node, reason=reason)
                     self._link_lost(node, now)
+                case NotTaken(node, messages):
+                    for message in messages:
+                        self._serve(self._messages.send_again(node, message, now), now)
                 case LinkBack(node):
                     self._exchange.note("link answers again", node=node)
                     self.topology.handle_linked(node, now)

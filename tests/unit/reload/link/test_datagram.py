@@ -60,6 +60,20 @@ def test_a_message_waits_until_the_window_has_room() -> None:
     assert sequences(link.take_output()) == [3, 4]
 
 
+def test_what_has_not_arrived_is_told_once() -> None:
+    """Sent or waiting, the oldest first; the link goes on trying."""
+    link = start()
+    for number in range(6):
+        link.send(b"%d" % number, float(number) / 100)
+    link.receive(frame_ack(1, 0), 0.1)
+    told = [sent.message for sent in link.take_unacknowledged()]
+    assert told == [b"0", b"2", b"3", b"4", b"5"]
+    assert link.take_unacknowledged() == []
+    link.take_output()
+    link.handle_timeout(0.1 + link.round_trip.rto_s)
+    assert len(link.take_output()) > 0
+
+
 def test_without_acknowledgement_it_is_sent_again_after_one_timeout() -> None:
     """With a new number; the acknowledgement of either is that of the message."""
     link = start()

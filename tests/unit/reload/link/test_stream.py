@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, RETAINED_S, Link, LinkState
-from p2psip.reload.link.stream import IN_FLIGHT_MAX, StreamLink
+from p2psip.reload.link.link import IDLE_S, RETAINED_S, Link, LinkState, Unacknowledged
+from p2psip.reload.link.stream import IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
 
 
 def start(now: float = 0.0) -> StreamLink:
@@ -131,7 +131,7 @@ def test_what_is_in_flight_is_bounded() -> None:
     link = start()
     for _ in range(IN_FLIGHT_MAX + 10):
         link.send(b"", 0.0)
-    assert len(link._sent_at) == IN_FLIGHT_MAX
+    assert len(link._sent) == IN_FLIGHT_MAX
     acknowledge(link, IN_FLIGHT_MAX - 1, 0.5)
     assert link.next_deadline() == Deadline(IDLE_S, "link idle")
 
@@ -145,6 +145,30 @@ def test_sequence_numbers_wrap() -> None:
     assert link.take_output() == [frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")]
     acknowledge(link, 0, 0.1)
     assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+
+
+def test_what_was_not_acknowledged_is_told_once() -> None:
+    """The oldest first; an acknowledgement of a later one is one of those before it. The link's health is as before."""
+    link = start()
+    for number in range(4):
+        link.send(b"%d" % number, float(number))
+    acknowledge(link, 1, 3.0)
+    assert link.take_unacknowledged() == [Unacknowledged(b"2", 2.0), Unacknowledged(b"3", 3.0)]
+    assert link.take_unacknowledged() == []
+    assert link.next_deadline() == Deadline(2.0 + 3 * link.round_trip.rto_s, "acknowledgement overdue")
+    acknowledge(link, 3, 3.5)
+    assert link.next_deadline() == Deadline(3.0 + IDLE_S, "link idle")
+
+
+def test_no_more_is_kept_than_is_good_for_us() -> None:
+    """A link with so much in flight does not read what we send; what was acknowledged makes room."""
+    link = start()
+    message = bytes(KEPT_BYTES_MAX // 2)
+    for _ in range(3):
+        link.send(message, 0.0)
+    acknowledge(link, 0, 0.1)
+    link.send(b"room again", 0.2)
+    assert [sent.message for sent in link.take_unacknowledged()] == [message, b"room again"]
 
 
 def test_garbage_closes_the_link() -> None:

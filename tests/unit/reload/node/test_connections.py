@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, RETAINED_S
+from p2psip.reload.link.link import IDLE_S, RETAINED_S, Unacknowledged
 from p2psip.reload.node.connections import (
     SILENT,
     SUPERSEDED_CLOSE_S,
@@ -16,6 +16,7 @@ from p2psip.reload.node.connections import (
     LinkEvent,
     LinkIdle,
     LinkLost,
+    NotTaken,
 )
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
@@ -37,7 +38,12 @@ def start() -> Connections:
 
 
 def run_for(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
-    """Let time go on; what happens when."""
+    """Let time go on; what happens to links, and when."""
+    return [(at, event) for at, event in all_of(here, seconds, now) if not isinstance(event, NotTaken)]
+
+
+def all_of(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
+    """What was not taken by them as well."""
     events = []
     while (deadline := here.next_deadline()) is not None and deadline.at <= now + seconds:
         events += [(deadline.at, event) for event in here.handle_timeout(deadline.at)]
@@ -262,3 +268,24 @@ def test_what_is_written_is_framed_for_its_own_link() -> None:
         (effect.link, Deframer(9).feed(effect.data)[0][0]) for effect in here.drain() if isinstance(effect, Write)
     ]
     assert numbers == [(1, 0), (1, 1), (3, 0)]
+
+
+def test_what_a_lost_link_did_not_take_is_told_after_the_loss() -> None:
+    """So that what is routed again goes another way."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0)
+    here.send(LARGER, b"message", 1.0)
+    lost, not_taken = here.remove(1, "reset")
+    assert lost == LinkLost(LARGER, "reset")
+    assert not_taken == NotTaken(LARGER, (Unacknowledged(b"message", 1.0),))
+
+
+def test_a_link_that_falls_silent_tells_what_it_did_not_take_and_tells_it_once() -> None:
+    """Also where another link to the same node is left."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0)
+    here.send(LARGER, b"message", 0.0)
+    here.add(3, LARGER, REMOTE, 0.0)
+    events = [event for _, event in all_of(here, 4.0)]
+    assert NotTaken(LARGER, (Unacknowledged(b"message", 0.0),)) in events
+    assert here.remove(1, "closed") == []
