@@ -126,5 +126,6 @@ def test_6_6_2_every_message_is_acknowledged(overlay: SimulatedOverlay) -> None:
     for number in range(5):
         ping(overlay, overlay.world.hosts[f"p{number}"], Destination.resource(ResourceId(bytes([number * 40] * 16))))
     overlay.world.run_for(2.0)
-    assert len(tap.seen) > 5
-    assert tap.acknowledgements == len(tap.seen)
+    sent = [seen for seen in tap.seen if seen.at < overlay.world.now - 0.2]
+    assert len(sent) > 5
+    assert len(sent) <= tap.acknowledgements <= len(tap.seen), "of the last ones they are under way"
