@@ -76,8 +76,8 @@ def found(
     key = generate_key(terms.algorithms[0])
     signer = make_signer(anchor, key, admin, _new_node_id(rng), rng, date)
     signers = frozenset({signer.node_id})
-    # 11.3.1: who has made its certificate itself "MUST store its certificate in the overlay (Section 8)".
-    kinds = (SIP_REGISTRATION_KIND, *(CERTIFICATE_KINDS if terms.self_signed_digest is not None else ()))
+    # 8: "A user/node MUST store its certificate"; 11.3.1 says it again of who has made its certificate itself.
+    kinds = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
     configuration = OverlayConfiguration(
         instance_name=overlay,
         sequence=1,

@@ -172,7 +172,7 @@ CERTIFICATE_KINDS = (
         name="CERTIFICATE_BY_USER",
     ),
 )
-"""As overlays have them whose members make their own certificates and must store them (section 8, 11.3.1)."""
+"""As new overlays have them: for each of a user's lines a certificate, and room for those that are being renewed."""
 
 
 @dataclass(frozen=True, slots=True)

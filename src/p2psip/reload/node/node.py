@@ -29,6 +29,7 @@ from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, FingerContext, SeekContext
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.certificates import CertificateContext, CertificateKeeper
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.config_updates import (
     ConfigUpdateContext,
@@ -155,6 +156,7 @@ class Node:
         commits = Commits(self._exchange, storage, gate)
         self.moving = Moving(self._exchange, self.topology, commits)
         self.data = Data(self._exchange, self.topology, commits, self.moving)
+        self._certificates = CertificateKeeper(self._exchange, self.data, self.topology)
         self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, document)
         traffic = Traffic(now)
         self.diagnostics = Diagnostics(self._exchange, self.topology, self._ring, self.data, traffic)
@@ -219,17 +221,20 @@ class Node:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""
         self._exchange.clients[identity.node_id] = identity
         self.forwarder.clients.add(identity.node_id)
+        self._certificates.add(identity.node_id)
 
     def remove_client(self, node: NodeId) -> None:
         """Forget an in-process client."""
         self._exchange.clients.pop(node, None)
         self.forwarder.clients.discard(node)
+        self._certificates.remove(node)
         self.forwarder.paths.handle_link_lost(node)
 
     def use_identity(self, identity: Identity) -> None:
         """Sign with a renewed certificate from now on."""
         assert identity.node_id == self.node_id, "a renewal keeps the key, and the key the Node-ID"
         self._exchange.identity = identity
+        self._certificates.add(identity.node_id)
 
     def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
         """Ask for a SIP connection to `node`: AppLinkUp or AppLinkFailed follows (RFC 7904 section 5.1)."""
@@ -428,6 +433,7 @@ class Node:
         self.attaching.handle_timeout(now)
         self.topology.handle_timeout(now)
         self.data.handle_timeout(now)
+        self._certificates.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
@@ -440,7 +446,8 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self.connections, self._admission, self._exchange.transport, self.attaching, self.topology, self.data)
+        exchange, certificates = self._exchange.transport, self._certificates
+        parts = (self.connections, self._admission, exchange, self.attaching, self.topology, self.data, certificates)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:
@@ -450,6 +457,7 @@ class Node:
 
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
+        self._certificates.begin(now)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.take_actions(),
@@ -542,6 +550,8 @@ class Node:
                 self.moving.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:
                 self.config_updates.handle_outcome(context, finished.outcome, now)
+            case CertificateContext() as context:
+                self._certificates.handle_outcome(context, finished.outcome, now)
             case context:
                 assert isinstance(context, CommandContext)
                 self.data.handle_outcome(context, finished.outcome, now)

@@ -1,0 +1,154 @@
+"""Keeps the certificates of this node and of the lines in its process in the overlay (RFC 6940 section 8).
+
+Theory of operation. Each identity has an entry under its Node-ID and one under its user name, where the overlay has
+the Kinds for it. An entry is looked for before it is stored: if it is there it is stored anew in its place, so that
+arrays do not grow. That is repeated at half of its lifetime, at once when a certificate is renewed, and after a pause
+that grows when it fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.node.data import Data
+from p2psip.reload.node.exchange import Exchange, failure_of
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.usages.certificate_store import (
+    KINDS,
+    REFRESH_S,
+    Slot,
+    choose_slot,
+    fetch_request,
+    read_certificates,
+    resource_id,
+    store_request,
+)
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.rejections import Rejection
+from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
+
+RETRY_FIRST_S = 5.0
+RETRY_MAX_S = 600.0
+
+Entry = tuple[NodeId, int]
+"""Whose certificate, and under which of the two Kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateContext:
+    """A Fetch or Store of ours."""
+
+    entry: Entry
+
+
+class CertificateKeeper:
+    """The entries of this node's own identities."""
+
+    def __init__(self, exchange: Exchange, data: Data, topology: TopologyPlugin) -> None:
+        self._exchange = exchange
+        self._data = data
+        self._topology = topology
+        self._fresh: dict[Entry, None] = {}
+        self._retry_s: dict[Entry, float] = {}
+        self._timers: Timers[Entry] = Timers()
+        self.add(exchange.identity.node_id)
+
+    def add(self, node: NodeId) -> None:
+        """An identity of ours is new, or has a new certificate."""
+        self._fresh.update(dict.fromkeys((node, kind) for kind in KINDS))
+
+    def remove(self, node: NodeId) -> None:
+        """An identity is ours no more; its entries die by themselves."""
+        for kind in KINDS:
+            self._fresh.pop((node, kind), None)
+            self._retry_s.pop((node, kind), None)
+            self._timers.cancel((node, kind))
+
+    def begin(self, now: float) -> None:
+        """Store what is new, if the overlay can be reached and has the Kinds."""
+        if not self._fresh or not self._topology.is_connected:
+            return
+        kinds = self._data.storage.rules.kinds
+        ready = [entry for entry in self._fresh if entry[1] in kinds]
+        for entry in ready:
+            del self._fresh[entry]
+            self._look(entry, now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Store what is due."""
+        self._fresh.update(dict.fromkeys(self._timers.pop_due(now)))
+        self.begin(now)
+
+    def handle_outcome(self, context: CertificateContext, outcome: Outcome, now: float) -> None:
+        """What became of a Fetch or Store."""
+        entry = context.entry
+        if self._identity(entry) is None:
+            return
+        match outcome:
+            case Answer(body=FetchAns()):
+                self._found(entry, outcome, now)
+            case Answer(body=StoreAns()):
+                self._retry_s.pop(entry, None)
+                self._timers.set(entry, now + REFRESH_S, "a certificate is stored anew")
+            case _:
+                self._failed(entry, str(failure_of(outcome)), now)
+
+    def _identity(self, entry: Entry) -> Identity | None:
+        own = self._exchange.identity
+        return own if entry[0] == own.node_id else self._exchange.clients.get(entry[0])
+
+    def _look(self, entry: Entry, now: float) -> None:
+        """What is there already?"""
+        identity = self._identity(entry)
+        if identity is None:
+            return
+        resource = resource_id(entry[1], identity.user, identity.node_id, self._data.storage.rules.hash_name)
+        destinations = [Destination.resource(resource)]
+        context, body = CertificateContext(entry), fetch_request(entry[1], resource)
+        if self._exchange.request(destinations, MessageCode.FETCH_REQ, body, context, now) is None:
+            self._failed(entry, "too many requests under way", now)
+
+    def _found(self, entry: Entry, answer: Answer, now: float) -> None:
+        identity, rules = self._identity(entry), self._data.storage.rules
+        kind = rules.kinds.get(entry[1])
+        if identity is None or kind is None or not isinstance(answer.body, FetchAns):
+            return
+        resource = resource_id(entry[1], identity.user, identity.node_id, rules.hash_name)
+        wall = self._exchange.transport.wall
+        present = read_certificates(resource, answer.body, answer.certificates, rules, wall, now)
+        self._store(entry, identity, choose_slot(identity, present, entry[1], kind.max_count), now)
+
+    def _store(self, entry: Entry, identity: Identity, slot: Slot, now: float) -> None:
+        try:
+            issued = self._data.issue_storage_time(identity.node_id, now, above_ms=slot.above_ms)
+        except Rejection as error:
+            self._failed(entry, str(error), now)
+            return
+        hash_name = self._data.storage.rules.hash_name
+        request = store_request(identity, entry[1], slot.index, issued.storage_time_ms, hash_name)
+        begun = self._exchange.request(
+            [Destination.resource(request.resource)],
+            MessageCode.STORE_REQ,
+            request,
+            CertificateContext(entry),
+            now,
+            identity=identity,
+            after=issued.after,
+        )
+        if begun is None:
+            self._failed(entry, "too many requests under way", now)
+
+    def _failed(self, entry: Entry, why: str, now: float) -> None:
+        pause_s = self._retry_s.get(entry, RETRY_FIRST_S)
+        self._retry_s[entry] = min(RETRY_MAX_S, 2 * pause_s)
+        self._exchange.note("certificate not stored", node=entry[0], kind=entry[1], why=why)
+        self._timers.set(entry, now + pause_s, "a certificate is stored again")
