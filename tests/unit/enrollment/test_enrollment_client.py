@@ -36,7 +36,8 @@ def test_a_new_overlay_is_as_decided(algorithm: SignatureAlgorithm) -> None:
     assert configuration.signature_algorithms == {algorithm}
     assert configuration.no_ice
     assert configuration.node_id_length == 16
-    assert [kind.name for kind in configuration.required_kinds] == ["SIP-REGISTRATION"]
+    names = ["SIP-REGISTRATION", "CERTIFICATE_BY_NODE", "CERTIFICATE_BY_USER"]
+    assert [kind.name for kind in configuration.required_kinds] == names
     assert configuration.expiration is None
     assert obstacles(configuration) == []
     assert parse(founding(algorithm).document).configuration == configuration
