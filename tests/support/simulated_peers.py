@@ -66,8 +66,10 @@ class Site:
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
-        self.peer.handle_link_up(number, purpose, certificates, remote, local, now)
+        self.peer.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         self.peer.handle_link_data(number, data, now)

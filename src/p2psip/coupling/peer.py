@@ -133,9 +133,11 @@ class Peer:
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
-        """A TLS connection with another node is up."""
-        self.node.handle_link_up(number, purpose, certificates, remote, local, now)
+        """A TLS connection with another node is up; a DTLS one if it has `datagram_bytes`."""
+        self.node.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
         self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:

@@ -233,7 +233,7 @@ class NodeHost:
     async def _dial(self, dial: Dial) -> None:
         """Try the candidates, each a little after the one before; the first whose TCP connection comes up is it."""
         attempts = [
-            self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
+            self._loop.create_task(self._connect(candidate.address, rank * DIAL_STAGGER_S))
             for rank, candidate in enumerate(dial.candidates)
         ]
         reasons: list[str] = []

@@ -22,6 +22,7 @@ from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.invariants import violations
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
@@ -93,11 +94,17 @@ class SimulatedOverlay:
         """Where peer `number` can be dialled."""
         return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
 
-    def add_peer(self, number: int) -> Host:
-        """Make a peer and start it: it goes and joins. The same number again is the same peer, started again."""
+    def add_peer(self, number: int, link_types: Sequence[OverlayLinkType] | None = None) -> Host:
+        """Make a peer and start it: it goes and joins. The same number again is the same peer, started again.
+
+        It makes the links that the overlay permits, or of them those of `link_types`.
+        """
         name, address, identity = f"p{number}", self.address_of(number), self.identity(number)
-        self.nodes[name], store = self._make(name, identity, address, may_start_alone=number == 0)
-        return self._start(name, identity, address, self.nodes[name], store)
+        node, store = self._make(name, identity, address, may_start_alone=number == 0)
+        if link_types is not None:
+            node.attaching.able_link_types = tuple(link_types)
+        self.nodes[name] = node
+        return self._start(name, identity, address, node, store)
 
     def add_client(self, number: int, *, is_reachable: bool = True) -> Host:
         """Make a client and start it. One that is not reachable can only dial."""
@@ -142,6 +149,7 @@ class SimulatedOverlay:
 
     def _start(self, name: str, identity: Identity, address: Address, node: Node, store: MemoryStore) -> Host:
         host = self.world.add(name, address, tuple(entry.certificate for entry in identity.certificates), node, store)
+        host.link_types = node.attaching.link_types
         self.world.call(host, node.start)
         return host
 

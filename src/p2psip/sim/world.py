@@ -1,8 +1,9 @@
 """A virtual network: hosts with addresses, links with latency, crashes and partitions.
 
 Links are ordered streams, as TLS over TCP is; their handshake takes one and a half round trips and presents the
-hosts' certificates. A host that crashes resets its links, as a killed process does; one that loses its power says
-nothing, and only silence tells.
+hosts' certificates. Or they are DTLS over UDP: each datagram fares by the world's `path`, and a handshake takes a round
+trip more. A host that crashes resets its streams, as a killed process does; of its other links, and of one that loses
+its power, only silence tells.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Protocol
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.clock import VirtualClock
+from p2psip.sim.path import Path
 
 COMMIT_S = 0.005
+DATAGRAM_BYTES = 1200
 DIAL_TIMEOUT_S = 10.0
 
 
@@ -35,6 +39,8 @@ class Core(Protocol):
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None: ...
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None: ...
@@ -56,6 +62,7 @@ class _End:
 
     host: Host
     number: int
+    is_stream: bool
     busy_until: float = 0.0
     is_cut: bool = False
 
@@ -69,6 +76,8 @@ class Host:
     certificates: tuple[bytes, ...]
     core: Core
     store: MemoryStore
+    link_types: tuple[OverlayLinkType, ...] = NO_ICE
+    """What it listens for, for RELOAD; for SIP it is TLS."""
     is_alive: bool = True
     is_powered: bool = True
     """Without power it does not even refuse connections."""
@@ -95,6 +104,8 @@ class World:
         self._by_address: dict[tuple[Address, Purpose], Host] = {}
         self._rng = random.Random(f"{seed}/network")
         self._latency_s = latency_s or (lambda rng: rng.uniform(0.005, 0.05))
+        self.path = Path(delay_s=0.005, jitter_s=0.045)
+        self._path_rng = random.Random(f"{seed}/path")
 
     @property
     def now(self) -> float:
@@ -126,7 +137,8 @@ class World:
         links, host.links = host.links, {}
         if not is_silent:
             for end in links.values():
-                self._later(self._delay(host, end.host), self._down, end, "connection reset")
+                if end.is_stream:
+                    self._later(self._delay(host, end.host), self._down, end, "connection reset")
 
     # Inside
 
@@ -151,7 +163,8 @@ class World:
                 self._write(host, number, data)
             case HangUp(number):
                 if (end := host.links.pop(number, None)) is not None:
-                    self._later(self._delay(host, end.host), self._down, end, "closed by the other end")
+                    for delay_s in [self._delay(host, end.host)] if end.is_stream else self._arrivals(host, end.host):
+                        self._later(delay_s, self._down, end, "closed by the other end")
             case Ask(token, Commit() as commit):
                 self._later(COMMIT_S, self._commit, host, token, commit)
             case CancelAsk() | Note():
@@ -167,36 +180,39 @@ class World:
         return self._latency_s(self._rng)
 
     def _dial(self, host: Host, dial: Dial) -> None:
-        reachable = None
-        for candidate in dial.candidates:
-            target = self._by_address.get((candidate, dial.purpose))
-            if target is not None and target.is_alive and target.island == host.island:
-                reachable = target
-                break
-        if reachable is None:
-            hosts = [self._by_address.get((candidate, dial.purpose)) for candidate in dial.candidates]
-            is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
-            wait_s = DIAL_TIMEOUT_S if is_silent else self._latency_s(self._rng) * 2
-            self._later(wait_s, self._dial_failed, host, dial.link)
-        else:
-            self._later(self._delay(host, reachable) * 3, self._connect, host, reachable, dial)
+        hosts = [self._by_address.get((candidate.address, dial.purpose)) for candidate in dial.candidates]
+        for target, candidate in zip(hosts, dial.candidates, strict=True):
+            if target is not None and _answers(target, host, candidate, dial.purpose):
+                is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
+                delay_s = self._delay(host, target) * (3 if is_stream else 5)
+                self._later(delay_s, self._connect, host, target, dial, is_stream)
+                return
+        is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
+        wait_s = DIAL_TIMEOUT_S if is_silent else self._latency_s(self._rng) * 2
+        self._later(wait_s, self._dial_failed, host, dial.link)
 
     def _dial_failed(self, host: Host, number: int) -> None:
         self.call(host, lambda now: host.core.handle_link_down(number, "connection refused", now))
 
-    def _connect(self, host: Host, target: Host, dial: Dial) -> None:
+    def _connect(self, host: Host, target: Host, dial: Dial, is_stream: bool) -> None:
         if not (host.is_alive and target.is_alive and host.island == target.island):
             self._dial_failed(host, dial.link)
             return
         number = target._numbers
         target._numbers += 2
-        host.links[dial.link] = _End(target, number)
-        target.links[number] = _End(host, dial.link)
+        host.links[dial.link] = _End(target, number, is_stream)
+        target.links[number] = _End(host, dial.link, is_stream)
         for here, there, link in ((target, host, number), (host, target, dial.link)):
             self.call(
                 here,
                 lambda now, here=here, there=there, link=link: here.core.handle_link_up(  # type: ignore[misc]
-                    link, dial.purpose, there.certificates, there.address, here.address, now
+                    link,
+                    dial.purpose,
+                    there.certificates,
+                    there.address,
+                    here.address,
+                    now,
+                    datagram_bytes=None if is_stream else DATAGRAM_BYTES,
                 ),
             )
 
@@ -205,12 +221,20 @@ class World:
         host.bytes_sent += len(data)
         if end is None:
             return
+        if not end.is_stream:
+            for delay_s in self._arrivals(host, end.host):
+                self._later(delay_s, self._arrive, end, data)
+            return
         # What is lost on a stream is not made up for after the partition: the stream stands still.
         end.is_cut = end.is_cut or end.host.island != host.island
         if end.is_cut:
             return
         end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))
         self.clock.at(end.busy_until, lambda: self._arrive(end, data))
+
+    def _arrivals(self, here: Host, there: Host) -> list[float]:
+        """When copies of a datagram come to their end."""
+        return self.path.arrivals(self._path_rng) if here.island == there.island else []
 
     def _arrive(self, end: _End, data: bytes) -> None:
         if end.number in end.host.links:
@@ -224,3 +248,8 @@ class World:
         if host.is_alive:
             answer = host.store.commit(commit)
             self.call(host, lambda now: host.core.handle_answer(token, answer, now))
+
+
+def _answers(target: Host, host: Host, candidate: Candidate, purpose: Purpose) -> bool:
+    listens = purpose is Purpose.SIP or candidate.link_type in target.link_types
+    return target.is_alive and target.island == host.island and listens

@@ -12,6 +12,7 @@ from functools import cache
 from typing import cast
 
 import pytest
+from candidates import tls
 from free_ports import free_port
 from membership import DATE, OVERLAY, Club, key, node_id
 from OpenSSL import SSL
@@ -187,7 +188,7 @@ def nobody() -> Address:
 def test_dial_write_hear_and_hang_up() -> None:
     async def test(bench: Bench) -> None:
         other = Other()
-        bench.do(Dial(2, Purpose.RELOAD, (await other.listen(),)))
+        bench.do(Dial(2, Purpose.RELOAD, tls(await other.listen())))
         ((_, number, purpose, _),) = await bench.core.hears("up")
         assert (number, purpose) == (2, Purpose.RELOAD)
         await other.up.wait()
@@ -209,7 +210,7 @@ def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: p
 
     async def test(bench: Bench) -> None:
         other = Other()
-        bench.do(Dial(2, Purpose.SIP, (nobody(), await other.listen())))
+        bench.do(Dial(2, Purpose.SIP, tls(nobody(), await other.listen())))
         await bench.core.hears("up")
         other.close()
 
@@ -221,7 +222,7 @@ def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.Monk
 
     async def test(bench: Bench) -> None:
         first, second = nobody(), nobody()
-        bench.do(Dial(2, Purpose.RELOAD, (first, second)))
+        bench.do(Dial(2, Purpose.RELOAD, tls(first, second)))
         ((_, number, reason),) = await bench.core.hears("down")
         assert number == 2
         assert sorted(str(reason).split("; ")) == sorted(f"{one}: Connection refused" for one in (first, second))
@@ -235,9 +236,9 @@ def test_whoever_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
     async def test(bench: Bench) -> None:
         first, second = nobody(), nobody()
-        bench.do(Dial(2, Purpose.RELOAD, (first, second)))
+        bench.do(Dial(2, Purpose.RELOAD, tls(first, second)))
         ((_, _, reason),) = await bench.core.hears("down")
-        assert reason == f"{first}: Connection refused; no answer in 0.2 s from {second}"
+        assert reason == f"{first}: Connection refused; no answer in 0.2 s from {second} (TLS)"
 
     run(test)
 
@@ -248,7 +249,7 @@ def test_a_dial_that_is_hung_up_leaves_no_connection_behind(monkeypatch: pytest.
 
     async def test(bench: Bench) -> None:
         other = Other()
-        bench.do(Dial(2, Purpose.RELOAD, (nobody(), await other.listen())))
+        bench.do(Dial(2, Purpose.RELOAD, tls(nobody(), await other.listen())))
         await asyncio.sleep(0.02)
         bench.do(HangUp(2, "not wanted any more"))
         await asyncio.sleep(0.3)
@@ -265,7 +266,7 @@ def test_a_connection_that_is_reset_at_once_is_a_failed_dial(listener: socket.so
     async def test(bench: Bench) -> None:
         address = Address(*listener.getsockname())
         for number in range(2, 22, 2):
-            bench.do(Dial(number, Purpose.RELOAD, (address,)))
+            bench.do(Dial(number, Purpose.RELOAD, tls(address)))
             accepted, _ = await asyncio.to_thread(listener.accept)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             accepted.close()
@@ -283,7 +284,7 @@ def test_a_connection_that_is_gone_before_it_is_used_is_a_failed_dial(monkeypatc
     monkeypatch.setattr(PeerHost, "_connect", gone)
 
     async def test(bench: Bench) -> None:
-        bench.do(Dial(2, Purpose.RELOAD, (nobody(),)))
+        bench.do(Dial(2, Purpose.RELOAD, tls(nobody())))
         assert await bench.core.hears("down") == [("down", 2, "closed by the other end")]
 
     run(test)
@@ -295,7 +296,7 @@ def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: p
 
     async def test(bench: Bench) -> None:
         other = Other()
-        bench.do(Dial(2, Purpose.RELOAD, (bench.overlay, await other.listen())))
+        bench.do(Dial(2, Purpose.RELOAD, tls(bench.overlay, await other.listen())))
         ((_, number, _, certificates),) = await bench.core.hears("up")
         assert number == 2
         assert certificates == (Club.of().certificate(f"user2@{OVERLAY}", [node_id(2)], number=2),) or other.streams

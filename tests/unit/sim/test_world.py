@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from candidates import tls
+
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
@@ -30,6 +32,8 @@ class Recorder:
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
         self.seen.append((now, ("up", number, certificates[0], remote.host)))
 
@@ -78,7 +82,7 @@ def want(world: World, host: Host, core: Recorder, *effects: Effect) -> None:
 def connected() -> tuple[World, Host, Host, Recorder, Recorder]:
     """Two hosts with a link: number 2 at a, 1 at b."""
     world, a, b, core_a, core_b = pair()
-    want(world, a, core_a, Dial(2, Purpose.RELOAD, (b.address,)))
+    want(world, a, core_a, Dial(2, Purpose.RELOAD, tls(b.address)))
     world.run_for(0.1)
     assert core_a.seen == [(0.03, ("up", 2, b"b", "10.0.0.1"))]
     assert core_b.seen == [(0.03, ("up", 1, b"a", "10.0.0.0"))]
@@ -117,7 +121,7 @@ def test_a_killed_process_resets_its_links_and_refuses_new_ones() -> None:
     world.crash(b)
     world.run_for(1.0)
     assert core_a.what() == [("down", 2, "connection reset")]
-    want(world, a, core_a, Dial(4, Purpose.RELOAD, (b.address,)))
+    want(world, a, core_a, Dial(4, Purpose.RELOAD, tls(b.address)))
     world.run_for(1.0)
     assert core_a.what()[-1] == ("down", 4, "connection refused")
 
@@ -126,7 +130,7 @@ def test_a_power_cut_says_nothing() -> None:
     """Neither on links nor to who dials; only time tells."""
     world, a, b, core_a, _ = connected()
     world.crash(b, is_silent=True)
-    want(world, a, core_a, Write(2, b"hello?"), Dial(4, Purpose.RELOAD, (b.address,)))
+    want(world, a, core_a, Write(2, b"hello?"), Dial(4, Purpose.RELOAD, tls(b.address)))
     world.run_for(DIAL_TIMEOUT_S - 0.1)
     assert core_a.what() == []
     world.run_for(0.2)
@@ -136,7 +140,7 @@ def test_a_power_cut_says_nothing() -> None:
 def test_the_first_candidate_that_answers_is_taken() -> None:
     """Dead ones are skipped."""
     world, a, b, core_a, _ = pair()
-    want(world, a, core_a, Dial(2, Purpose.SIP, (Address("10.9.9.9", 1), b.address)))
+    want(world, a, core_a, Dial(2, Purpose.SIP, tls(Address("10.9.9.9", 1), b.address)))
     world.run_for(1.0)
     assert core_a.what() == [("up", 2, b"b", "10.0.0.1")]
 
@@ -145,7 +149,7 @@ def test_islands_do_not_reach_each_other_and_cut_streams_stay_cut() -> None:
     """What was lost in a stream is not made up for when the sea falls dry."""
     world, a, b, core_a, core_b = connected()
     b.island = 1
-    want(world, a, core_a, Write(2, b"lost"), Dial(4, Purpose.RELOAD, (b.address,)))
+    want(world, a, core_a, Write(2, b"lost"), Dial(4, Purpose.RELOAD, tls(b.address)))
     world.run_for(DIAL_TIMEOUT_S + 1.0)
     b.island = 0
     want(world, a, core_a, Write(2, b"behind it"))

@@ -21,6 +21,7 @@ from p2psip.reload.wire.kinds import (
     TURN_SERVICE,
     DataModel,
 )
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 BASE_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base"
 CHORD_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-chord"
@@ -46,6 +47,14 @@ SHARED_SECRET_MAX = 256
 """What TLS libraries take as a pre-shared key."""
 
 PORTS = range(1, 0x10000)
+
+LINK_PROTOCOLS = {
+    "TLS": (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
+    "DTLS": (OverlayLinkType.DTLS_UDP_SR_NO_ICE,),
+    "TLS-TCP-FH-NO-ICE": (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
+    "DTLS-UDP-SR-NO-ICE": (OverlayLinkType.DTLS_UDP_SR_NO_ICE,),
+}
+"""What overlay-link-protocol may say for us to understand it: the RFC's one word, and names that permit less."""
 
 ALGORITHM_NAMES = {"ecdsa-sha256": SignatureAlgorithm.ECDSA, "rsa-sha256": SignatureAlgorithm.RSA}
 """What our <signature-algorithm> may say."""
@@ -264,6 +273,12 @@ class OverlayConfiguration:
         return int.from_bytes(hashlib.sha1(self.instance_name.encode(), usedforsecurity=False).digest()[-4:], "big")
 
     @property
+    def link_types(self) -> tuple[OverlayLinkType, ...]:
+        """The links that this release can make, of those that the overlay permits, in the document's order."""
+        named = (LINK_PROTOCOLS.get(protocol, ()) for protocol in self.overlay_link_protocols)
+        return tuple(dict.fromkeys(link_type for link_types in named for link_type in link_types))
+
+    @property
     def kinds(self) -> dict[int, Kind]:
         """The required Kinds by Kind-ID."""
         return {kind.kind_id: kind for kind in self.required_kinds}
@@ -318,7 +333,7 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
     checks = (
         (configuration.topology_plugin != "CHORD-RELOAD", f"topology plug-in {configuration.topology_plugin}"),
         (configuration.node_id_length != 16, f"Node-IDs of {configuration.node_id_length} bytes"),
-        ("TLS" not in configuration.overlay_link_protocols, "no overlay link protocol TLS"),
+        (not configuration.link_types, "no overlay link protocol TLS or DTLS"),
         (not configuration.no_ice, "links made by ICE (no-ice is false)"),
         (_is_keyless(configuration), "a shared secret, but no RSA keys for links that need one"),
         *((True, f"mandatory extension {namespace}") for namespace in unknown),

@@ -52,6 +52,9 @@ DOUBTFUL_MAX = 1024
 
 ARRIVALS_MAX = 1024
 
+RECORD_BYTES_MAX = (1 << 14) - DATA_HEADER_BYTES
+"""What one DTLS record carries beside the framing header (RFC 6347 section 4.1); IP fragments what is so long."""
+
 
 @dataclass(slots=True, eq=False)
 class _Outgoing:
@@ -120,7 +123,12 @@ class DatagramLink(Link):
         return output
 
     def send(self, message: bytes, now: float) -> None:
-        """Take a message; it leaves as soon as the window has room."""
+        """Take a message; it leaves as soon as the window has room.
+
+        One that no record holds and that could not be fragmented is lost, as is one whose next hop is gone.
+        """
+        if len(message) > RECORD_BYTES_MAX:
+            return
         self._waiting.append(_Outgoing(message, now))
         self._waiting_bytes += len(message)
         if self._waiting_bytes > WAITING_BYTES_MAX:

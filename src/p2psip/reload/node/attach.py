@@ -16,7 +16,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.effects import AppLinkFailed, Purpose
+from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
 from p2psip.reload.topology.plugin import TopologyPlugin
@@ -26,6 +26,7 @@ from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import (
+    NO_ICE,
     AppAttachAns,
     AppAttachReq,
     AttachReqAns,
@@ -38,7 +39,6 @@ from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, 
 LINK_WAIT_S = 15.0
 """How long after the answer the connection may take."""
 
-NO_ICE = frozenset({OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE})
 
 ATTACH_TRANSMISSIONS = 3
 """A candidate that does not answer in 9 s is tried again when we are next told of it."""
@@ -47,6 +47,9 @@ APPLICATION_SIP = 5060
 APPLICATION_SIPS = 5061
 PASSIVE = b"passive"
 ACTIVE = b"active"
+
+SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+"""What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
 
 
 @dataclass(slots=True)
@@ -96,11 +99,13 @@ class Answering:
 class Attaching:
     """The attempts of one node to be connected with others.
 
-    `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be.
+    `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be;
+    `able_link_types` are the links that our sockets can make.
     """
 
     def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+        self.able_link_types = NO_ICE
         self.contacts: dict[NodeId, Address] = {}
         self._exchange = exchange
         self._connections = connections
@@ -110,6 +115,12 @@ class Attaching:
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
+
+    @property
+    def link_types(self) -> tuple[OverlayLinkType, ...]:
+        """The links that we make, of those that the overlay permits, in the order that it says."""
+        permitted = self._exchange.configuration.link_types
+        return tuple(link_type for link_type in permitted if link_type in self.able_link_types)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -247,32 +258,31 @@ class Attaching:
         node = request.signer.node_id
         if node == self._exchange.identity.node_id:
             raise InvalidMessage("an Attach of our own")
-        self._require_dialable(body.candidates)
+        self._require_dialable(body.candidates, self.link_types)
         self._break_tie(request, now)
         self._learn_contact(node, body)
         answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
         self._exchange.answer(request, answer)
-        self._connections.dial(
-            Purpose.RELOAD, dialable(body.candidates), Answering(node, Purpose.RELOAD, body.send_update)
-        )
+        candidates = dialable(body.candidates, self.link_types)
+        self._connections.dial(Purpose.RELOAD, candidates, Answering(node, Purpose.RELOAD, body.send_update))
 
     def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in (APPLICATION_SIP, APPLICATION_SIPS):
             raise NotFound(f"application {body.application} does not run here")
-        self._require_dialable(body.candidates)
+        self._require_dialable(body.candidates, SIP_LINK_TYPES)
         node = request.signer.node_id
         answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
         self._exchange.answer(request, answer)
-        self._connections.dial(Purpose.SIP, dialable(body.candidates), Answering(node, Purpose.SIP))
+        self._connections.dial(Purpose.SIP, dialable(body.candidates, SIP_LINK_TYPES), Answering(node, Purpose.SIP))
 
-    def _require_dialable(self, candidates: Sequence[IceCandidate]) -> None:
+    def _require_dialable(self, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> None:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
         if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
             # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
             # (the default) and candidates that specify "No-ICE"."
             raise InvalidMessage("candidates with ICE and without it")
-        if not dialable(candidates):
+        if not dialable(candidates, link_types):
             raise InvalidMessage("no candidate that can be dialled from here")
         if not self._connections.can_dial:
             raise RequestTimeout("too many connections are being made")
@@ -334,39 +344,42 @@ class Attaching:
     def _learn_contact(self, node: NodeId, body: object) -> None:
         while len(self.contacts) >= CONTACTS_MAX:
             del self.contacts[next(iter(self.contacts))]
-        if isinstance(body, AttachReqAns) and (addresses := dialable(body.candidates)):
-            self.contacts[node] = addresses[0]
+        if isinstance(body, AttachReqAns) and (found := dialable(body.candidates, self.link_types)):
+            self.contacts[node] = found[0].address
 
     def _offer(self) -> AttachReqAns:
         # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
         return AttachReqAns(b"", b"", PASSIVE, self._candidates(Purpose.RELOAD), send_update=True)
 
     def _candidates(self, purpose: Purpose) -> tuple[IceCandidate, ...]:
+        """All without ICE; the kinds of links in the order in which we like them."""
+        link_types = self.link_types if purpose is Purpose.RELOAD else SIP_LINK_TYPES
+        pairs = [(link_type, address) for link_type in link_types for address in self.addresses[purpose]]
         return tuple(
             IceCandidate(
                 IpAddressPort.of(address.host, address.port),
-                OverlayLinkType.TLS_TCP_FH_NO_ICE,
+                link_type,
                 b"1",
                 # RFC 8445 section 5.1.2.1: type preference 126 for host, local preference falling, component 1.
                 (126 << 24) | ((65535 - rank) << 8) | 255,
                 CandType.HOST,
             )
-            for rank, address in enumerate(self.addresses[purpose][:CANDIDATES_MAX])
+            for rank, (link_type, address) in enumerate(pairs[:CANDIDATES_MAX])
         )
 
 
-def dialable(candidates: Sequence[IceCandidate]) -> tuple[Address, ...]:
-    """The addresses among a remote's candidates that we can dial, best first."""
+def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
+    """Those of a remote's candidates that we can dial, what the remote likes best first."""
     wanted = [
         candidate
         for candidate in candidates
-        if candidate.overlay_link is OverlayLinkType.TLS_TCP_FH_NO_ICE and candidate.type is CandType.HOST
+        if candidate.overlay_link in link_types and candidate.type is CandType.HOST
     ]
-    found: dict[Address, None] = {}
+    found: dict[Candidate, None] = {}
     for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
         host_port = candidate.addr_port.host_port
         if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
-            found[Address(*host_port)] = None
+            found[Candidate(Address(*host_port), candidate.overlay_link)] = None
     return tuple(found)[:CANDIDATES_MAX]
 
 

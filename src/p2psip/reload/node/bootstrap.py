@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.effects import Candidate, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.node.ring import Ring
@@ -62,7 +62,7 @@ class Bootstrap:
             return
         others = sorted(self._connections)
         peers = [] if is_probe else [node for node in others if node in self._chord.table]
-        candidates = () if peers else self._ways_in()
+        candidates = () if peers else self._with_links(self._ways_in())
         if candidates and self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(is_probe)) is not None:
             self._is_dialling = True
         elif is_probe:
@@ -91,10 +91,15 @@ class Bootstrap:
             ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
         return tuple(dict.fromkeys(ways))
 
+    def _with_links(self, addresses: tuple[Address, ...]) -> tuple[Candidate, ...]:
+        """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
+        link_types = self._attaching.link_types
+        return tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
+
     def dial_peer(self, node: NodeId, now: float) -> None:
         """Dial a peer where it said, when it answered our Attach, that it can be reached."""
         known = self._attaching.contacts.get(node)
-        candidates = () if known is None else (known,)
+        candidates = () if known is None else self._with_links((known,))
         if self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(peer=node)) is None:
             self._chord.handle_attach_failed(node, now)
 

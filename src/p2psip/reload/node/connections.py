@@ -17,9 +17,11 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.forwarding.fragmentation import fragment
+from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
 
 SUPERSEDED_CLOSE_S = 5.0
@@ -75,9 +77,10 @@ LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle
 class Connections:
     """All overlay links of one node. Containment and iteration are over the nodes that are linked."""
 
-    def __init__(self, node_id: NodeId, message_bytes_max: int) -> None:
+    def __init__(self, node_id: NodeId, message_bytes_max: int, reliability_timer_s: float = 3.0) -> None:
         self._node_id = node_id
         self._message_bytes_max = message_bytes_max
+        self._reliability_timer_s = reliability_timer_s
         self._numbers = iter(range(2, 1 << 62, 2))
         self._dialling: dict[int, object] = {}
         self._by_number: dict[int, Connection] = {}
@@ -145,7 +148,7 @@ class Connections:
 
     # Dialling
 
-    def dial(self, purpose: Purpose, candidates: tuple[Address, ...], context: object) -> int | None:
+    def dial(self, purpose: Purpose, candidates: tuple[Candidate, ...], context: object) -> int | None:
         """Begin to connect; `context` comes back from `dialled`. None if there are too many under way."""
         if not self.can_dial or not candidates:
             return None
@@ -164,9 +167,9 @@ class Connections:
 
     # Links that are up
 
-    def add(self, number: int, node: NodeId, remote: Address, now: float) -> bool:
+    def add(self, number: int, node: NodeId, remote: Address, now: float, *, datagram_bytes: int | None = None) -> bool:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
-        connection = Connection(number, node, StreamLink(self._message_bytes_max, now), remote, now)
+        connection = Connection(number, node, self._make_link(datagram_bytes, now), remote, now)
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
@@ -203,7 +206,8 @@ class Connections:
         """Frame and write a message for `node`, which must be linked."""
         connection = self.get(node)
         assert connection is not None, f"{node.short} is not linked"
-        connection.link.send(message, now)
+        for piece in _pieces(message, connection.link.payload_bytes):
+            connection.link.send(piece, now)
         self._flush(connection)
 
     def receive(self, number: int, data: bytes, now: float) -> tuple[Connection, list[bytes], list[LinkEvent]] | None:
@@ -232,6 +236,11 @@ class Connections:
                 # The newer one does not work at present.
                 self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
         return events
+
+    def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
+        if datagram_bytes is None:
+            return StreamLink(self._message_bytes_max, now)
+        return DatagramLink(self._message_bytes_max, datagram_bytes, self._reliability_timer_s, now)
 
     def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:
         link, node = connection.link, connection.node
@@ -273,3 +282,11 @@ class Connections:
 def _not_taken(connection: Connection) -> list[LinkEvent]:
     messages = connection.link.take_unacknowledged()
     return [NotTaken(connection.node, tuple(messages))] if messages else []
+
+
+def _pieces(message: bytes, payload_bytes: int | None) -> list[bytes]:
+    """6.7: what does not fit the link's datagrams is fragmented; what cannot be goes whole, and IP cuts it."""
+    if payload_bytes is None or len(message) <= payload_bytes:
+        return [message]
+    pieces = fragment(message, payload_bytes)
+    return pieces if len(pieces[0]) <= RECORD_BYTES_MAX else fragment(message, RECORD_BYTES_MAX)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
@@ -15,6 +16,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.config.document import Document
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
 class Purpose(enum.Enum):
@@ -24,16 +26,26 @@ class Purpose(enum.Enum):
     SIP = "sip"
 
 
+class Candidate(NamedTuple):
+    """Where a node may be dialled, and with what: TLS over TCP or DTLS over UDP."""
+
+    address: Address
+    link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
+
+    def __str__(self) -> str:
+        return f"{self.address} ({'DTLS' if self.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE else 'TLS'})"
+
+
 @dataclass(frozen=True, slots=True)
 class Dial(Effect):
-    """Connect with TLS, as the client, to the first of `candidates` that answers.
+    """Connect, as the TLS or DTLS client, to the first of `candidates` that answers; they come best first.
 
     Then `handle_link_up`, or `handle_link_down` with the reason why not.
     """
 
     link: int
     purpose: Purpose
-    candidates: tuple[Address, ...]
+    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)

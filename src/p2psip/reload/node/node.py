@@ -117,7 +117,9 @@ class Node:
         self.user = identity.user
         self.wall = wall
         self.topology = _topology(self.node_id, configuration, rng, is_client=is_client)
-        self.connections = Connections(self.node_id, configuration.max_message_size)
+        self.connections = Connections(
+            self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000
+        )
         self._verifier = verifier
         self._admission = Admission(verifier, wall)
         self._names: dict[NodeId, str] = {self.node_id: identity.user}
@@ -272,9 +274,20 @@ class Node:
     # Links, from the driver
 
     def handle_link_up(
-        self, number: int, purpose: Purpose, certificates: Sequence[bytes], remote: Address, local: Address, now: float
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: Sequence[bytes],
+        remote: Address,
+        local: Address,
+        now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
-        """A TLS connection is up, dialled or accepted; `certificates` are the other end's, in DER, its own first."""
+        """A connection is up, dialled or accepted; `certificates` are the other end's, in DER, its own first.
+
+        It is DTLS if it has `datagram_bytes`, what one datagram carries; TLS if not.
+        """
         context = self.connections.dialled(number)
         try:
             member = self._admission.check(certificates, now)
@@ -291,7 +304,7 @@ class Node:
                 return self._settle(now)
             node = context.node
         self._learn_name(node, member.user)
-        self._enter_link(number, purpose, node, member, context, remote, local, now)
+        self._enter_link(number, purpose, node, member, context, remote, local, now, datagram_bytes)
         return self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
@@ -343,6 +356,7 @@ class Node:
         remote: Address,
         local: Address,
         now: float,
+        datagram_bytes: int | None,
     ) -> None:
         if node == self.node_id:
             self._refuse_link(number, context, "that is ourselves", now)
@@ -352,7 +366,7 @@ class Node:
             self._refuse_link(number, context, "too many links", now)
         else:
             self._admission.enter(number, node, member, now)
-            is_new = self.connections.add(number, node, remote, now)
+            is_new = self.connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
             is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
             is_gateway = isinstance(context, Bootstrapping)
             self.attaching.handle_link_up(purpose, node)

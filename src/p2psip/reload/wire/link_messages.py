@@ -18,6 +18,10 @@ class OverlayLinkType(WireEnum, width=1, is_open=True):
     EXP_LINK = 5, "EXP-LINK"
 
 
+NO_ICE = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
+"""Those that "specify \"No-ICE\" in their description" (section 6.5.1.1)."""
+
+
 class CandType(WireEnum, width=1):
     """Types of ICE candidates (section 6.5.1.1)."""
 

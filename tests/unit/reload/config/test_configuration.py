@@ -112,7 +112,7 @@ def test_this_release_can_be_in_the_overlays_that_it_makes() -> None:
         ({"no_ice": False}, "links made by ICE (no-ice is false)"),
         ({"topology_plugin": "KADEMLIA"}, "topology plug-in KADEMLIA"),
         ({"node_id_length": 20}, "Node-IDs of 20 bytes"),
-        ({"overlay_link_protocols": ("EXP-PROTOCOL",)}, "no overlay link protocol TLS"),
+        ({"overlay_link_protocols": ("EXP-PROTOCOL",)}, "no overlay link protocol TLS or DTLS"),
         (
             {"shared_secret": "x", "signature_algorithms": frozenset({SignatureAlgorithm.ECDSA})},
             "a shared secret, but no RSA keys for links that need one",

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.effort import times
-from tests.support.link_pair import DATAGRAM_BYTES, Fate, LinkPair, StopAndWait
+from link_pair import DATAGRAM_BYTES, Fate, LinkPair, StopAndWait
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.congestion import WINDOW_INITIAL, WINDOW_MAX

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from candidates import addresses_of, dtls, tls
 from node_bench import ME, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
-from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, dialable
+from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, SIP_LINK_TYPES, dialable
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
 from p2psip.reload.node.limits import CANDIDATES_MAX, DIALS_MAX
 from p2psip.reload.wire.common import IpAddressPort
@@ -63,7 +64,7 @@ def test_6_5_1_2_an_attach_is_answered_and_its_sender_dialled() -> None:
     assert answer.header.destination_list == (Destination.node(nid(150)), Destination.node(nid(LARGER)))
     assert isinstance(answer.body, AttachReqAns)
     assert answer.body.role == b"active"
-    assert [(dial.purpose, dial.candidates) for dial in bench.dials()] == [(Purpose.RELOAD, (address(LARGER),))]
+    assert [(dial.purpose, addresses_of(dial)) for dial in bench.dials()] == [(Purpose.RELOAD, (address(LARGER),))]
 
 
 def answering(bench: NodeBench, place: int) -> Dial:
@@ -261,7 +262,21 @@ def candidate(host: str, port: int, **fields: object) -> IceCandidate:
 def test_candidates_are_dialled_by_priority() -> None:
     """Each address once."""
     candidates = [candidate("192.0.2.1", 1, priority=5), candidate("2001:db8::1", 2, priority=9)]
-    assert dialable([*candidates, candidates[0]]) == (Address("2001:db8::1", 2), Address("192.0.2.1", 1))
+    wanted = tls(Address("2001:db8::1", 2), Address("192.0.2.1", 1))
+    assert dialable([*candidates, candidates[0]], SIP_LINK_TYPES) == wanted
+
+
+def test_of_the_links_that_both_make_the_one_that_the_other_likes_best_is_dialled() -> None:
+    """An address may be there twice, for TLS and for DTLS; who makes no DTLS leaves those out."""
+    both = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
+    here = Address("192.0.2.1", 1)
+    offered = [
+        candidate(*here, priority=5),
+        candidate(*here, priority=9, overlay_link=OverlayLinkType.DTLS_UDP_SR_NO_ICE),
+    ]
+    assert dialable(offered, both) == (*dtls(here), *tls(here))
+    assert dialable(offered, both[:1]) == tls(here)
+    assert dialable(offered, both[1:]) == dtls(here)
 
 
 def test_what_cannot_be_dialled_is_left_out() -> None:
@@ -274,12 +289,12 @@ def test_what_cannot_be_dialled_is_left_out() -> None:
         candidate("0.0.0.0", 1),
         candidate("255.255.255.255", 1),
         candidate("::", 1),
-    ]) == ()  # fmt: skip
+    ], SIP_LINK_TYPES) == ()  # fmt: skip
 
 
 def test_the_number_of_candidates_is_bounded() -> None:
     """One message does not make us dial the whole world."""
-    assert len(dialable([candidate("192.0.2.1", port) for port in range(1, 100)])) == CANDIDATES_MAX
+    assert len(dialable([candidate("192.0.2.1", port) for port in range(1, 100)], SIP_LINK_TYPES)) == CANDIDATES_MAX
 
 
 # AppAttach

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from candidates import addresses_of
 from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
@@ -36,7 +37,7 @@ def test_11_4_joining_through_the_bootstrap_node() -> None:
     """The whole way, message by message."""
     bench = start()
     dial = dialled(bench)
-    assert (dial.purpose, dial.candidates) == (Purpose.RELOAD, (address(1),))
+    assert (dial.purpose, addresses_of(dial)) == (Purpose.RELOAD, (address(1),))
     bench.link(1, dial.link)
     attach = bench.hear_one(1)
     place = Destination.resource(advance(nid(ME), 1))
@@ -83,8 +84,8 @@ def test_remembered_nodes_are_tried_together_with_the_configured_ones() -> None:
     bench, tried = start(contacts=contacts), set()
     for _ in range(40):
         for dial in bench.dials():
-            assert address(1) in dial.candidates
-            tried |= set(dial.candidates)
+            assert address(1) in addresses_of(dial)
+            tried |= set(addresses_of(dial))
             bench.dial_failed(dial.link)
         bench.run_for(50.0)
     assert tried == {*contacts, address(1)}
@@ -157,7 +158,7 @@ def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
     bench = NodeBench()
     bench.become_ring(150, 50)
     dial = probed(bench)
-    assert dial.candidates == (address(1),)
+    assert addresses_of(dial) == (address(1),)
     bench.link(1, dial.link)
     ping = bench.hear_one(1)
     assert ping.body == PingReq()
@@ -188,7 +189,7 @@ def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_ar
     bench.link(120, bench.dials()[0].link)
     bench.update(120)
     bench.drop(120)
-    assert set(probed(bench).candidates) == {address(1), address(120)}
+    assert set(addresses_of(probed(bench))) == {address(1), address(120)}
 
 
 def test_of_several_bootstrap_nodes_another_is_tried_each_time() -> None:
@@ -197,7 +198,7 @@ def test_of_several_bootstrap_nodes_another_is_tried_each_time() -> None:
     bench, tried = start(bootstrap_nodes=nodes), set()
     for _ in range(30):
         for dial in bench.dials():
-            tried |= set(dial.candidates)
+            tried |= set(addresses_of(dial))
             bench.dial_failed(dial.link)
         bench.run_for(50.0)
     assert tried == {Address(node.address, node.port) for node in nodes}

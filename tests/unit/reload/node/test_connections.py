@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from candidates import tls
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
@@ -65,9 +66,9 @@ def acknowledge(here: Connections, number: int, sequence: int, now: float) -> li
 def test_dialling_gives_even_numbers_and_brings_the_context_back_once() -> None:
     """Accepted links have odd ones, which the driver chooses."""
     here = start()
-    first, second = (here.dial(Purpose.RELOAD, (REMOTE,), context) for context in ("a", "b"))
+    first, second = (here.dial(Purpose.RELOAD, tls(REMOTE), context) for context in ("a", "b"))
     assert (first, second) == (2, 4)
-    assert here.drain() == [Dial(2, Purpose.RELOAD, (REMOTE,)), Dial(4, Purpose.RELOAD, (REMOTE,))]
+    assert here.drain() == [Dial(2, Purpose.RELOAD, tls(REMOTE)), Dial(4, Purpose.RELOAD, tls(REMOTE))]
     assert (here.dialled(2), here.dialled(2), here.dialled(7)) == ("a", None, None)
 
 
@@ -76,9 +77,9 @@ def test_dialling_is_bounded() -> None:
     here = start()
     assert here.dial(Purpose.SIP, (), "nowhere") is None
     for _ in range(DIALS_MAX):
-        assert here.dial(Purpose.SIP, (REMOTE,), "x") is not None
+        assert here.dial(Purpose.SIP, tls(REMOTE), "x") is not None
     assert not here.can_dial
-    assert here.dial(Purpose.SIP, (REMOTE,), "x") is None
+    assert here.dial(Purpose.SIP, tls(REMOTE), "x") is None
 
 
 def test_links_are_bounded_altogether_and_for_each_node() -> None:
