@@ -96,6 +96,25 @@ def test_registrations_survive_a_restart(overlay: LiveOverlay) -> None:
         overlay.wait_whole()
 
 
+def test_a_trace_tells_of_each_hop(overlay: LiveOverlay) -> None:
+    """RFC 7851: software, uptime, load and milliseconds, over real links; to a user, a node, and nowhere."""
+    overlay.wait_whole()
+    asked, bobs = overlay.peers[2], overlay.peers[1]
+    traced = overlay.command_json("trace", "bob", "--peer", asked.directory)
+    assert (traced["kind"], traced["error"]) == ("Resource-ID", None)
+    last = traced["hops"][-1]
+    assert last["software"].startswith("p2psip/")
+    assert last["uptime_s"] >= 0
+    assert 0 <= last["load"] <= 15
+    assert last["rtt_ms"] > 0
+    traced = overlay.command_json("trace", bobs.node_id, "--peer", asked.directory)
+    assert [hop["node_id"] for hop in traced["hops"]] == [bobs.node_id]
+    traced = overlay.command_json("trace", "7" * 32, "--peer", asked.directory, status=1)
+    assert "knows of no such node" in traced["error"]
+    said = run_in_vain(overlay, "trace", "resource:xyz", "--peer", asked.directory)
+    assert "xyz is no Resource-ID" in said
+
+
 def test_a_clean_stop_takes_the_records_along_and_a_start_brings_them_back(overlay: LiveOverlay) -> None:
     bobs = overlay.peers[1]
     bobs.wait_placed("bob")

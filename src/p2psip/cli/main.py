@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "peer": "Be a peer: the PBX of the phones at this site.",
     "line": "Look after a peer's lines: who may register a phone.",
     "lookup": "Look a user up in the overlay.",
+    "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",
     "phone": "Register, call and answer as a small test phone.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",

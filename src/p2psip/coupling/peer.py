@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
@@ -23,6 +23,7 @@ from p2psip.coupling.lines import Line, Publisher
 from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
 from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
+from p2psip.coupling.tracing import Traces
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
@@ -66,6 +67,7 @@ class Peer:
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
+        self.traces = Traces(node)
         self._timed = (node, self.server, self.echo, self.publisher, self.locator)
         self.began_at = now
         self.joined_at: float | None = None
@@ -109,6 +111,12 @@ class Peer:
     def look_up(self, aor: str, now: float) -> int:
         """Look a canonical AoR up for an operator; `Found` follows."""
         handle = self.lookups.begin(aor, now)
+        self._settle(now)
+        return handle
+
+    def trace(self, target: NodeId | ResourceId, now: float) -> int:
+        """Trace the way to a node or a place for an operator; `Traced` follows."""
+        handle = self.traces.begin(target, now)
         self._settle(now)
         return handle
 
@@ -225,8 +233,9 @@ class Peer:
         if self._is_stopping and not self._has_stopped and self.node.has_left:
             self._has_stopped = True
             self._effects.append(Stopped())
-        self._effects += self.lookups.effects
-        self.lookups.effects.clear()
+        for asked in (self.lookups, self.traces):
+            self._effects += asked.effects
+            asked.effects.clear()
 
     def _carry(self, now: float) -> None:
         """What one part says goes to the others, until all are quiet."""
@@ -293,6 +302,7 @@ class Peer:
             self.publisher.handle_done(done, wall, now)
             or self.locator.handle_done(done, wall, now)
             or self.lookups.handle_done(done, wall, now)
+            or self.traces.handle_done(done, now)
         )
         assert taken, f"nobody waits for request {done.handle}"
 

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer
+from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.report import lines_of, lookup_report, status_of
+from p2psip.daemon.report import lines_of, lookup_report, status_of, trace_report
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
+from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
 LOOKUP_MAX_S = 90.0
-"""A lookup asks every peer on the way, and each may be one that does not answer any more."""
+"""A lookup, or a trace, asks every peer on the way, and each may be one that does not answer any more."""
 
 
 class Commands:
@@ -35,6 +38,7 @@ class Commands:
         self._reload_lines = reload_lines
         self._reload_identity = reload_identity
         self._lookups: dict[int, asyncio.Future[Found]] = {}
+        self._traces: dict[int, asyncio.Future[Traced]] = {}
 
     def table(self) -> dict[str, Command]:
         """By name."""
@@ -44,13 +48,19 @@ class Commands:
             "reload-lines": lambda: {"problems": self._reload_lines()},
             "reload-identity": self._reload_identity,
         }
-        return {"lookup": self._lookup} | {name: _command(run) for name, run in plain.items()}
+        return {"lookup": self._lookup, "trace": self._trace} | {name: _command(run) for name, run in plain.items()}
 
     def found(self, found: Found) -> None:
         """A lookup is over."""
         waiting = self._lookups.pop(found.handle, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(found)
+
+    def traced(self, traced: Traced) -> None:
+        """A trace is over."""
+        waiting = self._traces.pop(traced.handle, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(traced)
 
     async def _lookup(self, asked: Mapping[str, object]) -> object:
         aor = self._aor(str(asked.get("uri", "")))
@@ -73,6 +83,37 @@ class Commands:
                 return await waiting
         except TimeoutError:
             raise RequestFailed(f"the lookup of {aor} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    async def _trace(self, asked: Mapping[str, object]) -> object:
+        text = str(asked.get("target", "")).strip()
+        target = self._target(text)
+        waiting: asyncio.Future[Traced] = asyncio.get_running_loop().create_future()
+
+        def begin(now: float) -> None:
+            self._traces[self._peer.trace(target, now)] = waiting
+
+        self._host.call(begin)
+        try:
+            async with asyncio.timeout(LOOKUP_MAX_S):
+                return trace_report(text, await waiting)
+        except TimeoutError:
+            raise RequestFailed(f"the trace of {text} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    def _target(self, text: str) -> NodeId | ResourceId:
+        """A Node-ID in hex, a Resource-ID in hex after "resource:", or a user, whose record is meant."""
+        kind, colon, digits = text.partition(":")
+        length = 2 * len(self._peer.node.node_id)
+        try:
+            if colon and kind.lower() == "resource":
+                return ResourceId(bytes.fromhex(digits))
+            if len(text) == length:
+                return NodeId(bytes.fromhex(text))
+        except ValueError:
+            if colon:
+                raise LocalMisuse(
+                    f"{digits} is no Resource-ID: {length} hex digits, as `p2psip lookup` prints"
+                ) from None
+        return hash_name(self._aor(text).encode())
 
     def _aor(self, text: str) -> str:
         """What people type: sip:bob@overlay, bob@overlay, or bob; any own name of this peer means the overlay."""

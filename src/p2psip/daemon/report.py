@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping
 
+from p2psip.base.ids import NodeId
 from p2psip.coupling.lookup import Found, HopSeen
 from p2psip.coupling.peer import Peer
+from p2psip.coupling.tracing import Traced, TraceHop
+from p2psip.net.machine import memory_kb
 from p2psip.reload.usages.sip_registration import Registration, Route
+from p2psip.reload.wire.diagnostics import DiagnosticKind
+from p2psip.reload.wire.render import to_json
 from p2psip.sip.entities.bindings import Binding
 
 
@@ -65,10 +69,29 @@ def lookup_report(peer: Peer, found: Found, now: float) -> dict[str, object]:
     }
 
 
-def memory_kb() -> int:
-    """Resident memory of this process now, in kB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+def trace_report(asked: str, traced: Traced) -> dict[str, object]:
+    """The result of a trace."""
+    return {
+        "target": asked,
+        "kind": "Node-ID" if isinstance(traced.target, NodeId) else "Resource-ID",
+        "id": str(traced.target),
+        "hops": [_trace_hop(number, hop) for number, hop in enumerate(traced.hops, start=1)],
+        "error": str(traced.error) if traced.error else None,
+    }
+
+
+def _trace_hop(number: int, hop: TraceHop) -> dict[str, object]:
+    told = {info.kind: info.value for info in hop.infos}
+    return {
+        "hop": number,
+        "node_id": str(hop.node),
+        "user": hop.user,
+        "rtt_ms": round(hop.rtt_ms, 2),
+        "software": told.get(DiagnosticKind.SOFTWARE_VERSION),
+        "uptime_s": told.get(DiagnosticKind.APP_UPTIME),
+        "load": told.get(DiagnosticKind.STATUS_INFO),
+        "diagnostics": {kind.rfc_name: to_json(value) for kind, value in told.items()},
+    }
 
 
 def _links(peer: Peer, now: float) -> list[dict[str, object]]:

@@ -23,6 +23,7 @@ from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
+from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import ListenAddresses, own_names
@@ -34,6 +35,7 @@ from p2psip.daemon.renewal import Renewer, day
 from p2psip.daemon.state import PeerState, reload_identity, save_document
 from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
+from p2psip.net.machine import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
@@ -144,6 +146,7 @@ class PeerService:
             self._journal.warning("the date of this machine is not set", means="certificates are taken as valid")
         self.load_lines()
         self._load_phones(wall, now)
+        self._peer.node.diagnostics.machine = read_machine()
         self._host.start()
 
     def _context(self) -> SSL.Context:
@@ -177,9 +180,10 @@ class PeerService:
                 task.cancel()
 
     async def _watch(self, addresses: ListenAddresses) -> None:
-        """Look after what changes without a word: the date, and the addresses of this machine."""
+        """Look after what changes without a word: the date, this machine's addresses, how it does."""
         while True:
             await asyncio.sleep(WATCH_S)
+            self._peer.node.diagnostics.machine = read_machine()
             if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
                 raise RequestFailed(reason)
             if addresses.is_outdated:
@@ -321,6 +325,8 @@ class PeerService:
                 self._configuration_changed(effect)
             case Found():
                 self._commands.found(effect)
+            case Traced():
+                self._commands.traced(effect)
             case Stopped():
                 self._has_left.set()
             case _:

@@ -75,7 +75,18 @@ def test_every_command_explains_itself(p2psip: Callable[..., str], command: str)
 
 @pytest.mark.parametrize(
     "command",
-    ["peer init", "peer run", "peer renew", "line add", "line list", "line remove", "line renew", "lookup", "status"],
+    [
+        "peer init",
+        "peer run",
+        "peer renew",
+        "line add",
+        "line list",
+        "line remove",
+        "line renew",
+        "lookup",
+        "trace",
+        "status",
+    ],
 )
 def test_help_teaches(p2psip: Callable[..., str], command: str) -> None:
     said = p2psip(*command.split(), "--help")
@@ -148,6 +159,8 @@ def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
         (["lookup"], "Missing argument 'SIP-URI'"),
         (["lookup", "bob", "--peer", "{tmp}/nowhere"], "no peer runs in"),
         (["lookup", "bob", "--peer", "{peer}"], "`p2psip peer run"),
+        (["trace"], "Missing argument 'SIP-URI|NODE-ID|RESOURCE'"),
+        (["trace", "bob", "--peer", "{tmp}/nowhere"], "no peer runs in"),
         (["status", "--peer", "{peer}"], "no peer runs in"),
         (["status", "--peer", "/etc/passwd"], "no peer runs in"),
         (["status", "more"], "unexpected extra argument"),

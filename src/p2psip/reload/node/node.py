@@ -17,7 +17,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.gate import Gate
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
@@ -262,6 +262,10 @@ class Node:
     def app_link_down(self, number: int) -> None:
         """A SIP connection is down, or was hung up by the layer above."""
         self._admission.forget(number)
+
+    def next_peer(self, target: NodeId | ResourceId) -> NodeId:
+        """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
+        return self._ring.next_peer(target)
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""

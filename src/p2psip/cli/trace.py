@@ -1,0 +1,74 @@
+"""`p2psip trace`: the peers on the way to a user's record, a node or a place, and how each of them does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+HELP = """Trace the way through the overlay, peer by peer (RFC 7851).
+
+Prints each peer on the way with the milliseconds to it and back, its software, how long it is up and its load (0 to
+15). The target is a user (the way to the record), a Node-ID, or a Resource-ID after "resource:". What peers tell of
+themselves, and to whom, is in the overlay's configuration (diagnostic-kind). Ask it at any running peer. Exit status 1
+if the way ends before the target; then it says at which hop, and why.
+
+Examples:
+
+\b
+    p2psip trace sip:bob@club.example --peer ./peer
+    p2psip trace 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --peer ./peer --json
+    p2psip trace resource:0a1b2c3d4e5f60718293a4b5c6d7e8f9 --peer ./peer
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+
+@app.command(help=HELP)
+def trace(
+    target: Annotated[str, typer.Argument(metavar="SIP-URI|NODE-ID|RESOURCE", help="Where to.")],
+    peer: Annotated[
+        Path, typer.Option("--peer", metavar="DIR", envvar="P2PSIP_PEER", help="The state directory of the peer.")
+    ] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Ask the running peer."""
+    from p2psip.daemon.control import ask_peer
+
+    traced: Any = ask_peer(peer, "trace", target=target)
+    if as_json:
+        print(json.dumps(traced))
+    else:
+        _print(traced)
+    return 1 if traced["error"] else 0
+
+
+def _print(traced: Any) -> None:
+    print(f"{traced['target']}  ({traced['kind']} {traced['id']})")
+    for hop in traced["hops"]:
+        print(f"  hop {hop['hop']}: {_name(hop)}  {hop['rtt_ms']:.1f} ms{_figures(hop)}")
+    if traced["error"]:
+        print(f"  failed: {traced['error']}")
+
+
+def _name(hop: Any) -> str:
+    return f"{hop['user'].partition('@')[0]} ({hop['node_id'][:8]})"
+
+
+def _figures(hop: Any) -> str:
+    told = [
+        f"load {hop['load']}/15" if hop["load"] is not None else "",
+        f"up {_duration(hop['uptime_s'])}" if hop["uptime_s"] is not None else "",
+        hop["software"] or "",
+    ]
+    return "".join(f"  {text}" for text in told if text)
+
+
+def _duration(seconds: int) -> str:
+    """As people say it, in two units."""
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"

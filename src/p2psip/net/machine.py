@@ -1,0 +1,85 @@
+"""What this machine is and how it does, for diagnostics (RFC 7851 section 5.3), read from Linux."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import resource
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from p2psip.reload.node.diagnostics import Machine
+
+PROC = Path("/proc")
+SYS = Path("/sys")
+
+MAINS = 0x80
+"""BATTERY_STATUS: "If this bit is clear (set to "0"), then the peer is using a battery for power."."""
+
+
+def read_machine(proc: Path = PROC, sys: Path = SYS) -> Machine:
+    """The figures of now; None for each that this machine does not tell."""
+    speed_kbps = _link_speed_kbps(sys)
+    system = f"{platform.system()}; {platform.machine()}"
+    return Machine(
+        software=f"p2psip/{version('p2psip')} ({system}) Python/{platform.python_version()}",
+        load=_load(),
+        process_power_mips=_mips(proc),
+        upstream_kbps=speed_kbps,
+        downstream_kbps=speed_kbps,
+        uptime_s=int(time.clock_gettime(time.CLOCK_BOOTTIME)),
+        memory_kb=memory_kb(proc),
+        battery=_battery(sys),
+    )
+
+
+def _load() -> int:
+    """The load of the last minute for each processor, in sixteenths: 15 is all of it, or more."""
+    return min(15, int(os.getloadavg()[0] / (os.cpu_count() or 1) * 16))
+
+
+def _mips(proc: Path) -> int | None:
+    """What the kernel calls bogomips, of all processors; "Fractional values are rounded up."."""
+    lines = _lines(proc / "cpuinfo")
+    found = [line.partition(":")[2] for line in lines if line.lower().startswith("bogomips")]
+    try:
+        return math.ceil(sum(map(float, found))) if found else None
+    except ValueError:
+        return None
+
+
+def memory_kb(proc: Path = PROC) -> int:
+    """Resident memory of this process, in kilobytes of 1024 bytes."""
+    pages = int((proc / "self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+def _link_speed_kbps(sys: Path) -> int | None:
+    """The speed of the fastest network interface that says it."""
+    speeds = [_number(path) for path in sorted((sys / "class/net").glob("*/speed"))]
+    return max((speed for speed in speeds if speed > 0), default=0) * 1000 or None
+
+
+def _battery(sys: Path) -> int | None:
+    """On mains or on battery; a machine without a battery is on mains."""
+    supplies = sorted((sys / "class/power_supply").glob("*"))
+    types = {supply: " ".join(_lines(supply / "type")).strip() for supply in supplies}
+    if not any(kind == "Battery" for kind in types.values()):
+        return MAINS
+    return MAINS if any(kind == "Mains" and _number(supply / "online") == 1 for supply, kind in types.items()) else 0
+
+
+def _number(path: Path) -> int:
+    """The number in a file; -1 where there is none."""
+    text = " ".join(_lines(path)).strip()
+    return int(text) if text.isdecimal() else -1
+
+
+def _lines(path: Path) -> list[str]:
+    """An interface without a link, say, has a file that cannot be read."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

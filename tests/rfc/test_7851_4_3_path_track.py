@@ -1,0 +1,188 @@
+"""RFC 7851 section 4.3 among real nodes: the way to a place or a node, hop by hop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from sim_capture import Tap
+from simulated_peers import SimulatedPeers, Site
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.coupling.tracing import Target, Traced
+from p2psip.daemon.report import trace_report
+from p2psip.reload.config.configuration import DiagnosticAccess
+from p2psip.reload.node.diagnostics import Machine
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, PathTrackReq, flags_of
+from p2psip.reload.wire.header import Destination
+
+EVERYBODY = frozenset([NodeId.wildcard()])
+OPEN = (DiagnosticKind.STATUS_INFO, DiagnosticKind.SOFTWARE_VERSION, DiagnosticKind.APP_UPTIME)
+PLACES = [hash_name(f"place {number}".encode()) for number in range(40)]
+
+
+def grow(seed: str, peers: int) -> SimulatedPeers:
+    """An overlay whose members may ask for three figures; few neighbours, so that ways are long."""
+    access = tuple(DiagnosticAccess(kind, EVERYBODY) for kind in OPEN)
+    world = SimulatedPeers(seed, peers, diagnostic_kinds=access, successors=3)
+    for number, site in enumerate(world.sites.values()):
+        site.peer.node.diagnostics.machine = Machine(software=f"p2psip/{number}", load=number % 16)
+    world.run(10.0)
+    return world
+
+
+@pytest.fixture(scope="module")
+def world() -> SimulatedPeers:
+    """20 peers; no test harms it."""
+    return grow("tracing", 20)
+
+
+def trace(world: SimulatedPeers, site: Site, target: Target) -> Traced:
+    """What `p2psip trace` gets."""
+    handles: list[int] = []
+    site.call(lambda now: handles.append(site.peer.trace(target, now)))
+
+    def done() -> Traced | None:
+        return next((e for e in site.host.events if isinstance(e, Traced) and e.handle == handles[0]), None)
+
+    world.run(60.0, stop=lambda: done() is not None)
+    traced = done()
+    assert traced is not None
+    return traced
+
+
+def long_way(world: SimulatedPeers, site: Site) -> tuple[ResourceId, Traced]:
+    """A place that is three hops away, or more, and the way there."""
+    for place in PLACES:
+        traced = trace(world, site, place)
+        if len(traced.hops) >= 3:
+            return place, traced
+    raise AssertionError("everything is near")
+
+
+def test_4_3_every_hop_until_the_responsible_peer(world: SimulatedPeers) -> None:
+    """ "this step can be repeated until the request reaches responsible peer D for the destination ID and retrieves the
+    diagnostic information of peer D."
+    """
+    site = world[0]
+    place, traced = long_way(world, site)
+    assert traced.error is None
+    nodes = {other.peer.node.node_id: other.peer.node for other in world.sites.values()}
+    way = [site.peer.node.node_id, *(hop.node for hop in traced.hops)]
+    for here, there in itertools.pairwise(way):
+        assert nodes[here].next_peer(place) == there
+    assert nodes[way[-1]].chord.is_responsible(place)
+    assert len(set(way)) == len(way)
+
+
+def test_4_3_each_hop_tells_what_it_may(world: SimulatedPeers) -> None:
+    """User, milliseconds, and the Kinds that the configuration opens; nothing else was asked for."""
+    _, traced = long_way(world, world[0])
+    names = {site.peer.node.node_id: number for number, site in enumerate(world.sites.values())}
+    for hop in traced.hops:
+        told = {info.kind: info.value for info in hop.infos}
+        number = names[hop.node]
+        assert set(told) == set(OPEN)
+        assert told[DiagnosticKind.SOFTWARE_VERSION] == f"p2psip/{number}"
+        assert told[DiagnosticKind.STATUS_INFO] == number % 16
+        assert hop.user == f"peer-p{number}@sim.example"
+    assert [hop.rtt_ms for hop in traced.hops] == sorted(hop.rtt_ms for hop in traced.hops)
+    assert traced.hops[0].rtt_ms > 0
+
+
+def test_4_3_requests_are_routed_through_the_hops_before(world: SimulatedPeers) -> None:
+    """So that they take the way that is looked at; 6.1: each expires within 600 s, and asks by its flags."""
+    site = world[0]
+    place, _ = long_way(world, site)
+    tap = Tap(world)  # type: ignore[arg-type]
+    traced = trace(world, site, place)
+    asked = [
+        seen
+        for seen in tap.seen
+        if seen.sender == "p0" and seen.code is MessageCode.PATH_TRACK_REQ and seen.header.via_list == ()
+    ]
+    way = [Destination.node(hop.node) for hop in traced.hops]
+    assert [seen.header.destination_list for seen in asked] == [tuple(way[:n]) for n in range(1, len(way) + 1)]
+    for seen in asked:
+        assert isinstance(seen.body, PathTrackReq)
+        request = seen.body.request
+        assert isinstance(request, DiagnosticsRequest)
+        assert request.dm_flags == flags_of(OPEN)
+        assert request.diagnostic_extensions_list == ()
+        assert 1000 <= request.expiration - request.timestamp_initiated <= 600_000
+
+
+def test_4_3_1_2_to_a_node_the_trace_ends_there(world: SimulatedPeers) -> None:
+    """ "after receiving a PathTrackAns where the next_hop node ID equals the responding node ID, the initiator MUST
+    stop the iterative process."
+    """
+    target = world[13].peer.node.node_id
+    traced = trace(world, world[0], target)
+    assert traced.error is None
+    assert traced.hops[-1].node == target
+
+
+def test_4_3_1_2_to_a_line_the_trace_ends_at_its_peer(world: SimulatedPeers) -> None:
+    """A line lives in its peer; the overlay knows no more of it than the way to the peer beside it in the ring."""
+    traced = trace(world, world[0], NodeId(b"\x77" * 16))
+    assert traced.error is not None
+    assert "is responsible for it, and knows of no such node" in str(traced.error)
+
+
+def test_what_is_our_own_is_one_hop(world: SimulatedPeers) -> None:
+    """We ask ourselves, too."""
+    site = world[5]
+    traced = trace(world, site, site.peer.node.node_id)
+    assert [hop.node for hop in traced.hops] == [site.peer.node.node_id]
+    assert traced.error is None
+
+
+def test_a_report_is_json(world: SimulatedPeers) -> None:
+    """What `p2psip trace --json` prints."""
+    place, traced = long_way(world, world[0])
+    report = json.loads(json.dumps(trace_report("sip:bob@sim.example", traced)))
+    assert (report["kind"], report["id"], report["error"]) == ("Resource-ID", str(place), None)
+    first = report["hops"][0]
+    assert (first["hop"], first["node_id"]) == (1, str(traced.hops[0].node))
+    assert first["software"].startswith("p2psip/")
+    assert set(first["diagnostics"]) == {kind.rfc_name for kind in OPEN}
+    assert isinstance(first["uptime_s"], int)
+
+
+def test_a_hop_that_says_nothing_is_named_with_the_one_before() -> None:
+    """4.2: "If the Ping fails, one can then send a PathTrack to determine where the fault lies."."""
+    world = grow("silent", 20)
+    site = world[0]
+    place, traced = long_way(world, site)
+    mute, before = traced.hops[1].node, traced.hops[0]
+    victim = next(other for other in world.sites.values() if other.peer.node.node_id == mute)
+    victim.peer.node._serving.serve = lambda request, now: None  # type: ignore[method-assign]
+    again = trace(world, site, place)
+    assert [hop.node for hop in again.hops] == [before.node]
+    name = before.user.partition("@")[0]
+    assert f"hop 2, {mute.short}, the next hop of hop 1, {name} ({before.node.short}), gave no answer" in str(
+        again.error
+    )
+
+
+def test_a_peer_outside_of_the_overlay_says_so() -> None:
+    """It has nobody to ask."""
+    world = SimulatedPeers("outside", 1)
+    world.add(1)
+    site = world[1]
+    traced = trace(world, site, PLACES[0])
+    assert str(traced.error) == "this peer has not joined the overlay yet"
+
+
+def test_ways_that_lead_nowhere_end() -> None:
+    """Peers that send the request back and forth, or on and on."""
+    world = grow("circles", 8)
+    site, liar = world[0], world[3]
+    chord = liar.peer.node.chord
+    chord.is_responsible = lambda target: False  # type: ignore[method-assign]
+    chord.next_hop = lambda target: site.peer.node.node_id  # type: ignore[method-assign]
+    traced = trace(world, site, liar.peer.node.node_id)
+    assert "the way goes in circles" in str(traced.error)
