@@ -185,19 +185,20 @@ def test_6_3_4_every_message_and_value_is_signed_and_its_certificates_come_along
 
 
 @pytest.mark.must("6.3.4/6")
-def test_6_3_4_several_node_ids_are_told_apart_by_cert_hash_node_id() -> None:
+@pytest.mark.parametrize("places", [(0, 1, 2), (2, 1, 0), (1, 1, 1)], ids=str)
+def test_6_3_4_several_node_ids_are_told_apart_by_cert_hash_node_id(places: tuple[int, ...]) -> None:
     """Peers whose certificates have three Node-IDs, each acting as another of them, join, store and fetch."""
     club = Club.of()
 
     def several(number: int) -> CertifiedIdentity:
         nodes = [ring_id(number, place) for place in range(3)]
         certificate = club.certificate(f"peer-p{number}@{OVERLAY}", nodes, number=number)
-        return CertifiedIdentity(key(ECDSA, number), [certificate], nodes[number])
+        return CertifiedIdentity(key(ECDSA, number), [certificate], nodes[places[number]])
 
-    overlay = CertifiedOverlay(club, "several", identity_of=several)
+    overlay = CertifiedOverlay(club, f"several {places}", identity_of=several)
     wire = Wire(overlay)
     overlay.grow(3)
-    assert {overlay.node(host).node_id for host in overlay.alive()} == {ring_id(number, number) for number in range(3)}
+    assert {overlay.node(host).node_id for host in overlay.alive()} == {ring_id(*place) for place in enumerate(places)}
     lives(overlay, line(club))
     several_types = {entry.signature.identity.identity_type for entry in wire.signatures() if "value" not in entry.what}
     assert several_types == {SignerIdentityType.CERT_HASH_NODE_ID, SignerIdentityType.CERT_HASH}

@@ -37,6 +37,7 @@ class SimulatedIdentity:
     def __init__(self, user: str, node_id: NodeId) -> None:
         self.user = user
         self.node_id = node_id
+        self.node_ids = (node_id,)
         self.certificate = _MAGIC + node_id + user.encode()
         self.certificates = (GenericCertificate(CertificateType.X509, self.certificate),)
         self._identity = SignerIdentity.cert_hash(HashAlgorithm.SHA256, _hash(self.certificate))

@@ -91,6 +91,8 @@ class Forwarder:
         understood: frozenset[ForwardingOptionType] = UNDERSTOOD,
     ) -> None:
         self.clients: set[NodeId] = set()
+        self.aliases: frozenset[NodeId] = frozenset()
+        """Our certificate's other Node-IDs: who cannot know yet as which of them we act sends through us by any."""
         self.paths = paths
         self._node_id = node_id
         self._overlay = overlay
@@ -148,6 +150,9 @@ class Forwarder:
             return self._forward(verdict, previous_hop, now, is_request=is_request)
         return verdict
 
+    def _is_ours(self, node: NodeId | None, *, is_last: bool) -> bool:
+        return node == self._node_id or (node in self.aliases and not is_last and node not in self._links)
+
     def _from_here_on(
         self, header: ForwardingHeader, previous_hop: NodeId | None, now: float, *, is_request: bool | None
     ) -> tuple[Entry, ...]:
@@ -160,7 +165,7 @@ class Forwarder:
                 # re-examine the Destination List".
                 expanded = self.paths.expand(first.opaque_id, header.transaction_id, now)
                 entries = _joined(expanded, entries[1:])
-            elif first is None or first.node_id != self._node_id:
+            elif first is None or not self._is_ours(first.node_id, is_last=len(entries) == 1):
                 return entries
             elif (back := self._kept_way_back(header, previous_hop, now, is_request=is_request)) is not None:
                 # 6.1.1: "If the message is a response and list compression was used, then the node first modifies the

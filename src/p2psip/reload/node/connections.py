@@ -182,6 +182,20 @@ class Connections:
         self._linked[node] = None
         return is_new
 
+    def rename(self, number: int, node: NodeId) -> list[LinkEvent]:
+        """The other end of a link turned out to be `node`, not whom we took it for."""
+        connection = self._by_number.get(number)
+        if connection is None:
+            return []
+        before, connection.node = connection.node, node
+        self._by_node[before].remove(connection)
+        if not self._by_node[before]:
+            del self._by_node[before]
+        self._by_node.setdefault(node, []).append(connection)
+        if connection.link.state is LinkState.UP:
+            self._linked[node] = None
+        return self._changes(before, "it is another")
+
     def remove(self, number: int, reason: str) -> list[LinkEvent]:
         """A link is down."""
         connection = self._by_number.pop(number, None)

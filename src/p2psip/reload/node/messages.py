@@ -15,13 +15,14 @@ from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.link.link import Unacknowledged
+from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.config_updates import ConfigUpdates
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.traffic import Traffic
 from p2psip.reload.transport.transport import REQUEST_LIFETIME_S, Originate, Received
-from p2psip.reload.wire.contents import ErrorCode, ErrorResponse
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
 from p2psip.reload.wire.message import join, split
 from p2psip.reload.wire.primitives import DecodeError
@@ -65,6 +66,7 @@ class Messages:
         self,
         exchange: Exchange,
         connections: Connections,
+        admission: Admission,
         forwarder: Forwarder,
         gate: Gate[Originate],
         config_updates: ConfigUpdates,
@@ -73,6 +75,7 @@ class Messages:
     ) -> None:
         self._exchange = exchange
         self._connections = connections
+        self._admission = admission
         self._forwarder = forwarder
         self._gate = gate
         self._config_updates = config_updates
@@ -170,7 +173,9 @@ class Messages:
             case Deliver(node, header):
                 return self._deliver(replace(message, header=header), node, now)
             case Forward(next_hop, header):
-                objection = self._diagnostics.objection(message.header, message.payload, message.previous_hop, now)
+                objection = self._must_attach_first(message) or self._diagnostics.objection(
+                    message.header, message.payload, message.previous_hop, now
+                )
                 if objection is None:
                     self._pass_on(message, header, next_hop, now)
                 else:
@@ -184,6 +189,18 @@ class Messages:
             case Drop(reason):
                 self._drop(message.previous_hop, reason)
         return None
+
+    def _must_attach_first(self, message: _Transit) -> tuple[ErrorCode, str] | None:
+        """6.1.2: "If a node with a certificate with multiple Node-IDs attempts to route a message other than a Ping or
+        Attach through a node without performing an Attach, the receiving node MUST reject the request with an
+        Error_Forbidden error."
+        """
+        links = self._connections.to(message.previous_hop)
+        if not message.is_request or any(self._admission.has_attached(link.number) for link in links) or not links:
+            return None
+        if int.from_bytes(message.payload[:2], "big") in (MessageCode.PING_REQ, MessageCode.ATTACH_REQ):
+            return None
+        return ErrorCode.FORBIDDEN, "its certificate has several Node-IDs: attach first, so that we know which you are"
 
     def _pass_on(self, message: _Transit, onward: ForwardingHeader, next_hop: NodeId, now: float) -> None:
         data = join(onward, message.payload)

@@ -84,8 +84,10 @@ from p2psip.reload.topology.actions import (
 from p2psip.reload.topology.chord import Chord, ChordSettings
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
 from p2psip.reload.usages.rules import rules_of
+from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Entry
 
 
@@ -138,6 +140,7 @@ class Node:
             is_client=is_client,
             ttl_max=configuration.initial_ttl,
         )
+        self.forwarder.aliases = frozenset(identity.node_ids) - {self.node_id}
         transport = Transport(
             overlay,
             verifier,
@@ -163,7 +166,14 @@ class Node:
         traffic = Traffic(now)
         self.diagnostics = Diagnostics(self._exchange, self.topology, self._ring, self.data, traffic)
         self._messages = Messages(
-            self._exchange, self.connections, self.forwarder, gate, self.config_updates, traffic, self.diagnostics
+            self._exchange,
+            self.connections,
+            self._admission,
+            self.forwarder,
+            gate,
+            self.config_updates,
+            traffic,
+            self.diagnostics,
         )
         self._serving = Serving(
             self._exchange,
@@ -299,7 +309,8 @@ class Node:
             self._refuse_link(number, context, str(error), now)
             return self._settle(now)
         awaited = (node for node in member.node_ids if self.attaching.is_awaited(purpose, node))
-        node = next(awaited, member.node_ids[0])
+        linked = (node for node in member.node_ids if node in self.connections)
+        node = next(awaited, next(linked, member.node_ids[0]))
         if isinstance(context, Answering):
             if context.node not in member.node_ids:
                 # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
@@ -326,13 +337,24 @@ class Node:
             connection, messages, events = received
             self._link_events(events, now)
             for message in messages:
+                self._recognise(number, message, now)
                 request = self._messages.receive(message, connection.node, now)
                 if request is not None:
-                    self._admission.heard(number, request.signer.node_id, request.signer.member, now)
+                    attaches = request.code is MessageCode.ATTACH_REQ
+                    self._admission.heard(number, request.signer, now, attaches=attaches)
                 self._serve(request, now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
         return self._settle(now)
+
+    def _recognise(self, number: int, message: bytes, now: float) -> None:
+        """The other end of a link may be one of several Node-IDs; what it signs itself says which."""
+        node = self._admission.recognise(number, message)
+        if node is not None:
+            self._link_events(self.connections.rename(number, node), now)
+            # Numbers that are ours are even: those we dialled, without an Attach, to find the overlay.
+            is_gateway = number % 2 == 0
+            self.topology.handle_linked(node, now, is_stranger=not is_gateway, is_gateway=is_gateway)
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
@@ -369,10 +391,10 @@ class Node:
         elif not self.connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
             self._refuse_link(number, context, "too many links", now)
         else:
-            self._admission.enter(number, node, member, now)
-            is_new = self.connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
             is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
             is_gateway = isinstance(context, Bootstrapping)
+            self._admission.enter(number, node, member, now, has_attached=not (is_stranger or is_gateway))
+            is_new = self.connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
             self.attaching.handle_link_up(purpose, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(remote))
@@ -561,6 +583,8 @@ class Node:
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:
             case AttachContext() | SeekContext() | FingerContext() | AppAttachContext() as context:
+                if isinstance(finished.outcome, Answer):
+                    self._admission.attached(finished.outcome.signer.node_id)
                 self.attaching.handle_outcome(context, finished.outcome, now)
             case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
                 self._ring.handle_outcome(context, finished.outcome, now)

@@ -51,6 +51,11 @@ class Identity(Protocol):
         ...
 
     @property
+    def node_ids(self) -> tuple[NodeId, ...]:
+        """All Node-IDs in its certificate."""
+        ...
+
+    @property
     def user(self) -> str:
         """The user name in its certificate."""
         ...

@@ -13,6 +13,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.admission import GRACE_S, Admission
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, HangUp, Purpose
 from p2psip.reload.security.errors import UntrustedCertificate
+from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.header import Destination
 
@@ -44,9 +45,9 @@ def test_a_renewed_certificate_takes_the_place_of_the_old_one() -> None:
     old, new = (admission.check([club.certificate(ends=DATE + ends)], 0.0) for ends in (100.0, 300.0))
     node = old.node_ids[0]
     admission.enter(1, node, old, 0.0)
-    admission.heard(1, ring_id(7), new, 50.0)
+    admission.heard(1, Signer(ring_id(7), new), 50.0, attaches=False)
     assert admission.member(1) == old
-    admission.heard(1, node, new, 50.0)
+    admission.heard(1, Signer(node, new), 50.0, attaches=False)
     assert admission.handle_timeout(200.0) == []
     assert [number for number, _ in admission.handle_timeout(301.0)] == [1]
     admission.forget(1)
