@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "user": "Look after the accounts of an overlay.",
     "peer": "Be a peer: the PBX of the phones at this site.",
     "line": "Look after a peer's lines: who may register a phone.",
+    "client": "Prepare an application to be a client of the overlay.",
     "lookup": "Look a user up in the overlay.",
     "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",

@@ -72,7 +72,7 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
     if reasons := obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
     algorithm = _algorithm(configuration, request.algorithm)
-    key = await _key(_make(directory), algorithm)
+    key = await _key(make_directory(directory), algorithm)
     identity = await _identity(configuration, key, request)
     save_document(directory, document)
     save_settings(directory, settings)
@@ -100,7 +100,7 @@ async def renew_peer(state: PeerState) -> CertifiedIdentity:
     return identity
 
 
-def _make(directory: Path) -> Path:
+def make_directory(directory: Path) -> Path:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -148,7 +148,7 @@ async def _identity(configuration: OverlayConfiguration, key: PrivateKey, reques
         return self_enroll(configuration, key, user, random.SystemRandom(), nodeids=request.nodeids)
     if request.account is None or request.password is None:
         raise LocalMisuse("give --user and --password-file: the account under which this peer is enrolled")
-    others = _same_server(request.config)
+    others = same_server(request.config)
     return await enroll(
         configuration,
         user,
@@ -160,7 +160,7 @@ async def _identity(configuration: OverlayConfiguration, key: PrivateKey, reques
     )
 
 
-def _same_server(config: str) -> tuple[str, ...]:
+def same_server(config: str) -> tuple[str, ...]:
     """The server that the document came from, in case the addresses in the document do not lead to it from here."""
     parts = urlsplit(config)
     return (f"https://{parts.netloc}{ENROLL_PATH}",) if parts.scheme == "https" else ()

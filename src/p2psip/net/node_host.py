@@ -268,6 +268,10 @@ class NodeHost:
             raise ConnectionError(f"{candidate}: that is this machine itself")
         return stream
 
+    def stream(self, number: int) -> TlsStream | None:
+        """The connection with this number, while it is up."""
+        return self._streams.get(number)
+
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._dials.pop(number, None)) is not None:
             task.cancel()

@@ -91,6 +91,8 @@ class TlsStream(asyncio.Protocol):
         self._is_closing = False
         self._reason = ""
         self._patience: asyncio.TimerHandle | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
 
     # asyncio.Protocol
 
@@ -114,9 +116,16 @@ class TlsStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._may_write.set()
         if self._patience is not None:
             self._patience.cancel()
         self._user.stream_down(self, self._reason or (str(exc) if exc else "closed by the other end"))
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
 
     # For the user
 
@@ -146,6 +155,20 @@ class TlsStream(asyncio.Protocol):
             self.abort(_describe(error))
             return
         self._flush()
+
+    async def drain(self) -> None:
+        """Wait until the other end has taken most of what was written; at once if the stream is down."""
+        await self._may_write.wait()
+
+    def pause_reading(self) -> None:
+        """Take no more bytes for now: TCP tells the other end."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def close(self, reason: str) -> None:
         """Say goodbye and close; `stream_down` follows."""

@@ -45,6 +45,7 @@ ATTACH_TRANSMISSIONS = 3
 
 APPLICATION_SIP = 5060
 APPLICATION_SIPS = 5061
+SIP_APPLICATIONS = frozenset({APPLICATION_SIP, APPLICATION_SIPS})
 PASSIVE = b"passive"
 ACTIVE = b"active"
 
@@ -61,6 +62,7 @@ class _Pending:
 
     transaction_id: int | None
     has_yielded: bool = False
+    application: int = APPLICATION_SIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +96,22 @@ class Answering:
     node: NodeId
     purpose: Purpose
     send_update: bool = False
+    application: int = APPLICATION_SIP
 
 
 class Attaching:
     """The attempts of one node to be connected with others.
 
     `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be;
-    `able_link_types` are the links that our sockets can make.
+    `able_link_types` are the links that our sockets can make; `applications` are the Application-IDs (14.5) of which
+    others may ask us for a connection.
     """
 
     def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
         self.able_link_types: tuple[OverlayLinkType, ...] = NO_ICE
         self.contacts: dict[NodeId, Address] = {}
+        self.applications = set(SIP_APPLICATIONS)
         self._exchange = exchange
         self._connections = connections
         self._chord = chord
@@ -172,11 +177,15 @@ class Attaching:
         )
         self._fingers_sought += transaction_id is not None
 
-    def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
-        """Ask `node`, the last of `destination_list`, for a SIP connection; AppLinkUp or AppLinkFailed follows."""
+    def app_attach(
+        self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
+    ) -> None:
+        """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
+        follows. One at a time to each node: nothing in a connection says for which application it is.
+        """
         if node in self._app_pending:
             return
-        request = AppAttachReq(b"", b"", APPLICATION_SIP, PASSIVE, self._candidates(Purpose.SIP))
+        request = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
         transaction_id = None
         if len(self._app_pending) < APP_ATTACHES_MAX:
             context = AppAttachContext(node)
@@ -184,7 +193,7 @@ class Attaching:
         if transaction_id is None:
             self._app_failed(node, "too many connections are being made", (), now)
         else:
-            self._app_pending[node] = _Pending(transaction_id)
+            self._app_pending[node] = _Pending(transaction_id, application=application)
 
     def handle_outcome(
         self, context: AttachContext | SeekContext | FingerContext | AppAttachContext, outcome: Outcome, now: float
@@ -243,7 +252,8 @@ class Attaching:
         if purpose is Purpose.RELOAD and node in self._connections:
             pending.pop(node, None)
         elif purpose is Purpose.RELOAD or node in pending:
-            pending[node] = _Pending(None, has_yielded)
+            application = pending[node].application if node in pending else APPLICATION_SIP
+            pending[node] = _Pending(None, has_yielded, application)
             self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
 
     def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
@@ -268,13 +278,14 @@ class Attaching:
 
     def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
-        if body.application not in (APPLICATION_SIP, APPLICATION_SIPS):
+        if body.application not in self.applications:
             raise NotFound(f"application {body.application} does not run here")
         self._require_dialable(body.candidates, SIP_LINK_TYPES)
         node = request.signer.node_id
         answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
         self._exchange.answer(request, answer)
-        self._connections.dial(Purpose.SIP, dialable(body.candidates, SIP_LINK_TYPES), Answering(node, Purpose.SIP))
+        context = Answering(node, Purpose.SIP, application=body.application)
+        self._connections.dial(Purpose.SIP, dialable(body.candidates, SIP_LINK_TYPES), context)
 
     def _require_dialable(self, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> None:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
@@ -316,6 +327,10 @@ class Attaching:
         if purpose is Purpose.RELOAD:
             return node in self._pending or self._fingers_sought > 0
         return node in self._app_pending
+
+    def awaited_application(self, node: NodeId) -> int:
+        """For which application we asked `node` for a connection."""
+        return self._app_pending[node].application
 
     def handle_link_up(self, purpose: Purpose, node: NodeId) -> None:
         """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""

@@ -82,12 +82,16 @@ class Done(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AppLinkUp(Effect):
-    """A connection made by AppAttach to `node` is up (section 6.5.2); its bytes are the application's."""
+    """A connection made by AppAttach to `node` is up (section 6.5.2); its bytes are the application's.
+
+    Which application: its Application-ID, a port number (section 14.5). The link's number is odd if we asked for it.
+    """
 
     link: int
     node: NodeId
     remote: Address
     local: Address
+    application: int = 5060
 
 
 @dataclass(frozen=True, slots=True)

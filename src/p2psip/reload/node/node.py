@@ -27,7 +27,16 @@ from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.admission import Admission
-from p2psip.reload.node.attach import Answering, AppAttachContext, AttachContext, Attaching, FingerContext, SeekContext
+from p2psip.reload.node.attach import (
+    APPLICATION_SIP,
+    SIP_APPLICATIONS,
+    Answering,
+    AppAttachContext,
+    AttachContext,
+    Attaching,
+    FingerContext,
+    SeekContext,
+)
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.certificates import CertificateContext, CertificateKeeper
 from p2psip.reload.node.commits import Commits
@@ -248,9 +257,11 @@ class Node:
         self._exchange.identity = identity
         self._certificates.add(identity.node_id)
 
-    def app_attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
-        """Ask for a SIP connection to `node`: AppLinkUp or AppLinkFailed follows (RFC 7904 section 5.1)."""
-        self.attaching.app_attach(destination_list, node, now)
+    def app_attach(
+        self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
+    ) -> None:
+        """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
+        self.attaching.app_attach(destination_list, node, now, application)
         self._settle(now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
@@ -408,12 +419,18 @@ class Node:
     def _enter_app_link(
         self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
     ) -> None:
-        if context is None and not self.attaching.is_awaited(Purpose.SIP, node):
+        if isinstance(context, Answering):
+            application = context.application
+        elif self.attaching.is_awaited(Purpose.SIP, node):
+            application = self.attaching.awaited_application(node)
+        else:
             self._refuse_link(number, context, "no AppAttach goes before it", now)
             return
-        self.attaching.handle_link_up(Purpose.SIP, node)
+        if context is None or application in SIP_APPLICATIONS:
+            # Between two peers one SIP connection is enough, whoever asked for it.
+            self.attaching.handle_link_up(Purpose.SIP, node)
         self._admission.enter(number, node, member, now)
-        self._effects.append(AppLinkUp(number, node, remote, local))
+        self._effects.append(AppLinkUp(number, node, remote, local, application))
 
     def _refuse_link(self, number: int, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", link=number, reason=reason)

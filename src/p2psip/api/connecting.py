@@ -1,0 +1,154 @@
+"""`p2psip.connect`: an application becomes a client of an overlay (RFC 6940 section 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from cryptography import x509
+
+from p2psip.api.overlay import Overlay
+from p2psip.api.session import Session
+from p2psip.base.address import Address
+from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.daemon.client_state import client_obstacles, load_client
+from p2psip.net.addresses import own_address
+from p2psip.net.disk import DiskStore
+from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
+from p2psip.net.tls import make_context
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.node.application import ApplicationNode
+from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.node import Node
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.verifier import CertificateVerifier
+from p2psip.reload.storage.continuity import Continuity
+from p2psip.reload.storage.memory import MemoryStore
+from p2psip.reload.storage.records import Commit, CommitAnswer, RecordReader
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.ring import hash_name
+
+TIMES_FILE = "times.db"
+WILDCARDS = ("0.0.0.0", "::")
+
+
+@asynccontextmanager
+async def connect(
+    state_dir: str | os.PathLike[str] | None = None,
+    *,
+    configuration: OverlayConfiguration | None = None,
+    identity: CertifiedIdentity | None = None,
+    listen: str | None = None,
+    timeout_s: float = 30.0,
+) -> AsyncIterator[Overlay]:
+    """Be a client of an overlay for as long as the block lasts.
+
+    `state_dir` is what `p2psip client init` has made; in its place an application that keeps these things itself
+    gives `configuration` and `identity`. `listen` is the address at which others may reach us, instead of the one in
+    client.toml. Raises LocalMisuse if what is given does not do, RequestFailed if the overlay is not reached in
+    `timeout_s`.
+    """
+    directory = None
+    if state_dir is not None:
+        if configuration is not None or identity is not None:
+            raise LocalMisuse("give the state directory, or a configuration and an identity")
+        directory = Path(state_dir)
+        state = load_client(directory)
+        configuration, identity, listen = state.configuration, state.identity, listen or state.settings.listen
+    if configuration is None or identity is None:
+        raise LocalMisuse("give the state directory, or a configuration and an identity")
+    if reasons := client_obstacles(configuration):
+        raise LocalMisuse(f"this release cannot be a client of {configuration.instance_name}: {'; '.join(reasons)}")
+    with _store(directory) as store:
+        session, host = _compose(configuration, identity, store)
+        try:
+            await _listen(session, host, listen or WILDCARDS[0])
+            host.start()
+            await _wait_connected(session, timeout_s)
+            yield Overlay(session)
+            host.call(session.node.leave)
+        finally:
+            session.close()
+            host.close()
+
+
+class _MemoryDisk(MemoryStore):
+    """A store whose commits are done at once: for an application that keeps no state directory."""
+
+    continuity = Continuity()
+
+    def commit_soon(self, commit: Commit) -> Future[CommitAnswer]:
+        """net.node_host.Store, as a future."""
+        done: Future[CommitAnswer] = Future()
+        done.set_result(self.commit(commit))
+        return done
+
+
+class _Committer:
+    """net.node_host.Store over a `_MemoryDisk`."""
+
+    def __init__(self, store: _MemoryDisk) -> None:
+        self.commit = store.commit_soon
+
+
+@contextmanager
+def _store(directory: Path | None) -> Iterator[DiskStore | _MemoryDisk]:
+    """Where the storage_times are remembered: what this application stores later is to win over what it stored before.
+
+    The file's lock keeps a second process from being the same client at the same time.
+    """
+    if directory is None:
+        yield _MemoryDisk()
+    else:
+        with contextlib.closing(DiskStore(directory / TIMES_FILE, boot_time())) as store:
+            yield store
+
+
+def _compose(
+    configuration: OverlayConfiguration, identity: CertifiedIdentity, store: DiskStore | _MemoryDisk
+) -> tuple[Session, NodeHost]:
+    began = _overlay_began(configuration)
+    wall, now = read_wall_clock(began), boot_time()
+    verifier = CertificateVerifier(configuration)
+    reader: RecordReader = store
+    rules = Rules(configuration.kinds, verifier, hash_name)
+    storage = Storage(reader, rules, wall, now, continuity=store.continuity)
+    node = Node(identity, verifier, configuration, storage, wall, random.SystemRandom(), now, is_client=True)
+    node.attaching.applications.clear()
+    core = ApplicationNode(node)
+    session = Session(core, identity)
+    disk = store if isinstance(store, DiskStore) else _Committer(store)
+    host = NodeHost(core, make_context(identity.chain, identity.key), disk, began, session.handle_effect)
+    session.use_host(host)
+    return session, host
+
+
+async def _listen(session: Session, host: NodeHost, address: str) -> None:
+    """Ports of the system's choice: peers are told them in each Attach."""
+    shown = own_address() if address in WILDCARDS else address
+    for purpose in Purpose:
+        ports = await host.listen_links(purpose, [Address(address, 0)])
+        session.node.attaching.addresses[purpose] = tuple(Address(shown, port) for port in ports)
+
+
+async def _wait_connected(session: Session, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await session.connected.wait()
+    except TimeoutError:
+        name = session.configuration.instance_name
+        what = f"the overlay {name} was not reached in {timeout_s:g} s"
+        raise RequestFailed(what, session.why_not_connected()) from None
+
+
+def _overlay_began(configuration: OverlayConfiguration) -> float:
+    """A date before the trust anchor was made is wrong."""
+    anchors = [x509.load_der_x509_certificate(der) for der in configuration.root_certs]
+    return max((anchor.not_valid_before_utc.timestamp() for anchor in anchors), default=0.0)

@@ -1,0 +1,174 @@
+"""What is under an `Overlay`: a client node on sockets, and who waits for what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from p2psip.api.streams import Stream
+from p2psip.base.effects import Effect, Note
+from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
+from p2psip.base.ids import NodeId
+from p2psip.net.node_host import NodeHost, boot_time
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.node.application import AppData, ApplicationNode
+from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, RingChanged
+from p2psip.reload.node.node import Node
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.header import Destination
+
+BACKLOG = 64
+"""Streams of others that wait for the application to take them."""
+
+LOG = logging.getLogger("p2psip")
+
+
+class Session:
+    """A client node at work."""
+
+    def __init__(self, core: ApplicationNode, identity: Identity) -> None:
+        self.node: Node = core.node
+        self.identity = identity
+        self.connected = asyncio.Event()
+        self.last_problem = ""
+        self._core = core
+        self._host: NodeHost | None = None
+        self._requests: dict[int, asyncio.Future[Answer]] = {}
+        self._attaching: dict[NodeId, asyncio.Future[Stream]] = {}
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[int, asyncio.Queue[Stream]] = {}
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """What the overlay's configuration says."""
+        return self.node.configuration
+
+    @property
+    def host(self) -> NodeHost:
+        """The sockets."""
+        assert self._host is not None, "the session was given its host when it began"
+        return self._host
+
+    def use_host(self, host: NodeHost) -> None:
+        """Its sockets, whose effects come to `handle_effect`."""
+        self._host = host
+
+    def now(self) -> float:
+        """The time of the node's clock."""
+        return boot_time()
+
+    async def request(self, begin: Callable[[float], int]) -> Answer:
+        """Have the node begin a request; its answer. Raises RequestFailed."""
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def run(now: float) -> None:
+            handle = begin(now)
+            self._requests[handle] = waiting
+            self.node.settle(now)
+
+        self.host.call(run)
+        return await waiting
+
+    async def app_attach(self, route: Sequence[Destination], application: int) -> Stream:
+        """Ask the last of `route` for a connection. Raises RequestFailed."""
+        node = route[-1].node_id
+        assert node is not None, "AppAttach goes to a node"
+        waiting: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
+        self._attaching[node] = waiting
+        self.host.call(lambda now: self.node.app_attach(route, node, now, application))
+        try:
+            return await waiting
+        finally:
+            self._attaching.pop(node, None)
+
+    @contextmanager
+    def listening(self, application: int) -> Iterator[asyncio.Queue[Stream]]:
+        """Let others connect to us for `application`."""
+        if application in self._waiting:
+            raise LocalMisuse(f"application {application} is listened for already")
+        queue = self._waiting[application] = asyncio.Queue(BACKLOG)
+        self.node.attaching.applications.add(application)
+        try:
+            yield queue
+        finally:
+            self.node.attaching.applications.discard(application)
+            del self._waiting[application]
+            while not queue.empty():
+                queue.get_nowait().close()
+
+    def close(self) -> None:
+        """Whoever still waits is told that it is over."""
+        over = RequestFailed("the connection to the overlay was closed")
+        for request in self._requests.values():
+            if not request.done():
+                request.set_exception(over)
+        for attaching in self._attaching.values():
+            if not attaching.done():
+                attaching.set_exception(over)
+        for stream in self._streams.values():
+            stream.ended()
+
+    # What the node has to say
+
+    def handle_effect(self, effect: Effect) -> None:
+        """net.node_host: an effect that is for us."""
+        match effect:
+            case Done(handle, result):
+                _finish(self._requests.pop(handle), result)
+            case RingChanged(True):
+                self.connected.set()
+            case RingChanged():
+                self.connected.clear()
+            case AppLinkUp():
+                self._app_link_up(effect)
+            case AppData(link, data):
+                self._streams[link].feed(data)
+            case AppLinkDown(link):
+                if (stream := self._streams.pop(link, None)) is not None:
+                    stream.ended()
+            case AppLinkFailed(node, error):
+                if (waiting := self._attaching.get(node)) is not None and not waiting.done():
+                    waiting.set_exception(error)
+            case Note():
+                self._note(effect)
+
+    def _app_link_up(self, up: AppLinkUp) -> None:
+        stream = Stream(self._core, self.host, up.link, up.node, up.application)
+        is_ours = bool(up.link % 2)
+        waiting = self._attaching.get(up.node) if is_ours else None
+        queue = None if is_ours else self._waiting.get(up.application)
+        if waiting is not None and not waiting.done():
+            self._streams[up.link] = stream
+            waiting.set_result(stream)
+        elif queue is not None and not queue.full():
+            self._streams[up.link] = stream
+            queue.put_nowait(stream)
+        else:
+            self._core.hang_up(up.link, "nobody waits for it here")
+
+    def _note(self, note: Note) -> None:
+        LOG.log(
+            logging.WARNING if note.is_warning else logging.DEBUG,
+            "%s %s",
+            note.event,
+            " ".join(f"{name}={value}" for name, value in note.facts.items()),
+        )
+        if note.event in ("no way into the overlay yet", "joining failed"):
+            self.last_problem = str(note.facts.get("reason", ""))
+
+    def why_not_connected(self) -> tuple[Cause, ...]:
+        """What was in the way, the last time that the node tried."""
+        return (Cause("this node", self.last_problem, self.now()),) if self.last_problem else ()
+
+
+def _finish(waiting: asyncio.Future[Answer], result: Answer | RequestFailed) -> None:
+    if waiting.done():
+        # Whoever asked does not wait any more.
+        return
+    if isinstance(result, Answer):
+        waiting.set_result(result)
+    else:
+        waiting.set_exception(result)

@@ -1,0 +1,80 @@
+"""`p2psip client`: prepare an application to be a client of an overlay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.cli.passwords import FILE_HELP, known_password
+from p2psip.cli.progress import busy
+
+HELP = "Prepare an application to be a client of an overlay: no peer, no phones."
+
+INIT_HELP = """Make the state directory of a new client.
+
+It gets the overlay's configuration, believes it only if its trust anchor has the fingerprint that you were given,
+makes a key, and enrolls as USER with the account's password, which is not kept. In the application:
+p2psip.connect(STATE_DIR). May be repeated after a failure.
+
+Example:
+
+\b
+    p2psip client init ./client --config https://192.168.7.1:8443 --user alice --fingerprint 5f1c...
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+
+
+@app.command(help=INIT_HELP)
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the new client.")],
+    config: Annotated[str, typer.Option(metavar="FILE|URL", help="The configuration document, or a server with it.")],
+    fingerprint: Annotated[str, typer.Option(metavar="F", help="SHA-256 of the overlay's trust anchor, in hex.")],
+    user: Annotated[str, typer.Option(metavar="USER", help="The account to enroll with, whose name it will have.")],
+    password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
+    self_signed: Annotated[
+        bool, typer.Option("--self-signed", help="Make the certificate here, where the overlay permits that.")
+    ] = False,
+    listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Address at which others may reach it.")] = "0.0.0.0",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Fetch, verify, enroll, write."""
+    from p2psip.daemon.client_state import ClientRequest, init_client
+    from p2psip.enrollment.client import parse_fingerprint
+
+    if self_signed and password_file is not None:
+        raise LocalMisuse("give --password-file to enroll, or --self-signed to make the certificate here, not both")
+    password = None if self_signed else known_password(password_file, user)
+    busy("getting the configuration and enrolling")
+    request = ClientRequest(config, parse_fingerprint(fingerprint), user, password, listen)
+    state = asyncio.run(init_client(directory, request))
+    facts = {
+        "overlay": state.configuration.instance_name,
+        "user": state.identity.user,
+        "node_id": str(state.identity.node_id),
+        "directory": str(directory),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    print(f"The client is {facts['user']}, Node-ID {facts['node_id']}. In the application:")
+    print(f"  async with p2psip.connect({facts['directory']!r}) as overlay: ...")
+
+
+@app.command(help="Renew the certificate of a client that does not run. Its key is enough.")
+def renew(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory that `client init` made.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask the enrollment server, write."""
+    from p2psip.daemon.client_state import load_client, renew_client
+    from p2psip.daemon.renewal import day
+
+    state = asyncio.run(renew_client(load_client(directory)))
+    until = day(state.identity.not_after)
+    print(json.dumps({"user": state.identity.user, "until": until}) if as_json else f"Valid until {until}.")

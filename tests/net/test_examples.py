@@ -1,0 +1,129 @@
+"""Every script in examples/, as its reader would run it: against a live overlay of three peers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live_overlay import HOST, OVERLAY, LiveOverlay
+
+import p2psip
+from p2psip.api import DictionaryKind, ErrorCode, LocalMisuse, RequestFailed, RequestRefused, SingleKind
+from p2psip.daemon.client_state import load_client
+from p2psip.reload.config.configuration import AccessControl, Kind
+from p2psip.reload.wire.kinds import DataModel
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KINDS = (
+    Kind(0xF0000001, DataModel.SINGLE, AccessControl.USER_MATCH, 1, 1024),
+    Kind(0xF0000002, DataModel.ARRAY, AccessControl.USER_MATCH, 100, 1024),
+    Kind(0xF0000003, DataModel.DICTIONARY, AccessControl.USER_NODE_MATCH, 100, 1024),
+)
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
+    """Three peers, and the Kinds that the examples use."""
+    directory = tmp_path_factory.mktemp("examples")
+    with LiveOverlay(directory, peers=3, users=("alice", "bob"), kinds=KINDS) as live:
+        for user in ("alice", "bob"):
+            live.command_json(
+                *("client", "init", directory / user, "--config", live.url, "--fingerprint", live.fingerprint),
+                *("--user", user, "--password-file", live.password_file(user), "--listen", HOST),
+            )
+        yield live
+
+
+def run(overlay: LiveOverlay, script: str, *arguments: object) -> str:
+    """What an example prints."""
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=overlay.environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def test_store_and_fetch(overlay: LiveOverlay) -> None:
+    alice = load_client(overlay.directory / "alice").identity
+    assert run(overlay, "store.py", overlay.directory / "alice").startswith("stored at ")
+    printed = run(overlay, "fetch.py", overlay.directory / "bob", f"alice@{OVERLAY}")
+    assert printed.splitlines() == [
+        "motto: one thing after another",
+        "diary 1: sun",
+        f"note of {alice.node_id.short}, signed by alice@{OVERLAY}: buy milk",
+    ]
+
+
+def test_stat_and_find(overlay: LiveOverlay) -> None:
+    run(overlay, "store.py", overlay.directory / "alice")
+    assert ": 8 bytes, " in run(overlay, "stat.py", overlay.directory / "bob", f"alice@{OVERLAY}")
+    found = run(overlay, "find.py", overlay.directory / "bob").splitlines()
+    assert len(found) == 3
+    resource = p2psip.api.Overlay.resource(None, f"alice@{OVERLAY}")  # type: ignore[arg-type]
+    assert any(line.endswith(resource.hex()) for line in found)
+
+
+def test_ping(overlay: LiveOverlay) -> None:
+    assert "answered after" in run(overlay, "ping.py", overlay.directory / "bob", "anything")
+
+
+def test_streams(overlay: LiveOverlay) -> None:
+    command = [sys.executable, str(EXAMPLES / "echo_server.py"), str(overlay.directory / "alice")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=overlay.environment) as server:
+        assert server.stdout is not None
+        _, node_id = server.stdout.readline().split()
+        assert run(overlay, "echo_client.py", overlay.directory / "bob", node_id) == f"alice@{OVERLAY} says hello\n"
+        server.terminate()
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text()
+    assert all(f'"{path.name}"' in text for path in EXAMPLES.glob("*.py"))
+
+
+def test_much_data_goes_both_ways_at_the_readers_pace(overlay: LiveOverlay) -> None:
+    async def exchange() -> None:
+        sent = os.urandom(1 << 16) * 128
+        async with (
+            p2psip.connect(overlay.directory / "alice") as alice,
+            p2psip.connect(overlay.directory / "bob") as bob,
+            bob.listen(4711) as streams,
+            await alice.app_attach(bob.node_id, 4711) as there,
+            await anext(streams) as here,
+        ):
+            writing = asyncio.create_task(there.write(sent))
+            await asyncio.sleep(0.5)
+            assert not writing.done(), "nobody has read anything"
+            assert await here.readexactly(len(sent)) == sent
+            await writing
+            there.close()
+            assert await here.read() == b""
+
+    asyncio.run(asyncio.wait_for(exchange(), 60))
+
+
+def test_errors_say_what_is_wrong(overlay: LiveOverlay) -> None:
+    async def ask() -> None:
+        async with p2psip.connect(overlay.directory / "bob") as bob:
+            with pytest.raises(RequestRefused, match="Error_Forbidden") as refused:
+                await bob.store(f"alice@{OVERLAY}", SingleKind(0xF0000001), b"not mine")
+            assert refused.value.code is ErrorCode.FORBIDDEN
+            with pytest.raises(LocalMisuse, match="data model DICTIONARY"):
+                await bob.fetch("x", SingleKind(0xF0000003))
+            with pytest.raises(LocalMisuse, match="no Kind 0xf0000009"):
+                await bob.fetch("x", DictionaryKind(0xF0000009))
+            peer = (await bob.ping("x")).node
+            with pytest.raises(RequestFailed, match="Error_Not_Found"):
+                await bob.app_attach(peer, 4711)
+            with pytest.raises(LocalMisuse, match="is in use"):
+                async with p2psip.connect(overlay.directory / "bob"):
+                    pass
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
