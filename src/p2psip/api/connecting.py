@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -18,11 +19,13 @@ from p2psip.api.session import Session
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.client_state import client_obstacles, load_client
+from p2psip.daemon.state import save_document
 from p2psip.net.addresses import own_address
 from p2psip.net.disk import DiskStore
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
 from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
@@ -32,8 +35,7 @@ from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, CommitAnswer, RecordReader
 from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.rules import rules_of
 
 TIMES_FILE = "times.db"
 WILDCARDS = ("0.0.0.0", "::")
@@ -55,19 +57,20 @@ async def connect(
     client.toml. Raises LocalMisuse if what is given does not do, RequestFailed if the overlay is not reached in
     `timeout_s`.
     """
-    directory = None
+    directory, document = None, None
     if state_dir is not None:
         if configuration is not None or identity is not None:
             raise LocalMisuse("give the state directory, or a configuration and an identity")
         directory = Path(state_dir)
         state = load_client(directory)
+        document = state.document
         configuration, identity, listen = state.configuration, state.identity, listen or state.settings.listen
     if configuration is None or identity is None:
         raise LocalMisuse("give the state directory, or a configuration and an identity")
     if reasons := client_obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a client of {configuration.instance_name}: {'; '.join(reasons)}")
     with _store(directory) as store:
-        session, host = _compose(configuration, identity, store)
+        session, host = _compose(configuration, identity, store, document, partial(_keep, directory))
         try:
             await _listen(session, host, listen or WILDCARDS[0])
             host.start()
@@ -112,22 +115,34 @@ def _store(directory: Path | None) -> Iterator[DiskStore | _MemoryDisk]:
 
 
 def _compose(
-    configuration: OverlayConfiguration, identity: CertifiedIdentity, store: DiskStore | _MemoryDisk
+    configuration: OverlayConfiguration,
+    identity: CertifiedIdentity,
+    store: DiskStore | _MemoryDisk,
+    document: Document | None,
+    keep: Callable[[Document], None],
 ) -> tuple[Session, NodeHost]:
     began = _overlay_began(configuration)
     wall, now = read_wall_clock(began), boot_time()
     verifier = CertificateVerifier(configuration)
     reader: RecordReader = store
-    rules = Rules(configuration.kinds, verifier, hash_name)
-    storage = Storage(reader, rules, wall, now, continuity=store.continuity)
-    node = Node(identity, verifier, configuration, storage, wall, random.SystemRandom(), now, is_client=True)
+    storage = Storage(reader, rules_of(configuration, verifier), wall, now, continuity=store.continuity)
+    node = Node(
+        identity, verifier, configuration, storage, wall, random.SystemRandom(), now, is_client=True, document=document
+    )
     node.attaching.applications.clear()
     core = ApplicationNode(node)
-    session = Session(core, identity)
+    session = Session(core, identity, keep)
+    context = make_context(identity.chain, identity.key, shared_secret=configuration.shared_secret)
     disk = store if isinstance(store, DiskStore) else _Committer(store)
-    host = NodeHost(core, make_context(identity.chain, identity.key), disk, began, session.handle_effect)
+    host = NodeHost(core, context, disk, began, session.handle_effect)
     session.use_host(host)
     return session, host
+
+
+def _keep(directory: Path | None, document: Document) -> None:
+    """The overlay has a new configuration: the next start is to know it."""
+    if directory is not None:
+        save_document(directory, document)
 
 
 async def _listen(session: Session, host: NodeHost, address: str) -> None:

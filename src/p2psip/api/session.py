@@ -13,8 +13,9 @@ from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.net.node_host import NodeHost, boot_time
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
-from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, RingChanged
+from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
@@ -29,12 +30,13 @@ LOG = logging.getLogger("p2psip")
 class Session:
     """A client node at work."""
 
-    def __init__(self, core: ApplicationNode, identity: Identity) -> None:
+    def __init__(self, core: ApplicationNode, identity: Identity, keep: Callable[[Document], None]) -> None:
         self.node: Node = core.node
         self.identity = identity
         self.connected = asyncio.Event()
         self.last_problem = ""
         self._core = core
+        self._keep = keep
         self._host: NodeHost | None = None
         self._requests: dict[int, asyncio.Future[Answer]] = {}
         self._attaching: dict[NodeId, asyncio.Future[Stream]] = {}
@@ -122,6 +124,8 @@ class Session:
                 self.connected.set()
             case RingChanged():
                 self.connected.clear()
+            case ConfigurationChanged(document):
+                self._keep(document)
             case AppLinkUp():
                 self._app_link_up(effect)
             case AppData(link, data):

@@ -20,7 +20,7 @@ import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import make_directory, new_key, obtain_document, preferred_algorithm, same_server
-from p2psip.daemon.state import DOCUMENT_FILE, load_document, load_identity
+from p2psip.daemon.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
 from p2psip.enrollment.names import account_name
 from p2psip.net.files import PRIVATE, read_file, write_file
@@ -102,7 +102,7 @@ async def init_client(directory: Path, request: ClientRequest) -> ClientState:
         raise LocalMisuse(f"this release cannot be a client of {configuration.instance_name}: {'; '.join(reasons)}")
     key = await _key(make_directory(directory), configuration)
     identity = await _identity(configuration, key, request)
-    write_file(directory / DOCUMENT_FILE, document.raw)
+    save_document(directory, document)
     values = {name: json.dumps(value) for name, value in msgspec.to_builtins(settings).items()}
     write_file(directory / SETTINGS_FILE, TEMPLATE.format(**values).encode())
     write_file(directory / CERTIFICATE_FILE, chain_to_pem(identity.chain))
