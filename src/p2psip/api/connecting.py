@@ -80,6 +80,7 @@ async def connect(
         finally:
             session.close()
             host.close()
+            await host.wait_closed()
 
 
 class _MemoryDisk(MemoryStore):

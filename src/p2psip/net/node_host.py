@@ -117,6 +117,8 @@ class NodeHost:
         self._streams: dict[int, TlsStream] = {}
         self._numbers: dict[TlsStream, tuple[int, Purpose]] = {}
         self._handshaking: dict[TlsStream, None] = {}
+        self._alive: set[TlsStream] = set()
+        self._is_quiet = asyncio.Event()
         self._own_ports: set[int] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
@@ -156,6 +158,12 @@ class NodeHost:
                 timer.cancel()
         for task in [*self._tasks, *self._dials.values()]:
             task.cancel()
+
+    async def wait_closed(self) -> None:
+        """After `close`: until every connection has said goodbye, which takes none of them more than GOODBYE_MAX_S."""
+        self._is_quiet.clear()
+        if self._alive:
+            await self._is_quiet.wait()
 
     def use_context(self, context: SSL.Context) -> None:
         """Show another certificate on connections that begin from now on."""
@@ -222,6 +230,7 @@ class NodeHost:
                 oldest.abort("too many handshakes at once")
             stream = TlsStream(self._context, self, is_server=True)
             self._numbers[stream] = (next(self._accepted), purpose)
+            self._alive.add(stream)
             self._handshaking[stream] = None
             return stream
 
@@ -252,6 +261,7 @@ class NodeHost:
             self.call(lambda now: self._core.handle_link_down(dial.link, "; ".join(reasons), now))
         else:
             self._numbers[chosen] = (dial.link, dial.purpose)
+            self._alive.add(chosen)
             chosen.begin()
 
     async def _connect(self, candidate: Address, delay_s: float) -> TlsStream:
@@ -296,6 +306,9 @@ class NodeHost:
     def stream_down(self, stream: TlsStream, reason: str) -> None:
         """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
         number, _ = self._numbers.pop(stream, (0, None))
+        self._alive.discard(stream)
+        if not self._alive:
+            self._is_quiet.set()
         self._handshaking.pop(stream, None)
         was_up = self._streams.pop(number, None) is not None
         if was_up or (number and not stream.is_server):
