@@ -29,6 +29,7 @@ from storage_bench import (
 )
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.values import Certificates
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.wire.contents import ErrorCode, UnknownKinds
@@ -51,6 +52,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreAns,
     StoredData,
     StoredDataSpecifier,
+    StoredDataValue,
     StoreKindData,
     StoreKindResponse,
     StoreReq,
@@ -98,6 +100,7 @@ def test_7_1_the_signature_covers_resource_kind_storage_time_value_and_identity(
 
 
 @pytest.mark.parametrize("changed", ["storage_time", "value", "kind", "resource", "signature"])
+@pytest.mark.must("7.4.1.1/7", "7.4.1.1/8")
 def test_7_1_a_value_that_was_not_signed_so_is_forbidden(changed: str) -> None:
     bench = Bench()
     stored = bench.signed(ALICE, BOB_PLACE if changed == "resource" else ALICE_PLACE, SINGLE, single(b"x"))
@@ -120,6 +123,7 @@ def test_7_1_the_lifetime_is_not_signed() -> None:
 
 
 @pytest.mark.parametrize("storage_time_ms", [999, 1000])
+@pytest.mark.must("7/1", "13.5.3/1", "13.5.3/2")
 def test_7_a_storage_time_that_is_not_greater_is_too_old(storage_time_ms: int) -> None:
     """7: "This prevents rollback attacks."; 7.4.1.1: "greater than that of any values which would be replaced"."""
     bench = Bench()
@@ -176,6 +180,7 @@ def test_7_2_a_value_of_another_model_than_its_kind_is_invalid() -> None:
 # --- 7.3: access control.
 
 
+@pytest.mark.must("7.3.1/1", "7.4.1.1/9", "13.5.1/2")
 def test_7_3_1_user_match() -> None:
     bench = Bench()
     bench.put(SINGLE, single(b"x"), identity=ALICE_ELSEWHERE)
@@ -183,6 +188,7 @@ def test_7_3_1_user_match() -> None:
         bench.put(SINGLE, single(b"y"), identity=BOB)
 
 
+@pytest.mark.must("7.3.2/1", "7.4.1.1/9")
 def test_7_3_2_node_match() -> None:
     bench = Bench()
     at = hash_name(ALICE.node_id)
@@ -191,6 +197,7 @@ def test_7_3_2_node_match() -> None:
         bench.put(BY_NODE, single(b"y"), identity=ALICE_ELSEWHERE, resource=at)
 
 
+@pytest.mark.must("7.3.3/1", "7.3.3/2", "7.4.1.1/9")
 def test_7_3_3_user_node_match() -> None:
     bench = Bench()
     bench.put(DICTIONARY, entry(ALICE.node_id, b"x"))
@@ -200,6 +207,7 @@ def test_7_3_3_user_node_match() -> None:
         bench.put(DICTIONARY, entry(BOB.node_id, b"y"), identity=BOB)
 
 
+@pytest.mark.must("7.3.4/1", "7.3.4/3", "7.4.1.1/9")
 def test_7_3_4_node_multiple() -> None:
     """H(Node-ID || i) is equal to the Resource-ID for some small integer value of i."""
     bench = Bench()
@@ -210,6 +218,7 @@ def test_7_3_4_node_multiple() -> None:
             bench.put(MULTIPLE, single(b"x"), resource=hash_name(ALICE.node_id + bytes([i])))
 
 
+@pytest.mark.must("7.3/2", "7.4.1.1/10", "13.5.1/2")
 def test_7_3_an_original_store_is_signed_by_one_who_may_write_the_values() -> None:
     """Both the signer of the StoredValue and the signer of the StoreReq MUST conform to the policy."""
     bench = Bench()
@@ -220,6 +229,7 @@ def test_7_3_an_original_store_is_signed_by_one_who_may_write_the_values() -> No
         bench.put(DICTIONARY, entry(ALICE.node_id, b"x"), requester=ALICE_ELSEWHERE)
 
 
+@pytest.mark.must("7.3/3")
 def test_7_3_a_replica_store_is_signed_by_any_peer_but_its_values_are_not() -> None:
     bench = Bench()
     bench.put(SINGLE, single(b"x"), requester=PEER, replica_number=1, generation=1)
@@ -230,12 +240,14 @@ def test_7_3_a_replica_store_is_signed_by_any_peer_but_its_values_are_not() -> N
 # --- 7.4.1.1: Store.
 
 
+@pytest.mark.must("7.4.1.1/1")
 def test_7_4_1_1_the_same_kind_twice_is_invalid() -> None:
     bench = Bench()
     with pytest.raises(InvalidMessage, match="names a Kind twice"):
         bench.send(request(kinds_of(), kinds_of()))
 
 
+@pytest.mark.must("7.4.1.1/2", "7.4.1.1/3")
 def test_7_4_1_1_a_store_is_atomic() -> None:
     """If any operation fails, the state MUST be rolled back to what it was before the request was received."""
     bench = Bench()
@@ -262,6 +274,7 @@ def test_7_4_1_1_each_value_is_processed_in_turn() -> None:
 
 
 @pytest.mark.parametrize("what", ["identity", "algorithm"])
+@pytest.mark.must("7.4.1.1/16")
 def test_7_4_1_1_only_the_storing_peer_synthesizes_unsigned_values(what: str) -> None:
     """The StoreReq MUST be rejected with an Error_forbidden error."""
     bench = Bench()
@@ -272,6 +285,7 @@ def test_7_4_1_1_only_the_storing_peer_synthesizes_unsigned_values(what: str) ->
         bench.send(request(kinds_of(replace(stored, signature=changed))))
 
 
+@pytest.mark.must("7.4.1.1/13")
 def test_7_4_1_1_a_generation_counter_that_is_not_zero_must_be_the_current_one() -> None:
     bench = Bench()
     bench.put(SINGLE, single(b"1"))
@@ -283,6 +297,7 @@ def test_7_4_1_1_a_generation_counter_that_is_not_zero_must_be_the_current_one()
     assert bench.read(SINGLE) == [b"3"]
 
 
+@pytest.mark.must("7.4.1.1/18", "7.4.1.1/19")
 def test_7_4_1_1_all_stored_values_have_a_generation_counter_of_1_or_greater() -> None:
     bench = Bench()
     counters = [
@@ -305,6 +320,7 @@ def test_7_4_1_1_the_generation_counter_stays_where_the_data_is_not_changed() ->
     assert bench.read(SINGLE) == [None], "a lifetime, which is not signed, was lengthened"
 
 
+@pytest.mark.must("7.4.1.1/14")
 def test_7_4_1_1_a_replica_brings_its_generation_counter() -> None:
     """The peer MUST set the generation counter to match [...] and MUST NOT check the generation counter."""
     bench = Bench()
@@ -315,12 +331,14 @@ def test_7_4_1_1_a_replica_brings_its_generation_counter() -> None:
 
 
 @pytest.mark.parametrize("generation", [0, 2**62 + 1, 2**64 - 1])
+@pytest.mark.must("7.4.1.1/15")
 def test_7_4_1_1_a_replica_has_a_generation_counter_that_can_still_grow(generation: int) -> None:
     """Replica Stores MUST NOT use a generation counter of 0."""
     with pytest.raises(InvalidMessage):
         Bench().put(SINGLE, single(b"x"), replica_number=1, generation=generation, requester=PEER)
 
 
+@pytest.mark.must("7.4.1.1/20")
 def test_7_4_1_1_the_lifetime_is_lowered_by_the_time_in_store() -> None:
     """When a peer stores data previously stored by another node, it MUST adjust the lifetime value downward."""
     bench = Bench()
@@ -347,6 +365,7 @@ def test_7_4_1_1_a_replica_keeps_signature_and_storage_time() -> None:
     assert replica.fetch(everything(DICTIONARY)) == bench.fetch(everything(DICTIONARY))
 
 
+@pytest.mark.must("7.4.1.1/21")
 def test_7_4_1_1_after_a_rejected_replica_the_newer_data_is_fetched_and_used() -> None:
     """The peer MUST fetch the newer data from the peer generating the error and use that to replace its own copy."""
     ours, theirs = Bench(), Bench()
@@ -398,6 +417,7 @@ def test_7_4_2_2_an_index_that_was_signed_as_it_is_counts_as_well() -> None:
     ],
     ids=["max-size", "max-count of an array", "max-count of a dictionary"],
 )
+@pytest.mark.must("7.4.1.2/4", "13.5.2/1")
 def test_7_4_1_2_what_exceeds_the_limits_of_its_kind_is_too_large(kind, what) -> None:  # type: ignore[no-untyped-def]
     bench = Bench()
     with pytest.raises(DataTooLarge) as error:
@@ -416,6 +436,7 @@ def test_7_4_1_2_a_full_dictionary_still_takes_a_value_for_a_key_that_it_has() -
 # --- 7.4.1.2: the answer, and the errors.
 
 
+@pytest.mark.must("7.4.1.2/1", "7.4.1.1/17")
 def test_7_4_1_2_the_answer_lists_counters_and_replicas() -> None:
     bench = Bench()
     replicas = (NodeId(b"1" * 16), NodeId(b"2" * 16))
@@ -429,6 +450,7 @@ def test_7_4_1_2_the_answer_lists_counters_and_replicas() -> None:
     )
 
 
+@pytest.mark.must("7.4.1.2/2", "7.4.1.2/3")
 def test_7_4_1_2_a_generation_counter_too_low_comes_with_the_correct_ones() -> None:
     """The error_info MUST be a StoreAns with the correct counter for each Kind and an empty replica list."""
     bench = Bench()
@@ -446,6 +468,7 @@ def test_7_4_1_2_a_generation_counter_too_low_comes_with_the_correct_ones() -> N
     assert bench.read(NOTES) == []
 
 
+@pytest.mark.must("7.4.1.2/5", "7.4.1.1/6", "7.4.1.1/7")
 def test_7_4_1_2_unknown_kinds_are_listed() -> None:
     bench = Bench()
     known = kinds_of(bench.signed(ALICE, ALICE_PLACE, SINGLE, single(b"x")))
@@ -467,6 +490,7 @@ def test_7_4_1_3_a_nonexistent_value_removes() -> None:
     assert fetch_some(bench, b"k", b"l") == [None, b"y"]
 
 
+@pytest.mark.must("7.4.1.3/1")
 def test_7_4_1_3_what_was_removed_keeps_older_values_out_until_its_lifetime_ends() -> None:
     """Storing nodes MUST treat these nonexistent values the same way they treat any other stored value."""
     bench = Bench()
@@ -484,6 +508,39 @@ def test_7_4_1_3_what_was_removed_keeps_older_values_out_until_its_lifetime_ends
     assert replica.store.records(ALICE_PLACE, SINGLE.kind_id) == []
 
 
+@pytest.mark.must("7.4.1.3/1")
+@pytest.mark.parametrize(
+    ("kind", "exists", "removed"),
+    [
+        (SINGLE, single(b"x"), single(None)),
+        (ARRAY, element(2, b"x"), element(2, None)),
+        (NOTES, entry(b"k", b"x"), entry(b"k", None)),
+    ],
+)
+def test_7_4_1_3_a_removal_is_replicated_wins_there_and_ages_out(
+    kind: Kind, exists: StoredDataValue, removed: StoredDataValue
+) -> None:
+    """ "Storing nodes MUST treat these nonexistent values the same way they treat any other stored value, including
+    overwriting the existing value, replicating them, and aging them out as necessary when the lifetime expires."
+    """
+    bench, replica = Bench(), Bench()
+    bench.put(kind, exists, lifetime_s=60)
+    (before,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
+    replica.send(before.request, requester=PEER, certificates=before.certificates)
+    bench.put(kind, removed, lifetime_s=60)
+    (after,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
+    replica.send(after.request, requester=PEER, certificates=after.certificates)
+    assert set(replica.read(kind)) == {None}
+    with pytest.raises(DataTooOld):
+        replica.send(before.request, requester=PEER, certificates=before.certificates)
+    (response,) = replica.fetch(everything(kind)).answer.kind_responses
+    assert isinstance(response, FetchKindResponse)
+    assert response.values[-1].signature != Signature.none()
+    replica.advance(61.0)
+    assert replica.store.records(ALICE_PLACE, kind.kind_id) == []
+    assert replica.storage.value_count == 0
+
+
 def test_7_4_1_3_a_gap_left_by_expiry_is_not_kept_nor_replicated() -> None:
     bench = Bench()
     bench.put(ARRAY, element(0, b"short"), lifetime_s=10)
@@ -499,6 +556,7 @@ def test_7_4_1_3_a_gap_left_by_expiry_is_not_kept_nor_replicated() -> None:
 # --- 7.4.2: Fetch.
 
 
+@pytest.mark.must("7.4.2.2/2")
 def test_7_4_2_1_array_ranges() -> None:
     """0 is used to indicate the first element, and 0xffffffff is used to indicate the final element."""
     bench = Bench()
@@ -517,11 +575,13 @@ def test_7_4_2_1_a_range_makes_no_more_values_than_the_kind_may_have() -> None:
 
 
 @pytest.mark.parametrize("ranges", [((2, 1),), ((0, 3), (3, 4)), ((1, 1), (0, APPEND))])
+@pytest.mark.must("7.4.2.1/1", "7.4.2.1/2")
 def test_7_4_2_1_ranges_are_ordered_and_do_not_overlap(ranges: tuple[tuple[int, int], ...]) -> None:
     with pytest.raises(InvalidMessage, match="range"):
         fetch_ranges(Bench(), *ranges)
 
 
+@pytest.mark.must("7.4.2.2/2")
 def test_7_4_2_1_no_keys_is_a_wildcard() -> None:
     bench = Bench()
     assert fetch_some(bench) == []
@@ -536,6 +596,7 @@ def test_7_4_2_1_a_fetch_of_an_unknown_kind_is_rejected() -> None:
     assert error.value.kinds == (UNKNOWN,)
 
 
+@pytest.mark.must("7.4.2.2/1")
 def test_7_4_2_2_there_is_one_response_for_each_kind_in_the_request() -> None:
     bench = Bench()
     bench.put(SINGLE, single(b"x"))

@@ -173,9 +173,11 @@ class Data:
                 raise NotFound("this peer is not responsible for the resource")
             return
         sender = request.signer.node_id
-        # "it MUST check that it expects to be a replica for the resource and that the request sender is consistent
-        # with being the responsible node". A peer that knows better passes on to us what is ours.
-        if not (is_responsible or sender in self._chord.table or sender == self._chord.admitting_peer):
+        # "replica StoreReqs MUST come from nodes which are either in the known replica set for a given resource or
+        # which are closer than some node in the replica set. If this check fails, the request MUST be rejected with
+        # an Error_Forbidden error." What is ours, anybody may give us: docs/decisions/values-of-another-island.md.
+        plausible = self._chord.may_hold(sender, body.resource) or sender == self._chord.admitting_peer
+        if not (is_responsible or plausible):
             raise Forbidden("the sender is no peer from which values come here")
 
     # Outcomes

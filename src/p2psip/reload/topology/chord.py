@@ -41,7 +41,7 @@ from p2psip.reload.topology.actions import (
 )
 from p2psip.reload.topology.joining import Joining, JoinState
 from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
-from p2psip.reload.topology.replicas import ReplicaSet
+from p2psip.reload.topology.replicas import REPLICAS, ReplicaSet
 from p2psip.reload.topology.ring import RING_SIZE, advance, distance, is_between
 from p2psip.reload.topology.routing_table import RoutingTable
 
@@ -149,6 +149,12 @@ class Chord:
         """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
         return closest is None or distance(resource, node) <= closest
+
+    def may_hold(self, node: NodeId, resource: bytes) -> bool:
+        """7.4.1.1: whether `node` is "in the known replica set " of a resource "or [...] closer than some node" in it."""
+        holders = self.table.holders_of(resource, 1 + REPLICAS)
+        is_close = len(holders) <= REPLICAS or distance(resource, node) <= distance(resource, holders[-1])
+        return node in self.table and is_close
 
     def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
         """False if a value that `sender` passed on to us ought to go further: another is responsible for it."""

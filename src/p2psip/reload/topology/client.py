@@ -121,6 +121,10 @@ class ClientTopology:
         closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
         return closest is None or distance(resource, node) <= closest
 
+    def may_hold(self, node: NodeId, resource: bytes) -> bool:
+        """A client keeps nothing for others."""
+        return False
+
     def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
         """A client passes no values on."""
         return True

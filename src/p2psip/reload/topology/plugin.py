@@ -72,6 +72,9 @@ class TopologyPlugin(Protocol):
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: whether `node` may answer for a Resource-ID."""
 
+    def may_hold(self, node: NodeId, resource: bytes) -> bool:
+        """7.4.1.1: whether `node` is "a plausible node to" pass on values of a resource."""
+
     def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
         """False if a value that `sender` passed on to us ought to go further."""
 

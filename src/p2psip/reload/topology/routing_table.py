@@ -83,6 +83,12 @@ class RoutingTable:
         place = self._first_from(away)
         return self._ring[place][1] if away and place < len(self._ring) else self.node_id
 
+    def holders_of(self, target: bytes, count: int) -> list[NodeId]:
+        """The first `count` at or beyond an identifier, of us and the peers that we know."""
+        nodes = [self.node_id, *(node for _, node in self._ring)]
+        place = bisect_left([0, *(away for away, _ in self._ring)], distance(self.node_id, target))
+        return (nodes[place:] + nodes[:place])[:count]
+
     def next_hop(self, target: bytes) -> NodeId | None:
         """The peer to pass a message for `target` on to; None if there is no other peer.
 

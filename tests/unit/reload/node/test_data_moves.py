@@ -134,6 +134,7 @@ def keys_of(message: Heard) -> list[tuple[ResourceId, int]]:
 
 
 @pytest.mark.must("10.4/1", "10.4/2")
+@pytest.mark.must("10.4/1", "10.4/2", "7.4.1.2/1")
 def test_10_4_a_store_is_kept_answered_and_replicated() -> None:
     """ "it MUST store the data and return a success response. It MUST then send a Store request to its successor in the
     Neighbor Table and to that peer's successor, incrementing the replica number for each successor."
@@ -199,6 +200,7 @@ def test_a_disk_that_never_answers_holds_nothing_for_ever() -> None:
     assert bench.heard(50, MessageCode.STORE_ANS) == []
 
 
+@pytest.mark.must("7.4.1.1/4")
 def test_7_4_1_1_who_is_not_responsible_rejects_an_original_store() -> None:
     """ "The peer MUST check that it is responsible for the resource if the replica number is zero"."""
     bench = Bench()
@@ -210,6 +212,7 @@ def test_7_4_1_1_who_is_not_responsible_rejects_an_original_store() -> None:
 
 
 @pytest.mark.must("10.4/3")
+@pytest.mark.must("7.4.1.1/5", "7.4.1.1/12", "10.4/3")
 def test_replicas_come_from_peers() -> None:
     """7.4.1.1: "it MUST check that [...] the request sender is consistent with being the responsible node"."""
     bench = Bench()
@@ -221,6 +224,32 @@ def test_replicas_come_from_peers() -> None:
     assert bench.hear_one(50, MessageCode.STORE_ANS)
     assert bench.holds(theirs)
     assert not any(bench.stores_heard(place) for place in (50, 150, 160, 170))
+
+
+@pytest.mark.must("7.4.1.1/5", "7.4.1.1/11", "7.4.1.1/12")
+def test_7_4_1_1_replicas_come_from_the_replica_set_or_from_nearer() -> None:
+    """ "replica StoreReqs MUST come from nodes which are either in the known replica set for a given resource or which
+    are closer than some node in the replica set. If this check fails, the request MUST be rejected with an
+    Error_Forbidden error."
+    """
+    bench = Bench(150, 50, 160, 170, 30)
+    (theirs,) = users_between(100, 150, 1)
+    for place in (30, 50):
+        bench.pass_on(theirs, place)
+        assert bench.hear_one(place, MessageCode.ERROR).error.error_code is ErrorCode.FORBIDDEN
+    assert not bench.holds(theirs)
+    for place in (160, 170):
+        bench.pass_on(theirs, place, time_ms=NOW_MS + place)
+        assert bench.hear_one(place, MessageCode.STORE_ANS)
+    assert bench.holds(theirs)
+
+
+def test_values_of_our_own_range_come_from_anybody() -> None:
+    """Two islands meet: who has our values is not in our replica set. The values are signed, whoever brings them."""
+    bench = Bench(150, 50, 160, 170, 30)
+    bench.pass_on(WHO, 30)
+    assert bench.hear_one(30, MessageCode.STORE_ANS)
+    assert bench.holds(WHO)
 
 
 def test_a_value_passed_on_to_the_wrong_peer_goes_further() -> None:
@@ -407,6 +436,7 @@ def test_a_joining_node_that_has_newer_values_is_let_in() -> None:
     assert fetch.body.resource == resource_of(lower)
 
 
+@pytest.mark.must("7.4.1.1/21")
 def test_newer_values_are_taken_over_and_ours_that_are_newer_offered_again() -> None:
     """A Store is taken as a whole or not at all."""
     bench = Bench()
@@ -518,6 +548,7 @@ def test_a_replica_that_may_not_is_not_asked_again() -> None:
     assert bench.stores_heard(150) == []
 
 
+@pytest.mark.must("7.4.1.1/20")
 def test_lifetimes_are_lowered_by_the_time_spent_here() -> None:
     """7.4.1.1: "it MUST adjust the lifetime value downward to reflect the amount of time the value was stored"."""
     bench = Bench()
