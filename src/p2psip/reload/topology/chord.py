@@ -151,7 +151,7 @@ class Chord:
         return closest is None or distance(resource, node) <= closest
 
     def may_hold(self, node: NodeId, resource: bytes) -> bool:
-        """7.4.1.1: whether `node` is "in the known replica set " of a resource "or [...] closer than some node" in it."""
+        """7.4.1.1: whether a node is in "the known replica set" of a resource or "closer than some node" in it."""
         holders = self.table.holders_of(resource, 1 + REPLICAS)
         is_close = len(holders) <= REPLICAS or distance(resource, node) <= distance(resource, holders[-1])
         return node in self.table and is_close
