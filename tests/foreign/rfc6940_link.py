@@ -25,6 +25,8 @@ class Link:
         self.round_trips_s: list[float] = []
         self._reader = reader
         self._writer = writer
+        assert isinstance(writer.transport, asyncio.Transport)
+        self._transport = writer.transport
         self._sequence = 0
         self._recent: deque[int] = deque(maxlen=32)
 
@@ -79,12 +81,21 @@ class Link:
             raise wire.Malformed(f"an ACK of {sequence}, which was not sent")
         self.round_trips_s.append(asyncio.get_running_loop().time() - self.unacknowledged.pop(sequence))
 
+    def pause(self) -> None:
+        """Read nothing more from the socket."""
+        self._transport.pause_reading()
+
+    @property
+    def is_cut(self) -> bool:
+        """True once the other end has cut the connection and we have noticed by writing."""
+        return self._writer.is_closing() or self._reader.exception() is not None
+
     def close(self) -> None:
         self._writer.close()
 
     def abort(self) -> None:
         """As a crash would."""
-        self._writer.transport.abort()
+        self._transport.abort()
 
 
 async def dial(host: str, port: int, context: ssl.SSLContext, trust: Trust) -> Link:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +58,18 @@ class LoopThread:
         """Run it there, wait for it here."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(limit_s)
 
+    def later(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin it there, and go on here."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def call(self, run: Callable[..., object], *arguments: object) -> None:
+        """Call it there."""
+
+        async def once() -> None:
+            run(*arguments)
+
+        self.do(once())
+
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
@@ -97,8 +109,9 @@ class Peer:
         self.store = Store(configuration)
         self.served: list[tuple[int, bytes]] = []
         self.forwarded: list[wire.Message] = []
+        self.strays: list[wire.Message] = []
         self.complaints: list[str] = []
-        self._client_tls, self._server_tls = tls_contexts(identity, configuration.roots, directory)
+        self.client_tls, self._server_tls = tls_contexts(identity, configuration.roots, directory)
         self._rng = random.Random(seed)
         self._waiting: dict[int, asyncio.Future[tuple[wire.Message, bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +135,7 @@ class Peer:
         """A link that we open. 6.5.1.11: the certificate MUST match the node, "if it does not, the connection
         MUST be closed".
         """
-        link = await dial(host, port, self._client_tls, self.configuration.trust)
+        link = await dial(host, port, self.client_tls, self.configuration.trust)
         if wanted not in (None, link.node_id):
             link.close()
             raise NotBelieved("another node than the one we dialled")
@@ -264,7 +277,9 @@ class Peer:
             return
         if not message.is_request:
             waiting = self._waiting.get(message.header.transaction)
-            if waiting is not None and not waiting.done():
+            if waiting is None:
+                self.strays.append(message)
+            elif not waiting.done():
                 waiting.set_result((message, author))
             return
         self.served.append((message.code, author))
@@ -330,6 +345,17 @@ class Peer:
         finally:
             del self._waiting[header.transaction]
         raise Unanswered(f"request {code:#x} to {[entry.value.hex()[:8] for entry in destinations]}")
+
+    async def exchange(self, transaction: int, data: bytes, link: Link) -> wire.Message | None:
+        """Send these bytes once; the answer to their transaction, if there is one in time."""
+        answer: asyncio.Future[tuple[wire.Message, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[transaction] = answer
+        link.send(data)
+        try:
+            done, _ = await asyncio.wait([answer], timeout=self.configuration.reliability_s)
+        finally:
+            del self._waiting[transaction]
+        return answer.result()[0] if done else None
 
     def _way(self, first: wire.Destination) -> Link | None:
         direct = self.link(first.value) if first.type == 1 else None
@@ -553,8 +579,3 @@ class Peer:
             await self.request(wire.STORE, body, wire.node(other), certificates=self.store.certificates)
         except ErrorAnswer as error:
             self.complaints.append(f"a copy to {other.hex()[:8]} was refused: {error}")
-
-
-def ssl_of(identity: Identity, configuration: Configuration, directory: Path) -> ssl.SSLContext:
-    """What a TLS client shows who is this member."""
-    return tls_contexts(identity, configuration.roots, directory)[0]
