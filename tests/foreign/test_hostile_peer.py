@@ -29,7 +29,7 @@ from foreign_member import LIFETIME_S, Stranger, anchor_der, member, new_key
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import Certificate, Configuration, Identity, fetch_configuration
 from rfc6940_link import Link, dial
-from rfc6940_peer import ErrorAnswer, Unanswered
+from rfc6940_peer import ErrorAnswer, Unanswered, until
 
 pytestmark = pytest.mark.slow
 
@@ -178,47 +178,52 @@ def unanswered(scene: Scene, *messages: bytes) -> None:
     assert mallory.peer.strays[strays:] == []
 
 
-def pings(identity: Identity, stranger: Stranger, target: bytes, count: int) -> list[bytes]:
+def pings(stranger: Stranger, target: bytes, count: int) -> list[bytes]:
     """Signed beforehand, so that the flood is as fast as the line."""
     headers = (stranger.peer.header([wire.node(target)]) for _ in range(count))
-    return [identity.message(header, wire.PING, wire.vector(b"", 2)) for header in headers]
+    return [stranger.peer.identity.message(header, wire.PING, wire.vector(b"", 2)) for header in headers]
 
 
 # Floods
 
 
 def test_a_flood_of_requests(scene: Scene) -> None:
-    """A member sends, on all the links that it may have, as fast as they take it."""
-    messages = pings(scene.oscar.peer.identity, scene.oscar, scene.victim_id, 2000)
-    links = [strange_link(scene, scene.oscar) for _ in range(3)]
+    """A member that has several Node-IDs sends on all the links that it may have, as fast as they take it."""
+    oscar, where = scene.oscar, scene.overlay.directory
+    with ExitStack() as stack:
+        crowd = [Stranger(scene.configuration, member(scene.configuration, "oscar"), where) for _ in range(6)]
+        for each in crowd:
+            stack.callback(each.close)
+        floods = [(each, pings(each, scene.victim_id, 250)) for each in crowd for _ in range(4)]
 
-    async def pour(link: Link) -> None:
-        reading = asyncio.ensure_future(closed(link, 60))
-        for message in messages:
-            link.send(message)
-        await link.drain()
-        await asyncio.sleep(1)
-        link.close()
-        await asyncio.gather(reading, return_exceptions=True)
+        async def pour(stranger: Stranger, messages: list[bytes]) -> None:
+            link = await dial(HOST, scene.victim.overlay_port, stranger.peer.client_tls, scene.configuration.trust)
+            reading = asyncio.ensure_future(closed(link, 60))
+            for message in messages:
+                link.send(message)
+            await until("most of the flood is taken", lambda: len(link.unacknowledged) < 20)
+            link.close()
+            await asyncio.gather(reading, return_exceptions=True)
 
-    async def pour_all() -> None:
-        await asyncio.gather(*map(pour, links))
+        async def pour_all() -> None:
+            await asyncio.gather(*(pour(*flood) for flood in floods))
 
-    with others_are_served(scene):
-        scene.oscar.loop.do(pour_all())
+        with others_are_served(scene, at_least=50):
+            oscar.loop.do(pour_all(), 120)
 
 
 def test_a_flood_of_connections(scene: Scene) -> None:
-    """Many hundreds are opened and left so; a newcomer gets through all the same."""
+    """Many hundreds are opened and left so; who was slow to begin gets through, and who comes only then."""
+    address = (HOST, scene.victim.overlay_port)
     with others_are_served(scene), ExitStack() as stack:
+        slow = stack.enter_context(socket.create_connection(address, timeout=20))
         for _ in range(600):
-            stack.enter_context(
-                socket.create_connection((HOST, scene.victim.overlay_port), timeout=5, source_address=(ELSEWHERE, 0))
-            )
-        newcomer = Stranger(scene.configuration, scene.honest.peer.identity, scene.overlay.directory)
+            stack.enter_context(socket.create_connection(address, timeout=20, source_address=(ELSEWHERE, 0)))
+        newcomer = Stranger(scene.configuration, member(scene.configuration, "alice"), scene.overlay.directory)
         stack.callback(newcomer.close)
         linked(scene, newcomer)
         assert newcomer.ping(wire.node(scene.victim_id)) == scene.victim_id
+        stack.enter_context(newcomer.peer.client_tls.wrap_socket(slow))
 
 
 def test_a_flood_of_links(scene: Scene) -> None:
@@ -268,14 +273,19 @@ def test_frames_that_never_end(scene: Scene) -> None:
 
 
 def test_half_open_handshakes_are_closed(scene: Scene) -> None:
-    """A TCP connection without a word, and one with half a ClientHello."""
-    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
+    """TCP connections without a word, with half a ClientHello, and with half a TLS record of nothing."""
+    beginnings = (
+        b"",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+        b"\x16\x03\x01\xff\xff" + bytes(99),
+    )
     with others_are_served(scene), ExitStack() as stack:
         address = (HOST, scene.victim.overlay_port)
-        silent, half = (stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2))
-        half.sendall(hello)
-        assert half.recv(100) == b""
-        assert silent.recv(100) == b""
+        opened = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in beginnings]
+        for connection, beginning in zip(opened, beginnings, strict=True):
+            connection.sendall(beginning)
+        for connection in opened:
+            drained(connection)
 
 
 def test_a_reader_that_never_reads(scene: Scene) -> None:
@@ -368,7 +378,7 @@ def test_a_certificate_of_another_overlay_opens_no_link(scene: Scene, tmp_path: 
             link = stranger.loop.do(
                 dial(HOST, scene.victim.overlay_port, stranger.peer.client_tls, scene.configuration.trust)
             )
-            stranger.loop.call(link.send, pings(stranger.peer.identity, stranger, scene.victim_id, 1)[0])
+            stranger.loop.call(link.send, pings(stranger, scene.victim_id, 1)[0])
             assert stranger.loop.do(closed(link)) == []
         finally:
             stranger.close()
@@ -453,7 +463,6 @@ def test_garbage_at_every_layer(scene: Scene) -> None:
             b"\0" * 3000,
             b"GET / HTTP/1.1\r\n\r\n",
             rng.randbytes(5000),
-            b"\x16\x03\x01\xff\xff" + rng.randbytes(99),
         ):
             with socket.create_connection(address, timeout=20) as connection:
                 connection.sendall(garbage)
@@ -462,7 +471,7 @@ def test_garbage_at_every_layer(scene: Scene) -> None:
             link = strange_link(scene, scene.oscar)
             scene.oscar.loop.call(link.write, garbage)
             assert scene.oscar.loop.do(closed(link)) == []
-        good = pings(mallory.peer.identity, mallory, scene.victim_id, 1)[0]
+        good = pings(mallory, scene.victim_id, 1)[0]
         # Not the end of the message, where the signature is: some of those are right.
         mutants = [mutated(rng, good) for _ in range(300)]
         mallory.loop.do(tolerated(linked(scene, mallory), [b"", b"\xd2ELO", *mutants, rng.randbytes(1000)]))
@@ -473,15 +482,20 @@ def test_signed_garbage_is_answered_with_an_error(scene: Scene) -> None:
     """Every message code, with a body that is nothing: whoever has signed it is told, or gets what it asks for."""
     rng = random.Random("bodies")
     mallory = scene.mallory
-    linked(scene, mallory)
+    link = linked(scene, mallory)
+    cases = [(code, body) for code in range(1, 0x40, 2) for body in (b"", b"\xff" * 40, rng.randbytes(300))]
+
+    async def ask(code: int, body: bytes) -> wire.Message | None:
+        header = mallory.peer.header([wire.node(scene.victim_id)])
+        return await mallory.peer.exchange(header.transaction, mallory.peer.identity.message(header, code, body), link)
+
+    async def ask_all() -> list[wire.Message | None]:
+        return await asyncio.gather(*(ask(*case) for case in cases))
+
     with others_are_served(scene):
-        for code in range(1, 0x40, 2):
-            for body in (b"", b"\xff" * 40, rng.randbytes(300)):
-                header = mallory.peer.header([wire.node(scene.victim_id)])
-                data = mallory.peer.identity.message(header, code, body)
-                answer = mallory.loop.do(mallory.peer.exchange(header.transaction, data, linked(scene, mallory)))
-                assert answer is not None, f"code {code:#x}, body {body[:10].hex()}"
-                assert answer.code == wire.ERROR or (answer.code == code + 1 and body == b""), f"{code:#x}: {answer}"
+        for (code, body), answer in zip(cases, mallory.loop.do(ask_all()), strict=True):
+            assert answer is not None, f"code {code:#x}, body {body[:10].hex()}"
+            assert answer.code == wire.ERROR or (answer.code == code + 1 and body == b""), f"{code:#x}: {answer}"
 
 
 def self_made(scene: Scene, directory: Path) -> Stranger:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from p2psip.base.address import source_key
+
 KEYS_MAX = 4096
-IPV6_PREFIX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,6 @@ class Attempts:
         """The attempt was right."""
         if key in self._full_at:
             self._full_at[key] -= self._allowance.refill_s
-
-
-def source_key(address: str) -> str:
-    """What counts as one source: an IPv4 address, or the /64 that an IPv6 host may roam in."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
-    return str(ip)
 
 
 class Guard:

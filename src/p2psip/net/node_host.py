@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
 from OpenSSL import SSL
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, source_key
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
@@ -30,7 +31,8 @@ DIAL_STAGGER_S = 0.25
 
 DIAL_MAX_S = 8.0
 HANDSHAKES_MAX = 128
-"""Accepted connections that have not shown a certificate yet; for one more the oldest has to go."""
+"""Accepted connections that have not shown a certificate yet; for one more the oldest has to go of those that come
+from where most come from."""
 
 WALL_CHECK_S = 5.0
 WALL_JUMP_S = 0.5
@@ -224,14 +226,9 @@ class NodeHost:
 
     async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
         def accept() -> TlsStream:
-            while len(self._handshaking) >= HANDSHAKES_MAX:
-                oldest = next(iter(self._handshaking))
-                del self._handshaking[oldest]
-                oldest.abort("too many handshakes at once")
             stream = TlsStream(self._context, self, is_server=True)
             self._numbers[stream] = (next(self._accepted), purpose)
             self._alive.add(stream)
-            self._handshaking[stream] = None
             return stream
 
         try:
@@ -288,6 +285,16 @@ class NodeHost:
         if (stream := self._streams.pop(number, None)) is not None:
             del self._numbers[stream]
             stream.close(reason)
+
+    def stream_accepted(self, stream: TlsStream) -> None:
+        """net.tls: somebody has connected, and has yet to say who."""
+        self._handshaking[stream] = None
+        if len(self._handshaking) > HANDSHAKES_MAX:
+            crowd = Counter(source_key(each.remote[0]) for each in self._handshaking)
+            ((most, _),) = crowd.most_common(1)
+            oldest = next(each for each in self._handshaking if source_key(each.remote[0]) == most)
+            del self._handshaking[oldest]
+            oldest.abort("too many handshakes at once")
 
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""

@@ -1,4 +1,4 @@
-"""TLS over TCP for overlay links and for SIP between peers: pyOpenSSL's memory BIO under an asyncio.Protocol.
+"""TLS over TCP for overlay links and for SIP between peers: pyOpenSSL's memory BIO under an asyncio.BufferedProtocol.
 
 The standard ssl module cannot accept a client's certificate without checking it against a list of authorities of
 its own; here whoever has a certificate is let through the handshake, and the core decides with the overlay's trust
@@ -26,9 +26,18 @@ WRITE_BUFFER_MAX = 4 * 1024 * 1024
 
 _READ_BYTES = 65536
 
+TURN_BYTES = 8192
+"""What is taken from one connection before it is the turn of the next: whoever floods keeps nobody waiting for long."""
+
+_turn = bytearray(TURN_BYTES)
+"""Where the loop puts what it has read, until the connection has taken it, which is at once."""
+
 
 class StreamUser(Protocol):
     """Who a stream reports to. The stream is up at most once, and down exactly once."""
+
+    def stream_accepted(self, stream: TlsStream) -> None:
+        """A connection was accepted, and its handshake is about to begin, unless it is aborted now."""
 
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done; the remote's certificates in DER, its own first."""
@@ -73,7 +82,7 @@ def _let_the_core_decide(*_: object) -> bool:
     return True
 
 
-class TlsStream(asyncio.Protocol):
+class TlsStream(asyncio.BufferedProtocol):
     """One TLS connection. Create it as the protocol of `create_connection` or of a server."""
 
     def __init__(self, context: SSL.Context, user: StreamUser, *, is_server: bool) -> None:
@@ -94,7 +103,7 @@ class TlsStream(asyncio.Protocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -106,12 +115,17 @@ class TlsStream(asyncio.Protocol):
             return
         self.remote, self.local = remote[:2], local[:2]
         if self.is_server:
-            self.begin()
+            self._user.stream_accepted(self)
+            if self.is_connected:
+                self.begin()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return _turn
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._is_closing:
             return
-        self._tls.bio_write(data)
+        self._tls.bio_write(bytes(memoryview(_turn)[:nbytes]))
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -147,7 +161,7 @@ class TlsStream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; after the stream is down they are dropped."""
-        if self._transport is None or not self._is_up or self._is_closing:
+        if not self.is_connected or not self._is_up:
             return
         try:
             self._tls.sendall(data)
@@ -252,7 +266,8 @@ class TlsStream(asyncio.Protocol):
                 return b"".join(chunks)
 
     def _flush(self) -> None:
-        while self._transport is not None:
+        # A transport whose socket has failed is closing before it says so.
+        while self._transport is not None and not self._transport.is_closing():
             try:
                 self._transport.write(self._tls.bio_read(_READ_BYTES))
             except SSL.WantReadError:

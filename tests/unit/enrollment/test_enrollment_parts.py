@@ -16,7 +16,7 @@ from membership import ALGORITHMS, CHEAP, OVERLAY, key
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
 from p2psip.enrollment.form import FORM_SIZE_MAX, EnrollmentForm, check_accept, read_form
-from p2psip.enrollment.guessing import KEYS_MAX, Allowance, Attempts, Guard, source_key
+from p2psip.enrollment.guessing import KEYS_MAX, Allowance, Attempts, Guard
 from p2psip.enrollment.names import account_name, full_name, is_peer_name, is_user_name, peer_name
 from p2psip.enrollment.passwords import (
     Cost,
@@ -243,15 +243,6 @@ def test_the_memory_for_attempts_is_bounded() -> None:
     assert attempts.wait_s("0", 0.0) == 0
     assert attempts.wait_s(str(KEYS_MAX + 49), 0.0) > 0
     attempts.refund("0")
-
-
-def test_sources() -> None:
-    """An IPv6 host may take any address of its /64."""
-    assert source_key("192.0.2.1") == "192.0.2.1"
-    assert source_key("::ffff:192.0.2.1") == "192.0.2.1"
-    assert source_key("2001:db8::1") == source_key("2001:db8::ffff") != source_key("2001:db8:0:1::1")
-    assert source_key("fe80::1%eth0") == "fe80::/64"
-    assert source_key("") == ""
 
 
 def test_accounts_and_sources_are_guarded_both() -> None:

@@ -164,6 +164,9 @@ class Other:
         self.server = await asyncio.get_running_loop().create_server(accept, HERE, 0)
         return Address(*self.server.sockets[0].getsockname())
 
+    def stream_accepted(self, stream: TlsStream) -> None:
+        pass
+
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
         self.up.set()
 
@@ -327,6 +330,29 @@ def test_no_more_than_so_many_handshakes_at_once(monkeypatch: pytest.MonkeyPatch
         stream.close("done")
         assert await bench.core.hears("down") == [("down", number, "closed by the other end")]
         for _, writer in silent:
+            writer.close()
+
+    run(test)
+
+
+def test_a_crowd_of_handshakes_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens one connection after the other from one place keeps nobody else from getting in, however slow."""
+    monkeypatch.setattr(node_host, "HANDSHAKES_MAX", 3)
+
+    async def test(bench: Bench) -> None:
+        other = Other()
+        _, slow = await asyncio.get_running_loop().create_connection(
+            lambda: TlsStream(context(2), other, is_server=False), *bench.overlay
+        )
+        crowd = [await asyncio.open_connection(*bench.overlay, local_addr=("127.0.0.2", 0)) for _ in range(12)]
+        async with asyncio.timeout(5):
+            for reader, _ in crowd[:9]:
+                assert await reader.read() == b""
+        slow.begin()
+        await bench.core.hears("up")
+        slow.close("done")
+        await bench.core.hears("down")
+        for _, writer in crowd:
             writer.close()
 
     run(test)

@@ -37,6 +37,9 @@ class End:
         loop = asyncio.get_running_loop()
         return cls(loop.create_future(), loop.create_future())
 
+    def stream_accepted(self, stream: TlsStream) -> None:
+        pass
+
     def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
         self.up.set_result(certificates)
 
@@ -223,6 +226,55 @@ def test_whoever_does_not_read_is_cut_off() -> None:
             server.streams[0].write(bytes(65536))
             await asyncio.sleep(0)
         assert await server.down == "the other end does not read"
+
+    run(test)
+
+
+def test_who_sends_without_end_keeps_nobody_waiting() -> None:
+    """Each connection gets a turn of some kilobytes, then it is the next one's: a word comes through a flood."""
+
+    async def test(server: End, port: int) -> None:
+        flood, _ = await connect(port)
+        await server.up
+        server.up = asyncio.get_running_loop().create_future()
+        word, _ = await connect(port)
+        await server.up
+        heard: list[int] = []
+        everything = asyncio.Event()
+
+        def hear(_: TlsStream, data: bytes) -> None:
+            heard.append(len(data))
+            if sum(heard) == 3_000_004:
+                everything.set()
+
+        server.stream_data = hear  # type: ignore[method-assign]
+        flood.write(bytes(3_000_000))
+        word.write(b"word")
+        async with asyncio.timeout(10):
+            await everything.wait()
+        # A turn may complete a record that has begun in the one before it.
+        assert max(heard) <= tls.TURN_BYTES + 16384
+        assert sum(heard[: heard.index(4)]) < 1_000_000
+
+    run(test)
+
+
+def test_nothing_is_written_to_a_socket_that_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop says that a connection is gone in its next turn; until then it complains of every write."""
+
+    async def test(server: End, port: int) -> None:
+        stream, client = await connect(port)
+        await client.up
+        await server.up
+        assert stream._transport is not None
+        plain = stream._transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream._transport.abort()
+        await client.down
+        for _ in range(50):
+            server.streams[0].write(b"is anybody there?")
+        await server.down
+        assert caplog.records == []
 
     run(test)
 
