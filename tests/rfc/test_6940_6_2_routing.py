@@ -39,6 +39,7 @@ def overlay() -> SimulatedOverlay:
     return grown
 
 
+@pytest.mark.must("6.2.2/1", "6.1.2/4", "6.3.2/5")
 def test_6_1_2_the_response_takes_the_way_of_the_request_in_reverse(overlay: SimulatedOverlay) -> None:
     """6.2.2: "the response traverses the same peers as the request traversed, except in reverse order"; each peer adds
     the previous hop to the via list on the way out and takes itself off the destination list on the way back.
@@ -63,6 +64,7 @@ def test_6_1_2_the_response_takes_the_way_of_the_request_in_reverse(overlay: Sim
     assert done.result.hops == len(out)
 
 
+@pytest.mark.must("6.2.1/1")
 def test_6_2_1_source_routing(overlay: SimulatedOverlay) -> None:
     """ "The node MAY also construct a more complicated Destination List for source routing."."""
     host = overlay.world.hosts["p1"]
@@ -73,6 +75,7 @@ def test_6_2_1_source_routing(overlay: SimulatedOverlay) -> None:
     assert result.signer.node_id == node_id(overlay, "p13")
 
 
+@pytest.mark.must("6.2.1/5", "6.2.1/6", "6.2.1/7")
 def test_6_2_1_requests_without_an_answer_are_sent_five_times(overlay: SimulatedOverlay) -> None:
     """At 0, 3, 6, 9 and 12 s, with the same transaction; "After the timer for the fifth transmission fires, the message
     MUST be considered to have failed."
@@ -89,6 +92,7 @@ def test_6_2_1_requests_without_an_answer_are_sent_five_times(overlay: Simulated
     assert times == [0.0, 3.0, 6.0, 9.0, 12.0]
 
 
+@pytest.mark.must("6.2.1/8")
 def test_6_2_1_what_is_repeated_is_served_once(overlay: SimulatedOverlay) -> None:
     """ "Receiving nodes MUST generate semantically equivalent responses to retransmissions": the answer was lost."""
     host = overlay.world.hosts["p1"]
@@ -107,6 +111,7 @@ def test_6_2_1_what_is_repeated_is_served_once(overlay: SimulatedOverlay) -> Non
     assert len(set(map(str, answers))) == 1, "each Ping that is served has a response_id of its own"
 
 
+@pytest.mark.must("6.1.1/4")
 def test_6_1_1_a_node_id_that_is_not_there_is_met_with_silence(overlay: SimulatedOverlay) -> None:
     """ "the node MUST drop the message silently"; to address whoever is there, one sends to the Resource-ID."""
     host = overlay.world.hosts["p1"]

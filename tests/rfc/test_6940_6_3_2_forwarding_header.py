@@ -34,6 +34,7 @@ def _changed(offset: int, data: bytes) -> bytes:
     return encoded[:offset] + data + encoded[offset + len(data) :]
 
 
+@pytest.mark.must("6.3.2/1")
 def test_6_3_2_relo_token() -> None:
     """ "This field MUST contain the value 0xd2454c4f (the string "RELO" with the high bit of the first byte set)." """
     assert bytes([HEADER.encode()[0] ^ 0x80]) + HEADER.encode()[1:4] == b"RELO"
@@ -41,11 +42,13 @@ def test_6_3_2_relo_token() -> None:
         ForwardingHeader.decode(_changed(0, b"RELO"))
 
 
+@pytest.mark.must("6.3.2/2")
 def test_6_3_2_overlay_is_the_lower_32_bits_of_the_sha1_of_the_name() -> None:
     """ "This MUST be formed by taking the lower 32 bits of the SHA-1 hash of the overlay name." """
     assert HEADER.encode()[4:8] == sha1(b"overlay.example", usedforsecurity=False).digest()[16:]
 
 
+@pytest.mark.must("6.3.2/4")
 @pytest.mark.parametrize("version", [0x01, 0x09, 0x0B, 0xFE])
 def test_6_3_2_other_versions_are_rejected(version: int) -> None:
     """ "This document describes version 1.0, with a value of 0x0a. [...] Nodes MUST reject messages with other
@@ -55,6 +58,7 @@ def test_6_3_2_other_versions_are_rejected(version: int) -> None:
         ForwardingHeader.decode(_changed(10, bytes([version])))
 
 
+@pytest.mark.must("6.3.2/7")
 def test_6_3_2_initial_ttl_is_100() -> None:
     """ "The initial value of the TTL SHOULD be 100" """
     assert HEADER.encode()[11] == 100
@@ -75,6 +79,7 @@ def test_6_3_2_list_lengths_are_bytes_and_precede_the_lists() -> None:
     assert encoded[38:] == b"\1\x10" + A + b"\1\x10" + B + b"\1\x10" + A + option.encode()
 
 
+@pytest.mark.must("6.3.2.2/1", "6.3.2.2/2")
 def test_6_3_2_2_sixteen_bits_stand_for_an_opaque_id() -> None:
     """ "it MUST be treated as if it were a full structure with a DestinationType of opaque_id_type and an opaque_id
     that was 2 bytes long" """
@@ -83,6 +88,7 @@ def test_6_3_2_2_sixteen_bits_stand_for_an_opaque_id() -> None:
     assert (compressed.encode(), full.encode()) == (b"\x91\x23", b"\3\3\2\x91\x23")
 
 
+@pytest.mark.must("6.3.2.2/3")
 def test_6_3_2_2_forms_may_alternate_in_one_list() -> None:
     """Each entry's first bit decides, for the via list and the destination list alike; each keeps its form."""
     entries = (
@@ -131,11 +137,13 @@ def test_6_3_2_3_flags(flag: ForwardingOptionFlags, bit: int) -> None:
     assert ForwardingOption(ForwardingOptionType(1), flag, b"").encode() == bytes([1, bit, 0, 0])
 
 
+@pytest.mark.must("6.3.2/9", "6.7/5")
 def test_6_7_an_unfragmented_message_is_the_only_fragment() -> None:
     """ "the last fragment bit is set and the offset is 0, resulting in a fragment value of 0xC0000000" """
     assert HEADER.encode()[12:16] == bytes.fromhex("c0000000")
 
 
+@pytest.mark.must("6.3.2/9", "6.7/6", "6.7/7", "6.7/8")
 def test_6_7_messages_without_the_high_bit_are_discarded() -> None:
     """ "Because messages MUST be set with the high bit set to 1, implementations SHOULD discard any message with it
     set to 0." """

@@ -244,14 +244,15 @@ class NodeBench:
         fields: dict[str, object] = {
             "overlay": self.configuration.overlay_hash,
             "configuration_sequence": self.configuration.sequence,
-            "ttl": 100,
+            "ttl": self.configuration.initial_ttl,
             "transaction_id": transaction_id,
             "destination_list": tuple(destinations) or (Destination.node(nid(ME)),),
         }
         contents = MessageContents(code, body.encode(), extensions).encode()
-        signature = who.sign(signature_input(self.configuration.overlay_hash, transaction_id, contents))
+        fields |= header
+        signature = who.sign(signature_input(int(str(fields["overlay"])), transaction_id, contents))
         payload = contents + SecurityBlock((*who.certificates, *certificates), signature).encode()
-        head = ForwardingHeader(**(fields | header))  # type: ignore[arg-type]
+        head = ForwardingHeader(**fields)  # type: ignore[arg-type]
         self.send_bytes(place, join(head, payload))
         return transaction_id
 

@@ -503,8 +503,8 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        exchange, certificates = self._exchange.transport, self._certificates
-        parts = (self.connections, self._admission, exchange, self.attaching, self.topology, self.data, certificates)
+        links = (self.connections, self._admission, self._messages, self._exchange.transport)
+        parts = (*links, self.attaching, self.topology, self.data, self._certificates)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:

@@ -44,6 +44,7 @@ def test_what_fits_stays_whole() -> None:
     assert fragment(message, len(message)) == [message]
 
 
+@pytest.mark.must("6.7/3")
 def test_the_pieces_are_equal_and_leave_room() -> None:
     """ "equal-sized fragments that are no larger than the Path MTU (PMTU) of the next overlay link minus 32 bytes"."""
     pieces = fragment(join(HEADER, PAYLOAD), 1200)
@@ -51,6 +52,7 @@ def test_the_pieces_are_equal_and_leave_room() -> None:
     assert max(map(len, pieces)) <= 1200 - VIA_LIST_ROOM
 
 
+@pytest.mark.must("6.7/5")
 def test_offsets_and_the_last_indicator() -> None:
     """ "The first fragment therefore has an offset of 0. The last fragment indicator MUST be appropriately set."."""
     pieces = pieces_of(join(HEADER, PAYLOAD), 1200)
@@ -99,6 +101,7 @@ def test_node_ids_of_other_lengths() -> None:
         fragment(message, 1200)
 
 
+@pytest.mark.must("6.7/1", "6.7/2")
 @given(st.integers(0, 20_000), st.integers(64, 6000))
 def test_the_pieces_are_the_message(size: int, mtu: int) -> None:
     """Property: together they are the payload, each has all of the header, 256 bytes of body and fits."""

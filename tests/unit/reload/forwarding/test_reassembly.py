@@ -177,6 +177,7 @@ def test_a_message_that_exceeds_max_message_size_is_refused_once() -> None:
     assert there.reassembler.bytes_held == 0
 
 
+@pytest.mark.must("6.7/4")
 def test_who_holds_the_most_loses_its_oldest_first() -> None:
     """ "if the receiver runs out of buffer space to reassemble a message, it MUST drop the message"; a flood over one
     link leaves the messages over others alone."""
@@ -190,6 +191,7 @@ def test_who_holds_the_most_loses_its_oldest_first() -> None:
     assert there.piece(1500, 3000, transaction=99, source=ONE) == PAYLOAD
 
 
+@pytest.mark.must("6.7/4")
 def test_a_message_that_alone_is_too_much_is_dropped() -> None:
     """Many tiny pieces cost more than they hold."""
     there = Receiving(bytes_held_max=0)
