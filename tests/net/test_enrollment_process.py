@@ -61,7 +61,7 @@ def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
         ]
         peer = json.loads(p2psip("peer", "init", tmp_path / "peer", "--name", "garden", *join, "--json"))
         assert peer["user"] == "peer-garden@club.example"
-        p2psip("overlay", "set", club, "--enrollment-url", url)
+        p2psip("overlay", "set", club, "--sign", f"enrollment-server={url}")
         again = json.loads(p2psip("peer", "init", tmp_path / "peer2", "--name", "attic", *join, "--json"))
         assert json.loads(p2psip("peer", "renew", tmp_path / "peer2", "--json"))["node_id"] == again["node_id"]
         removed = json.loads(p2psip("user", "remove", "alice", "--overlay", club, "--json"))

@@ -122,7 +122,7 @@ def test_a_wrong_command_is_found(line: str) -> None:
         parse(arguments_of(line) or [], is_complete=True)
 
 
-@pytest.mark.parametrize("mention", ["p2psip pear run", "p2psip overlay set --bootstap"])
+@pytest.mark.parametrize("mention", ["p2psip pear run", "p2psip overlay set --sing"])
 def test_a_wrong_mention_is_found(mention: str) -> None:
     with pytest.raises(AssertionError):
         parse(arguments_of(mention) or [], is_complete=False)

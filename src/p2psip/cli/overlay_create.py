@@ -169,7 +169,7 @@ def _created(facts: dict[str, Any]) -> str:
     else:
         meeting_place = f"""\
 Before any peer is made, say at which address the first one will run:
-  p2psip overlay set {directory} --bootstrap ADDRESS:6084
+  p2psip overlay set {directory} --sign bootstrap-node+=ADDRESS:6084
 
 """
     here, source, account = _by_enrollment(facts) if facts["enrollment_servers"] else _by_themselves(facts)

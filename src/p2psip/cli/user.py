@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.overlay import HAND_ROUND
 from p2psip.cli.passwords import FILE_HELP, new_password
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.
@@ -34,8 +33,7 @@ Example:
 REMOVE_HELP = """Remove an account and revoke its certificates.
 
 The Node-IDs of its lines and peers go on the bad-node list of the configuration: peers that have the new
-configuration no longer talk to them. Put that configuration into the state directory of every peer, as
-`p2psip overlay set --help` says.
+configuration no longer talk to them. `p2psip overlay push` hands it to the running peers.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
@@ -135,7 +133,7 @@ def remove(name: Name, overlay: Overlay = Path(), as_json: Json = False) -> None
     else:
         print(f"{user} removed; {len(revoked)} Node-IDs revoked.")
         if revoked:
-            print(HAND_ROUND.format(directory=overlay), file=sys.stderr)
+            print(f"Tell the running peers: p2psip overlay push {overlay} --peer STATE_DIR", file=sys.stderr)
 
 
 def _print_account(user: str, made_up: str | None, what: str, as_json: bool) -> None:

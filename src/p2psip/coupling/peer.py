@@ -11,6 +11,7 @@ Tokens of questions to the driver: the node's are positive, the echo service's a
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -107,6 +108,16 @@ class Peer:
     def use_identity(self, identity: Identity) -> None:
         """Sign with this peer's renewed certificate from now on."""
         self.node.use_identity(identity)
+
+    def take_configuration(self, raw: bytes, now: float) -> None:
+        """A configuration document from the operator. Raises a Rejection if it is not to be followed."""
+        self.node.take_configuration(raw, now)
+        self._settle(now)
+
+    def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:
+        """Kind-blocks from the operator. Raises a Rejection."""
+        self.node.take_kinds(blocks, now)
+        self._settle(now)
 
     def look_up(self, aor: str, now: float) -> int:
         """Look a canonical AoR up for an operator; `Found` follows."""

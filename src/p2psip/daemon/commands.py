@@ -43,12 +43,35 @@ class Commands:
     def table(self) -> dict[str, Command]:
         """By name."""
         plain: dict[str, Callable[[], object]] = {
+            "configuration": self._configuration,
             "status": lambda: status_of(self._peer, boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
             "reload-lines": lambda: {"problems": self._reload_lines()},
             "reload-identity": self._reload_identity,
         }
-        return {"lookup": self._lookup, "trace": self._trace} | {name: _command(run) for name, run in plain.items()}
+        commands = {name: _command(run) for name, run in plain.items()}
+        return {"lookup": self._lookup, "trace": self._trace, "configure": self._configure} | commands
+
+    def _configuration(self) -> dict[str, object]:
+        """Which configuration this peer has, and which its neighbours have shown to have."""
+        node = self._peer.node
+        known = node.config_updates.sequences
+        return {
+            "overlay": self._peer.overlay,
+            "sequence": node.configuration.sequence,
+            "neighbors": {str(neighbor): known.get(neighbor) for neighbor in node.topology.table.neighbors},
+            "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
+        }
+
+    async def _configure(self, asked: Mapping[str, object]) -> object:
+        """Take a configuration document, or kind-blocks, and pass them on."""
+        document, kinds = asked.get("document"), asked.get("kinds")
+        if isinstance(document, str):
+            self._host.call(lambda now: self._peer.take_configuration(document.encode(), now))
+        if isinstance(kinds, list):
+            blocks = [str(block).encode() for block in kinds]
+            self._host.call(lambda now: self._peer.take_kinds(blocks, now))
+        return self._configuration()
 
     def found(self, found: Found) -> None:
         """A lookup is over."""

@@ -18,7 +18,9 @@ from pathlib import Path
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
 
 SOCKET_FILE = "control.sock"
-LINE_BYTES_MAX = 1 << 16
+LINE_BYTES_MAX = 1 << 22
+"""A configuration document is handed over in one line."""
+
 ANSWER_MAX_S = 120.0
 
 Command = Callable[[Mapping[str, object]], Awaitable[object]]

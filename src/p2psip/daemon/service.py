@@ -39,6 +39,7 @@ from p2psip.net.machine import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
+from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -84,6 +85,9 @@ class PeerService:
         wall, now = read_wall_clock(self._overlay_began()), boot_time()
         if (reason := self._expired(wall, now)) is not None:
             raise LocalMisuse(reason)
+        if reasons := obstacles(self._state.configuration):
+            overlay = self._state.configuration.instance_name
+            raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = _keylogger()
         addresses = ListenAddresses.of(self._state.settings)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
@@ -124,9 +128,9 @@ class PeerService:
             may_start_alone=state.settings.first
             or not bootstrap
             or bool(bootstrap & set(addresses.advertised_overlay)),
-            contacts=self._kept("remembered peers", load_contacts),
+            contacts=self._kept("remembered peers not read", load_contacts),
             document=state.document,
-            kind_blocks=self._kept("further Kinds", load_kinds),
+            kind_blocks=self._kept("further kinds not read", load_kinds),
         )
         node.attaching.addresses = {
             Purpose.RELOAD: addresses.advertised_overlay,
@@ -278,7 +282,7 @@ class PeerService:
         try:
             return load(self._state.directory)
         except LocalMisuse as error:
-            self._journal.warning(f"{what} not read", reason=str(error))
+            self._journal.warning(what, reason=str(error))
             return []
 
     def _load_phones(self, wall: WallClock, now: float) -> None:

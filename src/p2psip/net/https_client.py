@@ -74,6 +74,11 @@ async def fetch_configuration(url: str, fingerprint: str) -> Document:
         raise RequestFailed("no configuration", (_cause(url, str(error)),)) from None
 
 
+async def fetch_unproven(url: str) -> bytes:
+    """The document at `url`, whatever it is: to be looked at. Raises RequestFailed."""
+    return await _fetch(configuration_url(url), _unverified())
+
+
 async def enroll(
     configuration: OverlayConfiguration,
     user: str,

@@ -3,18 +3,20 @@
 anchor.key  anchor.crt   the trust anchor; who has the key can make members
 signer.key  signer.crt   the first administrator as configuration signer
 config.xml               the signed configuration document
+draft.xml                the next one, not signed yet, if there is one
 accounts.db              accounts, and which Node-IDs are whose; not where members make their own certificates
 server.pem               key and certificate of the HTTPS server, made anew at each start
 """
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +27,19 @@ from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.founding import Founding, revised
 from p2psip.net.account_database import AccountDatabase, HeldNode
 from p2psip.net.files import PRIVATE, read_file, write_document, write_file
-from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.configuration import Kind, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.config.kind_blocks import kind_block
+from p2psip.reload.config.sequence import next_sequence
+from p2psip.reload.config.write import draft, kind_document
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, key_from_pem, key_to_pem, public_key_hash
 
 DOCUMENT = "config.xml"
+DRAFT = "draft.xml"
 ACCOUNTS = "accounts.db"
 
 
@@ -106,6 +112,44 @@ class OverlayDirectory:
             yield
         finally:
             os.close(descriptor)
+
+    def draft(self) -> OverlayConfiguration:
+        """The configuration as it is to be: the draft that there is, or else the one that is signed."""
+        path = self.path / DRAFT
+        if not path.exists():
+            return self.document().configuration
+        try:
+            return parse(read_file(path)).configuration
+        except ConfigurationError as error:
+            raise LocalMisuse(f"{path}: {error}") from None
+
+    def save_draft(self, configuration: OverlayConfiguration) -> None:
+        """Keep what is to be, unsigned; nothing if it is what there is."""
+        if configuration == self.document().configuration:
+            (self.path / DRAFT).unlink(missing_ok=True)
+        else:
+            write_document(self.path / DRAFT, draft(configuration), configuration)
+
+    def difference(self) -> list[str]:
+        """What the draft changes, as a unified diff of the documents; nothing if there is no draft."""
+        old, new = self.document().configuration, self.draft()
+        if old == new:
+            return []
+        new = replace(new, sequence=next_sequence(old.sequence))
+        before, after = (draft(each).decode().splitlines() for each in (old, new))
+        names = (f"configuration {old.sequence}", f"configuration {new.sequence}")
+        return list(difflib.unified_diff(before, after, *names, lineterm=""))
+
+    def sign_draft(self) -> OverlayConfiguration:
+        """Make the draft the configuration; call it with the directory locked."""
+        configuration = self.revise(replace(self.draft(), sequence=self.document().configuration.sequence))
+        (self.path / DRAFT).unlink(missing_ok=True)
+        return configuration
+
+    def kind_blocks(self, kinds: Sequence[Kind]) -> list[bytes]:
+        """Kinds, each signed, to go round without a new configuration."""
+        configuration = replace(self.document().configuration, required_kinds=tuple(kinds))
+        return [kind_block(entry) for entry in parse(kind_document(configuration, self.signer())).kinds]
 
     def revise(self, configuration: OverlayConfiguration) -> OverlayConfiguration:
         """The next configuration, signed and published; call it with the directory locked."""

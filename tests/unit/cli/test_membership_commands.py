@@ -116,7 +116,10 @@ def test_a_created_overlay_is_left_alone(p2psip: Command, club: Path) -> None:
         (["overlay", "create", "a.b", "x", "--password-file", "missing"], "cannot read missing"),
         (["overlay", "create", "a.b", "x", "--password-file", "-"], "holds no password"),
         (["overlay", "show", "missing"], "cannot read missing"),
-        (["overlay", "set", "missing"], "is not the directory of an overlay"),
+        (["overlay", "set", "missing", "no-ice=true"], "is not the directory of an overlay"),
+        (["overlay", "sign", "missing"], "is not the directory of an overlay"),
+        (["overlay", "push", "missing"], "is not the directory of an overlay"),
+        (["overlay", "show", "https://[::1/"], "write https://HOST:PORT"),
         (["user", "list", "--overlay", "missing"], "is not the directory of an overlay"),
         (["enrollment", "serve", "missing"], "is not the directory of an overlay"),
         (["peer", "init", "x", "--config", "missing", "--fingerprint", "12"], "64 hex digits"),
@@ -151,22 +154,111 @@ def test_show_directory_and_file(p2psip: Command, club: Path) -> None:
 
 
 def test_set_adds_and_takes_out(p2psip: Command, club: Path) -> None:
-    facts = p2psip.json("overlay", "set", club, "--bootstrap", "192.0.2.1", "--bootstrap", "[2001:db8::1]:7")
+    def set_(*changes: str) -> Any:
+        p2psip("overlay", "set", club, "--sign", *changes)
+        return p2psip.json("overlay", "show", club)
+
+    facts = set_("bootstrap-node+=192.0.2.1", "bootstrap-node+=[2001:db8::1]:7")
     assert (facts["bootstrap_nodes"], facts["sequence"]) == (["192.0.2.1:6084", "[2001:db8::1]:7"], 2)
-    facts = p2psip.json("overlay", "set", club, "--no-bootstrap", "192.0.2.1:6084", "--bootstrap", "[2001:db8::1]:7")
+    facts = set_("bootstrap-node-=192.0.2.1:6084", "bootstrap-node+=[2001:db8::1]:7")
     assert (facts["bootstrap_nodes"], facts["sequence"]) == (["[2001:db8::1]:7"], 3)
-    facts = p2psip.json(
-        "overlay", "set", club, "--enrollment-url", "https://box", "--no-enrollment-url", f"{URL}/enroll"
-    )
+    facts = set_("enrollment-server+=https://box", f"enrollment-server-={URL}/enroll")
     assert facts["enrollment_servers"] == ["https://box/enroll"]
-    assert p2psip.json("overlay", "set", club)["sequence"] == 4
-    facts = p2psip.json("overlay", "set", club, "--bad-node", NODE)
-    assert facts["bad_nodes"] == [NODE]
-    assert p2psip.json("overlay", "set", club, "--no-bad-node", NODE.upper())["bad_nodes"] == []
-    assert "32 hex digits" in p2psip("overlay", "set", club, "--bad-node", "00" * 17, status=2)
-    assert "not a Node-ID" in p2psip("overlay", "set", club, "--bad-node", "xyz", status=2)
+    assert set_("bad-node+=" + NODE)["bad_nodes"] == [NODE]
+    assert set_("bad-node-=" + NODE.upper())["bad_nodes"] == []
+    assert set_("no-ice=1")["sequence"] == 6
+    assert "must have 16 bytes" in p2psip("overlay", "set", club, "bad-node+=" + "00" * 17, status=2)
+    assert "is no Node-ID" in p2psip("overlay", "set", club, "bad-node+=xyz", status=2)
     signer = str(OverlayDirectory(club).signer().node_id)
-    assert "cannot be revoked" in p2psip("overlay", "set", club, "--bad-node", signer, status=2)
+    assert "cannot be revoked" in p2psip("overlay", "set", club, f"bad-node+={signer}", status=2)
+    assert "must stay a kind-signer" in p2psip("overlay", "set", club, f"kind-signer-={signer}", status=2)
+
+
+SCALARS = {
+    "turn-density=7": ("turn_density", 7),
+    "clients-permitted=false": ("clients_permitted", False),
+    "no-ice=false": ("no_ice", False),
+    "chord-update-interval=60": ("chord_update_interval_s", 60),
+    "chord-ping-interval=61": ("chord_ping_interval_s", 61),
+    "chord-reactive=0": ("chord_reactive", False),
+    "shared-secret=a & b": ("shared_secret", True),
+    "max-message-size=9000": ("max_message_size", 9000),
+    "initial-ttl=33": ("initial_ttl", 33),
+    "overlay-reliability-timer=250": ("overlay_reliability_timer_ms", 250),
+    "successors=6": ("successors", 6),
+    "expiration=2030-01-02T03:04:05Z": ("expiration", "2030-01-02T03:04:05Z"),
+    "self-signed-permitted=sha256": ("self_signed_permitted", "sha256"),
+    "topology-plugin=OTHER": ("topology_plugin", "OTHER"),
+    "node-id-length=16": ("node_id_length", 16),
+    "overlay-link-protocol+=DTLS-UDP-SR-NO-ICE": ("overlay_link_protocols", ["TLS", "DTLS-UDP-SR-NO-ICE"]),
+    "mandatory-extension=urn:a,urn:b": ("mandatory_extensions", ["urn:a", "urn:b"]),
+    "domain-restriction=own": ("domain_restriction", [False]),
+    "domain-restriction=a,b": ("domain_restriction", [True, "a", "b"]),
+    "signature-algorithm+=rsa-sha256": ("signatures", ["ecdsa", "rsa"]),
+}
+
+
+@pytest.mark.parametrize("change", SCALARS)
+def test_every_element_can_be_set(p2psip: Command, club: Path, change: str) -> None:
+    field, value = SCALARS[change]
+    difference = p2psip.json("overlay", "set", club, change)["difference"]
+    assert (difference == []) == (change == "node-id-length=16")
+    if difference:
+        p2psip("overlay", "sign", club, "--yes")
+    assert p2psip.json("overlay", "show", club)[field] == value
+
+
+def test_a_draft_is_shown_and_signed_when_told(p2psip: Command, club: Path) -> None:
+    before = (club / "config.xml").read_bytes()
+    shown = p2psip("overlay", "set", club, "initial-ttl=33")
+    assert "-  <initial-ttl>100</initial-ttl>\n+  <initial-ttl>33</initial-ttl>" in shown
+    assert "-<configuration instance-name=" in shown
+    assert (club / "config.xml").read_bytes() == before
+    assert "that is not signed" in p2psip("overlay", "push", club, status=2)
+    assert "say --yes" in p2psip("overlay", "sign", club, status=2)
+    assert (club / "config.xml").read_bytes() == before
+    assert "configuration 2 is signed" in p2psip("overlay", "sign", club, "--yes")
+    assert OverlayDirectory(club).document().configuration.initial_ttl == 33
+    assert "nothing to sign" in p2psip("overlay", "sign", club, "--yes", status=2)
+    p2psip("overlay", "set", club, "initial-ttl=34")
+    assert "nothing changes" in p2psip("overlay", "set", club, "initial-ttl=33")
+    assert not (club / "draft.xml").exists()
+
+
+def test_kinds_come_and_go(p2psip: Command, club: Path) -> None:
+    p2psip("overlay", "set", club, "--sign", "kind+=0xF0000010:DICTIONARY:USER-NODE-MATCH:100:1000")
+    p2psip(
+        "overlay", "set", club, "--sign", "kind+=CERTIFICATE_BY_USER:10:5000", "kind+=0xF0000010:SINGLE:NODE-MATCH:1:9"
+    )
+    kinds = {kind["kind"]: kind for kind in p2psip.json("overlay", "show", club)["kinds"]}
+    assert list(kinds) == ["SIP-REGISTRATION", "CERTIFICATE_BY_USER", "0xf0000010"]
+    assert kinds["0xf0000010"]["max_size"] == 9
+    p2psip("overlay", "set", club, "--sign", "kind-=4026531856", "kind-=CERTIFICATE_BY_USER")
+    assert [kind["kind"] for kind in p2psip.json("overlay", "show", club)["kinds"]] == ["SIP-REGISTRATION"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("initial-ttl", "is no change"),
+        ("speed=9", "there is no element speed; there are bad-node, bootstrap-node"),
+        ("initial-ttl=many", "invalid literal"),
+        ("initial-ttl+=1", "has one value"),
+        ("initial-ttl=0", "initial-ttl must be from 1 to 255"),
+        ("overlay-reliability-timer=100", "at least 200 ms"),
+        ("chord-reactive=perhaps", "write true or false"),
+        ("self-signed-permitted=md5", "write sha1 or sha256"),
+        ("expiration=soon", "Invalid isoformat"),
+        ("bad-node-=" + NODE, "it is not there"),
+        ("kind+=0xF0000010", "is no Kind"),
+        ("kind+=0xF0000010:PILE:USER-MATCH:1:1", "is no Kind"),
+        ("enrollment-server+=http://x", "write https://HOST:PORT"),
+        ("root-cert+=missing.pem", "cannot read missing.pem"),
+    ],
+)
+def test_a_change_that_is_none(p2psip: Command, club: Path, change: str, says: str) -> None:
+    assert says in p2psip("overlay", "set", club, change, status=2)
+    assert not (club / "draft.xml").exists()
 
 
 def test_accounts(p2psip: Command, club: Path, tmp_path: Path) -> None:
@@ -217,6 +309,8 @@ def test_a_server_without_its_address(p2psip: Command, club: Path) -> None:
         ("overlay", "create"),
         ("overlay", "show"),
         ("overlay", "set"),
+        ("overlay", "sign"),
+        ("overlay", "push"),
         ("user",),
         ("user", "add"),
         ("user", "password"),

@@ -43,7 +43,17 @@ def build(configuration: OverlayConfiguration, signer: DocumentSigner) -> bytes:
     return b"".join((_HEAD.encode(), signed, f"\n<signature>{signature}</signature>\n</overlay>\n".encode()))
 
 
-def _configuration(configuration: OverlayConfiguration, signer: DocumentSigner) -> str:
+def draft(configuration: OverlayConfiguration) -> bytes:
+    """The document as it would be, with no signature: for people to look at, and to be signed later."""
+    return b"".join((_HEAD.encode(), _configuration(configuration, None).encode(), b"\n</overlay>\n"))
+
+
+def kind_document(configuration: OverlayConfiguration, signer: DocumentSigner) -> bytes:
+    """A document that is good for its signed kind-blocks only."""
+    return b"".join((_HEAD.encode(), _configuration(configuration, signer).encode(), b"\n</overlay>\n"))
+
+
+def _configuration(configuration: OverlayConfiguration, signer: DocumentSigner | None) -> str:
     attributes = {"instance-name": configuration.instance_name, "sequence": str(configuration.sequence)}
     if configuration.expiration is not None:
         attributes["expiration"] = datetime.fromtimestamp(configuration.expiration, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -104,14 +114,15 @@ def _node_ids(configuration: OverlayConfiguration) -> Iterator[str]:
             yield _element(name, str(node_id))
 
 
-def _required_kinds(configuration: OverlayConfiguration, signer: DocumentSigner) -> Iterator[str]:
+def _required_kinds(configuration: OverlayConfiguration, signer: DocumentSigner | None) -> Iterator[str]:
     if configuration.required_kinds:
         yield "<required-kinds>"
         for kind in configuration.required_kinds:
             restriction = configuration.domain_restriction if kind.kind_id == SIP_REGISTRATION else None
             text = _kind(kind, restriction)
-            signature = _wrapped(security_block(text.encode(), signer))
-            yield f"<kind-block>{text}<kind-signature>{signature}</kind-signature></kind-block>"
+            signature = "" if signer is None else _wrapped(security_block(text.encode(), signer))
+            signed = f"<kind-signature>{signature}</kind-signature>" if signature else ""
+            yield f"<kind-block>{text}{signed}</kind-block>"
         yield "</required-kinds>"
 
 

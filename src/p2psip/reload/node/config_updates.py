@@ -71,6 +71,8 @@ class ConfigUpdateContext:
     """A ConfigUpdate of ours; requests that its receiver refused wait for its answer."""
 
     node: NodeId
+    sequence: int
+    """The configuration that its receiver has at least, once it has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class ConfigUpdates:
         self._open = 0
         self._heard: OrderedDict[NodeId, tuple[float, int]] = OrderedDict()
         self._refused: OrderedDict[bytes, str] = OrderedDict()
+        self.sequences: OrderedDict[NodeId, int] = OrderedDict()
+        """Which configuration others have shown to have."""
         self.use(document, ())
 
     def take_news(self) -> list[NewConfiguration | NewKinds]:
@@ -169,6 +173,18 @@ class ConfigUpdates:
             else:
                 kinds.append(LearnedKind(signed, signer.node_id))
         return lasting(document, kinds)
+
+    def heard(self, request: Received) -> None:
+        """A request shows which configuration its sender has."""
+        sequence = request.message.header.configuration_sequence
+        if sequence != CONFIGURATION_SEQUENCE_ANY:
+            self._remember_sequence(request.signer.node_id, sequence)
+
+    def _remember_sequence(self, node: NodeId, sequence: int) -> None:
+        self.sequences.pop(node, None)
+        self.sequences[node] = sequence
+        while len(self.sequences) > NODES_HEARD_MAX:
+            self.sequences.popitem(last=False)
 
     # What we are told
 
@@ -322,9 +338,11 @@ class ConfigUpdates:
         """A ConfigUpdate of ours is over."""
         self._open -= 1
         if isinstance(outcome, Answer):
+            self._remember_sequence(context.node, context.sequence)
             self._exchange.transport.retry_mismatched(context.node, now)
         elif isinstance(outcome, Refused) and outcome.code is ErrorCode.CONFIG_TOO_OLD:
             # It has learned of it from another; or it knows a newer one, and tells us.
+            self._remember_sequence(context.node, context.sequence)
             self._exchange.transport.retry_mismatched(context.node, now)
         else:
             why = str(outcome.cause) if isinstance(outcome, Refused) else "no answer"
@@ -371,7 +389,7 @@ class ConfigUpdates:
             route,
             MessageCode.CONFIG_UPDATE_REQ,
             body,
-            ConfigUpdateContext(node),
+            ConfigUpdateContext(node, self._exchange.configuration.sequence),
             now,
             configuration_sequence=CONFIGURATION_SEQUENCE_ANY,
         )

@@ -271,6 +271,16 @@ class Node:
         self._expel(self._admission.review(now), now)
         self._settle(now)
 
+    def take_configuration(self, raw: bytes, now: float) -> None:
+        """A document from our operator or a configuration server. Raises a Rejection if it is not to be followed."""
+        self.config_updates.accept(raw, now)
+        self._settle(now)
+
+    def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:
+        """Kind-blocks from our operator. Raises a Rejection."""
+        self.config_updates.accept_kinds(blocks, now)
+        self._settle(now)
+
     def use_trust(self, settings: TrustSettings, now: float) -> None:
         """Judge certificates by this configuration from now on: whom it revokes is cut off at once.
 

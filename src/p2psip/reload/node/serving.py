@@ -58,6 +58,7 @@ class Serving:
 
     def serve(self, request: Received, now: float) -> None:
         """Answer it, with an error if need be."""
+        self._config_updates.heard(request)
         try:
             check_sequence(request, self._exchange.configuration.sequence)
             request.require_understood()
