@@ -72,7 +72,7 @@ def kind_of(text: str) -> Kind:
             max_count=int(count),
             max_size=int(size),
             name="" if registered is None else registered.name,
-            max_node_multiple=int(multiple[0]) if multiple else 0,
+            max_node_multiple=int(multiple[0]) if multiple else (registered.max_node_multiple if registered else 0),
         )
     except ValueError as error:
         raise LocalMisuse(f"{text!r} is no Kind: {error}") from None

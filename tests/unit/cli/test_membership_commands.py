@@ -228,13 +228,11 @@ def test_a_draft_is_shown_and_signed_when_told(p2psip: Command, club: Path) -> N
 def test_kinds_come_and_go(p2psip: Command, club: Path) -> None:
     before = [kind["kind"] for kind in p2psip.json("overlay", "show", club)["kinds"]]
     p2psip("overlay", "set", club, "--sign", "kind+=0xF0000010:DICTIONARY:USER-NODE-MATCH:100:1000")
-    p2psip(
-        "overlay", "set", club, "--sign", "kind+=CERTIFICATE_BY_USER:10:5000", "kind+=0xF0000010:SINGLE:NODE-MATCH:1:9"
-    )
+    p2psip("overlay", "set", club, "--sign", "kind+=TURN-SERVICE:10:5000", "kind+=0xF0000010:SINGLE:NODE-MATCH:1:9")
     kinds = {kind["kind"]: kind for kind in p2psip.json("overlay", "show", club)["kinds"]}
-    assert list(kinds) == [*before, "CERTIFICATE_BY_USER", "0xf0000010"]
+    assert list(kinds) == [*before, "TURN-SERVICE", "0xf0000010"]
     assert kinds["0xf0000010"]["max_size"] == 9
-    p2psip("overlay", "set", club, "--sign", "kind-=4026531856", "kind-=CERTIFICATE_BY_USER")
+    p2psip("overlay", "set", club, "--sign", "kind-=4026531856", "kind-=TURN-SERVICE")
     assert [kind["kind"] for kind in p2psip.json("overlay", "show", club)["kinds"]] == before
 
 
