@@ -9,7 +9,21 @@ from effort import times
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from storage_bench import ALICE, ALICE_PLACE, ARRAY, NOTES, PEER, SINGLE, Bench, element, entry, everything, single
+from storage_bench import (
+    ALICE,
+    ALICE_ELSEWHERE,
+    ALICE_PLACE,
+    ARRAY,
+    DICTIONARY,
+    NOTES,
+    PEER,
+    SINGLE,
+    Bench,
+    element,
+    entry,
+    everything,
+    single,
+)
 
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.limits import Limits
@@ -17,6 +31,7 @@ from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import (
     DataTooLarge,
     DataTooOld,
+    Forbidden,
     GenerationCounterTooLow,
     InvalidMessage,
     Rejection,
@@ -28,8 +43,9 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.sim.signer import SimulatedIdentity
 
-KINDS = [SINGLE, ARRAY, NOTES]
+KINDS = [SINGLE, ARRAY, NOTES, DICTIONARY]
 APPEND = 0xFFFFFFFF
 
 Slot = tuple[int, int | bytes | None]
@@ -63,6 +79,8 @@ def naive_store(
     state: State, kind: Kind, offers: list[tuple[int, Held]], generation: int, is_original: bool, now: float
 ) -> State | type[Rejection]:
     """What a store changes, or how it is rejected. An offer is a small number that says where, and the value."""
+    if kind is DICTIONARY and is_original and len({owner_of(kind, where) for where, _ in offers}) > 1:
+        return Forbidden
     current = state.generations.get(kind.kind_id, 0)
     if not is_original and generation == 0:
         return InvalidMessage
@@ -89,19 +107,29 @@ def naive_store(
     return delta
 
 
+def owner_of(kind: Kind, where: int) -> SimulatedIdentity:
+    """Who signs: two lines of one user, where the key of the dictionary says which."""
+    return (ALICE, ALICE_ELSEWHERE)[where % 2 if kind is DICTIONARY else 0]
+
+
 def where_of(kind: Kind, where: int, live: dict[int | bytes | None, Held]) -> int | bytes | None:
     if kind is SINGLE:
         return None
     if kind is NOTES:
         return bytes([where])
+    if kind is DICTIONARY:
+        return bytes(owner_of(kind, where).node_id)
     last = max((index for index in live if isinstance(index, int)), default=-1)
     return last + 1 if where == APPEND else where
 
 
-def wire_value(kind: Kind, where: int, data: bytes | None) -> StoredDataValue:
-    if kind is SINGLE:
-        return single(data)
-    return entry(bytes([where]), data) if kind is NOTES else element(where, data)
+def wire_value(slot: int | bytes | None, data: bytes | None) -> StoredDataValue:
+    match slot:
+        case None:
+            return single(data)
+        case int():
+            return element(slot, data)
+    return entry(slot, data)
 
 
 OFFERS = st.tuples(
@@ -148,23 +176,28 @@ class StorageMachine(RuleBasedStateMachine):
         for where, data, time_ms, lifetime_s in offers:
             position = APPEND if kind is ARRAY and is_append else where
             offered.append((position, Held(data, time_ms, bench.now + lifetime_s)))
-            what = wire_value(kind, position, data)
-            values.append(bench.signed(ALICE, ALICE_PLACE, kind, what, storage_time_ms=time_ms, lifetime_s=lifetime_s))
+            what = wire_value(position if kind is ARRAY else where_of(kind, where, {}), data)
+            owner = owner_of(kind, where)
+            values.append(bench.signed(owner, ALICE_PLACE, kind, what, storage_time_ms=time_ms, lifetime_s=lifetime_s))
+        requester = owner_of(kind, offers[0][0]) if offers else ALICE
         outcome = naive_store(self.state, kind, offered, generation, is_original, bench.now)
         if isinstance(outcome, State):
-            self._store(kind, values, generation, is_original)
+            self._store(kind, values, generation, requester if is_original else None)
             if bench.asked and bench.asked[-1].token not in dict(self.pending):
                 self.pending.append((bench.asked[-1].token, outcome))
             else:
                 assert not outcome.values
         else:
             with pytest.raises(outcome):
-                self._store(kind, values, generation, is_original)
+                self._store(kind, values, generation, requester if is_original else None)
 
-    def _store(self, kind: Kind, values: list[StoredData], generation: int, is_original: bool) -> None:
+    def _store(
+        self, kind: Kind, values: list[StoredData], generation: int, requester: SimulatedIdentity | None
+    ) -> None:
+        """An original Store, or one of a replica, which no owner signs."""
         data = StoreKindData(kind.kind_id, generation, tuple(values))
-        request = StoreReq(ALICE_PLACE, 0 if is_original else 1, (data,))
-        self.bench.send(request, requester=ALICE if is_original else PEER)
+        request = StoreReq(ALICE_PLACE, 1 if requester is None else 0, (data,))
+        self.bench.send(request, requester=requester or PEER)
 
     @precondition(lambda self: self.pending)
     @rule(is_successful=st.booleans())
@@ -209,7 +242,7 @@ class StorageMachine(RuleBasedStateMachine):
                 if stored.signature.signature_value
             }
             expected = {
-                wire_value(kind, slot_number(slot), held.data): (held.storage_time_ms, int(held.expires_at - bench.now))
+                wire_value(slot, held.data): (held.storage_time_ms, int(held.expires_at - bench.now))
                 for slot, held in state.live(kind, bench.now).items()
             }
             assert found == expected
@@ -232,12 +265,6 @@ class StorageMachine(RuleBasedStateMachine):
         for kind in KINDS:
             for record in self.bench.store.records(ALICE_PLACE, kind.kind_id):
                 assert self.bench.store.certificates(record.chain) is not None
-
-
-def slot_number(slot: int | bytes | None) -> int:
-    if slot is None:
-        return 0
-    return slot if isinstance(slot, int) else slot[0]
 
 
 TestStorageModel = StorageMachine.TestCase
