@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_overlay import LiveOverlay
+from live_overlay import OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
 
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, read_leaf
@@ -56,3 +58,24 @@ def test_three_peers_with_a_secret_and_a_stranger_with_another(tmp_path: Path) -
         assert "TLS: " in said["reason"]
         assert all(stranger.node_id not in peer.status()["successors"] for peer in overlay.peers[:3])
         stranger.kill()
+
+
+@pytest.mark.must("11.3.1/4")
+def test_a_peer_whose_name_is_taken_comes_again_with_another(tmp_path: Path) -> None:
+    """Two machines were given the same name: the second says so, starts anew, and is who it was but for the name."""
+    options = {"peer1": ("--name", "peer0")}
+    with LiveOverlay(tmp_path, peers=1, terms=("--self-signed", "sha256"), peer_options=options) as overlay:
+        second = overlay.add_peer()
+        second.run()
+        said = second.daemon.wait_log("the user name of this peer is taken")
+        assert said["means"] == f"it starts anew as peer-peer0-2@{OVERLAY}"
+        eventually("it is back", lambda: _user(overlay, second) == f"peer-peer0-2@{OVERLAY}")
+        overlay.wait_whole()
+        assert second.status()["node_id"] == second.node_id
+
+
+def _user(overlay: LiveOverlay, peer: LivePeer) -> str:
+    """As which user a running peer acts; empty while it does not run."""
+    command = [*P2PSIP, "status", "--peer", str(peer.directory), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=overlay.environment, check=False)
+    return str(json.loads(done.stdout)["user"]) if done.returncode == 0 else ""

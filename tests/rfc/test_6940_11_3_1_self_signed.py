@@ -11,18 +11,27 @@ import pytest
 from certified_overlay import CertifiedOverlay
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from membership import DATE, OVERLAY, Club, founding, key, node_id
+from sim_records import command
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
 from p2psip.daemon.init import PeerRequest, init_peer
 from p2psip.enrollment.client import self_enroll
-from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.enrollment.names import next_name
+from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND, OverlayConfiguration
 from p2psip.reload.config.write import build
+from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.security.authority import NO_END, Validity, self_signed
 from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.usages.certificate_store import fetch_request, read_certificates
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
+from p2psip.reload.wire.storage_messages import FetchAns
 
 DIGESTS = {HashAlgorithm.SHA1: hashlib.sha1, HashAlgorithm.SHA256: hashlib.sha256}
 ALWAYS = Validity(0.0, NO_END)
@@ -131,3 +140,62 @@ def test_11_3_1_names_are_protected_by_enrollment_only() -> None:
     with pytest.raises(UntrustedCertificate) as caught:
         Club.of().verifier.check(mallory.chain, DATE, True)
     assert caught.value.problem is CertificateProblem.UNKNOWN_ISSUER
+
+
+def names_taken(overlay: CertifiedOverlay, name: str) -> list[UserNameTaken]:
+    """What a peer says of names."""
+    return [event for event in overlay.world.hosts[name].events if isinstance(event, UserNameTaken)]
+
+
+def certificates_of(overlay: CertifiedOverlay, user: str) -> set[NodeId]:
+    """Whose certificates are in the overlay under a user name, as p0 finds them."""
+    host, resource = overlay.world.hosts["p0"], hash_name(user.encode())
+    request = fetch_request(CERTIFICATE_BY_USER, resource)
+    handle = command(overlay, host, lambda now: overlay.node(host).data.fetch(request, now))
+    answer = overlay.wait_done(host, handle).result
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.body, FetchAns)
+    data = overlay.node(host).data
+    verified = read_certificates(
+        resource, answer.body, answer.certificates, data.storage.rules, WallClock(DATE), overlay.world.now
+    )
+    return {value.signer.node_id for value in verified.of(CERTIFICATE_BY_USER)}
+
+
+@pytest.mark.must("11.3.1/4")
+def test_11_3_1_the_certificate_is_stored_and_a_name_that_is_taken_is_left_alone() -> None:
+    """ "It MUST store its certificate in the overlay (Section 8), but SHOULD look to see if the user name is already
+    taken and, if so, choose another user name." The third peer has the second one's name, by accident.
+    """
+    here = club()
+    users = {0: f"peer-hill@{OVERLAY}", 1: f"peer-lake@{OVERLAY}", 2: f"peer-lake@{OVERLAY}"}
+    makes: dict[int, str] = dict(users)
+
+    def identity(number: int) -> CertifiedIdentity:
+        return self_enroll(here.configuration, key(number=number), makes[number], random.Random(number))
+
+    overlay = CertifiedOverlay(
+        here, "names", identity_of=identity, root_certs=(), required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
+    )
+    for number in range(3):
+        overlay.add_peer(number)
+        overlay.world.run_for(10.0)
+    first, second = identity(1).node_id, identity(2).node_id
+    assert certificates_of(overlay, users[0]) == {identity(0).node_id}
+    assert certificates_of(overlay, users[1]) == {first}
+    assert names_taken(overlay, "p2") == [UserNameTaken(users[2], second, first)]
+    assert not names_taken(overlay, "p0") + names_taken(overlay, "p1")
+    # As its daemon does: the same key, so the same Node-ID, and another name.
+    makes[2] = next_name(users[2])
+    node = overlay.nodes["p2"]
+    overlay.world.call(overlay.world.hosts["p2"], lambda now: (node.use_identity(identity(2)), node.settle(now))[1])
+    overlay.world.run_for(10.0)
+    assert makes[2] == f"peer-lake-2@{OVERLAY}"
+    assert certificates_of(overlay, makes[2]) == {second}
+    assert len(names_taken(overlay, "p2")) == 1
+    # Who was first and comes again is not told to go: its own certificate is there.
+    again = overlay.nodes["p1"]
+    overlay.world.call(overlay.world.hosts["p1"], lambda now: (again.use_identity(identity(1)), again.settle(now))[1])
+    overlay.world.run_for(10.0)
+    assert not names_taken(overlay, "p1")
+    assert certificates_of(overlay, users[1]) == {first}

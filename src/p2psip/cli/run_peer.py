@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     # structlog loads it, if it is there, for coloured tracebacks, which no daemon prints: six megabytes.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from p2psip.daemon.log import log_to_stderr
-    from p2psip.daemon.service import MovedToAnotherAddress, PeerService
+    from p2psip.daemon.service import PeerService, StartAnew
     from p2psip.daemon.state import load_state
 
     directory, flags, form = arguments
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
         state = load_state(Path(directory), json.loads(flags))
         log_to_stderr(state.settings.log_format, state.settings.log_level)
         asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
-    except MovedToAnotherAddress:
+    except StartAnew:
         os.execv(sys.executable, sys.orig_argv)
     except LocalMisuse as error:
         fail(str(error), EXIT_MISUSE)

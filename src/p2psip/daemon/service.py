@@ -32,7 +32,9 @@ from p2psip.daemon.kept import load_contacts, load_kinds, load_phones, save_cont
 from p2psip.daemon.line_files import LineFiles, line_names
 from p2psip.daemon.renew import renew_in_process
 from p2psip.daemon.renewal import Renewer, day
-from p2psip.daemon.state import PeerState, reload_identity, save_document
+from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
+from p2psip.enrollment.client import self_enroll
+from p2psip.enrollment.names import next_name
 from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
 from p2psip.net.machine import read_machine
@@ -40,7 +42,7 @@ from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import obstacles
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, Purpose
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, Purpose, UserNameTaken
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
@@ -59,8 +61,16 @@ WATCH_S = 30.0
 """How often the configuration's date and this machine's addresses are looked at."""
 
 
-class MovedToAnotherAddress(Exception):  # no error: the peer is to be started anew
-    """This machine has an address by now that the peer does not know: it should start anew, as it did before."""
+class StartAnew(Exception):  # no error
+    """The peer is to be started anew, as it was before."""
+
+
+class MovedToAnotherAddress(StartAnew):
+    """This machine has an address by now that the peer does not know."""
+
+
+class TookAnotherName(StartAnew):
+    """The peer's user name was taken; it has a certificate with another one now."""
 
 
 class PeerService:
@@ -71,13 +81,14 @@ class PeerService:
         self._journal = Journal()
         self._has_left = asyncio.Event()
         self._is_outcast = asyncio.Event()
+        self._is_renamed = asyncio.Event()
         self._obstacles: tuple[str, ...] = ()
         self._phones_timer: asyncio.TimerHandle | None = None
 
     async def run(self, ready: Callable[[Mapping[str, object]], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is told when all sockets are open.
 
-        Raises LocalMisuse if it cannot begin, RequestFailed if it cannot go on, MovedToAnotherAddress.
+        Raises LocalMisuse if it cannot begin, RequestFailed if it cannot go on, StartAnew.
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
@@ -173,7 +184,8 @@ class PeerService:
         renewing = asyncio.create_task(Renewer(self).run())
         stopping = asyncio.create_task(stop.wait())
         leaving = asyncio.create_task(self._cast_out())
-        tasks = {watching, renewing, stopping, leaving}
+        renamed = asyncio.create_task(self._renamed())
+        tasks = {watching, renewing, stopping, leaving, renamed}
         try:
             over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._leave()
@@ -199,6 +211,24 @@ class PeerService:
         await self._is_outcast.wait()
         reasons = "; ".join(self._obstacles)
         raise RequestFailed(f"this peer has left the overlay, of whose new configuration it is not capable: {reasons}")
+
+    async def _renamed(self) -> None:
+        await self._is_renamed.wait()
+        raise TookAnotherName
+
+    def _user_name_taken(self, taken: UserNameTaken) -> None:
+        """RFC 6940 11.3.1: "if so, choose another user name": a peer counts on, a line is left to its user."""
+        identity = self._state.identity
+        who = {"user": taken.user, "node": taken.node, "other": taken.other}
+        if taken.node != identity.node_id:
+            self._journal.warning("the user name of a line is taken", **who, means="calls to it ring at both")
+            return
+        user = next_name(identity.user)
+        nodeids = len(identity.node_ids)
+        renamed = self_enroll(self._state.configuration, identity.key, user, random.SystemRandom(), nodeids=nodeids)
+        save_identity(self._state.directory, renamed)
+        self._journal.warning("the user name of this peer is taken", **who, means=f"it starts anew as {user}")
+        self._is_renamed.set()
 
     def _expired(self, wall: WallClock, now: float) -> str | None:
         """RFC 6940 11.1: "Time in the future at which this overlay configuration is no longer valid"."""
@@ -329,6 +359,8 @@ class PeerService:
                 self._configuration_changed(effect)
             case Found():
                 self._commands.found(effect)
+            case UserNameTaken():
+                self._user_name_taken(effect)
             case Traced():
                 self._commands.traced(effect)
             case Stopped():

@@ -49,3 +49,13 @@ def peer_name(name: str, overlay: str) -> str:
 def is_peer_name(user: str) -> bool:
     """True if a user name is that of a peer."""
     return user.startswith(PEER_PREFIX)
+
+
+def next_name(user: str) -> str:
+    """Another user name, if this one is taken: `peer-hill-2` after `peer-hill`, then `peer-hill-3`."""
+    local, _, overlay = user.rpartition("@")
+    base, dash, number = local.rpartition("-")
+    if not (dash and number.isascii() and number.isdigit() and base != PEER_PREFIX.rstrip("-")):
+        base, number = local, "1"
+    following = f"-{int(number) + 1}"
+    return f"{base[: LOCAL_PART_MAX - len(following)]}{following}@{overlay}"

@@ -17,7 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
 from p2psip.enrollment.form import FORM_SIZE_MAX, EnrollmentForm, check_accept, read_form
 from p2psip.enrollment.guessing import KEYS_MAX, Allowance, Attempts, Guard
-from p2psip.enrollment.names import account_name, full_name, is_peer_name, is_user_name, peer_name
+from p2psip.enrollment.names import account_name, full_name, is_peer_name, is_user_name, next_name, peer_name
 from p2psip.enrollment.passwords import (
     Cost,
     check_new_password,
@@ -51,6 +51,16 @@ def test_peers_have_names_of_their_own() -> None:
     assert peer_name("garden", OVERLAY) == peer_name("peer-garden", OVERLAY) == f"peer-garden@{OVERLAY}"
     assert is_peer_name(peer_name("garden", OVERLAY))
     assert not is_peer_name(f"alice@{OVERLAY}")
+
+
+def test_a_name_that_is_taken_is_followed_by_another() -> None:
+    names = ["peer-hill@x.example"]
+    for _ in range(3):
+        names.append(next_name(names[-1]))
+    assert names[1:] == ["peer-hill-2@x.example", "peer-hill-3@x.example", "peer-hill-4@x.example"]
+    assert next_name("peer-7@x.example") == "peer-7-2@x.example"
+    assert len(next_name("p" * 64 + "@x.example").partition("@")[0]) == 64
+    assert is_user_name(next_name("peer-hill-9@x.example"), "x.example")
 
 
 def test_a_hash_knows_its_password_only() -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.data import Data
+from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.verified import Verified
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.usages.certificate_store import (
@@ -29,6 +31,7 @@ from p2psip.reload.usages.certificate_store import (
 )
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
 
@@ -125,7 +128,22 @@ class CertificateKeeper:
         resource = resource_id(entry[1], identity.user, identity.node_id, rules.hash_name)
         wall = self._exchange.transport.wall
         present = read_certificates(resource, answer.body, answer.certificates, rules, wall, now)
+        if entry[1] == CERTIFICATE_BY_USER and (other := self._earlier_holder(identity, present)) is not None:
+            self._exchange.effects.append(UserNameTaken(identity.user, identity.node_id, other))
+            if identity is self._exchange.identity:
+                # It is to come again with another name; a line may well be the same person's as the other one.
+                return
         self._store(entry, identity, choose_slot(identity, present, entry[1], kind.max_count), now)
+
+    def _earlier_holder(self, identity: Identity, present: Verified) -> NodeId | None:
+        """11.3.1: a node with a certificate of its own making "SHOULD look to see if the user name is already taken".
+
+        It is if somebody else's certificate is there and none of ours: then they came first.
+        """
+        if not self._exchange.configuration.is_self_signed:
+            return None
+        holders = [value.signer.node_id for value in present.of(CERTIFICATE_BY_USER)]
+        return None if set(holders) & set(identity.node_ids) else next(iter(holders), None)
 
     def _store(self, entry: Entry, identity: Identity, slot: Slot, now: float) -> None:
         try:

@@ -137,3 +137,12 @@ class ContactsChanged(Effect):
     """Where peers that we are linked with can be dialled: worth remembering for the next start (section 11.4)."""
 
     addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserNameTaken(Effect):
+    """`other` had our user name before us, in an overlay whose members choose their names themselves (11.3.1)."""
+
+    user: str
+    node: NodeId
+    other: NodeId
