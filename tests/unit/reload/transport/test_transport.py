@@ -129,6 +129,7 @@ def run_out(here: Transport, until: float = 100.0) -> list[tuple[float, Effect]]
 # Requests
 
 
+@pytest.mark.must("6.2.1/5", "6.2.1/6", "6.2.1/7")
 def test_6_2_1_five_transmissions_then_failure() -> None:
     """A request nobody answers goes out at 0, 3, 6, 9 and 12 s with the same transaction, and fails at 15 s."""
     here = transport()
@@ -137,6 +138,7 @@ def test_6_2_1_five_transmissions_then_failure() -> None:
     assert here.next_deadline() is None
 
 
+@pytest.mark.must("6.3/1")
 def test_the_request_is_signed_and_says_whose_configuration_it_is() -> None:
     """The receiver's Transport accepts it."""
     there = transport()
@@ -409,6 +411,7 @@ def test_6_1_2_the_answer_goes_back_the_way_the_request_came() -> None:
     assert message.contents == MessageContents(MessageCode.PING_ANS, PONG.encode())
 
 
+@pytest.mark.must("6.2.1/8")
 def test_6_2_1_retransmissions_get_the_same_answer_and_are_served_once() -> None:
     """ "Receiving nodes MUST generate semantically equivalent responses to retransmissions of the same request"; it
     goes back the way that this transmission came.
@@ -448,6 +451,7 @@ def test_the_same_transaction_id_of_another_signer_is_another_request() -> None:
     assert received.signer.node_id == EVE.node_id
 
 
+@pytest.mark.must("6.3/1")
 def test_rejections_are_answers_too() -> None:
     """6.3.3.1."""
     here = transport()
