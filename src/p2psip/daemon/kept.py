@@ -44,7 +44,7 @@ def load_contacts(directory: Path) -> list[Address]:
         return []
     try:
         contacts = msgspec.json.decode(read_file(path), type=list[tuple[str, int]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LocalMisuse(f"{path}: {error}") from None
     return [Address(*contact) for contact in contacts[:CONTACTS_MAX]]
 
@@ -62,7 +62,7 @@ def load_kinds(directory: Path) -> list[bytes]:
         return []
     try:
         return [block.encode() for block in msgspec.json.decode(read_file(path), type=list[str])]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LocalMisuse(f"{path}: {error}") from None
 
 
@@ -83,7 +83,7 @@ def load_phones(directory: Path, date: float | None) -> tuple[bytes, float] | No
         return None
     try:
         saved = msgspec.json.decode(read_file(path, size_max=1 << 26), type=_Phones)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LocalMisuse(f"{path}: {error}") from None
     clock = read_boot_clock()
     if saved.boot_id == clock.boot_id:

@@ -80,7 +80,7 @@ class LineFiles:
         path = self.path("json")
         try:
             phone = msgspec.json.decode(read_file(path), type=_Phone)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise LocalMisuse(f"{path}: {error}") from None
         key = self.key()
         if key is None:

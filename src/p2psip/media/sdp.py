@@ -155,7 +155,10 @@ def _connection(lines: Iterable[Line]) -> str | None:
             fields = value.split()
             if len(fields) != 3:
                 raise MalformedSdp(f"c= has {len(fields)} fields, not 3")
-            return fields[2].partition("/")[0]
+            address = fields[2].partition("/")[0]
+            if not address:
+                raise MalformedSdp("c= names no address")
+            return address
     return None
 
 

@@ -32,9 +32,9 @@ def test_contacts(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "contacts.json").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "{}", '[["a"]]', '[[1, "a"]]', "\0"])
-def test_contacts_that_cannot_be_read(tmp_path: Path, text: str) -> None:
-    (tmp_path / "contacts.json").write_text(text)
+@pytest.mark.parametrize("text", [b"", b"{}", b'[["a"]]', b'[[1, "a"]]', b"\0", b'[["\xff",1]]'])
+def test_contacts_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "contacts.json").write_bytes(text)
     with pytest.raises(LocalMisuse, match=r"contacts\.json"):
         load_contacts(tmp_path)
 
@@ -63,8 +63,8 @@ def test_phones_of_a_boot_without_a_date(tmp_path: Path, clock: list[BootClock])
     assert load_phones(tmp_path, DATE) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"boot_id": 1}', "nonsense"])
-def test_phones_that_cannot_be_read(tmp_path: Path, text: str) -> None:
-    (tmp_path / "phones.json").write_text(text)
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"boot_id": 1}', b"nonsense", b'{"boot_id":"\xff"}'])
+def test_phones_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "phones.json").write_bytes(text)
     with pytest.raises(LocalMisuse, match=r"phones\.json"):
         load_phones(tmp_path, DATE)

@@ -54,6 +54,7 @@ def test_only_v_and_o_are_needed() -> None:
         ((b"49170/2", b"65536"), "no number"),
         ((b"49170/2 RTP/AVP 0 8 101", b"49170"), "2 fields"),
         ((b"c=IN IP4 ", b"c="), "1 fields"),
+        ((b"c=IN IP4 ", b"c=IN IP4 /"), "no address"),
         ((b"t=0 0", b"tea time"), "form x="),
         ((PHONE, b"\n"), "empty"),
         ((PHONE, b"m=audio 1 RTP/AVP 0"), "begins with m="),

@@ -6,7 +6,6 @@ Nothing that is read here may be believed before `p2psip.reload.config.signature
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -211,7 +210,7 @@ def _boolean(text: str) -> bool:
 def _base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ConfigurationError(f"bad base64: {error}") from None
 
 

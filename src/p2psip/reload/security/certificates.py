@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -57,21 +60,36 @@ class Leaf:
         return algorithm_of(self.key)
 
 
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Anybody can send a certificate with an odd serial number: no reason to write a warning to stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
+
+
 def load_certificate(der: bytes) -> x509.Certificate:
     """The certificate in `der`; UntrustedCertificate if it is none."""
     if len(der) > CERTIFICATE_SIZE_MAX:
         raise UntrustedCertificate(CertificateProblem.MALFORMED, f"{len(der)} bytes, {CERTIFICATE_SIZE_MAX} at most")
     try:
-        return x509.load_der_x509_certificate(der)
+        with _in_silence():
+            certificate = x509.load_der_x509_certificate(der)
+            is_positive = certificate.serial_number > 0
     except X509_ERRORS as error:
         raise UntrustedCertificate(CertificateProblem.MALFORMED, f"not an X.509 certificate: {error}") from None
+    if not is_positive:
+        # RFC 5280 section 4.1.2.2: "The serial number MUST be a positive integer assigned by the CA".
+        raise UntrustedCertificate(CertificateProblem.MALFORMED, "its serial number is not positive")
+    return certificate
 
 
 def read_leaf(der: bytes, node_id_length: int) -> Leaf:
     """A member's certificate; UntrustedCertificate if it is not one that 11.3 describes."""
     certificate = load_certificate(der)
     try:
-        return _read(certificate, node_id_length)
+        with _in_silence():
+            return _read(certificate, node_id_length)
     except X509_ERRORS as error:
         raise UntrustedCertificate(CertificateProblem.MALFORMED, str(error)) from None
 
@@ -136,6 +154,7 @@ def chain_to_pem(chain: Iterable[bytes]) -> bytes:
 def chain_from_pem(pem: bytes) -> list[bytes]:
     """The certificates of a PEM file in DER; LocalMisuse if there are none."""
     try:
-        return [certificate.public_bytes(Encoding.DER) for certificate in x509.load_pem_x509_certificates(pem)]
-    except ValueError:
+        with _in_silence():
+            return [certificate.public_bytes(Encoding.DER) for certificate in x509.load_pem_x509_certificates(pem)]
+    except X509_ERRORS:
         raise LocalMisuse("the certificate file holds no certificate in PEM") from None

@@ -273,6 +273,7 @@ BILLION_LAUGHS = b"""<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "lol"><!ENTITY
             "rot13",
         ),
         (document("", after="<signature>A</signature>"), "grammar|base64"),
+        (document("", after="<signature>AAЮA</signature>"), "grammar|base64"),
     ],
 )
 def test_bad_documents_are_one_exception_that_says_why(raw: bytes, why: str) -> None:
