@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.security.errors import BadSignature, CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.errors import BadSignature, CertificateMissing, CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import (
@@ -78,6 +78,10 @@ class SimulatedVerifier:
         user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
         return Member(user, (node_id,), certificate, 0.0, float("inf"))
 
+    def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
+        """True if the certificate that a signature names is not among these."""
+        return _named_by(signature, certificates) is None
+
     def verify(
         self,
         prefix: bytes,
@@ -87,12 +91,16 @@ class SimulatedVerifier:
         date_trusted: bool,
     ) -> Signer:
         """Who signed. Raises SecurityError."""
-        identity = signature.identity.identity
-        wanted = identity.certificate_hash if isinstance(identity, CertHash) else b""
-        certificate = next((c.certificate for c in certificates if _hash(c.certificate) == wanted), None)
+        certificate = _named_by(signature, certificates)
         if certificate is None:
-            raise BadSignature("the signer's certificate is missing")
+            raise CertificateMissing
         member = self.check([certificate], date, date_trusted)
         if signature.signature_value != _hash(certificate, prefix, signature.identity.encode()):
             raise BadSignature(f"the signature is not that of {member.user}")
         return Signer(member.node_ids[0], member)
+
+
+def _named_by(signature: Signature, certificates: Sequence[GenericCertificate]) -> bytes | None:
+    identity = signature.identity.identity
+    wanted = identity.certificate_hash if isinstance(identity, CertHash) else b""
+    return next((entry.certificate for entry in certificates if _hash(entry.certificate) == wanted), None)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.commits import Commits
@@ -15,24 +15,37 @@ from p2psip.reload.node.exchange import MESSAGE_OVERHEAD, Exchange, failure_of
 from p2psip.reload.node.limits import COMMANDS_MAX
 from p2psip.reload.node.moving import Moving
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.storing import Rules
+from p2psip.reload.storage.verified import lacks_certificates
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Originate, Received
+from p2psip.reload.usages.certificate_store import KINDS as CERTIFICATE_KINDS
+from p2psip.reload.usages.certificate_store import certificates_in
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.rejections import Forbidden, NotFound
-from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
+from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatReq, StoreReq
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """A Store or Fetch of the layer above."""
+    """A Store or Fetch of the layer above; `resource` is what it fetches from, if that is what it does."""
 
     handle: int
+    resource: ResourceId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionContext:
+    """A Fetch of the certificates that the answer to a command lacks."""
+
+    handle: int
+    answer: Answer
 
 
 class Data:
@@ -112,7 +125,7 @@ class Data:
         handle = self._serial
         begun = None
         if self._commands < COMMANDS_MAX:
-            context = CommandContext(handle)
+            context = CommandContext(handle, body.resource if isinstance(body, FetchReq) else None)
             begun = self._exchange.request(destinations, code, body, context, now, identity=identity, after=after)
         if begun is None:
             failure = RequestFailed("too many requests under way")
@@ -182,8 +195,37 @@ class Data:
 
     # Outcomes
 
-    def handle_outcome(self, context: CommandContext, outcome: Outcome, now: float) -> None:
+    def handle_outcome(self, context: CommandContext | CompletionContext, outcome: Outcome, now: float) -> None:
         """A request of the layer above is over."""
+        if isinstance(context, CompletionContext):
+            outcome = _completed(context.answer, outcome)
+        elif isinstance(outcome, Answer) and self._complete(context, outcome, now):
+            return
         self._commands -= 1
         result = outcome if isinstance(outcome, Answer) else failure_of(outcome)
         self._exchange.effects.append(Done(context.handle, result))
+
+    def _complete(self, context: CommandContext, answer: Answer, now: float) -> bool:
+        """Look in the Certificate Store (section 8) for what an answer lacks; False if there is nothing to look for.
+
+        Values that only one user or node may write are at the Resource-ID under which its certificate is as well.
+        """
+        rules = self.storage.rules
+        kinds = [kind for kind in CERTIFICATE_KINDS if kind in rules.kinds]
+        body = answer.body
+        if context.resource is None or not kinds or not isinstance(body, FetchAns):
+            return False
+        if not lacks_certificates(body, answer.certificates, rules):
+            return False
+        request = FetchReq(context.resource, tuple(all_values(rules.kinds[kind]) for kind in kinds))
+        completion = CompletionContext(context.handle, answer)
+        destinations = [Destination.resource(context.resource)]
+        return self._exchange.request(destinations, MessageCode.FETCH_REQ, request, completion, now) is not None
+
+
+def _completed(answer: Answer, outcome: Outcome) -> Answer:
+    """An answer with the certificates that were found, if any were."""
+    if not isinstance(outcome, Answer) or not isinstance(outcome.body, FetchAns):
+        return answer
+    found = (*outcome.certificates, *certificates_in(outcome.body))
+    return replace(answer, certificates=tuple(dict.fromkeys((*answer.certificates, *found))))

@@ -49,7 +49,7 @@ from p2psip.reload.node.config_updates import (
     why_no_member,
 )
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
-from p2psip.reload.node.data import CommandContext, Data
+from p2psip.reload.node.data import CommandContext, CompletionContext, Data
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.effects import (
     AppLinkDown,
@@ -622,7 +622,7 @@ class Node:
             case CertificateContext() as context:
                 self._certificates.handle_outcome(context, finished.outcome, now)
             case context:
-                assert isinstance(context, CommandContext)
+                assert isinstance(context, CommandContext | CompletionContext)
                 self.data.handle_outcome(context, finished.outcome, now)
 
     def _perform(self, action: Action, now: float) -> None:

@@ -3,6 +3,7 @@
 * SecurityError: a RemoteProtocolError
     * UntrustedCertificate: the certificate does not make its holder a member of this overlay
     * BadSignature: the signature is not that of the member whom it names
+        * CertificateMissing: nobody has the certificate that it names
 """
 
 from __future__ import annotations
@@ -39,3 +40,10 @@ class UntrustedCertificate(SecurityError):
 
 class BadSignature(SecurityError):
     """A signature that is missing, of an algorithm that is not permitted, or wrong."""
+
+
+class CertificateMissing(BadSignature):
+    """The certificate that a signature names did not come with it."""
+
+    def __init__(self) -> None:
+        super().__init__("the signer's certificate is missing")

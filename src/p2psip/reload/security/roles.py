@@ -91,6 +91,10 @@ class Verifier(Protocol):
         """Who signed `prefix` and the encoded SignerIdentity. Raises SecurityError: either of its subclasses."""
         ...
 
+    def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
+        """True if the certificate that a signature names is neither among these nor known."""
+        ...
+
     @property
     def revokes_some(self) -> bool:
         """True if `revokes` is true of any certificate: who has many to ask about asks this first."""

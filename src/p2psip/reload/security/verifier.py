@@ -25,7 +25,13 @@ from cryptography.x509 import verification
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.certificates import X509_ERRORS, Leaf, load_certificate, read_leaf
-from p2psip.reload.security.errors import BadSignature, CertificateProblem, SecurityError, UntrustedCertificate
+from p2psip.reload.security.errors import (
+    BadSignature,
+    CertificateMissing,
+    CertificateProblem,
+    SecurityError,
+    UntrustedCertificate,
+)
 from p2psip.reload.security.keys import digest, is_signature, public_key_der
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
 from p2psip.reload.wire.common import HashAlgorithm
@@ -122,6 +128,17 @@ class CertificateVerifier:
                 self._revoked.popitem(last=False)
         return self._revoked[key]
 
+    def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
+        """True if the certificate that a signature names is neither among these nor known."""
+        bucket = [entry.certificate for entry in certificates[:BUCKET_MAX] if entry.type is CertificateType.X509]
+        try:
+            self._find(signature, bucket)
+        except CertificateMissing:
+            return True
+        except SecurityError:
+            return False
+        return False
+
     def _check_algorithm(self, signature: Signature) -> None:
         is_permitted = signature.algorithm.signature in self._settings.signature_algorithms
         if not is_permitted or signature.algorithm.hash is not HashAlgorithm.SHA256:
@@ -146,7 +163,7 @@ class CertificateVerifier:
         else:
             der = next((der for der in bucket if digest(hash_alg, der) == wanted), b"")
             if not der:
-                raise BadSignature("the signer's certificate is missing")
+                raise CertificateMissing
             leaf = read_leaf(der, self._settings.node_id_length)
         # 6.3.4: "one for a certificate with only one Node-ID [...] the cert_hash type MUST be used."
         if len(leaf.node_ids) != 1:
@@ -161,7 +178,7 @@ class CertificateVerifier:
                 # "computed over the NodeId used to sign concatenated with the certificate".
                 if digest(hash_alg, node_id + der) == wanted:
                     return der, node_id
-        raise BadSignature("the signer's certificate is missing")
+        raise CertificateMissing
 
     def _node_ids(self, der: bytes) -> tuple[NodeId, ...]:
         known = self._known.get(_key(der))

@@ -134,6 +134,20 @@ def read_answer(
     return Verified(existing, removed, generations, tuple(dropped))
 
 
+def lacks_certificates(answer: FetchAns, certificates: Sequence[GenericCertificate], rules: Rules) -> bool:
+    """True if a signature in an answer names a certificate that did not come along.
+
+    6.3.4: "In systems that have an alternative certificate distribution mechanism, some certificates MAY be omitted."
+    """
+    return any(
+        rules.verifier.lacks(stored.signature, certificates)
+        for response in answer.kind_responses
+        if isinstance(response, FetchKindResponse) and response.kind in rules.kinds
+        for stored in response.values
+        if is_signed(stored)
+    )
+
+
 def read_find(request: FindReq, answer: FindAns) -> dict[int, ResourceId | None]:
     """The closest resource of each Kind that was asked for; None where there is none.
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from node_bench import ME, Heard, NodeBench, nid
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.config.configuration import CERTIFICATE_KINDS
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
 from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.verified import read_answer
 from p2psip.reload.topology.replicas import HOLD_DOWN_S
 from p2psip.reload.topology.ring import hash_name, is_between
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.usages.certificate_store import store_request as store_certificate
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
@@ -118,6 +123,12 @@ class Bench(NodeBench):
     def refuse(self, place: int, request: Heard, code: ErrorCode) -> None:
         """`place` did not."""
         self.answer(place, request, MessageCode.ERROR, ErrorResponse.of(code, ""))
+
+    def have_certificate_store(self) -> None:
+        """From now on the overlay has the Kinds of section 8."""
+        rules = self.node.data.storage.rules
+        kinds = {**rules.kinds, **{kind.kind_id: kind for kind in CERTIFICATE_KINDS}}
+        self.node.data.use_rules(replace(rules, kinds=kinds), self.now)
 
     def holds(self, who: SimulatedIdentity) -> bool:
         """True if the user's value is on the disk."""
@@ -320,6 +331,54 @@ def test_a_fetch_brings_the_certificates_along() -> None:
 
 
 # Commands
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_8_certificates_that_an_answer_lacks_are_looked_for_in_the_certificate_store(is_found: bool) -> None:
+    """6.3.4: "some certificates MAY be omitted" where there is another way to get them; it is tried once."""
+    bench = Bench()
+    bench.have_certificate_store()
+    (theirs,) = users_between(100, 150, 1)
+    resource = resource_of(theirs)
+
+    def asked() -> Heard:
+        heard = [one for one in bench.heard(150, MessageCode.FETCH_REQ) if isinstance(one.body, FetchReq)]
+        (request,) = [one for one in heard if one.body.resource == resource]  # type: ignore[attr-defined]
+        return request
+
+    handle = bench.node.data.fetch(fetch_request(theirs), bench.now)
+    bench.node.settle(bench.now)
+    bench.settle()
+    answer = FetchAns((FetchKindResponse(KIND, 1, (value_of(theirs),)),))
+    bench.answer(150, asked(), MessageCode.FETCH_ANS, answer)
+    assert bench.take(Done) == []
+    request = asked()
+    assert isinstance(request.body, FetchReq)
+    assert [specifier.kind for specifier in request.body.specifiers] == [CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER]
+    if is_found:
+        stored = store_certificate(theirs, CERTIFICATE_BY_USER, 0, NOW_MS, hash_name).kind_data[0]
+        assert isinstance(stored, StoreKindData)
+        found = FetchAns((FetchKindResponse(CERTIFICATE_BY_USER, 1, stored.values),))
+        bench.answer(150, request, MessageCode.FETCH_ANS, found)
+    else:
+        bench.refuse(150, request, ErrorCode.UNKNOWN_KIND)
+    (done,) = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
+    assert done.handle == handle
+    assert isinstance(done.result, Answer)
+    assert done.result.body == answer
+    rules = bench.node.data.storage.rules
+    verified = read_answer(resource, answer, done.result.certificates, rules, bench.node.wall, bench.now)
+    assert bool(verified.values) is is_found
+
+
+def test_an_answer_that_lacks_nothing_is_not_added_to() -> None:
+    bench = Bench()
+    bench.have_certificate_store()
+    bench.store_as(WHO)
+    bench.node.data.fetch(fetch_request(WHO), bench.now)
+    bench.node.settle(bench.now)
+    bench.settle()
+    assert len(bench.take(Done)) == 1
 
 
 def test_a_command_ends_once() -> None:
