@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p2psip.base.address import Address
@@ -87,6 +87,8 @@ class Remote:
     number: int
     link: StreamLink
     heard: list[Heard] = field(default_factory=list)
+    take: Callable[[bytes], None] | None = None
+    """Takes messages as they come, in place of `heard`."""
 
 
 class NodeBench:
@@ -161,7 +163,10 @@ class NodeBench:
         for remote in self.remotes.values():
             if remote.number == write.link:
                 for data in remote.link.receive(write.data, self.now):
-                    remote.heard.append(_hear(data, self.verifier))
+                    if remote.take is None:
+                        remote.heard.append(_hear(data, self.verifier))
+                    else:
+                        remote.take(data)
                 if self.acknowledges:
                     self._flush(remote)
                 else:
