@@ -337,7 +337,11 @@ class PeerService:
 
     def _configuration_changed(self, changed: ConfigurationChanged) -> None:
         """The peer follows a new configuration already; a restart is to have it as well."""
+        before = self._state.configuration.shared_secret
         self._state = replace(self._state, document=changed.document)
+        if self._state.configuration.shared_secret != before:
+            # 13.4: who comes from now on has to know the new one.
+            self._host.use_context(self._context())
         self._save("configuration", lambda: save_document(self._state.directory, changed.document))
         self._save("kinds", lambda: save_kinds(self._state.directory, changed.kind_blocks))
         if changed.obstacles:
