@@ -10,7 +10,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.storage.access import NameRule
+from p2psip.reload.storage.access import UsageRule
 from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.limits import Limits
@@ -107,14 +107,14 @@ class Bench:
     limits: Limits = field(default_factory=Limits)
     wall: WallClock = WALL
     continuity: Continuity | None = None
-    name_rules: Mapping[int, NameRule] = field(default_factory=dict)
+    usage_rules: Mapping[int, UsageRule] = field(default_factory=dict)
     now: float = 0.0
     is_slow: bool = False
     asked: list[Ask] = field(default_factory=list)
     clock_ms: int = 1_000
 
     def __post_init__(self) -> None:
-        self.rules = Rules(self.kinds, SimulatedVerifier(), hash_name, self.name_rules)
+        self.rules = Rules(self.kinds, SimulatedVerifier(), hash_name, self.usage_rules)
         self.storage = Storage(
             self.store, self.rules, self.wall, self.now, limits=self.limits, continuity=self.continuity
         )

@@ -16,6 +16,7 @@ from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.kinds import (
     CERTIFICATE_BY_NODE,
     CERTIFICATE_BY_USER,
+    REDIR,
     REGISTERED_NAMES,
     SIP_REGISTRATION,
     TURN_SERVICE,
@@ -26,13 +27,16 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 BASE_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base"
 CHORD_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-chord"
 SIP_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base:sip"
+REDIR_NAMESPACE = "urn:ietf:params:xml:ns:p2p:redir"
 OWN_NAMESPACE = "urn:p2psip:config"
-"""Of our own extension elements: <successors>, <signature-algorithm>."""
+"""Of our own extension elements: <successors>, <signature-algorithm>, <service>."""
 
 DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
 """RFC 7851 section 9.6."""
 
-SUPPORTED_NAMESPACES = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, DIAGNOSTICS_NAMESPACE, OWN_NAMESPACE})
+SUPPORTED_NAMESPACES = frozenset(
+    {BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, DIAGNOSTICS_NAMESPACE, REDIR_NAMESPACE, OWN_NAMESPACE}
+)
 
 SEQUENCE_MAX = 0xFFFE
 """11.1: "A monotonically increasing sequence number between 0 and 2^16-2."."""
@@ -123,6 +127,8 @@ class Kind:
     max_size: int
     name: str = ""
     max_node_multiple: int = 0
+    branching_factor: int = 10
+    """Of the trees of REDIR (RFC 7374 section 8): "The default value is 10."."""
     extensions: tuple[Extension, ...] = ()
 
 
@@ -148,9 +154,20 @@ REGISTERED_KINDS: dict[int, RegisteredKind] = {
         RegisteredKind("TURN-SERVICE", DataModel.SINGLE, AccessControl.NODE_MULTIPLE, 20),
         RegisteredKind("CERTIFICATE_BY_NODE", DataModel.ARRAY, AccessControl.NODE_MATCH),
         RegisteredKind("CERTIFICATE_BY_USER", DataModel.ARRAY, AccessControl.USER_MATCH),
+        RegisteredKind("REDIR", DataModel.DICTIONARY, AccessControl.NODE_ID_MATCH),
     )
 }
-assert REGISTERED_KINDS.keys() == {SIP_REGISTRATION, TURN_SERVICE, CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER}
+assert REGISTERED_KINDS.keys() == {SIP_REGISTRATION, TURN_SERVICE, CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER, REDIR}
+
+REDIR_KIND = Kind(
+    REDIR,
+    DataModel.DICTIONARY,
+    AccessControl.NODE_ID_MATCH,
+    max_count=100,
+    max_size=512,
+    name="REDIR",
+)
+"""As new overlays have it: a tree node has room for the providers of ten intervals."""
 
 SIP_REGISTRATION_KIND = Kind(
     SIP_REGISTRATION,
@@ -182,6 +199,26 @@ CERTIFICATE_KINDS = (
     ),
 )
 """As new overlays have them: for each of a user's lines a certificate, and room for those that are being renewed."""
+
+
+ANY_SERVICE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePermission:
+    """Who may announce a service (RFC 7374): members whose user name is one of `providers`, where * is any text.
+
+    An extension element of ours: <service name="voice-mail" providers="peer-*@club.example"/>.
+    """
+
+    name: str
+    """The service's namespace; * means every service."""
+    providers: tuple[str, ...]
+
+    def covers(self, name: str, user: str) -> bool:
+        """True if this lets `user` announce the service `name`."""
+        patterns = (re.escape(pattern).replace(r"\*", ".*") for pattern in self.providers)
+        return self.name in (ANY_SERVICE, name) and any(re.fullmatch(pattern, user) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +257,8 @@ class OverlayConfiguration:
     """Of the AoRs under SIP-REGISTRATION; None: any AoR."""
     diagnostic_kinds: tuple[DiagnosticAccess, ...] = ()
     extensions: tuple[Extension, ...] = field(default=(), repr=False)
+    services: tuple[ServicePermission, ...] = ()
+    """Who may announce which service (an extension element of ours); without it nobody any."""
     successors: int = 5
     """Length of the successor list (an extension element of ours)."""
     signature_algorithms: frozenset[SignatureAlgorithm] = frozenset(ALGORITHM_NAMES.values())
@@ -278,6 +317,10 @@ class OverlayConfiguration:
         named = (LINK_PROTOCOLS.get(protocol, ()) for protocol in self.overlay_link_protocols)
         return tuple(dict.fromkeys(link_type for link_types in named for link_type in link_types))
 
+    def permits_service(self, name: str, user: str) -> bool:
+        """True if a member of this user name may announce a service."""
+        return any(permission.covers(name, user) for permission in self.services)
+
     @property
     def kinds(self) -> dict[int, Kind]:
         """The required Kinds by Kind-ID."""
@@ -321,7 +364,7 @@ def _kind_fits(kind: Kind) -> bool:
         return False
     if kind.kind_id not in REGISTERED_KINDS and not 0 < kind.kind_id < 0xFFFFFFFF:
         return False
-    return kind.max_count > 0 and kind.max_size >= 0
+    return kind.max_count > 0 and kind.max_size >= 0 and kind.branching_factor >= 2
 
 
 def obstacles(configuration: OverlayConfiguration) -> list[str]:
@@ -348,4 +391,4 @@ def _is_keyless(configuration: OverlayConfiguration) -> bool:
 
 
 def _is_foreign(kind: Kind) -> bool:
-    return kind.access_control is AccessControl.NODE_ID_MATCH
+    return kind.access_control is AccessControl.NODE_ID_MATCH and kind.kind_id != REDIR

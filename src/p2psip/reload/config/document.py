@@ -24,6 +24,7 @@ from p2psip.reload.config.configuration import (
     DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
     OWN_NAMESPACE,
+    REDIR_NAMESPACE,
     REGISTERED_KINDS,
     SIP_NAMESPACE,
     AccessControl,
@@ -33,6 +34,7 @@ from p2psip.reload.config.configuration import (
     Extension,
     Kind,
     OverlayConfiguration,
+    ServicePermission,
 )
 from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
@@ -42,11 +44,17 @@ _BASE = f"{{{BASE_NAMESPACE}}}"
 _CHORD = f"{{{CHORD_NAMESPACE}}}"
 _SIP = f"{{{SIP_NAMESPACE}}}"
 _OWN = f"{{{OWN_NAMESPACE}}}"
+_REDIR = f"{{{REDIR_NAMESPACE}}}"
 _DIAGNOSTICS = f"{{{DIAGNOSTICS_NAMESPACE}}}"
 
-_KNOWN = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE})
+_KNOWN = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, REDIR_NAMESPACE})
 _READ = frozenset(
-    {(OWN_NAMESPACE, "successors"), (OWN_NAMESPACE, "signature-algorithm"), (DIAGNOSTICS_NAMESPACE, "diagnostic-kind")}
+    {
+        (OWN_NAMESPACE, "successors"),
+        (OWN_NAMESPACE, "service"),
+        (OWN_NAMESPACE, "signature-algorithm"),
+        (DIAGNOSTICS_NAMESPACE, "diagnostic-kind"),
+    }
 )
 
 
@@ -167,6 +175,7 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...]) -> OverlayC
         domain_restriction=_domain_restriction(element),
         diagnostic_kinds=_diagnostic_kinds(element),
         extensions=_extensions(element),
+        services=_services(element),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
     )
@@ -245,6 +254,20 @@ def _algorithms(read: _Fields) -> frozenset[SignatureAlgorithm]:
     return frozenset(ALGORITHM_NAMES[name] for name in named)
 
 
+def _services(element: etree._Element) -> tuple[ServicePermission, ...]:
+    return tuple(
+        ServicePermission(_attribute(found, "name"), tuple(_attribute(found, "providers").split()))
+        for found in element.findall(f"{_OWN}service")
+    )
+
+
+def _branching_factor(kind: etree._Element) -> int:
+    """RFC 7374 section 8: its prose puts the element "inside the new "REDIR" kind element", its grammar outside."""
+    around = next(kind.iterancestors(f"{_BASE}configuration"), kind)
+    outside = _Fields(around).integer("branching-factor", 10, _REDIR)
+    return _Fields(kind).integer("branching-factor", outside, _REDIR)
+
+
 def _domain_restriction(element: etree._Element) -> DomainRestriction | None:
     """RFC 7904 section 3.4: its prose says "domain-restrictions", its grammar "domain-restriction"."""
     for name in ("domain-restriction", "domain-restrictions"):
@@ -315,5 +338,6 @@ def _kind(element: etree._Element) -> Kind:
         max_size=read.integer("max-size", 0),
         name=registered.name if registered else "",
         max_node_multiple=read.integer("max-node-multiple", registered.max_node_multiple if registered else 0),
+        branching_factor=_branching_factor(element),
         extensions=_extensions(element),
     )

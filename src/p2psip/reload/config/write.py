@@ -18,13 +18,14 @@ from p2psip.reload.config.configuration import (
     DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
     OWN_NAMESPACE,
+    REDIR_NAMESPACE,
     SIP_NAMESPACE,
     DomainRestriction,
     Kind,
     OverlayConfiguration,
 )
 from p2psip.reload.config.signatures import DocumentSigner, security_block
-from p2psip.reload.wire.kinds import SIP_REGISTRATION
+from p2psip.reload.wire.kinds import REDIR, SIP_REGISTRATION
 
 _HEAD = f"""\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -32,6 +33,7 @@ _HEAD = f"""\
     xmlns:chord="{CHORD_NAMESPACE}"
     xmlns:sip="{SIP_NAMESPACE}"
     xmlns:diagnostics="{DIAGNOSTICS_NAMESPACE}"
+    xmlns:redir="{REDIR_NAMESPACE}"
     xmlns:p2psip="{OWN_NAMESPACE}">
 """
 
@@ -98,6 +100,8 @@ def _fields(configuration: OverlayConfiguration) -> Iterator[str]:
     for access in configuration.diagnostic_kinds:
         nodes = "".join(_element("diagnostics:access-node", str(node)) for node in sorted(access.access_nodes))
         yield f'<diagnostics:diagnostic-kind kind="0x{access.kind:04x}">{nodes}</diagnostics:diagnostic-kind>'
+    for service in configuration.services:
+        yield f"<p2psip:service name={_quoted(service.name)} providers={_quoted(' '.join(service.providers))}/>"
     yield _element("p2psip:successors", configuration.successors)
     for name, algorithm in ALGORITHM_NAMES.items():
         if algorithm in configuration.signature_algorithms:
@@ -135,6 +139,7 @@ def _kind(kind: Kind, restriction: DomainRestriction | None) -> str:
         _element("max-size", kind.max_size),
         *([_element("max-node-multiple", kind.max_node_multiple)] if kind.max_node_multiple else []),
         *([_restriction(restriction)] if restriction else []),
+        *([_element("redir:branching-factor", kind.branching_factor)] if kind.kind_id == REDIR else []),
         *(extension.xml.decode() for extension in kind.extensions),
     ]
     return f"<kind {heading}>" + "".join(elements) + "</kind>"

@@ -9,26 +9,22 @@ from typing import Protocol
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
+from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.redir import RedirServiceProvider, Tree, tree_node_name
+from p2psip.reload.wire.storage_messages import DataValue
 
 Hash = Callable[[bytes], ResourceId]
 """The hash function of the overlay, from Resource Names to Resource-IDs (section 10.2 in CHORD-RELOAD)."""
 
 
-class NameRule(Protocol):
-    """What a usage demands of the user names under which a Kind of its own is stored."""
-
-    def permits(self, user: str) -> bool:
-        """True if values may be stored for this user."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that somebody wants to make: which Kind, where, under which key of a dictionary."""
+    """A write that somebody wants to make: which Kind, where, under which key of a dictionary, what."""
 
     kind: Kind
     resource: ResourceId
     key: bytes
+    value: DataValue
 
 
 def user_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
@@ -56,6 +52,28 @@ def node_multiple(write: Write, signer: Signer, hash_name: Hash) -> bool:
     return any(hash_name(signer.node_id + bytes([i])) == write.resource for i in range(last + 1))
 
 
+def node_id_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
+    """RFC 7374 section 5: "signed with a key associated with a certificate whose Node-ID is equal to the dictionary
+    key"; and "provided that exists=True", the value says that it belongs to this tree node, and it does.
+    """
+    if write.key != signer.node_id:
+        return False
+    if not write.value.exists:
+        return True
+    try:
+        provider = RedirServiceProvider.decode(write.value.value, node_id_length=len(signer.node_id))
+    except DecodeError:
+        return False
+    tree = Tree(write.kind.branching_factor)
+    # "the Node-ID MUST belong to one of the intervals associated with the tree node"; "H(namespace,level,node) [...]
+    # MUST be equal to the Resource-ID for the resource."
+    return (
+        tree.has_level(provider.level)
+        and tree.node(provider.level, signer.node_id) == provider.node
+        and hash_name(tree_node_name(provider.namespace, provider.level, provider.node)) == write.resource
+    )
+
+
 Policy = Callable[[Write, Signer, Hash], bool]
 
 POLICIES: Mapping[AccessControl, Policy] = {
@@ -63,7 +81,16 @@ POLICIES: Mapping[AccessControl, Policy] = {
     AccessControl.NODE_MATCH: node_match,
     AccessControl.USER_NODE_MATCH: user_node_match,
     AccessControl.NODE_MULTIPLE: node_multiple,
+    AccessControl.NODE_ID_MATCH: node_id_match,
 }
+
+
+class UsageRule(Protocol):
+    """What a usage demands of the writes of a Kind of its own, beyond the access policy."""
+
+    def permits(self, write: Write, signer: Signer) -> bool:
+        """True if this signer may make this write."""
+        ...
 
 
 def is_permitted(write: Write, signer: Signer, hash_name: Hash) -> bool:

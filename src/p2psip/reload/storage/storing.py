@@ -10,7 +10,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Signer, Verifier
-from p2psip.reload.storage.access import Hash, NameRule, Write, is_permitted
+from p2psip.reload.storage.access import Hash, UsageRule, Write, is_permitted
 from p2psip.reload.storage.records import Place, Record
 from p2psip.reload.storage.values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
 from p2psip.reload.storage.view import Draft
@@ -53,7 +53,7 @@ class Rules:
     kinds: Mapping[int, Kind]
     verifier: Verifier
     hash_name: Hash
-    name_rules: Mapping[int, NameRule] = field(default_factory=dict)
+    usage_rules: Mapping[int, UsageRule] = field(default_factory=dict)
 
     def examine(
         self, request: StoreReq, certificates: Sequence[GenericCertificate], wall: WallClock, now: float
@@ -88,7 +88,7 @@ class Rules:
             signer = verify_value(self.verifier, resource, kind_id, stored, certificates, wall, now)
         except SecurityError as error:
             raise Forbidden(f"a value of Kind {kind_id:#x}: {error}") from None
-        self.permit(Write(kind, resource, key_of(stored.value)), signer)
+        self.permit(Write(kind, resource, key_of(stored.value), stored.data_value), signer)
         return signer
 
     def permit(self, write: Write, signer: Signer) -> None:
@@ -97,15 +97,15 @@ class Rules:
         if not is_permitted(write, signer, self.hash_name):
             policy = kind.access_control.value
             raise Forbidden(f"{policy} keeps {signer.user} from writing Kind {kind.kind_id:#x} at {write.resource}")
-        rule = self.name_rules.get(kind.kind_id)
-        if rule is not None and not rule.permits(signer.user):
+        rule = self.usage_rules.get(kind.kind_id)
+        if rule is not None and not rule.permits(write, signer):
             raise Forbidden(f"this overlay takes no values of Kind {kind.kind_id:#x} for {signer.user}")
 
     def check_requester(self, resource: ResourceId, offers: Iterable[Offer], requester: Signer) -> None:
         """7.3: "both the signer of the StoredValue and the signer of the StoreReq MUST conform to the policy"."""
         for offer in offers:
             for stored, _ in offer.values:
-                self.permit(Write(offer.kind, resource, key_of(stored.value)), requester)
+                self.permit(Write(offer.kind, resource, key_of(stored.value), stored.data_value), requester)
 
     def _known(self, request: StoreReq) -> list[StoreKindData]:
         kinds = [data.kind for data in request.kind_data]

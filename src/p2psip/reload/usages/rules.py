@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.roles import Verifier
+from p2psip.reload.storage.access import UsageRule
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.redir import Permissions
 from p2psip.reload.usages.sip_registration import Namespaces
-from p2psip.reload.wire.kinds import SIP_REGISTRATION
+from p2psip.reload.wire.kinds import REDIR, SIP_REGISTRATION
 
 
 def rules_of(configuration: OverlayConfiguration, verifier: Verifier) -> Rules:
     """The Kinds of the overlay, its members, and what its usages demand."""
     namespaces = Namespaces(configuration.instance_name, configuration.domain_restriction)
-    return Rules(configuration.kinds, verifier, hash_name, {SIP_REGISTRATION: namespaces})
+    usage_rules: dict[int, UsageRule] = {SIP_REGISTRATION: namespaces, REDIR: Permissions(configuration)}
+    return Rules(configuration.kinds, verifier, hash_name, usage_rules)

@@ -16,8 +16,8 @@ from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import DomainRestriction
-from p2psip.reload.security.roles import Identity
-from p2psip.reload.storage.access import Hash
+from p2psip.reload.security.roles import Identity, Signer
+from p2psip.reload.storage.access import Hash, Write
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Value, read_answer
@@ -122,14 +122,14 @@ class Registrations:
 
 
 class Namespaces:
-    """Which AoRs an overlay takes (3.4); a NameRule for the storing peer."""
+    """Which AoRs an overlay takes (3.4); a UsageRule for the storing peer."""
 
     def __init__(self, instance_name: str, restriction: DomainRestriction | None) -> None:
         self._patterns = _patterns(instance_name, restriction)
 
-    def permits(self, user: str) -> bool:
-        """True if values may be stored for this user name, which must be an AoR."""
-        _, at, domain = user.rpartition("@")
+    def permits(self, write: Write, signer: Signer) -> bool:
+        """True if values may be stored for the signer's user name, which must be an AoR."""
+        _, at, domain = signer.user.rpartition("@")
         if not at:
             return False
         return self._patterns is None or any(pattern.fullmatch(domain) for pattern in self._patterns)

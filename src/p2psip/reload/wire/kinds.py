@@ -1,4 +1,4 @@
-"""Data models and registered Kinds (RFC 6940 section 7.2, 14.6 and 14.7; RFC 7904 section 9.1)."""
+"""Data models and registered Kinds (RFC 6940 section 7.2, 14.6, 14.7; RFC 7904 section 9.1; RFC 7374 section 10.3)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SIP_REGISTRATION = 0x1
 TURN_SERVICE = 0x2
 CERTIFICATE_BY_NODE = 0x3
 CERTIFICATE_BY_USER = 0x10
+REDIR = 0x104
 
 Models = Mapping[int, DataModel]
 """The data model of each Kind that an overlay knows; its configuration adds kind-blocks to the registered ones."""
@@ -29,6 +30,7 @@ REGISTERED_MODELS: Models = MappingProxyType(
         TURN_SERVICE: DataModel.SINGLE,
         CERTIFICATE_BY_NODE: DataModel.ARRAY,
         CERTIFICATE_BY_USER: DataModel.ARRAY,
+        REDIR: DataModel.DICTIONARY,
     }
 )
 
@@ -38,6 +40,7 @@ REGISTERED_NAMES: Mapping[str, int] = MappingProxyType(
         "TURN-SERVICE": TURN_SERVICE,
         "CERTIFICATE_BY_NODE": CERTIFICATE_BY_NODE,
         "CERTIFICATE_BY_USER": CERTIFICATE_BY_USER,
+        "REDIR": REDIR,
     }
 )
 """The names by which a configuration document refers to registered Kinds (RFC 6940 section 11.1)."""

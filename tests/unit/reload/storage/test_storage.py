@@ -28,6 +28,8 @@ from p2psip.base.effects import Ask
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import AccessControl, Kind
+from p2psip.reload.security.roles import Signer
+from p2psip.reload.storage.access import Write
 from p2psip.reload.storage.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.memory import MemoryStore
@@ -406,10 +408,10 @@ def test_who_has_too_much_may_still_have_less() -> None:
 
 def test_a_usage_may_refuse_names() -> None:
     class OnlyBob:
-        def permits(self, user: str) -> bool:
-            return user == BOB.user
+        def permits(self, write: Write, signer: Signer) -> bool:
+            return signer.user == BOB.user
 
-    bench = Bench(name_rules={SINGLE.kind_id: OnlyBob()})
+    bench = Bench(usage_rules={SINGLE.kind_id: OnlyBob()})
     bench.put(SINGLE, single(b"x"), identity=BOB, resource=BOB_PLACE)
     bench.put(NOTES, entry(b"", b""))
     with pytest.raises(Forbidden, match=r"takes no values of Kind 0xf0000001 for alice@example\.org"):

@@ -15,6 +15,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, DomainRestriction
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.access import Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import Rules
@@ -38,7 +39,7 @@ from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.rejections import DataTooOld, Forbidden
 from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationType
-from p2psip.reload.wire.storage_messages import FetchAns, FetchKindResponse, StoreReq
+from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreReq
 
 KINDS = {SIP_REGISTRATION: SIP_REGISTRATION_KIND}
 PEER_1, PEER_2 = NodeId(b"1" * 16), NodeId(b"2" * 16)
@@ -126,7 +127,9 @@ def test_3_4_domain_restriction(
     restriction: DomainRestriction | None, permitted: list[str], refused: list[str]
 ) -> None:
     namespaces = Namespaces("example.org", restriction)
-    assert [user for user in permitted + refused if namespaces.permits(user)] == permitted
+    write = Write(SIP_REGISTRATION_KIND, hash_name(b""), b"", DataValue.nonexistent())
+    users = [user for user in permitted + refused if namespaces.permits(write, signer(member(user, 1)))]
+    assert users == permitted
 
 
 def test_3_4_a_pattern_that_is_none_is_named() -> None:
@@ -135,7 +138,7 @@ def test_3_4_a_pattern_that_is_none_is_named() -> None:
 
 
 def test_3_3_the_storing_peer_refuses_other_namespaces() -> None:
-    restricted = Bench(kinds=KINDS, name_rules={SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())})
+    restricted = Bench(kinds=KINDS, usage_rules={SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())})
     register(restricted, ALICE, route_to(PEER_1), 1000)
     with pytest.raises(Forbidden, match="takes no values of Kind 0x1 for eve"):
         register(restricted, member("eve@elsewhere.net", 0xE1), route_to(PEER_1), 1000)
