@@ -81,29 +81,43 @@ def verify_first(raw: bytes, trusted: str, date: float, date_trusted: bool, over
     """A document that comes from anywhere, believed only by the fingerprint of its trust anchor.
 
     Its signer must hold a certificate that this trust anchor made for signing configurations: a document's own
-    list of configuration-signers proves nothing yet. Raises ConfigurationError. Roots beside the trusted one
-    are believed because the document is.
+    list of configuration-signers proves nothing yet, nor does its leave to make certificates oneself. Raises
+    ConfigurationError. Roots beside the trusted one are believed because the document is.
+
+    An overlay of self-signed certificates may have no trust anchor: then the fingerprint is that of its signer's.
     """
-    document, author = _verify(raw, trusted, date, date_trusted, overlay)
-    if not author.member.signs_configurations:
+    document, author = _verify(raw, trusted, date, date_trusted, overlay, is_first=True)
+    if fingerprint(author.member.certificate) != trusted and not author.member.signs_configurations:
         raise ConfigurationError(f"signed by {author.user}, whom the trust anchor did not make a configuration signer")
     return document
 
 
-def _verify(raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: str | None) -> tuple[Document, Signer]:
+def _verify(
+    raw: bytes, trusted: str, date: float, date_trusted: bool, overlay: str | None, *, is_first: bool = False
+) -> tuple[Document, Signer]:
     """A document with the trust anchor of this fingerprint, signed by a member whom it names as signer."""
     document = parse(raw, overlay)
     configuration = document.configuration
-    roots = [root for root in configuration.root_certs if fingerprint(root) == trusted]
-    if not roots:
-        found = ", ".join(map(fingerprint, configuration.root_certs)) or "none"
-        raise ConfigurationError(f"the trust anchor of {configuration.instance_name} is {found}, not {trusted}")
+    roots = tuple(root for root in configuration.root_certs if fingerprint(root) == trusted)
+    if roots and is_first:
+        believed = replace(configuration, root_certs=roots[:1], self_signed_digest=None)
+    elif roots or configuration.self_signed_digest is not None:
+        believed = replace(configuration, root_certs=roots[:1])
+    else:
+        raise _untrusted(configuration, trusted)
     try:
-        verifier = CertificateVerifier(replace(configuration, root_certs=(roots[0],)))
+        verifier = CertificateVerifier(believed)
     except SecurityError as error:
         raise ConfigurationError(f"the trust anchor cannot be read: {error}") from None
-    signers = configuration.configuration_signers
-    return document, verify_document(document, verifier, signers, date, date_trusted)
+    author = verify_document(document, verifier, configuration.configuration_signers, date, date_trusted)
+    if not roots and fingerprint(author.member.certificate) != trusted:
+        raise _untrusted(configuration, trusted)
+    return document, author
+
+
+def _untrusted(configuration: OverlayConfiguration, trusted: str) -> ConfigurationError:
+    found = ", ".join(map(fingerprint, configuration.root_certs)) or "none"
+    return ConfigurationError(f"the trust anchor of {configuration.instance_name} is {found}, not {trusted}")
 
 
 def read_answer(

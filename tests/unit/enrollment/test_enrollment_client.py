@@ -6,6 +6,8 @@ import random
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -24,6 +26,8 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import TrustAnchor
+from p2psip.reload.security.certificates import CONFIGURATION_SIGNER, fingerprint
+from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 
 SERVER = "https://192.0.2.1/enroll"
@@ -81,6 +85,53 @@ def test_a_member_cannot_make_up_the_first_configuration() -> None:
     assert verify_kept(raw, club.anchor.fingerprint, DATE, True).configuration == usurped
     with pytest.raises(ConfigurationError, match="not 000"):
         verify_kept(raw, "0" * 64, DATE, True)
+
+
+def test_leave_to_sign_oneself_is_no_leave_to_make_up_the_first_configuration() -> None:
+    """Mallory's document has the true trust anchor, permits self-signed certificates and names his own as signer; his
+    certificate even says that it is for signing configurations.
+    """
+    real = founding()
+    configuration = replace(real.configuration, self_signed_digest=HashAlgorithm.SHA256)
+    mallory = self_enroll(configuration, key(number=6), f"admin@{OVERLAY}", random.Random(1))
+    marked = CertifiedIdentity(mallory.key, [_marked(mallory)])
+    for signer in (mallory, marked):
+        forged = build(replace(configuration, configuration_signers=frozenset({signer.node_id})), signer)
+        with pytest.raises(ConfigurationError):
+            verify_first(forged, real.anchor.fingerprint, DATE, True)
+
+
+def _marked(identity: CertifiedIdentity) -> bytes:
+    """The same certificate of one's own making, with the trust anchor's mark for configuration signers."""
+    leaf = x509.load_der_x509_certificate(identity.chain[0])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(leaf.subject)
+        .issuer_name(leaf.issuer)
+        .public_key(leaf.public_key())
+        .serial_number(7)
+        .not_valid_before(leaf.not_valid_before_utc)
+        .not_valid_after(leaf.not_valid_after_utc)
+        .add_extension(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([CONFIGURATION_SIGNER]), critical=False)
+    )
+    return builder.sign(identity.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_an_overlay_without_a_trust_anchor_is_known_by_its_signer_s_certificate() -> None:
+    """Of other software: everybody signs their own certificate, also who signs the configuration."""
+    plain = replace(founding().configuration, root_certs=(), self_signed_digest=HashAlgorithm.SHA1)
+    signer, other = (self_enroll(plain, key(number=n), f"x{n}@{OVERLAY}", random.Random(n)) for n in (5, 6))
+    named = replace(plain, configuration_signers=frozenset({signer.node_id}), kind_signers=frozenset({signer.node_id}))
+    document = build(named, signer)
+    trusted = fingerprint(signer.chain[0])
+    assert verify_first(document, trusted, DATE, True).configuration == named
+    assert verify_kept(document, trusted, DATE, True).configuration == named
+    with pytest.raises(ConfigurationError, match="is none, not"):
+        verify_first(document, fingerprint(other.chain[0]), DATE, True)
+    usurped = build(replace(named, configuration_signers=frozenset({other.node_id})), other)
+    with pytest.raises(ConfigurationError):
+        verify_first(usurped, trusted, DATE, True)
 
 
 def test_a_root_that_is_no_certificate_is_one_exception() -> None:

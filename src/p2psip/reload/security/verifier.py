@@ -216,7 +216,8 @@ class CertificateVerifier:
             not_before=max(_seconds(certificate.not_valid_before_utc) for certificate in chain),
             not_after=min(_seconds(certificate.not_valid_after_utc) for certificate in chain),
             issuers=tuple(_der(issuer) for issuer in chain[1:] if issuer not in self._anchors),
-            signs_configurations=leaf.signs_configurations,
+            # What one says of oneself is no mark of the trust anchor.
+            signs_configurations=leaf.signs_configurations and not leaf.is_self_signed,
         )
         return _Known(member, leaf)
 
