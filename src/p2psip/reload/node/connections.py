@@ -220,7 +220,7 @@ class Connections:
         """Frame and write a message for `node`, which must be linked."""
         connection = self.get(node)
         assert connection is not None, f"{node.short} is not linked"
-        for piece in _pieces(message, connection.link.payload_bytes):
+        for piece in _pieces(message, connection.link.payload_bytes, len(node)):
             connection.link.send(piece, now)
         self._flush(connection)
 
@@ -298,9 +298,11 @@ def _not_taken(connection: Connection) -> list[LinkEvent]:
     return [NotTaken(connection.node, tuple(messages))] if messages else []
 
 
-def _pieces(message: bytes, payload_bytes: int | None) -> list[bytes]:
+def _pieces(message: bytes, payload_bytes: int | None, node_id_length: int) -> list[bytes]:
     """6.7: what does not fit the link's datagrams is fragmented; what cannot be goes whole, and IP cuts it."""
     if payload_bytes is None or len(message) <= payload_bytes:
         return [message]
-    pieces = fragment(message, payload_bytes)
-    return pieces if len(pieces[0]) <= RECORD_BYTES_MAX else fragment(message, RECORD_BYTES_MAX)
+    pieces = fragment(message, payload_bytes, node_id_length=node_id_length)
+    if len(pieces[0]) <= RECORD_BYTES_MAX:
+        return pieces
+    return fragment(message, RECORD_BYTES_MAX, node_id_length=node_id_length)
