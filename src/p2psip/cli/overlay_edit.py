@@ -21,11 +21,13 @@ from p2psip.reload.config.configuration import (
     DIGEST_NAMES,
     REGISTERED_KINDS,
     AccessControl,
+    DiagnosticAccess,
     DomainRestriction,
     Kind,
     OverlayConfiguration,
 )
 from p2psip.reload.security.certificates import chain_from_pem
+from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
 T = TypeVar("T")
@@ -78,6 +80,24 @@ def kind_of(text: str) -> Kind:
         raise LocalMisuse(f"{text!r} is no Kind: {error}") from None
 
 
+def diagnostic_access(text: str) -> DiagnosticAccess:
+    """Who may ask for a Kind of diagnostic information: KIND:all, or KIND:NODE-ID:NODE-ID (RFC 7851 section 7)."""
+    name, *askers = text.split(":")
+    if not askers:
+        raise LocalMisuse(f"{text!r} says not who may ask: write KIND:all or KIND:NODE-ID")
+    nodes = frozenset(NodeId.wildcard() if asker == "all" else _node_id(asker) for asker in askers)
+    return DiagnosticAccess(_diagnostic_kind(name), nodes)
+
+
+def _diagnostic_kind(name: str) -> DiagnosticKind:
+    named = {kind.rfc_name: kind for kind in DiagnosticKind}
+    if name.upper() in named:
+        return named[name.upper()]
+    if not name[:1].isdigit():
+        raise LocalMisuse(f"{name!r} is no diagnostic Kind; there are {', '.join(named)}, and numbers from 0xf000")
+    return DiagnosticKind(int(name, 0))
+
+
 def _change_list(configuration: OverlayConfiguration, name: str, how: str, value: str) -> OverlayConfiguration:
     field, read = _LISTS[name]
     old: Any = getattr(configuration, field)
@@ -88,7 +108,7 @@ def _change_list(configuration: OverlayConfiguration, name: str, how: str, value
         new = [entry for entry in old if entry not in gone]
     else:
         given = [read(part) for part in value.split(",") if part] if how == "=" else [read(value)]
-        kept = [] if how == "=" else [entry for entry in old if not _is_same_kind(entry, given)]
+        kept = [] if how == "=" else [entry for entry in old if not _is_replaced(entry, given)]
         new = list(dict.fromkeys([*kept, *given]))
     return replace(configuration, **{field: type(old)(new)})
 
@@ -96,11 +116,15 @@ def _change_list(configuration: OverlayConfiguration, name: str, how: str, value
 def _is_named(name: str, entry: object, value: str, read: Callable[[str], object]) -> bool:
     if isinstance(entry, Kind):
         return value.upper() == entry.name or (value[:1].isdigit() and int(value, 0) == entry.kind_id)
+    if isinstance(entry, DiagnosticAccess):
+        return entry.kind == _diagnostic_kind(value)
     return entry == read(value)
 
 
-def _is_same_kind(entry: object, given: Iterable[object]) -> bool:
+def _is_replaced(entry: object, given: Iterable[object]) -> bool:
     """A Kind that is given takes the place of the one with its number."""
+    if isinstance(entry, DiagnosticAccess):
+        return any(isinstance(new, DiagnosticAccess) and new.kind == entry.kind for new in given)
     return isinstance(entry, Kind) and any(isinstance(new, Kind) and new.kind_id == entry.kind_id for new in given)
 
 
@@ -160,6 +184,7 @@ _LISTS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "bad-node": ("bad_nodes", _node_id),
     "mandatory-extension": ("mandatory_extensions", str),
     "kind": ("required_kinds", kind_of),
+    "diagnostic-kind": ("diagnostic_kinds", diagnostic_access),
     "signature-algorithm": ("signature_algorithms", lambda text: _named(ALGORITHM_NAMES, text)),
 }
 """Elements of which there may be several: the field, and how one of them is read."""

@@ -13,6 +13,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.cli.overlay_options import addresses
 
 if TYPE_CHECKING:
+    from p2psip.base.ids import NodeId
     from p2psip.reload.config.configuration import Kind, OverlayConfiguration
 
 SHOW_HELP = """Show an overlay's configuration. What the document says is printed, not verified.
@@ -65,6 +66,7 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
 
     from p2psip.reload.config.configuration import obstacles
     from p2psip.reload.security.certificates import fingerprint
+    from p2psip.reload.wire.diagnostics import DiagnosticKind
 
     ends = configuration.expiration
     digest = configuration.self_signed_digest
@@ -95,12 +97,23 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
         "bad_nodes": sorted(map(str, configuration.bad_nodes)),
         "mandatory_extensions": list(configuration.mandatory_extensions),
         "kinds": [_kind(kind) for kind in configuration.required_kinds],
+        "diagnostic_kinds": [
+            {
+                "kind": DiagnosticKind(access.kind).rfc_name,
+                "access_nodes": list(map(_asker, sorted(access.access_nodes))),
+            }
+            for access in configuration.diagnostic_kinds
+        ],
         "domain_restriction": None if restriction is None else [restriction.enable, *restriction.patterns],
         "successors": configuration.successors,
         "signatures": sorted(algorithm.name.lower() for algorithm in configuration.signature_algorithms),
         "extensions": [f"{{{extension.namespace}}}{extension.name}" for extension in configuration.extensions],
         "obstacles": obstacles(configuration),
     }
+
+
+def _asker(node: NodeId) -> str:
+    return "all" if node.is_wildcard else str(node)
 
 
 def _kind(kind: Kind) -> dict[str, Any]:
@@ -117,7 +130,9 @@ def _described(facts: dict[str, Any]) -> str:
     lines = []
     for name, value in facts.items():
         values = value if isinstance(value, list) else [value]
-        shown = [" ".join(map(str, entry.values())) if isinstance(entry, dict) else _plain(entry) for entry in values]
+        shown = [
+            " ".join(map(_plain, entry.values())) if isinstance(entry, dict) else _plain(entry) for entry in values
+        ]
         lines.append(f"{name.replace('_', ' ') + ':':<30}{shown[0] if shown else '(none)'}")
         lines.extend(" " * 30 + entry for entry in shown[1:])
     return "\n".join(lines)
@@ -126,4 +141,6 @@ def _described(facts: dict[str, Any]) -> str:
 def _plain(value: object) -> str:
     if value is None:
         return "(none)"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

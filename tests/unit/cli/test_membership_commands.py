@@ -324,3 +324,34 @@ def test_a_server_without_its_address(p2psip: Command, club: Path) -> None:
 )
 def test_help_teaches(p2psip: Command, arguments: tuple[str, ...]) -> None:
     assert "Usage: p2psip" in p2psip(*arguments, "--help")
+
+
+# Who may ask for diagnostics (RFC 7851 section 7)
+
+
+def test_who_may_ask_for_diagnostics(p2psip: Command, club: Path) -> None:
+    """A Kind by its name or number, all or some Node-IDs; a Kind that is given again is replaced."""
+    node = "ab" * 16
+    changes = ("diagnostic-kind+=MEMORY_FOOTPRINT:all", f"diagnostic-kind+=STATUS_INFO:{node}:all")
+    p2psip("overlay", "set", club, "--sign", *changes, f"diagnostic-kind+=0xf001:{node}", "diagnostic-kind-=APP_UPTIME")
+    shown = {entry["kind"]: entry["access_nodes"] for entry in p2psip.json("overlay", "show", club)["diagnostic_kinds"]}
+    assert shown["MEMORY_FOOTPRINT"] == ["all"]
+    assert shown["STATUS_INFO"] == [node, "all"]
+    assert shown["unknown(61441)"] == [node]
+    assert "APP_UPTIME" not in shown
+    assert "STATUS_INFO " + node in p2psip("overlay", "show", club)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("diagnostic-kind+=STATUS_INFO", "says not who may ask"),
+        ("diagnostic-kind+=WEATHER:all", "is no diagnostic Kind"),
+        ("diagnostic-kind+=STATUS_INFO:me", "is no Node-ID"),
+        ("diagnostic-kind+=0xffff:all", "out of range"),
+        ("diagnostic-kind-=BATTERY_STATUS", "it is not there"),
+    ],
+)
+def test_wrong_diagnostic_kinds(p2psip: Command, club: Path, change: str, says: str) -> None:
+    """One line that says what to write."""
+    assert says in p2psip("overlay", "set", club, change, status=2)
