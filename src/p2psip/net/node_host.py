@@ -34,6 +34,10 @@ HANDSHAKES_MAX = 128
 """Accepted connections that have not shown a certificate yet; for one more the oldest has to go of those that come
 from where most come from."""
 
+BACKLOG_NORMAL_BYTES = 64 * 1024
+BACKLOGS_MAX_BYTES = 16 * 1024 * 1024
+"""What all remotes together may leave unread; beyond it the one that has left the most is cut off."""
+
 WALL_CHECK_S = 5.0
 WALL_JUMP_S = 0.5
 
@@ -203,8 +207,7 @@ class NodeHost:
     def _do(self, effect: Effect) -> None:
         match effect:
             case Write(number, data):
-                if (stream := self._streams.get(number)) is not None:
-                    stream.write(data)
+                self._write(number, data)
             case Dial(number):
                 self._dials[number] = self._spawn(self._dial(effect))
             case HangUp(number, reason):
@@ -223,6 +226,15 @@ class NodeHost:
         return task
 
     # Links
+
+    def _write(self, number: int, data: bytes) -> None:
+        if (stream := self._streams.get(number)) is None:
+            return
+        stream.write(data)
+        if stream.backlog_bytes > BACKLOG_NORMAL_BYTES:
+            backlogs = {each: each.backlog_bytes for each in self._streams.values()}
+            if sum(backlogs.values()) > BACKLOGS_MAX_BYTES:
+                max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
     async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
         def accept() -> TlsStream:

@@ -153,6 +153,11 @@ class TlsStream(asyncio.BufferedProtocol):
         """True once the handshake is done."""
         return self._is_up
 
+    @property
+    def backlog_bytes(self) -> int:
+        """What was written and the system has not taken, as the other end does not read it."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def begin(self) -> None:
         """Start the handshake: a server does by itself, a client when its user has chosen this connection."""
         if self._transport is not None:
@@ -272,7 +277,7 @@ class TlsStream(asyncio.BufferedProtocol):
                 self._transport.write(self._tls.bio_read(_READ_BYTES))
             except SSL.WantReadError:
                 break
-        if self._transport is not None and self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
+        if self.backlog_bytes > WRITE_BUFFER_MAX:
             self.abort("the other end does not read")
 
 

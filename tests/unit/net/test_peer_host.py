@@ -176,8 +176,16 @@ class Other:
     def stream_down(self, stream: TlsStream, reason: str) -> None:
         self.down.set()
 
+    def pause(self) -> None:
+        """Read nothing more."""
+        for stream in self.streams:
+            assert stream._transport is not None
+            stream._transport.pause_reading()
+
     def close(self) -> None:
         self.server.close()
+        for stream in self.streams:
+            stream.abort("the test is over")
 
 
 def nobody() -> Address:
@@ -354,6 +362,30 @@ def test_a_crowd_of_handshakes_pushes_out_its_own(monkeypatch: pytest.MonkeyPatc
         await bench.core.hears("down")
         for _, writer in crowd:
             writer.close()
+
+    run(test)
+
+
+def test_of_many_that_do_not_read_the_worst_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is within its bound, all together are not: it is the one that has left the most."""
+    monkeypatch.setattr(node_host, "BACKLOGS_MAX_BYTES", 2_000_000)
+
+    async def test(bench: Bench) -> None:
+        others = [Other() for _ in range(3)]
+        numbers = [2 * rank for rank in range(1, 4)]
+        for number, other in zip(numbers, others, strict=True):
+            bench.do(Dial(number, Purpose.RELOAD, tls(await other.listen())))
+            await bench.core.hears("up", number // 2)
+            await other.up.wait()
+            other.pause()
+        for _ in range(400):
+            bench.do(*(Write(number, bytes(20_000 * (1 + (number == 4)))) for number in numbers))
+            await asyncio.sleep(0)
+            if bench.core.told[-1][0] == "down":
+                break
+        assert [each for each in bench.core.told if each[0] == "down"] == [("down", 4, "the other end does not read")]
+        for other in others:
+            other.close()
 
     run(test)
 
