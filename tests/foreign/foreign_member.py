@@ -47,9 +47,11 @@ class Fetched(NamedTuple):
 class Stranger:
     """A foreign peer, step by step; everything it needs is got from the network by itself."""
 
-    def __init__(self, configuration: Configuration, identity: Identity, directory: Path) -> None:
+    def __init__(
+        self, configuration: Configuration, identity: Identity, directory: Path, *, compresses: bool = False
+    ) -> None:
         self.loop = LoopThread()
-        self.peer = Peer(configuration, identity, directory, seed=identity.node_id.hex())
+        self.peer = Peer(configuration, identity, directory, seed=identity.node_id.hex(), compresses=compresses)
         self.loop.do(self.peer.listen())
         self._last_ms = 0
 

@@ -120,6 +120,9 @@ class Destination(NamedTuple):
     value: bytes
 
     def encode(self) -> bytes:
+        if self.type == 3 and len(self.value) == 2 and self.value[0] & 0x80:
+            # The other form: "uint16 opaque_id; /* Top bit MUST be 1 */".
+            return self.value
         data = self.value if self.type == 1 else vector(self.value, 1)
         return number(self.type, 1) + vector(data, 1)
 
@@ -284,6 +287,25 @@ def readdressed(data: bytes, **changes: object) -> bytes:
     header = replace(read_header(reader), length=0, **changes)  # type: ignore[arg-type]
     payload = reader.take(reader.left)
     return header.encode(len(payload)) + payload
+
+
+def fragments(data: bytes, size: int) -> list[bytes]:
+    """6.7: "each fragment has a full copy of the forwarding header", and an offset into what comes after it."""
+    reader = Reader(data)
+    header = read_header(reader)
+    payload = reader.take(reader.left)
+    made = []
+    for offset in range(0, len(payload), size):
+        piece = payload[offset : offset + size]
+        last = 0x40000000 if offset + size >= len(payload) else 0
+        part = replace(header, length=0, fragment=0x80000000 | last | offset)
+        made.append(part.encode(len(piece)) + piece)
+    return made
+
+
+def extension(kind: int, *, critical: bool, content: bytes = b"") -> bytes:
+    """A MessageExtension."""
+    return number(kind, 2) + number(critical, 1) + vector(content, 4)
 
 
 def error(code: int, info: bytes = b"") -> bytes:

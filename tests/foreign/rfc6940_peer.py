@@ -97,7 +97,13 @@ class Peer:
     """One member, from its first connection to its leaving."""
 
     def __init__(
-        self, configuration: Configuration, identity: Identity, directory: Path, *, seed: str = "peer"
+        self,
+        configuration: Configuration,
+        identity: Identity,
+        directory: Path,
+        *,
+        seed: str = "peer",
+        compresses: bool = False,
     ) -> None:
         self.configuration = configuration
         self.identity = identity
@@ -111,7 +117,7 @@ class Peer:
         self.forwarded: list[wire.Message] = []
         self.strays: list[wire.Message] = []
         self.complaints: list[str] = []
-        self.client_tls, self._server_tls = tls_contexts(identity, configuration.roots, directory)
+        self.client_tls, self.server_tls = tls_contexts(identity, configuration.roots, directory)
         self._rng = random.Random(seed)
         self._waiting: dict[int, asyncio.Future[tuple[wire.Message, bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,11 +126,13 @@ class Peer:
         self._told: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
         self._copied_to: set[bytes] = set()
         self._meeting: set[bytes] = set()
+        self.compresses = compresses
+        self._compressed: dict[bytes, tuple[wire.Destination, ...]] = {}
 
     # Links
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, HOST, 0, ssl=self._server_tls)
+        self._server = await asyncio.start_server(self._accepted, HOST, 0, ssl=self.server_tls)
 
     @property
     def candidate(self) -> wire.Candidate:
@@ -240,6 +248,9 @@ class Peer:
         # 6.1.1: "the node removes the entry from the Destination List and repeats the routing process".
         while len(destinations) > 1 and destinations[0] == wire.node(self.node_id):
             destinations = destinations[1:]
+            if destinations[0].value in self._compressed:
+                # 6.1.2: "it would detect that I is an opaque ID, recover the Via List [A, B, C], and reverse that".
+                destinations = (*reversed(self._compressed.pop(destinations[0].value)), *destinations[1:])
         first = destinations[0]
         is_ours = first in (wire.node(self.node_id), wire.node(wire.WILDCARD))
         if is_ours or (first.type == 2 and len(destinations) == 1 and self.is_responsible(first.value)):
@@ -263,6 +274,11 @@ class Peer:
                 self._answer(message, link, wire.ERROR, wire.error(wire.TTL_EXCEEDED))
             return
         via = (*header.via, wire.node(link.node_id))
+        if self.compresses and message.is_request:
+            token = wire.number(0x8000 | self._rng.getrandbits(15), 2)
+            token = token if self._rng.random() < 0.5 else token + self._rng.randbytes(30)
+            self._compressed[token] = via
+            via = (wire.opaque(token),)
         self.forwarded.append(message)
         onward.send(wire.readdressed(data, destinations=tuple(destinations), via=via, ttl=header.ttl - 1))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Queue
 
 import pytest
 import rfc6940_bytes as wire
@@ -20,8 +22,9 @@ from declared_kinds import (
     SIZE_MAX,
 )
 from foreign_member import LIFETIME_S, Stranger, anchor_der, member, member_just_after
-from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually
+from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import SHA256, Configuration, fetch_configuration
+from rfc6940_link import Link
 from rfc6940_peer import SPACE, ErrorAnswer, after
 from rfc6940_store import Rejected
 
@@ -134,6 +137,92 @@ def test_route_query_names_the_next_peer(alice: Stranger, overlay: LiveOverlay) 
         assert (author, message.body) == (first, last)
 
 
+def test_real_peers_carry_its_opaque_ids_there_and_back(alice: Stranger, overlay: LiveOverlay) -> None:
+    """6.1.2: it replaces via lists by IDs that only it understands, of both forms; the answers find back to it."""
+    identity = member(alice.peer.configuration, "bob")
+    with joined(
+        Stranger(alice.peer.configuration, identity, overlay.directory, compresses=True), overlay, alice
+    ) as bob:
+        first, second, *_ = nodes(overlay)
+        for _ in range(8):
+            assert alice.ping(wire.node(first), wire.node(bob.node_id), wire.node(second)) == second
+            assert (
+                alice.ping(wire.node(bob.node_id), wire.node(first), wire.node(bob.node_id), wire.node(second))
+                == second
+            )
+        assert len(bob.peer.forwarded) >= 24
+
+
+def test_messages_in_fragments_are_put_together(alice: Stranger, overlay: LiveOverlay) -> None:
+    """6.7: "Any node along the path can fragment the message, but only the final destination reassembles"."""
+    first, second, *_ = nodes(overlay)
+    for size in (300, 700):
+        header = alice.peer.header([wire.node(first), wire.node(second)])
+        whole = alice.peer.identity.message(header, wire.PING, wire.vector(bytes(2000), 2))
+        *others, last = wire.fragments(whole, size)
+        link = alice.peer.link(first)
+        assert link is not None
+        # The last one first; all but one of the others; the missing one, by which it is whole.
+        for piece in (last, *others[1:]):
+            alice.loop.call(link.send, piece)
+        answer = alice.loop.do(alice.peer.exchange(header.transaction, others[0], link))
+        assert answer is not None
+        assert answer.code == wire.PING + 1
+
+
+def test_options_and_extensions_that_it_has_made_up(alice: Stranger, overlay: LiveOverlay) -> None:
+    """6.3.2.3, 6.3.3: critical ones are refused by name, others are passed over, what is to be copied is copied."""
+    first, second, *_ = nodes(overlay)
+    there, beyond = wire.node(first), wire.node(second)
+    forward, destination, copy = 0x01, 0x02, 0x04
+    with refusal(wire.UNSUPPORTED_OPTION):
+        alice.ping(there, options=(wire.Option(77, destination, b""),))
+    with refusal(wire.UNSUPPORTED_OPTION):
+        alice.ping(there, beyond, options=(wire.Option(77, forward, b"x"),))
+    # Nobody forwards it, and nobody is to understand it.
+    assert alice.ping(there, options=(wire.Option(77, forward, b"x"),)) == first
+    options = (wire.Option(77, copy, b"copied"), wire.Option(78, 0, b"not copied"))
+    message, _ = alice.request(wire.PING, wire.vector(b"", 2), there, beyond, options=options)
+    assert message.header.options == (wire.Option(77, 0, b"copied"),)
+    for critical in (True, False):
+        header = alice.peer.header([there])
+        extensions = wire.extension(999, critical=critical, content=b"?")
+        data = alice.peer.identity.message(header, wire.PING, wire.vector(b"", 2), extensions=extensions)
+        link = alice.peer.link(first)
+        assert link is not None
+        answer = alice.loop.do(alice.peer.exchange(header.transaction, data, link))
+        assert answer is not None
+        said = wire.Reader(answer.body).number(2) if answer.code == wire.ERROR else None
+        assert said == (wire.UNKNOWN_EXTENSION if critical else None)
+
+
+def test_an_application_is_attached_to_if_there_is_one(alice: Stranger, overlay: LiveOverlay) -> None:
+    """6.5.2: a TLS connection for SIP, and "If the Application ID is not supported, [...] an Error_Not_Found error"."""
+    first, *_ = nodes(overlay)
+    arrived: Queue[Link] = Queue()
+
+    async def arrive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.put(Link(reader, writer, alice.peer.configuration.trust))
+
+    server = alice.loop.do(asyncio.start_server(arrive, HOST, 0, ssl=alice.peer.server_tls))
+    port = server.sockets[0].getsockname()[1]
+    offer = wire.AttachBody(b"passive", (wire.Candidate(HOST, port),), send_update=False).encode()
+
+    def body(application: int) -> bytes:
+        """AppAttachReq: it has the application before the role, and no send_update at the end."""
+        return offer[:2] + wire.number(application, 2) + offer[2:-1]
+
+    with refusal(wire.NOT_FOUND):
+        alice.request(wire.APP_ATTACH, body(61500), wire.node(first))
+    message, _ = alice.request(wire.APP_ATTACH, body(5060), wire.node(first))
+    reader = wire.Reader(message.body)
+    assert (reader.vector(1), reader.vector(1), reader.number(2), reader.vector(1)) == (b"", b"", 5060, b"active")
+    link = arrived.get(timeout=20)
+    assert link.node_id == first
+    alice.loop.call(link.close)
+    alice.loop.call(server.close)
+
+
 # Data
 
 
@@ -152,6 +241,16 @@ def test_a_single_value_is_stored_replaced_fetched_and_removed(alice: Stranger) 
     removed = alice.fetch(where, SINGLE_KIND)
     # 7.4.2.2: what was removed has "exists = False, but [has] valid signatures".
     assert (removed.data, removed.authors) == ([None], {f"alice@{OVERLAY}"})
+
+
+def test_an_answer_is_no_longer_than_it_may_be(alice: Stranger) -> None:
+    """6.3.2 names Error_Incompatible_with_Overlay for it, 6.3.3.1 Error_Response_Too_Large: ours is the second."""
+    where = resource_of(alice)
+    alice.store(where, SINGLE_KIND, wire.Value(bytes(900)))
+    body = wire.fetch(where, [wire.Specifier(SINGLE_KIND, 0, None)])
+    with refusal(wire.RESPONSE_TOO_LARGE):
+        alice.request(wire.FETCH, body, wire.resource(where), max_response=800)
+    assert alice.request(wire.FETCH, body, wire.resource(where), max_response=8000)
 
 
 def test_an_array_is_sparse_appended_to_and_fetched_by_ranges(alice: Stranger) -> None:
