@@ -193,6 +193,10 @@ def test_a_census_counts_resources_once_and_records_by_kind(store: Store) -> Non
     assert store.census() == Census(0, ())
     apply(store, record(1), record(1, key=b"b"), record(1, kind=9), record(2))
     assert store.census() == Census(2, ((1, 3), (9, 1)))
+    apply(store, record(1, data=b"other"), Remove(record(1, kind=9).record.place))
+    assert store.census() == Census(2, ((1, 3),))
+    apply(store, Remove(record(2).record.place))
+    assert store.census() == Census(1, ((1, 2),))
 
 
 def test_usage_is_summed_by_user_by_node_and_altogether(store: Store) -> None:
@@ -268,6 +272,7 @@ def everything(store: Store) -> list[object]:
         [store.usage(holder) for holder in (None, "alice", "bob", NODE)],
         [store.resources(b"", resource(9), 9, kind) for kind in (1, 2)],
         store.stored_kinds(),
+        store.census(),
     ]
 
 

@@ -57,18 +57,26 @@ APPLICATION_ID: Final = 0x50325053
 """Marks the file as ours ("P2PS")."""
 
 ALL: Final = 0
-"""The holder of all records in the table of accounts; others are a user name as text, a Node-ID as a blob."""
+RESOURCES: Final = -1
+"""What is counted besides what is a user's (by name, as text), a node's (a blob) and of a Kind (by its number): all
+records, and as "records" of this holder the resources that have any."""
 
 ENTER: Final = f"""
     INSERT INTO account (holder, records, size) VALUES
-        ({ALL}, 1, length(new.data)), (new.user, 1, length(new.data)), (new.node, 1, length(new.data))
+        ({ALL}, 1, length(new.data)), (new.kind, 1, length(new.data)),
+        (new.user, 1, length(new.data)), (new.node, 1, length(new.data))
     ON CONFLICT (holder) DO UPDATE SET records = records + 1, size = size + excluded.size;
 """
 LEAVE: Final = f"""
     UPDATE account SET records = records - 1, size = size - length(old.data)
-        WHERE holder IN ({ALL}, old.user, old.node);
-    DELETE FROM account WHERE holder IN (old.user, old.node) AND records = 0;
+        WHERE holder IN ({ALL}, old.kind, old.user, old.node);
+    DELETE FROM account WHERE holder IN (old.kind, old.user, old.node) AND records = 0;
 """
+FIRST_COMES: Final = f"""
+    INSERT INTO account (holder, records, size) VALUES ({RESOURCES}, 1, 0)
+    ON CONFLICT (holder) DO UPDATE SET records = records + 1;
+"""
+LAST_GOES: Final = f"UPDATE account SET records = records - 1 WHERE holder = {RESOURCES};"
 
 # Rowid tables with a UNIQUE index: WITHOUT ROWID is three times slower for rows of this size.
 SCHEMA: Final = f"""
@@ -102,6 +110,10 @@ CREATE TABLE account (
 CREATE TRIGGER record_comes AFTER INSERT ON record BEGIN {ENTER} END;
 CREATE TRIGGER record_goes AFTER DELETE ON record BEGIN {LEAVE} END;
 CREATE TRIGGER record_changes AFTER UPDATE OF data ON record BEGIN {LEAVE} {ENTER} END;
+CREATE TRIGGER resource_comes AFTER INSERT ON record
+    WHEN NOT EXISTS (SELECT 1 FROM record WHERE resource = new.resource AND id <> new.id) BEGIN {FIRST_COMES} END;
+CREATE TRIGGER resource_goes AFTER DELETE ON record
+    WHEN NOT EXISTS (SELECT 1 FROM record WHERE resource = old.resource) BEGIN {LAST_GOES} END;
 CREATE TABLE generation (
     id INTEGER PRIMARY KEY,
     resource BLOB NOT NULL,
@@ -227,9 +239,8 @@ class DiskStore:
 
     def census(self) -> Census:
         """How much there is of what."""
-        resources = self._number("SELECT count(DISTINCT resource) FROM record")
-        rows = self._reader.execute("SELECT kind, count(*) FROM record GROUP BY kind ORDER BY kind")
-        return Census(resources, tuple(rows.fetchall()))
+        resources = self._number("SELECT records FROM account WHERE holder = ?", RESOURCES)
+        return Census(resources, tuple(self._of_kinds()))
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""
@@ -255,14 +266,13 @@ class DiskStore:
 
     def stored_kinds(self) -> Sequence[int]:
         """The Kinds that have a record at any resource, ascending."""
-        kinds: list[int] = []
-        while (kind := self._next_kind(kinds[-1] if kinds else -1)) is not None:
-            kinds.append(kind)
-        return kinds
+        return [kind for kind, _ in self._of_kinds()]
 
-    def _next_kind(self, kind: int) -> int | None:
-        (found,) = self._reader.execute("SELECT min(kind) FROM record WHERE kind > ?", (kind,)).fetchone()
-        return None if found is None else int(found)
+    def _of_kinds(self) -> list[tuple[int, int]]:
+        """How many records there are of each Kind."""
+        # In the order of SQLite numbers come first, then texts, then blobs.
+        sql = "SELECT holder, records FROM account WHERE holder > ? AND holder < '' ORDER BY holder"
+        return self._reader.execute(sql, (ALL,)).fetchall()
 
     def _number(self, sql: str, *arguments: bytes | int) -> int:
         row = self._reader.execute(sql, arguments).fetchone()

@@ -26,6 +26,7 @@ QUESTIONS: dict[str, Callable[[DiskStore], object]] = {
     "usage of a user": lambda store: store.usage("user 7"),
     "usage of a node": lambda store: store.usage(node(7)),
     "usage of all": lambda store: store.usage(None),
+    "census": lambda store: store.census(),
     "stored kinds": lambda store: store.stored_kinds(),
 }
 

@@ -74,9 +74,9 @@ class CertificateKeeper:
 
     def begin(self, now: float) -> None:
         """Store what is new, if the overlay can be reached and has the Kinds."""
-        if not self._fresh or not self._topology.is_connected:
-            return
         kinds = self._data.storage.rules.kinds
+        if not self._fresh or kinds.keys().isdisjoint(KINDS) or not self._topology.is_connected:
+            return
         ready = [entry for entry in self._fresh if entry[1] in kinds]
         for entry in ready:
             del self._fresh[entry]

@@ -39,6 +39,7 @@ class MemoryStore:
         self._expiries: list[tuple[float, Place]] = []
         self._counts: Counter[Holder] = Counter()
         self._sizes: Counter[Holder] = Counter()
+        self._of_kind: Counter[int] = Counter()
 
     def commit(self, commit: Commit) -> Committed:
         """Make the changes."""
@@ -72,8 +73,7 @@ class MemoryStore:
 
     def census(self) -> Census:
         """How much there is of what."""
-        kinds = Counter(record.place.kind for record in self._all())
-        return Census(len(self._records), tuple(sorted(kinds.items())))
+        return Census(len(self._records), tuple(sorted(self._of_kind.items())))
 
     def expired(self, at: float, limit: int) -> Sequence[Place]:
         """The places of records that expire at or before `at`, the first `limit` of them, earliest first."""
@@ -94,7 +94,7 @@ class MemoryStore:
 
     def stored_kinds(self) -> Sequence[int]:
         """The Kinds that have a record at any resource, ascending."""
-        return sorted(kind for kind, resources in self._resources.items() if kind is not None and resources)
+        return sorted(self._of_kind)
 
     def _all(self) -> Iterator[Record]:
         return (
@@ -154,6 +154,9 @@ class MemoryStore:
         del resources[bisect_left(resources, resource)]
 
     def _count(self, record: Record, sign: int) -> None:
+        self._of_kind[record.place.kind] += sign
+        if not self._of_kind[record.place.kind]:
+            del self._of_kind[record.place.kind]
         for holder in record.holders:
             self._counts[holder] += sign
             self._sizes[holder] += sign * record.size

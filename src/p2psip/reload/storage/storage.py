@@ -128,7 +128,6 @@ class Storage:
         self._effects: list[Effect] = []
         self._storage_times_ms: dict[NodeId, int] = {}
         self._timers: Timers[_Purpose] = Timers()
-        self._census: Census | None = None
         self._is_sweeping = False
         self._is_ageing = False
         self._sweep_not_before = -math.inf
@@ -161,10 +160,8 @@ class Storage:
 
     @property
     def census(self) -> Census:
-        """How much is kept of what, and on disk; counted again only after something has changed."""
-        if self._census is None:
-            self._census = self._reader.census()
-        return self._census
+        """How much is kept of what, and on disk."""
+        return self._reader.census()
 
     # --- Requests.
 
@@ -282,7 +279,6 @@ class Storage:
 
     def handle_answer(self, token: int, answer: CommitAnswer, now: float) -> None:
         """A commit has been answered."""
-        self._census = None
         pending = self._asks.answered(token)
         if pending is None:
             # It was given up as overdue, and may have been made all the same.
