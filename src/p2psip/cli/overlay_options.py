@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from p2psip.base.address import Address
     from p2psip.reload.config.configuration import BootstrapNode
+
+DNS_PORT = 53
 
 
 def urls(texts: list[str]) -> list[str]:
@@ -29,3 +32,11 @@ def addresses(nodes: Iterable[BootstrapNode]) -> list[str]:
     from p2psip.net.addresses import join_host_port
 
     return [join_host_port(node.address, node.port) for node in nodes]
+
+
+def dns_server(text: str | None) -> Address | None:
+    """ADDRESS:PORT of a DNS server; None for the system's."""
+    from p2psip.base.address import Address
+    from p2psip.net.addresses import ip_port
+
+    return None if text is None else Address(*ip_port(text, DNS_PORT))

@@ -33,7 +33,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 @app.command(help=INIT_HELP)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the new peer.")],
-    config: Annotated[str, typer.Option(metavar="FILE|URL", help="The configuration document, or a server with it.")],
+    config: Annotated[str, typer.Option(metavar="NAME|URL|FILE", help="The overlay's name, a server, or a document.")],
     fingerprint: Annotated[str, typer.Option(metavar="F", help="SHA-256 of the overlay's trust anchor, in hex.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call this peer. [the host name]")] = None,
     user: Annotated[str | None, typer.Option(metavar="USER", help="The account to enroll with.")] = None,
@@ -44,6 +44,9 @@ def init(
     node_ids: Annotated[
         int, typer.Option(min=1, max=32, metavar="N", help="Ask for a certificate with so many Node-IDs.")
     ] = 1,
+    dns: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="DNS server to ask for NAME. [the system's]")
+    ] = None,
     listen: Annotated[
         list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers and phones. [every address]")
     ] = None,
@@ -56,6 +59,7 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
+    from p2psip.cli.overlay_options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
     from p2psip.enrollment.client import parse_fingerprint
     from p2psip.reload.wire.common import SignatureAlgorithm
@@ -77,6 +81,7 @@ def init(
         settings,
         SignatureAlgorithm[key.name] if key is not None else None,
         node_ids,
+        dns=dns_server(dns),
     )
     busy("getting the configuration and enrolling")
     state = asyncio.run(init_peer(directory, request))

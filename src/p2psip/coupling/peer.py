@@ -25,6 +25,7 @@ from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
 from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import Traces
+from p2psip.reload.config.document import Document
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
@@ -112,6 +113,11 @@ class Peer:
     def take_configuration(self, raw: bytes, now: float) -> None:
         """A configuration document from the operator. Raises a Rejection if it is not to be followed."""
         self.node.take_configuration(raw, now)
+        self._settle(now)
+
+    def take_proven(self, document: Document, now: float) -> None:
+        """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
+        self.node.take_proven(document, now)
         self._settle(now)
 
     def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.settings import make_settings
 from p2psip.daemon.state import (
@@ -30,14 +31,18 @@ from p2psip.daemon.state import (
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import peer_name
 from p2psip.enrollment.protocol import ENROLL_PATH
+from p2psip.net.configuration_server import resolver_of
 from p2psip.net.files import read_file
-from p2psip.net.https_client import enroll, fetch_configuration
-from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.net.https_client import discover_configuration, enroll, fetch_configuration
+from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name, obstacles
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, generate_key, key_from_pem
 from p2psip.reload.wire.common import SignatureAlgorithm
+
+DOCUMENT_SUFFIXES = (".xml", ".relo")
+"""How files with documents end (14.16: "File Extension(s): relo")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class PeerRequest:
     """What the operator says of a new peer."""
 
     config: str
-    """The configuration document: a file, or the URL of a server that has it."""
+    """The configuration document: a file, the URL of a server that has it, or the overlay's name."""
     fingerprint: str
     name: str
     account: str | None = None
@@ -56,6 +61,8 @@ class PeerRequest:
     """With what kind of key; None: as the overlay has it."""
     nodeids: int = 1
     """How many Node-IDs its certificate is to have."""
+    dns: Address | None = None
+    """Which DNS server to ask; None: the system's."""
 
 
 async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
@@ -67,7 +74,7 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
         raise LocalMisuse(f"{directory} is a peer's already: `p2psip peer run {directory}` starts it")
     given = {name: value for name, value in request.settings.items() if value is not None}
     settings = make_settings({"name": request.name, "fingerprint": request.fingerprint} | given, "peer init")
-    document = await obtain_document(request.config, request.fingerprint)
+    document = await obtain_document(request.config, request.fingerprint, request.dns)
     configuration = document.configuration
     if reasons := obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
@@ -80,14 +87,22 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
     return load_state(directory)
 
 
-async def obtain_document(config: str, fingerprint: str) -> Document:
-    """The configuration document in a file or at a URL, proven by the fingerprint."""
+async def obtain_document(config: str, fingerprint: str, dns: Address | None = None) -> Document:
+    """The configuration document in a file, at a URL, or of an overlay by its name, proven by the fingerprint."""
     if "://" in config:
         return await fetch_configuration(config, fingerprint)
+    if is_overlay_name(config):
+        return await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
     try:
         return verify_first(read_file(Path(config)), fingerprint, time.time(), False)
     except ConfigurationError as error:
         raise LocalMisuse(f"{config}: {error}") from None
+
+
+def is_overlay_name(config: str) -> bool:
+    """True for what is the name of an overlay and not of a file."""
+    is_file = Path(config).suffix.lower() in DOCUMENT_SUFFIXES or Path(config).exists()
+    return "." in config and is_dns_name(config) and not is_file
 
 
 async def renew_peer(state: PeerState) -> CertifiedIdentity:

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +31,11 @@ from p2psip.daemon.endpoints import ListenAddresses, own_names
 from p2psip.daemon.journal import Journal
 from p2psip.daemon.kept import load_contacts, load_kinds, load_phones, save_contacts, save_kinds, save_phones
 from p2psip.daemon.line_files import LineFiles, line_names
+from p2psip.daemon.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renew import renew_in_process
 from p2psip.daemon.renewal import Renewer, day
 from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
-from p2psip.enrollment.client import self_enroll
+from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
 from p2psip.net.disk import DiskStore
 from p2psip.net.files import PRIVATE
@@ -42,12 +44,22 @@ from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import obstacles
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, Purpose, UserNameTaken
+from p2psip.reload.config.document import parse
+from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.config.sequence import is_newer
+from p2psip.reload.node.effects import (
+    ConfigurationChanged,
+    ConfigurationOutdated,
+    ContactsChanged,
+    Purpose,
+    UserNameTaken,
+)
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
+from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
 
 T = TypeVar("T")
@@ -83,6 +95,7 @@ class PeerService:
         self._is_outcast = asyncio.Event()
         self._is_renamed = asyncio.Event()
         self._obstacles: tuple[str, ...] = ()
+        self._refresher = Refresher(self, random.SystemRandom())
         self._phones_timer: asyncio.TimerHandle | None = None
 
     async def run(self, ready: Callable[[Mapping[str, object]], None]) -> None:
@@ -182,10 +195,11 @@ class PeerService:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         watching = asyncio.create_task(self._watch(addresses))
         renewing = asyncio.create_task(Renewer(self).run())
+        refreshing = asyncio.create_task(self._refresher.run())
         stopping = asyncio.create_task(stop.wait())
         leaving = asyncio.create_task(self._cast_out())
         renamed = asyncio.create_task(self._renamed())
-        tasks = {watching, renewing, stopping, leaving, renamed}
+        tasks = {watching, renewing, refreshing, stopping, leaving, renamed}
         try:
             over, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._leave()
@@ -306,6 +320,34 @@ class PeerService:
         wall = self._peer.node.wall
         return wall.date(boot_time()) if wall.is_trusted else None
 
+    # The configuration, fetched before it ends
+
+    def expiration(self) -> float | None:
+        """refetch.Subject: when the configuration ends."""
+        return self._state.configuration.expiration
+
+    async def refetch(self) -> bool:
+        """refetch.Subject: from the overlay's servers; True if there was a newer one, which is followed now."""
+        raw = await refetch_in_process(self._state.directory)
+        current = self._state.configuration
+        try:
+            document = parse(raw, current.instance_name)
+            if not is_newer(document.configuration.sequence, current.sequence):
+                return False
+            self._host.call(lambda now: self._peer.take_configuration(raw, now))
+        except Rejection as rejection:
+            self._prove(raw, rejection)
+        return True
+
+    def _prove(self, raw: bytes, rejection: Rejection) -> None:
+        """It is not signed by whom we know; too many changes may have been missed. The trust anchor can tell."""
+        fingerprint, overlay = self._state.settings.fingerprint, self._state.configuration.instance_name
+        try:
+            document = verify_first(raw, fingerprint, time.time(), False, overlay)
+        except ConfigurationError as error:
+            raise RequestFailed(f"{rejection}; {error}") from None
+        self._host.call(lambda now: self._peer.take_proven(document, now))
+
     # What is kept beside the records
 
     def _kept(self, what: str, load: Callable[[Path], list[T]]) -> list[T]:
@@ -361,6 +403,8 @@ class PeerService:
                     self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
             case ConfigurationChanged():
                 self._configuration_changed(effect)
+            case ConfigurationOutdated():
+                self._refresher.outdated()
             case Found():
                 self._commands.found(effect)
             case UserNameTaken():

@@ -9,13 +9,16 @@ nobody's concern. Dates are not checked: a machine that has lost its clock must 
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+import dns.asyncresolver
 import httpx2
 
+from p2psip.base.address import Address
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.client import (
     EnrollmentRefused,
@@ -32,6 +35,7 @@ from p2psip.enrollment.protocol import (
     PKIX_CERT,
     WELL_KNOWN_PATH,
 )
+from p2psip.net.configuration_server import find_servers, is_named, resolver_of
 from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
@@ -46,6 +50,7 @@ ANSWER_TIMEOUT_S = 40.0
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
 
+_SSL_OBJECT = "ssl_object"
 _TIMEOUT = httpx2.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
 
 
@@ -67,16 +72,74 @@ async def fetch_configuration(url: str, fingerprint: str) -> Document:
     Raises RequestFailed if there is none, or it is not so proven.
     """
     url = configuration_url(url)
-    raw = await _fetch(url, _unverified())
+    raw, certificate = await _fetch(url, _unverified())
+    # 11.2: "If an optional URL for the configuration server was provided, the certificate MUST match the domain name
+    # from the URL as described in [RFC2818]".
+    _check_name(url, certificate, str(urlsplit(url).hostname))
+    return _proven(url, raw, fingerprint, None)
+
+
+async def discover_configuration(
+    overlay: str, fingerprint: str, resolver: dns.asyncresolver.Resolver, rng: random.Random
+) -> Document:
+    """The configuration document of an overlay of which only the name is known (11.2), proven by the fingerprint.
+
+    Raises RequestFailed with what each of its configuration servers said.
+    """
+    causes: list[Cause] = []
+    for server in await find_servers(overlay, resolver, rng):
+        try:
+            raw, certificate = await _fetch(server.url, _unverified(), at=server.address)
+            # "otherwise, the certificate MUST match the overlay name as described in [RFC2818]."
+            _check_name(server.url, certificate, overlay)
+            return _proven(server.url, raw, fingerprint, overlay)
+        except RequestFailed as failed:
+            causes += failed.causes
+    raise RequestFailed("no configuration", tuple(causes))
+
+
+async def refetch_configuration(configuration: OverlayConfiguration) -> bytes:
+    """The overlay's document as its servers have it now, not verified yet: from a server with a certificate of the
+    overlay's trust anchor, at the addresses that the configuration names, or that DNS does. Raises RequestFailed.
+    """
+    overlay, context = configuration.instance_name, _verified(configuration)
+    causes: list[Cause] = []
+    for server in configuration.enrollment_servers:
+        parts = urlsplit(server)
+        url = f"https://{parts.netloc}{WELL_KNOWN_PATH}"
+        try:
+            return (await _fetch(url, context, server_name=overlay))[0]
+        except RequestFailed as failed:
+            causes += failed.causes
     try:
-        return verify_first(raw, fingerprint, time.time(), False)
+        for found in await find_servers(overlay, resolver_of(None), random.SystemRandom()):
+            try:
+                return (await _fetch(found.url, context, at=found.address))[0]
+            except RequestFailed as failed:
+                causes += failed.causes
+    except RequestFailed as failed:
+        causes.append(_cause(overlay, failed.what))
+    raise RequestFailed("no configuration", tuple(causes))
+
+
+def _check_name(url: str, certificate: bytes, name: str) -> None:
+    if not is_named(certificate, name):
+        raise RequestFailed("no configuration", (_cause(url, f"the server's certificate is not for {name}"),))
+
+
+def _proven(url: str, raw: bytes, fingerprint: str, overlay: str | None) -> Document:
+    """11.2: "If the XML is not valid or the instance-name attribute [...] does not match the overlay name, this
+    configurations file SHOULD be discarded."
+    """
+    try:
+        return verify_first(raw, fingerprint, time.time(), False, overlay)
     except ConfigurationError as error:
         raise RequestFailed("no configuration", (_cause(url, str(error)),)) from None
 
 
 async def fetch_unproven(url: str) -> bytes:
     """The document at `url`, whatever it is: to be looked at. Raises RequestFailed."""
-    return await _fetch(configuration_url(url), _unverified())
+    return (await _fetch(configuration_url(url), _unverified()))[0]
 
 
 async def enroll(
@@ -135,14 +198,24 @@ async def _post(server: str, configuration: OverlayConfiguration, form: dict[str
     return read_answer(server, response.status_code, content_type, body, time.monotonic(), is_renewal=is_renewal)
 
 
-async def _fetch(url: str, context: ssl.SSLContext) -> bytes:
-    """What a GET brings."""
+async def _fetch(
+    url: str, context: ssl.SSLContext, *, at: Address | None = None, server_name: str | None = None
+) -> tuple[bytes, bytes]:
+    """What a GET brings, and the server's certificate; with `at` from that address, whatever the URL's host is."""
+    host = str(urlsplit(url).hostname)
+    headers = {"Accept": DOCUMENT_TYPE, "Accept-Encoding": "identity"}
+    target, extensions = url, {"sni_hostname": server_name} if server_name else {}
+    if at is not None:
+        target = url.replace(f"//{urlsplit(url).netloc}/", f"//{at}/", 1)
+        headers["Host"] = host
+        extensions = {"sni_hostname": host}
     async with httpx2.AsyncClient(verify=context, timeout=_TIMEOUT, trust_env=False) as client:
-        request = client.build_request("GET", url, headers={"Accept": DOCUMENT_TYPE, "Accept-Encoding": "identity"})
+        request = client.build_request("GET", target, headers=headers, extensions=extensions)
         response, body = await _answer(client, request, DOCUMENT_SIZE_MAX)
     if response.status_code != httpx2.codes.OK:
         raise RequestFailed("no configuration", (_cause(url, f"HTTP status {response.status_code}"),))
-    return body
+    tls = response.extensions["network_stream"].get_extra_info(_SSL_OBJECT)
+    return body, tls.getpeercert(binary_form=True)
 
 
 async def _answer(client: httpx2.AsyncClient, request: httpx2.Request, size_max: int) -> tuple[httpx2.Response, bytes]:

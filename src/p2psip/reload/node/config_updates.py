@@ -28,6 +28,7 @@ from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.config.signatures import verify_kind, verify_update
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import (
     CONFIG_UPDATES_HEARD,
@@ -212,6 +213,16 @@ class ConfigUpdates:
         """
         self._news.append(self._examine(raw, None, now))
 
+    def accept_proven(self, document: Document, now: float) -> None:
+        """A document that has been proven as at the first time (11.2), where ours is too old to tell who may sign.
+
+        6.5.4.2: "the only available recovery mechanism is to attempt to retrieve a new Configuration Document,
+        typically by the mechanisms used for initial bootstrapping". Raises a Rejection.
+        """
+        if not is_newer(document.configuration.sequence, self._exchange.configuration.sequence):
+            raise ConfigTooOld(f"configuration {document.configuration.sequence} is not newer")
+        self._news.append(NewConfiguration(document, lasting(document, self.kinds.values()), None))
+
     def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
         """Kind-blocks from our operator. Raises a Rejection."""
         self._news.append(self._examine_kinds(blocks, None, now))
@@ -322,6 +333,7 @@ class ConfigUpdates:
                 self._tell_kinds(mismatch.node, mismatch.route, mismatch.kinds, now)
             case _:
                 self._exchange.note("configuration is too old", node=mismatch.node)
+                self._exchange.effects.append(ConfigurationOutdated(mismatch.node))
 
     def push(self, news: NewConfiguration | NewKinds, now: float) -> None:
         """Pass on what we have just learned to all that we are linked with, but who told us."""

@@ -123,6 +123,13 @@ class ConfigurationChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationOutdated(Effect):
+    """Another member has a newer configuration than we, and should send it; if it does not, a server may have it."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class RingChanged(Effect):
     """We joined, or our neighbours or our range of Resource-IDs changed. Of a client: the peers that it is linked with.
 

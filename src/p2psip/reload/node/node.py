@@ -276,6 +276,11 @@ class Node:
         self.config_updates.accept(raw, now)
         self._settle(now)
 
+    def take_proven(self, document: Document, now: float) -> None:
+        """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
+        self.config_updates.accept_proven(document, now)
+        self._settle(now)
+
     def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:
         """Kind-blocks from our operator. Raises a Rejection."""
         self.config_updates.accept_kinds(blocks, now)

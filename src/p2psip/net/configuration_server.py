@@ -1,0 +1,136 @@
+"""Where an overlay's configuration is (RFC 6940 section 11.2): a URL that one is given, or a server found by DNS SRV.
+
+"If an optional URL for the configuration server was provided, the certificate MUST match the domain name from the URL
+as described in [RFC2818]; otherwise, the certificate MUST match the overlay name". Who issued it is not asked at the
+first fetch: the document is proven by the fingerprint of its trust anchor, whoever hands it out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.asyncresolver
+import dns.exception
+import dns.rdatatype
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from dns.rdtypes.IN.SRV import SRV
+
+from p2psip.base.address import Address
+from p2psip.base.errors import RequestFailed
+from p2psip.enrollment.protocol import WELL_KNOWN_PATH
+
+SERVICE = "_reload-config._tcp"
+""" "the node MUST do a DNS SRV query using a Service name of "reload-config" and a protocol of TCP"."""
+
+LOOKUP_MAX_S = 10.0
+TARGETS_MAX = 8
+ADDRESSES_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationServer:
+    """A server of an overlay's configuration, as DNS says."""
+
+    address: Address
+    overlay: str
+
+    @property
+    def url(self) -> str:
+        """11.2: "form the URL by appending a path of "/.well-known/reload-config" to the overlay name"."""
+        return f"https://{self.overlay}{WELL_KNOWN_PATH}"
+
+
+def resolver_of(server: Address | None) -> dns.asyncresolver.Resolver:
+    """The system's resolver, or one that asks this server."""
+    if server is None:
+        try:
+            return dns.asyncresolver.Resolver()
+        except dns.exception.DNSException as error:
+            raise RequestFailed(f"this machine has no DNS: {error}") from None
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [server.host]
+    resolver.port = server.port
+    return resolver
+
+
+async def find_servers(
+    overlay: str, resolver: dns.asyncresolver.Resolver, rng: random.Random
+) -> list[ConfigurationServer]:
+    """The configuration servers of an overlay, the one to try first in front. Raises RequestFailed if there is none."""
+    name = f"{SERVICE}.{overlay}"
+    try:
+        answer = await resolver.resolve(name, dns.rdatatype.SRV, lifetime=LOOKUP_MAX_S, search=False)
+    except dns.exception.DNSException as error:
+        raise RequestFailed(f"no configuration server: DNS has no SRV record {name} ({_words(error)})") from None
+    records = [record for record in answer if isinstance(record, SRV)]
+    if len(records) == 1 and records[0].target == dns.name.root:
+        raise RequestFailed(f"no configuration server: DNS says that {overlay} has none")
+    found: list[ConfigurationServer] = []
+    for record in in_order(records, rng)[:TARGETS_MAX]:
+        found += [
+            ConfigurationServer(Address(host, record.port), overlay)
+            for host in await _hosts(record.target.to_text(omit_final_dot=True), resolver)
+        ]
+    if not found:
+        raise RequestFailed(f"no configuration server: the targets of {name} have no address")
+    return found[:ADDRESSES_MAX]
+
+
+def in_order(records: Sequence[SRV], rng: random.Random) -> list[SRV]:
+    """RFC 2782: the lowest priority first; among those of one, by chance with the weight as its measure."""
+    ordered: list[SRV] = []
+    for priority in sorted({record.priority for record in records}):
+        left = sorted((record for record in records if record.priority == priority), key=lambda record: record.weight)
+        while left:
+            mark = rng.uniform(0, sum(record.weight for record in left))
+            chosen = left[-1]
+            for record in left:
+                mark -= record.weight
+                if mark <= 0:
+                    chosen = record
+                    break
+            left.remove(chosen)
+            ordered.append(chosen)
+    return ordered
+
+
+async def _hosts(target: str, resolver: dns.asyncresolver.Resolver) -> list[str]:
+    try:
+        answers = await resolver.resolve_name(target, lifetime=LOOKUP_MAX_S, search=False)
+    except dns.exception.DNSException:
+        return []
+    return list(answers.addresses())
+
+
+def _words(error: dns.exception.DNSException) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+
+
+def is_named(certificate: bytes, name: str) -> bool:
+    """True if a server's certificate is for this host name or address (RFC 2818 section 3.1)."""
+    leaf = x509.load_der_x509_certificate(certificate)
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        given = names.get_values_for_type(x509.DNSName)
+        # "If a subjectAltName extension of type dNSName is present, that MUST be used as the identity. Otherwise, the
+        # (most specific) Common Name field in the Subject field of the certificate MUST be used."
+        common = [str(entry.value) for entry in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        return any(_matches(pattern.lower(), name.lower()) for pattern in given or common[-1:])
+    return address in names.get_values_for_type(x509.IPAddress)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """ "Names may contain the wildcard character * which is considered to match any single domain name component"."""
+    if not pattern.startswith("*."):
+        return pattern == name
+    first, dot, rest = name.partition(".")
+    return bool(first and dot) and rest == pattern[2:]
