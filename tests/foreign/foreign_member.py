@@ -117,10 +117,12 @@ class Stranger:
         return Fetched(found.generation, [each.value for each in found.values], authors)
 
 
-def member(configuration: Configuration, user: str, *, node_ids: int = 1, is_rsa: bool = False) -> Identity:
+def member(
+    configuration: Configuration, account: str, *, name: str = "", node_ids: int = 1, is_rsa: bool = False
+) -> Identity:
     """A new key and its certificate; the account's password is the one that LiveOverlay gave it."""
-    name = f"{user}@{configuration.name}"
-    return enroll(configuration, user, f"account of {user}", name, new_key(is_rsa=is_rsa), node_ids)
+    user = f"{name or account}@{configuration.name}"
+    return enroll(configuration, account, f"account of {account}", user, new_key(is_rsa=is_rsa), node_ids)
 
 
 def member_just_after(configuration: Configuration, target: bytes, others: Iterable[bytes]) -> Identity:

@@ -13,7 +13,7 @@ import time
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rfc6940_bytes as wire
@@ -145,10 +145,15 @@ class Identity:
 
     key: PrivateKey
     certificate: Certificate
+    which: int = 0
+    """As which of the certificate's Node-IDs."""
+
+    def acting_as(self, which: int) -> Identity:
+        return replace(self, which=which)
 
     @property
     def node_id(self) -> bytes:
-        return self.certificate.node_ids[0]
+        return self.certificate.node_ids[self.which]
 
     @property
     def user(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORM_SIZE_MAX = 64 * 1024
 PARTS_MAX = 16
 NAME_MAX = 256
+NODEIDS_DIGITS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_form(content_type: str, body: bytes) -> EnrollmentForm:
     if (username is None) != (password is None):
         raise BadForm("a user name without a password, or the reverse")
     # "If more than one Node-ID is required, there MUST be a form parameter of "nodeids"".
-    nodeids = _text(parts, "nodeids", 4) or "1"
+    nodeids = _text(parts, "nodeids", NODEIDS_DIGITS_MAX) or "1"
     if not (nodeids.isascii() and nodeids.isdigit()):
         raise BadForm(f"{nodeids!r} is no number of Node-IDs")
     return EnrollmentForm(parts["csr"], username, password, int(nodeids))

@@ -155,7 +155,7 @@ def test_11_3_username_not_available(bench: Bench, user: str) -> None:
     assert bench.refusal(user) == (403, "username_not_available")
 
 
-@pytest.mark.parametrize("nodeids", [0, 5, 33, 9999])
+@pytest.mark.parametrize("nodeids", [0, 5, 33, 9999, 10_000])
 def test_11_3_node_ids_not_available(bench: Bench, nodeids: int) -> None:
     assert bench.refusal(nodeids=nodeids) == (403, "Node-IDs_not_available")
 
