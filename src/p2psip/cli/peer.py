@@ -128,6 +128,7 @@ def run(
     phone_tcp: Annotated[bool | None, typer.Option(help="Serve phones over TCP.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
+    return_path: Annotated[str | None, typer.Option(metavar="WAY", help="How answers find back through it.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,

@@ -47,6 +47,7 @@ from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
+from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.effects import (
     ConfigurationChanged,
     ConfigurationOutdated,
@@ -153,6 +154,7 @@ class PeerService:
             or not bootstrap
             or bool(bootstrap & set(addresses.advertised_overlay)),
             contacts=self._kept("remembered peers not read", load_contacts),
+            return_path=ReturnPath(state.settings.return_path),
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )

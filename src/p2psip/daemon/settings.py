@@ -35,6 +35,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_tcp: bool = True
     domains: tuple[str, ...] = ()
     first: bool = False
+    return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
@@ -90,6 +91,10 @@ domains = {domains}
 
 # Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
 first = {first}
+
+# How answers find back through this peer: "via-list" (each request grows by this peer's neighbour), or by what it keeps
+# for 15 s ("transaction-state", "stored-list"), or by an ID that it can read again ("sealed-list", "connection-index").
+return_path = {return_path}
 
 # What to log: "debug", "info", "warning" or "error"; as "text" or "json".
 log_level = {log_level}
