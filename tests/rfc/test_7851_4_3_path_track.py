@@ -140,6 +140,52 @@ def test_what_is_our_own_is_one_hop(world: SimulatedPeers) -> None:
     assert traced.error is None
 
 
+def test_4_2_a_ping_goes_all_the_way_in_the_end(world: SimulatedPeers) -> None:
+    """Its DiagnosticsRequest asks for nothing; 6.4: "The initiator node receiving the Ping response may check the
+    hop_counter field and compute the overlay hops to the destination peer": as many as the trace has found.
+    """
+    site = world[0]
+    place, _ = long_way(world, site)
+    tap = Tap(world)  # type: ignore[arg-type]
+    traced = trace(world, site, place)
+    assert traced.ping_hops == len(traced.hops)
+    assert traced.ping_ms is not None
+    assert traced.ping_ms > 0
+    ping = next(seen for seen in tap.seen if seen.code is MessageCode.PING_REQ and seen.sender == "p0")
+    assert ping.header.destination_list == (Destination.resource(place),)
+    (extension,) = ping.extensions
+    # 6.1: "setting the value of type to 0x2 and the value of critical to FALSE".
+    assert (int(extension.type), extension.critical) == (2, False)
+    asked = DiagnosticsRequest.decode(extension.extension_contents)
+    assert asked.dm_flags == 0
+    assert asked.diagnostic_extensions_list == ()
+    own = trace(world, site, site.peer.node.node_id)
+    assert (own.ping_hops, own.error) == (0, None)
+
+
+def test_4_2_1_a_ping_answer_may_lack_diagnostics() -> None:
+    """ "Senders MUST accept a response that lacks diagnostic information and SHOULD NOT resend the message"."""
+    world = grow("plain", 3)
+    for site in world.sites.values():
+        site.peer.node.diagnostics.ping_extensions = lambda request, now: ()  # type: ignore[method-assign]
+    traced = trace(world, world[0], world[1].peer.node.node_id)
+    assert traced.error is None
+    assert traced.ping_hops is None
+    assert traced.ping_ms is not None
+
+
+def test_4_2_a_ping_that_nobody_answers_is_a_failure() -> None:
+    """Though each hop is there."""
+    world = grow("no ping", 3)
+    target = world[1].peer.node
+    answers = target._ring.handle_ping
+    target._ring.handle_ping = lambda *_: None  # type: ignore[method-assign]
+    traced = trace(world, world[0], target.node_id)
+    assert "every hop answers, but a Ping all the way got no answer" in str(traced.error)
+    assert [hop.node for hop in traced.hops] == [target.node_id]
+    target._ring.handle_ping = answers  # type: ignore[method-assign]
+
+
 def test_a_report_is_json(world: SimulatedPeers) -> None:
     """What `p2psip trace --json` prints."""
     place, traced = long_way(world, world[0])

@@ -9,7 +9,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer
 from p2psip.reload.node.effects import Write
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import MessageCode, MessageExtension
 from p2psip.reload.wire.header import ForwardingHeader
 from p2psip.reload.wire.message import Message, body_of
 from p2psip.sim.overlay import SimulatedOverlay
@@ -26,6 +26,7 @@ class Seen:
     header: ForwardingHeader
     code: MessageCode
     body: Struct
+    extensions: tuple[MessageExtension, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.sender}>{self.receiver} {self.code.rfc_name}"
@@ -58,7 +59,9 @@ class Tap:
         message = Message.decode(content)
         contents = message.contents
         at = self._overlay.world.now
-        self.seen.append(Seen(at, sender, receiver, message.header, contents.message_code, body_of(contents)))
+        self.seen.append(
+            Seen(at, sender, receiver, message.header, contents.message_code, body_of(contents), contents.extensions)
+        )
 
     def of(self, transaction_id: int) -> list[Seen]:
         """All sightings of one transaction, in order."""

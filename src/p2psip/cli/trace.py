@@ -49,6 +49,9 @@ def _print(traced: Any) -> None:
     print(f"{traced['target']}  ({traced['kind']} {traced['id']})")
     for hop in traced["hops"]:
         print(f"  hop {hop['hop']}: {_name(hop)}  {hop['rtt_ms']:.1f} ms{_figures(hop)}")
+    if traced["ping_ms"] is not None:
+        way = "" if traced["ping_hops"] is None else f" over {traced['ping_hops']} hops"
+        print(f"  a Ping all the way: {traced['ping_ms']:.1f} ms{way}")
     if traced["error"]:
         print(f"  failed: {traced['error']}")
 

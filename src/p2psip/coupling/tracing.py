@@ -2,7 +2,8 @@
 
 Theory of operation. We are hop 0 and know our own next hop. Each hop is asked for its next one and for figures of
 itself, by a request that is routed through the hops before it, so that it takes the way that is looked at. The way ends
-at the peer that names itself (4.3.1.2), or at the first that cannot be reached or does not answer.
+at the peer that names itself (4.3.1.2), or at the first that cannot be reached or does not answer. In the end a Ping
+with the diagnostic extension goes all the way, as every other message would (4.2).
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from p2psip.reload.node.diagnostics import EXPIRES_S
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import MessageCode, MessageExtension, MessageExtensionType
 from p2psip.reload.wire.diagnostics import (
     DiagnosticInfo,
     DiagnosticKind,
     DiagnosticsRequest,
+    DiagnosticsResponse,
     PathTrackAns,
     PathTrackReq,
     flags_of,
 )
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingReq
+from p2psip.reload.wire.primitives import DecodeError
 
 HOPS_MAX = 32
 TRACES_MAX = 64
@@ -45,12 +49,17 @@ class TraceHop:
 
 @dataclass(frozen=True, slots=True)
 class Traced(Effect):
-    """The end of a trace; with `error` it ends before the target."""
+    """The end of a trace; with `error` it ends before the target.
+
+    `ping_ms` is how long a Ping took there and back, routed as any message is, over `ping_hops` on its way out.
+    """
 
     handle: int
     target: Target
     hops: tuple[TraceHop, ...]
     error: RequestFailed | None
+    ping_ms: float | None = None
+    ping_hops: int | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +70,7 @@ class _Trace:
     target: Target
     asked: list[NodeId]
     hops: list[TraceHop] = field(default_factory=list)
+    is_pinging: bool = False
 
 
 class Traces:
@@ -90,23 +100,46 @@ class Traces:
         trace = self._by_request.pop(done.handle, None)
         if trace is None:
             return False
-        if isinstance(done.result, Answer):
+        if trace.is_pinging:
+            self._pinged(trace, done.result)
+        elif isinstance(done.result, Answer):
             self._answered(trace, done.result, now)
         else:
             self._failed(trace, done.result)
         return True
 
     def _ask(self, trace: _Trace, now: float) -> None:
-        date_ms = max(0, self._node.wall.date_ms(now))
         permits = self._node.configuration.permits_diagnostics
         # Who asks for more than it may gets nothing; the configuration is the same everywhere.
         wanted = [kind for kind in DiagnosticKind if permits(self._node.node_id, kind)]
-        request = DiagnosticsRequest(date_ms + EXPIRES_S * 1000, date_ms, flags_of(wanted))
-        target = trace.target
-        place = Destination.node(target) if isinstance(target, NodeId) else Destination.resource(target)
         route = [Destination.node(node) for node in trace.asked]
-        body = PathTrackReq(place, request)
+        body = PathTrackReq(_place(trace.target), self._request(flags_of(wanted), now))
         self._by_request[self._node.data.ask(route, MessageCode.PATH_TRACK_REQ, body, now)] = trace
+
+    def _ping(self, trace: _Trace, now: float) -> None:
+        """4.2.1: a Ping with the extension, not critical; its hop_counter tells how far it has come."""
+        trace.is_pinging = True
+        request = self._request(0, now).encode()
+        extension = MessageExtension(MessageExtensionType.DIAGNOSTIC_PING, False, request)
+        route = [_place(trace.target)]
+        handle = self._node.data.ask(route, MessageCode.PING_REQ, PingReq(), now, extensions=(extension,))
+        self._by_request[handle] = trace
+
+    def _request(self, flags: int, now: float) -> DiagnosticsRequest:
+        """6.1: "The timestamp_initiated field is set to the current time, and the expiration field is constructed based
+        on this time."
+        """
+        date_ms = max(0, self._node.wall.date_ms(now))
+        return DiagnosticsRequest(date_ms + EXPIRES_S * 1000, date_ms, flags)
+
+    def _pinged(self, trace: _Trace, result: Answer | RequestFailed) -> None:
+        hops = tuple(trace.hops)
+        if isinstance(result, RequestFailed):
+            error = RequestFailed("every hop answers, but a Ping all the way got no answer", result.causes)
+            self.effects.append(Traced(trace.handle, trace.target, hops, error))
+            return
+        ping_ms, ping_hops = result.rtt_s * 1000, _hops(result, self._node.configuration.initial_ttl)
+        self.effects.append(Traced(trace.handle, trace.target, hops, None, ping_ms, ping_hops))
 
     def _answered(self, trace: _Trace, answer: Answer, now: float) -> None:
         assert isinstance(answer.body, PathTrackAns), "the transport lets no other answer through"
@@ -118,7 +151,10 @@ class Traces:
             # 4.3.1.2: "after receiving a PathTrackAns where the next_hop node ID equals the responding node ID, the
             # initiator MUST stop the iterative process."
             is_missing = isinstance(trace.target, NodeId) and trace.target != here
-            self._end(trace, f"{_last(trace)} is responsible for it, and knows of no such node" if is_missing else None)
+            if is_missing:
+                self._end(trace, f"{_last(trace)} is responsible for it, and knows of no such node")
+            else:
+                self._ping(trace, now)
         elif next_hop is None:
             self._end(trace, f"{_last(trace)} names no node as the next hop")
         elif next_hop in trace.asked or next_hop == self._node.node_id:
@@ -134,9 +170,25 @@ class Traces:
         what = f"hop {len(trace.asked)}, {trace.asked[-1].short}{named} gave no answer"
         self.effects.append(Traced(trace.handle, trace.target, tuple(trace.hops), RequestFailed(what, failure.causes)))
 
-    def _end(self, trace: _Trace, reason: str | None) -> None:
-        error = None if reason is None else RequestFailed(reason)
-        self.effects.append(Traced(trace.handle, trace.target, tuple(trace.hops), error))
+    def _end(self, trace: _Trace, reason: str) -> None:
+        self.effects.append(Traced(trace.handle, trace.target, tuple(trace.hops), RequestFailed(reason)))
+
+
+def _place(target: Target) -> Destination:
+    return Destination.node(target) if isinstance(target, NodeId) else Destination.resource(target)
+
+
+def _hops(answer: Answer, ttl: int) -> int | None:
+    """4.2.1: "Senders MUST accept a response that lacks diagnostic information"."""
+    try:
+        responses = [
+            DiagnosticsResponse.decode(extension.extension_contents)
+            for extension in answer.extensions
+            if extension.type is MessageExtensionType.DIAGNOSTIC_PING
+        ]
+    except DecodeError:
+        return None
+    return ttl - responses[0].hop_counter + bool(answer.hops) if responses else None
 
 
 def _last(trace: _Trace) -> str:

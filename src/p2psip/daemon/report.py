@@ -76,6 +76,8 @@ def trace_report(asked: str, traced: Traced) -> dict[str, object]:
         "kind": "Node-ID" if isinstance(traced.target, NodeId) else "Resource-ID",
         "id": str(traced.target),
         "hops": [_trace_hop(number, hop) for number, hop in enumerate(traced.hops, start=1)],
+        "ping_ms": None if traced.ping_ms is None else round(traced.ping_ms, 2),
+        "ping_hops": traced.ping_hops,
         "error": str(traced.error) if traced.error else None,
     }
 

@@ -26,7 +26,7 @@ from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.usages.certificate_store import KINDS as CERTIFICATE_KINDS
 from p2psip.reload.usages.certificate_store import certificates_in
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import MessageCode, MessageExtension
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.rejections import Forbidden, NotFound
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatReq, StoreReq
@@ -107,9 +107,17 @@ class Data:
         """Ask whoever is responsible for the closest resources there. Returns the handle that `Done` will carry."""
         return self.ask([Destination.resource(request.resource)], MessageCode.FIND_REQ, request, now)
 
-    def ask(self, destinations: Sequence[Entry], code: MessageCode, body: Struct, now: float) -> int:
+    def ask(
+        self,
+        destinations: Sequence[Entry],
+        code: MessageCode,
+        body: Struct,
+        now: float,
+        *,
+        extensions: tuple[MessageExtension, ...] = (),
+    ) -> int:
         """Any other request of the layer above. Returns the handle that `Done` will carry."""
-        return self._command(self._exchange.identity, destinations, code, body, now)
+        return self._command(self._exchange.identity, destinations, code, body, now, extensions=extensions)
 
     def _command(
         self,
@@ -120,13 +128,16 @@ class Data:
         now: float,
         *,
         after: int | None = None,
+        extensions: tuple[MessageExtension, ...] = (),
     ) -> int:
         self._serial += 1
         handle = self._serial
         begun = None
         if self._commands < COMMANDS_MAX:
             context = CommandContext(handle, body.resource if isinstance(body, FetchReq) else None)
-            begun = self._exchange.request(destinations, code, body, context, now, identity=identity, after=after)
+            begun = self._exchange.request(
+                destinations, code, body, context, now, identity=identity, after=after, extensions=extensions
+            )
         if begun is None:
             failure = RequestFailed("too many requests under way")
             self._exchange.effects.append(Done(handle, failure))

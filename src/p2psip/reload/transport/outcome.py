@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from p2psip.base.errors import Cause
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.codec import Struct
-from p2psip.reload.wire.contents import ErrorCode
+from p2psip.reload.wire.contents import ErrorCode, MessageExtension
 from p2psip.reload.wire.security_block import GenericCertificate
 
 
@@ -20,6 +20,7 @@ class Answer:
     certificates: tuple[GenericCertificate, ...]
     rtt_s: float
     hops: int
+    extensions: tuple[MessageExtension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,7 @@ class Transport:
         now: float,
         *,
         certificates: Sequence[GenericCertificate] = (),
+        extensions: tuple[MessageExtension, ...] = (),
         transmissions_max: int = TRANSMISSIONS_MAX,
         after: int | None = None,
         configuration_sequence: int | None = None,
@@ -269,7 +270,7 @@ class Transport:
         # 6.3.2: "In order to provide a high probability that transaction IDs are unique, they MUST be randomly
         # generated."
         transaction_id = self._rng.getrandbits(64)
-        payload = self._sign(identity, transaction_id, code, body, certificates)
+        payload = self._sign(identity, transaction_id, code, body, certificates, extensions)
         self._open[transaction_id] = _Open(
             identity.node_id, tuple(destination_list), code, payload, context, now, transmissions_max, after
         )
@@ -529,7 +530,8 @@ class Transport:
                     self.retry_mismatched(signer.node_id, now)
         else:
             hops = 0 if is_local else max(0, self._ttl - message.header.ttl) + 1
-            outcome = Answer(signer, body, message.security_block.certificates, now - request.began_at, hops)
+            rtt_s, certificates = now - request.began_at, message.security_block.certificates
+            outcome = Answer(signer, body, certificates, rtt_s, hops, contents.extensions)
         if why_not is None:
             self.cancel(transaction_id)
             self._effects.append(Finished(request.context, outcome))
