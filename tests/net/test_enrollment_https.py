@@ -61,23 +61,28 @@ class Site:
 
 
 @asynccontextmanager
-async def site(path: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA) -> AsyncIterator[Site]:
+async def site(
+    path: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA, *, is_delegated: bool = False
+) -> AsyncIterator[Site]:
     """A server on a free port of loopback, with an account for alice."""
     rng = random.SystemRandom()
     admin = Account(f"admin@{OVERLAY}", "scrypt$4$8$1$00$00", is_admin=True)
     directory = OverlayDirectory.create(path / "club", founding(algorithm), admin)
+    if is_delegated:
+        directory = directory.delegate(path / "server", rng, time.time(), 1e6)
+    anchor = directory.anchor()
     accounts = directory.accounts()
     accounts.add(Account(ALICE, hash_password(PASSWORD, rng, CHEAP), quota=3))
     configuration = directory.document().configuration
     core = EnrollmentServer(
         EnrollmentPolicy(OVERLAY, configuration.signature_algorithms),
-        directory.anchor(),
+        replace(anchor, url="https://anywhere.example/authority.cer"),
         accounts,
         rng,
         WallClock(time.time() - time.monotonic()),
         CHEAP,
     )
-    service = EnrollmentService(core, directory.document_path, "welcome")
+    service = EnrollmentService(core, directory.document_path, "welcome", anchor.der if is_delegated else None)
     certificate = directory.server_certificate(["127.0.0.1"], rng, time.time())
     server = HttpsServer(service.app, server_context(certificate))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -116,6 +121,30 @@ def test_from_a_fingerprint_to_a_certificate_and_its_renewal(tmp_path: Path, alg
         assert again.chain != identity.chain
 
     run(test, tmp_path, algorithm)
+
+
+@pytest.mark.must("11.3/21", "13.3/3")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_enrollment_server_without_the_trust_anchor_s_key(tmp_path: Path, algorithm: SignatureAlgorithm) -> None:
+    """It has an authority of its own; the member gets that one's certificate as well, and everybody believes it."""
+
+    async def test(here: Site, path: Path) -> None:
+        configuration = here.configuration
+        identity = await enroll(configuration, ALICE, key(algorithm), account="alice", password=PASSWORD)
+        assert identity.chain[1:] == (here.directory.anchor().der,)
+        assert not (here.directory.path / "signer.key").exists()
+        member = CertificateVerifier(configuration).check(identity.chain, time.time(), True)
+        assert member.user == ALICE
+        again = await enroll(configuration, ALICE, key(algorithm))
+        assert again.node_id == identity.node_id
+        with pytest.raises(LocalMisuse, match="is of an enrollment server itself"):
+            here.directory.delegate(path / "third", random.Random(1), time.time(), 1.0)
+
+    async def body() -> None:
+        async with site(tmp_path, algorithm, is_delegated=True) as here:
+            await test(here, tmp_path)
+
+    asyncio.run(body())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -7,12 +7,14 @@ import random
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.log import log_to_stderr
+from p2psip.enrollment.protocol import AUTHORITY_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.addresses import join_host_port, own_address, split_host_port
 from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
@@ -53,6 +55,9 @@ class EnrollmentDaemon:
         accounts = self._overlay.accounts()
         rng, anchor = random.SystemRandom(), self._overlay.anchor()
         _check_clock(anchor)
+        authority = None
+        if anchor.is_delegated:
+            anchor, authority = replace(anchor, url=url + AUTHORITY_PATH), anchor.der
         policy = EnrollmentPolicy(
             self._configuration.instance_name,
             self._configuration.signature_algorithms,
@@ -61,7 +66,7 @@ class EnrollmentDaemon:
         )
         core = EnrollmentServer(policy, anchor, accounts, rng, WallClock(time.time() - time.monotonic()))
         welcome = WELCOME.format(overlay=policy.overlay, url=url)
-        service = EnrollmentService(core, self._overlay.document_path, welcome)
+        service = EnrollmentService(core, self._overlay.document_path, welcome, authority)
         certificate = self._overlay.server_certificate(self._hosts(), rng, time.time())
         server = HttpsServer(service.app, server_context(certificate))
         await server.start([listener])

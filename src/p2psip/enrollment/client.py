@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
@@ -143,16 +144,20 @@ def accept_certificate(
     date_trusted: bool,
     *,
     nodeids: int = 1,
+    issuers: Sequence[bytes] = (),
 ) -> CertifiedIdentity:
     """Who one is with a certificate from an enrollment server; RequestFailed if it is not what was asked for.
+
+    `issuers` are the authorities between it and a root-cert, from below.
 
     "The node then reads the certificate to find the Node-ID it can use.": the first of them.
     """
     # "The client MUST check that the returned certificate chains back to one of the certificates received in the
     # "root-cert" list of the overlay configuration data (including PKIX BasicConstraints checks)."
     try:
-        member = CertificateVerifier(configuration).check([certificate], date, date_trusted)
-        identity = CertifiedIdentity(key, [certificate], node_id_length=configuration.node_id_length)
+        member = CertificateVerifier(configuration).check([certificate, *issuers], date, date_trusted)
+        chain = [certificate, *member.issuers]
+        identity = CertifiedIdentity(key, chain, node_id_length=configuration.node_id_length)
     except (SecurityError, LocalMisuse) as error:
         raise RequestFailed("the certificate is of no use", (Cause(server, str(error), now),)) from None
     if member.user != user:

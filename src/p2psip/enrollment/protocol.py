@@ -8,6 +8,9 @@ WELL_KNOWN_PATH = "/.well-known/reload-config"
 ENROLL_PATH = "/enroll"
 """Where our enrollment servers take requests."""
 
+AUTHORITY_PATH = "/authority.cer"
+"""Where our enrollment servers have the certificate of their authority, if it is below the trust anchor."""
+
 DOCUMENT_TYPE = "application/p2p-overlay+xml"
 PKCS10 = "application/pkcs10"
 PKIX_CERT = "application/pkix-cert"

@@ -6,6 +6,7 @@ to five seconds for the other. `synchronous=FULL`: what was recorded survives th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -82,6 +83,12 @@ class AccountDatabase:
         connection = _connect(path)
         connection.executescript(_SCHEMA)
         return cls(connection)
+
+    def copy(self, path: Path) -> None:
+        """The same accounts in a new file, as they are at this moment."""
+        other = AccountDatabase.create(path)
+        with contextlib.closing(other):
+            self._connection.backup(other._connection)
 
     @classmethod
     def open(cls, path: Path) -> AccountDatabase:

@@ -40,8 +40,10 @@ from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
+from p2psip.reload.security.certificates import issuer_url
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.security.verifier import CHAIN_MAX
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 40.0
@@ -175,9 +177,32 @@ async def enroll(
         except RequestFailed as failed:
             causes.extend(failed.causes)
         else:
+            issuers = await _issuers(server, configuration, answer)
             now, date = time.monotonic(), time.time()
-            return accept_certificate(configuration, key, user, answer, server, now, date, False, nodeids=nodeids)
+            return accept_certificate(
+                configuration, key, user, answer, server, now, date, False, nodeids=nodeids, issuers=issuers
+            )
     raise RequestFailed("not enrolled", tuple(causes))
+
+
+async def _issuers(server: str, configuration: OverlayConfiguration, certificate: bytes) -> list[bytes]:
+    """The authorities between a certificate and the document's trust anchors, as far as the server has them.
+
+    It is asked for them itself, whatever host they name: nothing goes to hosts that are not the overlay's.
+    """
+    issuers: list[bytes] = []
+    origin = urlsplit(server)
+    while len(issuers) < CHAIN_MAX and (url := issuer_url((issuers or [certificate])[-1])) is not None:
+        where = origin._replace(path=urlsplit(url).path, query="", fragment="").geturl()
+        async with httpx2.AsyncClient(verify=_verified(configuration), timeout=_TIMEOUT, trust_env=False) as client:
+            extensions = {"sni_hostname": configuration.instance_name}
+            headers = {"Accept": PKIX_CERT, "Accept-Encoding": "identity"}
+            request = client.build_request("GET", where, headers=headers, extensions=extensions)
+            response, body = await _answer(client, request, ANSWER_SIZE_MAX)
+        if response.status_code != httpx2.codes.OK:
+            break
+        issuers.append(body)
+    return issuers
 
 
 async def _post(server: str, configuration: OverlayConfiguration, form: dict[str, str], request: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The enrollment and configuration server over HTTPS (RFC 6940 section 11.2, 11.3): the shell of EnrollmentServer.
 
 GET /.well-known/reload-config: the configuration document, as it is on disk now.
+GET /authority.cer: the certificate of who issues certificates, where that is not the trust anchor itself.
 POST /enroll, or to /: a certificate request.
 """
 
@@ -28,7 +29,7 @@ from p2psip.base.effects import Ask, Note
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.form import FORM_SIZE_MAX
 from p2psip.enrollment.passwords import is_password
-from p2psip.enrollment.protocol import DOCUMENT_TYPE, ENROLL_PATH, WELL_KNOWN_PATH
+from p2psip.enrollment.protocol import AUTHORITY_PATH, DOCUMENT_TYPE, ENROLL_PATH, PKIX_CERT, WELL_KNOWN_PATH
 from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
 
 BODY_TIMEOUT_S = 20.0
@@ -43,10 +44,11 @@ log = structlog.get_logger("p2psip.enrollment")
 class EnrollmentService:
     """The HTTP application around the core: one future for each request that waits."""
 
-    def __init__(self, core: EnrollmentServer, document: Path, welcome: str) -> None:
+    def __init__(self, core: EnrollmentServer, document: Path, welcome: str, authority: bytes | None = None) -> None:
         self._core = core
         self._document = document
         self._welcome = welcome
+        self._authority = authority
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Respond]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -55,6 +57,7 @@ class EnrollmentService:
         self.app = Starlette(
             routes=[
                 Route(WELL_KNOWN_PATH, self._get_configuration, methods=["GET"]),
+                Route(AUTHORITY_PATH, self._get_authority, methods=["GET"]),
                 Route("/", self._get_welcome, methods=["GET"]),
                 Route("/", self._post, methods=["POST"]),
                 Route(ENROLL_PATH, self._post, methods=["POST"]),
@@ -70,6 +73,11 @@ class EnrollmentService:
     async def _get_configuration(self, request: Request) -> Response:
         body = await asyncio.to_thread(self._document.read_bytes)
         return Response(body, media_type=DOCUMENT_TYPE, headers={"Cache-Control": "no-cache"})
+
+    async def _get_authority(self, request: Request) -> Response:
+        if self._authority is None:
+            return PlainTextResponse("the trust anchor, which the configuration has, issues certificates", 404)
+        return Response(self._authority, media_type=PKIX_CERT)
 
     async def _get_welcome(self, request: Request) -> Response:
         return PlainTextResponse(self._welcome)

@@ -167,8 +167,8 @@ class OverlayDirectory:
         accounts = self.accounts()
         try:
             with self.locked():
-                signer = self.signer().node_id
-                if any(held.node_id == signer for held in accounts.held(name, date)):
+                signers = self.document().configuration.configuration_signers
+                if any(held.node_id in signers for held in accounts.held(name, date)):
                     raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be removed")
                 held = accounts.held(name, date)
                 # In this order: what is revoked and still there can be removed again, the reverse cannot.
@@ -180,16 +180,41 @@ class OverlayDirectory:
         return removed
 
     def _revoke_held(self, held: list[HeldNode]) -> None:
-        if held:
-            self.revoke(entry.node_id for entry in held)
+        valid = {entry.node_id for entry in held} - self.document().configuration.bad_nodes
+        if valid:
+            self.revoke(valid)
+
+    def delegate(self, path: Path, rng: random.Random, date: float, lifetime_s: float) -> OverlayDirectory:
+        """A directory for an enrollment server elsewhere: an authority of its own below the trust anchor.
+
+        The trust anchor's key, and that of the configuration signer, stay here. The accounts go along.
+        """
+        anchor = self.anchor()
+        if anchor.is_delegated:
+            raise LocalMisuse(f"{self.path} is of an enrollment server itself: use the directory with the trust anchor")
+        accounts = self.accounts()
+        try:
+            path.mkdir(mode=0o700, parents=True)
+            accounts.copy(path / ACCOUNTS)
+        except OSError as error:
+            raise LocalMisuse(f"cannot make {path}: {error.strerror}") from None
+        finally:
+            accounts.close()
+        authority = anchor.delegate("Enrollment", rng, Validity.at(date, lifetime_s))
+        write_file(path / "anchor.key", key_to_pem(authority.key), PRIVATE)
+        write_file(path / "anchor.crt", chain_to_pem([authority.der]))
+        document = self.document()
+        write_document(path / DOCUMENT, document.raw, document.configuration)
+        return OverlayDirectory(path)
 
     def server_certificate(self, hosts: Iterable[str], rng: random.Random, date: float) -> Path:
         """A new key and certificate for the HTTPS server at these hosts, in one PEM file."""
         anchor = self.anchor()
         key = generate_key(next(iter(self.document().configuration.signature_algorithms)))
         certificate = anchor.issue_server(key.public_key(), hosts, rng, Validity.at(date, ANCHOR_LIFETIME_S))
+        chain = [certificate, anchor.der] if anchor.is_delegated else [certificate]
         path = self.path / "server.pem"
-        write_file(path, key_to_pem(key) + chain_to_pem([certificate]), PRIVATE)
+        write_file(path, key_to_pem(key) + chain_to_pem(chain), PRIVATE)
         return path
 
 

@@ -150,3 +150,25 @@ def test_where_only_an_ip_address_will_do() -> None:
 
 def test_this_machine_has_an_address() -> None:
     assert ip_port(own_address(), 1)[0] == own_address()
+
+
+def test_a_server_s_directory_has_neither_the_trust_anchor_s_key_nor_the_signer_s(overlay: OverlayDirectory) -> None:
+    """Its authority makes members; whom it removes must have been revoked by who can sign that."""
+    server = overlay.delegate(overlay.path.parent / "server", random.Random(2), DATE, 1e6)
+    assert server.anchor().key != overlay.anchor().key
+    assert server.anchor().is_delegated
+    assert server.document().raw == overlay.document().raw
+    assert stat.S_IMODE((server.path / "anchor.key").stat().st_mode) == 0o600
+    accounts = server.accounts()
+    bob = Account(f"bob@{OVERLAY}", ADMIN.password_hash)
+    accounts.add(bob)
+    assert accounts.record(Issue(bob.name, bob.name, b"key", (node_id(9),), b"certificate", DATE + 10.0))
+    accounts.close()
+    assert overlay.accounts().account(bob.name) is None
+    with pytest.raises(LocalMisuse, match=r"cannot read .*signer\.key"):
+        server.remove_account(bob.name, DATE)
+    overlay.revoke([node_id(9)])
+    write_file(server.document_path, overlay.document().raw)
+    assert [held.node_id for held in server.remove_account(bob.name, DATE)] == [node_id(9)]
+    with pytest.raises(LocalMisuse, match="cannot make"):
+        overlay.delegate(server.path, random.Random(2), DATE, 1e6)

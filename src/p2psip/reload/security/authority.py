@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -48,6 +48,8 @@ class TrustAnchor:
     overlay: str
     key: PrivateKey = field(repr=False)
     certificate: x509.Certificate = field(repr=False)
+    url: str | None = None
+    """Where its certificate can be got, by who does not have it: told in what it issues, if it is below another."""
 
     @classmethod
     def create(
@@ -99,6 +101,11 @@ class TrustAnchor:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         return TrustAnchor(self.overlay, key, builder.sign(self.key, hashes.SHA256()))
+
+    @property
+    def is_delegated(self) -> bool:
+        """True if it is below another one, which the document names."""
+        return self.certificate.issuer != self.certificate.subject
 
     @property
     def der(self) -> bytes:
@@ -157,6 +164,11 @@ class TrustAnchor:
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
+        if self.is_delegated and self.url is not None:
+            # RFC 5280 4.2.2.1: "information on how to retrieve certificates issued to the issuer".
+            where = x509.UniformResourceIdentifier(self.url)
+            access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
     def _within(self, validity: Validity) -> Validity:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -139,6 +140,19 @@ def _signs_configurations(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return CONFIGURATION_SIGNER in usage.value
+
+
+def issuer_url(der: bytes) -> str | None:
+    """Where the certificate of who issued this one can be got, if it says so (RFC 5280 section 4.2.2.1)."""
+    try:
+        access = load_certificate(der).extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except X509_ERRORS:
+        return None
+    for entry in access:
+        is_issuer = entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+        if is_issuer and isinstance(entry.access_location, x509.UniformResourceIdentifier):
+            return entry.access_location.value
+    return None
 
 
 def fingerprint(der: bytes) -> str:
