@@ -17,7 +17,8 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
 from p2psip.media.session import SendRtp
-from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets
+from p2psip.net.datagrams import DatagramSocket
+from p2psip.net.sip_sockets import Flows, MediaSockets
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.echo import EchoService, MediaReleased, ToServer

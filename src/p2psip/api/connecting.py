@@ -22,6 +22,7 @@ from p2psip.daemon.client_state import client_obstacles, load_client
 from p2psip.daemon.state import save_document
 from p2psip.net.addresses import own_address
 from p2psip.net.disk import DiskStore
+from p2psip.net.dtls import require_cookies
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
 from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -36,6 +37,7 @@ from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, CommitAnswer, RecordReader
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
+from p2psip.reload.wire.link_messages import NO_ICE
 
 TIMES_FILE = "times.db"
 WILDCARDS = ("0.0.0.0", "::")
@@ -131,11 +133,16 @@ def _compose(
         identity, verifier, configuration, storage, wall, random.SystemRandom(), now, is_client=True, document=document
     )
     node.attaching.applications.clear()
+    node.attaching.able_link_types = NO_ICE
     core = ApplicationNode(node)
     session = Session(core, identity, keep)
-    context = make_context(identity.chain, identity.key, shared_secret=configuration.shared_secret)
+    context, datagram_context = (
+        make_context(identity.chain, identity.key, is_datagram=is_datagram, shared_secret=configuration.shared_secret)
+        for is_datagram in (False, True)
+    )
+    require_cookies(datagram_context)
     disk = store if isinstance(store, DiskStore) else _Committer(store)
-    host = NodeHost(core, context, disk, began, session.handle_effect)
+    host = NodeHost(core, context, disk, began, session.handle_effect, datagram_context=datagram_context)
     session.use_host(host)
     return session, host
 
@@ -152,6 +159,8 @@ async def _listen(session: Session, host: NodeHost, address: str) -> None:
     for purpose in Purpose:
         ports = await host.listen_links(purpose, [Address(address, 0)])
         session.node.attaching.addresses[purpose] = tuple(Address(shown, port) for port in ports)
+        if purpose is Purpose.RELOAD:
+            await host.listen_datagram_links(Address(address, port) for port in ports)
 
 
 async def _wait_connected(session: Session, timeout_s: float) -> None:

@@ -53,7 +53,12 @@ def init(
     advertise: Annotated[
         list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell other peers, if another.")
     ] = None,
-    overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, links between peers. [6084]")] = None,
+    overlay_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers. [6084]")
+    ] = None,
+    links: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="TLS or DTLS, the links to make. [both]")
+    ] = None,
     sip_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, calls between peers. [5062]")] = None,
     phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones. [5060]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -69,6 +74,7 @@ def init(
         "phone_listen": listen,
         "advertise": advertise,
         "overlay_port": overlay_port,
+        "links": links,
         "sip_port": sip_port,
         "phone_port": phone_port,
     }
@@ -120,7 +126,9 @@ def run(
     node_index: Annotated[int | None, typer.Option(metavar="N", help="Which Node-ID of several to be.")] = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers.")] = None,
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
-    overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, links between peers.")] = None,
+    overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers.")] = None,
+    links: Annotated[list[str] | None, typer.Option(metavar="KIND", help="TLS or DTLS; more than once.")] = None,
+    path_mtu: Annotated[int | None, typer.Option(metavar="BYTES", help="Longest IP packet of DTLS links.")] = None,
     sip_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, calls between peers.")] = None,
     phone_listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for phones.")] = None,
     phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones.")] = None,

@@ -43,7 +43,7 @@ def status(
     for link in facts["links"]:
         rtt = f"{link['rtt_ms']:.1f} ms" if link["rtt_ms"] is not None else "not measured"
         name = link["user"].partition("@")[0]
-        print(f"  link {link['node_id'][:8]} {name}  {link['address']}  {link['state']}  {rtt}")
+        print(f"  link {link['node_id'][:8]} {name}  {link['address']}  {link['over']}  {link['state']}  {rtt}")
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")

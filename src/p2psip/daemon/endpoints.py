@@ -6,7 +6,7 @@ import fcntl
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from p2psip.base.address import Address
 from p2psip.daemon.settings import PeerSettings
 from p2psip.net.addresses import own_address
 from p2psip.net.peer_host import Endpoints
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.transports.layer import Listener
 
 SIOCGIFADDR = 0x8915
@@ -39,14 +40,16 @@ class ListenAddresses:
     """True if we listen on whatever address this machine has."""
 
     @classmethod
-    def of(cls, settings: PeerSettings) -> ListenAddresses:
-        """By the settings and what this machine has."""
+    def of(cls, settings: PeerSettings, link_types: Collection[OverlayLinkType]) -> ListenAddresses:
+        """By the settings and what this machine has; for the links that the overlay and the settings permit."""
         told = settings.advertise or tuple(_resolved(settings.listen))
         phone_hosts = tuple(_resolved(settings.phone_listen))
         udp = _phones(settings) if settings.phone_udp else ()
         tcp = _phones(settings) if settings.phone_tcp else ()
+        overlay = tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen))
         endpoints = Endpoints(
-            tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen)),
+            overlay if OverlayLinkType.TLS_TCP_FH_NO_ICE in link_types else (),
+            overlay if OverlayLinkType.DTLS_UDP_SR_NO_ICE in link_types else (),
             tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen)),
             udp,
             tcp,

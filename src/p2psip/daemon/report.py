@@ -103,6 +103,7 @@ def _links(peer: Peer, now: float) -> list[dict[str, object]]:
             "node_id": str(link.node),
             "user": peer.node.name_of(link.node),
             "address": str(link.remote),
+            "over": "TLS" if link.link.payload_bytes is None else "DTLS",
             "state": link.link.state.value,
             "rtt_ms": None if link.link.round_trip.srtt_s is None else round(link.link.round_trip.srtt_s * 1000, 2),
             "up_s": round(now - link.came_up_at, 1),

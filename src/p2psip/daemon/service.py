@@ -38,6 +38,7 @@ from p2psip.daemon.state import PeerState, reload_identity, save_document, save_
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
 from p2psip.net.disk import DiskStore
+from p2psip.net.dtls import require_cookies
 from p2psip.net.files import PRIVATE
 from p2psip.net.machine import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
@@ -60,6 +61,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
 
@@ -84,6 +86,13 @@ class MovedToAnotherAddress(StartAnew):
 
 class TookAnotherName(StartAnew):
     """The peer's user name was taken; it has a certificate with another one now."""
+
+
+LINK_SETTINGS = {
+    "TLS": OverlayLinkType.TLS_TCP_FH_NO_ICE,
+    "DTLS": OverlayLinkType.DTLS_UDP_SR_NO_ICE,
+}
+"""What `links` in peer.toml means."""
 
 
 class PeerService:
@@ -114,12 +123,22 @@ class PeerService:
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = _keylogger()
-        addresses = ListenAddresses.of(self._state.settings)
+        link_types = self._link_types()
+        addresses = ListenAddresses.of(self._state.settings, link_types)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             names = own_names(self._state.settings, self._state.configuration.instance_name, addresses)
             self._peer = self._compose(store, addresses, names, wall, now)
             self._keylog = keylog
-            self._host = PeerHost(self._peer, self._context(), store, self._overlay_began(), self._on_effect)
+            self._peer.node.attaching.able_link_types = link_types
+            self._host = PeerHost(
+                self._peer,
+                self._context(),
+                store,
+                self._overlay_began(),
+                self._on_effect,
+                datagram_context=self._datagram_context(),
+                path_mtu=self._state.settings.path_mtu,
+            )
             self._commands = Commands(self._peer, self._host, names, self.load_lines, self.load_identity)
             control = ControlServer(self._state.directory, self._commands.table())
             try:
@@ -179,9 +198,25 @@ class PeerService:
         self._peer.node.diagnostics.machine = read_machine()
         self._host.start()
 
-    def _context(self) -> SSL.Context:
+    def _context(self, *, is_datagram: bool = False) -> SSL.Context:
         identity, secret = self._state.identity, self._state.configuration.shared_secret
-        return make_context(identity.chain, identity.key, shared_secret=secret, keylog=self._keylog)
+        return make_context(
+            identity.chain, identity.key, is_datagram=is_datagram, shared_secret=secret, keylog=self._keylog
+        )
+
+    def _datagram_context(self) -> SSL.Context:
+        context = self._context(is_datagram=True)
+        require_cookies(context)
+        return context
+
+    def _link_types(self) -> tuple[OverlayLinkType, ...]:
+        """The links that the settings and the overlay both permit. Raises LocalMisuse if there are none."""
+        links, configuration = self._state.settings.links, self._state.configuration
+        able = {LINK_SETTINGS[name] for name in links}
+        if link_types := tuple(link_type for link_type in configuration.link_types if link_type in able):
+            return link_types
+        permitted = ", ".join(configuration.overlay_link_protocols)
+        raise LocalMisuse(f"links is {', '.join(links)}, where the overlay permits {permitted}: change it in peer.toml")
 
     def _overlay_began(self) -> float:
         """A date before the trust anchor was made is wrong."""
@@ -300,7 +335,7 @@ class PeerService:
         """Use the certificate that is on disk now, which has been renewed. Raises LocalMisuse if it is no such one."""
         self._state = reload_identity(self._state)
         self._peer.use_identity(self._state.identity)
-        self._host.use_context(self._context())
+        self._host.use_context(self._context(), self._datagram_context())
 
     def certificates(self) -> dict[str, CertifiedIdentity]:
         """renewal.Certificates: the peer's own, and those of its lines."""
@@ -385,7 +420,7 @@ class PeerService:
         self._state = replace(self._state, document=changed.document)
         if self._state.configuration.shared_secret != before:
             # 13.4: who comes from now on has to know the new one.
-            self._host.use_context(self._context())
+            self._host.use_context(self._context(), self._datagram_context())
         self._save("configuration", lambda: save_document(self._state.directory, changed.document))
         self._save("kinds", lambda: save_kinds(self._state.directory, changed.kind_blocks))
         if changed.obstacles:

@@ -28,6 +28,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     listen: tuple[str, ...] = ("0.0.0.0", "::")
     advertise: tuple[str, ...] = ()
     overlay_port: Port = 6084
+    links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
+    path_mtu: Annotated[int, msgspec.Meta(ge=576, le=9000)] = 1280
     sip_port: Port = 5062
     phone_listen: tuple[str, ...] = ("0.0.0.0", "::")
     phone_port: Port = 5060
@@ -50,6 +52,10 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
             )
+        if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
+            raise ValueError(f"phone_port {self.phone_port} is overlay_port as well: both want its UDP port")
+        if not self.links:
+            raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
             raise ValueError("listen and phone_listen need at least one address")
         if not (self.phone_udp or self.phone_tcp):
@@ -74,8 +80,14 @@ listen = {listen}
 # Addresses to tell other peers, if they are not those of this machine (behind a port forwarding, say).
 advertise = {advertise}
 
-# TCP port of the links between peers (RELOAD over TLS). Open it in the firewall.
+# Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.
 overlay_port = {overlay_port}
+
+# What links this peer makes, of those that the overlay permits: "TLS" over TCP, "DTLS" over UDP.
+links = {links}
+
+# The longest IP packet that every path to other peers carries whole: links over DTLS send no longer ones.
+path_mtu = {path_mtu}
 
 # TCP port of calls between peers (SIP over TLS). Open it in the firewall.
 sip_port = {sip_port}

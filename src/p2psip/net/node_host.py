@@ -21,10 +21,12 @@ from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.net.addresses import taken, words
-from p2psip.net.tls import TlsStream
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
+from p2psip.net.tls import Stream, TlsStream
+from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.records import Commit, CommitAnswer
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 DIAL_STAGGER_S = 0.25
 """How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
@@ -81,8 +83,10 @@ class NodeCore(Protocol):
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
-        """A TLS connection with another node is up."""
+        """A TLS connection with another node is up, or a DTLS association whose datagrams carry so much."""
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over it."""
@@ -113,22 +117,28 @@ class NodeHost:
         store: Store,
         overlay_began: float,
         other: Callable[[Effect], None],
+        *,
+        datagram_context: SSL.Context | None = None,
+        path_mtu: int = PATH_MTU,
     ) -> None:
+        """Without `datagram_context` there is no DTLS here; `path_mtu` bounds its datagrams, IP header included."""
         self._core = core
         self._context = context
+        self._datagram_context = datagram_context
+        self._datagram_bytes = path_mtu - IP_UDP_BYTES
         self._store = store
         self._overlay_began = overlay_began
         self._other = other
         self._loop = asyncio.get_running_loop()
-        self._streams: dict[int, TlsStream] = {}
-        self._numbers: dict[TlsStream, tuple[int, Purpose]] = {}
-        self._handshaking: dict[TlsStream, None] = {}
-        self._alive: set[TlsStream] = set()
+        self._streams: dict[int, Stream] = {}
+        self._numbers: dict[Stream, tuple[int, Purpose]] = {}
+        self._handshaking: dict[Stream, None] = {}
+        self._alive: set[Stream] = set()
         self._is_quiet = asyncio.Event()
         self._own_ports: set[int] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | DtlsListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -147,6 +157,13 @@ class NodeHost:
         self._own_ports.update(ports)
         return tuple(ports)
 
+    async def listen_datagram_links(self, addresses: Iterable[Address]) -> None:
+        """Listen for links over DTLS as well, which all carry RELOAD. Raises LocalMisuse if a port is taken."""
+        for address in addresses:
+            listener = DtlsListener(self._own_datagram_context, self, self._accept_dtls, self._datagram_bytes)
+            self._servers.append(listener)
+            self._own_ports.add((await listener.bind(address)).port)
+
     def start(self) -> None:
         """Let the node go and join."""
         self._watch_wall_clock()
@@ -155,10 +172,10 @@ class NodeHost:
     def close(self) -> None:
         """Close every socket. What they and open tasks still say does not reach the core, nor its closed store."""
         self._is_closed = True
-        for server in self._servers:
-            server.close()
         for stream in list(self._numbers):
             stream.close("this node stops")
+        for server in self._servers:
+            server.close()
         for timer in (self._timer, self._wall_timer):
             if timer is not None:
                 timer.cancel()
@@ -171,9 +188,9 @@ class NodeHost:
         if self._alive:
             await self._is_quiet.wait()
 
-    def use_context(self, context: SSL.Context) -> None:
+    def use_context(self, context: SSL.Context, datagram_context: SSL.Context | None) -> None:
         """Show another certificate on connections that begin from now on."""
-        self._context = context
+        self._context, self._datagram_context = context, datagram_context
 
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done."""
@@ -248,14 +265,22 @@ class NodeHost:
         except OSError as error:
             raise taken("tcp", address, error) from None
 
+    def _accept_dtls(self, association: DtlsAssociation) -> None:
+        self._numbers[association] = (next(self._accepted), Purpose.RELOAD)
+        self._alive.add(association)
+
+    def _own_datagram_context(self) -> SSL.Context:
+        assert self._datagram_context is not None, "no DTLS without a context for it"
+        return self._datagram_context
+
     async def _dial(self, dial: Dial) -> None:
-        """Try the candidates, each a little after the one before; the first whose TCP connection comes up is it."""
+        """Try the candidates, each a little after the one before; the first of which anything is heard is it."""
         attempts = [
-            self._loop.create_task(self._connect(candidate.address, rank * DIAL_STAGGER_S))
+            self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
             for rank, candidate in enumerate(dial.candidates)
         ]
         reasons: list[str] = []
-        chosen: TlsStream | None = None
+        chosen: Stream | None = None
         try:
             async with asyncio.timeout(DIAL_MAX_S):
                 chosen = await _first(attempts, reasons)
@@ -273,12 +298,10 @@ class NodeHost:
             self._alive.add(chosen)
             chosen.begin()
 
-    async def _connect(self, candidate: Address, delay_s: float) -> TlsStream:
+    async def _connect(self, candidate: Candidate, delay_s: float) -> Stream:
         await asyncio.sleep(delay_s)
         try:
-            _, stream = await self._loop.create_connection(
-                lambda: TlsStream(self._context, self, is_server=False), candidate.host, candidate.port
-            )
+            stream = await self._connect_link(candidate)
         except OSError as error:
             raise ConnectionError(f"{candidate}: {words(error)}") from None
         if stream.remote[0] == stream.local[0] and stream.remote[1] in self._own_ports:
@@ -288,8 +311,18 @@ class NodeHost:
         return stream
 
     def stream(self, number: int) -> TlsStream | None:
-        """The connection with this number, while it is up."""
-        return self._streams.get(number)
+        """The TLS connection with this number, while it is up."""
+        found = self._streams.get(number)
+        return found if isinstance(found, TlsStream) else None
+
+    async def _connect_link(self, candidate: Candidate) -> Stream:
+        """The handshake begins when this connection is the one that is chosen."""
+        if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
+            return await connect_dtls(self._own_datagram_context(), self, candidate.address, self._datagram_bytes)
+        _, stream = await self._loop.create_connection(
+            lambda: TlsStream(self._context, self, is_server=False), *candidate.address
+        )
+        return stream
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._dials.pop(number, None)) is not None:
@@ -298,7 +331,7 @@ class NodeHost:
             del self._numbers[stream]
             stream.close(reason)
 
-    def stream_accepted(self, stream: TlsStream) -> None:
+    def stream_accepted(self, stream: Stream) -> None:
         """net.tls: somebody has connected, and has yet to say who."""
         self._handshaking[stream] = None
         if len(self._handshaking) > HANDSHAKES_MAX:
@@ -308,21 +341,26 @@ class NodeHost:
             del self._handshaking[oldest]
             oldest.abort("too many handshakes at once")
 
-    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
         number, purpose = self._numbers[stream]
         self._handshaking.pop(stream, None)
         self._streams[number] = stream
         remote, local = Address(*stream.remote), Address(*stream.local)
-        self.call(lambda now: self._core.handle_link_up(number, purpose, certificates, remote, local, now))
+        datagram_bytes = stream.datagram_bytes
+        self.call(
+            lambda now: self._core.handle_link_up(
+                number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes
+            )
+        )
 
-    def stream_data(self, stream: TlsStream, data: bytes) -> None:
+    def stream_data(self, stream: Stream, data: bytes) -> None:
         """net.tls: bytes came."""
         if stream in self._numbers:
             number, _ = self._numbers[stream]
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
-    def stream_down(self, stream: TlsStream, reason: str) -> None:
+    def stream_down(self, stream: Stream, reason: str) -> None:
         """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
         number, _ = self._numbers.pop(stream, (0, None))
         self._alive.discard(stream)
@@ -356,7 +394,7 @@ class NodeHost:
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
 
 
-async def _first(attempts: Sequence[asyncio.Task[TlsStream]], reasons: list[str]) -> TlsStream | None:
+async def _first(attempts: Sequence[asyncio.Task[Stream]], reasons: list[str]) -> Stream | None:
     """The first connection that is up; `reasons` gets why others are not."""
     for attempt in asyncio.as_completed(attempts):
         try:
@@ -370,12 +408,12 @@ async def _first(attempts: Sequence[asyncio.Task[TlsStream]], reasons: list[str]
     return None
 
 
-def _unanswered(dial: Dial, attempts: Sequence[asyncio.Task[TlsStream]]) -> str:
+def _unanswered(dial: Dial, attempts: Sequence[asyncio.Task[Stream]]) -> str:
     pairs = zip(dial.candidates, attempts, strict=True)
     return ", ".join(str(candidate) for candidate, attempt in pairs if not attempt.done() or attempt.cancelled())
 
 
-def _abandon(attempt: asyncio.Task[TlsStream], chosen: TlsStream | None) -> None:
+def _abandon(attempt: asyncio.Task[Stream], chosen: Stream | None) -> None:
     if not attempt.done():
         attempt.cancel()
     elif not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:

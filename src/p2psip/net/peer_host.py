@@ -12,8 +12,10 @@ from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
+from p2psip.net.datagrams import DatagramSocket
+from p2psip.net.dtls import PATH_MTU
 from p2psip.net.node_host import NodeHost, Store
-from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, local_host_towards, send_datagram
+from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.reload.node.effects import Purpose
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
@@ -28,6 +30,7 @@ class Endpoints:
     """Where a peer listens: for other peers, and for phones."""
 
     overlay: tuple[Address, ...]
+    overlay_udp: tuple[Address, ...]
     sip: tuple[Address, ...]
     phone_udp: tuple[Address, ...]
     phone_tcp: tuple[Address, ...]
@@ -44,8 +47,13 @@ class PeerHost(NodeHost):
         store: Store,
         overlay_began: float,
         other: Callable[[Effect], None],
+        *,
+        datagram_context: SSL.Context | None = None,
+        path_mtu: int = PATH_MTU,
     ) -> None:
-        super().__init__(peer, context, store, overlay_began, other)
+        super().__init__(
+            peer, context, store, overlay_began, other, datagram_context=datagram_context, path_mtu=path_mtu
+        )
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
         self._phone_flows = Flows(self)
@@ -54,6 +62,7 @@ class PeerHost(NodeHost):
     async def listen(self, endpoints: Endpoints) -> None:
         """Open all sockets. Raises LocalMisuse if one is taken."""
         await self.listen_links(Purpose.RELOAD, endpoints.overlay)
+        await self.listen_datagram_links(endpoints.overlay_udp)
         await self.listen_links(Purpose.SIP, endpoints.sip)
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)

@@ -16,8 +16,9 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.session import SendRtp
+from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.phone_events import PhoneEvent, Storyteller, heard
-from p2psip.net.sip_sockets import DatagramSocket, Flows, MediaSockets, local_host_towards, send_datagram
+from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.sip.entities.agent import UserAgent
 from p2psip.sip.entities.agent_types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
 from p2psip.sip.message.errors import BadMessage

@@ -26,10 +26,12 @@ _CLIENT = "unsigned int(SSL *, const char *, char *, unsigned int, unsigned char
 _SERVER = "unsigned int(SSL *, const char *, unsigned char *, unsigned int)"
 
 
-def require_shared_secret(context: SSL.Context, shared_secret: str) -> None:
+def require_shared_secret(context: SSL.Context, shared_secret: str, *, is_datagram: bool = False) -> None:
     """Have this context make no connection but with others that know the secret."""
     key = shared_secret.encode()
-    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    if not is_datagram:
+        # Of DTLS there is no later version here.
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
 
     def give(buffer: Any, size_max: int) -> int:

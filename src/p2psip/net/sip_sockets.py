@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.addresses import taken, words
+from p2psip.net.datagrams import Arrived, DatagramSocket
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0
 GOODBYE_MAX_S = 5.0
 WRITE_BUFFER_MAX = 1024 * 1024
-PORT_TRIES = 64
-
-Arrived = Callable[[Address, Address, bytes], None]
-"""Called with local address, remote address and data."""
 
 
 class FlowUser(Protocol):
@@ -33,56 +29,6 @@ class FlowUser(Protocol):
 
     def flow_closed(self, flow: int, reason: str) -> None:
         """A connection is gone, or did not come about."""
-
-
-class DatagramSocket(asyncio.DatagramProtocol):
-    """A bound UDP socket. What the network refuses (ICMP) is the core's timers' business."""
-
-    def __init__(self, local: Address, arrived: Arrived) -> None:
-        self.local = local
-        self._arrived = arrived
-        self._transport: asyncio.DatagramTransport | None = None
-
-    @classmethod
-    async def bind(cls, host: str, port: int, arrived: Arrived) -> DatagramSocket:
-        """Bind `host`:`port`; LocalMisuse if somebody else has it."""
-        sock = _bound(host, port)
-        return await cls._on(sock, arrived)
-
-    @classmethod
-    async def bind_even(cls, host: str, arrived: Arrived) -> DatagramSocket:
-        """Bind a free even port, as RTP wants (RFC 3550 section 11)."""
-        for _ in range(PORT_TRIES):
-            sock = _bound(host, 0)
-            if sock.getsockname()[1] % 2 == 0:
-                return await cls._on(sock, arrived)
-            sock.close()
-        raise LocalMisuse(f"no free even UDP port on {host} in {PORT_TRIES} tries")
-
-    @classmethod
-    async def _on(cls, sock: socket.socket, arrived: Arrived) -> DatagramSocket:
-        protocol = cls(Address(*sock.getsockname()[:2]), arrived)
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: protocol, sock=sock)
-        return protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: the socket is ours."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """asyncio: a datagram came."""
-        self._arrived(self.local, Address(*addr[:2]), data)
-
-    def send(self, remote: tuple[str, int], data: bytes) -> None:
-        """Send, as well as it goes."""
-        if self._transport is not None:
-            self._transport.sendto(data, remote)
-
-    def close(self) -> None:
-        """Give the port back."""
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
 
 
 class _Flow(asyncio.Protocol):
@@ -232,20 +178,6 @@ def local_host_towards(server: Address) -> str:
         except OSError as error:
             raise LocalMisuse(f"no way to {server}: {error.strerror}") from None
         return str(probe.getsockname()[0])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if sock.family == socket.AF_INET6:
-            # "::" is every IPv6 address; IPv4 has a socket of its own.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise taken("udp", Address(host, port), error) from None
-    return sock
 
 
 def _why(error: OSError) -> str:

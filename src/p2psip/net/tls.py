@@ -24,7 +24,39 @@ GOODBYE_MAX_S = 5.0
 WRITE_BUFFER_MAX = 4 * 1024 * 1024
 """A remote that reads more slowly than this many bytes pile up is cut off."""
 
-_READ_BYTES = 65536
+READ_BYTES = 65536
+
+DTLS1_2_VERSION = 0xFEFD
+"""RFC 6347 section 4.1; pyOpenSSL has no name for it."""
+
+
+class Stream(Protocol):
+    """A secured connection, of TLS or (p2psip.net.dtls) of DTLS."""
+
+    remote: tuple[str, int]
+    local: tuple[str, int]
+    is_server: bool
+
+    @property
+    def datagram_bytes(self) -> int | None:
+        """How much one datagram carries, each of which arrives whole or not at all; None of a stream of bytes."""
+
+    @property
+    def is_connected(self) -> bool:
+        """True from when the other end has answered at all to when the connection is down."""
+
+    def begin(self) -> None:
+        """Start the handshake: a server does by itself, a client when its user has chosen this connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send; after the stream is down it is dropped."""
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and close; `stream_down` follows."""
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection; `stream_down` follows."""
+
 
 TURN_BYTES = 8192
 """What is taken from one connection before it is the turn of the next: whoever floods keeps nobody waiting for long."""
@@ -36,16 +68,16 @@ _turn = bytearray(TURN_BYTES)
 class StreamUser(Protocol):
     """Who a stream reports to. The stream is up at most once, and down exactly once."""
 
-    def stream_accepted(self, stream: TlsStream) -> None:
+    def stream_accepted(self, stream: Stream) -> None:
         """A connection was accepted, and its handshake is about to begin, unless it is aborted now."""
 
-    def stream_up(self, stream: TlsStream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done; the remote's certificates in DER, its own first."""
 
-    def stream_data(self, stream: TlsStream, data: bytes) -> None:
-        """Bytes came."""
+    def stream_data(self, stream: Stream, data: bytes) -> None:
+        """Bytes came: some of a stream, or all of a datagram."""
 
-    def stream_down(self, stream: TlsStream, reason: str) -> None:
+    def stream_down(self, stream: Stream, reason: str) -> None:
         """The stream is gone, for this reason."""
 
 
@@ -53,15 +85,16 @@ def make_context(
     certificates: Sequence[bytes],
     key: PrivateKeyTypes,
     *,
+    is_datagram: bool = False,
     shared_secret: str | None = None,
     keylog: Callable[[bytes], None] | None = None,
 ) -> SSL.Context:
-    """A context for both roles. `certificates` are DER, our own first; `keylog` takes lines for tshark.
+    """A context for both roles, of TLS or DTLS. `certificates` are DER, our own first; `keylog` takes lines for tshark.
 
     With `shared_secret` only who knows it as well gets through the handshake (13.4).
     """
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context = SSL.Context(SSL.DTLS_METHOD if is_datagram else SSL.TLS_METHOD)
+    context.set_min_proto_version(DTLS1_2_VERSION if is_datagram else SSL.TLS1_2_VERSION)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _let_the_core_decide)
     own, *others = (x509.load_der_x509_certificate(der) for der in certificates)
     context.use_certificate(own)
@@ -71,8 +104,11 @@ def make_context(
     # Links live long and there are few: no session tickets, which would only be more state to protect.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    if is_datagram:
+        # The MTU is what we say: a memory BIO that is asked for it knows nothing, and 256 bytes are assumed.
+        context.set_options(SSL.OP_NO_QUERY_MTU)
     if shared_secret is not None:
-        require_shared_secret(context, shared_secret)
+        require_shared_secret(context, shared_secret, is_datagram=is_datagram)
     if keylog is not None:
         context.set_keylog_callback(lambda _, line: keylog(line))
     return context
@@ -149,6 +185,11 @@ class TlsStream(asyncio.BufferedProtocol):
         return self._transport is not None and not self._is_closing and not self._transport.is_closing()
 
     @property
+    def datagram_bytes(self) -> None:
+        """It has no datagrams."""
+        return None
+
+    @property
     def is_up(self) -> bool:
         """True once the handshake is done."""
         return self._is_up
@@ -171,7 +212,7 @@ class TlsStream(asyncio.BufferedProtocol):
         try:
             self._tls.sendall(data)
         except SSL.Error as error:
-            self.abort(_describe(error))
+            self.abort(describe(error))
             return
         self._flush()
 
@@ -198,7 +239,7 @@ class TlsStream(asyncio.BufferedProtocol):
             try:
                 self._tls.shutdown()
             except SSL.Error as error:
-                self.abort(_describe(error))
+                self.abort(describe(error))
                 return
             self._flush()
         if self._transport is not None:
@@ -232,7 +273,7 @@ class TlsStream(asyncio.BufferedProtocol):
             return
         except SSL.Error as error:
             self._flush()
-            self.abort(_describe(error))
+            self.abort(describe(error))
             return
         self._flush()
         if data:
@@ -247,22 +288,13 @@ class TlsStream(asyncio.BufferedProtocol):
         self._patience.cancel()
         self._is_up = True
         self._flush()
-        self._user.stream_up(self, self._certificates())
-
-    def _certificates(self) -> tuple[bytes, ...]:
-        """As the bytes that came: what they mean, if anything, is for the core to say, which expects anything."""
-        leaf = self._tls.get_peer_certificate()
-        assert leaf is not None, "the context asks for a certificate and fails without"
-        own = _der(leaf)
-        # A server's chain leaves the client's own certificate out, a client's has the server's.
-        chain = (_der(certificate) for certificate in self._tls.get_peer_cert_chain() or [])
-        return (own, *(certificate for certificate in chain if certificate != own))
+        self._user.stream_up(self, certificates_of(self._tls))
 
     def _read(self) -> bytes:
         chunks: list[bytes] = []
         while True:
             try:
-                chunks.append(self._tls.recv(_READ_BYTES))
+                chunks.append(self._tls.recv(READ_BYTES))
             except SSL.WantReadError:
                 return b"".join(chunks)
             except SSL.ZeroReturnError:
@@ -274,18 +306,28 @@ class TlsStream(asyncio.BufferedProtocol):
         # A transport whose socket has failed is closing before it says so.
         while self._transport is not None and not self._transport.is_closing():
             try:
-                self._transport.write(self._tls.bio_read(_READ_BYTES))
+                self._transport.write(self._tls.bio_read(READ_BYTES))
             except SSL.WantReadError:
                 break
         if self.backlog_bytes > WRITE_BUFFER_MAX:
             self.abort("the other end does not read")
 
 
+def certificates_of(connection: SSL.Connection) -> tuple[bytes, ...]:
+    """As the bytes that came: what they mean, if anything, is for the core to say, which expects anything."""
+    leaf = connection.get_peer_certificate()
+    assert leaf is not None, "the context asks for a certificate and fails without"
+    own = _der(leaf)
+    # A server's chain leaves the client's own certificate out, a client's has the server's.
+    chain = (_der(certificate) for certificate in connection.get_peer_cert_chain() or [])
+    return (own, *(certificate for certificate in chain if certificate != own))
+
+
 def _der(certificate: crypto.X509) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
-def _describe(error: SSL.Error) -> str:
+def describe(error: SSL.Error) -> str:
     """What OpenSSL says, in words."""
     if error.args and isinstance(error.args[0], list) and error.args[0]:
         return "TLS: " + "; ".join(str(entry[-1]) for entry in error.args[0])

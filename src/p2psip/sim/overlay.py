@@ -22,7 +22,7 @@ from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
-from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.invariants import violations
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
@@ -94,15 +94,14 @@ class SimulatedOverlay:
         """Where peer `number` can be dialled."""
         return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
 
-    def add_peer(self, number: int, link_types: Sequence[OverlayLinkType] | None = None) -> Host:
+    def add_peer(self, number: int, link_types: Sequence[OverlayLinkType] = NO_ICE) -> Host:
         """Make a peer and start it: it goes and joins. The same number again is the same peer, started again.
 
         It makes the links that the overlay permits, or of them those of `link_types`.
         """
         name, address, identity = f"p{number}", self.address_of(number), self.identity(number)
         node, store = self._make(name, identity, address, may_start_alone=number == 0)
-        if link_types is not None:
-            node.attaching.able_link_types = tuple(link_types)
+        node.attaching.able_link_types = tuple(link_types)
         self.nodes[name] = node
         return self._start(name, identity, address, node, store)
 

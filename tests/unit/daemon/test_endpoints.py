@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.daemon import endpoints
 from p2psip.daemon.endpoints import ListenAddresses, local_addresses, own_names
 from p2psip.daemon.settings import PeerSettings, make_settings
+from p2psip.reload.wire.link_messages import NO_ICE
 
 OVERLAY = "club.example"
 
@@ -31,7 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def test_everywhere_is_told_as_what_others_can_use(machine: dict[str, list[str]]) -> None:
-    addresses = ListenAddresses.of(settings())
+    addresses = ListenAddresses.of(settings(), NO_ICE)
     assert addresses.endpoints.overlay == (Address("0.0.0.0", 6084), Address("::", 6084))
     assert addresses.endpoints.sip == (Address("0.0.0.0", 5062), Address("::", 5062))
     assert addresses.advertised_overlay == tuple(
@@ -45,7 +46,7 @@ def test_everywhere_is_told_as_what_others_can_use(machine: dict[str, list[str]]
 
 
 def test_a_listener_says_of_itself_what_phones_can_use(machine: dict[str, list[str]]) -> None:
-    listeners = ListenAddresses.of(settings()).listeners
+    listeners = ListenAddresses.of(settings(), NO_ICE).listeners
     assert [(one.transport, one.local.host, one.advertised.host) for one in listeners] == [
         ("UDP", "0.0.0.0", "192.168.7.1"),
         ("UDP", "::", "2001:db8::7"),
@@ -56,7 +57,7 @@ def test_a_listener_says_of_itself_what_phones_can_use(machine: dict[str, list[s
 
 def test_what_is_named_is_taken_as_it_is(machine: dict[str, list[str]]) -> None:
     addresses = ListenAddresses.of(
-        settings(listen=["192.168.7.1"], phone_listen=["127.0.0.1"], advertise=["203.0.113.9"], phone_udp=False)
+        settings(listen=["192.168.7.1"], phone_listen=["127.0.0.1"], advertise=["203.0.113.9"], phone_udp=False), NO_ICE
     )
     assert addresses.endpoints.overlay == (Address("192.168.7.1", 6084),)
     assert addresses.advertised_overlay == (Address("203.0.113.9", 6084),)
@@ -67,25 +68,25 @@ def test_what_is_named_is_taken_as_it_is(machine: dict[str, list[str]]) -> None:
 
 def test_a_machine_without_ipv6(machine: dict[str, list[str]]) -> None:
     machine["ipv6"].clear()
-    assert ListenAddresses.of(settings()).endpoints.overlay == (Address("0.0.0.0", 6084),)
+    assert ListenAddresses.of(settings(), NO_ICE).endpoints.overlay == (Address("0.0.0.0", 6084),)
     # What was named must be there: that it is not comes out when it is opened.
-    assert ListenAddresses.of(settings(listen=["::1"])).endpoints.overlay == (Address("::1", 6084),)
+    assert ListenAddresses.of(settings(listen=["::1"]), NO_ICE).endpoints.overlay == (Address("::1", 6084),)
 
 
 def test_a_machine_without_a_network(machine: dict[str, list[str]]) -> None:
     machine["ipv4"][1:] = []
     machine["ipv6"].clear()
-    addresses = ListenAddresses.of(settings())
+    addresses = ListenAddresses.of(settings(), NO_ICE)
     assert addresses.advertised_overlay == (Address("127.0.0.1", 6084),)
     assert not addresses.is_outdated
     # The network comes: what others were told is of no use any more.
     machine["ipv4"].append("192.168.7.1")
     assert addresses.is_outdated
-    assert not ListenAddresses.of(settings()).is_outdated
+    assert not ListenAddresses.of(settings(), NO_ICE).is_outdated
 
 
 def test_a_network_that_goes_is_no_reason_to_start_anew(machine: dict[str, list[str]]) -> None:
-    addresses = ListenAddresses.of(settings())
+    addresses = ListenAddresses.of(settings(), NO_ICE)
     machine["ipv4"][1:] = []
     machine["ipv6"].clear()
     assert not addresses.is_outdated
@@ -94,7 +95,7 @@ def test_a_network_that_goes_is_no_reason_to_start_anew(machine: dict[str, list[
 def test_all_that_means_the_overlay(machine: dict[str, list[str]]) -> None:
     """Decision 7: any own address or name, those of this very machine for a phone that runs on it included."""
     chosen = settings(domains=["PBX.example"])
-    names = own_names(chosen, OVERLAY, ListenAddresses.of(chosen))
+    names = own_names(chosen, OVERLAY, ListenAddresses.of(chosen, NO_ICE))
     assert names == {
         OVERLAY, "pbx.example", "garden.home.example", "garden", "garden.local", "localhost",
         "192.168.7.1", "172.17.0.1", "2001:db8::7", "127.0.0.1", "::1",
@@ -103,7 +104,7 @@ def test_all_that_means_the_overlay(machine: dict[str, list[str]]) -> None:
 
 def test_the_address_told_to_other_peers_is_a_name_as_well(machine: dict[str, list[str]]) -> None:
     chosen = settings(phone_listen=["192.168.7.1"], advertise=["203.0.113.9"])
-    names = own_names(chosen, OVERLAY, ListenAddresses.of(chosen))
+    names = own_names(chosen, OVERLAY, ListenAddresses.of(chosen, NO_ICE))
     assert {"192.168.7.1", "203.0.113.9"} <= names
     assert "127.0.0.1" not in names
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import cast
 
 import pytest
-from candidates import tls
+from candidates import dtls, tls
 from free_ports import free_port
 from membership import DATE, OVERLAY, Club, key, node_id
 from OpenSSL import SSL
@@ -24,8 +24,9 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.peer import Peer
 from p2psip.net import node_host
+from p2psip.net.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls, require_cookies
 from p2psip.net.peer_host import Endpoints, PeerHost
-from p2psip.net.tls import TlsStream, make_context
+from p2psip.net.tls import Stream, TlsStream, make_context
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
 from p2psip.sip.entities.agent_types import MediaWanted
@@ -42,6 +43,8 @@ class Notes:
     wanted: list[Effect] = field(default_factory=list)
     deadline: Deadline | None = None
     wall: WallClock = field(default_factory=lambda: WallClock(0.0))
+    datagram_bytes: int | None = None
+    """Of the link that came up last."""
 
     @property
     def node(self) -> Notes:
@@ -58,7 +61,15 @@ class Notes:
         self.deadline = None
         self.told.append(("timeout",))
 
-    def handle_link_up(self, number: int, purpose: Purpose, certificates: tuple[bytes, ...], *_: object) -> None:
+    def handle_link_up(
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: tuple[bytes, ...],
+        *_: object,
+        datagram_bytes: int | None = None,
+    ) -> None:
+        self.datagram_bytes = datagram_bytes
         self.told.append(("up", number, purpose, certificates))
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
@@ -121,14 +132,31 @@ def context(number: int = 1) -> SSL.Context:
     return make_context((certificate,), key(number=number))
 
 
+@cache
+def datagram_context(number: int) -> SSL.Context:
+    certificate = Club.of().certificate(f"user{number}@{OVERLAY}", [node_id(number)], number=number)
+    made = make_context((certificate,), key(number=number), is_datagram=True)
+    require_cookies(made)
+    return made
+
+
 def run(test: Callable[[Bench], Awaitable[None]], **endpoints: object) -> None:
     async def main() -> None:
         core, disk, others = Notes(), Disk(), list[Effect]()
         faults: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
-        host = PeerHost(cast(Peer, core), context(), disk, DATE, others.append)
-        overlay = Address(HERE, free_port())
-        fields = {"overlay": (overlay,), "sip": (), "phone_udp": (), "phone_tcp": (), "media_host": HERE}
+        host = PeerHost(
+            cast(Peer, core), context(), disk, DATE, others.append, datagram_context=datagram_context(1), path_mtu=1400
+        )
+        overlay = next(iter(endpoints.get("overlay", ())), Address(HERE, free_port()))  # type: ignore[call-overload]
+        fields = {
+            "overlay": (overlay,),
+            "overlay_udp": (),
+            "sip": (),
+            "phone_udp": (),
+            "phone_tcp": (),
+            "media_host": HERE,
+        }
         try:
             await host.listen(Endpoints(**(fields | endpoints)))  # type: ignore[arg-type]
             async with asyncio.timeout(20):
@@ -188,6 +216,38 @@ class Other:
             stream.abort("the test is over")
 
 
+@dataclass
+class End:
+    """The user of an association that is none of the host's."""
+
+    data: list[bytes] = field(default_factory=list)
+    is_down: bool = False
+
+    def stream_accepted(self, stream: Stream) -> None:
+        pass
+
+    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+        pass
+
+    def stream_data(self, stream: Stream, data: bytes) -> None:
+        self.data.append(data)
+
+    def stream_down(self, stream: Stream, reason: str) -> None:
+        self.is_down = True
+
+    async def has_heard(self, count: int) -> None:
+        await self._until(lambda: len(self.data) >= count)
+
+    async def has_ended(self) -> None:
+        await self._until(lambda: self.is_down)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = asyncio.get_running_loop().time() + 10
+        while not condition():
+            assert asyncio.get_running_loop().time() < deadline, self
+            await asyncio.sleep(0.005)
+
+
 def nobody() -> Address:
     """An address where nobody listens."""
     return Address(HERE, free_port())
@@ -216,6 +276,73 @@ def test_dial_write_hear_and_hang_up() -> None:
     run(test)
 
 
+def test_links_over_dtls_beside_those_over_tls() -> None:
+    """On the same port number; whoever dials, of a DTLS link it is said what a datagram carries."""
+
+    async def test(bench: Bench) -> None:
+        other = End()
+        association = await connect_dtls(datagram_context(2), other, bench.overlay, 1232)
+        association.begin()
+        ((_, number, purpose, _),) = await bench.core.hears("up")
+        assert (number % 2, purpose) == (1, Purpose.RELOAD)
+        assert bench.core.datagram_bytes is not None
+        assert 1400 - IP_UDP_BYTES - 80 < bench.core.datagram_bytes < 1400 - IP_UDP_BYTES
+        association.write(b"question")
+        assert await bench.core.hears("data") == [("data", number, b"question")]
+        bench.do(Write(number, b"answer"), HangUp(number, "enough"))
+        await other.has_ended()
+        assert other.data == [b"answer"]
+        stream = Other()
+        bench.do(Dial(2, Purpose.RELOAD, tls(await stream.listen())))
+        await bench.core.hears("up", 2)
+        assert bench.core.datagram_bytes is None
+        stream.close()
+
+    overlay = Address(HERE, free_port())
+    run(test, overlay=(overlay,), overlay_udp=(overlay,))
+
+
+def test_dtls_is_dialled_and_who_is_not_there_costs_no_time() -> None:
+    async def test(bench: Bench) -> None:
+        end, accepted = End(), []
+        listener = DtlsListener(lambda: datagram_context(2), end, accepted.append, 1232)
+        there = await listener.bind(Address(HERE, 0))
+        bench.do(Dial(2, Purpose.RELOAD, (*dtls(nobody()), *dtls(there))))
+        ((_, number, _, _),) = await bench.core.hears("up")
+        bench.do(Write(number, b"hello"))
+        await end.has_heard(1)
+        assert end.data == [b"hello"]
+        # A reset is heard of at once.
+        accepted[0].abort("killed")
+        listener.close()
+        await asyncio.sleep(0.02)
+        bench.do(Write(number, b"anyone?"))
+        assert await bench.core.hears("down") == [("down", number, "Connection refused")]
+
+    run(test)
+
+
+def test_half_open_handshakes_over_dtls_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_host, "HANDSHAKES_MAX", 3)
+
+    async def test(bench: Bench) -> None:
+        associations = [await connect_dtls(datagram_context(2), End(), bench.overlay, 1232) for _ in range(10)]
+        for association in associations:
+            said: list[bytes] = []
+            send, association._send = association._send, said.append
+            association.begin()
+            send(said[0])
+        await asyncio.sleep(0.05)
+        assert len(bench.host._handshaking) <= 3
+        (listener,) = [each for each in bench.host._servers if isinstance(each, DtlsListener)]
+        assert len(listener._handshaking) <= 3
+        for association in associations:
+            association.abort("the test is over")
+
+    overlay = Address(HERE, free_port())
+    run(test, overlay=(overlay,), overlay_udp=(overlay,))
+
+
 def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.05)
 
@@ -236,7 +363,7 @@ def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.Monk
         bench.do(Dial(2, Purpose.RELOAD, tls(first, second)))
         ((_, number, reason),) = await bench.core.hears("down")
         assert number == 2
-        assert sorted(str(reason).split("; ")) == sorted(f"{one}: Connection refused" for one in (first, second))
+        assert sorted(str(reason).split("; ")) == sorted(f"{one} (TLS): Connection refused" for one in (first, second))
 
     run(test)
 
@@ -249,7 +376,7 @@ def test_whoever_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         first, second = nobody(), nobody()
         bench.do(Dial(2, Purpose.RELOAD, tls(first, second)))
         ((_, _, reason),) = await bench.core.hears("down")
-        assert reason == f"{first}: Connection refused; no answer in 0.2 s from {second} (TLS)"
+        assert reason == f"{first} (TLS): Connection refused; no answer in 0.2 s from {second} (TLS)"
 
     run(test)
 

@@ -11,10 +11,10 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.media.engine import Performance
+from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.phone import Phone, PhoneSettings, resolve, target_uri
 from p2psip.net.phone_events import PhoneEvent
 from p2psip.net.phone_scripts import Wishes, answer, call, controlled, register
-from p2psip.net.sip_sockets import DatagramSocket
 
 Scheme = Literal["UDP", "TCP"]
 NOBODY = Address("127.0.0.1", 9)

@@ -53,7 +53,8 @@ SHARED_SECRET_MAX = 256
 PORTS = range(1, 0x10000)
 
 LINK_PROTOCOLS = {
-    "TLS": (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
+    # 11.1: "the default value, "TLS", which refers to the use of TLS and DTLS".
+    "TLS": (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE),
     "DTLS": (OverlayLinkType.DTLS_UDP_SR_NO_ICE,),
     "TLS-TCP-FH-NO-ICE": (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
     "DTLS-UDP-SR-NO-ICE": (OverlayLinkType.DTLS_UDP_SR_NO_ICE,),

@@ -66,9 +66,11 @@ class ApplicationNode:
         remote: Address,
         local: Address,
         now: float,
+        *,
+        datagram_bytes: int | None = None,
     ) -> None:
         """A TLS connection with another node is up."""
-        self._node.handle_link_up(number, purpose, certificates, remote, local, now)
+        self._node.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
         self._collect()
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:

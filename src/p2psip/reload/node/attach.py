@@ -109,7 +109,7 @@ class Attaching:
 
     def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
-        self.able_link_types: tuple[OverlayLinkType, ...] = NO_ICE
+        self.able_link_types: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         self.contacts: dict[NodeId, Address] = {}
         self.applications = set(SIP_APPLICATIONS)
         self._exchange = exchange

@@ -293,28 +293,3 @@ def test_a_window_is_worth_its_keep(rtt_s: float, loss: float, gain: float) -> N
             pair.here.link._window = StopAndWait()  # type: ignore[attr-defined]
         rates.append(count / pair.deliver(numbered(), count, waiting=count, limit_s=600.0))
     assert rates[0] > gain * rates[1], rates
-
-
-def test_two_links_share_a_bottleneck_with_each_other() -> None:
-    """6.6.3/1: where the network bears 100 datagrams a second and 20 in its queue, neither starves, little is lost."""
-    busy_until = [0.0]
-
-    def bottleneck(pair: LinkPair) -> list[float]:
-        begins = max(busy_until[0], pair.clock.now)
-        if begins - pair.clock.now > 0.2:
-            return []
-        busy_until[0] = begins + 0.01
-        return [0.02 + busy_until[0] - pair.clock.now]
-
-    pairs = [LinkPair(list, lambda: [0.02]) for _ in range(2)]
-    pairs[1].clock = pairs[0].clock
-    for pair in pairs:
-        pair.here.fate = lambda pair=pair: bottleneck(pair)  # type: ignore[misc]
-        for message in itertools.islice(numbered(), 3000):
-            pair.send(message)
-    pairs[0].clock.run_until(20.0)
-    arrived = [len(pair.there.heard) for pair in pairs]
-    sent = sum(pair.here.sent_datagrams for pair in pairs)
-    assert sum(arrived) > 1600, "the bottleneck is used"
-    assert min(arrived) > 500, arrived
-    assert sent < 1.15 * 2000, "what the network cannot bear is not sent"

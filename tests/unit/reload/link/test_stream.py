@@ -100,6 +100,7 @@ def test_acknowledgements_of_nothing_are_ignored() -> None:
     assert link.round_trip.srtt_s == pytest.approx(0.2)
 
 
+@pytest.mark.must("6.6.5/1")
 def test_the_timeout_follows_the_round_trips() -> None:
     """6.6.5: "MUST use the framing header to measure the RTT of the connection and calculate an RTO"."""
     link = start()
