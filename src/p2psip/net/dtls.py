@@ -98,6 +98,11 @@ class DtlsAssociation:
         return self._tls.get_cleartext_mtu()
 
     @property
+    def backlog_bytes(self) -> int:
+        """None: what the system does not take is lost."""
+        return 0
+
+    @property
     def is_connected(self) -> bool:
         """True from when the other end has answered to when the association is over."""
         return not self._is_over and self.answered.done()

@@ -42,6 +42,10 @@ class Stream(Protocol):
         """How much one datagram carries, each of which arrives whole or not at all; None of a stream of bytes."""
 
     @property
+    def backlog_bytes(self) -> int:
+        """What was written and the system has not taken, as the other end does not read it."""
+
+    @property
     def is_connected(self) -> bool:
         """True from when the other end has answered at all to when the connection is down."""
 
