@@ -123,11 +123,16 @@ class Messages:
         message = _Transit(header, payload, self._node_id)
         if message.is_request is not False and self._exchange.transport.is_open(header.transaction_id):
             return None
+        if message.is_request and self._diagnostics.is_diagnostic(header, payload):
+            # RFC 7851 has it answered with an error, which `handle_link_lost` did.
+            return None
         match self._forwarder.reroute(header, lost, now, is_request=message.is_request):
             case Deliver(node, header):
                 return self._deliver(replace(message, header=header), node, now)
             case Forward(next_hop, header):
-                self._connections.send(next_hop, join(header, payload), now)
+                data = join(header, payload)
+                self._traffic.sent(b"" if header.fragment_offset else payload, len(data), now)
+                self._connections.send(next_hop, data, now)
             case Drop(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from p2psip.reload.forwarding.forwarder import (
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import (
+    FRAGMENT_ALWAYS_SET,
     CompressedDestination,
     Destination,
     ForwardingHeader,
@@ -277,15 +279,54 @@ def test_6_1_2_the_example_of_a_b_c_d_and_e() -> None:
     assert here[a].receive(verdict.header, b, 0.0, is_request=False) == Deliver(a, header(to(a), ttl=97))
 
 
-@given(values_of(ForwardingHeader), st.booleans())
-def test_any_header_gets_a_verdict_that_can_be_sent(head: ForwardingHeader, is_request: bool) -> None:
+KINDS = st.sampled_from([True, False, None])
+
+
+@given(values_of(ForwardingHeader), KINDS, st.sampled_from(ReturnPath))
+def test_any_header_gets_a_verdict_that_can_be_sent(
+    head: ForwardingHeader, is_request: bool | None, strategy: ReturnPath
+) -> None:
     """Property: what is forwarded has a header that can be encoded, and a smaller TTL."""
-    verdict = receive(replace(head, overlay=OVERLAY), is_request=is_request)
+    here = forwarder()
+    here.paths.strategy = strategy
+    verdict = receive(replace(head, overlay=OVERLAY), is_request=is_request, here=here)
     if isinstance(verdict, Forward):
         assert verdict.header.ttl == head.ttl - 1
         assert split(join(verdict.header, b"payload"))[0].destination_list == verdict.header.destination_list
     elif isinstance(verdict, Reject):
         assert verdict.code in (ErrorCode.TTL_EXCEEDED, ErrorCode.UNSUPPORTED_FORWARDING_OPTION)
+
+
+@given(st.lists(st.sampled_from(ReturnPath), min_size=1, max_size=12), st.booleans(), st.booleans())
+def test_answers_find_back_through_any_mix_of_peers(
+    strategies: list[ReturnPath], request_is_cut: bool, response_is_cut: bool
+) -> None:
+    """Property: whoever is on the way, and whether the message is whole or a fragment whose kind nobody can tell."""
+    path = [nid(number) for number in range(1000, 1002 + len(strategies))]
+    hops = {
+        node: Forwarder(
+            node,
+            OVERLAY,
+            Ring(),
+            frozenset(path[max(0, place - 1) : place + 2]),
+            ReturnPaths(strategies[min(place, len(strategies)) - 1], random.Random(place)),
+        )
+        for place, node in enumerate(path)
+    }
+
+    def travel(head: ForwardingHeader, way: list[NodeId], is_request: bool | None) -> ForwardingHeader:
+        for here, there in pairwise(way):
+            verdict = hops[there].receive(split(join(head, b""))[0], here, 0.0, is_request=is_request)
+            assert isinstance(verdict, Deliver if there == way[-1] else Forward)
+            head = verdict.header
+        return head
+
+    piece = {"fragment": FRAGMENT_ALWAYS_SET | 1000}
+    asked = header(*map(to, path[1:]), **(piece if request_is_cut else {}))
+    arrived = travel(asked, path, None if request_is_cut else True)
+    answer = header(*response_route(arrived, path[-2]), **(piece if response_is_cut else {}))
+    back = travel(answer, path[::-1], None if response_is_cut else False)
+    assert back.destination_list == (to(path[0]),)
 
 
 @pytest.mark.parametrize("is_request", [True, False])
