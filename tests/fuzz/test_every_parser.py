@@ -37,7 +37,7 @@ from p2psip.daemon.kept import (
     save_phones,
 )
 from p2psip.daemon.settings import SETTINGS_FILE, load_settings, make_settings, write_settings
-from p2psip.enrollment.client import verify_first
+from p2psip.enrollment.client import EnrollmentRefused, read_answer, verify_first
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.enrollment.form import read_form
 from p2psip.enrollment.rejections import BadCsr, BadForm
@@ -193,6 +193,13 @@ def _content_type(data: bytes) -> None:
     read_form(data.decode("latin-1"), FORM)
 
 
+def _enrollment_answer(data: bytes) -> None:
+    """Status and content type before the first line's end, then the body."""
+    head, _, body = data.partition(b"\n")
+    status, _, content_type = head.decode("latin-1").partition(" ")
+    read_answer("server", int(status) if status.isdecimal() and status.isascii() else 0, content_type, body, 0.0)
+
+
 def _csr(data: bytes) -> None:
     request = read_request(data)
     assert request.key_hash
@@ -343,6 +350,12 @@ SECURITY_TARGETS = [
         BadForm,
         lambda: [f'multipart/form-data; boundary="{BOUNDARY.decode()}"'.encode()],
     ),
+    Target(
+        "an enrollment server's answer",
+        _enrollment_answer,
+        EnrollmentRefused,
+        lambda: [b"200 application/pkix-cert\n0123", b"403 text/plain\nfailed_authentication"],
+    ),
     Target("certificate request", _csr, BadCsr, lambda: [make_request(key(), f"alice@{OVERLAY}")]),
 ]
 
@@ -439,18 +452,19 @@ def _check(target: Target, data: bytes) -> bool:
 MODELS = {StoredData: DataModel.SINGLE, StoredMetaData: DataModel.SINGLE}
 
 
+@pytest.mark.parametrize("length", [16, 20])
 @pytest.mark.parametrize("structure", all_structures(), ids=lambda structure: structure.__name__)
 @settings(max_examples=times(100), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_damaged_structures(structure: type[Struct], data: st.DataObject) -> None:
+def test_damaged_structures(structure: type[Struct], length: int, data: st.DataObject) -> None:
     """Property: encode after decode is the identity on every byte string that is accepted."""
     model = MODELS.get(structure)
-    specimen = data.draw(values_of(structure, model)).encode()
+    specimen = data.draw(values_of(structure, model, length)).encode()
     rng = random.Random(data.draw(st.integers(0, 1 << 32)))
     for _ in range(10):
         damaged = mutant([specimen], rng)
         try:
-            value = structure.decode(damaged, model=model)
+            value = structure.decode(damaged, model=model, node_id_length=length)
         except DecodeError:
             continue
         assert value.encode() == damaged

@@ -31,8 +31,11 @@ from p2psip.reload.wire.header import (
     ForwardingOptionFlags,
     ForwardingOptionType,
 )
+from p2psip.reload.wire.kinds import REDIR
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import BODIES as STRUCTURES
+from p2psip.reload.wire.redir import RedirServiceProvider, RedirServiceProviderExtType
+from p2psip.reload.wire.storage_messages import DataValue, DictionaryEntry, StoredData, StoreKindData, StoreReq
 
 pytestmark = [pytest.mark.slow, needs_tshark]
 
@@ -285,3 +288,29 @@ def test_every_message_code_is_asked_for(dissections: dict[str, Dissection]) -> 
             assert "message_code (uint16): Error" in found.text
         elif code not in (MessageCode.PATH_TRACK_REQ, MessageCode.PATH_TRACK_ANS):
             assert f"message_code (uint16): {int(code)} ({code.rfc_name})" in found.text
+
+
+def test_a_service_in_its_tree(tmp_path: Path) -> None:
+    """RFC 7374: tshark has REDIR by the number and the format of a draft (104, without types and lists), so it is told
+    that 0x104 is a dictionary: the record it reads as far as its value.
+    """
+    provider = RedirServiceProvider(
+        RedirServiceProviderExtType.NONE, (Destination.node(wire_specimens.C),), b"voice-mail", 2, 3, b""
+    )
+    entry = DictionaryEntry(bytes(wire_specimens.C), DataValue(True, provider.encode()))
+    value = StoredData(wire_specimens.TIME_MS, 600, entry, wire_specimens.SIGNATURE)
+    store = StoreReq(wire_specimens.RESOURCE, 0, (StoreKindData(REDIR, 7, (value,)),))
+    packet = wire_specimens.message(MessageCode.STORE_REQ, store).encode()
+    kind = ("-o", f'uat:reload_kindids:"{REDIR}","SERVICES","DICTIONARY"')
+    (found,) = dissect(tmp_path, [packet], 9999, kind)
+    assert not found.is_malformed
+    assert not found.complaints
+    for words in (
+        "kind (KindId): 260 (SERVICES)",
+        "generation_counter (uint64): 7",
+        "value (DictionaryEntry)",
+        f"{len(provider.encode())}",
+        "exists (Boolean): True",
+        "lifetime (uint32): 600",
+    ):
+        assert words in contents(found)

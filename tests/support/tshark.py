@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,13 +31,15 @@ class Dissection:
     complaints: set[str]
 
 
-def dissect(directory: Path, packets: Iterable[bytes], port: int) -> list[Dissection]:
+def dissect(directory: Path, packets: Iterable[bytes], port: int, options: Sequence[str] = ()) -> list[Dissection]:
     """Let tshark read RELOAD messages, or frames, as if each had come in a datagram."""
     capture = directory / f"{port}.pcapng"
     dump = "".join(f"000000 {packet.hex(' ')}\n" for packet in packets)
     subprocess.run(["text2pcap", "-q", "-u", f"{port},{port}", "-", str(capture)], input=dump.encode(), check=True)
-    rows = fields(capture, "frame.number", "reload.message.code", "_ws.malformed", "_ws.expert.message")
-    texts = read_capture(capture, "-O", "reload,reload-framing", "-V").split("\n\n")
+    rows = fields(
+        capture, "frame.number", "reload.message.code", "_ws.malformed", "_ws.expert.message", options=options
+    )
+    texts = read_capture(capture, *options, "-O", "reload,reload-framing", "-V").split("\n\n")
     return [_dissection(row, text) for row, text in zip(rows, texts, strict=True)]
 
 
