@@ -29,7 +29,7 @@ from foreign_member import LIFETIME_S, Stranger, anchor_der, member, new_key
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import Certificate, Configuration, Identity, fetch_configuration
 from rfc6940_link import Link, dial
-from rfc6940_peer import ErrorAnswer, Unanswered, until
+from rfc6940_peer import SPACE, ErrorAnswer, Unanswered, until
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +38,9 @@ GROWTH_MAX_KB = 48 * 1024
 
 ANSWER_MAX_S = 3.0
 """How long an honest request may take meanwhile: less than the time after which it would be sent again."""
+
+DESCRIPTORS_MAX = 512
+"""Sockets and files that the victim may have open."""
 
 ELSEWHERE = "127.0.0.2"
 """Where those come from who are not members, so that the victim can tell them from the honest client."""
@@ -70,6 +73,12 @@ class Scene:
     def other_id(self) -> bytes:
         return bytes.fromhex(self.overlay.peers[1].node_id)
 
+    def newcomer(self, user: str, stack: ExitStack) -> Stranger:
+        """One more node of a member, with a key and a Node-ID of its own."""
+        stranger = Stranger(self.configuration, member(self.configuration, user), self.overlay.directory)
+        stack.callback(stranger.close)
+        return stranger
+
     def memory_kb(self) -> int:
         status = Path(f"/proc/{self.victim.daemon.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
@@ -77,23 +86,20 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    directory = tmp_path_factory.mktemp("hostile")
-    with (
-        LiveOverlay(directory, peers=2, users=("alice", "mallory", "oscar"), kinds=DECLARED) as overlay,
-        ExitStack() as stack,
-    ):
-        anchor = anchor_der(directory / "overlay" / "anchor.crt")
-        configuration = fetch_configuration(overlay.url, OVERLAY, anchor)
-        strangers = []
-        for user in ("alice", "mallory", "oscar"):
-            strangers.append(Stranger(configuration, member(configuration, user), directory))
-            stack.callback(strangers[-1].close)
-        scene = Scene(overlay, configuration, *strangers)
-        for stranger in strangers:
-            linked(scene, stranger)
-            stranger.ping(wire.node(scene.victim_id))
-        scene.baseline_kb = scene.memory_kb()
-        yield scene
+    directory, users = tmp_path_factory.mktemp("hostile"), ("alice", "mallory", "oscar")
+    with LiveOverlay(directory, peers=2, users=users, kinds=DECLARED) as overlay:
+        configuration = fetch_configuration(overlay.url, OVERLAY, anchor_der(directory / "overlay" / "anchor.crt"))
+        with ExitStack() as stack:
+            strangers = []
+            for user in users:
+                strangers.append(Stranger(configuration, member(configuration, user), directory))
+                stack.callback(strangers[-1].close)
+            scene = Scene(overlay, configuration, *strangers)
+            for stranger in strangers:
+                linked(scene, stranger)
+                stranger.ping(wire.node(scene.victim_id))
+            scene.baseline_kb = scene.memory_kb()
+            yield scene
         # Afterwards the ring is whole, as if nothing had been.
         overlay.wait_whole()
 
@@ -189,11 +195,9 @@ def pings(stranger: Stranger, target: bytes, count: int) -> list[bytes]:
 
 def test_a_flood_of_requests(scene: Scene) -> None:
     """A member that has several Node-IDs sends on all the links that it may have, as fast as they take it."""
-    oscar, where = scene.oscar, scene.overlay.directory
+    oscar = scene.oscar
     with ExitStack() as stack:
-        crowd = [Stranger(scene.configuration, member(scene.configuration, "oscar"), where) for _ in range(6)]
-        for each in crowd:
-            stack.callback(each.close)
+        crowd = [scene.newcomer("oscar", stack) for _ in range(6)]
         floods = [(each, pings(each, scene.victim_id, 250)) for each in crowd for _ in range(4)]
 
         async def pour(stranger: Stranger, messages: list[bytes]) -> None:
@@ -219,8 +223,7 @@ def test_a_flood_of_connections(scene: Scene) -> None:
         slow = stack.enter_context(socket.create_connection(address, timeout=20))
         for _ in range(600):
             stack.enter_context(socket.create_connection(address, timeout=20, source_address=(ELSEWHERE, 0)))
-        newcomer = Stranger(scene.configuration, member(scene.configuration, "alice"), scene.overlay.directory)
-        stack.callback(newcomer.close)
+        newcomer = scene.newcomer("alice", stack)
         linked(scene, newcomer)
         assert newcomer.ping(wire.node(scene.victim_id)) == scene.victim_id
         stack.enter_context(newcomer.peer.client_tls.wrap_socket(slow))
@@ -288,29 +291,48 @@ def test_half_open_handshakes_are_closed(scene: Scene) -> None:
             drained(connection)
 
 
-def test_a_reader_that_never_reads(scene: Scene) -> None:
-    """It asks for all it can get, acknowledges what it has not read, and is cut off; its megabytes are not kept."""
+def test_readers_that_never_read(scene: Scene) -> None:
+    """They ask for all they can get, acknowledge what they have not read, and are cut off, their megabytes dropped."""
     oscar, where = scene.oscar, wire.resource_id(scene.oscar.peer.identity.user.encode())
     linked(scene, oscar)
-    values = [wire.Value(bytes(1000), slot=index) for index in range(40)]
-    oscar.store(where, ARRAY_KIND, *values)
+    oscar.store(where, ARRAY_KIND, *(wire.Value(bytes(1000), slot=index) for index in range(40)))
     body = wire.fetch(where, [wire.Specifier(ARRAY_KIND, 0, wire.ranges((0, wire.LAST)))])
-    headers = [oscar.peer.header([wire.resource(where)]) for _ in range(600)]
-    messages = [oscar.peer.identity.message(header, wire.FETCH, body) for header in headers]
 
-    async def ask_and_never_read(link: Link) -> bool:
+    async def ask_and_never_read(stranger: Stranger, messages: list[bytes]) -> bool:
+        link = await dial(HOST, scene.victim.overlay_port, stranger.peer.client_tls, scene.configuration.trust)
         link.pause()
-        for sequence, message in enumerate(messages):
-            link.send(message)
-            link.write(wire.ack_frame(sequence, 0))
-            if sequence % 20 == 0:
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
-        return link.is_cut
+        try:
+            for sequence, message in enumerate(messages):
+                link.send(message)
+                link.write(wire.ack_frame(sequence, 0))
+                if sequence % 20 == 0:
+                    await asyncio.sleep(0.05)
+            for _ in range(200):
+                # Whoever reads nothing hears of the end only when it writes.
+                link.write(wire.ack_frame(len(messages), 0))
+                if link.is_cut:
+                    return True
+                await asyncio.sleep(0.1)
+            return False
+        finally:
+            link.abort()
 
-    with others_are_served(scene):
-        link = strange_link(scene, oscar)
-        assert oscar.loop.do(ask_and_never_read(link))
+    with ExitStack() as stack:
+        several = [
+            Stranger(scene.configuration, member(scene.configuration, "oscar"), scene.overlay.directory)
+            for _ in range(3)
+        ]
+        requests = []
+        for stranger in several:
+            stack.callback(stranger.close)
+            headers = [stranger.peer.header([wire.resource(where)]) for _ in range(250)]
+            requests.append([stranger.peer.identity.message(header, wire.FETCH, body) for header in headers])
+
+        async def all_of_them() -> list[bool]:
+            return await asyncio.gather(*map(ask_and_never_read, several, requests))
+
+        with others_are_served(scene):
+            assert oscar.loop.do(all_of_them()) == [True] * 3
 
 
 # Lies
@@ -449,6 +471,58 @@ def test_forged_lists_lead_nowhere(scene: Scene) -> None:
             mallory.loop.call(
                 linked(scene, mallory).send, mallory.peer.identity.message(header, wire.PING + 1, bytes(16))
             )
+
+
+def test_updates_full_of_nodes_that_are_not_there(scene: Scene) -> None:
+    """A member says it is a peer, with thousands of neighbours that nobody has ever seen: nobody is told of them."""
+    rng, own = random.Random("neighbours"), int.from_bytes(scene.victim_id, "big")
+    near = [wire.number((own + sign * step) % SPACE, 16) for step in range(1, 500) for sign in (1, -1)]
+    with others_are_served(scene), ExitStack() as stack:
+        liar = scene.newcomer("mallory", stack)
+        linked(scene, liar)
+        for count in range(12):
+            made_up = [rng.randbytes(16) for _ in range(1000)]
+            body = wire.ChordUpdate(count, 2, (*near, scene.victim_id), (*made_up, *near)).encode()
+            message, _ = liar.request(wire.UPDATE, body, wire.node(scene.victim_id))
+            assert message.body == b""
+        told = {
+            node_id for update in liar.peer.updates.values() for node_id in (*update.predecessors, *update.successors)
+        }
+        assert told <= {scene.other_id, scene.victim_id, liar.node_id}
+    for table in ("successors", "predecessors"):
+        eventually("it has gone", lambda name=table: scene.victim.status()[name] == [scene.other_id.hex()])
+
+
+def test_attaches_that_lead_nowhere(scene: Scene) -> None:
+    """The victim is to dial hundreds of addresses where nobody is, or nobody speaks: so many at a time, and no more."""
+    mallory = scene.mallory
+    with others_are_served(scene), ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server((ELSEWHERE, 0), backlog=4))
+        nowhere = [wire.Candidate(ELSEWHERE, port) for port in range(1, 200)]
+        listening = wire.Candidate(ELSEWHERE, silent.getsockname()[1])
+        offers = [
+            wire.AttachBody(b"passive", (listening,), send_update=True),
+            wire.AttachBody(b"passive", (*nowhere[:60], listening), send_update=True),
+            wire.AttachBody(b"passive", (), send_update=True),
+            wire.AttachBody(b"active", (listening,), send_update=False),
+            wire.AttachBody(bytes(255), (listening,), send_update=False, ufrag=bytes(255), password=bytes(255)),
+        ]
+
+        async def attach(offer: wire.AttachBody) -> wire.Message | None:
+            header = mallory.peer.header([wire.node(scene.victim_id)])
+            data = mallory.peer.identity.message(header, wire.ATTACH, offer.encode())
+            link = mallory.peer.link(scene.victim_id)
+            assert link is not None
+            return await mallory.peer.exchange(header.transaction, data, link)
+
+        async def attach_often() -> list[wire.Message | None]:
+            return await asyncio.gather(*(attach(offer) for offer in offers * 60))
+
+        linked(scene, mallory)
+        answers = mallory.loop.do(attach_often())
+        assert all(answer is not None and answer.code in (wire.ATTACH + 1, wire.ERROR) for answer in answers)
+        descriptors = len(os.listdir(f"/proc/{scene.victim.daemon.process.pid}/fd"))
+        assert descriptors < DESCRIPTORS_MAX
 
 
 # Garbage
