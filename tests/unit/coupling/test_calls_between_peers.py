@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from simulated_peers import OVERLAY, Phone, SimulatedPeers
 
@@ -249,3 +251,21 @@ def test_a_call_that_was_given_up_leaves_nothing_behind() -> None:
     assert (alice.ended(number) or "").startswith("hung up")
     assert not world[0].peer.locator
     assert not world[0].peer.flows.waiting
+
+
+def test_a_peer_that_is_revoked_loses_its_sip_connection_and_gets_no_other() -> None:
+    """RFC 6940 11.1, bad-node: who is no member any more neither calls nor is called."""
+    world = SimulatedPeers("revoked", 3)
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    assert call(world, alice, "bob")[0] == "talks"
+    alice.hang_up(1)
+    world.run(2.0)
+    site, bad = world[0], world[1].peer.node.node_id
+    changed = replace(world.configuration, bad_nodes=frozenset({bad}))
+    site.call(lambda now: (site.peer.node.use_trust(changed, now), site.peer.handle_timeout(now)))
+    assert len(site.peer.flows) == 0
+    world.run(1.0)
+    assert len(world[1].peer.flows) == 0
+    assert call(world, alice, "bob")[0] != "talks"
+    assert call(world, bob, "alice")[0] != "talks"
+    assert len(site.peer.flows) == 0
