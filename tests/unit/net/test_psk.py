@@ -111,3 +111,32 @@ def test_a_secret_may_be_as_long_as_the_configuration_permits() -> None:
     """In UTF-8."""
     secret = "\u00e4" * (SHARED_SECRET_MAX // 2)
     assert shake(connection(1, secret, is_server=False), connection(2, secret, is_server=True)) == []
+
+
+@pytest.mark.must("13.4/1")
+@pytest.mark.parametrize("guess", [SECRET, "another secret", None])
+def test_links_over_dtls_need_the_secret_as_well(guess: str | None) -> None:
+    """The same key exchange, in datagrams."""
+    ends = []
+    for number, secret in ((1, guess), (2, SECRET)):
+        who = identity(number)
+        end = SSL.Connection(make_context(who.chain, who.key, shared_secret=secret, is_datagram=True))
+        end.set_ciphertext_mtu(1200)
+        ends.append(end)
+    client, server = ends
+    client.set_connect_state()
+    server.set_accept_state()
+    said = shake(client, server)
+    if guess == SECRET:
+        assert said == []
+        assert (shown(client), shown(server)) == (identity(2).chain[0], identity(1).chain[0])
+        client.send(b"words")
+        server.bio_write(client.bio_read(4096))
+        assert server.recv(5) == b"words"
+        return
+    # A wrong key shows as a record that cannot be read, which DTLS drops: the handshake never ends.
+    for end in (client, server):
+        with pytest.raises(SSL.Error):
+            end.do_handshake()
+        with pytest.raises(SSL.Error):
+            end.send(b"words")
