@@ -11,10 +11,12 @@ from sim_records import grow, wait_until
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.config.configuration import AccessControl, Kind, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
-from p2psip.reload.config.kind_blocks import kind_block
+from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.sequence import is_newer, next_sequence
 from p2psip.reload.config.write import build
+from p2psip.reload.node.config_updates import LearnedKind, effective
 from p2psip.reload.node.effects import ConfigurationChanged
+from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, Destination
@@ -28,6 +30,7 @@ from p2psip.reload.wire.rejections import (
     InvalidMessage,
     Rejection,
 )
+from p2psip.reload.wire.storage_messages import FetchReq, SingleSpecifier, StoredDataSpecifier
 from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
@@ -370,3 +373,30 @@ def test_a_kind_whose_signer_may_sign_no_more_is_discarded(pair: SimulatedOverla
     pair.world.run_for(2.0)
     assert not any(NOTES.kind_id in pair.node(each).configuration.kinds for each in pair.alive())
     assert not any(NOTES.kind_id in pair.node(each).data.storage.rules.kinds for each in pair.alive())
+
+
+@pytest.mark.must("7.4.1.2/6")
+def test_who_does_not_know_a_kind_is_told_and_then_serves(pair: SimulatedOverlay) -> None:
+    """Error_Unknown_Kind, then a ConfigUpdate with the Kind's definition; the request itself is answered in the end."""
+    asks, lacks = pair.world.hosts["p0"], pair.world.hosts["p1"]
+    node = pair.node(asks)
+    signed = parse_kind_block(kind_blocks(pair, NOTES)[0])
+    learned = (LearnedKind(signed, ADMIN.node_id),)
+    node.config_updates.use(pair.document, learned)
+    node._use_configuration(effective(pair.document, learned), pair.world.now)
+    tap, handles = Tap(pair), []
+    other = pair.node(lacks).node_id
+    request = FetchReq(hash_name(b"nobody"), (StoredDataSpecifier(NOTES.kind_id, 0, SingleSpecifier()),))
+
+    def fetch(now: float) -> None:
+        handles.append(node.data.ask([Destination.node(other)], MessageCode.FETCH_REQ, request, now))
+        node.settle(now)
+
+    pair.world.call(asks, fetch)
+    result = pair.wait_done(asks, handles[0], limit_s=2.0).result
+    assert isinstance(result, Answer)
+    errors = [seen.body.error_code for seen in tap.seen if isinstance(seen.body, ErrorResponse)]
+    assert errors == [ErrorCode.UNKNOWN_KIND]
+    (update,) = [seen for seen in tap.seen if isinstance(seen.body, ConfigUpdateReq)]
+    assert (update.sender, update.receiver, update.body.kinds) == ("p0", "p1", (kind_block(signed),))
+    assert pair.node(lacks).configuration.kinds[NOTES.kind_id] == NOTES

@@ -27,9 +27,10 @@ _START_TAG = re.compile(rb"<([^\s/>]+)")
 
 @dataclass(slots=True)
 class Blob:
-    """The bytes of one <configuration>, and of each <kind> in it, in the document's order."""
+    """The bytes of one <configuration>, of each element in it, and of each <kind>, in the document's order."""
 
     signed: bytes = b""
+    children: list[bytes] = field(default_factory=list)
     kinds: list[bytes] = field(default_factory=list)
 
 
@@ -81,6 +82,8 @@ class _Scan:
         start = self._starts.pop()
         if path == _CONFIGURATION:
             self.found[-1].signed = self._document[start : self._end(start)]
+        elif path[:-1] == _CONFIGURATION:
+            self.found[-1].children.append(self._document[start : self._end(start)])
         elif path == _KIND:
             self.found[-1].kinds.append(self._document[start : self._end(start)])
 

@@ -34,6 +34,15 @@ OWN_NAMESPACE = "urn:p2psip:config"
 DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
 """RFC 7851 section 9.6."""
 
+PREFIXES = {
+    "chord": CHORD_NAMESPACE,
+    "sip": SIP_NAMESPACE,
+    "diagnostics": DIAGNOSTICS_NAMESPACE,
+    "redir": REDIR_NAMESPACE,
+    "p2psip": OWN_NAMESPACE,
+}
+"""As our documents have them."""
+
 SUPPORTED_NAMESPACES = frozenset(
     {BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, DIAGNOSTICS_NAMESPACE, REDIR_NAMESPACE, OWN_NAMESPACE}
 )
@@ -115,6 +124,18 @@ class Extension:
     namespace: str
     name: str
     xml: bytes
+    prefixes: tuple[tuple[str, str], ...] = ()
+    """What the prefixes mean that it uses and does not declare itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAttribute:
+    """An attribute of <configuration> in a namespace that is not the RFC's (11.1.1, foreign-attributes)."""
+
+    prefix: str
+    namespace: str
+    name: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +281,9 @@ class OverlayConfiguration:
     extensions: tuple[Extension, ...] = field(default=(), repr=False)
     services: tuple[ServicePermission, ...] = ()
     """Who may announce which service (an extension element of ours); without it nobody any."""
+    attributes: tuple[ForeignAttribute, ...] = field(default=(), repr=False)
+    unsupported: tuple[str, ...] = ()
+    """What it wants that this release has no value for, in words."""
     successors: int = 5
     """Length of the successor list (an extension element of ours)."""
     signature_algorithms: frozenset[SignatureAlgorithm] = frozenset(ALGORITHM_NAMES.values())
@@ -380,6 +404,7 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
         (not configuration.link_types, "no overlay link protocol TLS or DTLS"),
         (not configuration.no_ice, "links made by ICE (no-ice is false)"),
         (_is_keyless(configuration), "a shared secret, but no RSA keys for links that need one"),
+        *((True, what) for what in configuration.unsupported),
         *((True, f"mandatory extension {namespace}") for namespace in unknown),
         *((True, f"kind {kind.kind_id:#x}") for kind in configuration.required_kinds if _is_foreign(kind)),
     )

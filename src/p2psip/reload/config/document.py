@@ -6,8 +6,9 @@ Nothing that is read here may be believed before `p2psip.reload.config.signature
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from importlib import resources
 
@@ -24,6 +25,7 @@ from p2psip.reload.config.configuration import (
     DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
     OWN_NAMESPACE,
+    PREFIXES,
     REDIR_NAMESPACE,
     REGISTERED_KINDS,
     SIP_NAMESPACE,
@@ -32,6 +34,7 @@ from p2psip.reload.config.configuration import (
     DiagnosticAccess,
     DomainRestriction,
     Extension,
+    ForeignAttribute,
     Kind,
     OverlayConfiguration,
     ServicePermission,
@@ -126,7 +129,7 @@ def _grammar() -> etree.RelaxNG:
 def _document(raw: bytes, element: etree._Element, blob: Blob) -> Document:
     try:
         kinds = _kinds(element, blob)
-        configuration = _configuration(element, tuple(entry.kind for entry in kinds))
+        configuration = _configuration(element, tuple(entry.kind for entry in kinds), blob)
     except (LocalMisuse, ValueError, OverflowError) as error:
         # Text that the grammar lets through and the RFC's prose does not.
         raise ConfigurationError(str(error)) from None
@@ -143,7 +146,7 @@ def _signatures(element: etree._Element) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _configuration(element: etree._Element, kinds: tuple[Kind, ...]) -> OverlayConfiguration:
+def _configuration(element: etree._Element, kinds: tuple[Kind, ...], blob: Blob) -> OverlayConfiguration:
     read = _Fields(element)
     return OverlayConfiguration(
         instance_name=_attribute(element, "instance-name"),
@@ -174,7 +177,9 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...]) -> OverlayC
         required_kinds=kinds,
         domain_restriction=_domain_restriction(element),
         diagnostic_kinds=_diagnostic_kinds(element),
-        extensions=_extensions(element),
+        extensions=_verbatim(element, blob),
+        attributes=_foreign_attributes(element),
+        unsupported=_unsupported(element),
         services=_services(element),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
@@ -203,6 +208,10 @@ class _Fields:
         return frozenset(NodeId(bytes.fromhex(text)) for text in self.texts(name, namespace))
 
 
+_UTC_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]00:00)\Z", re.IGNORECASE | re.ASCII)
+"""RFC 3339 section 5.6, date-time, with an offset that means UTC."""
+
+
 def _attribute(element: etree._Element, name: str, default: str = "") -> str:
     return str(element.attrib.get(name, default)).strip()
 
@@ -224,20 +233,19 @@ def _base64(text: str) -> bytes:
 
 
 def _date(text: str) -> float | None:
-    """ "All times MUST conform to the Internet date/time format [...] and be specified using UTC."."""
+    """ "All times MUST conform to the Internet date/time format defined in [RFC3339] and be specified using UTC."."""
     if not text:
         return None
-    when = datetime.fromisoformat(text)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    if _UTC_DATE.match(text) is None:
+        raise ConfigurationError(f"{text!r} is no date and time in UTC, such as 2027-01-31T12:00:00Z")
+    return datetime.fromisoformat(text.upper()).timestamp()
 
 
 def _self_signed(element: etree._Element) -> HashAlgorithm | None:
     found = element.find(f"{_BASE}self-signed-permitted")
     if found is None or not _boolean(_text(found)):
         return None
-    if (name := _attribute(found, "digest")) not in DIGEST_NAMES:
-        raise ConfigurationError(f"digest {name} is not known to this release")
-    return DIGEST_NAMES[name]
+    return DIGEST_NAMES.get(_attribute(found, "digest"))
 
 
 def _bootstrap_nodes(element: etree._Element) -> tuple[BootstrapNode, ...]:
@@ -292,18 +300,80 @@ def _diagnostic_kinds(element: etree._Element) -> tuple[DiagnosticAccess, ...]:
 def _extensions(element: etree._Element) -> tuple[Extension, ...]:
     """The children that nothing here reads, in canonical form."""
     found = []
-    for child in element:
+    for child in filter(_is_extension, element):
         name = etree.QName(child)
-        namespace = name.namespace or ""
-        if namespace not in _KNOWN and (namespace, name.localname) not in _READ:
-            xml = etree.tostring(child, method="c14n", exclusive=True, with_tail=False)
-            found.append(Extension(namespace, name.localname, xml))
+        xml = etree.tostring(child, method="c14n", exclusive=True, with_tail=False)
+        found.append(Extension(name.namespace or "", name.localname, xml))
     return tuple(found)
 
 
+def _is_extension(element: etree._Element) -> bool:
+    name = etree.QName(element)
+    return name.namespace not in _KNOWN and (name.namespace, name.localname) not in _READ
+
+
+def _verbatim(element: etree._Element, blob: Blob) -> tuple[Extension, ...]:
+    """The elements of <configuration> that nothing here reads, byte for byte as they are in the document."""
+    raw = dict(zip(element, blob.children, strict=True))
+    return tuple(
+        _as_written(extension, raw[child], element)
+        for child, extension in zip(filter(_is_extension, element), _extensions(element), strict=True)
+    )
+
+
+def _as_written(extension: Extension, raw: bytes, around: etree._Element) -> Extension:
+    """The extension in its own bytes; in canonical form where these could mean something else in our documents."""
+    used = {prefix or "": uri for prefix, uri in around.nsmap.items() if f"{prefix}:".encode() in raw}
+    is_ambiguous = any(PREFIXES.get(prefix, uri) != uri for prefix, uri in used.items())
+    if is_ambiguous or around.nsmap.get(None) != BASE_NAMESPACE:
+        return extension
+    prefixes = tuple(sorted((prefix, uri) for prefix, uri in used.items() if prefix not in PREFIXES))
+    return Extension(extension.namespace, extension.name, raw, prefixes)
+
+
+def _foreign_attributes(element: etree._Element) -> tuple[ForeignAttribute, ...]:
+    prefixes = {uri: prefix for prefix, uri in element.nsmap.items() if prefix and PREFIXES.get(prefix, uri) == uri}
+    found: list[ForeignAttribute] = []
+    for name, value in element.attrib.items():
+        namespace, local = etree.QName(name).namespace, etree.QName(name).localname
+        if namespace is not None:
+            prefix = prefixes.get(namespace, f"ns{len(found)}")
+            found.append(ForeignAttribute(prefix, namespace, local, str(value)))
+    return tuple(found)
+
+
+def _unsupported(element: etree._Element) -> tuple[str, ...]:
+    """What is wanted that there is no value for here: Kinds by name, models, policies, digests."""
+    wants = [why_not for block in _kind_blocks(element) if (why_not := _why_no_kind(block)) is not None]
+    permitted = element.find(f"{_BASE}self-signed-permitted")
+    if permitted is not None and _boolean(_text(permitted)) and _attribute(permitted, "digest") not in DIGEST_NAMES:
+        wants.append(f"self-signed certificates by the digest {_attribute(permitted, 'digest')}")
+    return tuple(wants)
+
+
+def _why_no_kind(block: etree._Element) -> str | None:
+    """Why this Kind cannot be supported here, in words."""
+    kind = block.find(f"{_BASE}kind")
+    assert kind is not None, "the grammar demands it"
+    read, name = _Fields(kind), _attribute(kind, "name")
+    if name:
+        return None if name in REGISTERED_NAMES else f"kind {name}"
+    model, access = read.text("data-model", ""), read.text("access-control", "")
+    if model not in {known.value for known in DataModel}:
+        return f"kind {_attribute(kind, 'id')}: data model {model}"
+    if access not in {known.value for known in AccessControl}:
+        return f"kind {_attribute(kind, 'id')}: access control {access}"
+    return None
+
+
+def _kind_blocks(element: etree._Element) -> list[etree._Element]:
+    return element.findall(f"{_BASE}required-kinds/{_BASE}kind-block")
+
+
 def _kinds(element: etree._Element, blob: Blob) -> tuple[SignedKind, ...]:
-    blocks = element.findall(f"{_BASE}required-kinds/{_BASE}kind-block")
-    kinds = tuple(_signed_kind(block, signed) for block, signed in zip(blocks, blob.kinds, strict=True))
+    """The Kinds that there is a value for; of the others `unsupported` tells."""
+    blocks = zip(_kind_blocks(element), blob.kinds, strict=True)
+    kinds = tuple(_signed_kind(block, signed) for block, signed in blocks if _why_no_kind(block) is None)
     if len({entry.kind.kind_id for entry in kinds}) != len(kinds):
         raise ConfigurationError("required-kinds names the same Kind twice")
     return kinds
@@ -324,8 +394,6 @@ def _in_scope(element: etree._Element) -> tuple[tuple[str, str], ...]:
 def _kind(element: etree._Element) -> Kind:
     read = _Fields(element)
     name = _attribute(element, "name")
-    if name and name not in REGISTERED_NAMES:
-        raise ConfigurationError(f"kind {name} is not known to this release")
     kind_id = REGISTERED_NAMES[name] if name else int(_attribute(element, "id"))
     # "the data-model and access-control elements MUST match those in the Kind registration, and clients
     # MUST ignore them in favor of the IANA versions."

@@ -14,12 +14,8 @@ from html import escape
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     BASE_NAMESPACE,
-    CHORD_NAMESPACE,
-    DIAGNOSTICS_NAMESPACE,
     DIGEST_NAMES,
-    OWN_NAMESPACE,
-    REDIR_NAMESPACE,
-    SIP_NAMESPACE,
+    PREFIXES,
     DomainRestriction,
     Kind,
     OverlayConfiguration,
@@ -27,14 +23,10 @@ from p2psip.reload.config.configuration import (
 from p2psip.reload.config.signatures import DocumentSigner, security_block
 from p2psip.reload.wire.kinds import REDIR, SIP_REGISTRATION
 
+_DECLARED = "".join(f'\n    xmlns:{prefix}="{namespace}"' for prefix, namespace in PREFIXES.items())
 _HEAD = f"""\
 <?xml version="1.0" encoding="UTF-8"?>
-<overlay xmlns="{BASE_NAMESPACE}"
-    xmlns:chord="{CHORD_NAMESPACE}"
-    xmlns:sip="{SIP_NAMESPACE}"
-    xmlns:diagnostics="{DIAGNOSTICS_NAMESPACE}"
-    xmlns:redir="{REDIR_NAMESPACE}"
-    xmlns:p2psip="{OWN_NAMESPACE}">
+<overlay xmlns="{BASE_NAMESPACE}"{_DECLARED}>
 """
 
 
@@ -59,6 +51,8 @@ def _configuration(configuration: OverlayConfiguration, signer: DocumentSigner |
     attributes = {"instance-name": configuration.instance_name, "sequence": str(configuration.sequence)}
     if configuration.expiration is not None:
         attributes["expiration"] = datetime.fromtimestamp(configuration.expiration, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attributes |= {f"{found.prefix}:{found.name}": found.value for found in configuration.attributes}
+    attributes |= _declarations(configuration)
     heading = " ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
     elements = [
         *_fields(configuration),
@@ -66,6 +60,13 @@ def _configuration(configuration: OverlayConfiguration, signer: DocumentSigner |
         *_required_kinds(configuration, signer),
     ]
     return f"<configuration {heading}>\n  " + "\n  ".join(elements) + "\n</configuration>"
+
+
+def _declarations(configuration: OverlayConfiguration) -> dict[str, str]:
+    """What the prefixes of extensions stand for: they are kept byte for byte."""
+    used = [prefix for extension in configuration.extensions for prefix in extension.prefixes]
+    used += [(found.prefix, found.namespace) for found in configuration.attributes]
+    return {f"xmlns:{prefix}": namespace for prefix, namespace in used if prefix not in PREFIXES}
 
 
 def _fields(configuration: OverlayConfiguration) -> Iterator[str]:

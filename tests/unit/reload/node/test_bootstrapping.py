@@ -32,7 +32,7 @@ def dialled(bench: NodeBench) -> Dial:
     return dial
 
 
-@pytest.mark.must("10.5/1", "10.5/3")
+@pytest.mark.must("10.5/1", "10.5/3", "11.4/1", "11.4/2", "11.4/3")
 def test_11_4_joining_through_the_bootstrap_node() -> None:
     """The whole way, message by message."""
     bench = start()
@@ -125,6 +125,7 @@ def test_a_gateway_outside_of_the_ring_is_asked_again_later() -> None:
     assert bench.node.chord.joining.admitting_peer == nid(150)
 
 
+@pytest.mark.must("11.4/4")
 def test_where_linked_peers_can_be_dialled_is_worth_remembering() -> None:
     """11.4: "Peers that are not directly connected MUST NOT be cached"; told when it changes."""
     bench = NodeBench()

@@ -383,7 +383,7 @@ def test_the_bare_node_id_in_a_uri_is_understood() -> None:
     assert Club.of().verifier.check([_with_names(names)], DATE, True).node_ids == (node_id(7),)
 
 
-@pytest.mark.must("11.3.1/2", "11.3.1/3")
+@pytest.mark.must("11.1/6", "11.3.1/2", "11.3.1/3")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("digest", [HashAlgorithm.SHA1, HashAlgorithm.SHA256])
 @pytest.mark.parametrize("count", [1, 3])
