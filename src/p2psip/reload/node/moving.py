@@ -28,6 +28,9 @@ from p2psip.reload.wire.storage_messages import FetchAns, FetchReq
 
 FORGET_AT_ONCE = 64
 
+OF_ONE_VALUE = (ErrorCode.FORBIDDEN, ErrorCode.DATA_TOO_LARGE)
+"""What may be wrong with one value of several: its signer is no member there any more; there are too many with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransferContext:
@@ -35,7 +38,8 @@ class TransferContext:
 
     resource: ResourceId
     node: NodeId | None
-    kinds: tuple[int, ...]
+    number: int
+    places: tuple[Place, ...]
     task: int | None
 
 
@@ -123,8 +127,7 @@ class Moving:
     def _send(self, transfer: Transfer, node: NodeId | None, task: int | None, now: float) -> bool:
         resource = transfer.request.resource
         destination = Destination.resource(resource) if node is None else Destination.node(node)
-        kinds = tuple(kind_data.kind for kind_data in transfer.request.kind_data)
-        context = TransferContext(resource, node, kinds, task)
+        context = TransferContext(resource, node, transfer.request.replica_number, transfer.places, task)
         begun = self._exchange.request(
             [destination],
             MessageCode.STORE_REQ,
@@ -220,11 +223,26 @@ class Moving:
             ErrorCode.GENERATION_COUNTER_TOO_LOW,
         ):
             self._fetch_newer(context, outcome.signer.node_id, now)
+        elif isinstance(outcome, Refused) and outcome.code in OF_ONE_VALUE and len(context.places) > 1:
+            self._offer_singly(context, now)
         elif not isinstance(outcome, Answer):
             self._transfer_failed(context, outcome, now)
         if context.task is not None and context.task in self._hand_overs:
             self._hand_overs[context.task].under_way -= 1
             self._go_on(context.task, now)
+
+    def _offer_singly(self, context: TransferContext, now: float) -> None:
+        """A Store is taken as a whole or not at all: for what is wrong with one value the others shall not suffer."""
+        singly = [
+            transfer
+            for place in context.places
+            for transfer in self._transfers(context.resource, context.number, now, [place])
+        ]
+        if context.task is not None and (task := self._hand_overs.get(context.task)) is not None:
+            task.ready.extend(singly)
+            return
+        for transfer in singly:
+            self._send(transfer, context.node, None, now)
 
     def _transfer_failed(self, context: TransferContext, outcome: Refused | Unanswered, now: float) -> None:
         why = str(failure_of(outcome))
@@ -240,7 +258,9 @@ class Moving:
         its own copy."
         """
         kinds = self._storage.rules.kinds
-        specifiers = tuple(all_values(kinds[kind]) for kind in context.kinds if kind in kinds)
+        specifiers = tuple(
+            all_values(kinds[kind]) for kind in dict.fromkeys(place.kind for place in context.places) if kind in kinds
+        )
         if specifiers:
             request = FetchReq(context.resource, specifiers)
             self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context.resource, node), now)

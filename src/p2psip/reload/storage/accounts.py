@@ -20,7 +20,7 @@ class Accounts:
     Both of the first two, because neither bounds the other: one user may have many keys, and where certificates are
     self-signed one key may have any number of user names. What is committed the reader tells, holder by holder as
     it is asked for; what is not is booked here under the token of its commit. Between a commit and its answer both
-    count it, so near its limit a holder may be refused for a moment too much, never too little.
+    count it, so for that moment a limit is off by as much as is under way.
     """
 
     def __init__(self, reader: RecordReader, limits: Limits) -> None:

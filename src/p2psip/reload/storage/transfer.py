@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from p2psip.base.ids import ResourceId
+from p2psip.reload.storage.records import Place
+from p2psip.reload.storage.values import key_of
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import StoredData, StoreKindData, StoreReq
 
@@ -19,6 +21,16 @@ class Transfer:
 
     request: StoreReq
     certificates: tuple[GenericCertificate, ...]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where its values are."""
+        return tuple(
+            Place(self.request.resource, data.kind, key_of(stored.value))
+            for data in self.request.kind_data
+            if isinstance(data, StoreKindData)
+            for stored in data.values
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -607,6 +607,50 @@ def test_a_replica_that_may_not_is_not_asked_again() -> None:
     assert bench.stores_heard(150) == []
 
 
+def values_in(store: Heard) -> int:
+    """How many values a Store has."""
+    assert isinstance(store.body, StoreReq)
+    return sum(len(data.values) for data in store.body.kind_data if isinstance(data, StoreKindData))
+
+
+TWO_LINES = [SimulatedIdentity(WHO.user, who.node_id) for who in MANY[:2]]
+
+
+@pytest.mark.parametrize("code", [ErrorCode.FORBIDDEN, ErrorCode.DATA_TOO_LARGE])
+def test_a_value_that_is_refused_does_not_keep_others_from_being_copied(code: ErrorCode) -> None:
+    """A Store of several values that is refused for one of them goes again value by value, once."""
+    bench = Bench()
+    for who in TWO_LINES:
+        bench.store_as(who)
+    bench.link(120)
+    bench.update(120)
+    bench.run_for(0.0)
+    (both,) = bench.stores_heard(120)
+    assert values_in(both) == 2
+    bench.refuse(120, both, code)
+    first, second = bench.stores_heard(120)
+    assert [values_in(first), values_in(second)] == [1, 1]
+    assert {keys_of(store)[0] for store in (first, second)} == {(resource_of(WHO), 1)}
+    bench.refuse(120, first, code)
+    bench.accept(120, second)
+    bench.run_for(HOLD_DOWN_S + 1.0)
+    assert bench.stores_heard(120) == []
+    assert not bench.node.moving.is_handing_over
+
+
+def test_nor_from_being_passed_on() -> None:
+    """Values that landed here and are another's, where no hand-over is under way."""
+    (theirs,) = users_between(100, 150, 1)
+    lines = [SimulatedIdentity(theirs.user, who.node_id) for who in MANY[:2]]
+    bench = Bench()
+    request = StoreReq(resource_of(theirs), 1, (StoreKindData(KIND, 1, tuple(map(value_of, lines))),))
+    certificates = [certificate for who in lines for certificate in who.certificates]
+    bench.send(170, MessageCode.STORE_REQ, request, certificates=certificates)
+    (both,) = bench.stores_heard(150)
+    bench.refuse(150, both, ErrorCode.DATA_TOO_LARGE)
+    assert [values_in(store) for store in bench.stores_heard(150)] == [1, 1]
+
+
 @pytest.mark.must("7.4.1.1/20")
 def test_lifetimes_are_lowered_by_the_time_spent_here() -> None:
     """7.4.1.1: "it MUST adjust the lifetime value downward to reflect the amount of time the value was stored"."""
