@@ -222,7 +222,25 @@ class Configuration:
     ttl: int
     reliability_s: float
     kinds: dict[int, Kind]
+    signers: list[str]
+    kind_signers: list[str]
     trust: Trust
+
+    def updated(self, document: bytes) -> Configuration:
+        """6.5.4.2: a newer document, signed by a configuration-signer of the one that we have."""
+        new = read_configuration(document, self.name, self.roots[0], self.signers)
+        if new.sequence <= self.sequence:
+            raise NotBelieved(f"configuration {new.sequence} is not newer than {self.sequence}")
+        return new
+
+    def with_kinds(self, blocks: Iterable[bytes]) -> Configuration:
+        """6.5.4.1: kind-blocks, which "assume a default namespace"; each must be signed by a kind-signer."""
+        known = dict(self.kinds)
+        for block in blocks:
+            _check_blob(self.trust, *_signed_blob(block, "kind", "kind-signature", ""), self.kind_signers)
+            wrapped = b'<x xmlns="%s">%s</x>' % (NAMESPACE.strip("{}").encode(), block)
+            known |= [_kind(each) for each in ElementTree.fromstring(wrapped).iter(NAMESPACE + "kind")]
+        return replace(self, kinds=known)
 
     @property
     def overlay(self) -> int:
@@ -233,8 +251,11 @@ class Configuration:
         return {kind: entry.model for kind, entry in self.kinds.items()}
 
 
-def read_configuration(document: bytes, name: str, anchor: bytes) -> Configuration:
-    """The configuration of this overlay, whose root is known beforehand; its signature and its Kinds' are verified."""
+def read_configuration(document: bytes, name: str, anchor: bytes, signers: Sequence[str] = ()) -> Configuration:
+    """The configuration of this overlay, whose root is known beforehand; its signature and its Kinds' are verified.
+
+    `signers` are the configuration-signers "from the previous extant configuration"; of the first, its own.
+    """
     blob, signatures = _signed_blob(document, "configuration", "signature", f'instance-name="{name}"')
     element = next(each for each in ElementTree.fromstring(document) if each.get("instance-name") == name)
 
@@ -245,7 +266,7 @@ def read_configuration(document: bytes, name: str, anchor: bytes) -> Configurati
     if anchor not in roots:
         raise NotBelieved("not the root-cert that we were told")
     trust = Trust([anchor])
-    _check_blob(trust, blob, signatures, texts("configuration-signer"))
+    _check_blob(trust, blob, signatures, signers or texts("configuration-signer"))
     for block in re.findall(rb"<kind-block>.*?</kind-block>", blob, re.DOTALL):
         kind_blob, kind_signatures = _signed_blob(block, "kind", "kind-signature", "")
         _check_blob(trust, kind_blob, kind_signatures, texts("kind-signer"))
@@ -259,6 +280,8 @@ def read_configuration(document: bytes, name: str, anchor: bytes) -> Configurati
         ttl=int((texts("initial-ttl") or ["100"])[0]),
         reliability_s=int((texts("overlay-reliability-timer") or ["3000"])[0]) / 1000,
         kinds=dict(_kind(each) for each in element.iter(NAMESPACE + "kind")),
+        signers=texts("configuration-signer"),
+        kind_signers=texts("kind-signer"),
         trust=Trust(roots, [bytes.fromhex(text) for text in texts("bad-node")]),
     )
 
@@ -287,7 +310,7 @@ def _signed_blob(document: bytes, tag: str, signature: str, mark: str) -> tuple[
     return matched[1], [base64.b64decode(each) for each in signatures if each.strip()]
 
 
-def _check_blob(trust: Trust, blob: bytes, signatures: list[bytes], signers: list[str]) -> None:
+def _check_blob(trust: Trust, blob: bytes, signatures: list[bytes], signers: Sequence[str]) -> None:
     """ "signed using the standard SecurityBlock": the blob and, as in every signature of RELOAD, the SignerIdentity."""
     for block in signatures:
         certificates, signature = wire.whole(

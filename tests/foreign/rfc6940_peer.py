@@ -300,9 +300,9 @@ class Peer:
             return
         self.served.append((message.code, author))
         certificates: list[bytes] = []
-        if message.header.sequence != self.configuration.sequence:
+        if message.header.sequence != self.configuration.sequence and not _is_for_any(message):
             too_old = message.header.sequence < self.configuration.sequence
-            code, body = wire.ERROR, wire.error(wire.CONFIG_TOO_OLD if too_old else wire.CONFIG_TOO_NEW)
+            code, body, then = wire.ERROR, wire.error(wire.CONFIG_TOO_OLD if too_old else wire.CONFIG_TOO_NEW), None
         else:
             try:
                 body, certificates, then = self._serve(message, author, user, link)
@@ -471,6 +471,8 @@ class Peer:
                 return self._serve_store(message, user)
             case wire.FETCH:
                 return self._serve_fetch(message)
+            case wire.CONFIG_UPDATE:
+                return self._serve_config_update(message)
         raise Rejected(wire.INVALID_MESSAGE, b"not served here")
 
     def _serve_attach(self, offer: wire.AttachBody, author: bytes) -> tuple[bytes, list[bytes], Callable[[], None]]:
@@ -532,6 +534,19 @@ class Peer:
         reader.end()
         found = b"".join(self.store.get(resource, each).encode() for each in specifiers)
         return wire.vector(found, 4), self.store.certificates, None
+
+    def _serve_config_update(self, message: wire.Message) -> tuple[bytes, list[bytes], None]:
+        """6.5.4: "If the update is acceptable, then the node MUST reconfigure itself"."""
+        kind, rest = wire.whole(message.body, lambda r: (r.number(1), r.vector(4)))
+        try:
+            if kind == 1:
+                new = self.configuration.updated(wire.whole(rest, lambda r: r.vector(3)))
+            else:
+                new = self.configuration.with_kinds(wire.whole(rest, lambda r: r.list(3, lambda k: k.vector(2))))
+        except NotBelieved as error:
+            raise Rejected(wire.FORBIDDEN, str(error).encode()) from None
+        self.configuration = self.store.configuration = new
+        return b"", [], None
 
     # Updates and copies
 
@@ -595,3 +610,8 @@ class Peer:
             await self.request(wire.STORE, body, wire.node(other), certificates=self.store.certificates)
         except ErrorAnswer as error:
             self.complaints.append(f"a copy to {other.hex()[:8]} was refused: {error}")
+
+
+def _is_for_any(message: wire.Message) -> bool:
+    """6.3.2.1: "equal to 65535 and the message type is ConfigUpdate, then the message MUST be accepted"."""
+    return message.code == wire.CONFIG_UPDATE and message.header.sequence == 65535

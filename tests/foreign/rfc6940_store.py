@@ -50,7 +50,7 @@ class Store:
     """The values that this peer holds, by Resource-ID and Kind, with the certificates of their signers."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+        self.configuration = configuration
         self._states: dict[tuple[bytes, int], _KindState] = {}
         self._certificates: dict[bytes, None] = {}
 
@@ -86,7 +86,7 @@ class Store:
         state = self._states.get((resource, specifier.kind), _KindState())
         if specifier.generation and specifier.generation == state.generation:
             return wire.KindData(specifier.kind, state.generation)
-        model = self._configuration.models[specifier.kind]
+        model = self.configuration.models[specifier.kind]
         values = [
             state.values[slot].aged() if slot in state.values else _nonexistent(slot)
             for slot in _slots(model, state.values, specifier.wanted)
@@ -114,10 +114,10 @@ class Store:
         sender: str | None,
     ) -> None:
         try:
-            node_id, user = verified(self._configuration.trust, resource, kind, stored, certificates)
+            node_id, user = verified(self.configuration.trust, resource, kind, stored, certificates)
         except NotBelieved as error:
             raise Rejected(wire.FORBIDDEN, str(error).encode()) from None
-        rule = self._configuration.kinds[kind]
+        rule = self.configuration.kinds[kind]
         if not _may_write(rule.access, rule.max_node_multiple, resource, stored.value.slot, node_id, user):
             raise Rejected(wire.FORBIDDEN, rule.access.encode())
         if sender is not None and sender != user:

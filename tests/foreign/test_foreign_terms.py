@@ -13,6 +13,8 @@ from live_overlay import OVERLAY, LiveOverlay, eventually
 from rfc6940_identity import RSA, Configuration, EnrollmentRefused, Identity, fetch_configuration
 from rfc6940_peer import ErrorAnswer
 
+PUSHED_KIND = 0xF0000010
+
 pytestmark = pytest.mark.slow
 
 
@@ -77,3 +79,30 @@ def test_what_the_enrollment_server_does_not_grant(configuration: Configuration)
         member(configuration, "alice", node_ids=10_000)
     with pytest.raises(EnrollmentRefused, match=r"\Afailed_authentication\Z"):
         member(configuration, "nobody")
+
+
+def test_it_follows_a_new_configuration_and_new_kinds(overlay: LiveOverlay, configuration: Configuration) -> None:
+    """ConfigUpdates of real peers reach it, with signatures that it believes; then all go on under the new one."""
+    club = overlay.directory / "overlay"
+    stale = Stranger(configuration, member(configuration, "bob"), overlay.directory)
+    try:
+        with joined(overlay, configuration, member(configuration, "alice")) as alice:
+            overlay.command("overlay", "set", club, f"bad-node+={'ab' * 16}", "--sign")
+            kind = f"{PUSHED_KIND:#x}:SINGLE:USER-MATCH:1:1000"
+            overlay.command("overlay", "push", club, "--peer", overlay.peers[0].directory, "--kind", kind)
+            eventually("it has the configuration", lambda: alice.peer.configuration.sequence > configuration.sequence)
+            eventually("it knows the kind", lambda: PUSHED_KIND in alice.peer.configuration.models)
+            where = wire.resource_id(alice.peer.identity.user.encode())
+            alice.store(where, PUSHED_KIND, wire.Value(b"of the new kind"))
+            assert alice.fetch(where, PUSHED_KIND).data == [b"of the new kind"]
+            # 6.3.2.1: who comes with the old one gets "Error_Config_Too_Old", and "a ConfigUpdate message".
+            there = bytes.fromhex(overlay.peers[0].node_id)
+            stale.loop.do(stale.peer.bootstrap())
+            eventually("the link is entered", lambda: stale.peer.link(there))
+            stale.peer.ready.add(there)
+            with pytest.raises(ErrorAnswer, check=lambda error: error.code == wire.CONFIG_TOO_OLD):
+                stale.ping(wire.node(there))
+            eventually("it is told", lambda: stale.peer.configuration.sequence == alice.peer.configuration.sequence)
+            assert stale.ping(wire.node(there)) == there
+    finally:
+        stale.close()
