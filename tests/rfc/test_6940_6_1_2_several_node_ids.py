@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from certified_overlay import CertifiedOverlay, ring_id
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from membership import OVERLAY, Club, key
 
 from p2psip.base.address import Address
@@ -45,16 +47,7 @@ class Stranger:
 
     def ask(self, code: MessageCode, body: Struct, to: Destination, transaction_id: int) -> list[tuple[bool, Struct]]:
         """Send a request; what comes back at once over this link, or goes out over others."""
-        header = ForwardingHeader(
-            overlay=self._overlay.configuration.overlay_hash,
-            configuration_sequence=1,
-            ttl=20,
-            transaction_id=transaction_id,
-            destination_list=(to,),
-        )
-        contents = MessageContents(code, body.encode()).encode()
-        signature = self.identity.sign(signature_input(header.overlay, transaction_id, contents))
-        message = join(header, contents + SecurityBlock(self.identity.certificates, signature).encode())
+        message = self.message(code, body, to, transaction_id)
         self._node.handle_link_data(101, frame_data(self._sequence, message), self._overlay.world.now)
         self._sequence += 1
         return [
@@ -64,6 +57,19 @@ class Stranger:
             for message in _messages(effect.data)
             if message.header.transaction_id == transaction_id
         ]
+
+    def message(self, code: MessageCode, body: Struct, to: Destination, transaction_id: int) -> bytes:
+        """A request of its own, as bytes."""
+        header = ForwardingHeader(
+            overlay=self._overlay.configuration.overlay_hash,
+            configuration_sequence=1,
+            ttl=20,
+            transaction_id=transaction_id,
+            destination_list=(to,),
+        )
+        contents = MessageContents(code, body.encode()).encode()
+        signature = self.identity.sign(signature_input(header.overlay, transaction_id, contents))
+        return join(header, contents + SecurityBlock(self.identity.certificates, signature).encode())
 
 
 def _messages(data: bytes) -> list[Message]:
@@ -135,6 +141,23 @@ def test_6_1_2_the_first_message_says_who_is_at_the_other_end() -> None:
     assert ring_id(2, 2) in node.connections
     joined = stranger.ask(MessageCode.JOIN_REQ, JoinReq(ring_id(2, 0), b""), Destination.node(node.node_id), 2)
     assert errors(joined) == [ErrorCode.FORBIDDEN], "it joins as who it is, or not at all"
+
+
+@settings(max_examples=60, deadline=None)
+@given(garbage=st.binary(max_size=400), cut=st.integers(0, 1200), at=st.integers(0, 1200))
+def test_6_1_2_whatever_an_unknown_end_sends_names_nobody_else(garbage: bytes, cut: int, at: int) -> None:
+    """Bytes at random, and a Ping that is cut or damaged: the link stays whose it is, or is one of its own Node-IDs."""
+    club = Club.of()
+    overlay = CertifiedOverlay(club, "fuzz")
+    overlay.grow(1)
+    node, identity = overlay.nodes["p0"], several(club, 2, place=2)
+    stranger = Stranger(overlay, node, identity)
+    message = stranger.message(MessageCode.PING_REQ, PingReq(), Destination.node(node.node_id), 1)
+    damaged = message[:at] + garbage[:1] + message[at + 1 :]
+    for sequence, data in enumerate((garbage, message[:cut], damaged)):
+        if data:
+            node.handle_link_data(101, frame_data(sequence, data), overlay.world.now)
+    assert set(node.connections) <= set(identity.node_ids)
 
 
 def test_6_1_2_peers_of_several_node_ids_join_whichever_they_act_as() -> None:

@@ -136,7 +136,11 @@ class OverlayDirectory:
         if old == new:
             return []
         new = replace(new, sequence=next_sequence(old.sequence))
-        before, after = (draft(each).decode().splitlines() for each in (old, new))
+        # A secret is not for the screen, nor for whoever the difference is shown to; that it is another one is.
+        words = {new.shared_secret: "(another, not shown)", old.shared_secret: "(not shown)"}
+        secrets = (None if each.shared_secret is None else words[each.shared_secret] for each in (old, new))
+        shown = [replace(each, shared_secret=word) for each, word in zip((old, new), secrets, strict=True)]
+        before, after = (draft(each).decode().splitlines() for each in shown)
         names = (f"configuration {old.sequence}", f"configuration {new.sequence}")
         return list(difflib.unified_diff(before, after, *names, lineterm=""))
 

@@ -13,11 +13,13 @@ from membership import CHEAP, DATE, OVERLAY, founding, node_id
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.client import verify_first
+from p2psip.enrollment.founding import Terms, found
 from p2psip.enrollment.passwords import hash_password
 from p2psip.net.addresses import ip_port, join_host_port, own_address, split_host_port
 from p2psip.net.files import PRIVATE, read_file, write_file
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 
 ADMIN = Account(f"admin@{OVERLAY}", hash_password("admin's secret", random.Random(1), CHEAP), is_admin=True)
 
@@ -172,3 +174,19 @@ def test_a_server_s_directory_has_neither_the_trust_anchor_s_key_nor_the_signer_
     assert [held.node_id for held in server.remove_account(bob.name, DATE)] == [node_id(9)]
     with pytest.raises(LocalMisuse, match="cannot make"):
         overlay.delegate(server.path, random.Random(2), DATE, 1e6)
+
+
+def test_a_secret_is_not_shown_but_that_it_is_another(tmp_path: Path) -> None:
+    terms = Terms((SignatureAlgorithm.RSA,), HashAlgorithm.SHA256, "first secret")
+    made = OverlayDirectory.create(tmp_path / "x", found(OVERLAY, ADMIN.name, terms, random.Random(1), DATE), None)
+    old = made.document().configuration
+    made.save_draft(replace(old, initial_ttl=50, shared_secret="second secret"))
+    said = "\n".join(made.difference())
+    assert "-  <shared-secret>(not shown)</shared-secret>" in said
+    assert "+  <shared-secret>(another, not shown)</shared-secret>" in said
+    made.save_draft(replace(old, initial_ttl=50))
+    said += "\n".join(made.difference())
+    assert "secret>(not shown)" in said
+    assert "first secret" not in said
+    assert "second secret" not in said
+    assert stat.S_IMODE(made.document_path.stat().st_mode) == 0o600
