@@ -65,7 +65,7 @@ def test_7_3_4_with_node_multiple_the_largest_i_is_specified() -> None:
 @pytest.mark.must("7.3/1")
 def test_7_3_under_a_policy_that_is_not_known_nobody_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "Every Kind which is storable in an overlay MUST be associated with an access control policy." """
-    write = Write(KINDS[SINGLE.kind_id], hash_name(ALICE.user.encode()), b"")
+    write = Write(KINDS[SINGLE.kind_id], hash_name(ALICE.user.encode()), b"", DataValue(True, b"x"))
     assert is_permitted(write, signer(ALICE), hash_name)
     monkeypatch.setattr("p2psip.reload.storage.access.POLICIES", {})
     assert not any(is_permitted(write, signer(who), hash_name) for who in (ALICE, BOB))
