@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from membership import DATE, Club, founding
+from node_bench import NodeBench
+from sim_records import grow
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.files import write_document
@@ -23,6 +25,7 @@ from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.signatures import verify_document, verify_kind
 from p2psip.reload.config.write import build, draft
+from p2psip.reload.node.reconfigure import CLIENT_STAY_S, make_topology
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.wire.kinds import DataModel
 
@@ -100,11 +103,30 @@ def test_clients_permitted() -> None:
 
 
 def _client_of(configuration: OverlayConfiguration) -> ClientTopology:
-    from p2psip.reload.node.node import _topology
-
-    topology = _topology(Club.of().member().node_id, configuration, random.Random(1), is_client=True)
+    topology = make_topology(Club.of().member().node_id, configuration, random.Random(1), is_client=True)
     assert isinstance(topology, ClientTopology)
     return topology
+
+
+@pytest.mark.parametrize("is_permitted", [True, False])
+def test_who_remains_a_client_where_it_must_not_is_cut_off(is_permitted: bool) -> None:
+    bench = NodeBench(clients_permitted=is_permitted)
+    bench.become_ring(150, 50)
+    bench.link(120)
+    bench.run_for(CLIENT_STAY_S - 1.0)
+    assert bench.hung_up() == []
+    bench.run_for(2.0)
+    assert len(bench.hung_up()) == (0 if is_permitted else 1)
+    assert bool(bench.notes("link closed")) is not is_permitted
+
+
+def test_peers_are_not_taken_for_clients() -> None:
+    overlay = grow("no clients", 12, clients_permitted=False)
+    overlay.world.run_for(2 * CLIENT_STAY_S)
+    assert overlay.is_ring()
+    for host in overlay.alive():
+        node = overlay.node(host)
+        assert node._reconfiguring.overstayed(overlay.world.now) == []
 
 
 @pytest.mark.must("11.1/9")

@@ -160,6 +160,17 @@ class ConfigUpdates:
         of_document = () if document is None else (entry.kind.kind_id for entry in document.kinds)
         self._exchange.transport.defined_kinds = frozenset((*of_document, *self.kinds))
 
+    def adopt(self, news: NewConfiguration | NewKinds) -> tuple[Document, tuple[LearnedKind, ...]]:
+        """The node follows the news from now on: its document and the Kinds beside it."""
+        document, kinds = self.document, tuple(self.kinds.values())
+        if isinstance(news, NewConfiguration):
+            document, kinds = news.document, news.kinds
+        else:
+            kinds += tuple(learned for learned in news.kinds if learned not in kinds)
+        assert document is not None, "who has no document learns of none"
+        self.use(document, kinds)
+        return document, kinds
+
     def still_good(self, document: Document, blocks: Iterable[bytes], now: float) -> tuple[LearnedKind, ...]:
         """Kinds that were learned once, as far as they hold under this document."""
         wall = self._exchange.transport.wall

@@ -15,12 +15,11 @@ from collections.abc import Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.base.errors import LocalMisuse
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.forwarding.forwarder import Forwarder
@@ -46,7 +45,6 @@ from p2psip.reload.node.config_updates import (
     NewConfiguration,
     NewKinds,
     effective,
-    why_no_member,
 )
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
 from p2psip.reload.node.data import CommandContext, CompletionContext, Data
@@ -63,6 +61,7 @@ from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
+from p2psip.reload.node.reconfigure import Reconfiguring, make_topology
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.traffic import Traffic
@@ -90,12 +89,9 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
-from p2psip.reload.topology.chord import Chord, ChordSettings
-from p2psip.reload.topology.client import ClientTopology
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.chord import Chord
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
-from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Entry
 
@@ -127,7 +123,7 @@ class Node:
         self.node_id = identity.node_id
         self.user = identity.user
         self.wall = wall
-        self.topology = _topology(self.node_id, configuration, rng, is_client=is_client)
+        self.topology = make_topology(self.node_id, configuration, rng, is_client=is_client)
         self.connections = Connections(
             self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000
         )
@@ -203,6 +199,9 @@ class Node:
             rng,
             may_start_alone=may_start_alone,
             contacts=contacts,
+        )
+        self._reconfiguring = Reconfiguring(
+            self._exchange, self.connections, self.forwarder, self._messages, self.topology, self.data, verifier
         )
         self._effects: list[Effect] = []
         self._use_kept(document, kind_blocks, now)
@@ -500,6 +499,7 @@ class Node:
         """Do what is due."""
         self._link_events(self.connections.handle_timeout(now), now)
         self._expel(self._admission.handle_timeout(now), now)
+        self._expel(self._reconfiguring.overstayed(now), now)
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
@@ -519,7 +519,7 @@ class Node:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         links = (self.connections, self._admission, self._messages, self._exchange.transport)
-        parts = (*links, self.attaching, self.topology, self.data, self._certificates)
+        parts = (*links, self._reconfiguring, self.attaching, self.topology, self.data, self._certificates)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:
@@ -564,14 +564,8 @@ class Node:
         """11.1: "When a node receives a new configuration file, it MUST change its configuration to meet the new
         requirements."
         """
-        updates, document = self.config_updates, self.config_updates.document
-        kinds = tuple(updates.kinds.values())
-        if isinstance(news, NewConfiguration):
-            document, kinds = news.document, news.kinds
-        else:
-            kinds += tuple(learned for learned in news.kinds if learned not in kinds)
-        assert document is not None, "who has no document learns of none"
-        updates.use(document, kinds)
+        updates = self.config_updates
+        document, kinds = updates.adopt(news)
         configuration = effective(document, kinds)
         reasons = self._use_configuration(configuration, now)
         updates.push(news, now)
@@ -590,23 +584,7 @@ class Node:
             self.use_trust(configuration, now)
         except SecurityError as error:
             return (str(error),)
-        self.forwarder.ttl_max = configuration.initial_ttl
-        self.connections.use_configuration(configuration.max_message_size)
-        self._messages.reassembler.message_bytes_max = configuration.max_message_size
-        _retune(self.topology, configuration, now)
-        self.data.use_rules(rules_of(configuration, self._verifier), now)
-        self._exchange.transport.use_configuration(
-            configuration_sequence=configuration.sequence,
-            reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
-            ttl=configuration.initial_ttl,
-            models=configuration.models,
-            message_bytes_max=configuration.max_message_size,
-            now=now,
-        )
-        why_not = why_no_member(self._verifier, self._exchange, now)
-        is_barred = isinstance(self.topology, ClientTopology) and not configuration.clients_permitted
-        barred = ["all nodes to be peers, and this is a client"] if is_barred else []
-        return (*obstacles(configuration), *barred, *([why_not] if why_not else []))
+        return self._reconfiguring.use(configuration, now)
 
     def _serve(self, request: Received | None, now: float) -> None:
         if request is not None:
@@ -664,32 +642,3 @@ class Node:
         contacts = self.bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
-
-
-def _topology(
-    node_id: NodeId, configuration: OverlayConfiguration, rng: random.Random, *, is_client: bool
-) -> TopologyPlugin:
-    if not is_client:
-        return Chord(node_id, _chord_settings(configuration), rng)
-    # 11.1, clients-permitted: "If the nodes are not allowed to remain clients after the initial join, the element MUST
-    # be set to "false"."
-    if not configuration.clients_permitted:
-        raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
-    return ClientTopology(node_id, configuration.chord_update_interval_s, rng)
-
-
-def _retune(topology: TopologyPlugin, configuration: OverlayConfiguration, now: float) -> None:
-    """Change what can be changed in a topology that runs; another one is an obstacle."""
-    if isinstance(topology, Chord):
-        topology.use_settings(_chord_settings(configuration), now)
-    elif isinstance(topology, ClientTopology):
-        topology.update_interval_s = configuration.chord_update_interval_s
-
-
-def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:
-    return ChordSettings(
-        update_interval_s=configuration.chord_update_interval_s,
-        ping_interval_s=configuration.chord_ping_interval_s,
-        is_reactive=configuration.chord_reactive,
-        neighbors=configuration.successors,
-    )
