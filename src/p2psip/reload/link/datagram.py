@@ -31,7 +31,7 @@ from p2psip.reload.link.framing import (
     frame_data,
     is_before,
 )
-from p2psip.reload.link.link import Link, LinkState, Unacknowledged
+from p2psip.reload.link.link import Link, Unacknowledged
 from p2psip.reload.link.rto import DATAGRAM_RTO
 
 REORDERING_MIN = 3
@@ -43,6 +43,14 @@ REORDERING_MAX = 64
 FAILED_TIMEOUTS = 4
 """6.6.3.1: "observe when no ACKs have been received for an entire RTO interval, and then wait for three retransmissions
 to occur beyond that point"."""
+
+COPIES_MAX = 3
+"""How often a message goes out at once, each time under a number of its own, when timeout follows on timeout.
+
+Where one datagram in ten is lost, one in five round trips fails: with one copy after each timeout a sound link would
+be taken for failed once in 800 messages, with 1, 2 and 3 once in 100,000. That is never more than one datagram an RTO,
+which RFC 5405 section 3.1.2 grants whoever knows nothing of the path.
+"""
 
 WAITING_BYTES_MAX = 4 * 1024 * 1024
 """A link on which more piles up than this is given up, as a TLS connection is whose other end does not read."""
@@ -117,6 +125,11 @@ class DatagramLink(Link):
         self._waiting_since = now
         self._timeouts = 0
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What the window has no room for."""
+        return self._waiting_bytes
+
     def take_output(self) -> list[bytes]:
         """Each piece is a datagram."""
         output, self._output = self._output, []
@@ -132,7 +145,7 @@ class DatagramLink(Link):
         self._waiting.append(_Outgoing(message, now))
         self._waiting_bytes += len(message)
         if self._waiting_bytes > WAITING_BYTES_MAX:
-            self._failed_at, self.state = now, LinkState.DEAD
+            self.give_up(now)
         if not self._flight and now > self._last_sent_at + self.round_trip.rto_s:
             self._window.rested()
         self._transmit(now)
@@ -208,6 +221,15 @@ class DatagramLink(Link):
             # "it is RECOMMENDED that the link be removed from the Routing Table."
             self._fail(now)
         self._transmit(now)
+        self._send_copies(min(self._timeouts, COPIES_MAX) - len(self._flight), now)
+
+    def _send_copies(self, count: int, now: float) -> None:
+        """The wait is twice as long each time, and so what is tried after it may be more."""
+        outgoing = next((transmission.outgoing for transmission in self._flight.values()), None)
+        for _ in range(count if outgoing is not None else 0):
+            assert outgoing is not None
+            self._again.append(outgoing)
+            self._transmit(now, is_after_loss=True)
 
     # Acknowledgements
 

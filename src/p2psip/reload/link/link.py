@@ -68,6 +68,15 @@ class Link(abc.ABC):
     def message_bytes_max(self, size: int) -> None:
         self._deframer.message_bytes_max = size
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much it keeps back, as the network or the other end takes no more; a stream leaves that to its socket."""
+        return 0
+
+    def give_up(self, now: float) -> None:
+        """It is of no use any more, and to be closed."""
+        self._failed_at, self.state = now, LinkState.DEAD
+
     @abc.abstractmethod
     def take_output(self) -> list[bytes]:
         """What the last calls want written, each piece in one go."""

@@ -22,7 +22,13 @@ from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
-from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
+from p2psip.reload.node.limits import (
+    DIALS_MAX,
+    LINKS_MAX,
+    LINKS_PER_NODE_MAX,
+    WAITING_BYTES_MAX,
+    WAITING_BYTES_NORMAL,
+)
 
 SUPERSEDED_CLOSE_S = 5.0
 SILENT = "does not answer"
@@ -223,6 +229,15 @@ class Connections:
         for piece in _pieces(message, connection.link.payload_bytes, len(node)):
             connection.link.send(piece, now)
         self._flush(connection)
+        if connection.link.waiting_bytes > WAITING_BYTES_NORMAL:
+            self._bound_waiting(now)
+
+    def _bound_waiting(self, now: float) -> None:
+        links = self._by_number.values()
+        if sum(each.link.waiting_bytes for each in links) > WAITING_BYTES_MAX:
+            slowest = max(links, key=lambda each: each.link.waiting_bytes)
+            slowest.link.give_up(now)
+            self._rearm(slowest)
 
     def receive(self, number: int, data: bytes, now: float) -> tuple[Connection, list[bytes], list[LinkEvent]] | None:
         """The messages that came over a link; None if it is not one of ours (any more). Raises FramingError."""
@@ -263,7 +278,7 @@ class Connections:
         if link.state is LinkState.DEAD:
             return self.close(connection.number, SILENT)
         is_idle = link.take_idle(now) and self.get(node) is connection
-        self._rearm(connection)
+        self._flush(connection)
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
             changes += _not_taken(connection)

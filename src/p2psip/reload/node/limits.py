@@ -7,6 +7,12 @@ from typing import Final
 LINKS_MAX: Final = 512
 """Overlay links, those being dialled included."""
 
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""What waits on all links over DTLS together; beyond that the link on which most waits is given up."""
+
+WAITING_BYTES_NORMAL: Final = 64 * 1024
+"""A link on which no more waits than this is not worth a look at all the others."""
+
 LINKS_PER_NODE_MAX: Final = 4
 """Links to one and the same node, before those that are superseded are closed."""
 

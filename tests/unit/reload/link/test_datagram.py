@@ -135,7 +135,7 @@ def test_the_mask_is_believed_where_both_readings_of_it_agree() -> None:
 
 
 def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
-    """Sent at 0, 500, 1500, 3500, 7500 ms and so on; failed at the third retransmission after the first."""
+    """Sent at 0, 500, 1500, 3500, 7500 ms, in ever more copies; failed at the third retransmission after the first."""
     link = start()
     link.send(b"hello?", 0.0)
     sent = [(0.0, len(link.take_output()), link.state)]
@@ -146,11 +146,11 @@ def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
     assert sent == [
         (0.0, 1, up),
         (0.5, 1, up),
-        (1.5, 1, up),
-        (3.5, 1, up),
-        (7.5, 1, failed),
-        (15.5, 1, failed),
-        (31.5, 1, failed),
+        (1.5, 2, up),
+        (3.5, 3, up),
+        (7.5, 3, failed),
+        (15.5, 3, failed),
+        (31.5, 3, failed),
         (37.5, 0, LinkState.DEAD),
     ]
 

@@ -20,7 +20,7 @@ from p2psip.reload.node.connections import (
     NotTaken,
 )
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
-from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX
+from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -290,3 +290,25 @@ def test_a_link_that_falls_silent_tells_what_it_did_not_take_and_tells_it_once()
     events = [event for _, event in all_of(here, 4.0)]
     assert NotTaken(LARGER, (Unacknowledged(b"message", 0.0),)) in events
     assert here.remove(1, "closed") == []
+
+
+def test_what_waits_on_all_datagram_links_together_is_bounded() -> None:
+    """The one on which most waits is closed; the others go on."""
+    here = start()
+    for number in range(20):
+        here.add(2 * number + 1, nid(1000 + number), REMOTE, 0.0, datagram_bytes=1200)
+    message = bytes(1000)
+    hung = []
+    for _ in range(3000):
+        for number in range(20):
+            if nid(1000 + number) in here:
+                here.send(nid(1000 + number), message, 0.0)
+                if number == 7:
+                    here.send(nid(1000 + number), message, 0.0)
+        here.handle_timeout(0.0)
+        hung += hung_up(here)
+        if hung:
+            break
+    assert hung == [2 * 7 + 1]
+    assert sum(each.link.waiting_bytes for each in here.all()) <= WAITING_BYTES_MAX
+    assert len(here) == 19
