@@ -129,7 +129,7 @@ class Reassembler:
 
     def __init__(self, message_bytes_max: int, *, bytes_held_max: int = BYTES_HELD_MAX) -> None:
         self.message_bytes_max = message_bytes_max
-        self._bytes_held_max = max(bytes_held_max, 2 * message_bytes_max)
+        self._bytes_held_max = bytes_held_max
         self._holdings: dict[Key, _Holding] = {}
         self._cost_of: Counter[NodeId] = Counter()
         self._cost = 0
@@ -189,7 +189,7 @@ class Reassembler:
 
     def _make_room(self, key: Key) -> None:
         """ "if the receiver runs out of buffer space to reassemble a message, it MUST drop the message." """
-        while self._cost > self._bytes_held_max:
+        while self._cost > max(self._bytes_held_max, 2 * self.message_bytes_max):
             greedy, _ = self._cost_of.most_common(1)[0]
             victim = next(held for held, holding in self._holdings.items() if holding.source == greedy)
             self._drop(victim)

@@ -140,9 +140,7 @@ class ReturnPaths:
     ) -> None:
         self.strategy = strategy
         self._rng = rng
-        # "the state MUST be maintained for at least the value of the overlay-reliability-timer configuration
-        # parameter and MAY be kept longer."
-        self._kept_s = max(STATE_KEPT_S, reliability_timer_s)
+        self.reliability_timer_s = reliability_timer_s
         self._node_id_length = node_id_length
         self._key = rng.randbytes(32)
         self._index = ConnectionIndex(rng)
@@ -194,7 +192,8 @@ class ReturnPaths:
         if len(opaque_id) == CONNECTION_ID_BYTES:
             # "it MUST be treated as if it were a full structure with a DestinationType of opaque_id_type and an
             # opaque_id that was 2 bytes long": the two forms are one and the same.
-            node = self._index.node_of(int.from_bytes(opaque_id, "big") & 0x7FFF)
+            number = int.from_bytes(opaque_id, "big")
+            node = self._index.node_of(number & 0x7FFF) if number & 0x8000 else None
             return None if node is None else (Destination.node(node),)
         if len(opaque_id) == STORED_ID_BYTES:
             state = self._look_up(opaque_id, now)
@@ -235,7 +234,9 @@ class ReturnPaths:
             self._forget(key)
         if len(self._states) >= STATES_MAX or self._state_bytes + size > STATE_BYTES_MAX:
             return False
-        self._states[key] = _State(now + self._kept_s, entries, size)
+        # "the state MUST be maintained for at least the value of the overlay-reliability-timer configuration
+        # parameter and MAY be kept longer."
+        self._states[key] = _State(now + max(STATE_KEPT_S, self.reliability_timer_s), entries, size)
         self._state_bytes += size
         return True
 

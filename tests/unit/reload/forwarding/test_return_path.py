@@ -220,3 +220,12 @@ def test_a_number_dies_with_the_link() -> None:
     here.handle_link_lost(C)
     assert way_back(here, via_list) != BACK
     assert here.expand(b"\xff\xff", 7, 0.0) is None
+
+
+def test_two_bytes_without_the_first_bit_are_no_number_of_ours() -> None:
+    """A full structure may hold them; the 16-bit form, which it would be equal to, cannot."""
+    here = paths(ReturnPath.CONNECTION_INDEX)
+    number = passed_on(here)[-1].opaque_id
+    assert number is not None
+    assert here.expand(bytes([number[0] & 0x7F, number[1]]), 7, 0.0) is None
+    assert here.expand(number, 7, 0.0) == (Destination.node(C),)
