@@ -21,7 +21,8 @@ from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.traffic import Traffic
-from p2psip.reload.transport.transport import REQUEST_LIFETIME_S, Originate, Received
+from p2psip.reload.transport.answers import REQUEST_LIFETIME_S
+from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
 from p2psip.reload.wire.message import join, split

@@ -22,6 +22,7 @@ from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
+from p2psip.reload.transport.answers import Answers
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import (
@@ -43,15 +44,7 @@ from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 TRANSMISSIONS_MAX = 5
 """6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
 
-REQUEST_LIFETIME_S = 15.0
-"""6.2.1: "the maximum request lifetime (15 seconds)"."""
-
-FORGET_EVERY_S = 5.0
-"""Answers are forgotten some at a time."""
-
 OPEN_REQUESTS_MAX = 2048
-ANSWERS_MAX = 4096
-ANSWER_BYTES_MAX = 16 << 20
 MESSAGE_BYTES_MAX = 5000
 """11.1: the default of max-message-size."""
 
@@ -157,15 +150,6 @@ class _Open:
     causes: list[Cause] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Answered:
-    """A request that we were asked: when it came, and the answer's payload once there is one."""
-
-    expires_at: float
-    payload: bytes | None = None
-    after: int | None = None
-
-
 class Transport:
     """The requests and answers of one node."""
 
@@ -199,8 +183,7 @@ class Transport:
         self._node_id_length = node_id_length
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers()
-        self._answers: dict[tuple[int, NodeId], _Answered] = {}
-        self._answer_bytes = 0
+        self._answers = Answers()
         self._effects: list[Effect] = []
 
     def use_configuration(
@@ -236,9 +219,7 @@ class Transport:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        oldest = next(iter(self._answers.values()), None)
-        forget = None if oldest is None else Deadline(oldest.expires_at + FORGET_EVERY_S, "answers no longer kept")
-        return earliest([self._timers.next_deadline(), forget])
+        return earliest([self._timers.next_deadline(), self._answers.next_deadline()])
 
     # Requests of ours
 
@@ -334,14 +315,11 @@ class Transport:
                 # failed."
                 del self._open[transaction_id]
                 self._effects.append(Finished(request.context, Unanswered(tuple(request.causes))))
-        while self._answers and next(iter(self._answers.values())).expires_at <= now:
-            self._forget_oldest_answer()
+        self._answers.handle_timeout(now)
 
     def handle_commit_failed(self, token: int, now: float) -> None:
         """What waited for this commit did not come about: requests fail, and whoever repeats one is served anew."""
-        kept = {key: answer for key, answer in self._answers.items() if answer.after != token}
-        self._answer_bytes = sum(len(answer.payload or b"") for answer in kept.values())
-        self._answers = kept
+        self._answers.forget_waiting(token)
         cause = Cause("this peer", "its disk failed", now)
         for transaction_id, request in list(self._open.items()):
             if request.after == token:
@@ -420,21 +398,12 @@ class Transport:
             if earlier.payload is not None:
                 self._send_answer(message.header, previous_hop, node, earlier.payload, earlier.after)
             return None
-        while len(self._answers) >= ANSWERS_MAX:
-            self._forget_oldest_answer()
-        self._answers[key] = _Answered(now + REQUEST_LIFETIME_S)
+        self._answers.begin(key, now)
         try:
             body = self._body_of(contents)
         except DecodeError:
             body = UnknownBody(contents.message_body)
         return Received(message, contents, signer, previous_hop, node, body)
-
-    def _forget_oldest_answer(self) -> None:
-        self._forget_answer(next(iter(self._answers)))
-
-    def _forget_answer(self, key: tuple[int, NodeId]) -> None:
-        if (answer := self._answers.pop(key, None)) is not None:
-            self._answer_bytes -= len(answer.payload or b"")
 
     def answer(
         self,
@@ -454,7 +423,7 @@ class Transport:
         self._answer(request, identity, MessageCode.ERROR, error, (), None)
         if error.error_code in _PASSING:
             # The same request may come again, and be served, once one of us has learned of the other's configuration.
-            self._forget_answer((request.message.header.transaction_id, request.signer.node_id))
+            self._answers.forget((request.message.header.transaction_id, request.signer.node_id))
 
     def reject_unread(
         self, header: ForwardingHeader, previous_hop: NodeId, identity: Identity, error: ErrorResponse
@@ -482,11 +451,7 @@ class Transport:
             error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {size} bytes")
             payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
         key = (header.transaction_id, request.signer.node_id)
-        if (kept := self._answers.get(key)) is not None:
-            kept.payload, kept.after = payload, after
-            self._answer_bytes += len(payload)
-            while self._answer_bytes > ANSWER_BYTES_MAX:
-                self._forget_oldest_answer()
+        self._answers.answered(key, payload, after)
         self._send_answer(header, request.previous_hop, request.node, payload, after)
 
     def _send_answer(

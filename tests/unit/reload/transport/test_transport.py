@@ -12,10 +12,9 @@ from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.errors import BadSignature, UntrustedCertificate
+from p2psip.reload.transport.answers import ANSWER_BYTES_MAX, ANSWERS_MAX
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
 from p2psip.reload.transport.transport import (
-    ANSWER_BYTES_MAX,
-    ANSWERS_MAX,
     OPEN_REQUESTS_MAX,
     Finished,
     Originate,
@@ -511,8 +510,7 @@ def test_answers_that_are_kept_are_bounded_in_bytes() -> None:
     large = UnknownBody(b"x" * (ANSWER_BYTES_MAX // 10))
     for transaction_id in range(30):
         here.answer(asked(here, transaction_id), BOB, large)
-    assert sum(len(answer.payload or b"") for answer in here._answers.values()) <= ANSWER_BYTES_MAX
-    assert here._answer_bytes == sum(len(answer.payload or b"") for answer in here._answers.values())
+    assert here._answers.bytes_kept <= ANSWER_BYTES_MAX
     assert ask(here, 29) is None
 
 
