@@ -163,7 +163,7 @@ def test_6_4_2_4_who_is_outside_of_the_ring_sends_no_update_even_if_asked() -> N
 
 def test_6_4_2_4_iterative_routing_ends_at_the_responsible_peer() -> None:
     """ "Eventually, the sender gets a response from a peer that is closest to the identifier": itself."""
-    overlay = grow("iterative", 24)
+    overlay = grow("iterative", 12)
     target = ResourceId(bytes([77]) * 16)
     (owner,) = overlay.responsible_for(target)
     here, hops = overlay.nodes["p0"], 0

@@ -36,8 +36,8 @@ def grow(seed: str, peers: int) -> SimulatedPeers:
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedPeers:
-    """20 peers; no test harms it."""
-    return grow("tracing", 20)
+    """16 peers; no test harms it."""
+    return grow("tracing", 16)
 
 
 def trace(world: SimulatedPeers, site: Site, target: Target) -> Traced:
@@ -200,7 +200,7 @@ def test_a_report_is_json(world: SimulatedPeers) -> None:
 
 def test_a_hop_that_says_nothing_is_named_with_the_one_before() -> None:
     """4.2: "If the Ping fails, one can then send a PathTrack to determine where the fault lies."."""
-    world = grow("silent", 20)
+    world = grow("silent", 16)
     site = world[0]
     place, traced = long_way(world, site)
     mute, before = traced.hops[1].node, traced.hops[0]
