@@ -89,8 +89,7 @@ def test_4_3_each_hop_tells_what_it_may(world: SimulatedPeers) -> None:
         assert told[DiagnosticKind.SOFTWARE_VERSION] == f"p2psip/{number}"
         assert told[DiagnosticKind.STATUS_INFO] == number % 16
         assert hop.user == f"peer-p{number}@sim.example"
-    assert [hop.rtt_ms for hop in traced.hops] == sorted(hop.rtt_ms for hop in traced.hops)
-    assert traced.hops[0].rtt_ms > 0
+        assert hop.rtt_ms > 0
 
 
 def test_4_3_requests_are_routed_through_the_hops_before(world: SimulatedPeers) -> None:
