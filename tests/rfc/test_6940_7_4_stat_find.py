@@ -191,6 +191,17 @@ def test_7_4_4_what_has_expired_is_not_found() -> None:
     assert find(bench, ALICE_PLACE, SINGLE.kind_id) == {SINGLE.kind_id: NONE}
 
 
+def test_7_4_4_a_find_does_not_look_at_the_whole_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hardly anything may be shown, as after a reboot without the date, one Find is no more work than another."""
+    monkeypatch.setattr("p2psip.reload.storage.reading.FIND_MAX", 1)
+    bench = Bench()
+    bench.put(SINGLE, single(b"x"), lifetime_s=5)
+    bench.put(SINGLE, single(b"x"), identity=BOB, resource=BOB_PLACE)
+    first = BOB_PLACE if BOB_PLACE == FIRST else NONE
+    bench.now = 5.0
+    assert find(bench, NONE, SINGLE.kind_id) == {SINGLE.kind_id: first}
+
+
 def test_what_is_not_committed_yet_is_found_and_waits_for_its_commit() -> None:
     bench = Bench(is_slow=True)
     bench.put(SINGLE, single(b"x"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.storage.continuity import Continuity
@@ -39,6 +40,10 @@ RING_END = b"\xff" * 255
 
 PAGE = 100
 """Resources that are looked up at once."""
+
+FIND_MAX = 1000
+"""Resources that a Find looks at on either side of the end of the ring. Only after a reboot, or where nothing has been
+swept for long, are there more that may not be shown."""
 
 KIND_OVERHEAD = 16
 """What a FetchKindResponse takes besides its values, in bytes."""
@@ -136,7 +141,7 @@ class Reading:
         if self.live(resource, kind, now):
             return resource
         for after, until in ((resource, RING_END), (b"", resource)):
-            for candidate in self._resources(after, until, kind):
+            for candidate in islice(self._resources(after, until, kind), FIND_MAX):
                 if self.live(candidate, kind, now):
                     return candidate
         return None
