@@ -69,7 +69,7 @@ def test_a_mixed_overlay() -> None:
     assert missing(overlay, records) == []
 
 
-@pytest.mark.parametrize("size", [1500, 5000])
+@pytest.mark.parametrize("size", [1500, 5000, 20000])
 def test_messages_longer_than_a_datagram_arrive(size: int) -> None:
     """6.7: they are fragmented, each fragment is repeated until it is acknowledged, and the other end has it whole."""
     overlay = lossy(f"long {size}", 5)

@@ -39,7 +39,7 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
-from p2psip.reload.topology.joining import Joining, JoinState
+from p2psip.reload.topology.joining import LET_IN_PAUSE_S, Joining, JoinState
 from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
 from p2psip.reload.topology.replicas import REPLICAS, ReplicaSet
 from p2psip.reload.topology.ring import RING_SIZE, advance, distance, is_between
@@ -100,6 +100,7 @@ class Chord:
         self._shunned: dict[NodeId, float] = {}
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
+        self._is_let_in = False
         self._is_leaving = False
         self._actions: list[Action] = []
 
@@ -317,9 +318,11 @@ class Chord:
             self._consider(view, sender, now)
         # 10.5 step 7: "AP MUST send JN an Update explicitly labeling JN as its predecessor. At this point, JN is
         # part of the ring".
-        is_receiving = self.joining.state is JoinState.RECEIVING and sender == self.joining.admitting_peer
-        if is_receiving and view is not None and self.node_id in view.predecessors:
-            self._become_member(now)
+        if sender == self.joining.admitting_peer and view is not None and self.node_id in view.predecessors:
+            if self.joining.state is JoinState.RECEIVING:
+                self._become_member(now)
+            # On a link that keeps no order it may overtake the answer to our Join.
+            self._is_let_in = self.joining.state is JoinState.ASKING
         self._go_on_joining(now)
 
     def handle_join(self, node: NodeId, now: float) -> None:
@@ -360,14 +363,19 @@ class Chord:
         if self.joining.state is not JoinState.ASKING or node != self.joining.admitting_peer:
             return
         if is_accepted:
-            self.joining.enter(JoinState.RECEIVING, now)
+            self._receive_on(now)
         else:
             self._join_failed(f"{node.short} did not let us in", now)
 
     def handle_value_received(self, sender: NodeId, now: float) -> None:
         """A peer stored something here; while the Admitting Peer does, we have patience."""
         if self.joining.state is JoinState.RECEIVING and sender == self.joining.admitting_peer:
-            self.joining.enter(JoinState.RECEIVING, now)
+            self._receive_on(now)
+
+    def _receive_on(self, now: float) -> None:
+        """Where the Update that lets us in has overtaken all else, only a pause tells that no more is to come: it may
+        also be one from before we were started again."""
+        self.joining.enter(JoinState.RECEIVING, now, LET_IN_PAUSE_S if self._is_let_in else None)
 
     def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
         """10.9: "follow procedures as if it had detected a peer failure"; it names who comes next."""
@@ -416,7 +424,9 @@ class Chord:
                 self._refresh_fingers(now)
 
     def _join_due(self, now: float) -> None:
-        if self.joining.state is JoinState.OUTSIDE:
+        if self.joining.state is JoinState.RECEIVING and self._is_let_in:
+            self._become_member(now)
+        elif self.joining.state is JoinState.OUTSIDE:
             self._actions.append(SeekBootstrap())
             self.joining.retry_later(now)
         elif self.joining.state is JoinState.MEETING and self._attaching:
@@ -580,6 +590,7 @@ class Chord:
         successor = self.table.successors[0]
         self.joining.admitting_peer = successor
         self.joining.enter(JoinState.ASKING, now)
+        self._is_let_in = False
         self._actions.append(SendJoin(successor))
 
     def _become_member(self, now: float) -> None:

@@ -18,6 +18,9 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 
 STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.0}
+LET_IN_PAUSE_S = 3.0
+"""How long nothing may come from an Admitting Peer that has called us its predecessor before it answered our Join."""
+
 RETRY_FIRST_S = 0.4
 RETRY_MAX_S = 30.0
 
@@ -49,10 +52,10 @@ class Joining:
         """True once we are part of the ring."""
         return self.state is JoinState.MEMBER
 
-    def enter(self, state: JoinState, now: float) -> None:
-        """Go to a state; a step in between gets its time limit, MEMBER resets the patience."""
+    def enter(self, state: JoinState, now: float, limit_s: float | None = None) -> None:
+        """Go to a state; a step in between gets its time limit, or another, MEMBER resets the patience."""
         self.state = state
-        limit_s = STEP_MAX_S.get(state.name)
+        limit_s = STEP_MAX_S.get(state.name) if limit_s is None else limit_s
         self._deadline = None if limit_s is None else Deadline(now + limit_s, f"join: {state.value}")
         if state is JoinState.MEMBER:
             self._retry_s = RETRY_FIRST_S

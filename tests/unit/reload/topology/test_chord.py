@@ -37,7 +37,7 @@ from p2psip.reload.topology.chord import (
     NeighborView,
     NotAdmitting,
 )
-from p2psip.reload.topology.joining import JoinState
+from p2psip.reload.topology.joining import LET_IN_PAUSE_S, JoinState
 from p2psip.reload.topology.ring import RING_SIZE, advance
 
 A = TypeVar("A", bound=Action)
@@ -284,6 +284,19 @@ def test_only_the_admitting_peer_says_that_we_are_in() -> None:
     bench.hear(130, view(predecessors=(120, ME)))
     assert bench.state is JoinState.RECEIVING
     bench.hear(120, view(predecessors=(ME,)))
+    assert bench.state is JoinState.MEMBER
+
+
+def test_who_is_let_in_before_the_answer_to_its_join_waits_for_a_pause_only() -> None:
+    """Links over DTLS keep no order; but it may also be an Update from before we were started again."""
+    bench = joining_at_asking()
+    bench.hear(120, view(predecessors=(ME,)))
+    bench.chord.handle_join_answer(nid(120), True, 0.0)
+    for _ in range(5):
+        bench.run_for(2.0)
+        assert bench.state is JoinState.RECEIVING
+        bench.chord.handle_value_received(nid(120), bench.now)
+    bench.run_for(LET_IN_PAUSE_S + 0.1)
     assert bench.state is JoinState.MEMBER
 
 
