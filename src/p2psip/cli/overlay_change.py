@@ -50,6 +50,9 @@ Example:
     p2psip overlay sign ./club --yes
 """
 
+CARRIED_BYTES = 4096
+"""What a message takes beside the document that it carries."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of the overlay.")]
 
@@ -126,6 +129,8 @@ def _sign(overlay: OverlayDirectory, difference: list[str], *, as_json: bool) ->
     if as_json:
         print(json.dumps({"sequence": new.sequence, "difference": difference}))
         return
+    if (size := len(overlay.document().raw)) + CARRIED_BYTES > new.max_message_size:
+        print(f"It has {size} bytes: max-message-size keeps peers from passing it on", file=sys.stderr)
     for obstacle in obstacles(new):
         print(f"Peers of this release cannot be members with it: {obstacle}", file=sys.stderr)
     print(f"{overlay.path}: configuration {new.sequence} is signed. Running peers do not have it yet:")

@@ -2,23 +2,27 @@
 
 peer.toml    settings, written by `peer init`, for people to edit
 config.xml   the overlay's configuration document
+verified.json  that it has been verified, and of which overlay it is
 peer.key     the peer's private key
 peer.crt     its certificate
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
 from p2psip.enrollment.client import verify_kept
 from p2psip.net.files import PRIVATE, read_file, write_document, write_file
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.config.document import Document
+from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.errors import SecurityError
@@ -27,8 +31,16 @@ from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem
 from p2psip.reload.security.verifier import CertificateVerifier
 
 DOCUMENT_FILE = "config.xml"
+VERIFIED_FILE = "verified.json"
 KEY_FILE = "peer.key"
 CERTIFICATE_FILE = "peer.crt"
+
+
+class _Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which document has been verified, and of which overlay it is."""
+
+    sha256: str
+    overlay: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +68,14 @@ def load_state(directory: Path, overrides: Mapping[str, object] | None = None) -
 
 
 def load_document(directory: Path, fingerprint: str) -> Document:
-    """The configuration document, which must still lead to the trust anchor."""
+    """The configuration document: one that was verified here before, or that leads to the trust anchor."""
     path = directory / DOCUMENT_FILE
+    raw = read_file(path)
     try:
-        return verify_kept(read_file(path), fingerprint, time.time(), False)
+        overlay = _verified_overlay(directory, raw)
+        if overlay is not None:
+            return parse(raw, overlay)
+        return verify_kept(raw, fingerprint, time.time(), False)
     except ConfigurationError as error:
         raise LocalMisuse(f"{path}: {error}") from None
 
@@ -105,8 +121,24 @@ def save_key(directory: Path, key: PrivateKey) -> None:
 
 
 def save_document(directory: Path, document: Document) -> None:
-    """A configuration document that has been verified."""
+    """A configuration document that has been verified; that is noted, as updates may have led to another trust anchor
+    than that of the fingerprint, and the document may have other overlays in it.
+    """
+    noted = _Verified(hashlib.sha256(document.raw).hexdigest(), document.configuration.instance_name)
+    write_file(directory / VERIFIED_FILE, msgspec.json.encode(noted), PRIVATE)
     write_document(directory / DOCUMENT_FILE, document.raw, document.configuration)
+
+
+def _verified_overlay(directory: Path, raw: bytes) -> str | None:
+    """Of which overlay this document was verified here; None if it was not, or another was."""
+    path = directory / VERIFIED_FILE
+    if not path.exists():
+        return None
+    try:
+        noted = msgspec.json.decode(read_file(path), type=_Verified)
+    except msgspec.MsgspecError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+    return noted.overlay if noted.sha256 == hashlib.sha256(raw).hexdigest() else None
 
 
 def save_settings(directory: Path, settings: PeerSettings) -> None:

@@ -1,0 +1,37 @@
+"""The configuration document of a state directory: what is believed when it is read back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from membership import OVERLAY, founding
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.state import DOCUMENT_FILE, VERIFIED_FILE, load_document, save_document
+from p2psip.reload.config.document import parse
+from p2psip.reload.config.write import build
+
+
+def test_a_document_whose_trust_anchor_was_replaced_by_updates(tmp_path: Path) -> None:
+    """It was verified when it came, by the one before; the operator's fingerprint is that of an old anchor."""
+    renewed = parse(build(replace(founding().configuration, sequence=7), founding().signer))
+    save_document(tmp_path, renewed)
+    assert load_document(tmp_path, "00" * 32).raw == renewed.raw
+    # Another file in its place is believed by the fingerprint only.
+    (tmp_path / DOCUMENT_FILE).write_bytes(founding().document)
+    assert load_document(tmp_path, founding().anchor.fingerprint).configuration.sequence == 1
+    with pytest.raises(LocalMisuse, match="the trust anchor of"):
+        load_document(tmp_path, "00" * 32)
+    (tmp_path / VERIFIED_FILE).write_text("{}")
+    with pytest.raises(LocalMisuse, match=VERIFIED_FILE):
+        load_document(tmp_path, founding().anchor.fingerprint)
+
+
+def test_a_document_with_several_overlays(tmp_path: Path) -> None:
+    ours = founding().document
+    theirs = build(replace(founding().configuration, instance_name="other.example"), founding().signer)
+    both = ours.replace(b"</overlay>", theirs[theirs.index(b"<configuration") :])
+    save_document(tmp_path, parse(both, OVERLAY))
+    assert load_document(tmp_path, founding().anchor.fingerprint).configuration.instance_name == OVERLAY
