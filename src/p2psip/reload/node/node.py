@@ -28,15 +28,13 @@ from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import (
     APPLICATION_SIP,
-    SIP_APPLICATIONS,
-    Answering,
     AppAttachContext,
     AttachContext,
     Attaching,
     FingerContext,
     SeekContext,
 )
-from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.bootstrap import Bootstrap
 from p2psip.reload.node.certificates import CertificateContext, CertificateKeeper
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.config_updates import (
@@ -46,19 +44,17 @@ from p2psip.reload.node.config_updates import (
     NewKinds,
     effective,
 )
-from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
+from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.data import CommandContext, CompletionContext, Data
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.effects import (
-    AppLinkDown,
-    AppLinkUp,
     ConfigurationChanged,
     ContactsChanged,
     Purpose,
     RingChanged,
 )
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.links import Links
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.reconfigure import Reconfiguring, make_topology
@@ -66,7 +62,7 @@ from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, Prob
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.traffic import Traffic
 from p2psip.reload.security.errors import SecurityError
-from p2psip.reload.security.roles import Identity, Member, TrustSettings, Verifier
+from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.topology.actions import (
@@ -90,6 +86,7 @@ from p2psip.reload.topology.actions import (
     SendUpdate,
 )
 from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
 from p2psip.reload.wire.contents import MessageCode
@@ -129,36 +126,11 @@ class Node:
         )
         self._verifier = verifier
         self._admission = Admission(verifier, wall)
-        self._names: dict[NodeId, str] = {self.node_id: identity.user}
         self._is_leaving = False
-        overlay = configuration.overlay_hash
-        reliability_timer_s = configuration.overlay_reliability_timer_ms / 1000
-        paths = ReturnPaths(
-            return_path, rng, reliability_timer_s=reliability_timer_s, node_id_length=configuration.node_id_length
+        self.forwarder = _forwarder(
+            identity, configuration, self.topology, self.connections, return_path, rng, is_client=is_client
         )
-        self.forwarder = Forwarder(
-            self.node_id,
-            overlay,
-            self.topology,
-            self.connections,
-            paths,
-            is_client=is_client,
-            ttl_max=configuration.initial_ttl,
-        )
-        self.forwarder.aliases = frozenset(identity.node_ids) - {self.node_id}
-        transport = Transport(
-            overlay,
-            verifier,
-            self.topology,
-            rng,
-            wall,
-            configuration_sequence=configuration.sequence,
-            reliability_timer_s=reliability_timer_s,
-            ttl=configuration.initial_ttl,
-            models=configuration.models,
-            message_bytes_max=configuration.max_message_size,
-            node_id_length=configuration.node_id_length,
-        )
+        transport = _transport(configuration, verifier, self.topology, rng, wall)
         self._exchange = Exchange(identity, configuration, transport)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
         self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
@@ -199,6 +171,19 @@ class Node:
             rng,
             may_start_alone=may_start_alone,
             contacts=contacts,
+        )
+        self._links = Links(
+            self._exchange,
+            self.connections,
+            self._admission,
+            self.attaching,
+            self.bootstrap,
+            self.topology,
+            self._ring,
+            self.moving,
+            self._messages,
+            self._serving,
+            self.forwarder.paths,
         )
         self._reconfiguring = Reconfiguring(
             self._exchange, self.connections, self.forwarder, self._messages, self.topology, self.data, verifier
@@ -267,7 +252,7 @@ class Node:
         """The date has jumped, or is trusted now."""
         self.wall = self._exchange.transport.wall = self._admission.wall = wall
         self.data.set_wall_clock(wall, now)
-        self._expel(self._admission.review(now), now)
+        self._links.expel(self._admission.review(now), now)
         self._settle(now)
 
     def take_configuration(self, raw: bytes, now: float) -> None:
@@ -291,7 +276,7 @@ class Node:
         Raises UntrustedCertificate for a trust anchor that is none, and then nothing has changed.
         """
         self._verifier.use_configuration(settings)
-        self._expel(self._admission.review(now), now)
+        self._links.expel(self._admission.review(now), now)
         self._settle(now)
 
     def app_link_down(self, number: int) -> None:
@@ -304,7 +289,7 @@ class Node:
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
-        return self._names.get(node, "")
+        return self._links.name_of(node)
 
     def settle(self, now: float) -> None:
         """Call this after calling a part of the node, `data` say, directly."""
@@ -327,25 +312,8 @@ class Node:
 
         It is DTLS if it has `datagram_bytes`, what one datagram carries; TLS if not.
         """
-        context = self.connections.dialled(number)
-        try:
-            member = self._admission.check(certificates, now)
-        except SecurityError as error:
-            self._refuse_link(number, context, str(error), now)
-            return self._settle(now)
-        awaited = (node for node in member.node_ids if self.attaching.is_awaited(purpose, node))
-        linked = (node for node in member.node_ids if node in self.connections)
-        node = next(awaited, next(linked, member.node_ids[0]))
-        if isinstance(context, Answering):
-            if context.node not in member.node_ids:
-                # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
-                # the AttachReqAns, and if it does not, the connection MUST be closed."
-                self._refuse_link(number, context, f"{remote} is {member.user}, not {context.node.short}", now)
-                return self._settle(now)
-            node = context.node
-        self._learn_name(node, member.user)
-        self._enter_link(number, purpose, node, member, context, remote, local, now, datagram_bytes)
-        return self._settle(now)
+        self._links.up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
+        self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over an overlay link."""
@@ -356,13 +324,13 @@ class Node:
             if isinstance(error, MessageTooLarge):
                 self._messages.refuse_unread(number, error)
                 self._settle(now)
-            self._link_events(self.connections.close(number, str(error)), now)
+            self._links.events(self.connections.close(number, str(error)), now)
             return self._settle(now)
         if received is not None:
             connection, messages, events = received
-            self._link_events(events, now)
+            self._links.events(events, now)
             for message in messages:
-                self._recognise(number, message, now)
+                self._links.recognise(number, message, now)
                 request = self._messages.receive(message, connection.node, now)
                 if request is not None:
                     attaches = request.code is MessageCode.ATTACH_REQ
@@ -372,134 +340,18 @@ class Node:
                 self._settle(now)
         return self._settle(now)
 
-    def _recognise(self, number: int, message: bytes, now: float) -> None:
-        """The other end of a link may be one of several Node-IDs; what it signs itself says which."""
-        node = self._admission.recognise(number, message)
-        if node is not None:
-            self._link_events(self.connections.rename(number, node), now)
-            # Numbers that are ours are even: those we dialled, without an Attach, to find the overlay.
-            is_gateway = number % 2 == 0
-            self.topology.handle_linked(node, now, is_stranger=not is_gateway, is_gateway=is_gateway)
-
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
-        context = self.connections.dialled(number)
-        if isinstance(context, Answering):
-            self.attaching.handle_dial_failed(context, reason, now)
-        elif isinstance(context, Bootstrapping):
-            self.bootstrap.dial_failed(context, reason, now)
-        else:
-            self._link_events(self.connections.remove(number, reason), now)
+        self._links.down(number, reason, now)
         self._settle(now)
-
-    def _learn_name(self, node: NodeId, user: str) -> None:
-        while len(self._names) >= NAMES_MAX:
-            del self._names[next(name for name in self._names if name != self.node_id)]
-        self._names[node] = user
-
-    def _enter_link(
-        self,
-        number: int,
-        purpose: Purpose,
-        node: NodeId,
-        member: Member,
-        context: object,
-        remote: Address,
-        local: Address,
-        now: float,
-        datagram_bytes: int | None,
-    ) -> None:
-        if node == self.node_id:
-            self._refuse_link(number, context, "that is ourselves", now)
-        elif purpose is Purpose.SIP:
-            self._enter_app_link(number, node, member, context, remote, local, now)
-        elif not self.connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
-            self._refuse_link(number, context, "too many links", now)
-        else:
-            is_stranger = context is None and not self.attaching.is_awaited(purpose, node)
-            is_gateway = isinstance(context, Bootstrapping)
-            self._admission.enter(number, node, member, now, has_attached=not (is_stranger or is_gateway))
-            is_new = self.connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
-            self.attaching.handle_link_up(purpose, node)
-            if is_new:
-                self._exchange.note("link up", node=node, remote=str(remote))
-            send_update = isinstance(context, Answering) and context.send_update
-            self.topology.handle_linked(
-                node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway
-            )
-            if isinstance(context, Bootstrapping):
-                self.bootstrap.linked(context, node, now)
-
-    def _enter_app_link(
-        self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
-    ) -> None:
-        if isinstance(context, Answering):
-            application = context.application
-        elif self.attaching.is_awaited(Purpose.SIP, node):
-            application = self.attaching.awaited_application(node)
-        else:
-            self._refuse_link(number, context, "no AppAttach goes before it", now)
-            return
-        if context is None or application in SIP_APPLICATIONS:
-            # Between two peers one SIP connection is enough, whoever asked for it.
-            self.attaching.handle_link_up(Purpose.SIP, node)
-        self._admission.enter(number, node, member, now)
-        self._effects.append(AppLinkUp(number, node, remote, local, application))
-
-    def _refuse_link(self, number: int, context: object, reason: str, now: float) -> None:
-        self._exchange.warn("link refused", link=number, reason=reason)
-        self.connections.hang_up(number, reason)
-        if isinstance(context, Answering):
-            self.attaching.handle_dial_failed(context, reason, now)
-        elif isinstance(context, Bootstrapping):
-            self.bootstrap.dial_failed(context, reason, now)
-
-    def _expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
-        """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
-        for number, reason in links:
-            self._exchange.warn("link closed", link=number, reason=reason)
-            if self.connections.by_number(number) is not None:
-                self._link_events(self.connections.close(number, reason), now)
-            else:
-                self._admission.forget(number)
-                self.connections.hang_up(number, reason)
-                self._effects.append(AppLinkDown(number, reason))
-
-    def _are_strangers_many(self, node: NodeId) -> bool:
-        known = sum(1 for linked in self.connections if linked in self.topology.table)
-        return node not in self.connections and len(self.connections) - known >= STRANGERS_MAX
-
-    def _link_lost(self, node: NodeId, now: float) -> None:
-        if node in self.topology.table.neighbors:
-            self.bootstrap.neighbor_lost(node)
-        self.forwarder.paths.handle_link_lost(node)
-        self._messages.handle_link_lost(node, now)
-        self.moving.handle_link_lost(node)
-        self.topology.handle_link_lost(node, now)
-        self._exchange.transport.handle_link_lost(node, now)
-
-    def _link_events(self, events: Sequence[LinkEvent], now: float) -> None:
-        for event in events:
-            match event:
-                case LinkLost(node, reason):
-                    self._exchange.warn("link lost", node=node, reason=reason)
-                    self._link_lost(node, now)
-                case NotTaken(node, messages):
-                    for message in messages:
-                        self._serve(self._messages.send_again(node, message, now), now)
-                case LinkBack(node):
-                    self._exchange.note("link answers again", node=node)
-                    self.topology.handle_linked(node, now)
-                case LinkIdle(node):
-                    self._ring.probe(node, now)
 
     # Time, answers, and the pump
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        self._link_events(self.connections.handle_timeout(now), now)
-        self._expel(self._admission.handle_timeout(now), now)
-        self._expel(self._reconfiguring.overstayed(now), now)
+        self._links.events(self.connections.handle_timeout(now), now)
+        self._links.expel(self._admission.handle_timeout(now), now)
+        self._links.expel(self._reconfiguring.overstayed(now), now)
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
@@ -614,7 +466,7 @@ class Node:
                 self._ring.perform(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):
-                    self._link_events(self.connections.close(connection.number, "no longer of use"), now)
+                    self._links.events(self.connections.close(connection.number, "no longer of use"), now)
             case DialPeer(node):
                 self.bootstrap.dial_peer(node, now)
             case HandOver(node, low, high, is_admission):
@@ -642,3 +494,54 @@ class Node:
         contacts = self.bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
+
+
+def _forwarder(
+    identity: Identity,
+    configuration: OverlayConfiguration,
+    topology: TopologyPlugin,
+    connections: Connections,
+    return_path: ReturnPath,
+    rng: random.Random,
+    *,
+    is_client: bool,
+) -> Forwarder:
+    paths = ReturnPaths(
+        return_path,
+        rng,
+        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+        node_id_length=configuration.node_id_length,
+    )
+    forwarder = Forwarder(
+        identity.node_id,
+        configuration.overlay_hash,
+        topology,
+        connections,
+        paths,
+        is_client=is_client,
+        ttl_max=configuration.initial_ttl,
+    )
+    forwarder.aliases = frozenset(identity.node_ids) - {identity.node_id}
+    return forwarder
+
+
+def _transport(
+    configuration: OverlayConfiguration,
+    verifier: Verifier,
+    topology: TopologyPlugin,
+    rng: random.Random,
+    wall: WallClock,
+) -> Transport:
+    return Transport(
+        configuration.overlay_hash,
+        verifier,
+        topology,
+        rng,
+        wall,
+        configuration_sequence=configuration.sequence,
+        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+        ttl=configuration.initial_ttl,
+        models=configuration.models,
+        message_bytes_max=configuration.max_message_size,
+        node_id_length=configuration.node_id_length,
+    )

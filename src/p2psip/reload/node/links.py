@@ -1,0 +1,216 @@
+"""Links that come up, go down and fall silent: who may enter, what becomes of the rest (RFC 6940 section 6.5.1).
+
+The driver has the connections, `Connections` their health, `Admission` their certificates; here it is decided what each
+link is: one that we dialled for an Attach, one that a node we asked has dialled, a gateway, or a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.reload.forwarding.return_path import ReturnPaths
+from p2psip.reload.node.admission import Admission
+from p2psip.reload.node.attach import SIP_APPLICATIONS, Answering, Attaching
+from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Purpose
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.moving import Moving
+from p2psip.reload.node.ring import Ring
+from p2psip.reload.node.serving import Serving
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.roles import Member
+from p2psip.reload.topology.plugin import TopologyPlugin
+
+
+class Links:
+    """The links of one node, as the rest of it sees them come and go."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        admission: Admission,
+        attaching: Attaching,
+        bootstrap: Bootstrap,
+        topology: TopologyPlugin,
+        ring: Ring,
+        moving: Moving,
+        messages: Messages,
+        serving: Serving,
+        paths: ReturnPaths,
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._admission = admission
+        self._attaching = attaching
+        self._bootstrap = bootstrap
+        self._topology = topology
+        self._ring = ring
+        self._moving = moving
+        self._messages = messages
+        self._serving = serving
+        self._paths = paths
+        self._node_id = exchange.identity.node_id
+        self._names: dict[NodeId, str] = {self._node_id: exchange.identity.user}
+
+    def name_of(self, node: NodeId) -> str:
+        """The user name in the certificate of a node that we have been linked with; empty for others."""
+        return self._names.get(node, "")
+
+    def up(
+        self,
+        number: int,
+        purpose: Purpose,
+        certificates: Sequence[bytes],
+        remote: Address,
+        local: Address,
+        now: float,
+        *,
+        datagram_bytes: int | None,
+    ) -> None:
+        """A connection is up, dialled or accepted."""
+        context = self._connections.dialled(number)
+        try:
+            member = self._admission.check(certificates, now)
+        except SecurityError as error:
+            self._refuse(number, context, str(error), now)
+            return
+        awaited = (node for node in member.node_ids if self._attaching.is_awaited(purpose, node))
+        linked = (node for node in member.node_ids if node in self._connections)
+        node = next(awaited, next(linked, member.node_ids[0]))
+        if isinstance(context, Answering):
+            if context.node not in member.node_ids:
+                # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
+                # the AttachReqAns, and if it does not, the connection MUST be closed."
+                self._refuse(number, context, f"{remote} is {member.user}, not {context.node.short}", now)
+                return
+            node = context.node
+        self._learn_name(node, member.user)
+        self._enter(number, purpose, node, member, context, remote, local, now, datagram_bytes)
+
+    def down(self, number: int, reason: str, now: float) -> None:
+        """A connection is down, or never came up."""
+        context = self._connections.dialled(number)
+        if isinstance(context, Answering):
+            self._attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
+        else:
+            self.events(self._connections.remove(number, reason), now)
+
+    def recognise(self, number: int, message: bytes, now: float) -> None:
+        """The other end of a link may be one of several Node-IDs; what it signs itself says which."""
+        node = self._admission.recognise(number, message)
+        if node is not None:
+            self.events(self._connections.rename(number, node), now)
+            # Numbers that are ours are even: those we dialled, without an Attach, to find the overlay.
+            is_gateway = number % 2 == 0
+            self._topology.handle_linked(node, now, is_stranger=not is_gateway, is_gateway=is_gateway)
+
+    def _learn_name(self, node: NodeId, user: str) -> None:
+        while len(self._names) >= NAMES_MAX:
+            del self._names[next(name for name in self._names if name != self._node_id)]
+        self._names[node] = user
+
+    def _enter(
+        self,
+        number: int,
+        purpose: Purpose,
+        node: NodeId,
+        member: Member,
+        context: object,
+        remote: Address,
+        local: Address,
+        now: float,
+        datagram_bytes: int | None,
+    ) -> None:
+        if node == self._node_id:
+            self._refuse(number, context, "that is ourselves", now)
+        elif purpose is Purpose.SIP:
+            self._enter_app(number, node, member, context, remote, local, now)
+        elif not self._connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
+            self._refuse(number, context, "too many links", now)
+        else:
+            is_stranger = context is None and not self._attaching.is_awaited(purpose, node)
+            is_gateway = isinstance(context, Bootstrapping)
+            self._admission.enter(number, node, member, now, has_attached=not (is_stranger or is_gateway))
+            is_new = self._connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
+            self._attaching.handle_link_up(purpose, node)
+            if is_new:
+                self._exchange.note("link up", node=node, remote=str(remote))
+            send_update = isinstance(context, Answering) and context.send_update
+            self._topology.handle_linked(
+                node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway
+            )
+            if isinstance(context, Bootstrapping):
+                self._bootstrap.linked(context, node, now)
+
+    def _enter_app(
+        self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
+    ) -> None:
+        if isinstance(context, Answering):
+            application = context.application
+        elif self._attaching.is_awaited(Purpose.SIP, node):
+            application = self._attaching.awaited_application(node)
+        else:
+            self._refuse(number, context, "no AppAttach goes before it", now)
+            return
+        if context is None or application in SIP_APPLICATIONS:
+            # Between two peers one SIP connection is enough, whoever asked for it.
+            self._attaching.handle_link_up(Purpose.SIP, node)
+        self._admission.enter(number, node, member, now)
+        self._exchange.effects.append(AppLinkUp(number, node, remote, local, application))
+
+    def _refuse(self, number: int, context: object, reason: str, now: float) -> None:
+        self._exchange.warn("link refused", link=number, reason=reason)
+        self._connections.hang_up(number, reason)
+        if isinstance(context, Answering):
+            self._attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
+
+    def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
+        """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
+        for number, reason in links:
+            self._exchange.warn("link closed", link=number, reason=reason)
+            if self._connections.by_number(number) is not None:
+                self.events(self._connections.close(number, reason), now)
+            else:
+                self._admission.forget(number)
+                self._connections.hang_up(number, reason)
+                self._exchange.effects.append(AppLinkDown(number, reason))
+
+    def _are_strangers_many(self, node: NodeId) -> bool:
+        known = sum(1 for linked in self._connections if linked in self._topology.table)
+        return node not in self._connections and len(self._connections) - known >= STRANGERS_MAX
+
+    def _lost(self, node: NodeId, now: float) -> None:
+        if node in self._topology.table.neighbors:
+            self._bootstrap.neighbor_lost(node)
+        self._paths.handle_link_lost(node)
+        self._messages.handle_link_lost(node, now)
+        self._moving.handle_link_lost(node)
+        self._topology.handle_link_lost(node, now)
+        self._exchange.transport.handle_link_lost(node, now)
+
+    def events(self, events: Sequence[LinkEvent], now: float) -> None:
+        for event in events:
+            match event:
+                case LinkLost(node, reason):
+                    self._exchange.warn("link lost", node=node, reason=reason)
+                    self._lost(node, now)
+                case NotTaken(node, messages):
+                    for message in messages:
+                        request = self._messages.send_again(node, message, now)
+                        if request is not None:
+                            self._serving.serve(request, now)
+                case LinkBack(node):
+                    self._exchange.note("link answers again", node=node)
+                    self._topology.handle_linked(node, now)
+                case LinkIdle(node):
+                    self._ring.probe(node, now)
