@@ -14,6 +14,7 @@ GROUPS = {
     "records": "32 members in one process: signed Store, signed and verified Fetch",
     "disk": "100,000 records on disk: open them, ask what moves when a peer joins",
     "forwarding": "one peer as a process: messages passed on between two TLS links",
+    "links": "one link over TLS, one over DTLS: handshakes, messages",
     "virtual": "100 peers in virtual time: joins, hops",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
