@@ -41,6 +41,12 @@ CONTACTS_MAX: Final = 256
 CONTACTS_KEPT: Final = 10
 """11.4: "The suggested number of peers to cache is 10"."""
 
+SERVICES_MAX: Final = 64
+"""Services that one node announces."""
+
+SEARCHES_MAX: Final = 256
+"""Searches for services that are not over yet."""
+
 NAMES_MAX: Final = 1024
 """Nodes whose user name is remembered for people to read."""
 

@@ -235,6 +235,11 @@ class Node:
         self._certificates.remove(node)
         self.forwarder.paths.handle_link_lost(node)
 
+    @property
+    def identity(self) -> Identity:
+        """As whom we sign."""
+        return self._exchange.identity
+
     def use_identity(self, identity: Identity) -> None:
         """Sign with a renewed certificate from now on."""
         assert identity.node_id == self.node_id, "a renewal keeps the key, and the key the Node-ID"

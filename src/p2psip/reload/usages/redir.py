@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
@@ -191,6 +191,10 @@ class Announcement:
     def namespace(self) -> bytes:
         """The name as it stands in records: "a UTF-8-encoded text string"."""
         return self.name.encode()
+
+    def until(self, expires_ms: int) -> Announcement:
+        """The same, with the word that it holds until then."""
+        return self if self.offer is None else replace(self, offer=replace(self.offer, expires_ms=expires_ms))
 
     def record(self, level: int, node: int) -> RedirServiceProvider:
         """What is stored in a tree node."""

@@ -1,0 +1,107 @@
+"""Simulated peers that announce and find services."""
+
+from __future__ import annotations
+
+import random
+
+from sim_records import grow
+
+from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import (
+    ANY_SERVICE,
+    REDIR_KIND,
+    SIP_REGISTRATION_KIND,
+    OverlayConfiguration,
+    ServicePermission,
+)
+from p2psip.reload.node.effects import Done
+from p2psip.reload.node.services import Services, ServicesFound
+from p2psip.reload.topology.ring import distance
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+
+STEP_S = 0.1
+SETTINGS: dict[str, object] = {
+    "required_kinds": (SIP_REGISTRATION_KIND, REDIR_KIND),
+    "services": (ServicePermission(ANY_SERVICE, ("*@sim.example",)),),
+}
+
+
+def grow_with_services(seed: str, peers: int, **settings: object) -> ServiceBench:
+    """An overlay with the Kind REDIR."""
+    return ServiceBench(grow(seed, peers, **(SETTINGS | settings)))
+
+
+class ServiceBench:
+    """The `Services` of the peers that have any, driven in steps."""
+
+    def __init__(self, overlay: SimulatedOverlay) -> None:
+        self.overlay = overlay
+        self.effects: dict[str, list[Effect]] = {}
+        self._services: dict[str, Services] = {}
+        self._taken: dict[str, int] = {}
+
+    @property
+    def configuration(self) -> OverlayConfiguration:
+        """Of the overlay."""
+        return self.overlay.configuration
+
+    def services(self, host: Host) -> Services:
+        """Of the peer on a host."""
+        return self._services.setdefault(host.name, Services(self.overlay.node(host)))
+
+    def register(self, host: Host, name: str, **offer: object) -> None:
+        """A peer announces a service."""
+        self.overlay.world.call(host, lambda now: self.services(host).register(name, now, **offer))  # type: ignore[arg-type]
+
+    def run_for(self, seconds: float) -> None:
+        """Let time go on."""
+        until = self.overlay.world.now + seconds
+        while self.overlay.world.now < until:
+            self.overlay.world.run_for(STEP_S)
+            for name in self._services:
+                self._drive(self.overlay.world.hosts[name])
+
+    def find(self, host: Host, name: str, near: bytes, want: int = 1) -> ServicesFound:
+        """What a search comes to."""
+        handles: list[int] = []
+
+        def begin(now: float) -> None:
+            handles.append(self.services(host).find(name, near, want, now))
+            self.overlay.node(host).settle(now)
+
+        self.overlay.world.call(host, begin)
+        for _ in range(600):
+            for effect in self.effects.get(host.name, []):
+                if isinstance(effect, ServicesFound) and effect.handle == handles[0]:
+                    return effect
+            self.run_for(STEP_S)
+        raise AssertionError("the search is not over after a minute")
+
+    def _drive(self, host: Host) -> None:
+        if not host.is_alive:
+            return
+        services, node = self._services[host.name], self.overlay.node(host)
+
+        def step(now: float) -> None:
+            for effect in host.events[self._taken.get(host.name, 0) :]:
+                if isinstance(effect, Done):
+                    services.handle_done(effect, now)
+            self._taken[host.name] = len(host.events)
+            services.handle_timeout(now)
+            self.effects.setdefault(host.name, []).extend(services.effects)
+            services.effects.clear()
+            node.settle(now)
+
+        self.overlay.world.call(host, step)
+
+
+def closest(nodes: list[NodeId], near: bytes, want: int) -> list[NodeId]:
+    """Those that come first at or after `near`, as it should be."""
+    return sorted(nodes, key=lambda node: distance(near, node))[:want]
+
+
+def choose(bench: ServiceBench, count: int) -> list[Host]:
+    """So many peers, by chance."""
+    return random.Random(f"providers {count}").sample(bench.overlay.alive(), count)
