@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_overlay import HOST, OVERLAY, LiveOverlay
+from live_overlay import HOST, OVERLAY, P2PSIP, LiveOverlay, eventually
 
 import p2psip
 from p2psip.api import DictionaryKind, ErrorCode, LocalMisuse, RequestFailed, RequestRefused, SingleKind
 from p2psip.daemon.client_state import load_client
-from p2psip.reload.config.configuration import AccessControl, Kind
+from p2psip.reload.config.configuration import REDIR_KIND, AccessControl, Kind, ServicePermission
 from p2psip.reload.wire.kinds import DataModel
 
 pytestmark = pytest.mark.slow
@@ -26,13 +28,14 @@ KINDS = (
     Kind(0xF0000002, DataModel.ARRAY, AccessControl.USER_MATCH, 100, 1024),
     Kind(0xF0000003, DataModel.DICTIONARY, AccessControl.USER_NODE_MATCH, 100, 1024),
 )
+SERVICES = (ServicePermission("voice-mail", (f"alice@{OVERLAY}", f"peer-*@{OVERLAY}")),)
 
 
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
     """Three peers, and the Kinds that the examples use."""
     directory = tmp_path_factory.mktemp("examples")
-    with LiveOverlay(directory, peers=3, users=("alice", "bob"), kinds=KINDS) as live:
+    with LiveOverlay(directory, peers=3, users=("alice", "bob"), kinds=(*KINDS, REDIR_KIND), services=SERVICES) as live:
         for user in ("alice", "bob"):
             live.command_json(
                 *("client", "init", directory / user, "--config", live.url, "--fingerprint", live.fingerprint),
@@ -81,6 +84,37 @@ def test_streams(overlay: LiveOverlay) -> None:
         _, node_id = server.stdout.readline().split()
         assert run(overlay, "echo_client.py", overlay.directory / "bob", node_id) == f"alice@{OVERLAY} says hello\n"
         server.terminate()
+
+
+def test_services(overlay: LiveOverlay) -> None:
+    """A client and a peer provide it; who is not permitted is told so; who stops is gone."""
+    command = [sys.executable, str(EXAMPLES / "service_provider.py"), str(overlay.directory / "alice"), "voice-mail"]
+    peer = overlay.peers[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=overlay.environment) as provider:
+        assert provider.stdout is not None
+        _, alice = provider.stdout.readline().split()
+        offered = f"alice@{OVERLAY} ({alice}): 25 % of 20, for members\n"
+        assert run(overlay, "service_finder.py", overlay.directory / "bob", "voice-mail") == offered
+        overlay.command_json("services", "announce", "voice-mail", "--capacity", 9, "--peer", peer.directory)
+        eventually("both are found", lambda: providers(overlay, "list") == {alice, peer.node_id})
+        (closest,) = providers(overlay, "find", "--near", alice)
+        assert closest == alice
+        provider.send_signal(signal.SIGINT)
+        provider.wait(20)
+    assert providers(overlay, "list") == {peer.node_id}
+    overlay.command_json("services", "withdraw", "voice-mail", "--peer", peer.directory)
+    eventually("nobody is left", lambda: not providers(overlay, "list", status=1))
+    overlay.command("services", "announce", "turn-server", "--peer", peer.directory, status=2)
+
+
+def providers(overlay: LiveOverlay, *command: object, status: int = 0) -> set[str]:
+    """Who provides voice mail, as the first peer sees it."""
+    arguments = ("services", command[0], "voice-mail", *command[1:], "--peer", overlay.peers[0].directory, "--json")
+    done = subprocess.run(
+        [*P2PSIP, *map(str, arguments)], capture_output=True, text=True, env=overlay.environment, check=False
+    )
+    assert done.returncode in (0, status), done.stderr
+    return {provider["node_id"] for provider in json.loads(done.stdout)["providers"]}
 
 
 def test_every_example_is_run_here() -> None:

@@ -27,7 +27,7 @@ from free_ports import free_port
 
 from p2psip.daemon.control import ask_peer
 from p2psip.net.overlay_directory import OverlayDirectory
-from p2psip.reload.config.configuration import Kind
+from p2psip.reload.config.configuration import Kind, ServicePermission
 
 P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 OVERLAY = "demo.example"
@@ -234,6 +234,7 @@ class LiveOverlay:
         peers: int = 5,
         users: Iterable[str] = (),
         kinds: Iterable[Kind] = (),
+        services: Iterable[ServicePermission] = (),
         environment: Mapping[str, str] | None = None,
         terms: Sequence[str] = (),
         peer_options: Mapping[str, Sequence[str]] | None = None,
@@ -250,6 +251,7 @@ class LiveOverlay:
         self._count = peers
         self._users = tuple(users)
         self._kinds = tuple(kinds)
+        self._services = tuple(services)
         self._bootstrap_port = free_port()
         self.url = f"https://{HOST}:{free_port()}"
         self.fingerprint = ""
@@ -356,7 +358,9 @@ class LiveOverlay:
         if self._kinds:
             overlay = OverlayDirectory(club)
             known = overlay.document().configuration
-            overlay.revise(replace(known, required_kinds=(*known.required_kinds, *self._kinds)))
+            overlay.revise(
+                replace(known, required_kinds=(*known.required_kinds, *self._kinds), services=self._services)
+            )
         if not self.is_enrolled:
             self.url = str(club / "config.xml")
             return

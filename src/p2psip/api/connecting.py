@@ -78,8 +78,9 @@ async def connect(
             host.start()
             await _wait_connected(session, timeout_s)
             yield Overlay(session)
-            host.call(session.node.leave)
         finally:
+            await session.withdraw_services()
+            host.call(session.node.leave)
             session.close()
             host.close()
             await host.wait_closed()

@@ -10,6 +10,7 @@ from typing import TypeVar, overload
 from weakref import WeakValueDictionary
 
 from p2psip.api.kinds import AnyKind, ArrayKind, DictionaryKind, Name, Receipt, SingleKind, specifier, value_at
+from p2psip.api.services import Services
 from p2psip.api.session import Session
 from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
@@ -70,6 +71,7 @@ class Overlay:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.services = Services(session)
         self._seen = Seen()
         self._attaching: WeakValueDictionary[NodeId, asyncio.Lock] = WeakValueDictionary()
 

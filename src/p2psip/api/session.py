@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,16 @@ from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services, ServicesFound, ServicesWithdrawn
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.usages.redir import Provider
 from p2psip.reload.wire.header import Destination
 
 BACKLOG = 64
 """Streams of others that wait for the application to take them."""
+
+WITHDRAW_MAX_S = 5.0
 
 LOG = logging.getLogger("p2psip")
 
@@ -42,6 +47,9 @@ class Session:
         self._attaching: dict[NodeId, asyncio.Future[Stream]] = {}
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[int, asyncio.Queue[Stream]] = {}
+        self._announcing: dict[str, list[asyncio.Future[None]]] = {}
+        self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
+        self._withdrawn = asyncio.Event()
 
     @property
     def configuration(self) -> OverlayConfiguration:
@@ -110,8 +118,78 @@ class Session:
         for attaching in self._attaching.values():
             if not attaching.done():
                 attaching.set_exception(over)
+        for announcing in self._announcing.values():
+            for each in announcing:
+                if not each.done():
+                    each.set_exception(over)
+        for search in self._searches.values():
+            if not search.done():
+                search.set_exception(over)
         for stream in self._streams.values():
             stream.ended()
+
+    # Services
+
+    async def register_service(self, name: str, register: Callable[[Services, float], None]) -> None:
+        """Announce a service; done when it is in the overlay for the first time. Raises RequestFailed."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def run(now: float) -> None:
+            register(self._core.services, now)
+            self._announcing.setdefault(name, []).append(waiting)
+
+        self.host.call(run)
+        await waiting
+
+    def unregister_service(self, name: str) -> None:
+        """Announce it no more."""
+
+        def run(now: float) -> None:
+            self._core.services.unregister(name, now)
+            self.node.settle(now)
+
+        self.host.call(run)
+
+    async def find_services(self, name: str, near: bytes, want: int) -> tuple[Provider, ...]:
+        """The closest providers. Raises LocalMisuse or RequestFailed."""
+        waiting: asyncio.Future[ServicesFound] = asyncio.get_running_loop().create_future()
+
+        def run(now: float) -> None:
+            self._searches[self._core.services.find(name, near, want, now)] = waiting
+            self.node.settle(now)
+
+        self.host.call(run)
+        found = await waiting
+        if found.error is not None:
+            raise found.error
+        return found.providers
+
+    async def withdraw_services(self) -> None:
+        """RFC 7374 section 4.6: before we leave."""
+        self._withdrawn.clear()
+
+        def run(now: float) -> None:
+            self._core.services.unregister_all(now)
+            self.node.settle(now)
+
+        self.host.call(run)
+        if self._core.services.is_withdrawing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WITHDRAW_MAX_S):
+                    await self._withdrawn.wait()
+
+    def _for_services(self, done: Done) -> None:
+        """A request that a service began; the walk's next one follows."""
+        self.host.call(lambda now: self._core.handle_done(done, now))
+
+    def _announced(self, name: str, what: Effect) -> None:
+        for waiting in self._announcing.pop(name, []):
+            if waiting.done():
+                continue
+            if isinstance(what, ServiceFailed):
+                waiting.set_exception(what.error)
+            else:
+                waiting.set_result(None)
 
     # What the node has to say
 
@@ -119,7 +197,17 @@ class Session:
         """net.node_host: an effect that is for us."""
         match effect:
             case Done(handle, result):
-                _finish(self._requests.pop(handle), result)
+                if (request := self._requests.pop(handle, None)) is not None:
+                    _finish(request, result)
+                else:
+                    self._for_services(effect)
+            case ServiceRegistered(name) | ServiceFailed(name):
+                self._announced(name, effect)
+            case ServicesFound(handle):
+                if not (search := self._searches.pop(handle)).done():
+                    search.set_result(effect)
+            case ServicesWithdrawn():
+                self._withdrawn.set()
             case RingChanged(True):
                 self.connected.set()
             case RingChanged():

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "line": "Look after a peer's lines: who may register a phone.",
     "client": "Prepare an application to be a client of the overlay.",
     "lookup": "Look a user up in the overlay.",
+    "services": "Find members that provide a service; announce services.",
     "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",
     "phone": "Register, call and answer as a small test phone.",

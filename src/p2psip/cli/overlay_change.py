@@ -28,6 +28,7 @@ push` hands it to the running peers; --sign signs at once.
     chord-update-interval=600            max-message-size=65536
     kind+=0xF0000010:DICTIONARY:USER-NODE-MATCH:100:1000   (ID:MODEL:ACCESS:MAX-COUNT:MAX-SIZE)
     kind+=CERTIFICATE_BY_USER:10:5000    kind-=CERTIFICATE_BY_USER
+    service+=voice-mail:peer-*@club.example:alice@club.example    service-=voice-mail
     root-cert+=new-anchor.pem            domain-restriction=own (or: none, or patterns)
 
 Example:

@@ -25,6 +25,7 @@ from p2psip.reload.config.configuration import (
     DomainRestriction,
     Kind,
     OverlayConfiguration,
+    ServicePermission,
 )
 from p2psip.reload.security.certificates import chain_from_pem
 from p2psip.reload.wire.diagnostics import DiagnosticKind
@@ -89,6 +90,16 @@ def diagnostic_access(text: str) -> DiagnosticAccess:
     return DiagnosticAccess(_diagnostic_kind(name), nodes)
 
 
+def service_permission(text: str) -> ServicePermission:
+    """Who may announce a service: NAME:USER:USER, where * in a user name is any text, and as the NAME every service."""
+    name, *providers = text.split(":")
+    if not name or not all(providers) or not providers:
+        raise LocalMisuse(
+            f"{text!r} says not who may announce it: write SERVICE:USER@OVERLAY or SERVICE:peer-*@OVERLAY"
+        )
+    return ServicePermission(name, tuple(providers))
+
+
 def _diagnostic_kind(name: str) -> DiagnosticKind:
     named = {kind.rfc_name: kind for kind in DiagnosticKind}
     if name.upper() in named:
@@ -118,6 +129,8 @@ def _is_named(name: str, entry: object, value: str, read: Callable[[str], object
         return value.upper() == entry.name or (value[:1].isdigit() and int(value, 0) == entry.kind_id)
     if isinstance(entry, DiagnosticAccess):
         return entry.kind == _diagnostic_kind(value)
+    if isinstance(entry, ServicePermission):
+        return entry.name == value
     return entry == read(value)
 
 
@@ -125,6 +138,8 @@ def _is_replaced(entry: object, given: Iterable[object]) -> bool:
     """A Kind that is given takes the place of the one with its number."""
     if isinstance(entry, DiagnosticAccess):
         return any(isinstance(new, DiagnosticAccess) and new.kind == entry.kind for new in given)
+    if isinstance(entry, ServicePermission):
+        return any(isinstance(new, ServicePermission) and new.name == entry.name for new in given)
     return isinstance(entry, Kind) and any(isinstance(new, Kind) and new.kind_id == entry.kind_id for new in given)
 
 
@@ -184,6 +199,7 @@ _LISTS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "bad-node": ("bad_nodes", _node_id),
     "mandatory-extension": ("mandatory_extensions", str),
     "kind": ("required_kinds", kind_of),
+    "service": ("services", service_permission),
     "diagnostic-kind": ("diagnostic_kinds", diagnostic_access),
     "signature-algorithm": ("signature_algorithms", lambda text: _named(ALGORITHM_NAMES, text)),
 }

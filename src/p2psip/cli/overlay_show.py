@@ -104,6 +104,7 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
             }
             for access in configuration.diagnostic_kinds
         ],
+        "services": {service.name: list(service.providers) for service in configuration.services},
         "domain_restriction": None if restriction is None else [restriction.enable, *restriction.patterns],
         "successors": configuration.successors,
         "signatures": sorted(algorithm.name.lower() for algorithm in configuration.signature_algorithms),

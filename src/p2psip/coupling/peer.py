@@ -28,6 +28,7 @@ from p2psip.coupling.tracing import Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.services import Services
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.bindings import BindingsChanged
@@ -70,7 +71,8 @@ class Peer:
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
-        self._timed = (node, self.server, self.echo, self.publisher, self.locator)
+        self.services = Services(node)
+        self._timed = (node, self.server, self.echo, self.publisher, self.locator, self.services)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -104,6 +106,22 @@ class Peer:
         for user in self.server.users():
             if self.publisher.get(user) is None:
                 self.server.remove_user(user)
+        self._settle(now)
+
+    def find_services(self, name: str, near: bytes, want: int, now: float) -> int:
+        """Search providers of a service for an operator; `ServicesFound` follows. Raises LocalMisuse."""
+        handle = self.services.find(name, near, want, now)
+        self._settle(now)
+        return handle
+
+    def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
+        """Announce a service of this peer until it stops. Raises LocalMisuse."""
+        self.services.register(name, now, capacity=capacity, policy=policy)
+        self._settle(now)
+
+    def withdraw(self, name: str, now: float) -> None:
+        """Announce a service no more."""
+        self.services.unregister(name, now)
         self._settle(now)
 
     def use_identity(self, identity: Identity) -> None:
@@ -141,6 +159,7 @@ class Peer:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
         self._is_stopping = True
         self.publisher.withdraw_all(now)
+        self.services.unregister_all(now)
         self._settle(now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
@@ -244,13 +263,13 @@ class Peer:
 
     def _settle(self, now: float) -> None:
         self._carry(now)
-        if self._is_stopping and not self.publisher.is_withdrawing:
+        if self._is_stopping and not (self.publisher.is_withdrawing or self.services.is_withdrawing):
             self.node.leave(now)
             self._carry(now)
         if self._is_stopping and not self._has_stopped and self.node.has_left:
             self._has_stopped = True
             self._effects.append(Stopped())
-        for asked in (self.lookups, self.traces):
+        for asked in (self.lookups, self.traces, self.services):
             self._effects += asked.effects
             asked.effects.clear()
 
@@ -320,6 +339,7 @@ class Peer:
             or self.locator.handle_done(done, wall, now)
             or self.lookups.handle_done(done, wall, now)
             or self.traces.handle_done(done, now)
+            or self.services.handle_done(done, now)
         )
         assert taken, f"nobody waits for request {done.handle}"
 

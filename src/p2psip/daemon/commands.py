@@ -11,9 +11,10 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.report import lines_of, lookup_report, status_of, trace_report
+from p2psip.daemon.report import lines_of, lookup_report, services_report, status_of, trace_report
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
+from p2psip.reload.node.services import ServicesFound
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
@@ -39,6 +40,7 @@ class Commands:
         self._reload_identity = reload_identity
         self._lookups: dict[int, asyncio.Future[Found]] = {}
         self._traces: dict[int, asyncio.Future[Traced]] = {}
+        self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
 
     def table(self) -> dict[str, Command]:
         """By name."""
@@ -50,7 +52,14 @@ class Commands:
             "reload-identity": self._reload_identity,
         }
         commands = {name: _command(run) for name, run in plain.items()}
-        return {"lookup": self._lookup, "trace": self._trace, "configure": self._configure} | commands
+        asking = {
+            "lookup": self._lookup,
+            "trace": self._trace,
+            "configure": self._configure,
+            "services-find": self._find_services,
+            "services-announce": self._announce,
+        }
+        return asking | commands
 
     def _configuration(self) -> dict[str, object]:
         """Which configuration this peer has, and which its neighbours have shown to have."""
@@ -121,6 +130,37 @@ class Commands:
                 return trace_report(text, await waiting)
         except TimeoutError:
             raise RequestFailed(f"the trace of {text} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    def services_found(self, found: ServicesFound) -> None:
+        """A search for services is over."""
+        waiting = self._searches.pop(found.handle, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(found)
+
+    async def _find_services(self, asked: Mapping[str, object]) -> object:
+        name, near, want = str(asked.get("name", "")), str(asked.get("near") or ""), int(str(asked.get("want", 1)))
+        place = self._target(near) if near else self._peer.node.node_id
+        waiting: asyncio.Future[ServicesFound] = asyncio.get_running_loop().create_future()
+
+        def begin(now: float) -> None:
+            self._searches[self._peer.find_services(name, place, want, now)] = waiting
+
+        self._host.call(begin)
+        try:
+            async with asyncio.timeout(LOOKUP_MAX_S):
+                return services_report(name, place, await waiting)
+        except TimeoutError:
+            raise RequestFailed(f"the search for {name} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    async def _announce(self, asked: Mapping[str, object]) -> object:
+        """Announce a service, or with `withdraw` no more; which ones are announced now."""
+        name = str(asked.get("name", ""))
+        if asked.get("withdraw"):
+            self._host.call(lambda now: self._peer.withdraw(name, now))
+        else:
+            capacity, policy = int(str(asked.get("capacity", 0))), str(asked.get("policy") or "")
+            self._host.call(lambda now: self._peer.announce(name, capacity, policy, now))
+        return {"services": self._peer.services.names}
 
     def _target(self, text: str) -> NodeId | ResourceId:
         """A Node-ID in hex, a Resource-ID in hex after "resource:", or a user, whose record is meant."""

@@ -9,6 +9,8 @@ from p2psip.coupling.lookup import Found, HopSeen
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.net.machine import memory_kb
+from p2psip.reload.node.services import ServicesFound
+from p2psip.reload.usages.redir import Provider
 from p2psip.reload.usages.sip_registration import Registration, Route
 from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.render import to_json
@@ -148,4 +150,26 @@ def _placed(peer: Peer, name: str, now: float) -> dict[str, object] | None:
         "responsible": str(placed.responsible),
         "replicas": [str(node) for node in placed.replicas],
         "stored_s_ago": round(now - placed.at, 1),
+    }
+
+
+def services_report(name: str, near: bytes, found: ServicesFound) -> dict[str, object]:
+    """The result of a search for a service."""
+    return {
+        "service": name,
+        "near": near.hex(),
+        "providers": [_provider(provider) for provider in found.providers],
+        "error": None if found.error is None else str(found.error),
+    }
+
+
+def _provider(provider: Provider) -> dict[str, object]:
+    offer = provider.offer
+    return {
+        "node_id": str(provider.node),
+        "user": provider.user,
+        "capacity": None if offer is None else offer.capacity,
+        "load": None if offer is None else offer.load,
+        "policy": None if offer is None else offer.policy.decode(errors="replace"),
+        "expires_ms": None if offer is None else offer.expires_ms,
     }

@@ -57,6 +57,7 @@ from p2psip.reload.node.effects import (
     UserNameTaken,
 )
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.services import ServicesFound
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
@@ -448,6 +449,8 @@ class PeerService:
                 self._user_name_taken(effect)
             case Traced():
                 self._commands.traced(effect)
+            case ServicesFound():
+                self._commands.services_found(effect)
             case Stopped():
                 self._has_left.set()
             case _:

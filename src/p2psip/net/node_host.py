@@ -7,6 +7,7 @@ while a laptop sleeps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.net.addresses import taken, words
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
-from p2psip.net.tls import Stream, TlsStream
+from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.records import Commit, CommitAnswer
@@ -186,7 +187,9 @@ class NodeHost:
         """After `close`: until every connection has said goodbye, which takes none of them more than GOODBYE_MAX_S."""
         self._is_quiet.clear()
         if self._alive:
-            await self._is_quiet.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_MAX_S + 1):
+                    await self._is_quiet.wait()
 
     def use_context(self, context: SSL.Context, datagram_context: SSL.Context | None) -> None:
         """Show another certificate on connections that begin from now on."""

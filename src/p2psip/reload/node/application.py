@@ -1,4 +1,5 @@
-"""A node for an application that is no SIP server: a client and the connections that AppAttach gives it, as one core.
+"""A node for an application that is no SIP server: a client, the connections that AppAttach gives it, and its services,
+as one core.
 
 What the node has to say passes through; the bytes of an application's connections come as `AppData`.
 """
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, HangUp, Purpose, Write
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, HangUp, Purpose, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class ApplicationNode:
     """A node, and which of its links are the application's."""
 
     def __init__(self, node: Node) -> None:
+        self.services = Services(node)
         self._node = node
         self._links: set[int] = set()
         self._effects: list[Effect] = []
@@ -96,15 +99,24 @@ class ApplicationNode:
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         self._node.handle_timeout(now)
+        self.services.handle_timeout(now)
+        self._node.settle(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._node.next_deadline()
+        return earliest([self._node.next_deadline(), self.services.next_deadline()])
+
+    def handle_done(self, done: Done, now: float) -> bool:
+        """The end of a request; False if it is none of ours, but of who uses the node."""
+        is_ours = self.services.handle_done(done, now)
+        self._node.settle(now)
+        return is_ours
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         self._collect()
-        effects, self._effects = self._effects, []
+        effects, self._effects = [*self._effects, *self.services.effects], []
+        self.services.effects.clear()
         return effects
 
     def _collect(self) -> None:

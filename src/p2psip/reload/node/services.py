@@ -69,6 +69,11 @@ class ServiceFailed(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ServicesWithdrawn(Effect):
+    """All announcements that were taken back are, or could not be."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServicesFound(Effect):
     """A search is over. `providers` come in the order of the ring from where it began."""
 
@@ -221,6 +226,8 @@ class Services:
         if request is None:
             return False
         owner = request.owner
+        if owner is None and not self.is_withdrawing:
+            self.effects.append(ServicesWithdrawn())
         if owner is None or (isinstance(owner, _Registration) and owner.walk is None):
             return True
         there = self._providers(owner, request.step, done.result, now)

@@ -281,7 +281,7 @@ def require_discovery(configuration: OverlayConfiguration) -> Tree:
     kind = configuration.kinds.get(REDIR)
     if kind is None:
         overlay = configuration.instance_name
-        raise LocalMisuse(f"{overlay} has no service discovery: `p2psip overlay set --service` adds the Kind REDIR")
+        raise LocalMisuse(f"{overlay} has no service discovery: `p2psip overlay set DIR kind+=REDIR:100:512` adds it")
     return Tree(kind.branching_factor)
 
 
