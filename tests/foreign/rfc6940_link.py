@@ -85,11 +85,6 @@ class Link:
         """Read nothing more from the socket."""
         self._transport.pause_reading()
 
-    @property
-    def is_cut(self) -> bool:
-        """True once the other end has cut the connection and we have noticed by writing."""
-        return self._writer.is_closing() or self._reader.exception() is not None
-
     def close(self) -> None:
         self._writer.close()
 
