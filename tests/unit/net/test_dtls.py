@@ -21,6 +21,7 @@ from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.dtls import DtlsAssociation, DtlsListener, connect_dtls, require_cookies
 from p2psip.net.tls import Stream, make_context
 from p2psip.reload.link.datagram import DatagramLink
+from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.path import Path
 
 HERE = "127.0.0.1"
@@ -406,5 +407,29 @@ def test_messages_over_real_dtls_and_a_network_that_loses_arrive_once_each() -> 
             flush(here, association)
         assert sorted(heard) == sorted(wanted)
         relay.close()
+
+    run(test)
+
+
+@cache
+def secret_context(number: int, secret: str) -> SSL.Context:
+    """Of a member of an overlay with a shared secret."""
+    own = Club.of(SignatureAlgorithm.RSA).certificate(f"user{number}@{OVERLAY}", [node_id(number)], number=number)
+    made = make_context((own,), key(SignatureAlgorithm.RSA, number), is_datagram=True, shared_secret=secret)
+    require_cookies(made)
+    return made
+
+
+def test_13_4_a_shared_secret_is_needed_over_dtls_as_well() -> None:
+    """Certificates on both sides, and the secret: without it neither end is ever up."""
+
+    async def test(server: Server) -> None:
+        server.listener._context = lambda: secret_context(2, "s" * 43)
+        for secret, is_up in (("t" * 43, False), ("s" * 43, True)):
+            association = await connect_dtls(secret_context(1, secret), end := End(), server.address, DATAGRAM_BYTES)
+            clients.append(association)
+            association.begin()
+            await (until(lambda end=end: end.ups and server.end.ups) if is_up else asyncio.sleep(0.2))  # type: ignore[misc]
+            assert (len(end.ups), len(server.end.ups)) == (is_up, is_up)
 
     run(test)
