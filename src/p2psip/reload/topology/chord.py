@@ -39,6 +39,7 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
+from p2psip.reload.topology.candidates import Candidates
 from p2psip.reload.topology.joining import LET_IN_PAUSE_S, Joining, JoinState
 from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
 from p2psip.reload.topology.replicas import REPLICAS, ReplicaSet
@@ -52,19 +53,11 @@ its neighbours changes its table, and tells the others."""
 PRUNE_DELAY_S = 5.0
 """How long after a change of the Neighbor Table links that it left behind are closed."""
 
-ATTACH_MAX_S = 30.0
-"""How long all of an attempt to be linked with a candidate may take."""
-
-UPDATE_WAIT_S = 5.0
-"""How long a candidate that we are linked with may take to say that it is a peer."""
-
 LOST_PAUSE_S = 0.5
 """How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
 
 CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
-
-CANDIDATES_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +85,8 @@ class Chord:
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._left: set[NodeId] = set()
-        self._views: dict[NodeId, NeighborView] = {}
         self._told: dict[NodeId, NeighborView] = {}
-        self._attaching: set[NodeId] = set()
-        self._named: set[NodeId] = set()
-        self._silent_until: Timers[NodeId] = Timers()
-        self._shunned: dict[NodeId, float] = {}
+        self._candidates = Candidates(self.table)
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
         self._is_let_in = False
@@ -143,7 +132,7 @@ class Chord:
 
     def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
         """True if `sender` names a peer that lies before `target`, and yet sent a message for it past that to us."""
-        view, is_past = self._views.get(sender), distance(sender, self.node_id) > distance(sender, target)
+        view, is_past = self._candidates.views.get(sender), distance(sender, self.node_id) > distance(sender, target)
         return view is not None and is_past and any(is_between(node, sender, target) for node in view.nodes)
 
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
@@ -173,7 +162,7 @@ class Chord:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._timers, self._silent_until, self.joining, self.replicas)
+        parts = (self._timers, self._candidates, self.joining, self.replicas)
         return earliest(part.next_deadline() for part in parts)
 
     def use_settings(self, settings: ChordSettings, now: float) -> None:
@@ -234,18 +223,17 @@ class Chord:
         place in the overlay through us, or we dialled it as a gateway, to look for ours or for another part.
         """
         self._left.discard(node)
-        self._shunned.pop(node, None)
+        self._candidates.forgive(node)
         if is_stranger:
             # Were it the peer that we know, it would know of our link: it was started again, or lost it.
-            self._views.pop(node, None)
+            self._candidates.views.pop(node, None)
             self._sought.discard(node)
-            self._shun(node, CANDIDATE_PAUSE_S, now)
+            self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
             self._peer_went(node, now)
         if node not in self._links:
             self._links.add(node)
             self._told.pop(node, None)
-        if node in self._attaching:
-            self._silent_until.set(node, now + UPDATE_WAIT_S, "candidate says nothing")
+        self._candidates.linked(node, now)
         if wants_full or not (is_stranger or is_gateway):
             self._tell(node, is_full=wants_full)
         self._go_on_joining(now)
@@ -257,14 +245,13 @@ class Chord:
 
     def handle_link_lost(self, node: NodeId, now: float) -> None:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
-        for collection in (self._links, self._sought, self._left, self._attaching):
+        for collection in (self._links, self._sought, self._left):
             collection.discard(node)
-        self._silent_until.cancel(node)
-        self._views.pop(node, None)
+        self._candidates.lost(node)
         self._told.pop(node, None)
         self._admitting.pop(node, None)
         if node in self.table:
-            self._shun(node, LOST_PAUSE_S, now)
+            self._candidates.shun(node, LOST_PAUSE_S, now)
             self._peer_went(node, now)
         is_way_in = self.joining.state is JoinState.SEEKING and node == self.joining.gateway
         if not self.joining.is_member and (is_way_in or node == self.joining.admitting_peer):
@@ -273,11 +260,10 @@ class Chord:
 
     def handle_attach_failed(self, node: NodeId, now: float) -> None:
         """A candidate could not be reached, or is no peer: leave it alone for a while, take the next best."""
-        self._attaching.discard(node)
-        self._silent_until.cancel(node)
+        self._candidates.drop(node)
         if node not in self._links:
             self._sought.discard(node)
-        self._shun(node, CANDIDATE_PAUSE_S, now)
+        self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
         self._reconsider(now)
         self._go_on_joining(now)
 
@@ -304,11 +290,7 @@ class Chord:
         """10.7.3: a peer says what it sees; without a view, that it is ready."""
         if sender not in self._links or sender in self._left:
             return
-        self._attaching.discard(sender)
-        self._silent_until.cancel(sender)
-        if view is not None:
-            self._views[sender] = view
-            self._drop_unnamed()
+        self._candidates.heard(sender, view)
         self._peer_came(sender, now)
         if sender not in self._told:
             self._tell(sender)
@@ -331,7 +313,7 @@ class Chord:
         Raises NotAdmitting if its place is not in our range.
         """
         # Whoever asks to be let in is outside, whatever we knew of it before it was started again.
-        self._views.pop(node, None)
+        self._candidates.views.pop(node, None)
         self._peer_went(node, now)
         if self._is_leaving or node == self.node_id or not self.is_responsible(node):
             raise NotAdmitting(f"{node.short} does not lie in the range of {self.node_id.short}")
@@ -380,8 +362,8 @@ class Chord:
     def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
         """10.9: "follow procedures as if it had detected a peer failure"; it names who comes next."""
         self._left.add(node)
-        self._views.pop(node, None)
-        self._shun(node, CANDIDATE_PAUSE_S, now)
+        self._candidates.views.pop(node, None)
+        self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
         self._peer_went(node, now)
         self._consider(NeighborView(successors=tuple(others)), None, now)
 
@@ -391,7 +373,7 @@ class Chord:
             self._successor_found(node, via, now)
         is_news = via is not None or self.table.is_missing_finger(node) or bool(self.table.wanted_among([node]))
         if node != self.node_id and node not in self.table and is_news:
-            self._attach(node, via, now)
+            self._attach(self._candidates.add(node, via, now))
 
     def _successor_found(self, node: NodeId, gateway: NodeId, now: float) -> None:
         if node == self.node_id:
@@ -406,9 +388,10 @@ class Chord:
         """Do what is due."""
         if self.joining.take_due(now):
             self._join_due(now)
-        for node in self._silent_until.pop_due(now):
-            if node in self._attaching:
-                self.handle_attach_failed(node, now)
+        for node in self._candidates.take_silent(now):
+            self.handle_attach_failed(node, now)
+        if self._candidates.take_retry(now):
+            self._reconsider(now)
         self._actions += self.replicas.handle_timeout(now)
         for due in self._timers.pop_due(now):
             if due == "announce":
@@ -418,8 +401,6 @@ class Chord:
                 self._stabilize(now)
             elif due == "prune":
                 self._prune()
-            elif due == "reconsider":
-                self._reconsider(now)
             else:
                 self._refresh_fingers(now)
 
@@ -429,8 +410,8 @@ class Chord:
         elif self.joining.state is JoinState.OUTSIDE:
             self._actions.append(SeekBootstrap())
             self.joining.retry_later(now)
-        elif self.joining.state is JoinState.MEETING and self._attaching:
-            self._attaching.clear()
+        elif self.joining.state is JoinState.MEETING and self._candidates.under_way:
+            self._candidates.under_way.clear()
             self._go_on_joining(now)
         else:
             self._join_failed(f"no progress while {self.joining.state.value}", now)
@@ -462,8 +443,10 @@ class Chord:
         """
         if not self.joining.is_member:
             return
-        wanted = {*self.table.neighbors, *self.table.fingers, *self._attaching, *self._admitting}
-        wanted |= {node for node, view in self._views.items() if self.node_id in view.predecessors + view.successors}
+        wanted = {*self.table.neighbors, *self.table.fingers, *self._candidates.under_way, *self._admitting}
+        wanted |= {
+            node for node, view in self._candidates.views.items() if self.node_id in view.predecessors + view.successors
+        }
         for node in sorted(self._sought & self._links - wanted):
             self._actions.append(Detach(node))
 
@@ -539,44 +522,17 @@ class Chord:
     # Candidates
 
     def _consider(self, view: NeighborView, via: NodeId | None, now: float) -> None:
-        """10.7.3: "x MUST attempt to Attach to the new peers"."""
-        named = [node for node in view.nodes if self._shunned.get(node, now) <= now and node not in self._left]
-        for node in self.table.wanted_among([*self._attaching, *named]):
-            self._attach(node, via, now)
-        if via is not None:
-            self._named.update(self._attaching.intersection(view.predecessors + view.successors))
+        self._attach(self._candidates.consider(view, via, self._left, now))
 
     def _reconsider(self, now: float) -> None:
-        """What those we hear from name is looked at again: a peer is gone, or was left alone for long enough."""
-        self._shunned = {node: until for node, until in self._shunned.items() if until > now}
+        self._candidates.end_pauses(now)
         if self.joining.state in (JoinState.MEETING, JoinState.MEMBER):
-            for sender, view in list(self._views.items()):
-                self._consider(view, sender, now)
-        self._wake_for_shunned()
+            self._attach(self._candidates.consider_again(self._left, now))
 
-    def _wake_for_shunned(self) -> None:
-        if self._shunned:
-            self._timers.set("reconsider", min(self._shunned.values()), "try candidates again")
-
-    def _drop_unnamed(self) -> None:
-        """Candidates that nobody names any more are gone: they keep no place from the next best."""
-        for node in sorted(self._named & self._attaching):
-            if not any(node in view.predecessors or node in view.successors for view in self._views.values()):
-                self._attaching.discard(node)
-                self._silent_until.cancel(node)
-        self._named &= self._attaching
-
-    def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        if node not in self._attaching and len(self._attaching) < CANDIDATES_MAX:
-            self._attaching.add(node)
-            self._silent_until.set(node, now + ATTACH_MAX_S, "candidate does not come")
-            self._sought.add(node)
-            self._actions.append(AttachTo(node, via))
-
-    def _shun(self, node: NodeId, pause_s: float, now: float) -> None:
-        if node in self._shunned or len(self._shunned) < CANDIDATES_MAX:
-            self._shunned[node] = now + pause_s
-            self._wake_for_shunned()
+    def _attach(self, attaches: list[AttachTo]) -> None:
+        for attach in attaches:
+            self._sought.add(attach.node)
+            self._actions.append(attach)
 
     # Joining
 
@@ -585,7 +541,7 @@ class Chord:
         if self.joining.state is JoinState.SEEKING and self.joining.admitting_peer in self.table:
             self.joining.enter(JoinState.MEETING, now)
             self._reconsider(now)
-        if self.joining.state is not JoinState.MEETING or self._attaching or not len(self.table):
+        if self.joining.state is not JoinState.MEETING or self._candidates.under_way or not len(self.table):
             return
         successor = self.table.successors[0]
         self.joining.admitting_peer = successor
@@ -625,7 +581,7 @@ class Chord:
         self.joining.retry_now(now)
 
     def _join_failed(self, reason: str, now: float) -> None:
-        self._attaching.clear()
+        self._candidates.under_way.clear()
         self._sought &= self._links
         self._actions.append(JoinFailed(reason, has_found_ring=self.joining.admitting_peer is not None))
         self.joining.retry_later(now)

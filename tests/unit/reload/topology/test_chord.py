@@ -26,12 +26,11 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
+from p2psip.reload.topology.candidates import CANDIDATES_MAX, UPDATE_WAIT_S
 from p2psip.reload.topology.chord import (
     ANNOUNCE_DELAY_S,
     CANDIDATE_PAUSE_S,
-    CANDIDATES_MAX,
     LOST_PAUSE_S,
-    UPDATE_WAIT_S,
     Chord,
     ChordSettings,
     NeighborView,
@@ -765,5 +764,5 @@ def test_what_remotes_can_make_grow_is_bounded() -> None:
     assert len(bench.of(AttachTo)) == CANDIDATES_MAX
     for name in names:
         bench.chord.handle_attach_failed(name, 0.0)
-    assert len(bench.chord._shunned) == CANDIDATES_MAX
-    assert len(bench.chord._attaching) <= CANDIDATES_MAX
+    assert len(bench.chord._candidates._shunned) == CANDIDATES_MAX
+    assert len(bench.chord._candidates.under_way) <= CANDIDATES_MAX
