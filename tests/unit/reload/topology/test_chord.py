@@ -741,7 +741,7 @@ def test_links_that_we_sought_and_need_no_more_are_let_go() -> None:
     bench = member(90, 80, 70, 120, 130, 140)
     for place, says in [(20, view()), (21, view(successors=(ME,))), (22, view())]:
         if place != 22:
-            bench.chord._attach(nid(place), None, bench.now)
+            bench.chord._attach(bench.chord._candidates.add(nid(place), None, bench.now))
         bench.link(place)
         bench.hear(place, says)
     bench.chord.handle_stranger_sought(nid(22), bench.now)
