@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from sim_services import ServiceBench, choose, closest, grow_with_services
@@ -15,7 +16,7 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services
+from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services, ServicesFound
 from p2psip.reload.topology.ring import hash_name
 from p2psip.sim.overlay import SimulatedOverlay
 
@@ -102,6 +103,24 @@ def test_an_overlay_without_the_kind() -> None:
     with pytest.raises(LocalMisuse, match="no service discovery"):
         Services(overlay.node(host)).find("turn-server", bytes(16), 1, 0.0)
     assert REDIR_KIND.kind_id == 0x104
+
+
+def test_a_configuration_that_takes_service_discovery_away() -> None:
+    """Who provides or searches is told so, and goes on when the Kind is there again."""
+    bench = grow_with_services("services taken away", 5)
+    host = bench.overlay.world.hosts["p1"]
+    node, configuration = bench.overlay.node(host), bench.configuration
+    bench.register(host, "turn-server")
+    search = bench.services(host).find("turn-server", bytes(16), 3, bench.overlay.world.now)
+    node._exchange.configuration = replace(configuration, required_kinds=(SIP_REGISTRATION_KIND,))
+    bench.run_for(10.0)
+    failed = [effect for effect in bench.effects["p1"] if isinstance(effect, ServiceFailed)]
+    assert "no service discovery any more" in str(failed[0].error)
+    (found,) = (effect for effect in bench.effects["p1"] if isinstance(effect, ServicesFound))
+    assert (found.handle, str(found.error)) == (search, "the overlay has no service discovery any more")
+    node._exchange.configuration = configuration
+    bench.run_for(120.0)
+    assert any(isinstance(effect, ServiceRegistered) for effect in bench.effects["p1"])
 
 
 @pytest.mark.slow

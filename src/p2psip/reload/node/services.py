@@ -43,13 +43,14 @@ from p2psip.reload.usages.redir import (
 )
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.redir import ServiceOffer
+from p2psip.reload.wire.redir import ServiceOffer, Tree
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns
 
 WANT_MAX = 100
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 60.0
+NO_TREES = "the overlay has no service discovery any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,11 @@ class Services:
         """The services that we announce."""
         return sorted(self._registrations)
 
+    @property
+    def announcements(self) -> list[Announcement]:
+        """What we say of them."""
+        return [self._registrations[name].announced for name in self.names]
+
     # Commands
 
     def register(
@@ -201,6 +207,13 @@ class Services:
             self._go_on(search, None, now)
         return search.handle
 
+    def joined(self, now: float) -> None:
+        """The overlay can be reached: what has waited for that is announced at once."""
+        for name, registration in self._registrations.items():
+            if registration.walk is None and not registration.places:
+                registration.retry_s = RETRY_FIRST_S
+                self._timers.set(name, now, "announce the service")
+
     # Time and answers
 
     def next_deadline(self) -> Deadline | None:
@@ -215,8 +228,9 @@ class Services:
                 self._timers.set(name, now + RETRY_FIRST_S, "the walk before is not over")
             elif not self._node.topology.is_connected:
                 self._retry(registration, now)
+            elif (tree := self._tree()) is None:
+                self._failed(registration, RequestFailed(NO_TREES), now)
             else:
-                tree = require_discovery(self._node.configuration)
                 registration.walk = register(tree, self._node.node_id, START_LEVEL)
                 self._go_on(registration, None, now)
 
@@ -331,9 +345,19 @@ class Services:
         if len(search.found) >= search.want:
             self._end(search, None)
             return
-        tree = require_discovery(self._node.configuration)
+        tree = self._tree()
+        if tree is None:
+            self._end(search, RequestFailed(NO_TREES))
+            return
         search.walk = lookup(tree, search.key, self._start.level, search.seen)
         self._go_on(search, None, now)
+
+    def _tree(self) -> Tree | None:
+        """The trees of the overlay; None if a new configuration has taken the Kind away while we were at work."""
+        try:
+            return require_discovery(self._node.configuration)
+        except LocalMisuse:
+            return None
 
     @staticmethod
     def _is_on_the_way(search: _Search, provider: Provider) -> bool:
