@@ -55,7 +55,7 @@ def list_(name: Name, peer: PeerDirectory = Path(), as_json: Json = False) -> in
     return _find(peer, name, None, LIST_WANT, as_json=as_json)
 
 
-@app.command(help="Announce a service of a running peer, until it stops or `services withdraw`.")
+@app.command(help="Announce a service of a running peer, until `services withdraw`; also after a restart.")
 def announce(
     name: Name,
     peer: PeerDirectory = Path(),

@@ -311,6 +311,7 @@ class Peer:
                 if is_member:
                     self.joined_at = self.joined_at or now
                     self.publisher.joined(now)
+                    self.services.joined(now)
                 else:
                     self.joined_at = None
                 self._effects.append(effect)

@@ -11,11 +11,13 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
+from p2psip.daemon.kept import KeptService
 from p2psip.daemon.report import lines_of, lookup_report, services_report, status_of, trace_report
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
 from p2psip.reload.node.services import ServicesFound
 from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
 LOOKUP_MAX_S = 90.0
@@ -32,12 +34,14 @@ class Commands:
         own_names: Collection[str],
         reload_lines: Callable[[], list[str]],
         reload_identity: Callable[[], None],
+        keep_services: Callable[[list[KeptService]], None],
     ) -> None:
         self._peer = peer
         self._host = host
         self._own_names = own_names
         self._reload_lines = reload_lines
         self._reload_identity = reload_identity
+        self._keep_services = keep_services
         self._lookups: dict[int, asyncio.Future[Found]] = {}
         self._traces: dict[int, asyncio.Future[Traced]] = {}
         self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
@@ -160,6 +164,8 @@ class Commands:
         else:
             capacity, policy = int(str(asked.get("capacity", 0))), str(asked.get("policy") or "")
             self._host.call(lambda now: self._peer.announce(name, capacity, policy, now))
+        # Written down at once: a restart, also after a power cut, is to announce the same.
+        self._keep_services([_kept(announced) for announced in self._peer.services.announcements])
         return {"services": self._peer.services.names}
 
     def _target(self, text: str) -> NodeId | ResourceId:
@@ -189,6 +195,12 @@ class Commands:
             raise LocalMisuse(f"{error}; write sip:USER@{overlay}") from None
         user, _, domain = aor.rpartition("@")
         return f"{user}@{overlay}" if domain.strip("[]") in self._own_names else aor
+
+
+def _kept(announced: Announcement) -> KeptService:
+    offer = announced.offer
+    assert offer is not None, "a peer says what it offers"
+    return KeptService(announced.name, offer.capacity, offer.policy.decode())
 
 
 def _command(run: Callable[[], object]) -> Callable[[Mapping[str, object]], Awaitable[object]]:

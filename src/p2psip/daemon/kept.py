@@ -3,12 +3,14 @@
 kinds.json      Kinds of the overlay that came beside its configuration document (section 6.5.4)
 contacts.json   where peers that it was linked with can be dialled (RFC 6940 section 11.4)
 phones.json     which phones are registered: until they register again, a restart does not cut them off
+services.json   which services it announces (RFC 7374): a restart announces them again
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -20,7 +22,10 @@ from p2psip.net.files import PRIVATE, read_file, write_file
 CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"
 KINDS_FILE = "kinds.json"
+SERVICES_FILE = "services.json"
 CONTACTS_MAX = 100
+
+T = TypeVar("T")
 
 
 class _Phones(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,6 +37,14 @@ class _Phones(msgspec.Struct, forbid_unknown_fields=True):
     phones: msgspec.Raw
 
 
+class KeptService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service that the operator announced, in the operator's words."""
+
+    name: str
+    capacity: int
+    policy: str
+
+
 def save_contacts(directory: Path, contacts: tuple[Address, ...]) -> None:
     """Raises LocalMisuse if it cannot be written."""
     write_file(directory / CONTACTS_FILE, msgspec.json.encode(contacts), PRIVATE)
@@ -39,13 +52,7 @@ def save_contacts(directory: Path, contacts: tuple[Address, ...]) -> None:
 
 def load_contacts(directory: Path) -> list[Address]:
     """Those of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
-    path = directory / CONTACTS_FILE
-    if not path.exists():
-        return []
-    try:
-        contacts = msgspec.json.decode(read_file(path), type=list[tuple[str, int]])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"{path}: {error}") from None
+    contacts = _load(directory / CONTACTS_FILE, list[tuple[str, int]]) or []
     return [Address(*contact) for contact in contacts[:CONTACTS_MAX]]
 
 
@@ -57,13 +64,17 @@ def save_kinds(directory: Path, kind_blocks: Sequence[bytes]) -> None:
 
 def load_kinds(directory: Path) -> list[bytes]:
     """The kind-blocks of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
-    path = directory / KINDS_FILE
-    if not path.exists():
-        return []
-    try:
-        return [block.encode() for block in msgspec.json.decode(read_file(path), type=list[str])]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"{path}: {error}") from None
+    return [block.encode() for block in _load(directory / KINDS_FILE, list[str]) or []]
+
+
+def save_services(directory: Path, services: Sequence[KeptService]) -> None:
+    """Raises LocalMisuse if it cannot be written."""
+    write_file(directory / SERVICES_FILE, msgspec.json.encode(services), PRIVATE)
+
+
+def load_services(directory: Path) -> list[KeptService]:
+    """The services of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
+    return _load(directory / SERVICES_FILE, list[KeptService]) or []
 
 
 def save_phones(directory: Path, snapshot: bytes, date: float | None) -> None:
@@ -78,13 +89,9 @@ def load_phones(directory: Path, date: float | None) -> tuple[bytes, float] | No
 
     Raises LocalMisuse if it cannot be read.
     """
-    path = directory / PHONES_FILE
-    if not path.exists():
+    saved = _load(directory / PHONES_FILE, _Phones, size_max=1 << 26)
+    if saved is None:
         return None
-    try:
-        saved = msgspec.json.decode(read_file(path, size_max=1 << 26), type=_Phones)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"{path}: {error}") from None
     clock = read_boot_clock()
     if saved.boot_id == clock.boot_id:
         return bytes(saved.phones), max(0.0, clock.seconds - saved.boot_s)
@@ -92,3 +99,13 @@ def load_phones(directory: Path, date: float | None) -> tuple[bytes, float] | No
         # The machine was started anew, and whether that took a minute or a month nothing here tells.
         return None
     return bytes(saved.phones), date - saved.date
+
+
+def _load(path: Path, kind: type[T], size_max: int = 1 << 20) -> T | None:
+    """What is in a file; None if there is none. Raises LocalMisuse if it cannot be read."""
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(read_file(path, size_max), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise LocalMisuse(f"{path}: {error}") from None

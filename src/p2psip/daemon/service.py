@@ -29,7 +29,16 @@ from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import ListenAddresses, own_names
 from p2psip.daemon.journal import Journal
-from p2psip.daemon.kept import load_contacts, load_kinds, load_phones, save_contacts, save_kinds, save_phones
+from p2psip.daemon.kept import (
+    load_contacts,
+    load_kinds,
+    load_phones,
+    load_services,
+    save_contacts,
+    save_kinds,
+    save_phones,
+    save_services,
+)
 from p2psip.daemon.line_files import LineFiles, line_names
 from p2psip.daemon.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renew import renew_in_process
@@ -140,7 +149,14 @@ class PeerService:
                 datagram_context=self._datagram_context(),
                 path_mtu=self._state.settings.path_mtu,
             )
-            self._commands = Commands(self._peer, self._host, names, self.load_lines, self.load_identity)
+            self._commands = Commands(
+                self._peer,
+                self._host,
+                names,
+                self.load_lines,
+                self.load_identity,
+                lambda services: save_services(self._state.directory, services),
+            )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
                 await self._host.listen(addresses.endpoints)
@@ -196,6 +212,7 @@ class PeerService:
             self._journal.warning("the date of this machine is not set", means="certificates are taken as valid")
         self.load_lines()
         self._load_phones(wall, now)
+        self._announce_services()
         self._peer.node.diagnostics.machine = read_machine()
         self._host.start()
 
@@ -403,6 +420,16 @@ class PeerService:
                 self._host.call(lambda now: self._peer.restore(*kept, now))
         except LocalMisuse as error:
             self._journal.warning("registrations not taken up", reason=str(error))
+
+    def _announce_services(self) -> None:
+        """Those of before a restart; one that is not permitted any more is left out."""
+        for kept in self._kept("services not read", load_services):
+            try:
+                self._host.call(
+                    lambda now, kept=kept: self._peer.announce(kept.name, kept.capacity, kept.policy, now)  # type: ignore[misc]
+                )
+            except LocalMisuse as error:
+                self._journal.warning("service not announced", service=kept.name, reason=str(error))
 
     def _save_phones(self) -> None:
         self._phones_timer = None

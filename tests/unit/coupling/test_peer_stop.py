@@ -1,4 +1,7 @@
-"""How a peer stops: its lines' records go, its data is handed over, and then it says so, without delay."""
+"""How a peer stops: its lines' records go, its data is handed over, and then it says so, without delay.
+
+And how it begins again: what it was told to announce before is announced as soon as it is a member.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,13 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, Stopped, peer_uri
+from p2psip.reload.config.configuration import (
+    ANY_SERVICE,
+    REDIR_KIND,
+    SIP_REGISTRATION_KIND,
+    ServicePermission,
+)
+from p2psip.reload.node.services import ServiceRegistered
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
@@ -70,3 +80,19 @@ def test_the_only_peer_stops_at_once() -> None:
     assert overlay.world.run_for(30, stop=overlay.is_ring)
     overlay.world.call(host, peer.stop)
     assert has_stopped(host)
+
+
+def test_services_that_waited_for_the_overlay_are_announced_when_it_is_there() -> None:
+    """However long that took: a peer that was restarted with its site's power may be alone for a while."""
+    permitted = ServicePermission(ANY_SERVICE, ("*",))
+    kinds = (SIP_REGISTRATION_KIND, REDIR_KIND)
+    overlay = SimulatedOverlay("services wait", required_kinds=kinds, services=(permitted,))
+    waits, host = add(overlay, 1)
+    overlay.world.call(host, lambda now: waits.announce("turn-server", 20, "", now))
+    overlay.world.run_for(100)
+    assert not waits.node.topology.is_connected
+    add(overlay, 0)
+    assert overlay.world.run_for(60, stop=lambda: waits.joined_at is not None)
+    assert overlay.world.run_for(
+        SOON_S, stop=lambda: any(isinstance(event, ServiceRegistered) for event in host.events)
+    )

@@ -10,7 +10,15 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon import kept
-from p2psip.daemon.kept import load_contacts, load_phones, save_contacts, save_phones
+from p2psip.daemon.kept import (
+    KeptService,
+    load_contacts,
+    load_phones,
+    load_services,
+    save_contacts,
+    save_phones,
+    save_services,
+)
 from p2psip.reload.storage.continuity import BootClock
 
 DATE = 1_800_000_000.0
@@ -37,6 +45,22 @@ def test_contacts_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "contacts.json").write_bytes(text)
     with pytest.raises(LocalMisuse, match=r"contacts\.json"):
         load_contacts(tmp_path)
+
+
+def test_services(tmp_path: Path) -> None:
+    assert load_services(tmp_path) == []
+    services = [KeptService("turn-server", 20, "members"), KeptService("voice-mail", 0, "")]
+    save_services(tmp_path, services)
+    assert load_services(tmp_path) == services
+    save_services(tmp_path, [])
+    assert load_services(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'[{"name": 1}]', b'[{"name": "a", "capacity": 1}]', b"[[]]"])
+def test_services_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "services.json").write_bytes(text)
+    with pytest.raises(LocalMisuse, match=r"services\.json"):
+        load_services(tmp_path)
 
 
 def test_phones_within_one_boot_by_its_clock(tmp_path: Path, clock: list[BootClock]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from free_ports import free_port
 from membership import OVERLAY, Club, founding, key, node_id
 
@@ -18,6 +19,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.cli import run_peer
 from p2psip.daemon import service
 from p2psip.daemon.endpoints import ListenAddresses
+from p2psip.daemon.kept import KeptService, load_services
 from p2psip.daemon.service import MovedToAnotherAddress, PeerService
 from p2psip.daemon.settings import make_settings
 from p2psip.daemon.state import (
@@ -30,6 +32,7 @@ from p2psip.daemon.state import (
     save_settings,
 )
 from p2psip.net import node_host
+from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
 from p2psip.reload.config.document import parse
 
 HERE = "127.0.0.1"
@@ -161,3 +164,49 @@ def test_a_renewed_certificate_must_be_this_peers(state: PeerState) -> None:
     save_identity(state.directory, club.member(f"peer-garden@{OVERLAY}", [node_id(9)]))
     with pytest.raises(LocalMisuse, match="restart it"):
         reload_identity(state)
+
+
+def providing(state: PeerState, *services: str) -> PeerState:
+    """The overlay has service discovery, and whoever is a peer may announce these services."""
+    kinds = (*state.configuration.required_kinds, REDIR_KIND)
+    permitted = tuple(ServicePermission(name, ("*",)) for name in services)
+    configuration = replace(state.configuration, required_kinds=kinds, services=permitted)
+    return replace(state, document=replace(state.document, configuration=configuration))
+
+
+def announced(state: PeerState, *commands: Mapping[str, object]) -> list[str]:
+    """Run a peer, give it these commands; what it announces then."""
+    peer, names = PeerService(state), list[str]()
+
+    async def main() -> None:
+        ready = asyncio.Event()
+        running = asyncio.create_task(peer.run(lambda _: ready.set()))
+        await ready.wait()
+        for command in commands:
+            await peer._commands.table()["services-announce"](command)
+        names.extend(peer._peer.services.names)
+        running.cancel()
+        await asyncio.wait([running])
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    return names
+
+
+def test_services_are_announced_again_after_a_restart(state: PeerState) -> None:
+    permitting = providing(state, "turn-server", "voice-mail")
+    both = [{"name": "turn-server", "capacity": 20, "policy": "members"}, {"name": "voice-mail"}]
+    assert announced(permitting, *both) == ["turn-server", "voice-mail"]
+    assert announced(permitting) == ["turn-server", "voice-mail"]
+    assert load_services(state.directory)[0] == KeptService("turn-server", 20, "members")
+    assert announced(permitting, {"name": "turn-server", "withdraw": True}) == ["voice-mail"]
+    assert announced(permitting) == ["voice-mail"]
+
+
+def test_a_service_that_is_not_permitted_any_more_is_left_out(state: PeerState) -> None:
+    announced(providing(state, "turn-server", "voice-mail"), {"name": "turn-server"}, {"name": "voice-mail"})
+    with structlog.testing.capture_logs() as log:
+        assert announced(providing(state, "voice-mail")) == ["voice-mail"]
+    (entry,) = (entry for entry in log if entry["event"] == "service not announced")
+    assert entry["service"] == "turn-server"
+    assert "does not permit" in entry["reason"]
