@@ -398,6 +398,20 @@ def test_7_4_1_1_a_store_at_the_end_of_an_array_appends() -> None:
     Bench().storage.rules.signer(ALICE_PLACE, ARRAY.kind_id, stored, fetched.certificates, bench.wall, 0.0)
 
 
+def test_7_4_1_1_what_is_appended_already_is_not_appended_again() -> None:
+    """A Store that comes again, whenever that is, finds its value where it put it; a new one of the same is new."""
+    bench = Bench()
+    stored = bench.signed(ALICE, ALICE_PLACE, ARRAY, element(APPEND, b"x"), storage_time_ms=7)
+    store = request(kinds_of(stored, kind=ARRAY.kind_id))
+    bench.send(store)
+    bench.put(ARRAY, element(APPEND, b"y"), storage_time_ms=8)
+    again = bench.send(store)
+    assert bench.read(ARRAY) == [b"x", b"y"]
+    assert not again.places
+    bench.put(ARRAY, element(APPEND, b"x"), storage_time_ms=9)
+    assert bench.read(ARRAY) == [b"x", b"y", b"x"]
+
+
 def test_7_4_2_2_an_index_that_was_signed_as_it_is_counts_as_well() -> None:
     """The index is set to zero before the signature is computed; some do so only for what they append."""
     bench = Bench()

@@ -160,7 +160,7 @@ def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) ->
     if len(stored.data_value.value) > kind.max_size:
         raise DataTooLarge(f"a value of Kind {kind.kind_id:#x} has at most {kind.max_size} bytes")
     values = draft.values(kind.kind_id)
-    stored = _positioned(kind, stored, values)
+    stored = _positioned(kind, stored, draft)
     place = Place(draft.resource, kind.kind_id, key_of(stored.value))
     old = values.get(place.key)
     if old is None:
@@ -186,7 +186,7 @@ def _is_news(kind: Kind, old: Record, stored: StoredData) -> bool:
     return True
 
 
-def _positioned(kind: Kind, stored: StoredData, values: Mapping[bytes, Record]) -> StoredData:
+def _positioned(kind: Kind, stored: StoredData, draft: Draft) -> StoredData:
     """The value with its place in the array, if it is for one.
 
     "A store at index 0xffffffff places the new value at the end of the array [...]. The resulting StoredData has
@@ -195,9 +195,23 @@ def _positioned(kind: Kind, stored: StoredData, values: Mapping[bytes, Record]) 
     entry = stored.value
     if not isinstance(entry, ArrayEntry):
         return stored
-    index = entry.index
+    index: int | None = entry.index
     if index == APPEND_INDEX:
+        index = _appended_at(stored, draft.values_before(kind.kind_id))
+    if index is None:
+        values = draft.values(kind.kind_id)
         index = 1 + int.from_bytes(max(values), "big") if values else 0
     if index >= kind.max_count:
         raise DataTooLarge(f"Kind {kind.kind_id:#x} has at most {kind.max_count} elements")
     return replace(stored, value=replace(entry, index=index))
+
+
+def _appended_at(stored: StoredData, values: Mapping[bytes, Record]) -> int | None:
+    """Where in the array an earlier request has put the very same value, by its signature; None if none has.
+
+    A request that comes again after its answer was forgotten, or that somebody on its way has kept, appends nothing.
+    """
+    # What is signed has no index, so the signature of an element is the one that it was appended with.
+    signature = stored.signature.encode()
+    found = (key for key, record in values.items() if record.data.endswith(signature))
+    return next((int.from_bytes(key, "big") for key in found), None)

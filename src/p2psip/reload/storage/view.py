@@ -153,6 +153,11 @@ class Draft:
             }
         return self._after[kind]
 
+    def values_before(self, kind: int) -> dict[bytes, Record]:
+        """Those of them that were there before the request, by key."""
+        live = self.values(kind)
+        return {key: record for key, record in self._before[kind].items() if live.get(key) is record}
+
     def is_withheld(self, record: Record) -> bool:
         """True for a record of unknown age."""
         return self._clock.withholds(record.stored_at)

@@ -89,13 +89,15 @@ def naive_store(
     delta = State()
     for where, held in offers:
         live = state.overlaid(delta).live(kind, now)
+        if where == APPEND and any(is_same(old, held) for old in state.live(kind, now).values()):
+            continue
         slot = where_of(kind, where, live)
         if kind is ARRAY and isinstance(slot, int) and slot >= kind.max_count:
             return DataTooLarge
         old = live.get(slot)
         if old is None and len(live) >= kind.max_count:
             return DataTooLarge
-        if old is not None and (old.data, old.storage_time_ms) == (held.data, held.storage_time_ms):
+        if old is not None and is_same(old, held):
             continue
         if old is not None and held.storage_time_ms <= old.storage_time_ms:
             return DataTooOld
@@ -105,6 +107,11 @@ def naive_store(
     elif delta.values:
         delta.generations[kind.kind_id] = current + 1
     return delta
+
+
+def is_same(one: Held, other: Held) -> bool:
+    """True for the same word of the same signer, whatever is left of its lifetime."""
+    return (one.data, one.storage_time_ms) == (other.data, other.storage_time_ms)
 
 
 def owner_of(kind: Kind, where: int) -> SimulatedIdentity:
