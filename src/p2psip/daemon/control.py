@@ -54,11 +54,11 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while line := await reader.readline():
+            while line := await _line_of(reader):
                 writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError):
-            # The client has gone, or sent a line without end.
+        except ConnectionError:
+            # The client has gone.
             pass
         finally:
             writer.close()
@@ -75,6 +75,14 @@ class ControlServer:
             return {"misuse": str(error)}
         except P2psipError as error:
             return {"error": str(error)}
+
+
+async def _line_of(reader: asyncio.StreamReader) -> bytes:
+    """The next line; empty at the end, and where a line has none."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b""
 
 
 def ask_peer(directory: Path, command: str, **arguments: object) -> object:

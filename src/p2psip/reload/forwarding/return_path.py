@@ -118,6 +118,10 @@ class _List(Struct):
     entries: Annotated[tuple[DestinationEntry, ...], Vector(1)]
 
 
+StateKey = tuple[int, bytes]
+"""A transaction, and the node to which its request went on or the opaque ID that stands for its stored list."""
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
     """What is kept for a transaction, or for a stored list."""
@@ -144,7 +148,7 @@ class ReturnPaths:
         self._node_id_length = node_id_length
         self._key = rng.randbytes(32)
         self._index = ConnectionIndex(rng)
-        self._states: dict[tuple[int, NodeId] | bytes, _State] = {}
+        self._states: dict[StateKey, _State] = {}
         self._state_bytes = 0
 
     @property
@@ -171,7 +175,7 @@ class ReturnPaths:
             case ReturnPath.STORED_LIST if is_whole:
                 size = sum(len(entry.encode()) for entry in header.via_list)
                 handle = self._rng.randbytes(STORED_ID_BYTES)
-                if self._keep(handle, (back, *reversed(header.via_list)), size, now):
+                if self._keep((header.transaction_id, handle), (back, *reversed(header.via_list)), size, now):
                     return (Destination.opaque(handle),)
             case ReturnPath.SEALED_LIST:
                 return self._sealed((*header.via_list, back), header.transaction_id)
@@ -196,7 +200,7 @@ class ReturnPaths:
             node = self._index.node_of(number & 0x7FFF) if number & 0x8000 else None
             return None if node is None else (Destination.node(node),)
         if len(opaque_id) == STORED_ID_BYTES:
-            state = self._look_up(opaque_id, now)
+            state = self._look_up((transaction_id, opaque_id), now)
             return None if state is None else state.entries
         return self._unsealed(opaque_id, transaction_id)
 
@@ -224,7 +228,7 @@ class ReturnPaths:
         said = transaction_id.to_bytes(8, "big") + encoded
         return hashlib.blake2b(said, digest_size=SEAL_BYTES, key=self._key).digest()
 
-    def _keep(self, key: tuple[int, NodeId] | bytes, entries: tuple[Entry, ...], size: int, now: float) -> bool:
+    def _keep(self, key: StateKey, entries: tuple[Entry, ...], size: int, now: float) -> bool:
         """Remember it for a while; False if there is no room, or something else is remembered of it."""
         self._expire(now)
         known = self._states.get(key)
@@ -240,7 +244,7 @@ class ReturnPaths:
         self._state_bytes += size
         return True
 
-    def _look_up(self, key: tuple[int, NodeId] | bytes, now: float) -> _State | None:
+    def _look_up(self, key: StateKey, now: float) -> _State | None:
         self._expire(now)
         return self._states.get(key)
 
@@ -248,5 +252,5 @@ class ReturnPaths:
         while self._states and next(iter(self._states.values())).expires_at <= now:
             self._forget(next(iter(self._states)))
 
-    def _forget(self, key: tuple[int, NodeId] | bytes) -> None:
+    def _forget(self, key: StateKey) -> None:
         self._state_bytes -= self._states.pop(key).size

@@ -8,7 +8,7 @@ A member that renews its certificate signs with the new one over the old link: w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
@@ -70,6 +70,10 @@ class Admission:
         """Who is at the other end."""
         admitted = self._links.get(number)
         return None if admitted is None else admitted.member
+
+    def ends(self) -> Iterator[tuple[int, NodeId]]:
+        """Each link's number, and the node at its other end."""
+        return ((number, link.node) for number, link in self._links.items())
 
     def attached(self, node: NodeId) -> None:
         """An Attach of ours was answered by this node."""

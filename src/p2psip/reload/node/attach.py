@@ -18,7 +18,7 @@ from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
 from p2psip.reload.node.exchange import Exchange, causes_of
-from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX
+from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX, DIALS_PER_NODE_MAX
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
@@ -268,7 +268,7 @@ class Attaching:
         node = request.signer.node_id
         if node == self._exchange.identity.node_id:
             raise InvalidMessage("an Attach of our own")
-        self._require_dialable(body.candidates, self.link_types)
+        self._require_dialable(node, body.candidates, self.link_types)
         self._break_tie(request, now)
         self._learn_contact(node, body)
         answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
@@ -280,14 +280,16 @@ class Attaching:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in self.applications:
             raise NotFound(f"application {body.application} does not run here")
-        self._require_dialable(body.candidates, SIP_LINK_TYPES)
         node = request.signer.node_id
+        self._require_dialable(node, body.candidates, SIP_LINK_TYPES)
         answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
         self._exchange.answer(request, answer)
         context = Answering(node, Purpose.SIP, application=body.application)
         self._connections.dial(Purpose.SIP, dialable(body.candidates, SIP_LINK_TYPES), context)
 
-    def _require_dialable(self, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> None:
+    def _require_dialable(
+        self, node: NodeId, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]
+    ) -> None:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
         if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
             # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
@@ -295,7 +297,9 @@ class Attaching:
             raise InvalidMessage("candidates with ICE and without it")
         if not dialable(candidates, link_types):
             raise InvalidMessage("no candidate that can be dialled from here")
-        if not self._connections.can_dial:
+        dialled = [context for context in self._connections.dialling() if isinstance(context, Answering)]
+        is_greedy = sum(1 for context in dialled if context.node == node) >= DIALS_PER_NODE_MAX
+        if is_greedy or not self._connections.can_dial:
             raise RequestTimeout("too many connections are being made")
 
     def _break_tie(self, request: Received, now: float) -> None:

@@ -10,7 +10,7 @@ for a while in case it comes back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -166,6 +166,10 @@ class Connections:
     def dialled(self, number: int) -> object | None:
         """The dialling of this link is over, one way or the other: what it was for; None for an accepted link."""
         return self._dialling.pop(number, None)
+
+    def dialling(self) -> Collection[object]:
+        """What the connections are for that are being made."""
+        return self._dialling.values()
 
     def hang_up(self, number: int, reason: str) -> None:
         """Close a link that never became a connection here."""

@@ -21,13 +21,19 @@ STRANGERS_MAX: Final = 128
 
 DIALS_MAX: Final = 128
 
+DIALS_PER_NODE_MAX: Final = 8
+"""Connections that are being made because one and the same node asked for them."""
+
 APP_ATTACHES_MAX: Final = 256
+
+APP_LINKS_MAX: Final = 512
+"""Connections of applications that others asked for; those that we asked for are as many as we want."""
+
+APP_LINKS_PER_NODE_MAX: Final = 32
+"""The same to one node."""
 
 COMMANDS_MAX: Final = 1024
 """Requests of the layers above that are not over yet."""
-
-COMMITS_MAX: Final = 512
-"""Commits to disk under way; beyond that a Store is refused."""
 
 HANDOVER_WINDOW: Final = 16
 """Stores of one hand-over under way at once."""

@@ -17,7 +17,7 @@ from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Purpose
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import Moving
 from p2psip.reload.node.ring import Ring
@@ -153,6 +153,9 @@ class Links:
     def _enter_app(
         self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
     ) -> None:
+        if isinstance(context, Answering) and self._are_app_links_many(node):
+            self._refuse(number, context, "too many connections of applications", now)
+            return
         if isinstance(context, Answering):
             application = context.application
         elif self._attaching.is_awaited(Purpose.SIP, node):
@@ -188,6 +191,10 @@ class Links:
     def _are_strangers_many(self, node: NodeId) -> bool:
         known = sum(1 for linked in self._connections if linked in self._topology.table)
         return node not in self._connections and len(self._connections) - known >= STRANGERS_MAX
+
+    def _are_app_links_many(self, node: NodeId) -> bool:
+        ends = [end for number, end in self._admission.ends() if self._connections.by_number(number) is None]
+        return len(ends) >= APP_LINKS_MAX or ends.count(node) >= APP_LINKS_PER_NODE_MAX
 
     def _lost(self, node: NodeId, now: float) -> None:
         if node in self._topology.table.neighbors:

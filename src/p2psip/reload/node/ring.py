@@ -112,11 +112,7 @@ class Ring:
 
     # What Chord asks for
 
-    def perform(
-        self,
-        action: AttachTo | AttachToward | AttachFinger | FindPeer | SendUpdate | AskForUpdate | SendJoin,
-        now: float,
-    ) -> None:
+    def perform(self, action: RingAction, now: float) -> None:
         """Do what the topology wants done by messages."""
         match action:
             case AttachTo(node, via):

@@ -47,6 +47,8 @@ class Answers:
     """The requests that one node was asked within the lifetime of a request."""
 
     def __init__(self) -> None:
+        self.lifetime_s = REQUEST_LIFETIME_S
+        """How long after it came a request may come again."""
         self._kept: dict[Key, Answered] = {}
         self._bytes = 0
         self._share: Counter[NodeId] = Counter()
@@ -67,7 +69,7 @@ class Answers:
         """A request that is being served."""
         while len(self._kept) >= ANSWERS_MAX:
             self._make_room()
-        self._kept[key] = Answered(now + REQUEST_LIFETIME_S)
+        self._kept[key] = Answered(now + self.lifetime_s)
         self._share[key[1]] += COST
 
     def answered(self, key: Key, payload: bytes, after: int | None) -> None:

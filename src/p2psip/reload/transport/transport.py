@@ -22,7 +22,7 @@ from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
-from p2psip.reload.transport.answers import Answers
+from p2psip.reload.transport.answers import REQUEST_LIFETIME_S, Answers
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import (
@@ -176,7 +176,6 @@ class Transport:
         self._proximity = proximity
         self._rng = rng
         self.wall = wall
-        self._timer_s = reliability_timer_s
         self._ttl = ttl
         self._models = models
         self._message_bytes_max = message_bytes_max
@@ -184,6 +183,7 @@ class Transport:
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers()
         self._answers = Answers()
+        self._use_timer(reliability_timer_s)
         self._effects: list[Effect] = []
 
     def use_configuration(
@@ -198,11 +198,16 @@ class Transport:
     ) -> None:
         """The overlay has a new configuration: requests that were refused for the old one go out again."""
         self.configuration_sequence = configuration_sequence
-        self._timer_s = reliability_timer_s
+        self._use_timer(reliability_timer_s)
         self._ttl = ttl
         self._models = models
         self._message_bytes_max = message_bytes_max
         self.retry_mismatched(None, now)
+
+    def _use_timer(self, reliability_timer_s: float) -> None:
+        self._timer_s = reliability_timer_s
+        # Where the overlay has others repeat their requests more slowly, they do so for longer.
+        self._answers.lifetime_s = max(REQUEST_LIFETIME_S, TRANSMISSIONS_MAX * reliability_timer_s)
 
     def retry_mismatched(self, node: NodeId | None, now: float) -> None:
         """Send again at once what `node` (None: anybody) refused for its idea of the configuration."""

@@ -84,18 +84,6 @@ class DataTooOld(Rejection):
     code = ErrorCode.DATA_TOO_OLD
 
 
-class TtlExceeded(Rejection):
-    """The request has made too many hops (section 6.3.2)."""
-
-    code = ErrorCode.TTL_EXCEEDED
-
-
-class MessageTooLarge(Rejection):
-    """The request is too large (section 6.6)."""
-
-    code = ErrorCode.MESSAGE_TOO_LARGE
-
-
 class UnknownKind(Rejection):
     """The request names Kinds that are not known here."""
 
@@ -147,37 +135,7 @@ class InvalidMessage(Rejection):
     code = ErrorCode.INVALID_MESSAGE
 
 
-class UnderlayDestinationUnreachable(Rejection):
-    """The next hop cannot be reached."""
-
-    code = ErrorCode.UNDERLAY_DESTINATION_UNREACHABLE
-
-
-class UnderlayTimeExceeded(Rejection):
-    """The next hop does not answer."""
-
-    code = ErrorCode.UNDERLAY_TIME_EXCEEDED
-
-
 class MessageExpired(Rejection):
     """The expiration of a diagnostics request lies in the past."""
 
     code = ErrorCode.MESSAGE_EXPIRED
-
-
-class UpstreamMisrouting(Rejection):
-    """The peer before us ought not to have sent this here."""
-
-    code = ErrorCode.UPSTREAM_MISROUTING
-
-
-class LoopDetected(Rejection):
-    """The request has been here before."""
-
-    code = ErrorCode.LOOP_DETECTED
-
-
-class TtlHopsExceeded(Rejection):
-    """A diagnostics request has made too many hops."""
-
-    code = ErrorCode.TTL_HOPS_EXCEEDED

@@ -93,5 +93,4 @@ class NoCredential:
     reason: str
 
 
-Question: TypeAlias = LocateUser | ResolveUri | FindCredential
 Answer: TypeAlias = Located | NotLocated | Hops | Credential | NoCredential

@@ -137,6 +137,16 @@ def test_a_fragment_is_not_remembered() -> None:
         assert here.states_kept == 0
 
 
+@pytest.mark.parametrize("strategy", OPAQUE)
+def test_an_id_holds_for_its_own_transaction(strategy: ReturnPath) -> None:
+    """Who has seen it in a request cannot send something else along the same way."""
+    here = paths(strategy)
+    (entry,) = passed_on(here)
+    assert entry.opaque_id is not None
+    assert here.expand(entry.opaque_id, header().transaction_id, 1.0) is not None
+    assert here.expand(entry.opaque_id, header().transaction_id + 1, 1.0) is None
+
+
 @given(st.data())
 def test_forged_ids_stand_for_nothing(data: st.DataObject) -> None:
     """Property: of 8 bytes and more nobody guesses one; a sealed list that was changed, or is another's or of another

@@ -11,7 +11,13 @@ from node_bench import ME, NodeBench, Remote, address, nid, offer
 from p2psip.base.address import Address
 from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, SIP_LINK_TYPES, dialable
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
-from p2psip.reload.node.limits import CANDIDATES_MAX, DIALS_MAX
+from p2psip.reload.node.limits import (
+    APP_LINKS_MAX,
+    APP_LINKS_PER_NODE_MAX,
+    CANDIDATES_MAX,
+    DIALS_MAX,
+    DIALS_PER_NODE_MAX,
+)
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -236,6 +242,19 @@ def test_an_attach_that_cannot_be_followed_is_refused_before_it_is_answered() ->
     assert len(bench.dials()) == DIALS_MAX
 
 
+def test_one_node_cannot_keep_others_from_being_dialled() -> None:
+    """Attaches of one node that lead nowhere leave room for those of another."""
+    bench = start()
+    for _ in range(DIALS_MAX):
+        bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert len(bench.dials()) == DIALS_PER_NODE_MAX
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(SMALLER), signer=SMALLER)
+    assert bench.hear_one(150, MessageCode.ATTACH_ANS)
+    (dial,) = bench.dials()
+    assert addresses_of(dial) == (address(SMALLER),)
+
+
 def test_a_dialling_that_fails_is_told_to_the_log() -> None:
     """And makes room for others."""
     bench = start()
@@ -326,6 +345,40 @@ def test_an_app_attach_is_answered_and_dialled() -> None:
     bench.link(LARGER, dial.link, purpose=Purpose.SIP)
     assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), address(ME))]
     assert nid(LARGER) not in bench.node.connections
+
+
+def connect_app(bench: NodeBench, place: int) -> bool:
+    """`place` asks for a SIP connection and we dial it; True if the connection may stay."""
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(place), signer=place)
+    (dial,) = bench.dials()
+    bench.link(place, dial.link, purpose=Purpose.SIP)
+    return bench.hung_up() == []
+
+
+def test_connections_of_applications_are_bounded_for_each_node() -> None:
+    """However often one asks; another still gets its own, and one that ends makes room."""
+    bench = start()
+    assert [connect_app(bench, LARGER) for _ in range(APP_LINKS_PER_NODE_MAX + 1)] == [
+        *[True] * APP_LINKS_PER_NODE_MAX,
+        False,
+    ]
+    assert connect_app(bench, SMALLER)
+    first, *_ = bench.take(AppLinkUp)
+    assert isinstance(first, AppLinkUp)
+    bench.node.app_link_down(first.link)
+    assert connect_app(bench, LARGER)
+
+
+def test_connections_of_applications_are_bounded_altogether() -> None:
+    """But one that we asked for comes in."""
+    bench = start()
+    for place in range(1000, 1000 + APP_LINKS_MAX):
+        assert connect_app(bench, place)
+    assert not connect_app(bench, LARGER)
+    bench.take(AppLinkUp)
+    app_attach(bench, SMALLER)
+    remote = accepted(bench, SMALLER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(SMALLER), address(SMALLER), address(ME))]
 
 
 def app_attach(bench: NodeBench, place: int) -> None:

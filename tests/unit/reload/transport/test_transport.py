@@ -38,6 +38,7 @@ from p2psip.reload.wire.header import (
     ForwardingOptionFlags,
     ForwardingOptionType,
 )
+from p2psip.reload.wire.kinds import REGISTERED_MODELS
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.message import Message, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
@@ -437,6 +438,26 @@ def test_answers_are_kept_for_the_lifetime_of_a_request() -> None:
     assert run_out(here) == []
     assert here.next_deadline() is None
     assert ask(here, now=40.0) is not None
+
+
+def test_6_2_1_answers_are_kept_for_as_long_as_the_overlay_s_requests_live() -> None:
+    """With a reliability timer of 10 s the fifth transmission leaves 40 s after the first."""
+    here = transport()
+    here.use_configuration(
+        configuration_sequence=7,
+        reliability_timer_s=10.0,
+        ttl=100,
+        models=REGISTERED_MODELS,
+        message_bytes_max=5000,
+        now=0.0,
+    )
+    here.answer(asked(here), BOB, PONG)
+    (sent,) = originated(here.drain())
+    here.handle_timeout(49.9)
+    assert ask(here, now=49.9) is None
+    assert originated(here.drain()) == [sent]
+    here.handle_timeout(50.0)
+    assert ask(here, now=50.0) is not None
 
 
 def test_the_same_transaction_id_of_another_signer_is_another_request() -> None:
