@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,23 @@ def p2psip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return Command(monkeypatch, capsys)
 
 
-@pytest.fixture
-def club(p2psip: Command, tmp_path: Path) -> Path:
-    """A new overlay."""
-    directory = tmp_path / "club"
-    p2psip("overlay", "create", "club.example", directory, "--enrollment-url", URL)
+@pytest.fixture(scope="module")
+def new_club(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An overlay as `overlay create` makes it; nobody changes this one."""
+    directory = tmp_path_factory.mktemp("new") / "club"
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(SystemExit) as ended:
+        monkeypatch.setattr(
+            sys, "argv", ["p2psip", "overlay", "create", "club.example", str(directory), "--enrollment-url", URL]
+        )
+        main()
+    assert ended.value.code == 0
     return directory
+
+
+@pytest.fixture
+def club(new_club: Path, tmp_path: Path) -> Path:
+    """A new overlay of one's own."""
+    return shutil.copytree(new_club, tmp_path / "club")
 
 
 def test_create_says_all_that_is_needed_next(p2psip: Command, tmp_path: Path) -> None:
