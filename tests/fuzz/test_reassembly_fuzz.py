@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import wire_specimens
 from effort import times
 from hypothesis import given, settings
@@ -41,6 +42,7 @@ def fragments(draw: st.DrawFn) -> bytes:
 ARRIVALS = st.lists(st.tuples(fragments(), st.sampled_from(SOURCES), st.floats(0, 4)), max_size=40)
 
 
+@pytest.mark.long
 @settings(max_examples=times(200), deadline=None)
 @given(ARRIVALS)
 def test_any_fragments(arrivals: list[tuple[bytes, NodeId, float]]) -> None:
@@ -63,6 +65,7 @@ def test_any_fragments(arrivals: list[tuple[bytes, NodeId, float]]) -> None:
     assert (reassembler.bytes_held, reassembler.next_deadline()) == (0, None)
 
 
+@pytest.mark.long
 @settings(max_examples=times(100), deadline=None)
 @given(st.data())
 def test_what_is_cut_is_whole_again(data: st.DataObject) -> None:

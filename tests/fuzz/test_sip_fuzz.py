@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 
+import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -293,6 +294,7 @@ class Driver:
             self.sent.append(message)
 
 
+@pytest.mark.long
 @given(st.lists(steps, max_size=30))
 @settings(max_examples=times(100), deadline=None)
 def test_server_outlives_anything(script: list[tuple[str, object]]) -> None:

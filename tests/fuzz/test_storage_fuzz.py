@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,7 @@ def attempt(run: Callable[[], object]) -> None:
         rejection.response.encode()
 
 
+@pytest.mark.long
 @settings(max_examples=times(150), deadline=None)
 @given(data=damaged([ANSWER]), bucket=st.sampled_from([MEMBER.certificates, (), BOB.certificates]))
 def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
@@ -114,6 +116,7 @@ def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
     assert all(value.signer.user == MEMBER.user for value in (*verified.values, *verified.removed))
 
 
+@pytest.mark.long
 @settings(max_examples=times(150), deadline=None)
 @given(requests=st.lists(damaged(STORES), min_size=1, max_size=3), reads=st.lists(st.integers(0, 2), max_size=3))
 def test_damaged_stores_leave_a_store_that_answers_everything(requests: list[bytes], reads: list[int]) -> None:
@@ -133,6 +136,7 @@ def test_damaged_stores_leave_a_store_that_answers_everything(requests: list[byt
         storage.transfers(resource, 1, 1.0, size_max=1000)
 
 
+@pytest.mark.long
 @settings(max_examples=times(150), deadline=None)
 @given(st.sampled_from(READS).flatmap(lambda read: st.tuples(st.just(read[0]), damaged([read[1]]))))
 def test_damaged_questions_are_answered_or_refused(read: tuple[type[FetchReq | StatReq | FindReq], bytes]) -> None:

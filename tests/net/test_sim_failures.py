@@ -129,6 +129,7 @@ def test_a_peer_that_lost_all_links_comes_back_by_itself() -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0, 40.0])
 def test_a_short_cut_heals(seconds: float) -> None:
     """Streams that stood still are given up, and made anew."""

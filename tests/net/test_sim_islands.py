@@ -65,6 +65,7 @@ def test_islands_grow_together_whatever_the_seed(seed: int) -> None:
     check_islands(seed)
 
 
+@pytest.mark.long
 def test_an_island_answers_from_what_it_has() -> None:
     """Whoever is elsewhere, and be they most: what is stored here is found here."""
     overlay = grow("alone", 9, chord_update_interval_s=UPDATE_INTERVAL_S)

@@ -83,6 +83,7 @@ def test_a_join_takes_a_second_or_so() -> None:
     assert overlay.world.now - began < 1.5
 
 
+@pytest.mark.long
 def test_records_follow_their_responsible_peer() -> None:
     """Who joins answers for what was stored before it came."""
     overlay = grow("follow", 3)

@@ -56,6 +56,7 @@ def test_4_providers_are_found_by_their_closeness() -> None:
     assert not bench.find(bench.overlay.alive()[0], "voice-mail", bytes(16)).providers
 
 
+@pytest.mark.long
 def test_4_4_refreshed_as_long_as_the_provider_lives() -> None:
     """ "All state in the ReDiR tree is soft."; who dies is gone after the lifetime of its record."""
     bench = grow_with_services("services live", 8)

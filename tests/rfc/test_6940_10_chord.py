@@ -265,6 +265,7 @@ def test_10_7_1_who_finds_only_itself_looks_again_later() -> None:
     assert len(bench.heard(1, MessageCode.PING_REQ)) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.must("10.7/1", "10.7/2")
 def test_10_7_every_neighbor_is_linked_and_there_are_three_on_each_side() -> None:
     """ "A peer MUST maintain an association (via Attach) to every member of its neighbor set. A peer MUST attempt to

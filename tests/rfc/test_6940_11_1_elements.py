@@ -120,6 +120,7 @@ def test_who_remains_a_client_where_it_must_not_is_cut_off(is_permitted: bool) -
     assert bool(bench.notes("link closed")) is not is_permitted
 
 
+@pytest.mark.long
 def test_peers_are_not_taken_for_clients() -> None:
     overlay = grow("no clients", 12, clients_permitted=False)
     overlay.world.run_for(2 * CLIENT_STAY_S)

@@ -86,6 +86,7 @@ def test_4_2_1_a_client_keeps_links_with_who_is_responsible_next(calm: Simulated
     assert set(calm.node(client).connections) == set(order(calm, client)[:PEERS_WANTED])
 
 
+@pytest.mark.long
 def test_4_2_1_updates_say_that_another_peer_is_responsible(overlay: SimulatedOverlay) -> None:
     """ "The client would then need to form a connection to the appropriate peer."."""
     clients = [attached(overlay) for number in range(4)]
@@ -193,6 +194,7 @@ def test_4_2_a_client_routes_for_nobody(calm: SimulatedOverlay) -> None:
     assert "passes nothing on" in str(refused)
 
 
+@pytest.mark.long
 @pytest.mark.must("6.4.1/2")
 def test_6_4_1_clients_get_updates_when_responsibility_changes(overlay: SimulatedOverlay) -> None:
     """ "All overlay algorithms MUST specify maintenance procedures that send Updates to clients and peers that have

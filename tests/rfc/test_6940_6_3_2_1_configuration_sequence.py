@@ -180,6 +180,7 @@ def test_a_config_update_with_sequence_65535_is_taken_another_request_is_not(pai
     assert errors[0] in (ErrorCode.CONFIG_TOO_OLD, ErrorCode.CONFIG_TOO_NEW)
 
 
+@pytest.mark.long
 @pytest.mark.must("6.3.2.1/5", "6.5.4/1", "6.5.4.2/4", "11.1/27")
 def test_a_push_reaches_thirty_peers_in_seconds_and_who_was_away_when_it_comes_back() -> None:
     overlay = grow("push", 30, overlay_reliability_timer_ms=3000)
@@ -206,6 +207,7 @@ def test_a_push_reaches_thirty_peers_in_seconds_and_who_was_away_when_it_comes_b
     wait_until(overlay, 60.0, overlay.is_ring)
 
 
+@pytest.mark.long
 def test_everybody_is_told_about_once() -> None:
     """What is passed on is not passed round for ever: a document goes over each link a few times at most."""
     overlay = grow("quiet", 16)
@@ -239,6 +241,7 @@ def test_what_is_forged_old_or_of_another_overlay_is_refused_with_an_error(pair:
     assert sequences(pair) == {1}
 
 
+@pytest.mark.long
 def test_a_forged_document_is_not_passed_on() -> None:
     overlay = grow("forged", 8)
     host = overlay.world.hosts["p2"]
@@ -321,6 +324,7 @@ def give_kinds(overlay: SimulatedOverlay, host: Host, blocks: list[bytes]) -> No
     overlay.world.call(host, run)
 
 
+@pytest.mark.long
 @pytest.mark.must("6.5.4.2/3", "6.5.4.2/4", "11.1/21")
 def test_a_new_kind_reaches_everybody_without_a_restart() -> None:
     overlay = grow("kind", 12)

@@ -101,6 +101,7 @@ def test_6_4_2_1_who_is_let_in_gets_its_section_by_stores_and_then_an_update() -
 # Leave
 
 
+@pytest.mark.long
 @pytest.mark.must("6.4.2.2/3")
 def test_6_4_2_2_a_leave_is_followed_by_stores_and_updates() -> None:
     """ "a peer MUST update its own Routing Table and send the appropriate Store/Update sequences to re-stabilize": the
@@ -161,6 +162,7 @@ def test_6_4_2_4_who_is_outside_of_the_ring_sends_no_update_even_if_asked() -> N
     assert bench.hear_one(150).code is MessageCode.ROUTE_QUERY_ANS
 
 
+@pytest.mark.long
 def test_6_4_2_4_iterative_routing_ends_at_the_responsible_peer() -> None:
     """ "Eventually, the sender gets a response from a peer that is closest to the identifier": itself."""
     overlay = grow("iterative", 12)
@@ -212,6 +214,7 @@ def test_6_4_2_5_2_each_value_is_a_32_bit_integer_with_its_length() -> None:
     assert ProbeInformation(COUNT, 12).encode() == bytes([2, 4, 0, 0, 0, 12])
 
 
+@pytest.mark.long
 def test_6_4_2_5_the_shares_of_all_peers_make_the_whole_overlay() -> None:
     """responsible_set is "the fraction of the overlay for which the responding peer is responsible"; alone it is all,
     outside of the ring nothing.

@@ -56,11 +56,11 @@ def p2psip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def new_club(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An overlay as `overlay create` makes it; nobody changes this one."""
     directory = tmp_path_factory.mktemp("new") / "club"
-    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(SystemExit) as ended:
-        monkeypatch.setattr(
-            sys, "argv", ["p2psip", "overlay", "create", "club.example", str(directory), "--enrollment-url", URL]
-        )
-        main()
+    arguments = ["p2psip", "overlay", "create", "club.example", str(directory), "--enrollment-url", URL]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            main()
     assert ended.value.code == 0
     return directory
 

@@ -180,6 +180,7 @@ def test_what_cannot_be_stored_now_is_stored_when_the_overlay_is_there() -> None
     assert entries(world, "bob") == ["p1"]
 
 
+@pytest.mark.long
 def test_a_refresh_that_is_due_while_the_peer_is_outside_is_made_up_for() -> None:
     """Its record must not die because the timer found the peer between two joins."""
     world = SimulatedPeers("outside", 3)

@@ -39,6 +39,7 @@ def test_a_founded_overlay_s_document_is_duly_signed(algorithm: SignatureAlgorit
     assert author.member.signs_configurations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_byte_of_the_signed_region_counts(algorithm: SignatureAlgorithm) -> None:
     """What still parses after a byte was changed is not duly signed."""

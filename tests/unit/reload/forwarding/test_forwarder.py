@@ -282,6 +282,7 @@ def test_6_1_2_the_example_of_a_b_c_d_and_e() -> None:
 KINDS = st.sampled_from([True, False, None])
 
 
+@pytest.mark.long
 @given(values_of(ForwardingHeader), KINDS, st.sampled_from(ReturnPath))
 def test_any_header_gets_a_verdict_that_can_be_sent(
     head: ForwardingHeader, is_request: bool | None, strategy: ReturnPath

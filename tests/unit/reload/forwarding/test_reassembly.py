@@ -202,6 +202,7 @@ def test_a_message_that_alone_is_too_much_is_dropped() -> None:
     assert there.reassembler.bytes_held == 0
 
 
+@pytest.mark.long
 @given(st.data())
 def test_any_order_any_duplicates_any_cuts(data: st.DataObject) -> None:
     """Property: pieces that cover the message make it complete, however they come, and never before."""

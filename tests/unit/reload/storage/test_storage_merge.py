@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import permutations
 
+import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +111,7 @@ WRITES = st.lists(
 """What happens: a value is stored or removed in an island; or two meet for a moment, and one gives to the other."""
 
 
+@pytest.mark.long
 @settings(max_examples=times(60), deadline=None)
 @given(events=WRITES, order=st.permutations(list(permutations(range(ISLANDS), 2))))
 def test_islands_agree_on_the_newest_of_each_place(

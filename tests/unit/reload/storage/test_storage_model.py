@@ -274,5 +274,5 @@ class StorageMachine(RuleBasedStateMachine):
                 assert self.bench.store.certificates(record.chain) is not None
 
 
-TestStorageModel = StorageMachine.TestCase
+TestStorageModel = pytest.mark.long(StorageMachine.TestCase)
 TestStorageModel.settings = settings(max_examples=times(50), stateful_step_count=30, deadline=None)

@@ -68,6 +68,7 @@ def _assert_both_agree(data: bytes, node_id_length: int) -> None:
     assert _outcome(ForwardingHeader.decode_from, data, node_id_length) == declared
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), length=st.integers(16, 20))
 def test_doing_it_by_hand_agrees_with_the_declaration(data: st.DataObject, length: int) -> None:
