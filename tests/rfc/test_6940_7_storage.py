@@ -30,6 +30,7 @@ from storage_bench import (
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import Kind
+from p2psip.reload.storage.storing import GENERATION_MAX
 from p2psip.reload.storage.values import Certificates
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.wire.contents import ErrorCode, UnknownKinds
@@ -328,6 +329,16 @@ def test_7_4_1_1_a_replica_brings_its_generation_counter() -> None:
         stored = bench.put(SINGLE, single(b"x"), replica_number=1, generation=generation, requester=PEER)
         assert stored.answer.kind_responses[0].generation_counter == generation
     assert bench.fetch(everything(SINGLE)).answer.kind_responses[0].generation == 3
+
+
+def test_7_4_1_1_a_counter_at_its_end_does_not_end_replication() -> None:
+    """A replica may have brought the greatest counter that is taken; what its owner stores next is replicated still."""
+    bench, replica = Bench(), Bench()
+    bench.put(SINGLE, single(b"1"), replica_number=1, generation=GENERATION_MAX, requester=PEER)
+    bench.put(SINGLE, single(b"2"))
+    (transfer,) = bench.storage.transfers(ALICE_PLACE, 1, 0.0, size_max=5000)
+    replica.send(transfer.request, requester=PEER, certificates=transfer.certificates)
+    assert replica.read(SINGLE) == [b"2"]
 
 
 @pytest.mark.parametrize("generation", [0, 2**62 + 1, 2**64 - 1])

@@ -149,10 +149,10 @@ class Data:
 
     def handle_store(self, request: Received, body: StoreReq, now: float) -> None:
         """7.4.1.2, 10.4: keep it, answer when it is safe on disk, pass it on to the replicas. Raises a Rejection."""
-        self._check_place(request, body)
+        is_from_holder = self._check_place(request, body)
         holders = self._chord.replicas.nodes
         certificates = request.message.security_block.certificates
-        stored = self.storage.store(body, request.signer, certificates, holders, now)
+        stored = self.storage.store(body, request.signer, certificates, holders, now, is_from_holder=is_from_holder)
         self._commits.pull()
         self._exchange.answer(request, stored.answer, after=stored.after)
         self._moving.spread(body.resource, stored.places, now)
@@ -188,14 +188,15 @@ class Data:
         room = self._exchange.values_size_max
         return max(0, min(room, asked_max - MESSAGE_OVERHEAD) if asked_max else room)
 
-    def _check_place(self, request: Received, body: StoreReq) -> None:
+    def _check_place(self, request: Received, body: StoreReq) -> bool:
+        """True if the sender is one from which values come here as copies. Raises a Rejection."""
         is_responsible = self._chord.is_responsible(body.resource)
         if body.replica_number == 0:
             # 7.4.1.1: "If the replica number is zero, then the peer MUST check that it is responsible for the
             # resource and, if not, reject the request."
             if not is_responsible:
                 raise NotFound("this peer is not responsible for the resource")
-            return
+            return False
         sender = request.signer.node_id
         # "replica StoreReqs MUST come from nodes which are either in the known replica set for a given resource or
         # which are closer than some node in the replica set. If this check fails, the request MUST be rejected with
@@ -203,6 +204,7 @@ class Data:
         plausible = self._chord.may_hold(sender, body.resource) or sender == self._chord.admitting_peer
         if not (is_responsible or plausible):
             raise Forbidden("the sender is no peer from which values come here")
+        return plausible
 
     # Outcomes
 

@@ -15,7 +15,7 @@ from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.fetching import Selected, select, size_of, to_stored_data
 from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.records import Place, Record
-from p2psip.reload.storage.storing import Rules
+from p2psip.reload.storage.storing import GENERATION_MAX, Rules
 from p2psip.reload.storage.transfer import Parcel, Transfer, pack
 from p2psip.reload.storage.values import Certificates, is_of_model
 from p2psip.reload.storage.view import View
@@ -187,9 +187,12 @@ class Reading:
     def transfers(
         self, resource: ResourceId, replica_number: int, now: float, size_max: int, places: Collection[Place] | None
     ) -> list[Transfer]:
-        """Requests that give another peer all values at a resource, or those at `places`."""
+        """Requests that give another peer all values at a resource, or those at `places`.
+
+        Their generation counters are such as it takes, whatever somebody has made of ours.
+        """
         parcels = (
-            Parcel(kind, self._view.generation(resource, kind), *self._packed(record, now))
+            Parcel(kind, min(self._view.generation(resource, kind), GENERATION_MAX), *self._packed(record, now))
             for kind in self.kinds(resource)
             for record in self.live(resource, kind, now).values()
             if places is None or record.place in places

@@ -172,11 +172,13 @@ class Storage:
         certificates: Sequence[GenericCertificate],
         replicas: Iterable[NodeId],
         now: float,
+        *,
+        is_from_holder: bool = True,
     ) -> Stored:
         """Serve a Store, signed by `requester`; `replicas` are the peers that it will be replicated to.
 
-        The node has checked that the request is for us, and if its replica_number is not zero, that it comes from
-        a plausible node. Raises a Rejection, and then nothing has changed.
+        The node has checked that the request is for us. If its replica_number is not zero, `is_from_holder` says that
+        it comes from a node that may have the values. Raises a Rejection, and then nothing has changed.
         """
         self._check_room()
         is_original = request.replica_number == 0
@@ -186,7 +188,7 @@ class Storage:
         draft = self._draft(request.resource, now)
         check_generations(draft, offers, is_original)
         for offer in offers:
-            store_kind(draft, offer, is_original)
+            store_kind(draft, offer, is_original, is_from_holder=is_from_holder)
         self._accounts.check(draft.replacements)
         kinds = [offer.kind.kind_id for offer in offers]
         holders = tuple(replicas) if is_original else NO_REPLICAS

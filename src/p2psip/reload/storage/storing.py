@@ -135,10 +135,11 @@ def _check_replica_generations(offers: Iterable[Offer]) -> None:
         raise InvalidMessage(f"the generation counter of a replica is from 1 to {GENERATION_MAX}")
 
 
-def store_kind(draft: Draft, offer: Offer, is_original: bool) -> None:
+def store_kind(draft: Draft, offer: Offer, is_original: bool, *, is_from_holder: bool = True) -> None:
     """Store the values of one Kind, and move its generation counter.
 
-    What has values has a counter in the same commit, be it the current one: an earlier commit may yet fail.
+    What has values has a counter in the same commit, be it the current one: an earlier commit may yet fail. A replica
+    that is not from a holder of the values moves the counter as an original does: on, and only for what is new.
     """
     kind = offer.kind
     changed = [stored for stored, signer in offer.values if store_value(draft, kind, stored, signer)]
@@ -146,6 +147,9 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool) -> None:
     if is_original and changed:
         # "if the store succeeds and the data is changed, then the peer MUST increase the generation counter".
         draft.set_generation(kind.kind_id, current + 1)
+    elif not is_original and not is_from_holder:
+        if changed:
+            draft.set_generation(kind.kind_id, 1 + max(current, offer.generation))
     elif not is_original and offer.values and (changed or offer.generation != current):
         # "the peer MUST set the generation counter to match the generation counter in the message".
         draft.set_generation(kind.kind_id, offer.generation)
