@@ -249,6 +249,17 @@ def test_a_server_that_tampers_is_found_out(tmp_path: Path) -> None:
     run(test, tmp_path)
 
 
+def test_a_document_that_cannot_be_read_is_not_there_yet(tmp_path: Path) -> None:
+    async def test(here: Site, path: Path) -> None:
+        here.directory.document_path.rename(path / "elsewhere")
+        with pytest.raises(RequestFailed, match="HTTP status 503"):
+            await fetch_configuration(here.origin, here.fingerprint)
+        (path / "elsewhere").rename(here.directory.document_path)
+        await fetch_configuration(here.origin, here.fingerprint)
+
+    run(test, tmp_path)
+
+
 @pytest.mark.must("11.3/3", "11.3/4")
 def test_passwords_go_to_the_overlay_s_own_server_only(tmp_path: Path) -> None:
     """A server with another trust anchor's certificate for the same name, and one with a member's certificate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -31,8 +32,22 @@ def log_to_stderr(log_format: str = "text", level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: StderrLogger(),
     )
+
+
+class StderrLogger:
+    """Prints lines on standard error.
+
+    A line that cannot be written is lost: a full disk, or a journal that has ended, must not end whom it reports on.
+    """
+
+    def msg(self, line: str) -> None:
+        """One line; that it cannot be written can be told to nobody."""
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+
+    debug = info = warning = error = msg
 
 
 def _printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -30,6 +30,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.form import FORM_SIZE_MAX
 from p2psip.enrollment.passwords import is_password
 from p2psip.enrollment.protocol import AUTHORITY_PATH, DOCUMENT_TYPE, ENROLL_PATH, PKIX_CERT, WELL_KNOWN_PATH
+from p2psip.enrollment.rejections import Unavailable
 from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
 
 BODY_TIMEOUT_S = 20.0
@@ -71,7 +72,11 @@ class EnrollmentService:
         self._hashing.shutdown(wait=False, cancel_futures=True)
 
     async def _get_configuration(self, request: Request) -> Response:
-        body = await asyncio.to_thread(self._document.read_bytes)
+        try:
+            body = await asyncio.to_thread(self._document.read_bytes)
+        except OSError as error:
+            log.warning("the configuration cannot be read", file=str(self._document), reason=error.strerror)
+            return PlainTextResponse("unavailable", 503, {"Retry-After": str(Unavailable.retry_after_s)})
         return Response(body, media_type=DOCUMENT_TYPE, headers={"Cache-Control": "no-cache"})
 
     async def _get_authority(self, request: Request) -> Response:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
-from collections.abc import Iterator
+import os
 
 import pytest
 import structlog
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.log import log_to_stderr
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def logged(capsys: pytest.CaptureFixture[str], log_format: str, level: str = "info") -> str:
@@ -53,3 +49,22 @@ def test_what_there_is_not() -> None:
         log_to_stderr("xml")
     with pytest.raises(LocalMisuse, match="choose one of debug"):
         log_to_stderr("text", "loud")
+
+
+class FullDisk(io.StringIO):
+    """A file in which there is no room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_log_that_cannot_be_written_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said once there is room again is in the log."""
+    log_to_stderr("json")
+    log = structlog.get_logger()
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    log.warning("nobody reads this")
+    monkeypatch.setattr("sys.stderr", room := io.StringIO())
+    log.warning("somebody reads this")
+    (line,) = room.getvalue().splitlines()
+    assert json.loads(line)["event"] == "somebody reads this"
