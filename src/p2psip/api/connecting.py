@@ -15,16 +15,16 @@ from pathlib import Path
 from cryptography import x509
 
 from p2psip.api.overlay import Overlay
-from p2psip.api.session import Session
+from p2psip.api.renewing import OwnCertificate
+from p2psip.api.session import Session, contexts
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.client_state import client_obstacles, load_client
+from p2psip.daemon.renewal import Renewer
 from p2psip.daemon.state import save_document
 from p2psip.net.addresses import own_address
 from p2psip.net.disk import DiskStore
-from p2psip.net.dtls import require_cookies
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
-from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import ApplicationNode
@@ -54,10 +54,10 @@ async def connect(
 ) -> AsyncIterator[Overlay]:
     """Be a client of an overlay for as long as the block lasts.
 
-    `state_dir` is what `p2psip client init` has made; in its place an application that keeps these things itself
-    gives `configuration` and `identity`. `listen` is the address at which others may reach us, instead of the one in
-    client.toml. Raises LocalMisuse if what is given does not do, RequestFailed if the overlay is not reached in
-    `timeout_s`.
+    `state_dir` is what `p2psip client init` has made, where the certificate is renewed in time; in its place an
+    application that keeps these things itself gives `configuration` and `identity`. `listen` is the address at which
+    others may reach us, instead of the one in client.toml. Raises LocalMisuse if what is given does not do,
+    RequestFailed if the overlay is not reached in `timeout_s`.
     """
     directory, document = None, None
     if state_dir is not None:
@@ -76,8 +76,9 @@ async def connect(
         try:
             await _listen(session, host, listen or WILDCARDS[0])
             host.start()
-            await _wait_connected(session, timeout_s)
-            yield Overlay(session)
+            async with _renewing(session, directory):
+                await _wait_connected(session, timeout_s)
+                yield Overlay(session)
         finally:
             await session.withdraw_services()
             host.call(session.node.leave)
@@ -137,11 +138,7 @@ def _compose(
     node.attaching.able_link_types = NO_ICE
     core = ApplicationNode(node)
     session = Session(core, identity, keep)
-    context, datagram_context = (
-        make_context(identity.chain, identity.key, is_datagram=is_datagram, shared_secret=configuration.shared_secret)
-        for is_datagram in (False, True)
-    )
-    require_cookies(datagram_context)
+    context, datagram_context = contexts(identity, configuration)
     disk = store if isinstance(store, DiskStore) else _Committer(store)
     host = NodeHost(core, context, disk, began, session.handle_effect, datagram_context=datagram_context)
     session.use_host(host)
@@ -152,6 +149,22 @@ def _keep(directory: Path | None, document: Document) -> None:
     """The overlay has a new configuration: the next start is to know it."""
     if directory is not None:
         save_document(directory, document)
+
+
+@asynccontextmanager
+async def _renewing(session: Session, directory: Path | None) -> AsyncIterator[None]:
+    """Keep the certificate valid, where there is a place for it; also before the overlay lets us in."""
+    if directory is None:
+        yield
+        return
+    renewing = asyncio.create_task(Renewer(OwnCertificate(session, directory), session).run())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
+    if not renewing.cancelled():
+        renewing.result()
 
 
 async def _listen(session: Session, host: NodeHost, address: str) -> None:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+from OpenSSL import SSL
 
 from p2psip.api.streams import Stream
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.net.dtls import require_cookies
 from p2psip.net.node_host import NodeHost, boot_time
+from p2psip.net.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services, ServicesFound, ServicesWithdrawn
-from p2psip.reload.security.roles import Identity
+from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.wire.header import Destination
@@ -35,7 +39,7 @@ LOG = logging.getLogger("p2psip")
 class Session:
     """A client node at work."""
 
-    def __init__(self, core: ApplicationNode, identity: Identity, keep: Callable[[Document], None]) -> None:
+    def __init__(self, core: ApplicationNode, identity: CertifiedIdentity, keep: Callable[[Document], None]) -> None:
         self.node: Node = core.node
         self.identity = identity
         self.connected = asyncio.Event()
@@ -65,6 +69,12 @@ class Session:
     def use_host(self, host: NodeHost) -> None:
         """Its sockets, whose effects come to `handle_effect`."""
         self._host = host
+
+    def use_identity(self, identity: CertifiedIdentity) -> None:
+        """Sign with a renewed certificate from now on, and show it on connections that begin; the others stay."""
+        self.identity = identity
+        self.node.use_identity(identity)
+        self.host.use_context(*contexts(identity, self.configuration))
 
     def now(self) -> float:
         """The time of the node's clock."""
@@ -241,19 +251,38 @@ class Session:
         else:
             self._core.hang_up(up.link, "nobody waits for it here")
 
+    # renewal.Log
+
+    def info(self, event: str, **facts: object) -> None:
+        """Something that went as it should."""
+        _log(logging.INFO, event, facts)
+
+    def warning(self, event: str, **facts: object) -> None:
+        """Something that somebody should see."""
+        _log(logging.WARNING, event, facts)
+
     def _note(self, note: Note) -> None:
-        LOG.log(
-            logging.WARNING if note.is_warning else logging.DEBUG,
-            "%s %s",
-            note.event,
-            " ".join(f"{name}={value}" for name, value in note.facts.items()),
-        )
+        _log(logging.WARNING if note.is_warning else logging.DEBUG, note.event, note.facts)
         if note.event in ("no way into the overlay yet", "joining failed"):
             self.last_problem = str(note.facts.get("reason", ""))
 
     def why_not_connected(self) -> tuple[Cause, ...]:
         """What was in the way, the last time that the node tried."""
         return (Cause("this node", self.last_problem, self.now()),) if self.last_problem else ()
+
+
+def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
+    LOG.log(level, "%s %s", event, " ".join(f"{name}={value}" for name, value in facts.items()))
+
+
+def contexts(identity: CertifiedIdentity, configuration: OverlayConfiguration) -> tuple[SSL.Context, SSL.Context]:
+    """What connections show of us and ask of others: those over TLS, those over DTLS."""
+    streams, datagrams = (
+        make_context(identity.chain, identity.key, is_datagram=is_datagram, shared_secret=configuration.shared_secret)
+        for is_datagram in (False, True)
+    )
+    require_cookies(datagrams)
+    return streams, datagrams
 
 
 def _finish(waiting: asyncio.Future[Answer], result: Answer | RequestFailed) -> None:

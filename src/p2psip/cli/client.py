@@ -66,7 +66,9 @@ def init(
     print(f"  async with p2psip.connect({facts['directory']!r}) as overlay: ...")
 
 
-@app.command(help="Renew the certificate of a client that does not run. Its key is enough.")
+@app.command(
+    help="Renew the certificate of a client that does not run: one that runs does so itself. The key is enough."
+)
 def renew(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory that `client init` made.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from p2psip.base.errors import P2psipError
 from p2psip.reload.security.identity import CertifiedIdentity
 
@@ -38,6 +36,16 @@ class Certificates(Protocol):
         """Seconds since 1970-01-01 UTC; None if nobody knows."""
 
 
+class Log(Protocol):
+    """Where it is written what became of a renewal."""
+
+    def info(self, event: str, **facts: object) -> None:
+        """It went as it should."""
+
+    def warning(self, event: str, **facts: object) -> None:
+        """Somebody should see it."""
+
+
 @dataclass(slots=True)
 class _Failing:
     """A renewal that has failed: when to try again, and how long to wait after that."""
@@ -56,11 +64,11 @@ def renewal_date(identity: CertifiedIdentity) -> float:
 class Renewer:
     """Renews what is due, one after the other."""
 
-    def __init__(self, of: Certificates, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, of: Certificates, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._of = of
+        self._log = log
         self._clock = clock
         self._failing: dict[str, _Failing] = {}
-        self._log = structlog.get_logger()
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """For ever."""

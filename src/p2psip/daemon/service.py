@@ -249,7 +249,7 @@ class PeerService:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         watching = asyncio.create_task(self._watch(addresses))
-        renewing = asyncio.create_task(Renewer(self).run())
+        renewing = asyncio.create_task(Renewer(self, self._journal).run())
         refreshing = asyncio.create_task(self._refresher.run())
         stopping = asyncio.create_task(stop.wait())
         leaving = asyncio.create_task(self._cast_out())

@@ -49,19 +49,20 @@ class Held:
         return self.now
 
 
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, object]]]:
-    lines: list[tuple[str, str, dict[str, object]]] = []
+Line = tuple[str, str, dict[str, object]]
 
-    class Log:
-        def info(self, event: str, **facts: object) -> None:
-            lines.append(("info", event, facts))
 
-        def warning(self, event: str, **facts: object) -> None:
-            lines.append(("warning", event, facts))
+class Log:
+    """renewal.Log, to be looked at."""
 
-    monkeypatch.setattr(renewal.structlog, "get_logger", Log)
-    return lines
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def info(self, event: str, **facts: object) -> None:
+        self.lines.append(("info", event, facts))
+
+    def warning(self, event: str, **facts: object) -> None:
+        self.lines.append(("warning", event, facts))
 
 
 def test_at_two_thirds_of_the_lifetime_and_not_all_on_one_day() -> None:
@@ -72,27 +73,27 @@ def test_at_two_thirds_of_the_lifetime_and_not_all_on_one_day() -> None:
     assert max(dates) - min(dates) > 5 * DAY_S
 
 
-def test_what_is_due_is_renewed_once(log: list[tuple[str, str, dict[str, object]]]) -> None:
-    held = Held()
-    renewer = Renewer(held, lambda: 0.0)
+def test_what_is_due_is_renewed_once() -> None:
+    held, log = Held(), Log()
+    renewer = Renewer(held, log, lambda: 0.0)
     asyncio.run(renewer.check())
     assert held.asked == []
     held.now = DATE + 300 * DAY_S
     asyncio.run(renewer.check())
     asyncio.run(renewer.check())
     assert held.asked == [PEER, ALICE]
-    assert [(event, facts["user"]) for _, event, facts in log] == [
+    assert [(event, facts["user"]) for _, event, facts in log.lines] == [
         ("certificate renewed", PEER),
         ("certificate renewed", ALICE),
     ]
-    assert log[0][2]["until"] == renewal.day(held.now + 365 * DAY_S)
+    assert log.lines[0][2]["until"] == renewal.day(held.now + 365 * DAY_S)
 
 
 def test_without_a_date_nothing_is_due() -> None:
     """A Pi that believes in 1970, or one that nobody has told the date."""
     held = Held()
     held.now = None
-    asyncio.run(Renewer(held, lambda: 0.0).check())
+    asyncio.run(Renewer(held, Log(), lambda: 0.0).check())
     assert held.asked == []
 
 
@@ -100,19 +101,17 @@ def test_what_does_not_end_is_not_renewed() -> None:
     held = Held()
     held.identities = {ALICE: identity(ALICE, 2, 0.0, NO_END)}
     held.now = DATE + 3650 * DAY_S
-    asyncio.run(Renewer(held, lambda: 0.0).check())
+    asyncio.run(Renewer(held, Log(), lambda: 0.0).check())
     assert held.asked == []
 
 
-def test_a_server_that_is_away_is_asked_again_with_growing_patience(
-    log: list[tuple[str, str, dict[str, object]]],
-) -> None:
-    held = Held()
+def test_a_server_that_is_away_is_asked_again_with_growing_patience() -> None:
+    held, log = Held(), Log()
     del held.identities[PEER]
     held.now = DATE + 300 * DAY_S
     held.refusal = RequestFailed("not enrolled", (Cause("https://192.0.2.1:8443", "cannot connect", 0.0),))
     clock = [0.0]
-    renewer = Renewer(held, lambda: clock[0])
+    renewer = Renewer(held, log, lambda: clock[0])
     asked_at = []
     for step in range(4 * 24 * 12):
         clock[0] = step * 300.0
@@ -123,7 +122,7 @@ def test_a_server_that_is_away_is_asked_again_with_growing_patience(
     pauses = [later - earlier for earlier, later in pairwise(asked_at)]
     assert pauses[:3] == [RETRY_FIRST_S, 2 * RETRY_FIRST_S, 4 * RETRY_FIRST_S]
     assert max(pauses) == RETRY_MAX_S
-    level, event, facts = log[0]
+    level, event, facts = log.lines[0]
     assert (level, event) == ("warning", "certificate not renewed")
     assert facts["reason"] == "not enrolled; https://192.0.2.1:8443: cannot connect"
     assert facts["means"] == "it is valid until then"
@@ -131,22 +130,22 @@ def test_a_server_that_is_away_is_asked_again_with_growing_patience(
     held.refusal = None
     clock[0] += RETRY_MAX_S
     asyncio.run(renewer.check())
-    assert log[-1][1] == "certificate renewed"
+    assert log.lines[-1][1] == "certificate renewed"
 
 
-def test_a_certificate_that_has_run_out_is_called_so(log: list[tuple[str, str, dict[str, object]]]) -> None:
-    held = Held()
+def test_a_certificate_that_has_run_out_is_called_so() -> None:
+    held, log = Held(), Log()
     held.now = DATE + 366 * DAY_S
     held.refusal = RequestFailed("not enrolled")
-    asyncio.run(Renewer(held, lambda: 0.0).check())
-    assert log[0][2]["means"] == "others refuse it"
+    asyncio.run(Renewer(held, log, lambda: 0.0).check())
+    assert log.lines[0][2]["means"] == "others refuse it"
 
 
 def test_one_failure_does_not_keep_the_others_from_it() -> None:
     held = Held()
     held.now = DATE + 300 * DAY_S
     held.refusal = RequestFailed("the account was removed")
-    asyncio.run(Renewer(held, lambda: 0.0).check())
+    asyncio.run(Renewer(held, Log(), lambda: 0.0).check())
     assert held.asked == [PEER, ALICE]
 
 
@@ -161,6 +160,6 @@ def test_it_goes_on_for_ever() -> None:
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(Renewer(held, lambda: 0.0).run(sleep))
+        asyncio.run(Renewer(held, Log(), lambda: 0.0).run(sleep))
     assert held.asked == [PEER, ALICE]
     assert slept == [renewal.CHECK_S] * 3
