@@ -64,6 +64,24 @@ def test_store_and_fetch(overlay: LiveOverlay) -> None:
     ]
 
 
+def test_what_is_removed_is_removed_for_as_long_as_it_might_have_lived(overlay: LiveOverlay) -> None:
+    """Wherever there is a copy that has not heard of it."""
+
+    async def store_and_remove() -> None:
+        async with p2psip.connect(overlay.directory / "alice") as alice:
+            number, name = 0xF0000003, alice.user
+            kind = DictionaryKind(number)
+            await alice.store(name, kind, b"x", lifetime_s=100_000)
+            await alice.remove(name, kind)
+            (removed,) = (await alice._fetch(name, kind, number, [], [])).removed
+            assert 90_000 < removed.lifetime_s <= 100_000
+            await alice.remove(name, kind, lifetime_s=60)
+            (removed,) = (await alice._fetch(name, kind, number, [], [])).removed
+            assert removed.lifetime_s <= 60
+
+    asyncio.run(asyncio.wait_for(store_and_remove(), 60))
+
+
 def test_stat_and_find(overlay: LiveOverlay) -> None:
     run(overlay, "store.py", overlay.directory / "alice")
     assert ": 8 bytes, " in run(overlay, "stat.py", overlay.directory / "bob", f"alice@{OVERLAY}")

@@ -99,6 +99,7 @@ def test_10_6_attaches_to_neighbors_are_source_routed_those_to_fingers_are_not()
         for seen in tap.seen
         if seen.sender == "p30" and seen.code is MessageCode.ATTACH_REQ and seen.header.via_list == ()
     ]
+    assert any(entries[-1].node_id in node.chord.table.neighbors for entries in attaches)
     for neighbor in node.chord.table.neighbors:
         lists = [entries for entries in attaches if entries[-1].node_id == neighbor]
         assert all(len(entries) == 2 for entries in lists)

@@ -124,9 +124,16 @@ class Overlay:
         *,
         key: bytes | None = None,
         index: int | None = None,
-        lifetime_s: int = LIFETIME_S,
+        lifetime_s: int | None = None,
     ) -> Receipt:
-        """Store in the place of a value that there is none; `lifetime_s` is to be as long as that of the value."""
+        """Store in the place of a value that there is none.
+
+        That is to live as long as the value might, wherever it is still kept; without `lifetime_s` whoever keeps the
+        value is asked how long that is.
+        """
+        value_at(kind, None, key, index, self.node_id)
+        if lifetime_s is None:
+            lifetime_s = await self._lifetime_left_s(name, kind, key, index)
         return await self._store(name, kind, None, key, index, lifetime_s, 0)
 
     @overload
@@ -165,10 +172,7 @@ class Overlay:
         self, name: Name, kind: AnyKind, *, keys: Sequence[bytes] = (), ranges: Sequence[tuple[int, int]] = ()
     ) -> Metadata | dict[int, Metadata] | dict[bytes, Metadata] | None:
         """Lengths, digests and ages in place of the values."""
-        kind_id = kind.kind_id(self._session.configuration)
-        request = StatReq(self.resource(name), (specifier(kind, kind_id, keys, ranges),))
-        answer = await self._session.request(lambda now: self._session.node.data.stat(request, now))
-        found = dict(_metadata(_body(answer, StatAns), kind_id))
+        found = await self._stat(name, kind, keys, ranges)
         return found.get(None) if isinstance(kind, SingleKind) else found  # type: ignore[return-value]
 
     async def find(self, name: Name, *kinds: AnyKind) -> dict[AnyKind, ResourceId | None]:
@@ -178,6 +182,22 @@ class Overlay:
         answer = await self._session.request(lambda now: self._session.node.data.find(request, now))
         closest = read_find(request, _body(answer, FindAns))
         return {kind: closest.get(number) for number, kind in numbers.items()}
+
+    async def _stat(
+        self, name: Name, kind: AnyKind, keys: Sequence[bytes], ranges: Sequence[tuple[int, int]]
+    ) -> Mapping[int | bytes | None, Metadata]:
+        kind_id = kind.kind_id(self._session.configuration)
+        request = StatReq(self.resource(name), (specifier(kind, kind_id, keys, ranges),))
+        answer = await self._session.request(lambda now: self._session.node.data.stat(request, now))
+        return _metadata(_body(answer, StatAns), kind_id)
+
+    async def _lifetime_left_s(self, name: Name, kind: AnyKind, key: bytes | None, index: int | None) -> int:
+        """7.4.1.3: "The owner SHOULD use a lifetime for the nonexistent value that is at least as long as the remainder
+        of the lifetime of the value it is replacing".
+        """
+        keys = [bytes(self.node_id if key is None else key)] if isinstance(kind, DictionaryKind) else []
+        found = await self._stat(name, kind, keys, [] if index is None else [(index, index)])
+        return max([LIFETIME_S, *(about.lifetime_s for about in found.values())])
 
     async def _store(
         self,

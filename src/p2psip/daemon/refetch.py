@@ -14,7 +14,8 @@ from typing import Protocol
 
 import structlog
 
-from p2psip.base.errors import P2psipError, RequestFailed
+from p2psip.base.errors import P2psipError
+from p2psip.daemon.child import run_module
 
 MAX_S = 120.0
 CHECK_S = 60.0
@@ -94,27 +95,7 @@ class Refresher:
 
 async def refetch_in_process(directory: Path) -> bytes:
     """The document as the servers have it. Raises RequestFailed in the words of the process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        str(directory),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(MAX_S):
-            raw, said = await process.communicate()
-    except TimeoutError:
-        raise RequestFailed(f"not done in {MAX_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise RequestFailed(lines[-1] if lines else f"exit status {process.returncode}")
-    return raw
+    return await run_module(__name__, directory, limit_s=MAX_S)
 
 
 def main(arguments: list[str]) -> int:

@@ -10,31 +10,15 @@ import asyncio
 import sys
 from pathlib import Path
 
-from p2psip.base.errors import P2psipError, RequestFailed
+from p2psip.base.errors import P2psipError
+from p2psip.daemon.child import run_module
 
 MAX_S = 300.0
 
 
 async def renew_in_process(directory: Path, name: str | None) -> None:
     """Renew the peer's certificate, or that of its line `name`. Raises RequestFailed in the words of the process."""
-    command = [sys.executable, "-m", __name__, str(directory), *([name] if name is not None else [])]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(MAX_S):
-            _, said = await process.communicate()
-    except TimeoutError:
-        raise RequestFailed(f"not done in {MAX_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise RequestFailed(lines[-1] if lines else f"exit status {process.returncode}")
+    await run_module(__name__, directory, *([name] if name is not None else []), limit_s=MAX_S)
 
 
 async def _renew(directory: Path, name: str | None) -> None:

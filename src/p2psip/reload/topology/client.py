@@ -215,6 +215,8 @@ class ClientTopology:
         self._awaited.cancel(node)
         if node in self._links or node in self._dialled:
             self._dialled.discard(node)
+            if node not in self._links:
+                self._sought.discard(node)
             self._shun(node, now)
             self._look_s = min(2 * self._look_s, self.update_interval_s)
             self._look_in(self._look_s, now)

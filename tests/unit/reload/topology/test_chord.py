@@ -493,7 +493,7 @@ def test_an_update_without_a_link_is_ignored() -> None:
     assert nid(110) not in bench.chord.table
 
 
-@pytest.mark.must("10.7.3/1")
+@pytest.mark.must("10.7.3/1", "10.7.3/4")
 def test_10_7_3_unknown_peers_that_are_closer_are_attached_to() -> None:
     """ "x MUST attempt to Attach to the new peers", by way of whoever named them; the far ones are left alone."""
     bench = member(90, 120, 130, 140, 80, 70)

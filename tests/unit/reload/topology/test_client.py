@@ -107,6 +107,18 @@ def test_who_cannot_be_reached_at_all_is_left_alone_for_a_while() -> None:
     assert AttachTo(NEXT, HOME) in client.take_actions()
 
 
+def test_names_that_lead_nowhere_are_not_remembered() -> None:
+    """However many a peer of ours makes up."""
+    client = at_home()
+    for number in range(100):
+        now, made_up = 1.0 + number, node(3 + number)
+        client.handle_update(HOME, NeighborView((), (made_up,)), now)
+        for named in (made_up, NEXT, THIRD):
+            client.handle_attach_failed(named, now)
+            client.handle_attach_failed(named, now)
+    assert client._sought <= {GATEWAY, HOME}
+
+
 def test_a_candidate_that_says_nothing_is_given_up() -> None:
     client = at_home()
     client.take_actions()

@@ -1,0 +1,33 @@
+"""A module that is run in a process of its own, because what it takes (HTTPS, its libraries) would stay in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from p2psip.base.errors import RequestFailed
+
+
+async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:
+    """What it prints. Raises RequestFailed in its words, the last line of what it says on standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *map(str, arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(limit_s):
+            printed, said = await process.communicate()
+    except TimeoutError:
+        raise RequestFailed(f"not done in {limit_s:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise RequestFailed(lines[-1] if lines else f"exit status {process.returncode}")
+    return printed
