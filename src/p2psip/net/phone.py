@@ -30,6 +30,9 @@ from p2psip.sip.transports.layer import Listener
 
 _host_port = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::([0-9]{1,5}))?")
 
+PORT_TRIES = 10
+"""How many ports of the kernel's choice are looked at for one that is free for TCP as well."""
+
 CLOSE_S = 2.0
 """How long a phone that goes waits for the answers to its last words."""
 
@@ -72,14 +75,27 @@ class Phone:
         wish = self.settings.listen or Address(local_host_towards(self.settings.server), 0)
         if wish.host in ("0.0.0.0", "::"):
             raise LocalMisuse(f"--listen {wish.host}: write the address that the server reaches this phone at")
-        # The UDP socket is there with TCP as well: it finds a port that is free, and phones call over UDP too.
-        sip = await DatagramSocket.bind(wish.host, wish.port, self._sip_arrived)
+        sip = await self._bind(wish)
         self._sip_sockets[sip.local] = sip
-        if self.settings.transport == "TCP":
-            await self._flows.listen(sip.local)
         self._media_sockets = MediaSockets(sip.local.host, self._rtp_arrived)
         self._media_locals: dict[CallId, Address] = {}
         self.agent = UserAgent(_agent_config(self.settings, sip.local), self._rng)
+
+    async def _bind(self, wish: Address) -> DatagramSocket:
+        """The UDP socket is there with TCP as well: it finds a port that is free, and phones call over UDP too."""
+        for tries_left in reversed(range(PORT_TRIES if wish.port == 0 else 1)):
+            sip = await DatagramSocket.bind(wish.host, wish.port, self._sip_arrived)
+            if self.settings.transport != "TCP":
+                break
+            try:
+                await self._flows.listen(sip.local)
+                break
+            except LocalMisuse:
+                # The kernel knows which port is free for UDP; over TCP somebody may have the same.
+                sip.close()
+                if not tries_left:
+                    raise
+        return sip
 
     async def close(self) -> None:
         """Hang up, and give the sockets back."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import queue
+import socket
 from collections.abc import Coroutine
 from typing import Any, Literal, TextIO, cast
 
@@ -273,3 +274,23 @@ def test_control_from_standard_input(capsys: pytest.CaptureFixture[str]) -> None
         "cannot make sense of 'hold x'",
         "cannot call 'tel",
     ]
+
+
+def test_a_port_that_is_taken_over_tcp_alone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        taken = []
+        bind = DatagramSocket.bind
+
+        async def bind_where_tcp_is_taken(host: str, port: int, arrived: Any) -> DatagramSocket:
+            bound = await bind(host, port, arrived)
+            if not taken:
+                taken.append(socket.create_server(bound.local))
+            return bound
+
+        monkeypatch.setattr(DatagramSocket, "bind", bind_where_tcp_is_taken)
+        phone = Phone(settings("alice", Address("127.0.0.1", 5060), transport="TCP"))
+        await phone.open()
+        await phone.close()
+        taken[0].close()
+
+    run(test())
