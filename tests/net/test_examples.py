@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,22 +96,28 @@ def test_ping(overlay: LiveOverlay) -> None:
     assert "answered after" in run(overlay, "ping.py", overlay.directory / "bob", "anything")
 
 
+@contextmanager
+def running(overlay: LiveOverlay, script: str, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """An example that goes on, and the Node-ID that it says when it is ready; it ends with the block at the latest."""
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=overlay.environment) as process:
+        try:
+            assert process.stdout is not None
+            _, node_id = process.stdout.readline().split()
+            yield process, node_id
+        finally:
+            process.kill()
+
+
 def test_streams(overlay: LiveOverlay) -> None:
-    command = [sys.executable, str(EXAMPLES / "echo_server.py"), str(overlay.directory / "alice")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=overlay.environment) as server:
-        assert server.stdout is not None
-        _, node_id = server.stdout.readline().split()
+    with running(overlay, "echo_server.py", overlay.directory / "alice") as (_, node_id):
         assert run(overlay, "echo_client.py", overlay.directory / "bob", node_id) == f"alice@{OVERLAY} says hello\n"
-        server.terminate()
 
 
 def test_services(overlay: LiveOverlay) -> None:
     """A client and a peer provide it; who is not permitted is told so; who stops is gone."""
-    command = [sys.executable, str(EXAMPLES / "service_provider.py"), str(overlay.directory / "alice"), "voice-mail"]
     peer = overlay.peers[1]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=overlay.environment) as provider:
-        assert provider.stdout is not None
-        _, alice = provider.stdout.readline().split()
+    with running(overlay, "service_provider.py", overlay.directory / "alice", "voice-mail") as (provider, alice):
         offered = f"alice@{OVERLAY} ({alice}): 25 % of 20, for members\n"
         assert run(overlay, "service_finder.py", overlay.directory / "bob", "voice-mail") == offered
         overlay.command_json("services", "announce", "voice-mail", "--capacity", 9, "--peer", peer.directory)
