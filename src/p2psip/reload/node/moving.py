@@ -45,9 +45,9 @@ class TransferContext:
 
 @dataclass(frozen=True, slots=True)
 class AdoptContext:
-    """A Fetch of what `node` has newer than we, at a resource of which it was to get our values."""
+    """A Fetch of what `node` has newer than we, which was to get our values by the Store `offered`."""
 
-    resource: ResourceId
+    offered: TransferContext
     node: NodeId
 
 
@@ -263,10 +263,10 @@ class Moving:
         )
         if specifiers:
             request = FetchReq(context.resource, specifiers)
-            self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context.resource, node), now)
+            self._exchange.to_node(node, MessageCode.FETCH_REQ, request, AdoptContext(context, node), now)
 
     def _adopt(self, context: AdoptContext, body: FetchAns, outcome: Answer, now: float) -> None:
-        resource = context.resource
+        resource = context.offered.resource
         try:
             adopted = self._storage.adopt(resource, body, outcome.certificates, now)
         except Rejection as error:
@@ -278,3 +278,6 @@ class Moving:
             # A Store is taken as a whole or not at all: what of ours is newer than theirs has not arrived yet.
             for transfer in self._transfers(resource, 1, now):
                 self._send(transfer, context.node, None, now)
+        elif len(context.offered.places) > 1:
+            # There is one that they do not take and have nothing better for.
+            self._offer_singly(context.offered, now)

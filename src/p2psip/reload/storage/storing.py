@@ -142,7 +142,9 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool, *, is_from_holder:
     that is not from a holder of the values moves the counter as an original does: on, and only for what is new.
     """
     kind = offer.kind
-    changed = [stored for stored, signer in offer.values if store_value(draft, kind, stored, signer)]
+    changed = [
+        stored for stored, signer in offer.values if store_value(draft, kind, stored, signer, is_merge=not is_original)
+    ]
     current = draft.generation(kind.kind_id)
     if is_original and changed:
         # "if the store succeeds and the data is changed, then the peer MUST increase the generation counter".
@@ -155,8 +157,8 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool, *, is_from_holder:
         draft.set_generation(kind.kind_id, offer.generation)
 
 
-def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) -> bool:
-    """Store one value; False if it is there already.
+def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer, *, is_merge: bool) -> bool:
+    """Store one value, for its writer or in a merge with what another peer has; False if it is there already.
 
     A value that is there already, as it comes again in hand-overs and repeated requests, replaces nothing. Its
     lifetime stays what it was: that is not signed, so anybody could lengthen it.
@@ -167,10 +169,11 @@ def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) ->
     stored = _positioned(kind, stored, draft)
     place = Place(draft.resource, kind.kind_id, key_of(stored.value))
     old = values.get(place.key)
-    if old is None:
-        if len(values) >= kind.max_count:
+    if old is None and len(values) >= kind.max_count:
+        if not is_merge:
             raise DataTooLarge(f"Kind {kind.kind_id:#x} has at most {kind.max_count} values at one resource")
-    elif not _is_news(kind, old, stored) and not draft.is_withheld(old):
+        _make_room(draft, kind, stored)
+    elif old is not None and not _is_news(kind, old, stored, is_merge=is_merge) and not draft.is_withheld(old):
         return False
     certificates = chain_of(signer).encode()
     expires_at = draft.at + stored.lifetime
@@ -179,15 +182,41 @@ def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer) ->
     return True
 
 
-def _is_news(kind: Kind, old: Record, stored: StoredData) -> bool:
+def _is_news(kind: Kind, old: Record, stored: StoredData, *, is_merge: bool) -> bool:
     """False if the value is the one that is there; raises DataTooOld if that is newer."""
     present = StoredData.decode(old.data, model=kind.data_model)
     if (present.storage_time, present.value) == (stored.storage_time, stored.value):
         return False
     # "The storage time values are greater than that of any values which would be replaced by this Store."
-    if stored.storage_time <= present.storage_time:
+    if stored.storage_time <= present.storage_time and not (is_merge and _turn(stored) > _turn(present)):
         raise DataTooOld(f"there is a value with storage_time {present.storage_time}")
     return True
+
+
+def _turn(stored: StoredData) -> tuple[int, bool, bytes]:
+    """Where a value comes in the order in which all peers merge.
+
+    "as if the order they were stored in corresponds to the stored time values"; where two have the same, whatever else
+    is signed decides, so that it is the same at all peers. A removal comes after a value.
+    """
+    return stored.storage_time, not stored.data_value.exists, stored.value.encode()
+
+
+def _make_room(draft: Draft, kind: Kind, stored: StoredData) -> None:
+    """Of more values than there may be, the last ones stay: what all peers come to, whoever gives to whom first.
+
+    Raises DataTooOld if all that is there is newer: then who offers it fetches that, and comes to the same.
+    """
+    turns = {
+        key: _turn(StoredData.decode(record.data, model=kind.data_model))
+        for key, record in draft.values(kind.kind_id).items()
+    }
+    by_turn = sorted(turns, key=lambda key: turns[key])
+    outdone = by_turn[: 1 + len(turns) - kind.max_count]
+    if turns[outdone[-1]] > _turn(stored):
+        raise DataTooOld(f"there are {kind.max_count} newer values of Kind {kind.kind_id:#x}")
+    for key in outdone:
+        draft.remove(kind.kind_id, key)
 
 
 def _positioned(kind: Kind, stored: StoredData, draft: Draft) -> StoredData:

@@ -142,6 +142,7 @@ class Draft:
         self._before: dict[int, dict[bytes, Record]] = {}
         self._after: dict[int, dict[bytes, Record]] = {}
         self._certificates: dict[Place, bytes] = {}
+        self._removed: dict[Place, None] = {}
         self._generations: dict[int, int] = {}
 
     def values(self, kind: int) -> dict[bytes, Record]:
@@ -170,6 +171,14 @@ class Draft:
         """Have this record at its place."""
         self.values(record.place.kind)[record.place.key] = record
         self._certificates[record.place] = certificates
+        self._removed.pop(record.place, None)
+
+    def remove(self, kind: int, key: bytes) -> None:
+        """Have nothing at this place."""
+        place = self.values(kind).pop(key).place
+        self._certificates.pop(place, None)
+        if key in self._before[kind]:
+            self._removed[place] = None
 
     def set_generation(self, kind: int, counter: int) -> None:
         """Have this generation counter."""
@@ -185,10 +194,15 @@ class Draft:
     @property
     def changes(self) -> tuple[Change, ...]:
         """What to commit."""
+        removals = map(Remove, self._removed)
         counters = self._generations.items()
-        return (*self.puts, *(SetGeneration(self.resource, kind, counter) for kind, counter in counters))
+        return (*removals, *self.puts, *(SetGeneration(self.resource, kind, counter) for kind, counter in counters))
 
     @property
     def replacements(self) -> list[tuple[Record | None, Record | None]]:
         """What goes and what comes, place by place."""
-        return [(self._before[put.record.place.kind].get(put.record.place.key), put.record) for put in self.puts]
+        removed = [(self._before[place.kind][place.key], None) for place in self._removed]
+        return [
+            *removed,
+            *((self._before[put.record.place.kind].get(put.record.place.key), put.record) for put in self.puts),
+        ]

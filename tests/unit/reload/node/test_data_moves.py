@@ -655,6 +655,27 @@ def test_a_value_that_is_refused_does_not_keep_others_from_being_copied(code: Er
     assert not bench.node.moving.is_handing_over
 
 
+def test_nor_does_one_that_is_too_old_for_whom_there_is_nothing_newer() -> None:
+    """Who says so and then cannot show what is newer has something against one of the values: the others go singly."""
+    bench = Bench()
+    for who in TWO_LINES:
+        bench.store_as(who)
+    bench.link(120)
+    bench.update(120)
+    bench.run_for(0.0)
+    (both,) = bench.stores_heard(120)
+    bench.refuse(120, both, ErrorCode.DATA_TOO_OLD)
+    fetch = bench.hear_one(120, MessageCode.FETCH_REQ)
+    bench.answer(120, fetch, MessageCode.FETCH_ANS, FetchAns((FetchKindResponse(KIND, 1, ()),)))
+    first, second = bench.stores_heard(120)
+    assert [values_in(first), values_in(second)] == [1, 1]
+    bench.refuse(120, first, ErrorCode.DATA_TOO_OLD)
+    bench.accept(120, second)
+    fetch = bench.hear_one(120, MessageCode.FETCH_REQ)
+    bench.answer(120, fetch, MessageCode.FETCH_ANS, FetchAns((FetchKindResponse(KIND, 1, ()),)))
+    assert bench.stores_heard(120) == []
+
+
 def test_nor_from_being_passed_on() -> None:
     """Values that landed here and are another's, where no hand-over is under way."""
     (theirs,) = users_between(100, 150, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import pytest
@@ -32,7 +34,8 @@ from p2psip.reload.storage.values import is_signed, key_of
 from p2psip.reload.wire.rejections import DataTooLarge, DataTooOld
 from p2psip.reload.wire.storage_messages import APPEND_INDEX, FetchKindResponse
 
-KINDS = (SINGLE, ARRAY, NOTES, DICTIONARY)
+FEW = replace(NOTES, kind_id=0xF0000007, max_count=2)
+KINDS = (SINGLE, ARRAY, NOTES, DICTIONARY, FEW)
 ISLANDS = 3
 
 Content = dict[Place, tuple[int, bytes | None]]
@@ -71,7 +74,9 @@ def content(bench: Bench) -> Content:
 class Islands:
     """Peers that cannot reach each other, each of which thinks that it is responsible for one and the same resource."""
 
-    benches: list[Bench] = field(default_factory=lambda: [Bench() for _ in range(ISLANDS)])
+    benches: list[Bench] = field(
+        default_factory=lambda: [Bench(kinds={kind.kind_id: kind for kind in KINDS}) for _ in range(ISLANDS)]
+    )
     newest: Content = field(default_factory=dict)
     time_ms: int = 0
 
@@ -79,18 +84,20 @@ class Islands:
         """Somebody stores or removes a value, in one of the islands."""
         self.time_ms += 1
         try:
-            stored = self._put(self.benches[island], kind, where, data)
+            stored = self.put(self.benches[island], kind, where, data)
         except DataTooLarge:
-            return  # the array is at its end
+            return  # the array is at its end, or there are as many as there may be
         (place,) = stored.places
         self.newest[place] = (self.time_ms, data)
 
-    def _put(self, bench: Bench, kind: Kind, where: int, data: bytes | None) -> Stored:
+    def put(self, bench: Bench, kind: Kind, where: int, data: bytes | None) -> Stored:
+        """The same, with the storage_time as it is."""
         owner = ALICE_ELSEWHERE if kind is DICTIONARY and where % 2 else ALICE
         value = {
             SINGLE: single(data),
             ARRAY: element(where, data),
             NOTES: entry(bytes([where % 256]), data),
+            FEW: entry(bytes([where % 256]), data),
             DICTIONARY: entry(owner.node_id, data),
         }[kind]
         return bench.put(kind, value, identity=owner, storage_time_ms=self.time_ms)
@@ -129,8 +136,81 @@ def test_islands_agree_on_the_newest_of_each_place(
     for _ in range(2):
         for giver, taker in order:
             give(islands.benches[giver], islands.benches[taker])
+    few = sorted((place for place in islands.newest if place.kind == FEW.kind_id), key=islands.newest.__getitem__)
+    for place in few[: -FEW.max_count]:
+        del islands.newest[place]
     for bench in islands.benches:
         assert content(bench) == islands.newest
+
+
+def meet_until_quiet(islands: Islands, order: Sequence[tuple[int, int]]) -> list[Content]:
+    """They exchange all they have, twice; what each has then."""
+    for giver, taker in (*order, *order):
+        give(islands.benches[giver], islands.benches[taker])
+    return [content(bench) for bench in islands.benches]
+
+
+SAME_TIMES = st.lists(
+    st.tuples(
+        st.integers(0, ISLANDS - 1),
+        st.sampled_from([SINGLE, NOTES, FEW]),
+        st.integers(0, 4),
+        st.sampled_from([None, b"x", b"y", b"z"]),
+        st.integers(1, 3),
+    ),
+    max_size=10,
+)
+"""Writes whose storage_times are the same again and again, as a writer with two machines or a bad clock makes them."""
+
+
+@pytest.mark.long
+@settings(max_examples=times(60), deadline=None)
+@given(writes=SAME_TIMES, order=st.permutations(list(permutations(range(ISLANDS), 2))))
+def test_islands_agree_whoever_gives_first(
+    writes: list[tuple[int, Kind, int, bytes | None, int]], order: list[tuple[int, int]]
+) -> None:
+    """Also on values of one storage_time, and on which of too many stay."""
+    islands, again = Islands(), Islands()
+    for island, kind, where, data, time_ms in writes:
+        for each in (islands, again):
+            with suppress(DataTooLarge, DataTooOld):
+                each.time_ms = time_ms
+                each.put(each.benches[island], kind, where, data)
+    first, *others = meet_until_quiet(islands, order)
+    assert others == [first] * len(others)
+    assert meet_until_quiet(again, order[::-1]) == [first, *others]
+    assert all(sum(place.kind == kind.kind_id for place in first) <= kind.max_count for kind in KINDS)
+
+
+def test_of_too_many_values_the_newest_stay() -> None:
+    """Whoever gives to whom: two islands were full when they met."""
+    for giver, taker in ((0, 1), (1, 0)):
+        islands = Islands()
+        for island, where in ((0, 1), (1, 2), (1, 3), (0, 4)):
+            islands.write(island, FEW, where, bytes([where]))
+        give(islands.benches[giver], islands.benches[taker])
+        give(islands.benches[taker], islands.benches[giver])
+        assert [bench.read(FEW) for bench in islands.benches[:2]] == [[b"\3", b"\4"]] * 2
+        assert islands.benches[0].storage.value_count == 2
+
+
+def test_of_two_values_with_one_storage_time_all_choose_the_same() -> None:
+    """But of a writer itself the second one is refused: "The storage time values are greater than that of any values
+    which would be replaced by this Store."
+    """
+    kept = set()
+    for giver, taker in ((0, 1), (1, 0)):
+        islands = Islands()
+        islands.time_ms = 5
+        for island, data in ((0, b"x"), (1, b"y")):
+            islands.put(islands.benches[island], NOTES, 1, data)
+            with pytest.raises(DataTooOld):
+                islands.put(islands.benches[island], NOTES, 1, b"z")
+        give(islands.benches[giver], islands.benches[taker])
+        one, other = (bench.read(NOTES) for bench in islands.benches[:2])
+        assert one == other
+        kept.add(one[0])
+    assert len(kept) == 1
 
 
 def test_a_value_removed_in_one_island_does_not_come_back_from_another() -> None:
