@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import time
 from collections import Counter
@@ -136,7 +137,7 @@ class NodeHost:
         self._handshaking: dict[Stream, None] = {}
         self._alive: set[Stream] = set()
         self._is_quiet = asyncio.Event()
-        self._own_ports: set[int] = set()
+        self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server | DtlsListener] = []
@@ -154,8 +155,9 @@ class NodeHost:
         for address in addresses:
             server = await self._listen_tls(purpose, address)
             self._servers.append(server)
-            ports += [socket.getsockname()[1] for socket in server.sockets]
-        self._own_ports.update(ports)
+            bound = [socket.getsockname()[1] for socket in server.sockets]
+            self._listening.update(Address(address.host, port) for port in bound)
+            ports += bound
         return tuple(ports)
 
     async def listen_datagram_links(self, addresses: Iterable[Address]) -> None:
@@ -163,7 +165,7 @@ class NodeHost:
         for address in addresses:
             listener = DtlsListener(self._own_datagram_context, self, self._accept_dtls, self._datagram_bytes)
             self._servers.append(listener)
-            self._own_ports.add((await listener.bind(address)).port)
+            self._listening.add(Address(address.host, (await listener.bind(address)).port))
 
     def start(self) -> None:
         """Let the node go and join."""
@@ -307,11 +309,16 @@ class NodeHost:
             stream = await self._connect_link(candidate)
         except OSError as error:
             raise ConnectionError(f"{candidate}: {words(error)}") from None
-        if stream.remote[0] == stream.local[0] and stream.remote[1] in self._own_ports:
+        if stream.remote[0] == stream.local[0] and self._listens_at(*stream.remote):
             # Many networks have the same private addresses: this one of the other's is one of ours as well.
             stream.abort("that is this machine")
             raise ConnectionError(f"{candidate}: that is this machine itself")
         return stream
+
+    def _listens_at(self, host: str, port: int) -> bool:
+        """True for an address of this machine at which we listen: other nodes may run beside us, at others."""
+        hosts = [address.host for address in self._listening if address.port == port]
+        return host in hosts or any(ipaddress.ip_address(each).is_unspecified for each in hosts)
 
     def stream(self, number: int) -> TlsStream | None:
         """The TLS connection with this number, while it is up."""

@@ -184,12 +184,12 @@ class Other:
         self.data = bytearray()
         self.up, self.down = asyncio.Event(), asyncio.Event()
 
-    async def listen(self) -> Address:
+    async def listen(self, host: str = HERE, port: int = 0) -> Address:
         def accept() -> TlsStream:
             self.streams.append(TlsStream(context(2), self, is_server=True))
             return self.streams[-1]
 
-        self.server = await asyncio.get_running_loop().create_server(accept, HERE, 0)
+        self.server = await asyncio.get_running_loop().create_server(accept, host, port)
         return Address(*self.server.sockets[0].getsockname())
 
     def stream_accepted(self, stream: TlsStream) -> None:
@@ -364,6 +364,24 @@ def test_when_all_candidates_fail_it_says_which_and_why(monkeypatch: pytest.Monk
         ((_, number, reason),) = await bench.core.hears("down")
         assert number == 2
         assert sorted(str(reason).split("; ")) == sorted(f"{one} (TLS): Connection refused" for one in (first, second))
+
+    run(test)
+
+
+def test_this_machine_itself_is_no_neighbour() -> None:
+    async def test(bench: Bench) -> None:
+        bench.do(Dial(2, Purpose.RELOAD, tls(bench.overlay)))
+        assert await bench.core.hears("down") == [("down", 2, f"{bench.overlay} (TLS): that is this machine itself")]
+
+    run(test)
+
+
+def test_another_node_of_this_machine_may_have_the_same_port_at_another_address() -> None:
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.RELOAD, tls(await other.listen("127.0.0.2", bench.overlay.port))))
+        await bench.core.hears("up")
+        other.close()
 
     run(test)
 
