@@ -168,7 +168,7 @@ VARIABLE = re.compile(
 )
 """Where a message has something of its own in each case, or is put together of parts."""
 
-FOREIGN = {"Address already in use", "Connection refused", "Object contains unknown field"}
+FOREIGN = {"Address already in use", "Connection refused"}
 """Words of the operating system and of libraries."""
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import make_directory, new_key, obtain_document, preferred_algorithm, same_server
+from p2psip.daemon.settings import described
 from p2psip.daemon.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
 from p2psip.enrollment.names import account_name
@@ -142,7 +143,7 @@ def _convert(values: dict[str, object], source: str) -> ClientSettings:
     try:
         return msgspec.convert(values, ClientSettings)
     except msgspec.ValidationError as error:
-        raise LocalMisuse(f"{source}: {error}") from None
+        raise LocalMisuse(f"{source}: {described(error, ClientSettings)}") from None
 
 
 async def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateKey:

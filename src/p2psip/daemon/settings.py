@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import msgspec.inspect
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.files import read_file
@@ -61,6 +63,16 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if not (self.phone_udp or self.phone_tcp):
             raise ValueError("phones need phone_udp or phone_tcp")
 
+
+WORDS = {
+    "name": "lower-case letters, digits and . _ + - between them, at most 56",
+    "fingerprint": "the 64 hex digits that `p2psip overlay show` prints",
+    "listen": "IP addresses",
+    "advertise": "IP addresses",
+    "phone_listen": "IP addresses",
+    "domains": "names",
+}
+"""What settings take that are text."""
 
 TEMPLATE = """\
 # The settings of a peer. Every one can also be given to `p2psip peer run` as a flag: overlay_port as --overlay-port.
@@ -143,7 +155,34 @@ def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:
     try:
         return msgspec.convert(dict(values), PeerSettings)
     except msgspec.ValidationError as error:
-        raise LocalMisuse(f"{source}: {error}") from None
+        raise LocalMisuse(f"{source}: {described(error, PeerSettings)}") from None
+
+
+def described(error: msgspec.ValidationError, settings: type[msgspec.Struct]) -> str:
+    """Which setting is wrong, and what to write instead."""
+    if unknown := re.search(r"unknown field `(.+)`", str(error)):
+        return f"there is no setting {unknown[1]}"
+    found = re.search(r" - at `\$\.(\w+)", str(error))
+    if found is None:
+        return str(error)
+    about = msgspec.inspect.type_info(settings)
+    assert isinstance(about, msgspec.inspect.StructType), "settings are a struct"
+    (wanted,) = (_wanted(field.type, field.name) for field in about.fields if field.name == found[1])
+    return f"{found[1]}: write {wanted}"
+
+
+def _wanted(of: msgspec.inspect.Type, name: str) -> str:
+    """What a setting of this type takes, for people."""
+    match of:
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"a list of {_wanted(item, name)}"
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(map(str, values))
+        case msgspec.inspect.IntType(ge=int(low), le=int(high)):
+            return f"a number from {low} to {high}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+    return WORDS.get(name, "text in quotes")
 
 
 def _check_address(field: str, address: str) -> None:
