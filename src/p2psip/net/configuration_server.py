@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import dns.asyncresolver
 import dns.exception
 import dns.rdatatype
+import dns.resolver
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from dns.rdtypes.IN.SRV import SRV
@@ -64,8 +65,12 @@ async def find_servers(
     name = f"{SERVICE}.{overlay}"
     try:
         answer = await resolver.resolve(name, dns.rdatatype.SRV, lifetime=LOOKUP_MAX_S, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        raise RequestFailed(f"no configuration server: DNS has no SRV record {name}") from None
+    except dns.exception.Timeout:
+        raise RequestFailed(f"no configuration server: DNS does not answer in {LOOKUP_MAX_S:g} s") from None
     except dns.exception.DNSException as error:
-        raise RequestFailed(f"no configuration server: DNS has no SRV record {name} ({_words(error)})") from None
+        raise RequestFailed(f"no configuration server: DNS fails for {name} ({_words(error)})") from None
     records = [record for record in answer if isinstance(record, SRV)]
     if len(records) == 1 and records[0].target == dns.name.root:
         raise RequestFailed(f"no configuration server: DNS says that {overlay} has none")
