@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -27,9 +28,11 @@ def test_a_push_reaches_three_peers_and_one_that_was_off(tmp_path: Path) -> None
     with LiveOverlay(tmp_path, peers=4, users=("bob",)) as overlay:
         club, first, *_, last = (tmp_path / "overlay", *overlay.peers)
         last.stop()
+        stale = shutil.copytree(club, tmp_path / "stale")
         overlay.command("overlay", "set", club, "--sign", "initial-ttl=50", "chord-ping-interval=60")
         said = overlay.command_json("overlay", "push", club, "--peer", first.directory)
         assert said["sequence"] == 2
+        assert "copy " in _in_vain(overlay, "overlay", "push", stale, "--peer", first.directory)
         assert set(said["neighbors"].values()) == {2}
         assert len(said["neighbors"]) == 2
         for peer in overlay.running():

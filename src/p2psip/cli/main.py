@@ -50,6 +50,8 @@ def main() -> NoReturn:
         status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
         described = getattr(error, "format_message", error.__str__)()
+        # Of what a validator says the words, not the class.
+        described = described.replace("Value error, ", "")
         fail(f"{described}{'' if described[-1:] in '.?' else '.'} Try --help.", EXIT_MISUSE)
     except LocalMisuse as error:
         fail(str(error), EXIT_MISUSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ Example:
 
 SIGN_HELP = """Sign the draft that `p2psip overlay set` made: it becomes the next configuration.
 
-What changes is printed first, and you are asked, unless you say --yes. A running `p2psip enrollment serve` hands the
+What changes is printed first; then you are asked, unless you say --yes. A running `p2psip enrollment serve` hands the
 new one out at once; `p2psip overlay push` hands it to the running peers.
 
 Example:
@@ -80,7 +81,7 @@ def change(
     if as_json:
         print(json.dumps({"difference": difference, "sequence": overlay.document().configuration.sequence}))
         return
-    print("\n".join(difference) or "nothing changes")
+    _show(difference, draft)
     if difference:
         print(f"\nNot signed yet: `p2psip overlay sign {directory}` does that.", file=sys.stderr)
 
@@ -102,10 +103,10 @@ def sign(
         if not yes:
             if not sys.stdin.isatty():
                 raise LocalMisuse("say --yes to sign without being asked")
-            print("\n".join(difference))
+            _show(difference, overlay.draft())
             if not typer.confirm("Sign this?", err=True):
                 raise LocalMisuse("not signed; the draft is kept")
-        _sign(overlay, difference, as_json=as_json)
+        _sign(overlay, difference, as_json=as_json, is_shown=not yes)
 
 
 def _check(overlay: OverlayDirectory, draft: OverlayConfiguration) -> None:
@@ -116,12 +117,23 @@ def _check(overlay: OverlayDirectory, draft: OverlayConfiguration) -> None:
     for name, signers in (("configuration", draft.configuration_signers), ("kind", draft.kind_signers)):
         if signer not in signers:
             raise LocalMisuse(f"{signer}, whose key is in {overlay.path}, must stay a {name}-signer")
+    if not draft.is_valid_at(time.time()):
+        raise LocalMisuse("expiration is in the past, and peers would stop: set it to a date to come, or to never")
 
 
-def _sign(overlay: OverlayDirectory, difference: list[str], *, as_json: bool) -> None:
+def _show(difference: list[str], draft: OverlayConfiguration) -> None:
+    """What would change, and whom it would shut out."""
     from p2psip.reload.config.configuration import obstacles
 
-    before = overlay.document().configuration
+    print("\n".join(difference) or "nothing changes")
+    for obstacle in obstacles(draft) if difference else ():
+        print(f"Peers of this release cannot be members with it: {obstacle}", file=sys.stderr)
+
+
+def _sign(overlay: OverlayDirectory, difference: list[str], *, as_json: bool, is_shown: bool = False) -> None:
+    before, draft = overlay.document().configuration, overlay.draft()
+    if not (as_json or is_shown):
+        _show(difference, draft)
     new = overlay.sign_draft()
     if overlay.has_accounts:
         accounts = overlay.accounts()
@@ -132,7 +144,5 @@ def _sign(overlay: OverlayDirectory, difference: list[str], *, as_json: bool) ->
         return
     if (size := len(overlay.document().raw)) + CARRIED_BYTES > new.max_message_size:
         print(f"It has {size} bytes: max-message-size keeps peers from passing it on", file=sys.stderr)
-    for obstacle in obstacles(new):
-        print(f"Peers of this release cannot be members with it: {obstacle}", file=sys.stderr)
     print(f"{overlay.path}: configuration {new.sequence} is signed. Running peers do not have it yet:")
     print(f"  p2psip overlay push {overlay.path} --peer STATE_DIR")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
 
 _CHANGE = re.compile(r"(?P<name>[a-z]+(?:-[a-z]+)*)(?P<how>\+=|-=|=)(?P<value>.*)\Z", re.DOTALL)
 
@@ -69,13 +71,13 @@ def kind_of(text: str) -> Kind:
     model, access, count, size, *multiple = rest
     try:
         return Kind(
-            int(name, 0) if kind_id is None else kind_id,
-            DataModel(model.upper()),
-            AccessControl(access.upper()),
-            max_count=int(count),
-            max_size=int(size),
+            _number(name) if kind_id is None else kind_id,
+            _member(DataModel, model),
+            _member(AccessControl, access),
+            max_count=_number(count),
+            max_size=_number(size),
             name="" if registered is None else registered.name,
-            max_node_multiple=int(multiple[0]) if multiple else (registered.max_node_multiple if registered else 0),
+            max_node_multiple=_number(multiple[0]) if multiple else (registered.max_node_multiple if registered else 0),
         )
     except ValueError as error:
         raise LocalMisuse(f"{text!r} is no Kind: {error}") from None
@@ -106,7 +108,7 @@ def _diagnostic_kind(name: str) -> DiagnosticKind:
         return named[name.upper()]
     if not name[:1].isdigit():
         raise LocalMisuse(f"{name!r} is no diagnostic Kind; there are {', '.join(named)}, and numbers from 0xf000")
-    return DiagnosticKind(int(name, 0))
+    return DiagnosticKind(_number(name))
 
 
 def _change_list(configuration: OverlayConfiguration, name: str, how: str, value: str) -> OverlayConfiguration:
@@ -126,7 +128,7 @@ def _change_list(configuration: OverlayConfiguration, name: str, how: str, value
 
 def _is_named(name: str, entry: object, value: str, read: Callable[[str], object]) -> bool:
     if isinstance(entry, Kind):
-        return value.upper() == entry.name or (value[:1].isdigit() and int(value, 0) == entry.kind_id)
+        return value.upper() == entry.name or (value[:1].isdigit() and _number(value) == entry.kind_id)
     if isinstance(entry, DiagnosticAccess):
         return entry.kind == _diagnostic_kind(value)
     if isinstance(entry, ServicePermission):
@@ -150,6 +152,21 @@ def _change_scalar(configuration: OverlayConfiguration, name: str, how: str, val
     return replace(configuration, **{field: read(value)})
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r}: write a whole number") from None
+
+
+def _member(names: type[E], text: str) -> E:
+    """The member of an enumeration with this value."""
+    try:
+        return names(text.upper())
+    except ValueError:
+        raise ValueError(f"{text!r}: write {' or '.join(str(each.value) for each in names)}") from None
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise LocalMisuse(f"{text!r}: write true or false")
@@ -159,7 +176,10 @@ def _boolean(text: str) -> bool:
 def _expiration(text: str) -> float | None:
     if text in ("", "never"):
         return None
-    date = datetime.fromisoformat(text)
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("write a date such as 2027-01-01T00:00:00Z, or never") from None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
@@ -185,8 +205,8 @@ def _restriction(text: str) -> DomainRestriction | None:
 def _node_id(text: str) -> NodeId:
     try:
         return NodeId(bytes.fromhex(text))
-    except ValueError as error:
-        raise LocalMisuse(f"{text!r} is no Node-ID: {error}") from None
+    except ValueError:
+        raise LocalMisuse(f"{text!r} is no Node-ID: write its hex digits, as `p2psip status` has them") from None
 
 
 _LISTS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -208,19 +228,19 @@ _LISTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "expiration": ("expiration", _expiration),
     "topology-plugin": ("topology_plugin", str),
-    "node-id-length": ("node_id_length", int),
+    "node-id-length": ("node_id_length", _number),
     "self-signed-permitted": ("self_signed_digest", _self_signed),
-    "turn-density": ("turn_density", int),
+    "turn-density": ("turn_density", _number),
     "clients-permitted": ("clients_permitted", _boolean),
     "no-ice": ("no_ice", _boolean),
-    "chord-update-interval": ("chord_update_interval_s", int),
-    "chord-ping-interval": ("chord_ping_interval_s", int),
+    "chord-update-interval": ("chord_update_interval_s", _number),
+    "chord-ping-interval": ("chord_ping_interval_s", _number),
     "chord-reactive": ("chord_reactive", _boolean),
     "shared-secret": ("shared_secret", lambda text: text or None),
-    "max-message-size": ("max_message_size", int),
-    "initial-ttl": ("initial_ttl", int),
-    "overlay-reliability-timer": ("overlay_reliability_timer_ms", int),
+    "max-message-size": ("max_message_size", _number),
+    "initial-ttl": ("initial_ttl", _number),
+    "overlay-reliability-timer": ("overlay_reliability_timer_ms", _number),
     "domain-restriction": ("domain_restriction", _restriction),
-    "successors": ("successors", int),
+    "successors": ("successors", _number),
 }
 """Elements of which there is one."""

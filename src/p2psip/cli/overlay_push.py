@@ -45,6 +45,7 @@ def push(
     from p2psip.daemon.control import ask_peer
     from p2psip.net.files import read_file
     from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.reload.config.sequence import is_newer
 
     overlay = OverlayDirectory(directory)
     if overlay.difference():
@@ -53,6 +54,11 @@ def push(
     known: Any = ask_peer(peer, "configuration")
     if known["overlay"] != overlay.document().configuration.instance_name:
         raise LocalMisuse(f"the peer in {peer} is of the overlay {known['overlay']}")
+    if is_newer(known["sequence"], wanted):
+        raise LocalMisuse(
+            f"{directory} has configuration {wanted}, the peer in {peer} a newer one, {known['sequence']}:"
+            f" copy {peer}/config.xml into {directory}, and make your change again"
+        )
     if known["sequence"] != wanted:
         known = ask_peer(peer, "configure", document=read_file(overlay.document_path).decode())
     if kind:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOW_HELP = """Show an overlay's configuration. What the document says is printed, not verified.
 
+Elements have the names, and their values the form, that `p2psip overlay set` knows.
+
 Examples:
 
 \b
@@ -127,14 +129,34 @@ def _kind(kind: Kind) -> dict[str, Any]:
     } | ({"max_node_multiple": kind.max_node_multiple} if kind.max_node_multiple else {})
 
 
+ELEMENTS = {
+    "fingerprints": "fingerprint",
+    "enrollment_servers": "enrollment-server",
+    "bootstrap_nodes": "bootstrap-node",
+    "chord_update_interval_s": "chord-update-interval",
+    "chord_ping_interval_s": "chord-ping-interval",
+    "overlay_reliability_timer_ms": "overlay-reliability-timer",
+    "overlay_link_protocols": "overlay-link-protocol",
+    "kind_signers": "kind-signer",
+    "configuration_signers": "configuration-signer",
+    "bad_nodes": "bad-node",
+    "mandatory_extensions": "mandatory-extension",
+    "kinds": "kind",
+    "diagnostic_kinds": "diagnostic-kind",
+    "services": "service",
+    "signatures": "signature-algorithm",
+}
+"""What the facts are called in the document, and by `overlay set`, where that is not their own name with hyphens."""
+
+
 def _described(facts: dict[str, Any]) -> str:
+    """A line for each value, as `overlay set` takes it, after the name of its element."""
+    services = [{"service": name, "providers": users} for name, users in facts["services"].items()]
+    secret = "(not shown)" if facts["shared_secret"] else None
     lines = []
-    for name, value in facts.items():
-        values = value if isinstance(value, list) else [value]
-        shown = [
-            " ".join(map(_plain, entry.values())) if isinstance(entry, dict) else _plain(entry) for entry in values
-        ]
-        lines.append(f"{name.replace('_', ' ') + ':':<30}{shown[0] if shown else '(none)'}")
+    for fact, value in (facts | {"services": services, "shared_secret": secret}).items():
+        shown = [_plain(entry) for entry in (value if isinstance(value, list) else [value])] or ["(none)"]
+        lines.append(f"{ELEMENTS.get(fact, fact.replace('_', '-')) + ':':<30}{shown[0]}")
         lines.extend(" " * 30 + entry for entry in shown[1:])
     return "\n".join(lines)
 
@@ -142,6 +164,8 @@ def _described(facts: dict[str, Any]) -> str:
 def _plain(value: object) -> str:
     if value is None:
         return "(none)"
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return ":".join(map(_plain, value.values()))
+    return ":".join(map(str, value)) if isinstance(value, list) else str(value)

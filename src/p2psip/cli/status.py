@@ -34,7 +34,9 @@ def status(
         print(json.dumps(facts))
         return
     print(f"{facts['user']}  Node-ID {facts['node_id']}")
-    print(f"  {facts['state']} of {facts['overlay']}, up {facts['up_s']:.0f} s, {facts['memory_kb'] // 1024} MB")
+    known = f"configuration {facts['configuration']}"
+    up_s, memory = f"{facts['up_s']:.0f} s", f"{facts['memory_kb'] // 1024} MB"
+    print(f"  {facts['state']} of {facts['overlay']}, {known}, up {up_s}, {memory}")
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")

@@ -50,10 +50,14 @@ def _print(traced: Any) -> None:
     for hop in traced["hops"]:
         print(f"  hop {hop['hop']}: {_name(hop)}  {hop['rtt_ms']:.1f} ms{_figures(hop)}")
     if traced["ping_ms"] is not None:
-        way = "" if traced["ping_hops"] is None else f" over {traced['ping_hops']} hops"
+        way = "" if traced["ping_hops"] is None else f" over {_hops(traced['ping_hops'])}"
         print(f"  a Ping all the way: {traced['ping_ms']:.1f} ms{way}")
     if traced["error"]:
         print(f"  failed: {traced['error']}")
+
+
+def _hops(number: int) -> str:
+    return f"{number} hop" if number == 1 else f"{number} hops"
 
 
 def _name(hop: Any) -> str:
@@ -74,4 +78,6 @@ def _duration(seconds: int) -> str:
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
         return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
