@@ -11,7 +11,9 @@ from sim_records import Record, command, fetch, is_found, line, missing, store, 
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
+from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
@@ -78,8 +80,15 @@ def test_11_1_messages_of_a_bad_node_are_not_processed_wherever_they_come_from()
     overlay.grow(3)
     bad, relay, aware = (overlay.world.hosts[f"p{number}"] for number in range(3))
     outcast = overlay.node(bad).node_id
-    revoke(overlay, [aware], outcast)
     way = [Destination.node(overlay.node(host).node_id) for host in (relay, aware)]
     node = overlay.node(bad)
-    handle = command(overlay, bad, lambda now: node.data.ask(way, MessageCode.PING_REQ, PingReq(), now))
-    assert isinstance(overlay.wait_done(bad, handle).result, RequestFailed)
+
+    def ping() -> Answer | RequestFailed:
+        handle = command(overlay, bad, lambda now: node.data.ask(way, MessageCode.PING_REQ, PingReq(), now))
+        return overlay.wait_done(bad, handle).result
+
+    assert isinstance(ping(), Answer)
+    revoke(overlay, [aware], outcast)
+    refused = ping()
+    assert isinstance(refused, RequestFailed)
+    assert not isinstance(refused, RequestRefused), "nobody answers at all"

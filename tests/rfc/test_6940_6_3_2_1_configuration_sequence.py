@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from sim_capture import Tap
-from sim_records import grow, wait_until
+from sim_records import command, grow, wait_until
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import AccessControl, Kind, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
@@ -16,6 +17,7 @@ from p2psip.reload.config.sequence import is_newer, next_sequence
 from p2psip.reload.config.write import build
 from p2psip.reload.node.config_updates import LearnedKind, effective
 from p2psip.reload.node.effects import ConfigurationChanged
+from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
@@ -30,7 +32,14 @@ from p2psip.reload.wire.rejections import (
     InvalidMessage,
     Rejection,
 )
-from p2psip.reload.wire.storage_messages import FetchReq, SingleSpecifier, StoredDataSpecifier
+from p2psip.reload.wire.storage_messages import (
+    DataValue,
+    FetchReq,
+    SingleSpecifier,
+    StoredDataSpecifier,
+    StoreKindData,
+    StoreReq,
+)
 from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
@@ -241,6 +250,27 @@ def test_what_is_forged_old_or_of_another_overlay_is_refused_with_an_error(pair:
     assert sequences(pair) == {1}
 
 
+@pytest.mark.must("11.2/6")
+def test_what_a_server_has_and_the_trust_anchor_proves_replaces_what_was_learned(pair: SimulatedOverlay) -> None:
+    """11.2: "Otherwise, the new configuration MUST replace any previously learned configuration file for this overlay",
+    be it signed by nobody whom the old one names (6.5.4.2: too many changes were missed); but nothing older does.
+    """
+    host = pair.world.hosts["p0"]
+    node, successor = pair.node(host), SimulatedIdentity("successor@sim.example", NodeId(bytes([7]) * 16))
+    of_successor = frozenset({successor.node_id})
+    newer = parse(signed(pair, successor, sequence=9, initial_ttl=55, configuration_signers=of_successor))
+    assert isinstance(refused(pair, host, newer.raw), Forbidden)
+    pair.world.call(host, lambda now: node.take_proven(newer, now))
+    assert node.configuration == newer.configuration
+    assert node.forwarder.ttl_max == 55
+    (changed,) = [event for event in host.events if isinstance(event, ConfigurationChanged)]
+    assert changed.document.raw == newer.raw
+    older = parse(signed(pair, successor, sequence=8, configuration_signers=of_successor))
+    with pytest.raises(ConfigTooOld):
+        node.take_proven(older, pair.world.now)
+    assert node.configuration == newer.configuration
+
+
 @pytest.mark.long
 def test_a_forged_document_is_not_passed_on() -> None:
     overlay = grow("forged", 8)
@@ -364,6 +394,22 @@ def test_kinds_of_others_and_other_definitions_are_refused(pair: SimulatedOverla
         updates.accept_kinds(kind_blocks(pair, *many), now)
 
 
+def store_note(overlay: SimulatedOverlay, host: Host) -> None:
+    """The user of a peer stores a value of the new Kind."""
+    node = overlay.node(host)
+    identity, resource = node.identity, hash_name(node.user.encode())
+
+    def run(now: float) -> int:
+        issued = node.data.issue_storage_time(identity.node_id, now)
+        value = sign_value(
+            identity, resource, NOTES.kind_id, DataValue(True, b"x"), issued.storage_time_ms, lifetime_s=600
+        )
+        request = StoreReq(resource, 0, (StoreKindData(NOTES.kind_id, 0, (value,)),))
+        return node.data.store(identity, request, now, after=issued.after)
+
+    assert isinstance(overlay.wait_done(host, command(overlay, host, run)).result, Answer)
+
+
 @pytest.mark.must("11.1/29")
 def test_a_kind_whose_signer_may_sign_no_more_is_discarded(pair: SimulatedOverlay) -> None:
     clerk = SimulatedIdentity("clerk@sim.example", pair.nodes["p1"].node_id)
@@ -373,10 +419,16 @@ def test_a_kind_whose_signer_may_sign_no_more_is_discarded(pair: SimulatedOverla
     give_kinds(pair, host, kind_blocks(pair, NOTES, signer=clerk))
     pair.world.run_for(2.0)
     assert all(NOTES.kind_id in pair.node(each).configuration.kinds for each in pair.alive())
+    store_note(pair, host)
+    pair.world.run_for(1.0)
+    assert all(NOTES.kind_id in each.store.stored_kinds() for each in pair.alive())
     give(pair, host, pair.revise(kind_signers=frozenset({ADMIN.node_id})))
     pair.world.run_for(2.0)
     assert not any(NOTES.kind_id in pair.node(each).configuration.kinds for each in pair.alive())
     assert not any(NOTES.kind_id in pair.node(each).data.storage.rules.kinds for each in pair.alive())
+    # "along with any stored information of that Kind."
+    pair.world.run_for(1.0)
+    assert not any(NOTES.kind_id in each.store.stored_kinds() for each in pair.alive())
 
 
 @pytest.mark.must("7.4.1.2/6")
