@@ -19,11 +19,11 @@ PAGE = ROOT / "docs/conformance.md"
 HEAD = """\
 # Conformance with RFC 6940
 
-Each sentence of RFC 6940 that says MUST, and the tests that hold it; or why no test can. This page is made by
+Each sentence of RFC 6940 that says MUST, and the tests that hold it; or why there is none. This page is made by
 `make conformance` from the marks in [tests/rfc](../tests/rfc); do not edit it. A number such as 6.1.1/2 is the
 section, and which MUST of it.
 
-{tested} of {all} are held by tests; {untested} cannot be, {open} wait for their test.
+{tested} of {all} are held by tests; {untested} have none, for the reason given; {open} wait for theirs.
 """
 
 

@@ -8,7 +8,7 @@ from p2psip.base.wallclock import WallClock
 
 def test_what_waits_for_a_token_is_held_until_it_is_answered() -> None:
     """In order; everything else passes meanwhile."""
-    gate: Gate[str] = Gate()
+    gate: Gate[str] = Gate(len, 100)
     gate.expect(1)
     gate.expect(2)
     assert not gate.passes("a", after=1)
@@ -21,12 +21,26 @@ def test_what_waits_for_a_token_is_held_until_it_is_answered() -> None:
 
 def test_what_waits_for_an_answered_token_passes() -> None:
     """The answer came first, or the token was never one of this gate's."""
-    gate: Gate[str] = Gate()
+    gate: Gate[str] = Gate(len, 100)
     gate.expect(1)
     assert gate.release(1) == []
     assert gate.passes("late", after=1)
     assert gate.passes("other", after=99)
     assert gate.release(1) == []
+
+
+def test_what_is_held_is_bounded() -> None:
+    """All tokens together; what goes makes room."""
+    gate: Gate[str] = Gate(len, 10)
+    gate.expect(1)
+    gate.expect(2)
+    assert not gate.passes("six...", after=1)
+    assert not gate.passes("five.", after=2)
+    assert not gate.passes("four", after=2)
+    assert not gate.passes("1", after=1)
+    assert gate.release(2) == ["four"]
+    assert not gate.passes("4...", after=1)
+    assert gate.release(1) == ["six...", "4..."]
 
 
 def test_the_date_is_the_clock_and_an_offset() -> None:

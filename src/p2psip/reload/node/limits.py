@@ -32,6 +32,12 @@ APP_LINKS_MAX: Final = 512
 APP_LINKS_PER_NODE_MAX: Final = 32
 """The same to one node."""
 
+HELD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Messages that wait for the disk; one for which there is no room is lost, and asked for again."""
+
+HELD_COST: Final = 1024
+"""What it costs to hold a message, beside its contents."""
+
 COMMANDS_MAX: Final = 1024
 """Requests of the layers above that are not over yet."""
 

@@ -54,6 +54,7 @@ from p2psip.reload.node.effects import (
     RingChanged,
 )
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.links import Links
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
@@ -134,7 +135,7 @@ class Node:
         self._exchange = Exchange(identity, configuration, transport)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
         self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
-        gate: Gate[Originate] = Gate()
+        gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
         commits = Commits(self._exchange, storage, gate)
         self.moving = Moving(self._exchange, self.topology, commits)
         self.data = Data(self._exchange, self.topology, commits, self.moving)
@@ -499,6 +500,10 @@ class Node:
         contacts = self.bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
+
+
+def _held_size(message: Originate) -> int:
+    return HELD_COST + len(message.payload)
 
 
 def _forwarder(

@@ -11,7 +11,7 @@ from node_bench import ME, Heard, NodeBench, nid
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS
 from p2psip.reload.node.effects import Done
-from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW
+from p2psip.reload.node.limits import COMMANDS_MAX, HANDOVER_WINDOW, HELD_COST
 from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import read_answer
@@ -185,6 +185,24 @@ def test_what_is_read_before_it_is_on_disk_waits_as_well() -> None:
     assert bench.heard(50) == []
     bench.answer_commits()
     assert [message.code for message in bench.heard(50)] == [MessageCode.STORE_ANS, MessageCode.FETCH_ANS]
+
+
+def test_what_waits_for_a_slow_disk_is_bounded_and_may_be_asked_for_again() -> None:
+    """However often somebody asks for the same; once the disk has answered everybody is served."""
+    bench = Bench()
+    bench.node._messages._gate._size_max = 100 * HELD_COST
+    bench.holds_commits = True
+    bench.store_as(WHO)
+    fetch, where = fetch_request(WHO), [Destination.resource(resource_of(WHO))]
+    for transaction in [*[4711] * 200, 4712]:
+        bench.send(150, MessageCode.FETCH_REQ, fetch, destinations=where, transaction_id=transaction)
+    bench.answer_commits()
+    assert bench.hear_one(50, MessageCode.STORE_ANS)
+    answers = [answer.header.transaction_id for answer in bench.heard(150, MessageCode.FETCH_ANS)]
+    assert 10 < len(answers) < 100
+    assert set(answers) == {4711}
+    bench.send(150, MessageCode.FETCH_REQ, fetch, destinations=where, transaction_id=4712)
+    assert bench.hear_one(150, MessageCode.FETCH_ANS).header.transaction_id == 4712
 
 
 def test_a_disk_that_fails_lets_nothing_out_and_the_request_be_repeated() -> None:
