@@ -33,17 +33,21 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 @app.command(help=INIT_HELP)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the new client.")],
-    config: Annotated[str, typer.Option(metavar="FILE|URL", help="The configuration document, or a server with it.")],
+    config: Annotated[str, typer.Option(metavar="NAME|URL|FILE", help="The overlay's name, a server, or a document.")],
     fingerprint: Annotated[str, typer.Option(metavar="F", help="SHA-256 of the overlay's trust anchor, in hex.")],
     user: Annotated[str, typer.Option(metavar="USER", help="The account to enroll with, whose name it will have.")],
     password_file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
     self_signed: Annotated[
         bool, typer.Option("--self-signed", help="Make the certificate here, where the overlay permits that.")
     ] = False,
+    dns: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="DNS server to ask for NAME. [the system's]")
+    ] = None,
     listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Address at which others may reach it.")] = "0.0.0.0",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
+    from p2psip.cli.overlay_options import dns_server
     from p2psip.daemon.client_state import ClientRequest, init_client
     from p2psip.enrollment.client import parse_fingerprint
 
@@ -51,7 +55,7 @@ def init(
         raise LocalMisuse("give --password-file to enroll, or --self-signed to make the certificate here, not both")
     password = None if self_signed else known_password(password_file, user)
     busy("getting the configuration and enrolling")
-    request = ClientRequest(config, parse_fingerprint(fingerprint), user, password, listen)
+    request = ClientRequest(config, parse_fingerprint(fingerprint), user, password, listen, dns_server(dns))
     state = asyncio.run(init_client(directory, request))
     facts = {
         "overlay": state.configuration.instance_name,

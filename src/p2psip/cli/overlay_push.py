@@ -68,7 +68,7 @@ def push(
     while _lacking(known, wanted) and time.monotonic() < ends_at:
         time.sleep(POLL_S)
         known = ask_peer(peer, "configuration")
-    _report(known, wanted, as_json=as_json)
+    _report(known, wanted, kind or [], as_json=as_json)
     return 1 if _lacking(known, wanted) else 0
 
 
@@ -77,12 +77,14 @@ def _lacking(known: Any, wanted: int) -> list[str]:
     return [name for name, sequence in known["neighbors"].items() if sequence != wanted]
 
 
-def _report(known: Any, wanted: int, *, as_json: bool) -> None:
+def _report(known: Any, wanted: int, kinds: list[str], *, as_json: bool) -> None:
     if known["sequence"] != wanted:
         raise RequestFailed(f"the peer has configuration {known['sequence']}, not {wanted}")
     if as_json:
         print(json.dumps(known))
         return
+    for kind in kinds:
+        print(f"The peer knows the Kind {kind}, and passes it on.")
     total, lacking = len(known["neighbors"]), _lacking(known, wanted)
     print(f"The peer has configuration {wanted}, and so have {total - len(lacking)} of its {total} neighbours.")
     for name in lacking:

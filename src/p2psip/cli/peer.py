@@ -102,6 +102,8 @@ def init(
         print(json.dumps(facts))
         return
     print(f"This machine is {facts['user']}, Node-ID {facts['node_id']}.")
+    if len(state.identity.node_ids) > 1:
+        print(f"Its certificate has {len(state.identity.node_ids)} Node-IDs: node_index in peer.toml says which it is.")
     print(f"Look at {directory}/peer.toml, then start it:\n  p2psip peer run {directory}")
 
 
@@ -136,7 +138,9 @@ def run(
     phone_tcp: Annotated[bool | None, typer.Option(help="Serve phones over TCP.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
-    return_path: Annotated[str | None, typer.Option(metavar="WAY", help="How answers find back through it.")] = None,
+    return_path: Annotated[
+        str | None, typer.Option(metavar="WAY", help="How answers find back through it, as peer.toml says.")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,

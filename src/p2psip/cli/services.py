@@ -59,7 +59,9 @@ def list_(name: Name, peer: PeerDirectory = Path(), as_json: Json = False) -> in
 def announce(
     name: Name,
     peer: PeerDirectory = Path(),
-    capacity: Annotated[int, typer.Option(metavar="N", help="How many it serves at once; 0: not said.")] = 0,
+    capacity: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="How many it serves at once; 0: not said.")
+    ] = 0,
     policy: Annotated[str, typer.Option(metavar="TEXT", help="Whom it serves, in words of the service.")] = "",
     as_json: Json = False,
 ) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import msgspec
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import make_directory, new_key, obtain_document, preferred_algorithm, same_server
 from p2psip.daemon.settings import described
@@ -82,11 +83,13 @@ class ClientRequest:
     """What a user says of a new client. Without a password the certificate is self-signed, where that is permitted."""
 
     config: str
-    """The configuration document: a file, or the URL of a server that has it."""
+    """The configuration document: a file, the URL of a server that has it, or the overlay's name."""
     fingerprint: str
     user: str
     password: str | None = field(default=None, repr=False)
     listen: str = "0.0.0.0"
+    dns: Address | None = None
+    """Which DNS server to ask; None: the system's."""
 
 
 async def init_client(directory: Path, request: ClientRequest) -> ClientState:
@@ -97,7 +100,7 @@ async def init_client(directory: Path, request: ClientRequest) -> ClientState:
     if (directory / CERTIFICATE_FILE).exists():
         raise LocalMisuse(f"{directory} is a client's already: p2psip.connect({str(directory)!r}) uses it")
     settings = _convert({"fingerprint": request.fingerprint, "listen": request.listen}, "client init")
-    document = await obtain_document(request.config, request.fingerprint)
+    document = await obtain_document(request.config, request.fingerprint, request.dns)
     configuration = document.configuration
     if reasons := client_obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a client of {configuration.instance_name}: {'; '.join(reasons)}")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
+from p2psip.daemon.settings import SETTINGS_FILE
 
 SOCKET_FILE = "control.sock"
 LINE_BYTES_MAX = 1 << 22
@@ -136,6 +137,10 @@ def _exchange(directory: Path, question: Mapping[str, object]) -> dict[str, obje
     except PermissionError:
         raise LocalMisuse(f"{directory / SOCKET_FILE} is another user's: be who runs the peer, or root") from None
     except OSError:
+        if not (directory / SETTINGS_FILE).is_file():
+            raise LocalMisuse(
+                f"{directory} is not the state directory of a peer: say with --peer where that is"
+            ) from None
         raise LocalMisuse(f"no peer runs in {directory}: `p2psip peer run {directory}` starts it") from None
     with connection:
         try:

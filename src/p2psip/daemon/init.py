@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.renewal import day
 from p2psip.daemon.settings import make_settings
 from p2psip.daemon.state import (
     CERTIFICATE_FILE,
@@ -90,13 +91,18 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
 async def obtain_document(config: str, fingerprint: str, dns: Address | None = None) -> Document:
     """The configuration document in a file, at a URL, or of an overlay by its name, proven by the fingerprint."""
     if "://" in config:
-        return await fetch_configuration(config, fingerprint)
-    if is_overlay_name(config):
-        return await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
-    try:
-        return verify_first(read_file(Path(config)), fingerprint, time.time(), False)
-    except ConfigurationError as error:
-        raise LocalMisuse(f"{config}: {error}") from None
+        document = await fetch_configuration(config, fingerprint)
+    elif is_overlay_name(config):
+        document = await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
+    else:
+        try:
+            document = verify_first(read_file(Path(config)), fingerprint, time.time(), False)
+        except ConfigurationError as error:
+            raise LocalMisuse(f"{config}: {error}") from None
+    ends = document.configuration.expiration
+    if ends is not None and not document.configuration.is_valid_at(time.time()):
+        raise LocalMisuse(f"{config}: the configuration has expired on {day(ends)}: ask its administrator for another")
+    return document
 
 
 def is_overlay_name(config: str) -> bool:

@@ -118,7 +118,10 @@ def _verify(
 
 def _untrusted(configuration: OverlayConfiguration, trusted: str) -> ConfigurationError:
     found = ", ".join(map(fingerprint, configuration.root_certs)) or "none"
-    return ConfigurationError(f"the trust anchor of {configuration.instance_name} is {found}, not {trusted}")
+    return ConfigurationError(
+        f"the trust anchor of {configuration.instance_name} is {found}, not {trusted}: compare the fingerprint with its"
+        " administrator's, digit by digit"
+    )
 
 
 def read_answer(

@@ -13,6 +13,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.control import LINE_BYTES_MAX, SOCKET_FILE, ControlServer, ask_peer, is_running
+from p2psip.daemon.settings import SETTINGS_FILE
 
 
 async def _add(asked: Mapping[str, object]) -> object:
@@ -75,6 +76,9 @@ def test_commands_results_and_failures(tmp_path: Path) -> None:
 
     serving(tmp_path, test)
     assert not is_running(tmp_path)
+    with pytest.raises(LocalMisuse, match="is not the state directory of a peer: say with --peer where that is"):
+        ask_peer(tmp_path, "dance")
+    (tmp_path / SETTINGS_FILE).touch()
     with pytest.raises(LocalMisuse, match=r"no peer runs in .*: `p2psip peer run"):
         ask_peer(tmp_path, "add", a=1, b=2)
 
@@ -104,7 +108,7 @@ def test_a_directory_with_a_long_name(tmp_path: Path) -> None:
 
 def test_no_directory_is_no_running_peer(tmp_path: Path) -> None:
     assert not is_running(tmp_path / "nowhere")
-    with pytest.raises(LocalMisuse, match="no peer runs in"):
+    with pytest.raises(LocalMisuse, match="is not the state directory of a peer"):
         ask_peer(tmp_path / "nowhere", "status")
 
 

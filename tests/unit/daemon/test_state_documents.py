@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from membership import OVERLAY, founding
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.init import obtain_document
 from p2psip.daemon.state import DOCUMENT_FILE, VERIFIED_FILE, load_document, save_document
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
@@ -35,3 +37,14 @@ def test_a_document_with_several_overlays(tmp_path: Path) -> None:
     both = ours.replace(b"</overlay>", theirs[theirs.index(b"<configuration") :])
     save_document(tmp_path, parse(both, OVERLAY))
     assert load_document(tmp_path, founding().anchor.fingerprint).configuration.instance_name == OVERLAY
+
+
+def test_nobody_begins_with_a_document_that_has_expired(tmp_path: Path) -> None:
+    file = tmp_path / "config.xml"
+    file.write_bytes(build(replace(founding().configuration, expiration=1_000_000_000.0), founding().signer))
+    with pytest.raises(LocalMisuse, match="the configuration has expired on 2001-09-09: ask"):
+        asyncio.run(obtain_document(str(file), founding().anchor.fingerprint))
+    file.write_bytes(founding().document)
+    assert asyncio.run(obtain_document(str(file), founding().anchor.fingerprint)).raw == founding().document
+    with pytest.raises(LocalMisuse, match="compare the fingerprint"):
+        asyncio.run(obtain_document(str(file), "00" * 32))
