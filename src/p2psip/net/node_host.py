@@ -38,6 +38,9 @@ HANDSHAKES_MAX = 128
 """Accepted connections that have not shown a certificate yet; for one more the oldest has to go of those that come
 from where most come from."""
 
+CLOSING_MAX = 64
+"""Connections that are given time to take our last words; beyond them one is cut off."""
+
 BACKLOG_NORMAL_BYTES = 64 * 1024
 BACKLOGS_MAX_BYTES = 16 * 1024 * 1024
 """What all remotes together may leave unread; beyond it the one that has left the most is cut off."""
@@ -339,7 +342,10 @@ class NodeHost:
             task.cancel()
         if (stream := self._streams.pop(number, None)) is not None:
             del self._numbers[stream]
-            stream.close(reason)
+            if len(self._alive) - len(self._numbers) > CLOSING_MAX:
+                stream.abort(reason)
+            else:
+                stream.close(reason)
 
     def stream_accepted(self, stream: Stream) -> None:
         """net.tls: somebody has connected, and has yet to say who."""

@@ -343,6 +343,44 @@ def test_half_open_handshakes_over_dtls_are_bounded_too(monkeypatch: pytest.Monk
     run(test, overlay=(overlay,), overlay_udp=(overlay,))
 
 
+def test_connections_that_are_being_closed_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are refused, and however long their other ends keep them open."""
+    monkeypatch.setattr(node_host, "CLOSING_MAX", 2)
+
+    async def test(bench: Bench) -> None:
+        others = [socket.create_connection(bench.overlay) for _ in range(5)]
+        clients = []
+        for other in others:
+            other.setblocking(False)
+            client = SSL.Connection(context(2), None)
+            client.set_connect_state()
+            clients.append(client)
+        for number, (client, other) in enumerate(zip(clients, others, strict=True)):
+            await shake(client, other)
+            ups = await bench.core.hears("up", number + 1)
+            bench.do(HangUp(cast(int, ups[-1][1]), "refused"))
+        await asyncio.sleep(0.05)
+        assert len(bench.host._alive) == 2
+        for other in others:
+            other.close()
+
+    run(test)
+
+
+async def shake(client: SSL.Connection, other: socket.socket) -> None:
+    """A TLS handshake by hand, after which the connection is left as it is."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            client.do_handshake()
+        except SSL.WantReadError:
+            await loop.sock_sendall(other, client.bio_read(1 << 16))
+            client.bio_write(await loop.sock_recv(other, 1 << 16))
+            continue
+        break
+    await loop.sock_sendall(other, client.bio_read(1 << 16))
+
+
 def test_the_second_candidate_is_tried_after_the_first_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_host, "DIAL_STAGGER_S", 0.05)
 

@@ -6,6 +6,7 @@ link is: one that we dialled for an Attach, one that a node we asked has dialled
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from p2psip.base.address import Address
@@ -133,7 +134,9 @@ class Links:
             self._refuse(number, context, "that is ourselves", now)
         elif purpose is Purpose.SIP:
             self._enter_app(number, node, member, context, remote, local, now)
-        elif not self._connections.has_room_for(node) or (context is None and self._are_strangers_many(node)):
+        elif not self._connections.has_room_for(node) or (
+            context is None and not self._make_room_for_stranger(node, member, now)
+        ):
             self._refuse(number, context, "too many links", now)
         else:
             is_stranger = context is None and not self._attaching.is_awaited(purpose, node)
@@ -188,9 +191,24 @@ class Links:
                 self._connections.hang_up(number, reason)
                 self._exchange.effects.append(AppLinkDown(number, reason))
 
-    def _are_strangers_many(self, node: NodeId) -> bool:
-        known = sum(1 for linked in self._connections if linked in self._topology.table)
-        return node not in self._connections and len(self._connections) - known >= STRANGERS_MAX
+    def _make_room_for_stranger(self, node: NodeId, member: Member, now: float) -> bool:
+        """True if there is room, or now is: a user who has many of the links has one less, for who has none."""
+        strangers = [
+            (number, known.user)
+            for number, end in self._admission.ends()
+            if end not in self._topology.table
+            and self._connections.by_number(number) is not None
+            and (known := self._admission.member(number)) is not None
+        ]
+        if node in self._connections or len(strangers) < STRANGERS_MAX:
+            return True
+        crowd = Counter(user for _, user in strangers)
+        ((most, count),) = crowd.most_common(1)
+        if count <= crowd[member.user] + 1:
+            return False
+        oldest = next(number for number, user in strangers if user == most)
+        self.expel([(oldest, "others want to be linked as well")], now)
+        return True
 
     def _are_app_links_many(self, node: NodeId) -> bool:
         ends = [end for number, end in self._admission.ends() if self._connections.by_number(number) is None]

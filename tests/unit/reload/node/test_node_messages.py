@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node_bench import ME, NodeBench, identity, nid, offer
+from node_bench import ME, NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import frame_data
-from p2psip.reload.node.effects import RingChanged
+from p2psip.reload.node.effects import Purpose, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
 from p2psip.reload.wire.contents import (
     ErrorCode,
@@ -40,6 +40,7 @@ from p2psip.reload.wire.topology_messages import (
     UpdateAns,
 )
 from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.signer import SimulatedIdentity
 
 
 def start(**settings_: object) -> NodeBench:
@@ -232,6 +233,28 @@ def test_strangers_are_bounded() -> None:
     assert bench.hung_up() == [remote.number]
     bench.link(50)
     assert bench.hung_up() == []
+
+
+def test_a_crowd_of_one_user_leaves_room_for_others() -> None:
+    """However many Node-IDs it has: who has the most links loses the oldest to who has none, and to nobody else."""
+    bench = start()
+    crowd = [SimulatedIdentity("crowd@sim.example", nid(place)) for place in range(1000, 1001 + STRANGERS_MAX)]
+
+    def enter(number: int, who: SimulatedIdentity) -> None:
+        chain = tuple(entry.certificate for entry in who.certificates)
+        bench.node.handle_link_up(number, Purpose.RELOAD, chain, address(1), address(ME), bench.now)
+        bench.settle()
+
+    for number, who in enumerate(crowd, start=1000):
+        enter(2 * number + 1, who)
+    last = 2 * (1000 + STRANGERS_MAX) + 1
+    assert bench.hung_up() == [last], "no room for one more of them"
+    remote = bench.link(5000)
+    assert bench.hung_up() == [2001]
+    assert nid(5000) in bench.node.connections
+    enter(9001, crowd[-1])
+    assert bench.hung_up() == [9001]
+    assert bench.node.connections.by_number(remote.number) is not None
 
 
 def test_links_to_one_node_are_bounded() -> None:
