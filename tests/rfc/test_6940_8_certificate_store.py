@@ -128,3 +128,85 @@ def test_8_an_overlay_without_the_kinds_is_left_alone() -> None:
     overlay = grow("no certificates", 2)
     overlay.world.run_for(30.0)
     assert all(host.store.stored_kinds() == [] for host in overlay.alive())
+
+
+def test_8_who_goes_for_good_takes_his_certificates_along(
+    overlay: SimulatedOverlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under both names; those of his other lines stay."""
+    monkeypatch.setattr(certificates, "REFRESH_S", 300.0)
+    stays, goes = (SimulatedIdentity("alice@sim.example", line(number).node_id) for number in range(2))
+    host = overlay.world.hosts["p1"]
+    node = overlay.node(host)
+    for who in (stays, goes):
+        overlay.world.call(host, lambda now, who=who: _add(overlay, "p1", who, now))  # type: ignore[misc]
+        overlay.world.run_for(5.0)
+    place = hash_name(b"alice@sim.example")
+    assert len(ders(stored(overlay, CERTIFICATE_BY_USER, place))) == 2
+    _retire(overlay, goes)
+    assert goes.node_id in node.forwarder.clients
+    overlay.world.run_for(5.0)
+    assert goes.node_id not in node.forwarder.clients
+    assert ders(stored(overlay, CERTIFICATE_BY_USER, place)) == [stays.certificates[0].certificate]
+    assert ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(goes.node_id))) == []
+    assert ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(stays.node_id))) != []
+    # Nothing brings them back, and who comes again after all has his certificate there again.
+    overlay.world.run_for(330.0)
+    assert len(ders(stored(overlay, CERTIFICATE_BY_USER, place))) == 1
+    overlay.world.call(host, lambda now: _add(overlay, "p1", goes, now))
+    overlay.world.run_for(5.0)
+    assert len(ders(stored(overlay, CERTIFICATE_BY_USER, place))) == 2
+
+
+def test_8_so_he_does_with_those_that_were_renewed(overlay: SimulatedOverlay) -> None:
+    """Both are under his Node-ID. And they stay where he will be there again after a restart."""
+    who, host = SimulatedIdentity("alice@sim.example", line(0).node_id), overlay.world.hosts["p1"]
+    renewed = SimulatedIdentity(who.user + ".", who.node_id)
+    for each in (who, renewed):
+        overlay.world.call(host, lambda now, each=each: _add(overlay, "p1", each, now))  # type: ignore[misc]
+        overlay.world.run_for(5.0)
+    place = hash_name(who.node_id)
+    overlay.world.call(host, lambda _: overlay.nodes["p1"].remove_client(who.node_id))
+    overlay.world.run_for(5.0)
+    assert len(ders(stored(overlay, CERTIFICATE_BY_NODE, place))) == 2
+    overlay.world.call(host, lambda now: _add(overlay, "p1", renewed, now))
+    _retire(overlay, renewed)
+    overlay.world.run_for(5.0)
+    assert ders(stored(overlay, CERTIFICATE_BY_NODE, place)) == []
+
+
+def test_8_who_cannot_take_them_along_goes_all_the_same(
+    overlay: SimulatedOverlay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who, host = SimulatedIdentity("alice@sim.example", line(0).node_id), overlay.world.hosts["p1"]
+    overlay.world.call(host, lambda now: _add(overlay, "p1", who, now))
+    overlay.world.run_for(5.0)
+    noted: list[str] = []
+    with monkeypatch.context() as nothing_goes:
+        exchange = type(overlay.nodes["p1"]._exchange)
+        nothing_goes.setattr(exchange, "request", lambda *_, **__: None)
+        nothing_goes.setattr(exchange, "note", lambda _, event, **__: noted.append(event))
+        _retire(overlay, who)
+    assert who.node_id not in overlay.nodes["p1"].forwarder.clients
+    assert noted == ["certificate not removed"] * 2
+
+
+def test_8_who_comes_again_at_once_stays(overlay: SimulatedOverlay) -> None:
+    who, host = SimulatedIdentity("alice@sim.example", line(0).node_id), overlay.world.hosts["p1"]
+    overlay.world.call(host, lambda now: _add(overlay, "p1", who, now))
+    overlay.world.run_for(5.0)
+    _retire(overlay, who)
+    overlay.world.call(host, lambda now: _add(overlay, "p1", who, now))
+    overlay.world.run_for(30.0)
+    assert who.node_id in overlay.nodes["p1"].forwarder.clients
+    assert len(ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(who.node_id)))) == 1
+
+
+def _retire(overlay: SimulatedOverlay, who: SimulatedIdentity) -> None:
+    node = overlay.nodes["p1"]
+
+    def retire(now: float) -> None:
+        node.retire_client(who.node_id, now)
+        node.settle(now)
+
+    overlay.world.call(overlay.world.hosts["p1"], retire)

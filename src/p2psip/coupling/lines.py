@@ -166,7 +166,7 @@ class Publisher:
     def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
         """The end of a request; False if it is none of ours."""
         if (removed := self._removals.pop(done.handle, None)) is not None:
-            self._forget_client(removed)
+            self._forget_client(removed, now)
             return True
         name = self._requests.pop(done.handle, None)
         published = self._lines.get(name) if name is not None else None
@@ -204,21 +204,24 @@ class Publisher:
         """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
         identity = published.line.identity
         if not published.storage_time_ms or not self._node.chord.is_serving:
-            self._forget_client(identity.node_id)
+            self._forget_client(identity.node_id, now)
             return
         try:
             issued = self._node.data.issue_storage_time(identity.node_id, now)
         except Rejection:
             # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
-            self._forget_client(identity.node_id)
+            self._forget_client(identity.node_id, now)
             return
         request = store_request(identity, None, issued.storage_time_ms, hash_name)
         handle = self._node.data.store(identity, request, now, after=issued.after)
         self._removals[handle] = identity.node_id
 
-    def _forget_client(self, node: NodeId) -> None:
-        if self._is_over or all(published.line.identity.node_id != node for published in self._lines.values()):
+    def _forget_client(self, node: NodeId, now: float) -> None:
+        if self._is_over:
+            # A line that is there again after a restart is the same; its certificates are not to go and come.
             self._node.remove_client(node)
+        elif all(published.line.identity.node_id != node for published in self._lines.values()):
+            self._node.retire_client(node, now)
 
     def _take(self, published: _Published, done: Done, wall: WallClock, now: float) -> None:
         """What became of a Store, or of the Fetch that looks for the record which stands in its way."""

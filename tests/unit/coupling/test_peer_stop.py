@@ -16,11 +16,15 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, Stopped, peer_uri
 from p2psip.reload.config.configuration import (
     ANY_SERVICE,
+    CERTIFICATE_KINDS,
     REDIR_KIND,
     SIP_REGISTRATION_KIND,
     ServicePermission,
 )
 from p2psip.reload.node.services import ServiceRegistered
+from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER, DataModel
+from p2psip.reload.wire.storage_messages import StoredData
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
@@ -96,3 +100,22 @@ def test_services_that_waited_for_the_overlay_are_announced_when_it_is_there() -
     assert overlay.world.run_for(
         SOON_S, stop=lambda: any(isinstance(event, ServiceRegistered) for event in host.events)
     )
+
+
+@pytest.mark.parametrize("is_for_good", [True, False])
+def test_a_lines_certificate_goes_with_the_line_and_not_with_a_restart(is_for_good: bool) -> None:
+    """RFC 6940 section 8: who fetches it meanwhile needs it."""
+    overlay = SimulatedOverlay("line goes", required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS))
+    (_, stays), (peer, host) = add(overlay, 0), add(overlay, 1)
+    assert overlay.world.run_for(30, stop=overlay.is_ring)
+    alice = line(overlay, "alice")
+    overlay.world.call(host, lambda now: peer.add_line(alice, now))
+    overlay.world.run_for(10)
+    go = (lambda now: peer.remove_line("alice", now)) if is_for_good else peer.stop
+    overlay.world.call(host, go)
+    overlay.world.run_for(10)
+    for kind, name in ((CERTIFICATE_BY_NODE, alice.identity.node_id), (CERTIFICATE_BY_USER, alice.aor.encode())):
+        (record,) = stays.store.records(hash_name(name), kind)
+        is_there = StoredData.decode(record.data, model=DataModel.ARRAY).data_value.exists
+        assert is_there is not is_for_good
+    assert alice.identity.node_id not in peer.node.forwarder.clients

@@ -3,11 +3,13 @@
 Theory of operation. Each identity has an entry under its Node-ID and one under its user name, where the overlay has
 the Kinds for it. An entry is looked for before it is stored: if it is there it is stored anew in its place, so that
 arrays do not grow. That is repeated at half of its lifetime, at once when a certificate is renewed, and after a pause
-that grows when it fails.
+that grows when it fails. The entries of an identity that goes for good are taken out
+again, if that can be done at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
@@ -16,6 +18,7 @@ from p2psip.reload.node.data import Data
 from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.storage.access import Hash
 from p2psip.reload.storage.verified import Verified
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
@@ -25,7 +28,9 @@ from p2psip.reload.usages.certificate_store import (
     Slot,
     choose_slot,
     fetch_request,
+    own_slots,
     read_certificates,
+    remove_request,
     resource_id,
     store_request,
 )
@@ -33,7 +38,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
 from p2psip.reload.wire.rejections import Rejection
-from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
+from p2psip.reload.wire.storage_messages import FetchAns, StoreAns, StoreReq
 
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 600.0
@@ -58,15 +63,33 @@ class CertificateKeeper:
         self._topology = topology
         self._fresh: dict[Entry, None] = {}
         self._retry_s: dict[Entry, float] = {}
+        self._going: dict[NodeId, set[Entry]] = {}
         self._timers: Timers[Entry] = Timers()
         self.add(exchange.identity.node_id)
 
     def add(self, node: NodeId) -> None:
         """An identity of ours is new, or has a new certificate."""
+        self._going.pop(node, None)
         self._fresh.update(dict.fromkeys((node, kind) for kind in KINDS))
+
+    def withdraw(self, node: NodeId, now: float) -> None:
+        """An identity goes for good: take its entries out of the overlay; it is one of `take_gone` afterwards."""
+        self.remove(node)
+        is_connected, kinds = self._topology.is_connected, self._data.storage.rules.kinds
+        self._going[node] = {(node, kind) for kind in KINDS if kind in kinds and is_connected}
+        for entry in sorted(self._going[node]):
+            self._look(entry, now)
+
+    def take_gone(self) -> list[NodeId]:
+        """The identities whose entries are out, or could not be taken out: those die by themselves."""
+        gone = [node for node, entries in self._going.items() if not entries]
+        for node in gone:
+            del self._going[node]
+        return gone
 
     def remove(self, node: NodeId) -> None:
         """An identity is ours no more; its entries die by themselves."""
+        self._going.pop(node, None)
         for kind in KINDS:
             self._fresh.pop((node, kind), None)
             self._retry_s.pop((node, kind), None)
@@ -99,6 +122,8 @@ class CertificateKeeper:
         match outcome:
             case Answer(body=FetchAns()):
                 self._found(entry, outcome, now)
+            case Answer(body=StoreAns()) if self._is_going(entry):
+                self._going[entry[0]].discard(entry)
             case Answer(body=StoreAns()):
                 self._retry_s.pop(entry, None)
                 self._timers.set(entry, now + REFRESH_S, "a certificate is stored anew")
@@ -108,6 +133,9 @@ class CertificateKeeper:
     def _identity(self, entry: Entry) -> Identity | None:
         own = self._exchange.identity
         return own if entry[0] == own.node_id else self._exchange.clients.get(entry[0])
+
+    def _is_going(self, entry: Entry) -> bool:
+        return entry in self._going.get(entry[0], ())
 
     def _look(self, entry: Entry, now: float) -> None:
         """What is there already?"""
@@ -128,6 +156,9 @@ class CertificateKeeper:
         resource = resource_id(entry[1], identity.user, identity.node_id, rules.hash_name)
         wall = self._exchange.transport.wall
         present = read_certificates(resource, answer.body, answer.certificates, rules, wall, now)
+        if self._is_going(entry):
+            self._take_out(entry, identity, own_slots(identity, present, entry[1]), now)
+            return
         if entry[1] == CERTIFICATE_BY_USER and (other := self._earlier_holder(identity, present)) is not None:
             self._exchange.effects.append(UserNameTaken(identity.user, identity.node_id, other))
             if identity is self._exchange.identity:
@@ -145,14 +176,26 @@ class CertificateKeeper:
         holders = [value.signer.node_id for value in present.of(CERTIFICATE_BY_USER)]
         return None if set(holders) & set(identity.node_ids) else next(iter(holders), None)
 
+    def _take_out(self, entry: Entry, identity: Identity, slots: Sequence[Slot], now: float) -> None:
+        if slots:
+            above_ms = max(slot.above_ms for slot in slots)
+            self._send(entry, identity, above_ms, lambda *at: remove_request(identity, entry[1], slots, *at), now)
+        else:
+            self._going[entry[0]].discard(entry)
+
     def _store(self, entry: Entry, identity: Identity, slot: Slot, now: float) -> None:
+        self._send(entry, identity, slot.above_ms, lambda *at: store_request(identity, entry[1], slot.index, *at), now)
+
+    def _send(
+        self, entry: Entry, identity: Identity, above_ms: int, make: Callable[[int, Hash], StoreReq], now: float
+    ) -> None:
+        """Store what `make` makes of a storage_time."""
         try:
-            issued = self._data.issue_storage_time(identity.node_id, now, above_ms=slot.above_ms)
+            issued = self._data.issue_storage_time(identity.node_id, now, above_ms=above_ms)
         except Rejection as error:
             self._failed(entry, str(error), now)
             return
-        hash_name = self._data.storage.rules.hash_name
-        request = store_request(identity, entry[1], slot.index, issued.storage_time_ms, hash_name)
+        request = make(issued.storage_time_ms, self._data.storage.rules.hash_name)
         begun = self._exchange.request(
             [Destination.resource(request.resource)],
             MessageCode.STORE_REQ,
@@ -166,6 +209,10 @@ class CertificateKeeper:
             self._failed(entry, "too many requests under way", now)
 
     def _failed(self, entry: Entry, why: str, now: float) -> None:
+        if self._is_going(entry):
+            self._going[entry[0]].discard(entry)
+            self._exchange.note("certificate not removed", node=entry[0], kind=entry[1], why=why)
+            return
         pause_s = self._retry_s.get(entry, RETRY_FIRST_S)
         self._retry_s[entry] = min(RETRY_MAX_S, 2 * pause_s)
         self._exchange.note("certificate not stored", node=entry[0], kind=entry[1], why=why)

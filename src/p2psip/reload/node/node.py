@@ -229,8 +229,12 @@ class Node:
         self.forwarder.clients.add(identity.node_id)
         self._certificates.add(identity.node_id)
 
+    def retire_client(self, node: NodeId, now: float) -> None:
+        """Forget an in-process client as soon as its certificates are out of the overlay."""
+        self._certificates.withdraw(node, now)
+
     def remove_client(self, node: NodeId) -> None:
-        """Forget an in-process client."""
+        """Forget an in-process client, which may come again: its certificates stay as long as they live."""
         self._exchange.clients.pop(node, None)
         self.forwarder.clients.discard(node)
         self._certificates.remove(node)
@@ -388,6 +392,8 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
+        for gone in self._certificates.take_gone():
+            self.remove_client(gone)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.take_actions(),

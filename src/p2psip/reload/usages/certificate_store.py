@@ -2,7 +2,8 @@
 
 Theory of operation. Both Kinds are arrays to which certificates are appended, so that an old one and its renewal are
 there together. A certificate that is there already is stored anew at its index before its lifetime ends; one that is
-stored no more dies by itself. An entry proves itself: it is signed with the key that it certifies.
+stored no more dies by itself; those of a member who goes for good are removed.
+An entry proves itself: it is signed with the key that it certifies.
 """
 
 from __future__ import annotations
@@ -63,6 +64,22 @@ def store_request(
     return StoreReq(resource, 0, (StoreKindData(kind, 0, (stored,)),))
 
 
+def remove_request(
+    identity: Identity, kind: int, slots: Sequence[Slot], storage_time_ms: int, hash_name: Hash
+) -> StoreReq:
+    """The Store that takes a member's certificates out of the array."""
+    resource = resource_id(kind, identity.user, identity.node_id, hash_name)
+    # 7.4.1.3: "The owner SHOULD use a lifetime for the nonexistent value that is at least as long as the remainder of
+    # the lifetime of the value it is replacing".
+    removed = tuple(
+        sign_value(
+            identity, resource, kind, ArrayEntry(slot.index, DataValue.nonexistent()), storage_time_ms, LIFETIME_S
+        )
+        for slot in slots
+    )
+    return StoreReq(resource, 0, (StoreKindData(kind, 0, removed),))
+
+
 def read_certificates(
     resource: ResourceId,
     answer: FetchAns,
@@ -113,6 +130,11 @@ def choose_slot(identity: Identity, present: Verified, kind: int, max_count: int
         return value.data is not None, value.signer.node_id != identity.node_id, value.storage_time_ms
 
     return _instead_of(min(entries.values(), key=worth))
+
+
+def own_slots(identity: Identity, present: Verified, kind: int) -> list[Slot]:
+    """Where a member's certificates are: the present one, and those that it has renewed."""
+    return [_instead_of(value) for value in present.of(kind) if value.signer.node_id == identity.node_id]
 
 
 def _instead_of(value: Value) -> Slot:
