@@ -31,6 +31,11 @@ push` hands it to the running peers; --sign signs at once.
     kind+=CERTIFICATE_BY_USER:10:5000    kind-=CERTIFICATE_BY_USER
     service+=voice-mail:peer-*@club.example:alice@club.example    service-=voice-mail
     root-cert+=new-anchor.pem            domain-restriction=own (or: none, or patterns)
+    overlay-link-protocol=DTLS           diagnostic-kind+=MEMORY_FOOTPRINT:all
+
+Further elements: chord-ping-interval, chord-reactive, configuration-signer, kind-signer, mandatory-extension, no-ice,
+node-id-length, overlay-reliability-timer, self-signed-permitted, shared-secret, signature-algorithm, successors,
+topology-plugin, turn-density.
 
 Example:
 
