@@ -84,6 +84,19 @@ def test_6_1_2_state_is_maintained_for_the_reliability_timer(strategy: ReturnPat
     assert answer.header.destination_list == (to(PREVIOUS), to(BEFORE))
 
 
+@pytest.mark.must("6.1.2/6")
+@pytest.mark.parametrize("strategy", [ReturnPath.TRANSACTION_STATE, ReturnPath.STORED_LIST])
+def test_6_1_2_the_timer_is_that_of_the_present_configuration(strategy: ReturnPath) -> None:
+    """Also where it has changed while the node runs."""
+    bench = start(strategy)
+    longer = replace(bench.configuration, overlay_reliability_timer_ms=20_000)
+    bench.node._use_configuration(longer, bench.now)
+    passed = pass_on(bench)
+    bench.now += 20.0 - 0.01
+    (answer,) = respond(bench, passed)
+    assert answer.header.destination_list == (to(PREVIOUS), to(BEFORE))
+
+
 @pytest.mark.must("6.3.2.2/1", "6.3.2.2/2")
 def test_6_3_2_2_the_sixteen_bits_and_the_full_structure_are_one() -> None:
     """ "it MUST be treated as if it were a full structure with a DestinationType of opaque_id_type and an opaque_id
