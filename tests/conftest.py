@@ -1,15 +1,30 @@
-"""Each test begins and ends with the log as it is where nobody has set it up."""
+"""What all tests begin with."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what processes that tests start inherit."""
+    # A shell that runs the tests in the background has SIGINT ignored: examples would not end by Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Hundreds of processes would compile the same modules, each for itself.
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled = tempfile.mkdtemp(prefix="pycache")
+        config.add_cleanup(lambda: shutil.rmtree(compiled, ignore_errors=True))
+
+
 @pytest.fixture(autouse=True)
 def _log() -> Iterator[None]:
+    """The log is as it is where nobody has set it up, and is left so: one that was captured is closed by now."""
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()

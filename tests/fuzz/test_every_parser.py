@@ -70,7 +70,7 @@ from p2psip.sip.message.parser import parse as parse_sip
 from p2psip.sip.message.uri import parse_sip_uri, parse_uri
 from p2psip.sip.transports.framing import Framer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 MESSAGES = tuple(wire_specimens.message(code, body).encode() for _, code, body in BODIES)
 

@@ -39,7 +39,7 @@ def test_a_fifth_loses_its_power(seed: int) -> None:
     assert missing(overlay, records) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3, 7))
 @pytest.mark.parametrize("is_silent", [False, True])
 def test_a_fifth_dies_whatever_the_seed(seed: int, is_silent: bool) -> None:
@@ -163,7 +163,7 @@ def test_a_peer_that_is_started_again_with_nothing_loses_nothing() -> None:
     assert missing(overlay, records) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_churn_the_ring_closes(seed: int) -> None:
     """Joins, deaths of both kinds, leaves and restarts at random; then quiet: one ring, nothing left undone."""

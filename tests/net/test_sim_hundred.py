@@ -11,7 +11,7 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.sim.overlay import SimulatedOverlay
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("is_silent", "limit_s"), [(False, 5.0), (True, 45.0)], ids=["killed", "power cut"])
 def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_found(

@@ -58,7 +58,7 @@ def test_islands_grow_together(seed: int) -> None:
     check_islands(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(5, 11))
 def test_islands_grow_together_whatever_the_seed(seed: int) -> None:
     """Of two to fourteen peers, cut anywhere."""

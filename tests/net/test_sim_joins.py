@@ -59,7 +59,7 @@ def test_any_order_of_joins_gives_one_ring(seed: int) -> None:
     check_joins(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4, 12))
 def test_any_order_of_joins_gives_one_ring_whatever_the_seed(seed: int) -> None:
     """Many."""

@@ -124,7 +124,7 @@ def test_a_configuration_that_takes_service_discovery_away() -> None:
     assert any(isinstance(effect, ServiceRegistered) for effect in bench.effects["p1"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_peers_with_forty_providers() -> None:
     """RFC 7374 section 1: "a large fraction of the peers (e.g., on the order of one out of ten or more)"."""
     bench = grow_with_services("services hundred", 100)

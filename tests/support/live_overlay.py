@@ -241,9 +241,6 @@ class LiveOverlay:
     ) -> None:
         self.directory = directory
         self.environment = {**os.environ, **(environment or {})}
-        if self.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
-            # Dozens of processes would compile the same modules, each for itself.
-            self.environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
         self.peers: list[LivePeer] = []
         self._terms = tuple(terms)
         self.peer_options = peer_options or {}
