@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import rfc6940_bytes as wire
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from rfc6940_identity import Configuration, Identity, PrivateKey, enroll
-from rfc6940_peer import LoopThread, Peer, after
+from cryptography.x509.oid import NameOID
+from rfc6940_identity import Certificate, Configuration, Identity, PrivateKey, enroll
+from rfc6940_loop import LoopThread
+from rfc6940_peer import Peer, after
 from rfc6940_store import verified
 
 LIFETIME_S = 600
@@ -133,3 +136,17 @@ def member_just_after(configuration: Configuration, target: bytes, others: Itera
         if all(after(target, identity.node_id) < after(target, other) for other in ring):
             return identity
     raise AssertionError("the enrollment server gave no Node-ID in this part of the ring")
+
+
+def self_made(configuration: Configuration, node_id: bytes, directory: Path) -> Stranger:
+    """Whoever likes can make a certificate like a member's, with any Node-ID."""
+    key = new_key()
+    uri = f"reload://0110{node_id.hex()}@{configuration.name}/"
+    names = [x509.UniformResourceIdentifier(uri), x509.RFC822Name(f"admin@{configuration.name}")]
+    began = datetime.now(UTC) - timedelta(hours=1)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Trust anchor of {configuration.name}")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(began).not_valid_after(began + timedelta(days=2))
+    made = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
+    identity = Identity(key, Certificate(made.public_bytes(serialization.Encoding.DER)))
+    return Stranger(configuration, identity, directory)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,36 +42,6 @@ class ErrorAnswer(Exception):
 
 class Unanswered(Exception):
     """Five transmissions, and no answer."""
-
-
-class LoopThread:
-    """An event loop of its own, so that a test can go step by step while the peer goes on."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def do(self, work: Coroutine[Any, Any, T], limit_s: float = 60.0) -> T:
-        """Run it there, wait for it here."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(limit_s)
-
-    def later(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin it there, and go on here."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def call(self, run: Callable[..., object], *arguments: object) -> None:
-        """Call it there."""
-
-        async def once() -> None:
-            run(*arguments)
-
-        self.do(once())
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
 
 
 async def until(what: str, holds: Callable[[], object], limit_s: float = PATIENCE_S) -> None:

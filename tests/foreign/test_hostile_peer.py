@@ -17,18 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import rfc6940_bytes as wire
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 from declared_kinds import ARRAY_KIND, DECLARED, SINGLE_KIND
-from foreign_member import LIFETIME_S, Stranger, anchor_der, member, new_key
+from foreign_member import LIFETIME_S, Stranger, anchor_der, member, self_made
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
-from rfc6940_identity import Certificate, Configuration, Identity, fetch_configuration
+from rfc6940_identity import Configuration, fetch_configuration
 from rfc6940_link import Link, dial
 from rfc6940_peer import SPACE, ErrorAnswer, Unanswered, until
 
@@ -387,7 +383,7 @@ def test_messages_whose_signature_does_not_hold_are_dropped(scene: Scene) -> Non
 
 def test_a_certificate_of_another_overlay_opens_no_link(scene: Scene, tmp_path: Path) -> None:
     """Self-made: the handshake may be done, but not one byte is taken from it."""
-    stranger = self_made(scene, tmp_path)
+    stranger = self_made(scene.configuration, scene.victim_id, tmp_path)
     with others_are_served(scene):
         try:
             link = stranger.loop.do(
@@ -563,20 +559,6 @@ def test_signed_garbage_is_answered_with_an_error(scene: Scene) -> None:
         for (code, body), answer in zip(cases, mallory.loop.do(ask_all()), strict=True):
             assert answer is not None, f"code {code:#x}, body {body[:10].hex()}"
             assert answer.code == wire.ERROR or (answer.code == code + 1 and body == b""), f"{code:#x}: {answer}"
-
-
-def self_made(scene: Scene, directory: Path) -> Stranger:
-    """Whoever likes can make a certificate like a member's: with the victim's own Node-ID, here."""
-    key = new_key()
-    uri = f"reload://0110{scene.victim_id.hex()}@{OVERLAY}/"
-    names = [x509.UniformResourceIdentifier(uri), x509.RFC822Name(f"admin@{OVERLAY}")]
-    began = datetime.now(UTC) - timedelta(hours=1)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Trust anchor of {OVERLAY}")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(began).not_valid_after(began + timedelta(days=2))
-    made = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
-    identity = Identity(key, Certificate(made.public_bytes(serialization.Encoding.DER)))
-    return Stranger(scene.configuration, identity, directory)
 
 
 def drained(connection: socket.socket) -> None:
