@@ -78,12 +78,14 @@ class Store:
             for stored in kind.values:
                 self._place(state, stored)
             state.generation = state.generation + 1 if replica == 0 else max(kind.generation, 1)
+            # Only now: what was refused leaves no counter of 0 behind, which "replica Stores MUST NOT use".
+            self._states[resource, kind.kind] = state
         self._certificates |= dict.fromkeys(certificates)
         return [(kind.kind, state.generation) for kind, state in changes]
 
     def get(self, resource: bytes, specifier: wire.Specifier) -> wire.KindData:
         """What a Fetch asks for; gaps are "synthetic" values without a signature."""
-        state = self._states.get((resource, specifier.kind), _KindState())
+        state = self._state(resource, specifier.kind)
         if specifier.generation and specifier.generation == state.generation:
             return wire.KindData(specifier.kind, state.generation)
         model = self.configuration.models[specifier.kind]
@@ -102,7 +104,7 @@ class Store:
         ]
 
     def _state(self, resource: bytes, kind: int) -> _KindState:
-        return self._states.setdefault((resource, kind), _KindState())
+        return self._states.get((resource, kind), _KindState())
 
     def _check(
         self,
