@@ -13,6 +13,7 @@ import typer
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.passwords import FILE_HELP, known_password, new_password
 from p2psip.cli.progress import busy
+from p2psip.cli.tables import aligned
 
 if TYPE_CHECKING:
     from p2psip.daemon.state import PeerState
@@ -94,13 +95,19 @@ def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(lines))
         return
-    for line in lines:
-        phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
-        print(f"{line['user']}  {line['node_id'] or 'no certificate'}  {phones}")
+    for line, row in zip(lines, aligned([_row(line) for line in lines]), strict=True):
+        print(row)
         if line["problem"]:
             print(f"    problem: {line['problem']}")
     if not lines:
         print("no lines; `p2psip line add USER` adds one")
+
+
+def _row(line: Any) -> tuple[str, ...]:
+    phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
+    record = line.get("record")
+    kept = f"record kept by {record['responsible'][:8]}" if record else "no record in the overlay"
+    return line["user"], line["node_id"] or "no certificate", kept, phones
 
 
 @app.command(help="Remove a line: its phone can no longer register here, its record leaves the overlay.")

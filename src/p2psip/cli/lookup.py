@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from p2psip.cli.tables import aligned, node_name
+
 HELP = """Look a user up in the overlay: the way to the record, who keeps it, where it leads.
 
 Ask it at any running peer. Exit status 1 if the user is nowhere.
@@ -43,15 +45,18 @@ def lookup(
 
 def _print(found: Any) -> None:
     print(f"{found['aor']}  (Resource-ID {found['resource_id']})")
-    for number, hop in enumerate(found["path"], start=1):
-        print(f"  hop {number}: {_peer(hop)}  {hop['rtt_ms']:.1f} ms")
+    hops = [(f"hop {number}: {_peer(hop)}", f"{hop['rtt_ms']:.1f} ms") for number, hop in enumerate(found["path"], 1)]
+    for row in aligned(hops):
+        print(f"  {row}")
     if found["responsible"]:
         print(f"  kept by {_peer(found['responsible'])}; fetched in {found['fetch_ms']:.1f} ms")
     for replica in found["replicas"]:
         print(f"  replica at {_peer(replica)}")
     for entry in found["entries"]:
         where = (
-            f"peer {_name(entry['peer_user'], entry['peer'])}" if "peer" in entry else f"forwarded to {entry['aor']}"
+            f"peer {node_name(entry['peer_user'], entry['peer'])}"
+            if "peer" in entry
+            else f"forwarded to {entry['aor']}"
         )
         print(f"  -> {where}, stored {entry['stored_s_ago']:.0f} s ago, good for {entry['lifetime_s']} s more")
     for reason in found["dropped"]:
@@ -63,8 +68,4 @@ def _print(found: Any) -> None:
 
 
 def _peer(hop: Any) -> str:
-    return _name(hop["user"], hop["node_id"])
-
-
-def _name(user: str, node_id: str) -> str:
-    return f"{user.partition('@')[0]} ({node_id[:8]})" if user else node_id[:8]
+    return node_name(hop["user"], hop["node_id"])

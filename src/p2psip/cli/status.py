@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from p2psip.cli.tables import aligned, node_name
+
 HELP = """Show what a running peer says of itself: its place in the ring, its links, its lines and their phones.
 
 Example:
@@ -42,10 +44,13 @@ def status(
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
     print(f"  successors:   {' '.join(node[:8] for node in facts['successors']) or 'none'}")
     print(f"  predecessors: {' '.join(node[:8] for node in facts['predecessors']) or 'none'}")
-    for link in facts["links"]:
-        rtt = f"{link['rtt_ms']:.1f} ms" if link["rtt_ms"] is not None else "not measured"
-        name = link["user"].partition("@")[0]
-        print(f"  link {link['node_id'][:8]} {name}  {link['address']}  {link['over']}  {link['state']}  {rtt}")
+    for row in aligned([_link(link) for link in facts["links"]]):
+        print(f"  link {row}")
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")
+
+
+def _link(link: Any) -> tuple[str, ...]:
+    rtt = f"{link['rtt_ms']:.1f} ms" if link["rtt_ms"] is not None else "not measured"
+    return node_name(link["user"], link["node_id"]), link["address"], link["over"], link["state"], rtt

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from p2psip.cli.tables import aligned, node_name
+
 HELP = """Trace the way through the overlay, peer by peer (RFC 7851).
 
 Prints each peer on the way with the milliseconds to it and back, its software, how long it is up and its load (0 to
@@ -47,8 +49,8 @@ def trace(
 
 def _print(traced: Any) -> None:
     print(f"{traced['target']}  ({traced['kind']} {traced['id']})")
-    for hop in traced["hops"]:
-        print(f"  hop {hop['hop']}: {_name(hop)}  {hop['rtt_ms']:.1f} ms{_figures(hop)}")
+    for row in aligned([_hop(hop) for hop in traced["hops"]]):
+        print(f"  {row}")
     if traced["ping_ms"] is not None:
         way = "" if traced["ping_hops"] is None else f" over {_hops(traced['ping_hops'])}"
         print(f"  a Ping all the way: {traced['ping_ms']:.1f} ms{way}")
@@ -60,17 +62,14 @@ def _hops(number: int) -> str:
     return f"{number} hop" if number == 1 else f"{number} hops"
 
 
-def _name(hop: Any) -> str:
-    return f"{hop['user'].partition('@')[0]} ({hop['node_id'][:8]})"
-
-
-def _figures(hop: Any) -> str:
-    told = [
+def _hop(hop: Any) -> tuple[str, ...]:
+    return (
+        f"hop {hop['hop']}: {node_name(hop['user'], hop['node_id'])}",
+        f"{hop['rtt_ms']:.1f} ms",
         f"load {hop['load']}/15" if hop["load"] is not None else "",
         f"up {_duration(hop['uptime_s'])}" if hop["uptime_s"] is not None else "",
         hop["software"] or "",
-    ]
-    return "".join(f"  {text}" for text in told if text)
+    )
 
 
 def _duration(seconds: int) -> str:

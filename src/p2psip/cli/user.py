@@ -13,6 +13,7 @@ import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.passwords import FILE_HELP, new_password
+from p2psip.cli.tables import aligned
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.
 
@@ -115,8 +116,8 @@ def list_(overlay: Overlay = Path(), as_json: Json = False) -> None:
         held = row["held"]
         assert isinstance(held, list)
         print(f"{row['name']}{' (administrator)' if row['admin'] else ''}: {len(held)} of {row['quota']} Node-IDs")
-        for entry in held:
-            print(f"    {entry['node_id']} {entry['user']} until {entry['until']}")
+        for line in aligned([(entry["user"], entry["node_id"], f"until {entry['until']}") for entry in held]):
+            print(f"    {line}")
 
 
 @app.command(help=REMOVE_HELP)

@@ -88,7 +88,12 @@ class OverlayDirectory:
         return TrustAnchor.load(overlay, key, read_file(self.path / "anchor.crt"))
 
     def signer(self) -> CertifiedIdentity:
-        """Who signs the configuration."""
+        """Who signs the configuration. Raises LocalMisuse where an enrollment server has the directory."""
+        if self.anchor().is_delegated:
+            raise LocalMisuse(
+                f"{self.path} is an enrollment server's and signs no configuration: do it in the directory that it was"
+                " made from, and copy its config.xml here"
+            )
         key = key_from_pem(read_file(self.path / "signer.key"))
         return CertifiedIdentity(key, chain_from_pem(read_file(self.path / "signer.crt")))
 
@@ -185,8 +190,15 @@ class OverlayDirectory:
 
     def _revoke_held(self, held: list[HeldNode]) -> None:
         valid = {entry.node_id for entry in held} - self.document().configuration.bad_nodes
-        if valid:
-            self.revoke(valid)
+        if not valid:
+            return
+        if self.anchor().is_delegated:
+            changes = " ".join(f"bad-node+={node_id}" for node_id in sorted(valid))
+            raise LocalMisuse(
+                f"revoke it first, in the directory that {self.path} was made from: `p2psip overlay set DIR --sign"
+                f" {changes}`; copy its config.xml into {self.path}, then repeat this"
+            )
+        self.revoke(valid)
 
     def delegate(self, path: Path, rng: random.Random, date: float, lifetime_s: float) -> OverlayDirectory:
         """A directory for an enrollment server elsewhere: an authority of its own below the trust anchor.

@@ -291,7 +291,7 @@ def test_accounts(p2psip: Command, club: Path, tmp_path: Path) -> None:
     assert rows["alice@club.example"]["held"] == []
     signer = str(OverlayDirectory(club).signer().node_id)
     assert [held["node_id"] for held in rows["admin@club.example"]["held"]] == [signer]
-    assert f"    {signer} admin@club.example" in p2psip("user", "list", "--overlay", club)
+    assert f"    admin@club.example  {signer}  until 20" in p2psip("user", "list", "--overlay", club)
     changed = p2psip.json("user", "password", "alice", "--overlay", club)["password"]
     alice = OverlayDirectory(club).accounts().account("alice@club.example")
     assert alice is not None

@@ -249,7 +249,9 @@ def test_lines_are_listed_from_the_files(p2psip: Callable[..., str], peer: Path)
     assert line == {
         "user": f"alice@{OVERLAY}", "node_id": str(node_id(2)), "phones": [], "record": None, "problem": ""
     }  # fmt: skip
-    assert p2psip("line", "list", "--peer", peer) == f"alice@{OVERLAY}  {node_id(2)}  no phone registered\n"
+    assert p2psip("line", "list", "--peer", peer) == (
+        f"alice@{OVERLAY}  {node_id(2)}  no record in the overlay  no phone registered\n"
+    )
 
 
 def test_a_line_that_is_damaged_does_not_hide_the_others(p2psip: Callable[..., str], peer: Path) -> None:
