@@ -96,17 +96,33 @@ def naive_store(
             return DataTooLarge
         old = live.get(slot)
         if old is None and len(live) >= kind.max_count:
-            return DataTooLarge
+            if is_original:
+                return DataTooLarge
+            (last, _), *_ = sorted(live.items(), key=lambda item: turn(*item))
+            if turn(last, live[last]) > turn(slot, held):
+                return DataTooOld
+            delta.values[kind.kind_id, last] = GONE
         if old is not None and is_same(old, held):
             continue
         if old is not None and held.storage_time_ms <= old.storage_time_ms:
-            return DataTooOld
+            is_later = held.storage_time_ms == old.storage_time_ms and turn(slot, held) > turn(slot, old)
+            if is_original or not is_later:
+                return DataTooOld
         delta.values[kind.kind_id, slot] = held
     if not is_original and offers:
         delta.generations[kind.kind_id] = generation
     elif delta.values:
         delta.generations[kind.kind_id] = current + 1
     return delta
+
+
+GONE = Held(None, 0, 0.0)
+"""What has made way for something else, as if it had expired before all began."""
+
+
+def turn(slot: int | bytes | None, held: Held) -> tuple[int, bool, bytes]:
+    """The order in which peers merge: of too many the last ones stay, and the last one of two."""
+    return held.storage_time_ms, held.data is None, wire_value(slot, held.data).encode()
 
 
 def is_same(one: Held, other: Held) -> bool:
