@@ -142,8 +142,12 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool, *, is_from_holder:
     that is not from a holder of the values moves the counter as an original does: on, and only for what is new.
     """
     kind = offer.kind
+    is_merge = not is_original
+    may_displace = is_merge and is_from_holder
     changed = [
-        stored for stored, signer in offer.values if store_value(draft, kind, stored, signer, is_merge=not is_original)
+        stored
+        for stored, signer in offer.values
+        if store_value(draft, kind, stored, signer, is_merge=is_merge, may_displace=may_displace)
     ]
     current = draft.generation(kind.kind_id)
     if is_original and changed:
@@ -157,8 +161,12 @@ def store_kind(draft: Draft, offer: Offer, is_original: bool, *, is_from_holder:
         draft.set_generation(kind.kind_id, offer.generation)
 
 
-def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer, *, is_merge: bool) -> bool:
+def store_value(
+    draft: Draft, kind: Kind, stored: StoredData, signer: Signer, *, is_merge: bool, may_displace: bool
+) -> bool:
     """Store one value, for its writer or in a merge with what another peer has; False if it is there already.
+
+    Where there are too many, those that are older make way for it if it `may_displace` them.
 
     A value that is there already, as it comes again in hand-overs and repeated requests, replaces nothing. Its
     lifetime stays what it was: that is not signed, so anybody could lengthen it.
@@ -170,7 +178,7 @@ def store_value(draft: Draft, kind: Kind, stored: StoredData, signer: Signer, *,
     place = Place(draft.resource, kind.kind_id, key_of(stored.value))
     old = values.get(place.key)
     if old is None and len(values) >= kind.max_count:
-        if not is_merge:
+        if not may_displace:
             raise DataTooLarge(f"Kind {kind.kind_id:#x} has at most {kind.max_count} values at one resource")
         _make_room(draft, kind, stored)
     elif old is not None and not _is_news(kind, old, stored, is_merge=is_merge) and not draft.is_withheld(old):

@@ -24,6 +24,7 @@ from storage_bench import (
     element,
     entry,
     everything,
+    signer,
     single,
 )
 
@@ -32,7 +33,7 @@ from p2psip.reload.storage.records import Place
 from p2psip.reload.storage.storage import Stored
 from p2psip.reload.storage.values import is_signed, key_of
 from p2psip.reload.wire.rejections import DataTooLarge, DataTooOld
-from p2psip.reload.wire.storage_messages import APPEND_INDEX, FetchKindResponse
+from p2psip.reload.wire.storage_messages import APPEND_INDEX, FetchKindResponse, StoreKindData, StoreReq
 
 FEW = replace(NOTES, kind_id=0xF0000007, max_count=2)
 KINDS = (SINGLE, ARRAY, NOTES, DICTIONARY, FEW)
@@ -192,6 +193,18 @@ def test_of_too_many_values_the_newest_stay() -> None:
         give(islands.benches[taker], islands.benches[giver])
         assert [bench.read(FEW) for bench in islands.benches[:2]] == [[b"\3", b"\4"]] * 2
         assert islands.benches[0].storage.value_count == 2
+
+
+def test_who_holds_no_copies_chooses_not_whose_values_go() -> None:
+    """docs/decisions/which-values-stay.md: what any member gives us is taken where there is room for it."""
+    bench = Bench()
+    bench.put(NOTES, *(entry(bytes([number]), b"old") for number in range(NOTES.max_count)), storage_time_ms=1000)
+    newer = bench.signed(ALICE, ALICE_PLACE, NOTES, entry(b"another", b"new"), storage_time_ms=2000)
+    request = StoreReq(ALICE_PLACE, 1, (StoreKindData(NOTES.kind_id, 1, (newer,)),))
+    with pytest.raises(DataTooLarge):
+        bench.storage.store(request, signer(PEER), ALICE.certificates, (), bench.now, is_from_holder=False)
+    assert bench.read(NOTES) == [b"old"] * NOTES.max_count
+    assert bench.storage.store(request, signer(PEER), ALICE.certificates, (), bench.now).places
 
 
 def test_of_two_values_with_one_storage_time_all_choose_the_same() -> None:
