@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.cli.overlay_options import bootstrap_node, urls
-from p2psip.net.files import read_file
+from p2psip.net.pem_files import read_chain
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     DIGEST_NAMES,
@@ -28,7 +28,6 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.security.certificates import chain_from_pem
 from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
@@ -210,7 +209,7 @@ def _node_id(text: str) -> NodeId:
 
 
 _LISTS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "root-cert": ("root_certs", lambda text: chain_from_pem(read_file(Path(text)))[0]),
+    "root-cert": ("root_certs", lambda text: read_chain(Path(text))[0]),
     "enrollment-server": ("enrollment_servers", lambda text: urls([text])[0]),
     "bootstrap-node": ("bootstrap_nodes", bootstrap_node),
     "overlay-link-protocol": ("overlay_link_protocols", str),

@@ -27,11 +27,12 @@ from p2psip.enrollment.client import self_enroll
 from p2psip.enrollment.names import account_name
 from p2psip.net.files import PRIVATE, read_file, write_file
 from p2psip.net.https_client import enroll
+from p2psip.net.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
 from p2psip.reload.config.document import Document
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem
+from p2psip.reload.security.keys import PrivateKey, key_to_pem
 
 SETTINGS_FILE = "client.toml"
 KEY_FILE = "client.key"
@@ -124,7 +125,7 @@ def load_client(directory: Path) -> ClientState:
         raise LocalMisuse(f"{path}: {error}") from None
     settings = _convert(values, str(path))
     document = load_document(directory, settings.fingerprint)
-    key = key_from_pem(read_file(directory / KEY_FILE))
+    key = read_key(directory / KEY_FILE)
     identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration)
     return ClientState(directory, settings, document, identity)
 
@@ -153,7 +154,7 @@ async def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateK
     """The key of an earlier attempt, so that it leads to the same Node-ID, or a new one."""
     path = directory / KEY_FILE
     if path.exists():
-        return key_from_pem(read_file(path))
+        return read_key(path)
     key = await new_key(preferred_algorithm(configuration))
     write_file(path, key_to_pem(key), PRIVATE)
     return key

@@ -16,7 +16,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.daemon.log import log_to_stderr
 from p2psip.enrollment.protocol import AUTHORITY_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
-from p2psip.net.addresses import join_host_port, own_address, split_host_port
+from p2psip.net.addresses import join_host_port, own_address, split_host_port, words
 from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -99,7 +99,9 @@ def _bind(host: str, port: int) -> socket.socket:
         dualstack = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dualstack)
     except OSError as error:
-        what = f"cannot listen on {join_host_port(host, port)}: {error.strerror}"
+        # A name that leads nowhere has no number of the system's.
+        why = error.strerror if isinstance(error, socket.gaierror) else words(error)
+        what = f"cannot listen on {join_host_port(host, port)}: {why}"
         raise LocalMisuse(f"{what}; --listen ADDRESS:PORT takes another one") from None
 
 

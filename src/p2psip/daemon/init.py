@@ -35,11 +35,12 @@ from p2psip.enrollment.protocol import ENROLL_PATH
 from p2psip.net.configuration_server import resolver_of
 from p2psip.net.files import read_file
 from p2psip.net.https_client import discover_configuration, enroll, fetch_configuration
+from p2psip.net.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name, obstacles
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import PrivateKey, generate_key, key_from_pem
+from p2psip.reload.security.keys import PrivateKey, generate_key
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 DOCUMENT_SUFFIXES = (".xml", ".relo")
@@ -138,7 +139,7 @@ async def _key(directory: Path, algorithm: SignatureAlgorithm) -> PrivateKey:
     """The key of an earlier attempt, so that it leads to the same Node-ID, or a new one."""
     path = directory / KEY_FILE
     if path.exists():
-        return key_from_pem(read_file(path))
+        return read_key(path)
     key = await new_key(algorithm)
     save_key(directory, key)
     return key

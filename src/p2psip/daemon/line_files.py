@@ -16,10 +16,11 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.lines import Line
 from p2psip.daemon.state import load_identity
 from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem
+from p2psip.reload.security.keys import PrivateKey, key_to_pem
 
 DIRECTORY = "lines"
 
@@ -50,7 +51,7 @@ class LineFiles:
     def key(self) -> PrivateKey | None:
         """The key of an earlier attempt, if there is one: it leads to the same Node-ID."""
         path = self.path("key")
-        return key_from_pem(read_file(path)) if path.exists() else None
+        return read_key(path) if path.exists() else None
 
     def save_key(self, key: PrivateKey) -> None:
         """Before it is enrolled, so that a second attempt has the same."""

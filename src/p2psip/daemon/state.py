@@ -21,13 +21,14 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
 from p2psip.enrollment.client import verify_kept
 from p2psip.net.files import PRIVATE, read_file, write_document, write_file
+from p2psip.net.pem_files import read_chain, read_key
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
-from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
+from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import PrivateKey, key_from_pem, key_to_pem
+from p2psip.reload.security.keys import PrivateKey, key_to_pem
 from p2psip.reload.security.verifier import CertificateVerifier
 
 DOCUMENT_FILE = "config.xml"
@@ -62,7 +63,7 @@ def load_state(directory: Path, overrides: Mapping[str, object] | None = None) -
     """What `peer init` has made; LocalMisuse, in one line, if something is missing or does not fit together."""
     settings = load_settings(directory, overrides)
     document = load_document(directory, settings.fingerprint)
-    key = key_from_pem(read_file(directory / KEY_FILE))
+    key = read_key(directory / KEY_FILE)
     identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration, settings.node_index)
     return PeerState(directory, settings, document, identity)
 
@@ -87,7 +88,7 @@ def load_identity(
 
     It acts as the Node-ID number `node_index` of the certificate, counted from 1.
     """
-    chain = chain_from_pem(read_file(path))
+    chain = read_chain(path)
     try:
         # Whether it has expired is for the running peer to say, which knows whether the date is to be trusted.
         member = CertificateVerifier(configuration).check(chain, time.time(), False)
@@ -137,7 +138,7 @@ def _verified_overlay(directory: Path, raw: bytes) -> str | None:
     try:
         noted = msgspec.json.decode(read_file(path), type=_Verified)
     except msgspec.MsgspecError as error:
-        raise LocalMisuse(f"{path}: {error}") from None
+        raise LocalMisuse(f"{path}: {error}; delete it to have {DOCUMENT_FILE} verified anew") from None
     return noted.overlay if noted.sha256 == hashlib.sha256(raw).hexdigest() else None
 
 

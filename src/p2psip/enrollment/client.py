@@ -110,7 +110,12 @@ def _verify(
         verifier = CertificateVerifier(believed)
     except SecurityError as error:
         raise ConfigurationError(f"the trust anchor cannot be read: {error}") from None
-    author = verify_document(document, verifier, configuration.configuration_signers, date, date_trusted)
+    try:
+        author = verify_document(document, verifier, configuration.configuration_signers, date, date_trusted)
+    except ConfigurationError:
+        if configuration.root_certs and not roots:
+            raise _untrusted(configuration, trusted) from None
+        raise
     if not roots and fingerprint(author.member.certificate) != trusted:
         raise _untrusted(configuration, trusted)
     return document, author

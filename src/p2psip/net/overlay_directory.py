@@ -27,6 +27,7 @@ from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.founding import Founding, revised
 from p2psip.net.account_database import AccountDatabase, HeldNode
 from p2psip.net.files import PRIVATE, read_file, write_document, write_file
+from p2psip.net.pem_files import read_chain, read_key
 from p2psip.reload.config.configuration import Kind, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
@@ -34,9 +35,9 @@ from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.config.sequence import next_sequence
 from p2psip.reload.config.write import draft, kind_document
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
-from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
+from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import generate_key, key_from_pem, key_to_pem, public_key_hash
+from p2psip.reload.security.keys import generate_key, key_to_pem, public_key_hash
 
 DOCUMENT = "config.xml"
 DRAFT = "draft.xml"
@@ -83,7 +84,7 @@ class OverlayDirectory:
 
     def anchor(self) -> TrustAnchor:
         """The trust anchor with its key."""
-        key = key_from_pem(read_file(self.path / "anchor.key"))
+        key = read_key(self.path / "anchor.key")
         overlay = self.document().configuration.instance_name
         return TrustAnchor.load(overlay, key, read_file(self.path / "anchor.crt"))
 
@@ -94,8 +95,8 @@ class OverlayDirectory:
                 f"{self.path} is an enrollment server's and signs no configuration: do it in the directory that it was"
                 " made from, and copy its config.xml here"
             )
-        key = key_from_pem(read_file(self.path / "signer.key"))
-        return CertifiedIdentity(key, chain_from_pem(read_file(self.path / "signer.crt")))
+        key = read_key(self.path / "signer.key")
+        return CertifiedIdentity(key, read_chain(self.path / "signer.crt"))
 
     @property
     def has_accounts(self) -> bool:
@@ -126,7 +127,7 @@ class OverlayDirectory:
         try:
             return parse(read_file(path)).configuration
         except ConfigurationError as error:
-            raise LocalMisuse(f"{path}: {error}") from None
+            raise LocalMisuse(f"{path}: {error}; delete it to begin the draft anew") from None
 
     def save_draft(self, configuration: OverlayConfiguration) -> None:
         """Keep what is to be, unsigned; nothing if it is what there is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from membership import OVERLAY, founding
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import obtain_document
 from p2psip.daemon.state import DOCUMENT_FILE, VERIFIED_FILE, load_document, save_document
+from p2psip.enrollment.founding import Terms, found
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
+from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 
 
 def test_a_document_whose_trust_anchor_was_replaced_by_updates(tmp_path: Path) -> None:
@@ -47,4 +50,14 @@ def test_nobody_begins_with_a_document_that_has_expired(tmp_path: Path) -> None:
     file.write_bytes(founding().document)
     assert asyncio.run(obtain_document(str(file), founding().anchor.fingerprint)).raw == founding().document
     with pytest.raises(LocalMisuse, match="compare the fingerprint"):
+        asyncio.run(obtain_document(str(file), "00" * 32))
+
+
+def test_another_fingerprint_is_told_where_members_sign_their_own_certificates(tmp_path: Path) -> None:
+    terms = Terms((SignatureAlgorithm.ECDSA,), HashAlgorithm.SHA256)
+    made = found(OVERLAY, f"admin@{OVERLAY}", terms, random.Random(1), 1e9)
+    file = tmp_path / "config.xml"
+    file.write_bytes(made.document)
+    assert asyncio.run(obtain_document(str(file), made.anchor.fingerprint)).raw == made.document
+    with pytest.raises(LocalMisuse, match=f"the trust anchor of {OVERLAY} is {made.anchor.fingerprint}, not 0000"):
         asyncio.run(obtain_document(str(file), "00" * 32))
