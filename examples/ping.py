@@ -13,7 +13,7 @@ async def main(state_dir: str, name: str) -> None:
             pong = await overlay.ping(name)
         except RequestFailed as error:
             sys.exit(f"{error.what}: {'; '.join(map(str, error.causes))}")
-        print(f"{pong.user} ({pong.node.short}) answered after {pong.rtt_ms:.1f} ms over {pong.hops} hops")
+        print(f"{pong.user} ({pong.node.short}) answered after {pong.rtt_ms:.1f} ms; hops: {pong.hops}")
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2]))
