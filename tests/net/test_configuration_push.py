@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live_overlay import OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
+from live_overlay import COMMAND_MAX_S, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
 
 from p2psip.daemon.control import ask_peer
 from p2psip.reload.config.document import parse
@@ -67,7 +67,7 @@ def test_a_peer_that_cannot_follow_leaves_and_says_why(tmp_path: Path) -> None:
         _in_vain(overlay, "overlay", "push", club, "--peer", first.directory, "--wait", "20")
         for peer in overlay.peers:
             process = peer.daemon.process
-            eventually("it has ended", lambda process=process: process.poll() is not None, 30.0)  # type: ignore[misc]
+            eventually("it has ended", lambda process=process: process.poll() is not None)  # type: ignore[misc]
             assert peer.daemon.end(signal.SIGTERM) == 1
             refusal = _in_vain(overlay, "peer", "run", peer.directory)
             assert "mandatory extension urn:example:unknown" in refusal
@@ -81,7 +81,7 @@ def _in_vain(overlay: LiveOverlay, *arguments: object) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=COMMAND_MAX_S,
         env=overlay.environment,
         check=False,
     )

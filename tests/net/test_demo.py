@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from live_overlay import eventually
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 180
@@ -88,8 +88,7 @@ def test_its_processes_end_with_it(tmp_path: Path, number: signal.Signals) -> No
         assert demo.poll() is None
     assert len(processes_of(tmp_path)) > 6
     demo.send_signal(number)
-    demo.communicate(timeout=20)
-    time.sleep(0.2)
-    assert processes_of(tmp_path) == []
+    demo.communicate(timeout=LIMIT_S)
+    eventually("its processes have ended", lambda: not processes_of(tmp_path))
     assert demo.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     assert bool(list(tmp_path.iterdir())) == (number == signal.SIGKILL)

@@ -20,7 +20,7 @@ P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 def p2psip(*arguments: object, status: int = 0) -> str:
     """Run the command to its end; what it prints."""
     command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr
 
@@ -69,7 +69,7 @@ def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
         assert "nothing to renew" in p2psip("peer", "renew", tmp_path / "peer2", status=1)
         assert "is wrong" in p2psip("peer", "init", tmp_path / "peer3", *join, status=1)
         server.send_signal(signal.SIGTERM)
-        out, log = server.communicate(timeout=20)
+        out, log = server.communicate(timeout=60)
         assert (server.returncode, out) == (0, "")
     decisions = [json.loads(line) for line in log.splitlines()]
     assert [line["outcome"] for line in decisions] == [

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live_overlay import HOST, OVERLAY, P2PSIP, LiveOverlay, eventually
+from live_overlay import COMMAND_MAX_S, EVENT_MAX_S, HOST, OVERLAY, P2PSIP, LiveOverlay, eventually
 
 import p2psip
 from p2psip.api import DictionaryKind, ErrorCode, LocalMisuse, RequestFailed, RequestRefused, SingleKind
@@ -48,7 +48,9 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
 def run(overlay: LiveOverlay, script: str, *arguments: object) -> str:
     """What an example prints."""
     command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=overlay.environment, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=COMMAND_MAX_S, env=overlay.environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return done.stdout
@@ -80,7 +82,7 @@ def test_what_is_removed_is_removed_for_as_long_as_it_might_have_lived(overlay: 
             (removed,) = (await alice._fetch(name, kind, number, [], [])).removed
             assert removed.lifetime_s <= 60
 
-    asyncio.run(asyncio.wait_for(store_and_remove(), 60))
+    asyncio.run(asyncio.wait_for(store_and_remove(), EVENT_MAX_S))
 
 
 def test_stat_and_find(overlay: LiveOverlay) -> None:
@@ -125,7 +127,7 @@ def test_services(overlay: LiveOverlay) -> None:
         (closest,) = providers(overlay, "find", "--near", alice)
         assert closest == alice
         provider.send_signal(signal.SIGINT)
-        provider.wait(20)
+        provider.wait(EVENT_MAX_S)
     assert providers(overlay, "list") == {peer.node_id}
     overlay.command_json("services", "withdraw", "voice-mail", "--peer", peer.directory)
     eventually("nobody is left", lambda: not providers(overlay, "list", status=1))
@@ -165,7 +167,7 @@ def test_much_data_goes_both_ways_at_the_readers_pace(overlay: LiveOverlay) -> N
             there.close()
             assert await here.read() == b""
 
-    asyncio.run(asyncio.wait_for(exchange(), 60))
+    asyncio.run(asyncio.wait_for(exchange(), EVENT_MAX_S))
 
 
 def test_errors_say_what_is_wrong(overlay: LiveOverlay) -> None:
@@ -185,4 +187,4 @@ def test_errors_say_what_is_wrong(overlay: LiveOverlay) -> None:
                 async with p2psip.connect(overlay.directory / "bob"):
                     pass
 
-    asyncio.run(asyncio.wait_for(ask(), 60))
+    asyncio.run(asyncio.wait_for(ask(), EVENT_MAX_S))

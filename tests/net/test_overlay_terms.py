@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_overlay import OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
+from live_overlay import COMMAND_MAX_S, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
 
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, read_leaf
@@ -77,5 +77,7 @@ def test_a_peer_whose_name_is_taken_comes_again_with_another(tmp_path: Path) -> 
 def _user(overlay: LiveOverlay, peer: LivePeer) -> str:
     """As which user a running peer acts; empty while it does not run."""
     command = [*P2PSIP, "status", "--peer", str(peer.directory), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=overlay.environment, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=COMMAND_MAX_S, env=overlay.environment, check=False
+    )
     return str(json.loads(done.stdout)["user"]) if done.returncode == 0 else ""

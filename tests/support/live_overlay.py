@@ -33,8 +33,8 @@ P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 OVERLAY = "demo.example"
 HOST = "127.0.0.1"
 
-COMMAND_MAX_S = 60.0
-EVENT_MAX_S = 60.0
+COMMAND_MAX_S = 120.0
+EVENT_MAX_S = 120.0
 """For a machine that is busy with something else; on an idle one nothing here takes a tenth of it."""
 POLL_S = 0.3
 SUCCESSORS = 5
@@ -96,7 +96,7 @@ class Daemon:
                 assert left_s > 0, f"no {event!r} {facts} in the log in {limit_s:.0f} s: {self.log[-20:]}"
                 self._changed.wait(left_s)
 
-    def end(self, number: signal.Signals, limit_s: float = 20.0) -> int:
+    def end(self, number: signal.Signals, limit_s: float = 60.0) -> int:
         """Send a signal and wait; the exit status."""
         self.process.send_signal(number)
         status = self.process.wait(limit_s)

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 from free_ports import free_port
 
+TOLD_MAX_S = 60.0
+"""For a machine that is busy with something else."""
+
 
 class OurPhone:
     """One `p2psip phone --control`; its calls go to `server`. Any phone can call it at its `uri`."""
@@ -66,7 +69,7 @@ class OurPhone:
         if self._process.poll() is None:
             self.command("quit")
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
         # The reader first: it and communicate() must not both read what the phone still says.
@@ -80,7 +83,7 @@ class OurPhone:
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def wait(self, event: str, timeout_s: float = 10) -> dict[str, Any]:
+    def wait(self, event: str, timeout_s: float = TOLD_MAX_S) -> dict[str, Any]:
         """The next event of this name; those before it are left for later."""
         deadline = time.monotonic() + timeout_s
         while True:
