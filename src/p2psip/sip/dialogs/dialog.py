@@ -24,11 +24,6 @@ class DialogId(NamedTuple):
         """The dialog that a request which came in belongs to (section 12.2.2)."""
         return cls(request.call_id, request.to.tag, request.from_.tag)
 
-    @classmethod
-    def of_response(cls, response: Response) -> DialogId:
-        """The dialog that a response which came in belongs to (section 12.2.1.2)."""
-        return cls(response.call_id, response.from_.tag, response.to.tag)
-
 
 class Dialog:
     """One side of a dialog (section 12): identifiers, addresses, route set, remote target, sequence numbers."""

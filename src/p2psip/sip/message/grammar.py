@@ -77,11 +77,6 @@ def with_param(params: Params, name: str, value: str | None) -> Params:
     return tuple((key, value if key == name else old) for key, old in params)
 
 
-def without_param(params: Params, *names: str) -> Params:
-    """`params` without those named."""
-    return tuple(pair for pair in params if pair[0] not in names)
-
-
 def format_params(params: Params) -> str:
     """`;name=value;flag`."""
     return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])

@@ -52,7 +52,6 @@ def test_params_keep_order_and_values() -> None:
     assert grammar.param(params, "flag") == ""
     assert grammar.param(params, "none") is None
     assert grammar.with_param(params, "flag", "1") == (("tag", "abc"), ("flag", "1"), ("x", "[::1]:5"))
-    assert grammar.without_param(params, "tag", "x") == (("flag", None),)
 
 
 @pytest.mark.parametrize("text", [";;", ";=a", ";a b", ";a=b c", "x", ";a=<b>", ';a="b'])
