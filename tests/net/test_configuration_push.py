@@ -50,7 +50,9 @@ def test_a_push_reaches_three_peers_and_one_that_was_off(tmp_path: Path) -> None
         last.stop()
         last.run()
         last.wait_joined()
-        assert "0xf0000010" in known(last)["kinds"]  # type: ignore[operator]
+        status = last.status()
+        assert status["configuration"] == 2
+        assert "0xf0000010" in status["kinds"]
         # What another has signed is refused in one line.
         forged = tmp_path / "forged"
         overlay.command("overlay", "create", OVERLAY, forged, "--password-file", overlay.password_file("admin"))
