@@ -174,7 +174,7 @@ def test_after_any_churn_the_ring_closes(seed: int) -> None:
     for host in overlay.alive():
         node = overlay.node(host)
         assert not node.moving.is_handing_over
-        assert not node.chord._attaching
+        assert not node.chord._candidates.under_way
         assert not node.chord._admitting
 
 
