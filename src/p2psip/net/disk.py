@@ -52,6 +52,9 @@ from p2psip.reload.storage.records import (
 
 GROUP_S: Final = 0.020
 GROUP_MAX: Final = 200
+WAITING_MAX: Final = 4096
+"""Commits that wait; a disk that hangs for minutes must not fill the memory with them."""
+
 SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x50325053
 """Marks the file as ours ("P2PS")."""
@@ -189,8 +192,15 @@ class DiskStore:
         self._writer.start()
 
     def commit(self, commit: Commit) -> Future[CommitAnswer]:
-        """Have the changes made durable. Futures end in the order of the calls; asyncio.wrap_future awaits one."""
+        """Have the changes made durable. Futures end in the order of the calls; asyncio.wrap_future awaits one.
+
+        Where too many wait already it fails at once.
+        """
         assert self._writer.is_alive(), "the store is closed, or its writer died of a bug"
+        if self._writer.jobs.qsize() >= WAITING_MAX:
+            refused: Future[CommitAnswer] = Future()
+            refused.set_result(CommitFailed(f"the disk has not done the last {WAITING_MAX} commits"))
+            return refused
         job = _Job(commit, self._boot_clock(), Future())
         self._writer.jobs.put(job)
         return job.future

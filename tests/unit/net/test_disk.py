@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk import GROUP_MAX, DiskStore, read_boot_clock
+from p2psip.net.disk import GROUP_MAX, DiskStore, _Job, _Writer, read_boot_clock
 from p2psip.reload.storage.continuity import BootClock, Continuity
 from p2psip.reload.storage.records import (
     Age,
@@ -70,6 +71,30 @@ def test_answers_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
     futures[-1].result(timeout=10)
     store.close()
     assert answered == list(range(3 * GROUP_MAX))
+
+
+def test_a_disk_that_hangs_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much fails at once; what waits is done when the disk goes on."""
+    goes_on, begun = threading.Event(), threading.Event()
+    write = _Writer._commit
+
+    def hang(writer: _Writer, group: list[_Job]) -> CommitAnswer:
+        begun.set()
+        assert goes_on.wait(10)
+        return write(writer, group)
+
+    monkeypatch.setattr(_Writer, "_commit", hang)
+    monkeypatch.setattr("p2psip.net.disk.WAITING_MAX", 3)
+    store = DiskStore(tmp_path / "records", now=0.0)
+    first = store.commit(Commit((put(),), Moment(0.0, None)))
+    assert begun.wait(10)
+    waiting = [store.commit(Commit((put(key=bytes([n])),), Moment(0.0, None))) for n in range(3)]
+    refused = store.commit(Commit((put(key=b"one more"),), Moment(0.0, None)))
+    assert isinstance(refused.result(timeout=0), CommitFailed)
+    assert not any(future.done() for future in (first, *waiting))
+    goes_on.set()
+    assert [future.result(timeout=10) for future in (first, *waiting)] == [Committed()] * 4
+    store.close()
 
 
 def test_an_event_loop_awaits_a_commit(tmp_path: Path) -> None:
