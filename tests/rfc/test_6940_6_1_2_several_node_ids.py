@@ -11,7 +11,7 @@ from membership import OVERLAY, Club, key
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import Deframer, frame_data
-from p2psip.reload.node.effects import Purpose, Write
+from p2psip.reload.node.effects import LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.wire.codec import Struct
@@ -42,7 +42,7 @@ class Stranger:
         self._node = node
         self._sequence = 0
         chain = tuple(entry.certificate for entry in identity.certificates)
-        node.handle_link_up(101, Purpose.RELOAD, chain, REMOTE, HERE, overlay.world.now)
+        node.handle_link_up(LinkUp(101, Purpose.RELOAD, chain, REMOTE, HERE), overlay.world.now)
         node.drain()
 
     def ask(self, code: MessageCode, body: Struct, to: Destination, transaction_id: int) -> list[tuple[bool, Struct]]:

@@ -11,6 +11,7 @@ from p2psip.reload.link.framing import RECEIVED_BITS, ReceivedWindow, frame_ack,
 from p2psip.reload.link.link import Link, LinkState
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.connections import Connections, LinkLost
+from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.link_messages import NO_ICE, CandType
 from p2psip.sim.path import Path
@@ -167,14 +168,10 @@ def test_6_6_1_who_is_at_the_other_end_is_known(kind: str) -> None:
     bench.become_ring(150, 50)
     bench.send(150, MessageCode.ATTACH_REQ, offer(105), signer=105)
     (dial,) = bench.dials()
+    datagram_bytes = None if kind == "TLS" else DATAGRAM_BYTES
+    chain = (identity(106).certificate,)
     bench.node.handle_link_up(
-        dial.link,
-        dial.purpose,
-        (identity(106).certificate,),
-        address(105),
-        address(ME),
-        bench.now,
-        datagram_bytes=None if kind == "TLS" else DATAGRAM_BYTES,
+        LinkUp(dial.link, dial.purpose, chain, address(105), address(ME), datagram_bytes), bench.now
     )
     bench.settle()
     assert bench.hung_up() == [dial.link]

@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed
@@ -214,7 +214,8 @@ class NodeBench:
         if purpose is Purpose.RELOAD:
             self.remotes[place] = remote
         certificate = identity(place if presents is None else presents).certificate
-        self.node.handle_link_up(remote.number, purpose, (certificate,), address(place), address(ME), self.now)
+        link = LinkUp(remote.number, purpose, (certificate,), address(place), address(ME))
+        self.node.handle_link_up(link, self.now)
         self.settle()
         return remote
 

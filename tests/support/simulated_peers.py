@@ -15,7 +15,7 @@ from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, peer_uri
 from p2psip.media.session import SendRtp
-from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.effects import LinkUp, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
@@ -58,18 +58,8 @@ class Site:
     media_towards: list[str | None] = field(default_factory=list)
     """Where media addresses of the echo service were wanted for."""
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        self.peer.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        self.peer.handle_link_up(link, now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         self.peer.handle_link_data(number, data, now)

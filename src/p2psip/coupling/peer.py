@@ -26,7 +26,16 @@ from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import Traces
 from p2psip.reload.config.document import Document
-from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, HangUp, Purpose, RingChanged, Write
+from p2psip.reload.node.effects import (
+    AppLinkDown,
+    AppLinkFailed,
+    AppLinkUp,
+    Done,
+    HangUp,
+    LinkUp,
+    RingChanged,
+    Write,
+)
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.services import Services
 from p2psip.reload.security.roles import Identity
@@ -169,19 +178,9 @@ class Peer:
 
     # Links between peers
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        """A TLS connection with another node is up; a DTLS one if it has `datagram_bytes`."""
-        self.node.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        """A connection with another node is up."""
+        self.node.handle_link_up(link, now)
         self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:

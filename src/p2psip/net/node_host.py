@@ -25,7 +25,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.net.addresses import taken, words
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
-from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -80,18 +80,8 @@ class NodeCore(Protocol):
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        """A TLS connection with another node is up, or a DTLS association whose datagrams carry so much."""
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        """A connection with another node is up."""
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over it."""
@@ -363,12 +353,8 @@ class NodeHost:
         self._handshaking.pop(stream, None)
         self._streams[number] = stream
         remote, local = Address(*stream.remote), Address(*stream.local)
-        datagram_bytes = stream.datagram_bytes
-        self.call(
-            lambda now: self._core.handle_link_up(
-                number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes
-            )
-        )
+        link = LinkUp(number, purpose, certificates, remote, local, stream.datagram_bytes)
+        self.call(lambda now: self._core.handle_link_up(link, now))
 
     def stream_data(self, stream: Stream, data: bytes) -> None:
         """net.tls: bytes came."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -31,17 +32,7 @@ DIAL_TIMEOUT_S = 10.0
 class Core(Protocol):
     """What the world drives: a node, or something that has one inside."""
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None: ...
+    def handle_link_up(self, link: LinkUp, now: float) -> None: ...
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None: ...
 
@@ -202,19 +193,10 @@ class World:
         target._numbers += 2
         host.links[dial.link] = _End(target, number, is_stream)
         target.links[number] = _End(host, dial.link, is_stream)
-        for here, there, link in ((target, host, number), (host, target, dial.link)):
-            self.call(
-                here,
-                lambda now, here=here, there=there, link=link: here.core.handle_link_up(  # type: ignore[misc]
-                    link,
-                    dial.purpose,
-                    there.certificates,
-                    there.address,
-                    here.address,
-                    now,
-                    datagram_bytes=None if is_stream else DATAGRAM_BYTES,
-                ),
-            )
+        datagram_bytes = None if is_stream else DATAGRAM_BYTES
+        for here, there, end in ((target, host, number), (host, target, dial.link)):
+            link = LinkUp(end, dial.purpose, there.certificates, there.address, here.address, datagram_bytes)
+            self.call(here, partial(here.core.handle_link_up, link))
 
     def _write(self, host: Host, number: int, data: bytes) -> None:
         end = host.links.get(number)

@@ -27,7 +27,7 @@ from p2psip.net import node_host
 from p2psip.net.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls, require_cookies
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.tls import Stream, TlsStream, make_context
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
@@ -61,16 +61,9 @@ class Notes:
         self.deadline = None
         self.told.append(("timeout",))
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        *_: object,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        self.datagram_bytes = datagram_bytes
-        self.told.append(("up", number, purpose, certificates))
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        self.datagram_bytes = link.datagram_bytes
+        self.told.append(("up", link.number, link.purpose, link.certificates))
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         self.told.append(("data", number, data))

@@ -9,7 +9,7 @@ from candidates import tls
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit, Committed, Moment
 from p2psip.sim.world import DIAL_TIMEOUT_S, Host, World
@@ -24,18 +24,8 @@ class Recorder:
     seen: list[tuple[float, object]] = field(default_factory=list)
     deadline: Deadline | None = None
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        self.seen.append((now, ("up", number, certificates[0], remote.host)))
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        self.seen.append((now, ("up", link.number, link.certificates[0], link.remote.host)))
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         self.seen.append((now, ("data", number, data)))

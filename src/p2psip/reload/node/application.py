@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, HangUp, Purpose, Write
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, HangUp, LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.services import Services
 
@@ -61,19 +60,9 @@ class ApplicationNode:
 
     # From the driver
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: tuple[bytes, ...],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        """A TLS connection with another node is up."""
-        self._node.handle_link_up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        """A connection with another node is up."""
+        self._node.handle_link_up(link, now)
         self._collect()
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:

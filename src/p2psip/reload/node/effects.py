@@ -49,6 +49,20 @@ class Dial(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkUp:
+    """What the driver tells of a connection that is up, dialled or accepted: an overlay link, or one by AppAttach."""
+
+    number: int
+    purpose: Purpose
+    certificates: tuple[bytes, ...]
+    """The other end's, in DER, its own first."""
+    remote: Address
+    local: Address
+    datagram_bytes: int | None = None
+    """What one datagram carries, of DTLS; None for TLS."""
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Effect):
     """Send on a link that is up."""
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.return_path import ReturnPaths
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import SIP_APPLICATIONS, Answering, Attaching
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
 from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Purpose
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
@@ -63,36 +62,26 @@ class Links:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
         return self._names.get(node, "")
 
-    def up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: Sequence[bytes],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None,
-    ) -> None:
+    def up(self, link: LinkUp, now: float) -> None:
         """A connection is up, dialled or accepted."""
-        context = self._connections.dialled(number)
+        context = self._connections.dialled(link.number)
         try:
-            member = self._admission.check(certificates, now)
+            member = self._admission.check(link.certificates, now)
         except SecurityError as error:
-            self._refuse(number, context, str(error), now)
+            self._refuse(link.number, context, str(error), now)
             return
-        awaited = (node for node in member.node_ids if self._attaching.is_awaited(purpose, node))
-        linked = (node for node in member.node_ids if node in self._connections)
-        node = next(awaited, next(linked, member.node_ids[0]))
+        awaited = (node for node in member.node_ids if self._attaching.is_awaited(link.purpose, node))
+        known = (node for node in member.node_ids if node in self._connections)
+        node = next(awaited, next(known, member.node_ids[0]))
         if isinstance(context, Answering):
             if context.node not in member.node_ids:
                 # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
                 # the AttachReqAns, and if it does not, the connection MUST be closed."
-                self._refuse(number, context, f"{remote} is {member.user}, not {context.node.short}", now)
+                self._refuse(link.number, context, f"{link.remote} is {member.user}, not {context.node.short}", now)
                 return
             node = context.node
         self._learn_name(node, member.user)
-        self._enter(number, purpose, node, member, context, remote, local, now, datagram_bytes)
+        self._enter(link, node, member, context, now)
 
     def down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
@@ -118,34 +107,23 @@ class Links:
             del self._names[next(name for name in self._names if name != self._node_id)]
         self._names[node] = user
 
-    def _enter(
-        self,
-        number: int,
-        purpose: Purpose,
-        node: NodeId,
-        member: Member,
-        context: object,
-        remote: Address,
-        local: Address,
-        now: float,
-        datagram_bytes: int | None,
-    ) -> None:
+    def _enter(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if node == self._node_id:
-            self._refuse(number, context, "that is ourselves", now)
-        elif purpose is Purpose.SIP:
-            self._enter_app(number, node, member, context, remote, local, now)
+            self._refuse(link.number, context, "that is ourselves", now)
+        elif link.purpose is Purpose.SIP:
+            self._enter_app(link, node, member, context, now)
         elif not self._connections.has_room_for(node) or (
             context is None and not self._make_room_for_stranger(node, member, now)
         ):
-            self._refuse(number, context, "too many links", now)
+            self._refuse(link.number, context, "too many links", now)
         else:
-            is_stranger = context is None and not self._attaching.is_awaited(purpose, node)
+            is_stranger = context is None and not self._attaching.is_awaited(link.purpose, node)
             is_gateway = isinstance(context, Bootstrapping)
-            self._admission.enter(number, node, member, now, has_attached=not (is_stranger or is_gateway))
-            is_new = self._connections.add(number, node, remote, now, datagram_bytes=datagram_bytes)
-            self._attaching.handle_link_up(purpose, node)
+            self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
+            is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)
+            self._attaching.handle_link_up(link.purpose, node)
             if is_new:
-                self._exchange.note("link up", node=node, remote=str(remote))
+                self._exchange.note("link up", node=node, remote=str(link.remote))
             send_update = isinstance(context, Answering) and context.send_update
             self._topology.handle_linked(
                 node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway
@@ -153,24 +131,22 @@ class Links:
             if isinstance(context, Bootstrapping):
                 self._bootstrap.linked(context, node, now)
 
-    def _enter_app(
-        self, number: int, node: NodeId, member: Member, context: object, remote: Address, local: Address, now: float
-    ) -> None:
+    def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if isinstance(context, Answering) and self._are_app_links_many(node):
-            self._refuse(number, context, "too many connections of applications", now)
+            self._refuse(link.number, context, "too many connections of applications", now)
             return
         if isinstance(context, Answering):
             application = context.application
         elif self._attaching.is_awaited(Purpose.SIP, node):
             application = self._attaching.awaited_application(node)
         else:
-            self._refuse(number, context, "no AppAttach goes before it", now)
+            self._refuse(link.number, context, "no AppAttach goes before it", now)
             return
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one SIP connection is enough, whoever asked for it.
             self._attaching.handle_link_up(Purpose.SIP, node)
-        self._admission.enter(number, node, member, now)
-        self._exchange.effects.append(AppLinkUp(number, node, remote, local, application))
+        self._admission.enter(link.number, node, member, now)
+        self._exchange.effects.append(AppLinkUp(link.number, node, link.remote, link.local, application))
 
     def _refuse(self, number: int, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", link=number, reason=reason)
@@ -224,6 +200,7 @@ class Links:
         self._exchange.transport.handle_link_lost(node, now)
 
     def events(self, events: Sequence[LinkEvent], now: float) -> None:
+        """Act upon what the links have shown of themselves."""
         for event in events:
             match event:
                 case LinkLost(node, reason):

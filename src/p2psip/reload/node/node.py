@@ -47,12 +47,7 @@ from p2psip.reload.node.config_updates import (
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.data import CommandContext, CompletionContext, Data
 from p2psip.reload.node.diagnostics import Diagnostics
-from p2psip.reload.node.effects import (
-    ConfigurationChanged,
-    ContactsChanged,
-    Purpose,
-    RingChanged,
-)
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.links import Links
@@ -307,22 +302,9 @@ class Node:
 
     # Links, from the driver
 
-    def handle_link_up(
-        self,
-        number: int,
-        purpose: Purpose,
-        certificates: Sequence[bytes],
-        remote: Address,
-        local: Address,
-        now: float,
-        *,
-        datagram_bytes: int | None = None,
-    ) -> None:
-        """A connection is up, dialled or accepted; `certificates` are the other end's, in DER, its own first.
-
-        It is DTLS if it has `datagram_bytes`, what one datagram carries; TLS if not.
-        """
-        self._links.up(number, purpose, certificates, remote, local, now, datagram_bytes=datagram_bytes)
+    def handle_link_up(self, link: LinkUp, now: float) -> None:
+        """A connection is up, dialled or accepted."""
+        self._links.up(link, now)
         self._settle(now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:

@@ -11,7 +11,7 @@ from membership import DATE, OVERLAY, Club
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.admission import GRACE_S, Admission
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, HangUp, Purpose
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, HangUp, LinkUp, Purpose
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm
@@ -141,5 +141,6 @@ def test_the_purpose_of_a_link_does_not_matter_for_who_may_have_it() -> None:
     overlay.grow(1)
     node, certificate = overlay.node(overlay.world.hosts["p0"]), club.certificate(f"x@{OVERLAY}", [ring_id(5)])
     for number, purpose in ((101, Purpose.RELOAD), (103, Purpose.SIP)):
-        node.handle_link_up(number, purpose, (certificate,), Address("10.9.9.9", 1), Address("10.0.0.0", 1), 1.0)
+        ends = Address("10.9.9.9", 1), Address("10.0.0.0", 1)
+        node.handle_link_up(LinkUp(number, purpose, (certificate,), *ends), 1.0)
         assert any(isinstance(effect, HangUp) and "bad node" in effect.reason for effect in node.drain())

@@ -11,7 +11,7 @@ from node_bench import ME, NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import frame_data
-from p2psip.reload.node.effects import Purpose, RingChanged
+from p2psip.reload.node.effects import LinkUp, Purpose, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
 from p2psip.reload.wire.contents import (
     ErrorCode,
@@ -242,7 +242,7 @@ def test_a_crowd_of_one_user_leaves_room_for_others() -> None:
 
     def enter(number: int, who: SimulatedIdentity) -> None:
         chain = tuple(entry.certificate for entry in who.certificates)
-        bench.node.handle_link_up(number, Purpose.RELOAD, chain, address(1), address(ME), bench.now)
+        bench.node.handle_link_up(LinkUp(number, Purpose.RELOAD, chain, address(1), address(ME)), bench.now)
         bench.settle()
 
     for number, who in enumerate(crowd, start=1000):
