@@ -136,14 +136,10 @@ def _show(difference: list[str], draft: OverlayConfiguration) -> None:
 
 
 def _sign(overlay: OverlayDirectory, difference: list[str], *, as_json: bool, is_shown: bool = False) -> None:
-    before, draft = overlay.document().configuration, overlay.draft()
+    draft = overlay.draft()
     if not (as_json or is_shown):
         _show(difference, draft)
     new = overlay.sign_draft()
-    if overlay.has_accounts:
-        accounts = overlay.accounts()
-        accounts.disown(new.bad_nodes - before.bad_nodes)
-        accounts.close()
     if as_json:
         print(json.dumps({"sequence": new.sequence, "difference": difference}))
         return

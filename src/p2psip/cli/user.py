@@ -7,13 +7,18 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.passwords import FILE_HELP, new_password
 from p2psip.cli.tables import aligned
+
+if TYPE_CHECKING:
+    from p2psip.enrollment.accounts import Account
+    from p2psip.net.account_database import HeldNode
+    from p2psip.net.overlay_directory import OverlayDirectory
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.
 
@@ -33,8 +38,9 @@ Example:
 
 REMOVE_HELP = """Remove an account and revoke its certificates.
 
-The Node-IDs of its lines and peers go on the bad-node list of the configuration: peers that have the new
-configuration no longer talk to them. `p2psip overlay push` hands it to the running peers.
+What it holds is shown, and you are asked, unless you say --yes. The Node-IDs of its lines and peers go on the bad-node
+list of the configuration: peers that have the new configuration no longer talk to them. `p2psip overlay push` hands it
+to the running peers.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
@@ -90,51 +96,92 @@ def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile 
     _print_account(user, chosen if is_generated else None, "changed", as_json)
 
 
-@app.command(name="list", help="List the accounts, and the Node-IDs that each holds in valid certificates.")
+@app.command(name="list", help="List the accounts, the Node-IDs in certificates of each, and which are revoked.")
 def list_(overlay: Overlay = Path(), as_json: Json = False) -> None:
     """Print all accounts."""
     from p2psip.net.overlay_directory import OverlayDirectory
 
     accounts, date = OverlayDirectory(overlay).accounts(), time.time()
-    rows = [
-        {
-            "name": account.name,
-            "admin": account.is_admin,
-            "quota": account.quota,
-            "created": _day(account.created),
-            "held": [
-                {"user": held.user, "node_id": str(held.node_id), "until": _day(held.not_after)}
-                for held in accounts.held(account.name, date)
-            ],
-        }
-        for account in accounts.accounts()
-    ]
+    listed = [(account, accounts.held(account.name, date)) for account in accounts.accounts()]
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([_facts(account, held) for account, held in listed]))
         return
-    for row in rows:
-        held = row["held"]
-        assert isinstance(held, list)
-        print(f"{row['name']}{' (administrator)' if row['admin'] else ''}: {len(held)} of {row['quota']} Node-IDs")
-        for line in aligned([(entry["user"], entry["node_id"], f"until {entry['until']}") for entry in held]):
-            print(f"    {line}")
+    for account, held in listed:
+        counting = sum(not entry.is_revoked for entry in held)
+        administrator = " (administrator)" if account.is_admin else ""
+        print(f"{account.name}{administrator}: {counting} of {account.quota} Node-IDs")
+        _print_held(held)
+
+
+def _facts(account: Account, held: list[HeldNode]) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "admin": account.is_admin,
+        "quota": account.quota,
+        "created": _day(account.created),
+        "held": [
+            {
+                "user": entry.user,
+                "node_id": str(entry.node_id),
+                "until": _day(entry.not_after),
+                "revoked": entry.is_revoked,
+            }
+            for entry in held
+        ],
+    }
+
+
+def _print_held(held: list[HeldNode], *, to_stderr: bool = False) -> None:
+    rows = [
+        (entry.user, str(entry.node_id), "revoked" if entry.is_revoked else f"until {_day(entry.not_after)}")
+        for entry in held
+    ]
+    for row in aligned(rows):
+        print(f"    {row}", file=sys.stderr if to_stderr else sys.stdout)
 
 
 @app.command(help=REMOVE_HELP)
-def remove(name: Name, overlay: Overlay = Path(), as_json: Json = False) -> None:
+def remove(
+    name: Name,
+    overlay: Overlay = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
     """Remove the account and revoke what it holds."""
     from p2psip.enrollment.names import full_name
     from p2psip.net.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
     user = full_name(name, directory.document().configuration.instance_name)
-    revoked = [str(held.node_id) for held in directory.remove_account(user, time.time())]
+    if not yes:
+        _confirm_removal(directory, user)
+    held = directory.remove_account(user, time.time())
+    revoked = [str(entry.node_id) for entry in held if not entry.is_revoked]
     if as_json:
         print(json.dumps({"name": user, "revoked": revoked}))
     else:
         print(f"{user} removed; {len(revoked)} Node-IDs revoked.")
         if revoked:
             print(f"Tell the running peers: p2psip overlay push {overlay} --peer STATE_DIR", file=sys.stderr)
+
+
+def _confirm_removal(directory: OverlayDirectory, user: str) -> None:
+    """Show what a removal ends, and ask. Raises LocalMisuse if it is not to be."""
+    accounts = directory.accounts()
+    try:
+        if accounts.account(user) is None:
+            raise LocalMisuse(f"there is no account {user}: `p2psip user list --overlay {directory.path}` lists them")
+        held = [entry for entry in accounts.held(user, time.time()) if not entry.is_revoked]
+    finally:
+        accounts.close()
+    if not sys.stdin.isatty():
+        raise LocalMisuse(f"say --yes to remove {user}, and revoke {len(held)} Node-IDs, without being asked")
+    print(f"{user} holds {len(held)} Node-IDs that will be revoked{':' if held else '.'}", file=sys.stderr)
+    _print_held(held, to_stderr=True)
+    if held:
+        print("These lines and peers will be cut off; they can only be made anew, with an account.", file=sys.stderr)
+    if not typer.confirm(f"Remove {user}?", err=True):
+        raise LocalMisuse("nothing was removed")
 
 
 def _print_account(user: str, made_up: str | None, what: str, as_json: bool) -> None:

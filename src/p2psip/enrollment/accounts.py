@@ -71,11 +71,14 @@ class AccountStore(Protocol):
         ...
 
     def holding(self, user: str, key_hash: bytes) -> Holding | None:
-        """What was issued for this user name and key, if it was not revoked."""
+        """What was issued for this user name and key; its Node-IDs without those that are revoked."""
         ...
 
     def held_otherwise(self, account: str, user: str, key_hash: bytes, date: float) -> int:
-        """How many Node-IDs the account holds in certificates valid at `date`, this user name and key not counted."""
+        """How many Node-IDs the account holds in certificates valid at `date`, this user name and key not counted.
+
+        Nor does what is revoked count.
+        """
         ...
 
     def is_taken(self, node_id: NodeId) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +60,30 @@ PRAGMA user_version = {SCHEMA_VERSION};
 
 @dataclass(frozen=True, slots=True)
 class HeldNode:
-    """A Node-ID that an account holds: as whom, and until when its certificate is valid."""
+    """A Node-ID that an account holds: as whom, until when its certificate is valid, and whether it is revoked."""
 
     user: str
     node_id: NodeId
     not_after: float
+    is_revoked: bool = False
+
+
+def _nothing_revoked() -> Collection[NodeId]:
+    return ()
 
 
 class AccountDatabase:
-    """An AccountStore on disk, and what administrators do with it."""
+    """An AccountStore on disk, and what administrators do with it.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `revoked` says which Node-IDs the configuration revokes at this moment (bad-node): they count for nothing, and
+    whoever renews a certificate that had one gets others.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, revoked: Callable[[], Collection[NodeId]] = _nothing_revoked
+    ) -> None:
         self._connection = connection
+        self._revoked = revoked
 
     @classmethod
     def create(cls, path: Path) -> AccountDatabase:
@@ -91,7 +103,7 @@ class AccountDatabase:
             self._connection.backup(other._connection)
 
     @classmethod
-    def open(cls, path: Path) -> AccountDatabase:
+    def open(cls, path: Path, revoked: Callable[[], Collection[NodeId]] = _nothing_revoked) -> AccountDatabase:
         """An existing file; LocalMisuse if it is not an account database."""
         if not path.is_file():
             raise LocalMisuse(f"{path} is not there: `p2psip overlay create` makes it")
@@ -103,7 +115,7 @@ class AccountDatabase:
         if marks != [APPLICATION_ID, SCHEMA_VERSION]:
             connection.close()
             raise LocalMisuse(f"{path} is not an account database of this release")
-        return cls(connection)
+        return cls(connection, revoked)
 
     def close(self) -> None:
         """No more calls."""
@@ -127,7 +139,7 @@ class AccountDatabase:
         return None if row is None else str(row[0])
 
     def holding(self, user: str, key_hash: bytes) -> Holding | None:
-        """What was issued for this user name and key, if it was not revoked."""
+        """What was issued for this user name and key; its Node-IDs without those that are revoked."""
         row = self._one(
             "SELECT holding.id, account.name FROM holding JOIN account ON account.id = holding.account"
             " WHERE user = ? AND key_hash = ?",
@@ -137,31 +149,29 @@ class AccountDatabase:
         if row is None:
             return None
         nodes = self._execute("SELECT node_id FROM node WHERE holding = ? ORDER BY id", (row[0],))
-        return Holding(row[1], user, tuple(NodeId(node_id) for (node_id,) in nodes))
+        revoked = self._revoked()
+        return Holding(row[1], user, tuple(node for (one,) in nodes if (node := NodeId(one)) not in revoked))
 
     def held_otherwise(self, account: str, user: str, key_hash: bytes, date: float) -> int:
         """How many Node-IDs the account holds in certificates valid at `date`, this user name and key not counted."""
-        row = self._one(
-            "SELECT count(*) FROM node JOIN holding ON holding.id = node.holding"
+        rows = self._execute(
+            "SELECT node_id FROM node JOIN holding ON holding.id = node.holding"
             " JOIN account ON account.id = holding.account"
             " WHERE account.name = ? AND node.not_after > ? AND NOT (user = ? AND key_hash = ?)",
-            account,
-            date,
-            user,
-            key_hash,
+            (account, date, user, key_hash),
         )
-        assert row is not None, "count(*) always has a row"
-        held: int = row[0]
-        return held
+        revoked = self._revoked()
+        return sum(NodeId(node_id) not in revoked for (node_id,) in rows)
 
     def held(self, account: str, date: float) -> list[HeldNode]:
-        """The Node-IDs that the account holds in certificates valid at `date`."""
+        """The Node-IDs that the account holds in certificates valid at `date`, those that are revoked among them."""
         rows = self._execute(
             "SELECT user, node_id, not_after FROM node JOIN holding ON holding.id = node.holding"
             " JOIN account ON account.id = holding.account WHERE account.name = ? AND not_after > ? ORDER BY node.id",
             (account, date),
         )
-        return [HeldNode(user, NodeId(node_id), not_after) for user, node_id, not_after in rows]
+        revoked = self._revoked()
+        return [HeldNode(user, node, ends, node in revoked) for user, one, ends in rows if (node := NodeId(one))]
 
     def is_taken(self, node_id: NodeId) -> bool:
         """True if somebody has or had this Node-ID."""
@@ -217,7 +227,7 @@ class AccountDatabase:
                 raise LocalMisuse(f"there is no account {name}")
 
     def remove(self, name: str, date: float) -> list[HeldNode]:
-        """No more account, no more renewals; returns the Node-IDs whose certificates are still valid."""
+        """No more account, no more renewals; returns the Node-IDs that it held."""
         with self._transaction():
             account = self.account(name)
             if account is None:
@@ -228,12 +238,6 @@ class AccountDatabase:
             held = self.held(name, date)
             self._execute("DELETE FROM account WHERE name = ?", (name,))
         return held
-
-    def disown(self, node_ids: frozenset[NodeId]) -> None:
-        """These Node-IDs are revoked: whoever renews a certificate that had one gets others."""
-        with self._transaction():
-            for node_id in node_ids:
-                self._execute("UPDATE node SET holding = NULL WHERE node_id = ?", (bytes(node_id),))
 
     def _one(self, query: str, *values: object) -> Row | None:
         row: Row | None = self._execute(query, values).fetchone()

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
-from p2psip.enrollment.accounts import Account, Issue
+from p2psip.enrollment.accounts import Account, Issue, StoreFailed
 from p2psip.enrollment.founding import Founding, revised
 from p2psip.net.account_database import AccountDatabase, HeldNode
 from p2psip.net.files import PRIVATE, read_file, write_document, write_file
@@ -42,15 +42,20 @@ from p2psip.reload.security.keys import generate_key, key_to_pem, public_key_has
 DOCUMENT = "config.xml"
 DRAFT = "draft.xml"
 ACCOUNTS = "accounts.db"
+ANCHOR_KEY = "anchor.key"
 
 
 class OverlayDirectory:
     """One such directory."""
 
     def __init__(self, path: Path) -> None:
-        if not (path / DOCUMENT).is_file():
-            raise LocalMisuse(f"{path} is not the directory of an overlay: `p2psip overlay create` makes one")
+        # A peer's state directory has a configuration document as well, and no trust anchor's key.
+        if not ((path / DOCUMENT).is_file() and (path / ANCHOR_KEY).is_file()):
+            raise LocalMisuse(
+                f"{path.absolute()} is not the directory of an overlay: name the one that `p2psip overlay create` made"
+            )
         self.path = path
+        self._bad_nodes: tuple[tuple[int, int, int], frozenset[NodeId]] | None = None
 
     @classmethod
     def create(cls, path: Path, founding: Founding, admin: Account | None) -> OverlayDirectory:
@@ -84,7 +89,7 @@ class OverlayDirectory:
 
     def anchor(self) -> TrustAnchor:
         """The trust anchor with its key."""
-        key = read_key(self.path / "anchor.key")
+        key = read_key(self.path / ANCHOR_KEY)
         overlay = self.document().configuration.instance_name
         return TrustAnchor.load(overlay, key, read_file(self.path / "anchor.crt"))
 
@@ -107,7 +112,18 @@ class OverlayDirectory:
         """The accounts; whoever asks closes them."""
         if not self.has_accounts:
             raise LocalMisuse(f"{self.path} has no accounts: members of this overlay make their own certificates")
-        return AccountDatabase.open(self.path / ACCOUNTS)
+        return AccountDatabase.open(self.path / ACCOUNTS, self._revoked)
+
+    def _revoked(self) -> frozenset[NodeId]:
+        """What the configuration revokes at this moment; an enrollment server asks at each request."""
+        try:
+            seen = self.document_path.stat()
+            mark = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+            if self._bad_nodes is None or self._bad_nodes[0] != mark:
+                self._bad_nodes = (mark, self.document().configuration.bad_nodes)
+        except (OSError, LocalMisuse) as error:
+            raise StoreFailed(f"what is revoked cannot be read: {error}") from None
+        return self._bad_nodes[1]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -173,21 +189,22 @@ class OverlayDirectory:
         return self.revise(replace(configuration, bad_nodes=configuration.bad_nodes | frozenset(nodes)))
 
     def remove_account(self, name: str, date: float) -> list[HeldNode]:
-        """No more account, and its valid certificates revoked; returns what was revoked."""
+        """No more account, and its valid certificates revoked; returns what it held, as it was before."""
         accounts = self.accounts()
         try:
             with self.locked():
                 signers = self.document().configuration.configuration_signers
-                if any(held.node_id in signers for held in accounts.held(name, date)):
-                    raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be removed")
                 held = accounts.held(name, date)
+                if any(entry.node_id in signers for entry in held):
+                    raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be removed")
                 # In this order: what is revoked and still there can be removed again, the reverse cannot.
                 self._revoke_held(held)
-                removed = accounts.remove(name, date)
-                self._revoke_held([entry for entry in removed if entry not in held])
+                known = {entry.node_id for entry in held}
+                since = [entry for entry in accounts.remove(name, date) if entry.node_id not in known]
+                self._revoke_held(since)
         finally:
             accounts.close()
-        return removed
+        return held + since
 
     def _revoke_held(self, held: list[HeldNode]) -> None:
         valid = {entry.node_id for entry in held} - self.document().configuration.bad_nodes
@@ -218,7 +235,7 @@ class OverlayDirectory:
         finally:
             accounts.close()
         authority = anchor.delegate("Enrollment", rng, Validity.at(date, lifetime_s))
-        write_file(path / "anchor.key", key_to_pem(authority.key), PRIVATE)
+        write_file(path / ANCHOR_KEY, key_to_pem(authority.key), PRIVATE)
         write_file(path / "anchor.crt", chain_to_pem([authority.der]))
         document = self.document()
         write_document(path / DOCUMENT, document.raw, document.configuration)
@@ -237,7 +254,7 @@ class OverlayDirectory:
 
 def _fill(path: Path, founding: Founding, admin: Account | None) -> None:
     anchor, signer = founding.anchor, founding.signer
-    write_file(path / "anchor.key", key_to_pem(anchor.key), PRIVATE)
+    write_file(path / ANCHOR_KEY, key_to_pem(anchor.key), PRIVATE)
     write_file(path / "anchor.crt", chain_to_pem([anchor.der]))
     write_file(path / "signer.key", key_to_pem(signer.key), PRIVATE)
     write_file(path / "signer.crt", chain_to_pem(signer.chain))

@@ -6,12 +6,15 @@ import io
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2psip.base.ids import NodeId
 from p2psip.cli.main import main
+from p2psip.enrollment.accounts import Issue
 from p2psip.enrollment.client import verify_first
 from p2psip.enrollment.passwords import is_password
 from p2psip.net.overlay_directory import OverlayDirectory
@@ -21,6 +24,16 @@ URL = "https://192.0.2.1:8443"
 NODE = "0123456789abcdef0123456789abcdef"
 
 
+class _Terminal(io.TextIOWrapper):
+    """Somebody who types."""
+
+    def __init__(self, typed: bytes) -> None:
+        super().__init__(io.BytesIO(typed))
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Command:
     """Runs `p2psip` with arguments; standard input is no terminal."""
 
@@ -28,10 +41,12 @@ class Command:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
-    def __call__(self, *arguments: object, stdin: bytes = b"", status: int = 0) -> str:
+    def __call__(self, *arguments: object, stdin: bytes = b"", status: int = 0, is_terminal: bool = False) -> str:
         """What it prints: on standard output, or on standard error if it is to fail."""
         self._monkeypatch.setattr(sys, "argv", ["p2psip", *map(str, arguments)])
-        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        self._monkeypatch.setattr(
+            sys, "stdin", _Terminal(stdin) if is_terminal else io.TextIOWrapper(io.BytesIO(stdin))
+        )
         with pytest.raises(SystemExit) as ended:
             main()
         captured = self._capsys.readouterr()
@@ -297,12 +312,67 @@ def test_accounts(p2psip: Command, club: Path, tmp_path: Path) -> None:
     assert alice is not None
     assert is_password(changed, alice.password_hash)
     assert "no account" in p2psip("user", "password", "bob", "--overlay", club, status=2)
-    assert p2psip.json("user", "remove", "alice", "--overlay", club) == {"name": "alice@club.example", "revoked": []}
+    removed = p2psip.json("user", "remove", "alice", "--overlay", club, "--yes")
+    assert removed == {"name": "alice@club.example", "revoked": []}
+    assert "no account" in p2psip("user", "remove", "alice", "--overlay", club, "--yes", status=2)
     assert "no account" in p2psip("user", "remove", "alice", "--overlay", club, status=2)
-    assert "cannot be removed" in p2psip("user", "remove", "admin", "--overlay", club, status=2)
+    assert "cannot be removed" in p2psip("user", "remove", "admin", "--overlay", club, "--yes", status=2)
     assert "at most 64" in p2psip("user", "add", "Alice", "--overlay", club, status=2)
     (tmp_path / "pw").write_text("short")
     assert "8 to" in p2psip("user", "add", "bob", "--overlay", club, "--password-file", tmp_path / "pw", status=2)
+
+
+def hold(club: Path, name: str, *nodes: NodeId) -> None:
+    """As if the account had enrolled a line with these Node-IDs."""
+    accounts = OverlayDirectory(club).accounts()
+    user = f"{name}@club.example"
+    assert accounts.record(Issue(user, user, b"key", nodes, b"certificate", time.time() + 1e6))
+    accounts.close()
+
+
+def test_removing_an_account_says_what_it_ends_and_asks(
+    p2psip: Command, club: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p2psip("user", "add", "alice", "--overlay", club)
+    nodes = NodeId(b"a" * 16), NodeId(b"b" * 16)
+    hold(club, "alice", *nodes)
+    OverlayDirectory(club).revoke(nodes[:1])
+    shown = p2psip("user", "list", "--overlay", club)
+    assert f"    alice@club.example  {nodes[0]}  revoked\n" in shown
+    assert "alice@club.example: 1 of 16 Node-IDs\n" in shown
+    rows = {row["name"]: row for row in p2psip.json("user", "list", "--overlay", club)}
+    assert [held["revoked"] for held in rows["alice@club.example"]["held"]] == [True, False]
+    assert "say --yes to remove alice@club.example, and revoke 1 Node-IDs" in p2psip(
+        "user", "remove", "alice", "--overlay", club, status=2
+    )
+    asked = []
+
+    def answer(said: str, **_: object) -> bool:
+        asked.append((said, capsys.readouterr().err))
+        return len(asked) > 1
+
+    monkeypatch.setattr("typer.confirm", answer)
+    said_no = p2psip("user", "remove", "alice", "--overlay", club, is_terminal=True, status=2)
+    assert said_no == "p2psip: nothing was removed\n"
+    assert OverlayDirectory(club).accounts().account("alice@club.example") is not None
+    said_yes = p2psip("user", "remove", "alice", "--overlay", club, is_terminal=True)
+    assert "alice@club.example removed; 1 Node-IDs revoked." in said_yes
+    assert OverlayDirectory(club).document().configuration.bad_nodes == set(nodes)
+    for said, before in asked:
+        assert said == "Remove alice@club.example?"
+        assert "holds 1 Node-IDs that will be revoked:" in before
+        assert str(nodes[1]) in before
+        assert str(nodes[0]) not in before
+
+
+def test_a_directory_that_is_no_overlay_s(p2psip: Command, club: Path, tmp_path: Path) -> None:
+    """A peer's has a configuration document as well."""
+    peer = tmp_path / "peer"
+    peer.mkdir()
+    shutil.copy(club / "config.xml", peer)
+    for directory in (peer, tmp_path, tmp_path / "missing"):
+        said = p2psip("user", "add", "alice", "--overlay", directory, status=2)
+        assert f"{directory} is not the directory of an overlay" in said
 
 
 def test_the_overlay_here_is_the_default(p2psip: Command, club: Path, monkeypatch: pytest.MonkeyPatch) -> None:

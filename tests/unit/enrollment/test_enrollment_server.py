@@ -40,7 +40,9 @@ class Bench:
 
     def __init__(self, directory: Path, algorithm: SignatureAlgorithm = SignatureAlgorithm.ECDSA) -> None:
         self.club = Club.of(algorithm)
-        self.store: AccountDatabase = accounts(directory, [("alice", PASSWORD), ("bob", "bob's secret")])
+        accounts(directory, [("alice", PASSWORD), ("bob", "bob's secret")]).close()
+        self.revoked: set[NodeId] = set()
+        self.store = AccountDatabase.open(directory / "accounts.db", lambda: self.revoked)
         self.now = 1000.0
         self.server = EnrollmentServer(
             EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms),
@@ -243,10 +245,19 @@ def test_a_removed_account_renews_nothing(bench: Bench) -> None:
 
 def test_a_revoked_node_id_is_not_given_again(bench: Bench) -> None:
     first = bench.enroll()
-    bench.store.disown(frozenset(first.node_ids))
+    bench.revoked.update(first.node_ids)
     second = bench.enroll()
     assert set(second.node_ids).isdisjoint(first.node_ids)
     assert bench.store.is_taken(first.node_ids[0])
+
+
+def test_revoked_node_ids_leave_room_in_the_quota(bench: Bench) -> None:
+    """However often somebody loses a peer and has it revoked: only what is valid counts."""
+    made = [bench.enroll(f"peer-{number}") for number in range(4)]
+    assert bench.refusal("peer-4") == (403, "Node-IDs_not_available")
+    bench.revoked.update(made[0].node_ids)
+    bench.enroll("peer-4")
+    assert bench.refusal("peer-5") == (403, "Node-IDs_not_available")
 
 
 @pytest.mark.must("11.3/14", "13.3/2", "13.6.2/1")

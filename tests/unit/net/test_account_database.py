@@ -126,13 +126,19 @@ def test_passwords_change(database: AccountDatabase) -> None:
     assert changed.password_hash == "other"
 
 
-def test_disowned_node_ids_belong_to_nobody(database: AccountDatabase) -> None:
+def test_revoked_node_ids_are_kept_in_mind_and_count_for_nothing(database: AccountDatabase, tmp_path: Path) -> None:
     database.record(issue(ALICE.name, node_id(1), node_id(2)))
-    database.disown(frozenset({node_id(1)}))
-    holding = database.holding(ALICE.name, b"k")
-    assert holding is not None
-    assert holding.node_ids == (node_id(2),)
-    assert database.is_taken(node_id(1))
+    revoked = {node_id(1)}
+    again = AccountDatabase.open(tmp_path / "accounts.db", lambda: revoked)
+    assert again.holding(ALICE.name, b"k") == Holding(ALICE.name, ALICE.name, (node_id(2),))
+    assert again.held_otherwise(ALICE.name, GARDEN, b"z", DATE) == 1
+    assert [(held.node_id, held.is_revoked) for held in again.held(ALICE.name, DATE)] == [
+        (node_id(1), True),
+        (node_id(2), False),
+    ]
+    assert again.is_taken(node_id(1))
+    revoked.clear()
+    assert again.held_otherwise(ALICE.name, GARDEN, b"z", DATE) == 2
 
 
 def test_two_processes_write_in_turn(database: AccountDatabase, tmp_path: Path) -> None:
