@@ -66,6 +66,11 @@ def test_a_revoked_peer_is_cut_off_by_a_configuration_that_goes_round(overlay: L
         assert bad.node_id not in peer.status()["successors"]
         assert second.node_id in links(first)
     eventually("bob is nowhere", lambda: not _entries(overlay, first))
+    # 5 s, at five times their value.
+    eventually("who is shut out says so", lambda: "does not admit this peer" in bad.status()["trouble"], limit_s=25.0)
+    assert "does not admit this peer" in _said(overlay, "status", "--peer", bad.directory)
+    # Before it learns from the enrollment server that it is revoked, and ends.
+    bad.stop()
     (entry,) = second.lookup("alice")["entries"]
     assert entry["peer"]
 

@@ -39,6 +39,8 @@ def status(
     known = f"configuration {facts['configuration']}"
     up_s, memory = f"{facts['up_s']:.0f} s", f"{facts['memory_kb'] // 1024} MB"
     print(f"  {facts['state']} of {facts['overlay']}, {known}, up {up_s}, {memory}")
+    if facts["trouble"]:
+        print(f"  {facts['trouble']}")
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")

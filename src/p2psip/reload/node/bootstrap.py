@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.attach import Attaching
-from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.effects import Candidate, Purpose
+from p2psip.reload.node.connections import Connection, Connections
+from p2psip.reload.node.effects import Candidate, ConfigurationOutdated, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.node.ring import Ring
@@ -50,8 +50,11 @@ class Bootstrap:
         self._rng = rng
         self._may_start_alone = may_start_alone
         self.contacts = dict.fromkeys(contacts)
+        self.trouble = ""
+        """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
         self._lost: dict[Address, None] = {}
         self._is_dialling = False
+        self._is_shut_out = False
 
     def seek(self, now: float, *, is_probe: bool) -> None:
         """11.4: a peer that we are linked with, or a node that we dial: remembered or configured, chosen at random.
@@ -133,14 +136,38 @@ class Bootstrap:
         if not context.is_probe:
             self._failed(reason, now)
 
+    def shut_out(self, connection: Connection, reason: str) -> None:
+        """Who is in the overlay proved to be there, and closed the link before it said anything: it does not admit us.
+
+        A certificate is judged after the handshake (6.5.1.11), and who is refused is told nothing. Whether it is
+        revoked the newest configuration says, which a server may have.
+        """
+        self.trouble = (
+            f"{connection.remote} does not admit this peer (link {reason}): its certificate may be revoked or have"
+            " ended; ask the overlay's administrator"
+        )
+        if not self._is_shut_out:
+            self._is_shut_out = True
+            self._exchange.warn("not admitted", node=connection.node, reason=self.trouble)
+            self._exchange.effects.append(ConfigurationOutdated(connection.node))
+
+    def admitted(self) -> None:
+        """Another node speaks with us, or we are the first."""
+        self.trouble, self._is_shut_out = "", False
+
     def _failed(self, reason: str, now: float) -> None:
         if not self._chord.is_connected:
-            self._exchange.note("no way into the overlay yet", reason=reason)
-        self.begin_if_allowed(now)
+            # Who admits us not says more than that others do not answer.
+            if not self._is_shut_out:
+                self.trouble = f"no way into the overlay: {reason}"
+            if not self._may_start_alone:
+                self._exchange.note("no way into the overlay yet", reason=reason)
+        self.begin_if_allowed(reason, now)
 
-    def begin_if_allowed(self, now: float) -> None:
+    def begin_if_allowed(self, why: str, now: float) -> None:
         """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
         if self._may_start_alone and not self._chord.is_serving:
+            self._exchange.note("begins the overlay", why=why)
             self._chord.start_alone(now)
 
     def neighbor_lost(self, node: NodeId) -> None:

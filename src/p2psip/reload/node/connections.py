@@ -45,6 +45,8 @@ class Connection:
     came_up_at: float
     armed_at: float | None = None
     """When its health is looked at; perhaps sooner than need be, as most links answer in time."""
+    has_spoken: bool = False
+    """True once the other end has sent a message, an acknowledgement or anything else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from p2psip.reload.forwarding.return_path import ReturnPaths
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import SIP_APPLICATIONS, Answering, Attaching
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
-from p2psip.reload.node.connections import Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
+from p2psip.reload.node.connections import Connection, Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
@@ -91,7 +91,16 @@ class Links:
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
         else:
+            connection = self._connections.by_number(number)
+            if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
+                self._bootstrap.shut_out(connection, reason)
             self.events(self._connections.remove(number, reason), now)
+
+    def heard(self, connection: Connection) -> None:
+        """Its other end has said something, so it has let us in."""
+        if not connection.has_spoken:
+            connection.has_spoken = True
+            self._bootstrap.admitted()
 
     def recognise(self, number: int, message: bytes, now: float) -> None:
         """The other end of a link may be one of several Node-IDs; what it signs itself says which."""

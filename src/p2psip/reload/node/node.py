@@ -320,6 +320,7 @@ class Node:
             return self._settle(now)
         if received is not None:
             connection, messages, events = received
+            self._links.heard(connection)
             self._links.events(events, now)
             for message in messages:
                 self._links.recognise(number, message, now)
@@ -476,9 +477,10 @@ class Node:
             case JoinFailed(reason, has_found_ring):
                 self._exchange.warn("joining failed", reason=reason)
                 if not has_found_ring:
-                    self.bootstrap.begin_if_allowed(now)
+                    self.bootstrap.begin_if_allowed(reason, now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
+                self.bootstrap.admitted()
                 self._ring_changed()
             case NeighborsChanged():
                 self._ring_changed()
