@@ -322,8 +322,8 @@ class Call:
         extra: list[tuple[str, object]] | None = None,
         phrase: str | None = None,
     ) -> None:
-        tag = self.dialog.local.tag if self.dialog else ""
-        response = make_response(request, status, phrase, to_tag=tag, extra=extra or ())
+        assert self.dialog is not None, "who can answer has a dialog"
+        response = make_response(request, status, phrase, to_tag=self.dialog.local.tag, extra=extra or ())
         self._wiring.transactions.respond(transaction, response, now)
 
     def _session_fields(self) -> list[tuple[str, object]]:

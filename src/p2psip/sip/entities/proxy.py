@@ -25,7 +25,7 @@ from p2psip.sip.entities.own import is_own_domain
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.tokens import Tokens
-from p2psip.sip.message.build import make_response, phrase_of
+from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.headers import AuthParams, NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port, escape_user
@@ -91,7 +91,7 @@ class Proxy:
         request, source = arrived.request, arrived.source
         if request.method == "INVITE":
             # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
-            self._layer.respond(arrived.transaction, make_response(request, 100), now)
+            self._layer.respond(arrived.transaction, make_trying(request), now)
         routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
         breadth = request.integer("max-breadth")
         context = Context(

@@ -36,7 +36,7 @@ class Registrar:
         self._config = config
         self._bindings = bindings
 
-    def register(self, request: Request, source: Source, user: str, now: float) -> Registration:
+    def register(self, request: Request, source: Source, user: str, to_tag: str, now: float) -> Registration:
         """Steps 6 to 8 of section 10.3; all of the request takes effect or nothing."""
         old = self._bindings.of(user, now)
         if request.has_star_contact:
@@ -47,12 +47,14 @@ class Registrar:
                 # Step 7: "the registrar MAY reject the registration with a response of 423 (Interval Too Brief).
                 # This response MUST contain a Min-Expires header field".
                 extra = [("Min-Expires", self._config.expires_min_s)]
-                return Registration(make_response(request, 423, extra=extra), False)
+                return Registration(make_response(request, 423, to_tag=to_tag, extra=extra), False)
             changed = _merge(old, updates, now)
         if changed is None:
-            return Registration(make_response(request, 500, "CSeq out of order"), False)
+            return Registration(make_response(request, 500, "CSeq out of order", to_tag=to_tag), False)
         self._bindings.store(user, changed)
-        return Registration(self._accept(request, user, now), bool(request.contacts) or request.has_star_contact)
+        return Registration(
+            self._accept(request, user, to_tag, now), bool(request.contacts) or request.has_star_contact
+        )
 
     def _remove_all(self, request: Request, old: tuple[Binding, ...]) -> tuple[Binding, ...] | None:
         # Step 6: "If the request has additional Contact fields or an expiration time other than zero, the request is
@@ -86,7 +88,7 @@ class Registrar:
             wanted = self._config.expires_default_s
         return min(wanted, self._config.expires_max_s)
 
-    def _accept(self, request: Request, user: str, now: float) -> Response:
+    def _accept(self, request: Request, user: str, to_tag: str, now: float) -> Response:
         # Step 8: "The response MUST contain Contact header field values enumerating all current bindings."
         extra: list[tuple[str, object]] = []
         for binding in self._bindings.of(user, now):
@@ -97,7 +99,7 @@ class Registrar:
             "outbound" in request.fields.tokens("supported")
         ):
             extra.append(("Require", "outbound"))
-        return make_response(request, 200, extra=extra)
+        return make_response(request, 200, to_tag=to_tag, extra=extra)
 
 
 def _merge(old: tuple[Binding, ...], updates: list[Binding], now: float) -> tuple[Binding, ...] | None:

@@ -273,7 +273,7 @@ class SipServer:
         if any(option not in ("outbound", "path", "gruu") for option in unknown):
             self._refuse_extensions(arrived, unknown, now)
             return
-        done = self._registrar.register(arrived.request, arrived.source, user, now)
+        done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
         self._layer.respond(arrived.transaction, done.response, now)
         if done.has_changed:
             self._effects.append(BindingsChanged(user, self._bindings.of(user, now)))

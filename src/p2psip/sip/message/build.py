@@ -69,19 +69,30 @@ def make_response(
     status: int,
     phrase: str | None = None,
     *,
-    to_tag: str = "",
+    to_tag: str,
     extra: Iterable[tuple[str, object]] = (),
     body: bytes = b"",
 ) -> Response:
-    """The response to a request (section 8.2.6.2). `to_tag` is added unless the request has one already."""
-    # 8.2.6.1: "Any Timestamp header field present in the request MUST be copied into this 100 (Trying) response."
+    """The response to a request (section 8.2.6.2). `to_tag` is for where the request has none."""
+    # 8.2.6.2: "the UAS MUST add a tag to the To header field in the response (with the exception of the 100 (Trying)
+    # response, in which a tag MAY be present)": who makes a response cannot leave it out.
+    assert to_tag, "a response has a tag in To"
     # 12.1.1: "the UAS MUST copy all Record-Route header field values from the request into the response".
-    wanted = _copied_to(status)
-    copied: list[Field] = [field for field in request.fields if field[0] in wanted]
-    if to_tag and status > 100:
-        copied = [_with_tag(field, to_tag) if field[0] == "to" else field for field in copied]
+    copied = _copied(request, _COPIED_TO_DIALOG if status < 300 else _COPIED)
+    copied = [_with_tag(field, to_tag) if field[0] == "to" else field for field in copied]
     copied += [(key_of(name), name, str(value)) for name, value in extra]
     return Response(status, phrase_of(status) if phrase is None else phrase, Fields(copied), body)
+
+
+def make_trying(request: Request, delay_s: float = 0.0) -> Response:
+    """The 100 to a request that came `delay_s` ago (section 8.2.6.1)."""
+    # 8.2.6.1: "Any Timestamp header field present in the request MUST be copied into this 100 (Trying) response. If
+    # there is a delay in generating the response, the UAS SHOULD add a delay value into the Timestamp value".
+    fields = Fields(_copied(request, _COPIED_TO_100))
+    sent_at = (fields.first("timestamp") or "").split()
+    if delay_s and sent_at:
+        fields = fields.with_only("Timestamp", f"{sent_at[0]} {delay_s:g}")
+    return Response(100, phrase_of(100), fields)
 
 
 def make_cancel(invite: Request, extra: Iterable[tuple[str, object]] = ()) -> Request:
@@ -110,18 +121,19 @@ def _companion(method: str, invite: Request, to: str, extra: Iterable[tuple[str,
     return Request(method, invite.uri_text, fields)
 
 
-def _copied_to(status: int) -> tuple[str, ...]:
-    if status == 100:
-        return _COPIED_TO_100
-    return _COPIED_TO_DIALOG if status < 300 else _COPIED
+def _copied(request: Request, keys: tuple[str, ...]) -> list[Field]:
+    return [field for field in request.fields if field[0] in keys]
 
 
 def _with_tag(field: Field, tag: str) -> Field:
     key, name, value = field
-    try:
-        if NameAddr.parse(value, "To").tag:
-            return field
-    except BadMessage:
-        return field
     # The text is kept as it came: some phones compare it byte by byte. Without <> a parameter is the header's too.
-    return (key, name, f"{value};tag={tag}")
+    return field if _has_tag(value) else (key, name, f"{value};tag={tag}")
+
+
+def _has_tag(to: str) -> bool:
+    """False also for what cannot be read: it goes back as it came, our tag after it."""
+    try:
+        return bool(NameAddr.parse(to, "To").tag)
+    except BadMessage:
+        return False

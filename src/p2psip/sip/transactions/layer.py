@@ -354,7 +354,7 @@ class TransactionLayer:
             self._transmit(transaction, now)
         elif action is Action.SEND_TRYING:
             assert transaction.request is not None
-            transaction.data = build.make_response(transaction.request, 100).encode()
+            transaction.data = build.make_trying(transaction.request, _time_to_t2(self._values)).encode()
             self._send_response(transaction, now)
         else:
             if action is Action.SEND_RESPONSE:

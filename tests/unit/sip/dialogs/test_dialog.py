@@ -101,7 +101,7 @@ def test_12_2_2_an_invite_moves_the_remote_target() -> None:
     alice, bob = both()
     bob.refresh(invite((b"pc33.atlanta.example>", b"192.0.2.7:5062>")))
     assert str(bob.remote_target) == "sip:alice@192.0.2.7:5062"
-    alice.refresh(make_response(invite(), 200))
+    alice.refresh(make_response(invite(), 200, to_tag="t"))
     assert str(alice.remote_target) == "sip:bob@192.0.2.4:5080"
 
 

@@ -29,8 +29,11 @@ from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message import digest
 from p2psip.sip.message.build import make_request, make_response
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transactions.events import (
     AckArrived,
@@ -41,6 +44,7 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.framing import Framer
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
@@ -188,6 +192,43 @@ class World:
             end.owner.core.handle_flow_closed(end.number, "closed by the other side", self.now)
 
 
+class NotedServer(SipServer):
+    """A SipServer whose requests are remembered, to compare its responses with."""
+
+    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+        super().__init__(config, rng)
+        self.requests: dict[tuple[str | None, ...], Request] = {}
+        self._framers: dict[int, Framer] = {}
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        self._note(data)
+        super().handle_datagram(local, remote, data, now)
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        for message in self._framers.setdefault(flow, Framer()).feed(data):
+            self._note(message)
+        super().handle_flow_data(flow, data, now)
+
+    def _note(self, data: bytes) -> None:
+        try:
+            message = parse(data)
+        except BadMessage as error:
+            message = error.request
+        if isinstance(message, Request):
+            self.requests[_identity(message)] = message
+
+
+def _identity(message: Request | Response) -> tuple[str | None, ...]:
+    return (message.via.branch, *(message.fields.first(key) for key in ("call-id", "cseq")))
+
+
+def read_leniently(data: bytes) -> Response:
+    """A response that may have a copy of what was malformed in the request."""
+    first, *lines = data.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines]
+    return Response(int(first.split()[1]), first.split(" ", 2)[2], Fields.of(*((name, value) for name, value in pairs)))
+
+
 class Server:
     """A SipServer with what its coupling would answer."""
 
@@ -203,7 +244,7 @@ class Server:
             SipUri(OVERLAY, self.node_id, None, (("lr", None),)),
         )
         self.config = replace(config, **changes)  # type: ignore[arg-type]
-        self.core = SipServer(self.config, random.Random(name))
+        self.core = NotedServer(self.config, random.Random(name))
         self.flows: dict[int, Flow] = {}
         self.links: dict[str, int] = {}
         self.asked: list[object] = []
@@ -212,6 +253,7 @@ class Server:
         self.delivered: list[DeliverLocal] = []
         self.notes: list[Note] = []
         self.opened: list[OpenFlow] = []
+        self.answered: list[Response] = []
         self.locate: Callable[[LocateUser], object] | None = None
         self.unanswered: tuple[type, ...] = ()
         """Kinds of questions that it gets no answer to."""
@@ -224,8 +266,25 @@ class Server:
     def reports_of(self, method: str) -> list[RequestCarried]:
         return [report for report in self.reports if report.method == method]
 
+    def check_response(self, data: bytes) -> None:
+        """8.2.6.2, for everything that a server ever sends, whoever made it."""
+        if not data.startswith(b"SIP/2.0 "):
+            return
+        response = read_leniently(data)
+        request = self.core.requests[_identity(response)]
+        for key in ("from", "call-id", "cseq"):
+            assert response.fields.lines(key) == request.fields.lines(key)[:1], f"{key} is copied into {response}"
+        assert [(via.branch, via.sent_by) for via in response.vias] == [
+            (via.branch, via.sent_by) for via in request.vias
+        ], "Via is copied"
+        assert (response.fields.first("to") or "").startswith(request.fields.first("to") or ""), "To is copied"
+        assert response.status == 100 or response.fields.first("to").count(";tag=") == 1, f"{response} has a tag in To"
+        self.answered.append(response)
+
     def step(self) -> None:
         for effect in self.core.drain():
+            if isinstance(effect, SendDatagram | SendFlow):
+                self.check_response(effect.data)
             match effect:
                 case Ask(token, question, _):
                     self.asked.append(question)

@@ -537,8 +537,8 @@ def test_no_password_no_credentials() -> None:
 def test_10_2_8_interval_too_brief() -> None:
     def place(request: Request) -> Response:
         if request.contacts[0].param("expires") == "300":
-            return make_response(request, 423, extra=[("Min-Expires", 1800)])
-        return make_response(request, 200, extra=[("Expires", 1800)])
+            return make_response(request, 423, extra=[("Min-Expires", 1800)], to_tag="t")
+        return make_response(request, 200, extra=[("Expires", 1800)], to_tag="t")
 
     wire, alice = registering(place)
     alice.register(0.0)
@@ -559,7 +559,7 @@ def test_10_2_7_a_silent_registrar_is_tried_for_ever() -> None:
 
 
 def test_a_server_that_asks_for_patience_gets_it() -> None:
-    wire, alice = registering(lambda request: make_response(request, 503, extra=[("Retry-After", "120")]))
+    wire, alice = registering(lambda request: make_response(request, 503, extra=[("Retry-After", "120")], to_tag="t"))
     alice.register(0.0)
     wire.run(119.0)
     assert wire.lines().count("503 REGISTER") == 1
@@ -569,7 +569,7 @@ def test_a_server_that_asks_for_patience_gets_it() -> None:
 
 @pytest.mark.parametrize("contact", ["", "<tel:1>", "<<", "<sip:alice@192.0.2.1:5060>;expires=x"])
 def test_a_registrar_that_answers_nonsense_is_not_hammered(contact: str) -> None:
-    wire, alice = registering(lambda request: make_response(request, 200, extra=[("Contact", contact)]))
+    wire, alice = registering(lambda request: make_response(request, 200, extra=[("Contact", contact)], to_tag="t"))
     alice.register(0.0)
     wire.run(60.0)
     assert wire.lines(ALICE).count("REGISTER") <= 10
@@ -880,7 +880,9 @@ def test_over_tcp_one_connection_carries_all_and_its_loss_registers_anew() -> No
     request = parse(sent.data)
     assert isinstance(request, Request)
     assert request.via.transport == "TCP"
-    alice.handle_flow_data(opening.flow, make_response(request, 200, extra=[("Expires", 100)]).encode(), 0.2)
+    alice.handle_flow_data(
+        opening.flow, make_response(request, 200, extra=[("Expires", 100)], to_tag="t").encode(), 0.2
+    )
     assert alice.drain() == [Registered(100)]
     alice.handle_flow_closed(opening.flow, "reset", 5.0)
     deadline = alice.next_deadline()

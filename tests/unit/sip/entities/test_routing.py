@@ -212,7 +212,7 @@ def context_with(*statuses: int, challenge: str = "") -> Context:
     for index, status in enumerate(statuses):
         branch = Branch(Target(SipUri("overlay", str(index))), None)
         extra = [("Proxy-Authenticate", f'Digest realm="{index}"')] if status == 407 else []
-        branch.result = Result(status, branch, make_response(request, status, extra=extra))
+        branch.result = Result(status, branch, make_response(request, status, extra=extra, to_tag="t"))
         context.branches.append(branch)
     return context
 
@@ -245,5 +245,5 @@ def test_16_7_7_challenges_are_gathered() -> None:
     assert best is not None
     assert best.response is not None
     assert context.challenges(best.response) == [("Proxy-Authenticate", 'Digest realm="2"')]
-    assert context_with(404).challenges(make_response(context.request, 404)) == []
+    assert context_with(404).challenges(make_response(context.request, 404, to_tag="t")) == []
     assert context_with().best() is None

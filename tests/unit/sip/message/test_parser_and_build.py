@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.sip.message import limits
-from p2psip.sip.message.build import make_ack, make_cancel, make_request, make_response, phrase_of
+from p2psip.sip.message.build import make_ack, make_cancel, make_request, make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr, Via
@@ -208,14 +208,27 @@ def test_8_1_1_request() -> None:
 
 def test_8_2_6_responses_copy_what_they_must() -> None:
     request = invite(("Timestamp", "Timestamp: 54"), ("Record-Route", "Record-Route: <sip:p;lr>"))
-    trying = make_response(request, 100, to_tag="x")
+    trying = make_trying(request)
     assert (trying.fields.first("timestamp"), trying.to.tag, trying.record_routes) == ("54", "", ())
+    # 8.2.6.1: "If there is a delay in generating the response, the UAS SHOULD add a delay value".
+    assert make_trying(request, 3.5).fields.first("timestamp") == "54 3.5"
+    assert "timestamp" not in make_trying(invite(), 3.5).fields
     ringing = make_response(request, 180, to_tag="x")
     assert (ringing.phrase, ringing.to.tag, len(ringing.record_routes)) == ("Ringing", "x", 1)
     assert make_response(request, 404, to_tag="x").record_routes == ()
     assert make_response(ringing_in_dialog(request), 200, to_tag="y").to.tag == "x"
-    assert make_response(request, 500, "Own words", extra=[("Retry-After", 3)]).fields.first("retry-after") == "3"
+    refused = make_response(request, 500, "Own words", to_tag="t", extra=[("Retry-After", 3)])
+    assert (refused.phrase, refused.fields.first("retry-after")) == ("Own words", "3")
     assert phrase_of(499) == "Unknown"
+
+
+@pytest.mark.parametrize("to", ["Bob <sip:bob@biloxi.com>", "sip:bob@biloxi.com", '"Bob <sip:bob@biloxi.com>', "<<>>"])
+def test_8_2_6_2_a_tag_in_every_response_but_100_also_where_to_cannot_be_read(to: str) -> None:
+    request = invite().replace(fields=invite().fields.with_only("To", to))
+    for status in (183, 200, 302, 400, 503, 603):
+        assert make_response(request, status, to_tag="x").fields.lines("to") == [f"{to};tag=x"]
+    with pytest.raises(AssertionError, match="a tag in To"):
+        make_response(request, 200, to_tag="")
 
 
 def ringing_in_dialog(request: Request) -> Request:

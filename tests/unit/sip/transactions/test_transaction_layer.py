@@ -196,7 +196,7 @@ def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> Non
     assert isinstance(invite, Request)
     assert str(invite.via).startswith("SIP/2.0/TLS peer.invalid;branch=z9hG4bK")
     if status is not None:
-        layer.handle_flow_data(7, make_response(invite, status).encode(), 0.5)
+        layer.handle_flow_data(7, make_response(invite, status, to_tag="t").encode(), 0.5)
         layer.events()
     layer.handle_flow_closed(7, "link lost", 1.0)
     assert layer.events() == [
@@ -218,7 +218,7 @@ def test_reliable_transports_repeat_nothing_and_linger_not() -> None:
     assert isinstance(request, Request)
     layer.handle_timeout(5.0)
     assert layer.drain() == []
-    layer.handle_flow_data(2, make_response(request, 200).encode(), 5.0)
+    layer.handle_flow_data(2, make_response(request, 200, to_tag="t").encode(), 5.0)
     assert [type(event) for event in layer.events()] == [ResponseArrived, TransactionEnded]
     assert len(layer) == 0
 
@@ -333,7 +333,7 @@ def test_flood_takes_the_place_of_finished_transactions_only() -> None:
         from_remote(layer, request_of("OPTIONS", call_id=f"{i}"), 0.0, f"z9hG4bK{i}")
         for event in layer.events():
             if isinstance(event, RequestArrived):
-                layer.respond(event.transaction, make_response(event.request, 200), 0.0)
+                layer.respond(event.transaction, make_response(event.request, 200, to_tag="t"), 0.0)
         assert len(layer) <= 3
     assert len(sent(layer)) == 10
 
