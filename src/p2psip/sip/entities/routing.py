@@ -45,12 +45,10 @@ class Routed:
 
 
 def validate(request: Request, source: Source, transport: TransportLayer) -> Rejection | None:
-    """Section 16.3, in its order; None if the request may go on."""
+    """Section 16.3, all but Max-Forwards, which is for who forwards; None if the request may go on."""
     if request.sip_uri.headers:
         # 19.1.5 and table 1: headers are not allowed in a Request-URI; forwarded, somebody might take them for real.
         return Rejection(400, "Bad Request (header fields in the Request-URI)")
-    if request.max_forwards == 0:
-        return Rejection(483)
     if _has_looped(request, source, transport):
         return Rejection(482)
     # Step 5: we know no extension that a proxy would have to understand.

@@ -233,7 +233,11 @@ class SipServer:
         return not routing.is_within_dialog(request, arrived.source, self._config, self._tokens)
 
     def _is_for_us(self, request: Request) -> bool:
-        """True for a request to the peer itself, nobody behind it."""
+        """True for a request to the peer itself, nobody behind it, or one that is to be served where it ends."""
+        if request.method == "OPTIONS" and request.max_forwards == 0:
+            # 16.3 step 3: "If the request is for the OPTIONS method, the element MAY act as the final recipient and
+            # respond per Section 11": by that one finds out who is on the way.
+            return True
         return is_peer_itself(request.sip_uri, self._config) and not request.to.tag and len(request.routes) <= 1
 
     def _on_outcome(self, outcome: Outcome, now: float) -> None:
@@ -265,6 +269,10 @@ class SipServer:
             self._register(arrived, user, now)
         elif self._is_for_us(request):
             self._serve(arrived, now)
+        elif request.max_forwards == 0:
+            # 16.3 step 3: "If the request contains a Max-Forwards header field with a field value of zero (0), the
+            # element MUST NOT forward the request." Who serves it himself does not look at it.
+            self._reply(arrived, 483, now)
         else:
             self._proxy.start(arrived, user, now)
 

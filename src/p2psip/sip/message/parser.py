@@ -27,6 +27,8 @@ def parse(data: bytes) -> Message:
     head, body = _cut(data)
     lines = _lines(head)
     try:
+        if len(data) > limits.MESSAGE_BYTES:
+            raise BadMessage("message too long", 513)
         message = _start(lines[0], Fields(_fields(lines)))
         message.body = _body(message.fields, body)
         _check(message)
@@ -35,15 +37,26 @@ def parse(data: bytes) -> Message:
     return message
 
 
-def content_length(head: bytes) -> int | None:
-    """The Content-Length in the head of a message, for a stream's framing; None if there is none."""
-    return _content_length(Fields(_fields(_lines(head))))
+def content_length_on_stream(head: bytes) -> int:
+    """The Content-Length in the head of a message, for a stream's framing. What else is wrong with it is for `parse`.
+
+    Raises BadMessage, with the request if that can be answered, where nobody can say how long the message is.
+    """
+    lines = _lines(head)
+    named = [line.partition(":") for line in lines[1:]]
+    values = [value.strip(" \t") for name, _, value in named if _known_key(name) == "content-length"]
+    try:
+        length = _content_length(values)
+        if length is None:
+            # 18.3: "The Content-Length header field MUST be used with stream oriented transports."
+            raise BadMessage("no Content-Length on a stream")
+    except BadMessage as error:
+        raise BadMessage(error.what, error.status, _answerable(lines)) from None
+    return length
 
 
 def _cut(data: bytes) -> tuple[str, bytes]:
     """Head as text and the rest. Bytes that are not UTF-8 survive the way through a `str`."""
-    if len(data) > limits.MESSAGE_BYTES:
-        raise BadMessage("message too long", 513)
     # 7.5: "Implementations processing SIP messages over stream-oriented transports MUST ignore any CRLF
     # appearing before the start-line"; phones send them in datagrams as well.
     data = data.lstrip(b"\r\n")
@@ -98,7 +111,7 @@ def _start(line: str, fields: Fields) -> Message:
 
 
 def _body(fields: Fields, body: bytes) -> bytes:
-    length = _content_length(fields)
+    length = _content_length(fields.lines("content-length"))
     if length is None:
         # 20.14 wants it, but many phones leave it out on UDP: the datagram's end is the body's.
         return body
@@ -109,13 +122,15 @@ def _body(fields: Fields, body: bytes) -> bytes:
     return body[:length] if length < len(body) else body
 
 
-def _content_length(fields: Fields) -> int | None:
-    values = set(fields.lines("content-length"))
-    if not values:
+def _content_length(lines: list[str]) -> int | None:
+    if not lines:
         return None
-    if len(values) > 1:
+    if len(set(lines)) > 1:
         raise BadMessage("several Content-Lengths")
-    return parse_integer(values.pop(), "Content-Length", limits.MESSAGE_BYTES)
+    length = parse_integer(lines[0], "Content-Length")
+    if length > limits.MESSAGE_BYTES:
+        raise BadMessage(f"a body of {length} bytes, the most is {limits.MESSAGE_BYTES}", 413)
+    return length
 
 
 def _check(message: Message) -> None:
@@ -130,7 +145,7 @@ def _answerable(lines: list[str]) -> Request | None:
     fields: list[Field] = []
     for line in lines[1:]:
         name, _, value = line.partition(":")
-        key = KEYS.get(name.rstrip(" \t"), "")
+        key = _known_key(name)
         if key in _ANSWERABLE and (key in LISTS or all(field[0] != key for field in fields)):
             fields.append((key, name, value.strip(" \t")))
     method = lines[0].partition(" ")[0]
@@ -139,6 +154,11 @@ def _answerable(lines: list[str]) -> Request | None:
         return None
     request = Request(method, "sip:invalid.invalid", Fields(fields))
     return request if _is_answerable(request) else None
+
+
+def _known_key(name: str) -> str:
+    """The key of a header field that we know, also where the line is none; "" for any other."""
+    return KEYS.get(name.rstrip(" \t").lower(), "")
 
 
 def _is_answerable(request: Request) -> bool:

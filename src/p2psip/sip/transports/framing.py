@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.parser import content_length
+from p2psip.sip.message.parser import content_length_on_stream
 
 _END_OF_HEAD = b"\r\n\r\n"
 
 
+_TLS_HANDSHAKE = 0x16
+_NO_BEGINNING = re.compile(rb"[^\t\r\n -~]")
+"""What no start line begins with, as a TLS handshake does (0x16)."""
+
+
 class Framer:
-    """Cuts one connection's bytes into messages. An error is final: the rest of the stream has no meaning."""
+    """Cuts one connection's bytes into messages, the same however they come in pieces."""
 
     def __init__(self) -> None:
+        self.error: BadMessage | None = None
+        """Why the stream has no meaning any more, if so; what came before it has been given out."""
         self._buffer = bytearray()
         self._searched = 0
         self._needed = 0
@@ -26,10 +35,15 @@ class Framer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
-        self._buffer += data
         messages: list[bytes] = []
-        while (message := self._next()) is not None:
-            messages.append(message)
+        if self.error is None:
+            self._buffer += data
+            try:
+                while (message := self._next()) is not None:
+                    messages.append(message)
+            except BadMessage as error:
+                self.error = error
+                self._buffer.clear()
         return messages
 
     def take_pings(self) -> int:
@@ -50,19 +64,16 @@ class Framer:
     def _read_head(self) -> bool:
         """Find where the message ends; True if its head is complete."""
         self._skip_line_ends()
+        if _NO_BEGINNING.match(self._buffer):
+            what = " (is it TLS?)" if self._buffer[0] == _TLS_HANDSHAKE else ""
+            raise BadMessage(f"no message begins with byte 0x{self._buffer[0]:02x}{what}")
         end = self._buffer.find(_END_OF_HEAD, max(0, self._searched - 3))
+        if (end if end >= 0 else len(self._buffer) - 3) > limits.HEAD_BYTES:
+            raise BadMessage("head too long", 513)
         if end < 0:
             self._searched = len(self._buffer)
-            if len(self._buffer) > limits.HEAD_BYTES:
-                raise BadMessage("head too long", 513)
             return False
-        if end > limits.HEAD_BYTES:
-            raise BadMessage("head too long", 513)
-        # 18.3: "The Content-Length header field MUST be used with stream oriented transports."
-        length = content_length(bytes(self._buffer[:end]))
-        if length is None:
-            raise BadMessage("no Content-Length on a stream")
-        self._needed = end + len(_END_OF_HEAD) + length
+        self._needed = end + len(_END_OF_HEAD) + content_length_on_stream(bytes(self._buffer[:end]))
         return True
 
     def _skip_line_ends(self) -> None:

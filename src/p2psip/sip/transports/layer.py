@@ -171,17 +171,16 @@ class TransportLayer:
         if state is None:
             return []
         state.active_at = now
-        source = self._source(state)
-        events: list[TransportEvent] = []
-        try:
-            messages = state.framer.feed(data)
-        except BadMessage as error:
-            return [Malformed(error, source), *self._close(state, error.what)]
-        events += [self._read(message, source) for message in messages]
+        source, was_broken = self._source(state), state.framer.error is not None
+        messages = state.framer.feed(data)
+        events: list[TransportEvent] = [self._read(message, source) for message in messages]
         self._note_progress(state, bool(messages), now)
-        if state.framer.take_pings():
-            # RFC 5626 4.4.1: "the server MUST respond with a single CRLF ("pong")".
-            self._effects.append(SendFlow(flow, b"\r\n"))
+        # RFC 5626 4.4.1: "the server MUST respond with a single CRLF ("pong")", to each.
+        self._effects += [SendFlow(flow, b"\r\n")] * state.framer.take_pings()
+        if state.framer.error is not None and not was_broken:
+            events.append(_malformed(state.framer.error, source))
+            # It is closed when it has been answered.
+            self._arm(state)
         return events
 
     def handle_flow_closed(self, flow: int, reason: str, now: float) -> list[TransportEvent]:
@@ -296,9 +295,7 @@ class TransportLayer:
         try:
             message = parse(data)
         except BadMessage as error:
-            if error.request is not None:
-                error.request = _stamped(error.request, source)
-            return Malformed(error, source)
+            return _malformed(error, source)
         if isinstance(message, Request):
             message = _stamped(message, source)
         return Received(message, source)
@@ -380,6 +377,8 @@ class TransportLayer:
 
     def _due(self, flow: _Flow) -> Deadline | None:
         """When to lose patience with a connection, and why."""
+        if flow.framer.error is not None:
+            return Deadline(flow.active_at, flow.framer.error.what)
         if not flow.is_open:
             return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
         # Connections between peers live and die with their links; they are not ours to close.
@@ -411,6 +410,12 @@ class TransportLayer:
             if listener.transport == transport and local in (None, listener.local):
                 return listener.advertised
         return self._listeners[0].advertised if self._listeners else LOCAL_ADDRESS
+
+
+def _malformed(error: BadMessage, source: Source) -> Malformed:
+    if error.request is not None:
+        error.request = _stamped(error.request, source)
+    return Malformed(error, source)
 
 
 def _stamped(request: Request, source: Source) -> Request:

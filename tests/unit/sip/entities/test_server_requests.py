@@ -229,3 +229,23 @@ def test_credentials_for_others_go_on(world, alice, bob):
     alice._authenticate = with_both
     assert alice.ask(alice.message("bob")).status == 200
     assert bob.received[-1].fields.lines("proxy-authorization") == [far]
+
+
+def test_16_3_max_forwards_is_for_who_forwards(one, alice, bob):
+    """Who serves a request himself does not look at it; OPTIONS ends where it may go no further."""
+
+    def with_max_forwards(request, value):
+        return request.replace(fields=request.fields.with_only("Max-Forwards", value))
+
+    own = SipUri(one.address.host)
+    for value in (0, "rubbish"):
+        register = alice._new("REGISTER", own, NameAddr(alice.aor), [("Contact", alice.contact)])
+        assert alice.ask(with_max_forwards(register, value)).status == 200
+    options = alice._new("OPTIONS", own, NameAddr(own), [])
+    assert alice.ask(with_max_forwards(options, 0)).status == 200
+    ending_here = alice._new("OPTIONS", SipUri(one.address.host, "bob"), NameAddr(own), [])
+    response = alice.ask(with_max_forwards(ending_here, 0))
+    assert (response.status, response.fields.first("server")) == (200, "p2psip")
+    assert alice.ask(with_max_forwards(alice.message("bob"), 0)).status == 483
+    assert alice.ask(with_max_forwards(alice.message("bob"), "rubbish")).status == 400
+    assert bob.received == []

@@ -286,9 +286,11 @@ def test_connection_opened_to_a_peer() -> None:
 def test_garbage_closes_a_connection() -> None:
     layer = make_layer()
     opened(layer)
-    malformed, lost = layer.handle_flow_data(1, b"GET / HTTP/1.1\r\n\r\n", 0.1)
+    [malformed] = layer.handle_flow_data(1, b"GET / HTTP/1.1\r\n\r\n", 0.1)
     assert isinstance(malformed, Malformed)
-    assert lost == FlowLost(1, "no Content-Length on a stream")
+    assert layer.drain() == [], "there may be an answer to send before"
+    assert layer.handle_flow_data(1, request_with("SIP/2.0/TCP a").encode(), 0.2) == []
+    assert layer.handle_timeout(0.2) == [FlowLost(1, "no Content-Length on a stream")]
     assert layer.drain() == [CloseFlow(1)]
 
 
