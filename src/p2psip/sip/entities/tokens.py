@@ -17,6 +17,10 @@ from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, Source, UdpH
 
 _MAC_DIGITS = 16
 
+_ESCAPES = (("~", "~t"), ("_", "~u"), (":", "~c"))
+"""What stands in a token for characters of a host, in this order. The scope of an IPv6 address, the name of an
+interface, may have any of them."""
+
 
 class Token(NamedTuple):
     """What a token says: the hop, and the host at its other end."""
@@ -43,7 +47,7 @@ class Tokens:
         if not user_name.isascii() or not hmac.compare_digest(mac, self._mac(text)):
             return None
         kind, number, host, rest = text.split("_", 3)
-        host = host.replace("~", ":")
+        host = _unescaped(host)
         if kind == "f":
             return Token(FlowHop(int(number)), host)
         if kind == "l":
@@ -51,7 +55,7 @@ class Tokens:
         return Token(UdpHop(Address(host, int(rest)), self._locals[int(number)]), host)
 
     def _text(self, side: Source) -> str:
-        host = side.remote.host.replace(":", "~")
+        host = _escaped(side.remote.host)
         match side.hop:
             case FlowHop(flow):
                 return f"f_{flow}_{host}_"
@@ -63,3 +67,15 @@ class Tokens:
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode(), "sha256").hex()[:_MAC_DIGITS]
+
+
+def _escaped(host: str) -> str:
+    for character, escape in _ESCAPES:
+        host = host.replace(character, escape)
+    return host
+
+
+def _unescaped(text: str) -> str:
+    for character, escape in reversed(_ESCAPES):
+        text = text.replace(escape, character)
+    return text
