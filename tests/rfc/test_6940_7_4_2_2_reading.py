@@ -111,6 +111,19 @@ def test_values_that_are_not_verified_are_discarded_and_the_application_is_told(
     assert verified.is_partial
 
 
+def test_7_4_1_1_an_element_at_0xffffffff_is_refused() -> None:
+    """ "The resulting StoredData has the correct index value when it is subsequently fetched": this is none."""
+    bench = Bench()
+    appended = bench.signed(ALICE, ALICE_PLACE, ARRAY, element(APPEND_INDEX, b"x"))
+    fetched = answer_of(ARRAY, appended, bench.signed(ALICE, ALICE_PLACE, ARRAY, element(0, b"good")))
+    verified = read(bench, fetched)
+    assert facts(verified.values) == [(0, b"good")]
+    assert len(verified.dropped) == 1
+    adopted = bench.storage.adopt(ALICE_PLACE, fetched.answer, fetched.certificates, bench.now)
+    assert [place.key for place in adopted.places] == [bytes(4)]
+    assert len(adopted.refused) == 1
+
+
 def test_what_is_synthesized_is_neither_a_value_nor_a_fault() -> None:
     """ "the entire response is signed by that node": a gap needs no signature of its own."""
     bench = Bench()

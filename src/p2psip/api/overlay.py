@@ -15,12 +15,11 @@ from p2psip.api.session import Session
 from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Seen, Value, Verified, read_answer, read_find
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.wire.contents import ErrorCode, MessageCode
+from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.rejections import Rejection
@@ -237,12 +236,7 @@ class Overlay:
     ) -> Verified:
         request = FetchReq(self.resource(name), (specifier(kind, kind_id, keys, ranges),))
         node = self._session.node
-        try:
-            answer = await self._session.request(lambda now: node.data.fetch(request, now))
-        except RequestRefused as error:
-            if error.code is ErrorCode.NOT_FOUND:
-                return Verified()
-            raise
+        answer = await self._session.request(lambda now: node.data.fetch(request, now))
         body = _body(answer, FetchAns)
         rules, now = node.data.storage.rules, self._session.now()
         return read_answer(request.resource, body, answer.certificates, rules, node.wall, now, seen=self._seen)

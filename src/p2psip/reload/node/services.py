@@ -13,7 +13,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.effects import Done, RequestRefused
+from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import SEARCHES_MAX, SERVICES_MAX
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import read_answer
@@ -41,7 +41,6 @@ from p2psip.reload.usages.redir import (
     resource_of,
     store_request,
 )
-from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.redir import ServiceOffer, Tree
 from p2psip.reload.wire.rejections import Rejection
@@ -260,8 +259,6 @@ class Services:
         self, owner: _Registration | _Search, step: FetchNode | StoreAt, result: Answer | RequestFailed, now: float
     ) -> Providers | None:
         """What a walk is to be sent; None if its request failed."""
-        if isinstance(result, RequestRefused) and result.code is ErrorCode.NOT_FOUND and isinstance(step, FetchNode):
-            return {}
         if isinstance(result, RequestFailed):
             return None
         if isinstance(step, StoreAt) or not isinstance(result.body, FetchAns):

@@ -324,7 +324,9 @@ class Storage:
         refused: list[str] = []
         for stored in filter(is_signed, response.values):
             try:
-                signer = self.rules.signer(draft.resource, response.kind, stored, certificates, self._wall, now)
+                signer = self.rules.signer_in_answer(
+                    draft.resource, response.kind, stored, certificates, self._wall, now
+                )
                 is_changed |= store_value(draft, kind, stored, signer, is_merge=True, may_displace=True)
             except Rejection as rejection:
                 refused.append(str(rejection))

@@ -91,6 +91,21 @@ class Rules:
         self.permit(Write(kind, resource, key_of(stored.value), stored.data_value), signer)
         return signer
 
+    def signer_in_answer(
+        self,
+        resource: ResourceId,
+        kind_id: int,
+        stored: StoredData,
+        certificates: Sequence[GenericCertificate],
+        wall: WallClock,
+        now: float,
+    ) -> Signer:
+        """The same of a value in an answer, where each has its place."""
+        # 7.4.1.1: "The resulting StoredData has the correct index value when it is subsequently fetched."
+        if isinstance(stored.value, ArrayEntry) and stored.value.index == APPEND_INDEX:
+            raise InvalidMessage(f"a value of Kind {kind_id:#x} at index {APPEND_INDEX:#x}, where none can be")
+        return self.signer(resource, kind_id, stored, certificates, wall, now)
+
     def permit(self, write: Write, signer: Signer) -> None:
         """Raise Forbidden unless this signer may make this write."""
         kind = write.kind

@@ -79,20 +79,10 @@ def verify_value(
     now: float,
 ) -> Signer:
     """Who signed a value. Raises SecurityError if nobody whom we know did."""
-
-    def verify(value: StoredDataValue) -> Signer:
-        prefix = _signed(resource, kind, stored.storage_time, value)
-        return verifier.verify(prefix, stored.signature, certificates, wall.date(now), wall.is_trusted)
-
     if not is_signed(stored):
         raise BadSignature("the value is not signed")
-    try:
-        return verify(_as_signed(stored.value))
-    except BadSignature:
-        # Some read 7.4.2.2 so that the index is zero only in what is appended.
-        if not isinstance(stored.value, ArrayEntry) or stored.value.index == 0:
-            raise
-        return verify(stored.value)
+    prefix = _signed(resource, kind, stored.storage_time, _as_signed(stored.value))
+    return verifier.verify(prefix, stored.signature, certificates, wall.date(now), wall.is_trusted)
 
 
 def is_signed(stored: StoredData) -> bool:

@@ -116,7 +116,7 @@ def read_answer(
             try:
                 # "nodes MUST verify the signatures on all the received values. Any values with invalid signatures
                 # (including expired certificates) MUST be discarded."
-                signer = rules.signer(resource, response.kind, stored, certificates, wall, now)
+                signer = rules.signer_in_answer(resource, response.kind, stored, certificates, wall, now)
             except Rejection as error:
                 dropped.append(str(error))
                 continue

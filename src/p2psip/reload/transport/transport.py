@@ -9,7 +9,7 @@ its answer for 15 s and a little, so that a request that comes again is answered
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -40,6 +40,7 @@ from p2psip.reload.wire.message import Message, body_of, signature_input
 from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
+from p2psip.reload.wire.storage_messages import FetchAns, StatAns
 
 TRANSMISSIONS_MAX = 5
 """6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
@@ -55,6 +56,13 @@ READS = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND
 
 _MISMATCHES = frozenset({ErrorCode.CONFIG_TOO_OLD, ErrorCode.CONFIG_TOO_NEW, ErrorCode.UNKNOWN_KIND})
 """Errors that a ConfigUpdate mends (6.3.2.1, 7.4.1.2)."""
+
+_NOTHING_THERE: Mapping[MessageCode, Struct] = {
+    MessageCode.FETCH_REQ: FetchAns(()),
+    MessageCode.STAT_REQ: StatAns(()),
+}
+"""What Error_Not_Found says in answer to these. 6.3.3.1: "The resource or node cannot be found or does not exist"; some
+say so of a resource where nothing is stored. To a Find it says another thing (7.4.4.2)."""
 
 _PASSING = _MISMATCHES | {ErrorCode.TTL_EXCEEDED}
 """Errors that do not stand for long: who sends the request again has it looked at again."""
@@ -486,6 +494,8 @@ class Transport:
             return
         signer = self._verify(message, now)
         body = self._body_of(contents)
+        if isinstance(body, ErrorResponse) and body.error_code is ErrorCode.NOT_FOUND:
+            body = _NOTHING_THERE.get(request.code, body)
         why_not = self._why_no_answer(contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)

@@ -326,11 +326,11 @@ def test_a_command_ends_once() -> None:
     bench.settle()
     first, second = bench.heard(150, MessageCode.FETCH_REQ)
     bench.answer(150, first, MessageCode.FETCH_ANS, FetchAns((FetchKindResponse(KIND, 0, ()),)))
-    bench.refuse(150, second, ErrorCode.NOT_FOUND)
+    bench.refuse(150, second, ErrorCode.FORBIDDEN)
     done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
     assert [effect.handle for effect in done] == handles
     assert isinstance(done[0].result, Answer)
-    assert "Error_Not_Found" in str(done[1].result)
+    assert "Error_Forbidden" in str(done[1].result)
 
 
 def test_commands_are_bounded() -> None:

@@ -43,6 +43,7 @@ from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.message import Message, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
 from p2psip.reload.wire.security_block import SecurityBlock
+from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatAns, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import UpdateAns
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 
@@ -192,6 +193,31 @@ def test_an_error_ends_the_request_and_says_why() -> None:
     assert isinstance(over.outcome, Refused)
     assert over.outcome.code is ErrorCode.NOT_FOUND
     assert over.outcome.cause == Cause(f"peer {BOB.node_id.short}", "Error_Not_Found: nothing here", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "nothing"),
+    [
+        (MessageCode.FETCH_REQ, FetchReq(RESOURCE, ()), FetchAns(())),
+        (MessageCode.STAT_REQ, StatReq(RESOURCE, ()), StatAns(())),
+        (MessageCode.FIND_REQ, FindReq(RESOURCE, ()), None),
+        (MessageCode.STORE_REQ, StoreReq(RESOURCE, 0, ()), None),
+    ],
+)
+def test_error_not_found_to_a_fetch_or_stat_says_that_nothing_is_there(
+    code: MessageCode, body: Struct, nothing: Struct | None
+) -> None:
+    """6.3.3.1: "The resource or node cannot be found or does not exist"; every reader gets an answer without values."""
+    here = transport()
+    here.request(ALICE, [Destination.node(BOB.node_id)], code, body, "context", 0.0)
+    (sent,) = originated(here.drain())
+    (over,) = response(here, sent, ErrorResponse.of(ErrorCode.NOT_FOUND, ""), MessageCode.ERROR)
+    if nothing is None:
+        assert isinstance(over.outcome, Refused)
+    else:
+        assert isinstance(over.outcome, Answer)
+        assert over.outcome.body == nothing
+        assert over.outcome.signer.node_id == BOB.node_id
 
 
 def test_a_second_answer_is_nothing() -> None:
