@@ -27,14 +27,30 @@ class Binding:
     expires_at: float
     q: float = 1.0
     instance: str = ""
-    """`+sip.instance` and reg-id of RFC 5626, which say what is the same phone; "" if it gave none."""
+    """`+sip.instance` (RFC 5626 section 4.1), which tells phones apart; "" if it gave none."""
     user_agent: str = ""
+    reg_id: int = 0
+    """Which of its flows an instance has registered (RFC 5626 section 4.2.1); 0 for a Contact of RFC 3261."""
 
-    def is_same_phone(self, other: Binding) -> bool:
-        """True if `other` takes this binding's place."""
-        if self.instance or other.instance:
-            return self.instance == other.instance
+    def is_same(self, other: Binding) -> bool:
+        """True if one takes the other's place."""
+        # RFC 5626 section 6: "the corresponding binding is between an AOR and the combination of the instance-id
+        # [...] and the value of "reg-id""; the Contact URI is "not used for binding comparisons".
+        if self.reg_id or other.reg_id:
+            return (self.reg_id, self.instance_key) == (other.reg_id, other.instance_key)
+        # RFC 3261 section 10.3 step 7: "using the comparison rules defined for the URI". Where it came from is no
+        # part of it: two phones may be behind one socket.
         return self.contact.matches(other.contact)
+
+    @property
+    def instance_key(self) -> str:
+        """The instance for comparing: a URN's parts that matter here are the same in either case (RFC 8141)."""
+        return self.instance.lower()
+
+    @property
+    def rank(self) -> tuple[float, float, str, str, int]:
+        """Sorts the best first: the highest q (section 16.6), then the newest; no two bindings are equal in it."""
+        return (-self.q, -self.registered_at, str(self.contact), self.instance, self.reg_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     instance: str
     user_agent: str
     hops: list[tuple[str, str, int, str, int]]
+    reg_id: int = 0
 
 
 _encoder = msgspec.json.Encoder()
@@ -76,9 +93,9 @@ class Bindings:
         self._timers: Timers[str] = Timers()
 
     def of(self, user: str, now: float) -> tuple[Binding, ...]:
-        """The phones of a user: the highest q first (section 16.6), of equal ones the newest."""
+        """The phones of a user, best first."""
         alive = [binding for binding in self._by_user.get(user, ()) if binding.expires_at > now]
-        return tuple(sorted(alive, key=lambda binding: (-binding.q, -binding.registered_at)))
+        return tuple(sorted(alive, key=lambda binding: binding.rank))
 
     def users(self) -> list[str]:
         """Everybody who has a phone."""
@@ -95,7 +112,7 @@ class Bindings:
 
     def store(self, user: str, bindings: tuple[Binding, ...]) -> None:
         """Replace the bindings of a user; the oldest go where there are too many."""
-        kept = sorted(bindings, key=lambda binding: -binding.registered_at)[: self._per_user_max]
+        kept = sorted(bindings, key=lambda binding: (-binding.registered_at, binding.rank))[: self._per_user_max]
         self._count(user, -1)
         if not kept:
             self._by_user.pop(user, None)
@@ -190,6 +207,7 @@ def _save(user: str, binding: Binding, now: float) -> _Saved:
         binding.instance,
         binding.user_agent,
         hops,
+        binding.reg_id,
     )
 
 
@@ -212,4 +230,5 @@ def _load(saved: _Saved, then: float) -> Binding:
         saved.q,
         saved.instance,
         saved.user_agent,
+        saved.reg_id,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.message import grammar
+from p2psip.sip.message import grammar, limits
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
@@ -19,6 +19,9 @@ from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
+
+INSTANCE_CHARACTERS = 256
+"""What is kept of a `+sip.instance`; a UUID as a URN has 47."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,25 @@ class Registration:
     has_changed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One Contact of a REGISTER: the binding it asks for, and for how long; 0 removes it."""
+
+    binding: Binding
+    expires_s: int
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """Sorts what is kept longest first; the rest only makes the order that of nobody's choice."""
+        return (-self.expires_s, self.binding.rank)
+
+
 class Registrar:
-    """Takes the REGISTERs of phones that have proved to be `user`."""
+    """Takes the REGISTERs of phones that have proved to be `user`.
+
+    The Contacts of one request do not act on each other, and their order does not matter: each is compared with the
+    bindings that were there before. Where two of them mean the same binding, the one that asks for longer counts.
+    """
 
     def __init__(self, config: ServerConfig, bindings: Bindings) -> None:
         self._config = config
@@ -42,19 +62,18 @@ class Registrar:
         if request.has_star_contact:
             changed = self._remove_all(request, old)
         else:
-            updates = [self._read_contact(request, contact, source, now) for contact in request.contacts]
-            if any(0 < update.expires_at - now < self._config.expires_min_s for update in updates):
+            wanted = [self._read(request, contact, source, now) for contact in _sip_contacts(request)]
+            if any(0 < one.expires_s < self._config.expires_min_s for one in wanted):
                 # Step 7: "the registrar MAY reject the registration with a response of 423 (Interval Too Brief).
                 # This response MUST contain a Min-Expires header field".
                 extra = [("Min-Expires", self._config.expires_min_s)]
                 return Registration(make_response(request, 423, to_tag=to_tag, extra=extra), False)
-            changed = _merge(old, updates, now)
+            changed = _merge(old, wanted)
         if changed is None:
             return Registration(make_response(request, 500, "CSeq out of order", to_tag=to_tag), False)
         self._bindings.store(user, changed)
-        return Registration(
-            self._accept(request, user, to_tag, now), bool(request.contacts) or request.has_star_contact
-        )
+        has_changed = bool(request.contacts) or request.has_star_contact
+        return Registration(self._accept(request, user, to_tag, now), has_changed)
 
     def _remove_all(self, request: Request, old: tuple[Binding, ...]) -> tuple[Binding, ...] | None:
         # Step 6: "If the request has additional Contact fields or an expiration time other than zero, the request is
@@ -64,36 +83,37 @@ class Registrar:
         kept = tuple(binding for binding in old if _is_out_of_order(binding, request))
         return None if kept else ()
 
-    def _read_contact(self, request: Request, contact: NameAddr, source: Source, now: float) -> Binding:
-        uri = contact.sip_uri
-        return Binding(
+    def _read(self, request: Request, contact: NameAddr, source: Source, now: float) -> _Wanted:
+        uri, instance = contact.sip_uri, _instance(contact)
+        expires_s = self._expires_s(request, contact)
+        binding = Binding(
             uri,
             _hops(request, uri, source),
             request.call_id,
             request.cseq.number,
             now,
-            now + self._expires_s(request, contact),
+            now + expires_s,
             _q(contact),
-            _instance(contact),
+            instance,
             (request.fields.first("user-agent") or "")[:128],
+            _reg_id(contact) if instance else 0,
         )
+        return _Wanted(binding, expires_s)
 
     def _expires_s(self, request: Request, contact: NameAddr) -> int:
         """Step 7: the contact's expires, else the Expires header, else our default; at most what we allow."""
-        wanted = request.expires
-        text = contact.param("expires")
-        if text and text.isdecimal() and text.isascii():
-            wanted = int(text[:10])
+        wanted = _number(contact.param("expires"))
+        if wanted is None:
+            wanted = request.expires
         if wanted is None:
             wanted = self._config.expires_default_s
         return min(wanted, self._config.expires_max_s)
 
     def _accept(self, request: Request, user: str, to_tag: str, now: float) -> Response:
         # Step 8: "The response MUST contain Contact header field values enumerating all current bindings."
-        extra: list[tuple[str, object]] = []
-        for binding in self._bindings.of(user, now):
-            expires_s = str(max(1, round(binding.expires_at - now)))
-            extra.append(("Contact", NameAddr(binding.contact, "", (("expires", expires_s),))))
+        extra: list[tuple[str, object]] = [
+            ("Contact", _as_contact(binding, now)) for binding in self._bindings.of(user, now)
+        ]
         # RFC 5626 section 6: a flow was registered as the phone asked.
         if any(contact.param("reg-id") for contact in request.contacts) and (
             "outbound" in request.fields.tokens("supported")
@@ -102,22 +122,35 @@ class Registrar:
         return make_response(request, 200, to_tag=to_tag, extra=extra)
 
 
-def _merge(old: tuple[Binding, ...], updates: list[Binding], now: float) -> tuple[Binding, ...] | None:
-    """`old` with `updates` in their places; None if one of them comes out of order."""
-    bindings = list(old)
-    for update in updates:
-        for binding in old:
-            if binding.is_same_phone(update) and (binding.call_id == update.call_id and update.cseq <= binding.cseq):
-                return None
-        bindings = [one for one in bindings if not _takes_place(update, one, updates)]
-        if update.expires_at > now:
-            bindings.append(update)
-    return tuple(bindings)
+def _sip_contacts(request: Request) -> list[NameAddr]:
+    """The Contacts that can be kept: what is no SIP URI leads nowhere here, and does not spoil the others."""
+    contacts = [contact for contact in request.contacts if isinstance(contact.uri, SipUri)]
+    if request.contacts and not contacts:
+        raise BadMessage(f"Contact {str(request.contacts[0].uri)[:80]!r} is not a SIP URI")
+    return contacts
 
 
-def _takes_place(update: Binding, old: Binding, updates: list[Binding]) -> bool:
-    # A phone that restarts often comes back with another Contact from the same socket: the old one is a ghost.
-    return update.is_same_phone(old) or (old.hops[:1] == update.hops[:1] and all(old is not one for one in updates))
+def _merge(old: tuple[Binding, ...], wanted: list[_Wanted]) -> tuple[Binding, ...] | None:
+    """`old` with what is wanted in its place; None if some of it comes out of order."""
+    touched = [one for one in old if any(one.is_same(new.binding) for new in wanted)]
+    # Step 7: "If the value of the Call-ID is the same, [...] only if the CSeq is higher"; else "the request fails".
+    if any(one.call_id == new.binding.call_id and new.binding.cseq <= one.cseq for one in touched for new in wanted):
+        return None
+    new: list[Binding] = []
+    for one in sorted(wanted, key=lambda one: one.rank):
+        if one.expires_s and not any(one.binding.is_same(other) for other in new):
+            new.append(one.binding)
+    return (*(one for one in old if one not in touched), *new)
+
+
+def _as_contact(binding: Binding, now: float) -> NameAddr:
+    """A binding as it stands in the 200: with its time left, and by what its phone knows it again."""
+    params: list[tuple[str, str | None]] = [("expires", str(max(1, round(binding.expires_at - now))))]
+    if binding.instance:
+        params.append(("+sip.instance", grammar.quote(binding.instance)))
+    if binding.reg_id:
+        params.append(("reg-id", str(binding.reg_id)))
+    return NameAddr(binding.contact, "", tuple(params))
 
 
 def _is_out_of_order(binding: Binding, request: Request) -> bool:
@@ -149,5 +182,18 @@ def _q(contact: NameAddr) -> float:
 
 
 def _instance(contact: NameAddr) -> str:
-    instance = grammar.unquote(contact.param("+sip.instance") or "")
-    return f"{instance};{contact.param('reg-id') or ''}" if instance else ""
+    return grammar.unquote(contact.param("+sip.instance") or "")[:INSTANCE_CHARACTERS]
+
+
+def _reg_id(contact: NameAddr) -> int:
+    """RFC 5626 section 11.2: from 1 to 2**31 - 1; anything else is no reg-id."""
+    number = _number(contact.param("reg-id")) or 0
+    return number if number < 1 << 31 else 0
+
+
+def _number(text: str | None) -> int | None:
+    """`1*DIGIT`, however long; what is beyond any bound of ours stays so."""
+    if not text or not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0")
+    return int(digits or "0") if len(digits) <= limits.INTEGER_DIGITS else 10**limits.INTEGER_DIGITS

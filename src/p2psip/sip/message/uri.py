@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from functools import lru_cache
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import msgspec
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.grammar import HOST, Params, format_params, param
+from p2psip.sip.message.names import COMPACT
 
 _sip = re.compile(
     rf"(sips?):(?:([^@:<>\"\s]++)(?::([^@<>\"\s]*+))?@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?<>\"\s]*+)?)(?:\?([^<>\"\s]++))?",
@@ -20,7 +22,13 @@ _sip = re.compile(
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):([^<>\"\s]+)")
 _user_unsafe = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
 _uri_parameter = re.compile(r"([^;=?]+)(?:=([^;?]*))?")
-_COMPARED_ALWAYS = ("user", "ttl", "method", "maddr")
+_escaped_or_not = re.compile(rb"%([0-9A-Fa-f]{2})|[\s\S]")
+_STAYS_ESCAPED = frozenset(b";/?:@&=+$,%")
+"""The "reserved" characters of RFC 2396, which mean something else when escaped; and the escape itself."""
+
+_COMPARED_ALWAYS = ("transport", "user", "ttl", "method", "maddr")
+"""19.1.4: what "appearing in only one URI never matches, even if it contains the default value"."""
+
 _DEFAULT_PORTS = {"sip": 5060, "sips": 5061}
 
 
@@ -72,21 +80,19 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         """The comparison of section 19.1.4, in which unknown parameters on one side alone do not matter."""
         if not isinstance(other, SipUri):
             return False
-        if self == other:
-            return True
-        if (self.scheme, self.host, self.port) != (other.scheme, other.host, other.port):
-            return False
-        if (self.user is None) != (other.user is None) or self.user_name != other.user_name:
-            return False
-        return (self.password, _header_set(self.headers)) == (other.password, _header_set(other.headers)) and (
-            self._params_match(other)
-        )
+        return self == other or (self._compared() == other._compared() and self._params_match(other))
+
+    def _compared(self) -> tuple[object, ...]:
+        """All but the parameters, with one spelling for each meaning."""
+        # 19.1.4: "Comparison of the userinfo of SIP and SIPS URIs is case-sensitive. [...] Comparison of all other
+        # components of the URI is case-insensitive unless explicitly defined otherwise."
+        user = None if self.user is None else _one_spelling(self.user)
+        password = None if self.password is None else _one_spelling(self.password)
+        return (self.scheme, _one_host(self.host), self.port, user, password, _header_values(self.headers))
 
     def _params_match(self, other: SipUri) -> bool:
-        mine = {name: (value or "").lower() for name, value in self.params}
-        theirs = {name: (value or "").lower() for name, value in other.params}
-        # 19.1.4: "A user, ttl, or method uri-parameter appearing in only one URI never matches"; also maddr, and
-        # "any uri-parameter appearing in both URIs must match".
+        mine, theirs = _param_values(self.params), _param_values(other.params)
+        # 19.1.4: "Any uri-parameter appearing in both URIs must match."
         return all(mine.get(name) == theirs.get(name) for name in _COMPARED_ALWAYS) and all(
             theirs[name] == value for name, value in mine.items() if name in theirs
         )
@@ -197,8 +203,40 @@ def _parse_uri_params(text: str) -> Params:
     return tuple(params)
 
 
-def _header_set(headers: str) -> frozenset[str]:
-    return frozenset(headers.lower().split("&")) if headers else frozenset()
+def _one_spelling(text: str) -> str:
+    """The same for all texts that mean the same."""
+    if "%" not in text and text.isascii():
+        return text
+    return _escaped_or_not.sub(_respelled, _bytes(text)).decode()
+
+
+def _respelled(match: re.Match[bytes]) -> bytes:
+    # 19.1.4: "Characters other than those in the "reserved" set are equivalent to their ""%" HEX HEX" encoding."
+    digits = match.group(1)
+    byte = int(digits, 16) if digits else match.group()[0]
+    is_escaped = byte >= 0x80 or byte == ord("%") or (digits is not None and byte in _STAYS_ESCAPED)
+    return b"%%%02X" % byte if is_escaped else bytes((byte,))
+
+
+def _one_host(host: str) -> str:
+    """A host, with one spelling for an IPv6 address (RFC 5954 section 4.2)."""
+    if not host.startswith("["):
+        return host
+    try:
+        return str(ipaddress.ip_address(host[1:-1]))
+    except ValueError:
+        return host
+
+
+def _param_values(params: Params) -> dict[str, str]:
+    return {_one_spelling(name).lower(): _one_spelling(value or "").lower() for name, value in params}
+
+
+def _header_values(headers: str) -> tuple[tuple[str, str], ...]:
+    """19.1.4: "URI header components are never ignored"; their order does not matter."""
+    pairs = [header.partition("=") for header in headers.split("&")] if headers else []
+    named = [(_one_spelling(name).lower(), _one_spelling(value).lower()) for name, _, value in pairs]
+    return tuple(sorted((COMPACT.get(name, name), value) for name, value in named))
 
 
 def _bytes(text: str) -> bytes:

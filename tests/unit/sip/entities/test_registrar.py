@@ -123,7 +123,7 @@ def test_star_out_of_order_removes_nothing(phone, one):
 
 
 def test_several_phones_of_one_user(phone, one, world):
-    """The highest q first, of equal ones the newest; a socket's former Contact is no second phone."""
+    """The highest q first, of equal ones the newest; two phones behind one socket are two."""
     world.homes["alice"] = ["one"]
     second = world.phone("alice", one, Address("10.1.0.12", 5060))
     third = world.phone("alice", one, Address("10.1.0.13", 5060))
@@ -132,7 +132,12 @@ def test_several_phones_of_one_user(phone, one, world):
     register(third, "<sip:alice@10.1.0.13>;q=0.2")
     assert contacts(one) == ["sip:alice@10.1.0.12:5060", "sip:alice@10.1.0.11:5060", "sip:alice@10.1.0.13"]
     register(phone, "<sip:random-4711@10.1.0.11>")
-    assert contacts(one) == ["sip:random-4711@10.1.0.11", "sip:alice@10.1.0.12:5060", "sip:alice@10.1.0.13"]
+    assert contacts(one) == [
+        "sip:random-4711@10.1.0.11",
+        "sip:alice@10.1.0.12:5060",
+        "sip:alice@10.1.0.11:5060",
+        "sip:alice@10.1.0.13",
+    ]
 
 
 def test_bindings_of_a_user_are_bounded(phone, one, world):

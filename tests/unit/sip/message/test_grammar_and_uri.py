@@ -128,17 +128,47 @@ EQUAL = [
     ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
     ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
     ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;newparam=5"),
-    ("sip:alice@atlanta.com?subject=a&priority=u", "sip:alice@atlanta.com?priority=u&subject=a"),
+    (
+        "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+        "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+    ),
+    (
+        "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+        "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+    ),
+    # Its rules, where it gives no example.
+    ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+    ("sip:carol@chicago.com", "sip:carol@chicago.com;security=off"),
+    ("sip:a%2bb@h", "sip:a%2Bb@h"),
+    ("sip:j\u00fcrgen@h", "sip:j%c3%bcrgen@h"),
+    ("sip:alice:%70w@h", "sip:alice:pw@h"),
+    ("sip:a@h;x=%41", "sip:a@h;X=a"),
+    ("sip:a@h?s=%41", "sip:a@h?Subject=a"),
+    ("sip:a@[2001:DB8::1]", "sip:a@[2001:db8:0:0::1]"),
+    ("sip:a@h;lr", "sip:a@h;lr="),
 ]
 DIFFERENT = [
-    ("SIP:ALICE@AtLanTa.CoM", "sip:alice@AtLanTa.CoM"),
+    ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
     ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
-    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;user=phone"),
-    ("sip:bob@biloxi.com;transport=udp", "sip:bob@biloxi.com;transport=tcp"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
     ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+    ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
     ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+    # Its rules, where it gives no example.
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;user=phone"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;user=ip"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;ttl=1"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;method=INVITE"),
+    ("sip:bob@biloxi.com", "sip:bob@biloxi.com;maddr=192.0.2.4"),
+    ("sip:bob@biloxi.com;transport=udp", "sip:bob@biloxi.com;transport=tcp"),
     ("sip:bob@biloxi.com", "sip:biloxi.com"),
+    ("sip:bob@biloxi.com", "sip:bob:pw@biloxi.com"),
+    ("sip:bob:PW@biloxi.com", "sip:bob:pw@biloxi.com"),
     ("sip:bob@biloxi.com", "sips:bob@biloxi.com"),
+    ("sip:a%3Bb@h", "sip:a;b@h"),
+    ("sip:a%252Bb@h", "sip:a%2Bb@h"),
+    ("sip:a@h?x=1&x=1", "sip:a@h?x=1"),
 ]
 
 
@@ -153,6 +183,14 @@ def test_19_1_4_equal(one: str, two: str) -> None:
 def test_19_1_4_different(one: str, two: str) -> None:
     assert not parse_sip_uri(one).matches(parse_sip_uri(two))
     assert not parse_sip_uri(two).matches(parse_sip_uri(one))
+
+
+@given(st.data())
+def test_19_1_4_goes_both_ways(data: st.DataObject) -> None:
+    texts = [text for pair in (*EQUAL, *DIFFERENT) for text in pair]
+    one, two = (parse_sip_uri(data.draw(st.sampled_from(texts))) for _ in range(2))
+    assert one.matches(one)
+    assert one.matches(two) == two.matches(one)
 
 
 def test_uri_matches_no_other_kind() -> None:
