@@ -28,25 +28,29 @@ class Attempts:
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        # When the bucket would be full again: one number says how full it is at any time.
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        # When the bucket would be full again: one number says how full it is at any time. It is in whole milliseconds,
+        # so that an allowance is what it says at any reading of the clock.
+        self._full_at_ms: OrderedDict[str, int] = OrderedDict()
+        self._refill_ms = round(allowance.refill_s * 1000)
 
     def wait_s(self, key: str, now: float) -> float:
         """How long until this key may try again; 0 if it may now."""
-        debt = self._full_at.get(key, now) - now
-        return max(0.0, debt - (self._allowance.burst - 1) * self._allowance.refill_s)
+        now_ms = _ms(now)
+        debt_ms = self._full_at_ms.get(key, now_ms) - now_ms
+        return max(0, debt_ms - (self._allowance.burst - 1) * self._refill_ms) / 1000
 
     def charge(self, key: str, now: float) -> None:
         """One attempt, counted before its outcome is known, so that many at once gain nothing."""
-        self._full_at[key] = max(self._full_at.get(key, now), now) + self._allowance.refill_s
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > KEYS_MAX:
-            self._full_at.popitem(last=False)
+        now_ms = _ms(now)
+        self._full_at_ms[key] = max(self._full_at_ms.get(key, now_ms), now_ms) + self._refill_ms
+        self._full_at_ms.move_to_end(key)
+        if len(self._full_at_ms) > KEYS_MAX:
+            self._full_at_ms.popitem(last=False)
 
     def refund(self, key: str) -> None:
         """The attempt was right."""
-        if key in self._full_at:
-            self._full_at[key] -= self._allowance.refill_s
+        if key in self._full_at_ms:
+            self._full_at_ms[key] -= self._refill_ms
 
 
 class Guard:
@@ -69,3 +73,7 @@ class Guard:
         """It was the right password."""
         self._accounts.refund(account)
         self._sources.refund(source_key(source))
+
+
+def _ms(now: float) -> int:
+    return round(now * 1000)

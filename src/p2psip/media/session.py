@@ -165,7 +165,7 @@ class _Pace:
 
     def due(self, now: float) -> int:
         """How many frames to send now; those missed while the driver slept count as skipped."""
-        if now - self.at > BACKLOG_MAX_S:
+        if now > self.at + BACKLOG_MAX_S:
             self.skipped = int((now - self.at) / self.period_s) - 1
             self.at += self.skipped * self.period_s
         frames = 0

@@ -249,7 +249,7 @@ def test_the_memory_for_attempts_is_bounded() -> None:
     attempts = Attempts(Allowance(burst=1, refill_s=10))
     for number in range(KEYS_MAX + 50):
         attempts.charge(str(number), 0.0)
-    assert len(attempts._full_at) == KEYS_MAX
+    assert len(attempts._full_at_ms) == KEYS_MAX
     assert attempts.wait_s("0", 0.0) == 0
     assert attempts.wait_s(str(KEYS_MAX + 49), 0.0) > 0
     attempts.refund("0")

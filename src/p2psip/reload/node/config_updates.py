@@ -241,7 +241,7 @@ class ConfigUpdates:
     def _check_rate(self, node: NodeId, now: float) -> None:
         """Looking at a document costs some milliseconds; nobody has reason to send many."""
         began, count = self._heard.pop(node, (now, 0))
-        if now - began >= HEARD_WINDOW_S:
+        if now >= began + HEARD_WINDOW_S:
             began, count = now, 0
         self._heard[node] = (began, count + 1)
         while len(self._heard) > NODES_HEARD_MAX:
@@ -401,7 +401,7 @@ class ConfigUpdates:
     def _tell(self, node: NodeId, what: bytes, route: Sequence[Entry], body: ConfigUpdateReq, now: float) -> None:
         """Send it, unless it is on its way or has just been there; too many at once wait until they ask again."""
         told_at = self._told.get((node, what))
-        if (told_at is not None and now - told_at < TELL_AGAIN_S) or self._open >= CONFIG_UPDATES_OPEN:
+        if (told_at is not None and now < told_at + TELL_AGAIN_S) or self._open >= CONFIG_UPDATES_OPEN:
             return
         self._told[node, what] = now
         while len(self._told) > NODES_HEARD_MAX:

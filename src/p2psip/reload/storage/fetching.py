@@ -26,6 +26,8 @@ from p2psip.reload.wire.storage_messages import (
 )
 
 LIFETIME_MAX_S = 0xFFFFFFFF
+CLOCK_GRAIN_S = 0.001
+"""What rounding may take from the difference of two readings of a clock; a lifetime loses no second by it."""
 
 Selected = Record | StoredDataValue
 """A record, or the value that stands in the answer where there is none."""
@@ -75,7 +77,7 @@ def remaining_s(record: Record, at: float) -> int:
 
     7.4.1.1: "it MUST adjust the lifetime value downward to reflect the amount of time the value was stored".
     """
-    return max(0, min(int(record.expires_at - at), LIFETIME_MAX_S))
+    return max(0, min(int(record.expires_at - at + CLOCK_GRAIN_S), LIFETIME_MAX_S))
 
 
 def _elements(kind: Kind, ranges: Iterable[ArrayRange], records: dict[bytes, Record]) -> Iterator[Selected]:

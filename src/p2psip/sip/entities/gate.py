@@ -125,13 +125,13 @@ class Gate:
     def _is_locked_out(self, arrived: RequestArrived, now: float) -> bool:
         limits = self._config.limits
         count, since = self._wrong.get(arrived.source.remote.host, (0, now))
-        return count >= limits.wrong_passwords and now - since < limits.wrong_passwords_s
+        return count >= limits.wrong_passwords and now < since + limits.wrong_passwords_s
 
     def _note_wrong(self, arrived: RequestArrived, now: float) -> None:
         host = arrived.source.remote.host
         limits = self._config.limits
         count, since = self._wrong.get(host, (0, now))
-        if now - since >= limits.wrong_passwords_s:
+        if now >= since + limits.wrong_passwords_s:
             count, since = 0, now
         self._wrong[host] = (count + 1, since)
         self._wrong.move_to_end(host)

@@ -169,7 +169,7 @@ class Authenticator:
         if not nonce.isascii() or not hmac.compare_digest(self._mac(text), mac):
             return None
         made_ms, serial = (int(part, 16) for part in text.split("."))
-        if now * 1000 - made_ms > self._lifetime_s * 1000:
+        if now * 1000 > made_ms + self._lifetime_s * 1000:
             return None
         return serial if serial in self._counts or serial > self._forgotten else None
 
