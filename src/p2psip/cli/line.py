@@ -62,7 +62,7 @@ def add(
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)
     account_password = None if state.configuration.is_self_signed else known_password(password_file, aor)
-    phone_password, is_made_up = new_password(phone_password_file, f"the phone of {aor}")
+    phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}")
     busy(f"enrolling {aor}")
     identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
     served = _reload(peer)
@@ -74,7 +74,7 @@ def add(
         return
     name = aor.partition("@")[0]
     print(f"{aor} has a line here, Node-ID {identity.node_id}.")
-    print(f"In the phone: server = this machine's address, user = {name}, password = ", end="")
+    print(f"In the phone: server = this machine's address, user = {name}, phone password = ", end="")
     print(phone_password if is_made_up else "the one you gave.")
     if not served:
         print(f"The peer does not run now; start it with: p2psip peer run {peer}")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from p2psip.enrollment.accounts import Account
     from p2psip.enrollment.founding import Terms
 
-ENROLLMENT_PORT = 8443
 FIRST_DATE = 1_735_689_600.0
 """2025-01-01: a clock before that was never set."""
 
@@ -140,7 +139,7 @@ def _account(user: str, password_file: str | None, date: float) -> tuple[Account
     from p2psip.enrollment.accounts import QUOTA_ADMIN, Account
     from p2psip.enrollment.passwords import hash_password
 
-    password, is_made_up = new_password(password_file, user)
+    password, is_made_up = new_password(password_file, f"account password for {user}")
     hashed = hash_password(password, random.SystemRandom())
     return Account(user, hashed, is_admin=True, quota=QUOTA_ADMIN, created=date), password if is_made_up else None
 
@@ -156,7 +155,7 @@ def _date() -> float:
 
 def _default_url() -> str:
     from p2psip.daemon.endpoints import local_addresses
-    from p2psip.enrollment.protocol import ENROLL_PATH
+    from p2psip.enrollment.protocol import ENROLL_PATH, ENROLLMENT_PORT
     from p2psip.net.addresses import join_host_port
 
     return f"https://{join_host_port(local_addresses()[0], ENROLLMENT_PORT)}{ENROLL_PATH}"
@@ -176,7 +175,7 @@ Before any peer is made, say at which address the first one will run:
     return f"""\
 The overlay {overlay} is in {directory}. Keep a copy in a safe place.
 
-fingerprint:   {facts["fingerprint"]}
+fingerprint:      {facts["fingerprint"]}
 {here}
 {meeting_place}On each machine that is to be a peer:
   p2psip peer init ./peer --config {source}{account} \\
@@ -188,9 +187,9 @@ def _by_enrollment(facts: dict[str, Any]) -> tuple[str, str, str]:
     """What to do here, where peers get the configuration, and who they are."""
     user, server = facts["admin"].partition("@")[0], facts["enrollment_servers"][0]
     origin = server[: server.index("/", len("https://"))] if "/" in server[len("https://") :] else server
-    password = f"\npassword:      {facts['password']}   (shown only now: note it)" if "password" in facts else ""
+    shown = f"\naccount password: {facts['password']}   (shown only now: note it)" if "password" in facts else ""
     here = f"""\
-administrator: {facts["admin"]}{password}
+administrator:    {facts["admin"]}{shown}
 
 Next, here:
   p2psip enrollment serve {facts["directory"]}

@@ -51,10 +51,12 @@ def show(
 
 
 def _read(source: str) -> bytes:
+    from p2psip.net.addresses import server_url
     from p2psip.net.files import read_file
     from p2psip.net.overlay_directory import DOCUMENT
 
-    if source.startswith("https://"):
+    source = server_url(source)
+    if "://" in source:
         from p2psip.net.https_client import fetch_unproven
 
         return asyncio.run(fetch_unproven(source))

@@ -14,22 +14,22 @@ FILE_HELP = "File whose first line is the password; - is standard input. Without
 
 
 def known_password(file: str | None, whose: str) -> str:
-    """A password that exists; LocalMisuse if it cannot be got."""
+    """The password of an account that exists; LocalMisuse if it cannot be got."""
     if file is not None:
         return _from_file(file)
     if not sys.stdin.isatty():
-        raise LocalMisuse(f"give --password-file with the password of {whose}")
-    return str(typer.prompt(f"Password of {whose}", hide_input=True, err=True))
+        raise LocalMisuse(f"give --password-file with the account password of {whose}")
+    return str(typer.prompt(f"Account password of {whose}", hide_input=True, err=True))
 
 
-def new_password(file: str | None, whose: str) -> tuple[str, bool]:
-    """A password for a new account, and whether it was made up here: then it must be shown, once."""
+def new_password(file: str | None, what: str) -> tuple[str, bool]:
+    """A new password, and whether it was made up here: then it must be shown, once. `what` says which, and whose."""
     from p2psip.enrollment.passwords import check_new_password, generate_password
 
     if file is not None:
         return check_new_password(_from_file(file)), False
     if sys.stdin.isatty():
-        typed = _typed(f"Password for {whose} (empty: make one up)")
+        typed = _typed(f"New {what} (empty: make one up)")
         if typed and _typed("The same once more") != typed:
             raise LocalMisuse("these were two different passwords: try again")
         if typed:

@@ -33,7 +33,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 @app.command(help=INIT_HELP)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the new peer.")],
-    config: Annotated[str, typer.Option(metavar="NAME|URL|FILE", help="The overlay's name, a server, or a document.")],
+    config: Annotated[
+        str, typer.Option(metavar="ADDRESS|NAME|FILE", help="A server, the overlay's name, or a document.")
+    ],
     fingerprint: Annotated[str, typer.Option(metavar="F", help="SHA-256 of the overlay's trust anchor, in hex.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call this peer. [the host name]")] = None,
     user: Annotated[str | None, typer.Option(metavar="USER", help="The account to enroll with.")] = None,

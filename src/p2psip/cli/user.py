@@ -73,7 +73,7 @@ def add(
     accounts = directory.accounts()
     if accounts.account(user) is not None:
         raise LocalMisuse(f"there is an account {user} already: `p2psip user password` changes its password")
-    password, is_generated = new_password(password_file, user)
+    password, is_generated = new_password(password_file, f"account password for {user}")
     granted = quota or (QUOTA_ADMIN if admin else QUOTA)
     accounts.add(Account(user, hash_password(password, random.SystemRandom()), admin, granted, time.time()))
     _print_account(user, password if is_generated else None, "added", as_json)
@@ -91,7 +91,7 @@ def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile 
     accounts = directory.accounts()
     if accounts.account(user) is None:
         raise LocalMisuse(f"there is no account {user}")
-    chosen, is_generated = new_password(password_file, user)
+    chosen, is_generated = new_password(password_file, f"account password for {user}")
     accounts.set_password(user, hash_password(chosen, random.SystemRandom()))
     _print_account(user, chosen if is_generated else None, "changed", as_json)
 
@@ -189,7 +189,7 @@ def _print_account(user: str, made_up: str | None, what: str, as_json: bool) -> 
     if as_json:
         print(json.dumps(facts))
     else:
-        print(f"{user} {what}." + (f" Password: {made_up} (shown only now: note it)" if made_up else ""))
+        print(f"{user} {what}." + (f" Account password: {made_up} (shown only now: note it)" if made_up else ""))
 
 
 def _day(date: float) -> str:

@@ -32,6 +32,7 @@ from p2psip.daemon.state import (
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import peer_name
 from p2psip.enrollment.protocol import ENROLL_PATH
+from p2psip.net.addresses import server_url
 from p2psip.net.configuration_server import resolver_of
 from p2psip.net.files import read_file
 from p2psip.net.https_client import discover_configuration, enroll, fetch_configuration
@@ -52,7 +53,7 @@ class PeerRequest:
     """What the operator says of a new peer."""
 
     config: str
-    """The configuration document: a file, the URL of a server that has it, or the overlay's name."""
+    """The configuration document: a file, the address or URL of a server that has it, or the overlay's name."""
     fingerprint: str
     name: str
     account: str | None = None
@@ -90,7 +91,8 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
 
 
 async def obtain_document(config: str, fingerprint: str, dns: Address | None = None) -> Document:
-    """The configuration document in a file, at a URL, or of an overlay by its name, proven by the fingerprint."""
+    """The configuration document in a file, of a server, or of an overlay by its name, proven by the fingerprint."""
+    config = server_url(config)
     if "://" in config:
         document = await fetch_configuration(config, fingerprint)
     elif is_overlay_name(config):
@@ -184,5 +186,5 @@ async def _identity(configuration: OverlayConfiguration, key: PrivateKey, reques
 
 def same_server(config: str) -> tuple[str, ...]:
     """The server that the document came from, in case the addresses in the document do not lead to it from here."""
-    parts = urlsplit(config)
+    parts = urlsplit(server_url(config))
     return (f"https://{parts.netloc}{ENROLL_PATH}",) if parts.scheme == "https" else ()

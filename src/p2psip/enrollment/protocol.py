@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ENROLLMENT_PORT = 8443
+"""Where our enrollment servers listen, unless they are told otherwise."""
+
 WELL_KNOWN_PATH = "/.well-known/reload-config"
 """11.2: where a configuration server has the document."""
 

@@ -6,8 +6,10 @@ import errno
 import ipaddress
 import os
 import socket
+from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.enrollment.protocol import ENROLLMENT_PORT
 
 
 def own_address() -> str:
@@ -52,6 +54,22 @@ def ip_port(text: str, default_port: int) -> tuple[str, int]:
 def join_host_port(host: str, port: int) -> str:
     """As it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def server_url(typed: str) -> str:
+    """The URL of a server that is given as ADDRESS, ADDRESS:PORT or NAME:PORT; anything else, and a file, as it is."""
+    if "://" in typed or Path(typed).exists():
+        return typed
+    try:
+        host, port = split_host_port(typed.rstrip("/"), ENROLLMENT_PORT)
+        ipaddress.ip_address(host)
+    except LocalMisuse:
+        return typed
+    except ValueError:
+        is_server = ":" in typed
+    else:
+        is_server = True
+    return f"https://{join_host_port(host, port)}" if is_server else typed
 
 
 def words(error: OSError) -> str:

@@ -90,10 +90,10 @@ def test_create_says_all_that_is_needed_next(p2psip: Command, tmp_path: Path) ->
     told = p2psip("overlay", "create", "Club.Example", tmp_path / "club", "--enrollment-url", URL)
     overlay = OverlayDirectory(tmp_path / "club")
     fingerprint = overlay.anchor().fingerprint
-    assert f"fingerprint:   {fingerprint}" in told
+    assert f"fingerprint:      {fingerprint}" in told
     assert f"p2psip enrollment serve {tmp_path}/club" in told
     assert f"--config {URL} --user admin" in told
-    password = next(line.split()[1] for line in told.splitlines() if line.startswith("password:"))
+    password = next(line.split()[2] for line in told.splitlines() if line.startswith("account password:"))
     admin = overlay.accounts().account("admin@club.example")
     assert admin is not None
     assert is_password(password, admin.password_hash)

@@ -150,7 +150,10 @@ def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
         (["line", "add", "Bob", "--peer", "{peer}"], "cannot be a user name of club.example"),
         (["line", "add", "bob@elsewhere.example", "--peer", "{peer}"], "cannot be a user name of club.example"),
         (["line", "add", "../../etc", "--peer", "{peer}"], "cannot be a user name of club.example"),
-        (["line", "add", "bob", "--peer", "{peer}"], "give --password-file with the password of bob@club.example"),
+        (
+            ["line", "add", "bob", "--peer", "{peer}"],
+            "give --password-file with the account password of bob@club.example",
+        ),
         (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{tmp}/none"], "cannot read"),
         (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{empty}"], "holds no password"),
         (["line", "list", "--peer", "{tmp}"], "is not the state directory of a peer"),

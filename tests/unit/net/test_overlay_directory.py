@@ -15,7 +15,7 @@ from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.client import verify_first
 from p2psip.enrollment.founding import Terms, found
 from p2psip.enrollment.passwords import hash_password
-from p2psip.net.addresses import ip_port, join_host_port, own_address, split_host_port
+from p2psip.net.addresses import ip_port, join_host_port, own_address, server_url, split_host_port
 from p2psip.net.files import PRIVATE, read_file, write_file
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
@@ -148,6 +148,31 @@ def test_where_only_an_ip_address_will_do() -> None:
         ip_port("host:80", 6084)
     with pytest.raises(LocalMisuse, match="1 to 65535"):
         ip_port("192.0.2.1:0", 6084)
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("192.168.7.1", "https://192.168.7.1:8443"),
+        ("192.168.7.1:9443", "https://192.168.7.1:9443"),
+        ("192.168.7.1/", "https://192.168.7.1:8443"),
+        ("2001:db8::1", "https://[2001:db8::1]:8443"),
+        ("[2001:db8::1]:9443", "https://[2001:db8::1]:9443"),
+        ("hill:8443", "https://hill:8443"),
+        ("https://hill", "https://hill"),
+        ("club.example", "club.example"),
+        ("config.xml", "config.xml"),
+        ("hill:port", "hill:port"),
+    ],
+)
+def test_servers_as_people_type_them(typed: str, url: str) -> None:
+    assert server_url(typed) == url
+
+
+def test_a_file_is_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "192.168.7.1").touch()
+    monkeypatch.chdir(tmp_path)
+    assert server_url("192.168.7.1") == "192.168.7.1"
 
 
 def test_this_machine_has_an_address() -> None:
