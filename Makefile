@@ -11,16 +11,17 @@ EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/test_routing_table.py
 
-.PHONY: help setup demo check test bench soak conformance lint types imports lock clean
+.PHONY: help setup dev demo check test bench soak conformance lint types imports lock clean
 help:
-	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies"
+	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
+	@echo "make dev     the same, and what checks and tests need"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
-	@echo "make check   set up, lint, type-check, hold the import contract, run the fast tests (under a minute)"
+	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (under a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (under ten minutes)"
 	@echo "make bench   measure: codec, SIP, records, disk, forwarding, 100 peers in virtual time, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
-	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
 
 .tools/bin/uv:
@@ -33,20 +34,27 @@ $(VENV)/.ready: requirements.lock pyproject.toml | .tools/bin/uv
 	$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.ready
+	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
 setup: $(VENV)/.ready
 
-lock: | .tools/bin/uv
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev -o requirements.lock pyproject.toml
+dev: $(VENV)/.dev
 
-lint: setup
+LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: | .tools/bin/uv
+	$(UV) $(LOCK) --group build -o requirements.lock pyproject.toml
+	$(UV) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: dev
 	$(BIN)/mypy
 
-imports: setup
+imports: dev
 	$(BIN)/lint-imports --no-cache
 
 demo: setup
@@ -60,16 +68,16 @@ test: lint types imports
 	$(BIN)/pytest -q -m slow
 
 # One JSON object a line on standard output, a table on standard error.
-bench: setup
+bench: dev
 	@PYTHONPATH=tests/support $(BIN)/python -m bench $(ONLY)
 
 soak: export EFFORT := $(EFFORT)
-soak: setup
+soak: dev
 	$(BIN)/pytest -q -n $(WORKERS) --timeout=7200 $(SOAKED)
 	$(BIN)/pytest -q --timeout=7200 tests/interop/test_calls_through_peers.py
 	for run in $$(seq $(EFFORT)); do echo "demo $$run"; $(BIN)/python -m demo --once || exit 1; done
 
-conformance: setup
+conformance: dev
 	$(BIN)/python tests/support/conformance.py
 
 clean:

@@ -152,7 +152,7 @@ def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
         (["line", "add", "../../etc", "--peer", "{peer}"], "cannot be a user name of club.example"),
         (
             ["line", "add", "bob", "--peer", "{peer}"],
-            "give --password-file with the account password of bob@club.example",
+            "the account password of bob@club.example",
         ),
         (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{tmp}/none"], "cannot read"),
         (["line", "add", "bob", "--peer", "{peer}", "--password-file", "{empty}"], "holds no password"),
