@@ -69,6 +69,8 @@ from p2psip.sip.message.headers import AuthParams, NameAddr, Via
 from p2psip.sip.message.parser import parse as parse_sip
 from p2psip.sip.message.uri import parse_sip_uri, parse_uri
 from p2psip.sip.transports.framing import Framer
+from p2psip.stun.message import MessageClass, NotStun, StunMessage
+from p2psip.stun.message import decode as decode_stun
 
 pytestmark = pytest.mark.long
 
@@ -267,6 +269,15 @@ def _rtp_packets() -> list[bytes]:
     return [plain, padded, extended]
 
 
+def _stun(data: bytes) -> bytes:
+    return decode_stun(data).encode()
+
+
+def _stun_messages() -> list[bytes]:
+    attributes = ((0x0006, b"alice"), (0x8022, b"a client"))
+    return [StunMessage(MessageClass.REQUEST, 1, b"twelve bytes", attributes, flag).encode() for flag in (False, True)]
+
+
 # What a peer has written down itself, and somebody edited
 
 
@@ -292,8 +303,9 @@ def _bindings(data: bytes) -> None:
 BINDINGS = json.dumps(
     [
         {
-            "user": "alice", "contact": "sip:alice@10.0.0.2:5060", "call_id": "c", "cseq": 1, "expires_in": 600.0,
-            "q": 1.0, "user_agent": "phone", "path": [], "hops": [],
+            "user": "alice", "contact": "sip:alice@10.0.0.2:5060", "call_id": "c", "cseq": 1, "age_s": 1.0,
+            "remaining_s": 600.0, "q": 1.0, "instance": "<urn:uuid:1>", "user_agent": "phone", "reg_id": 1,
+            "path": ["<sip:edge;lr;ob>"], "hops": [["UDP", "10.0.0.2", 5060, "10.0.0.1", 5060]],
         }
     ]
 ).encode()  # fmt: skip
@@ -394,6 +406,8 @@ SIP_TARGETS = [
     ),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),
     Target("RTP", _rtp, MalformedRtp, _rtp_packets),
+    # What its padding held is not kept.
+    Target("STUN", _stun, NotStun, _stun_messages, is_exact=False),
 ]
 
 FILE_TARGETS = [
