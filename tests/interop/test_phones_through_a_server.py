@@ -55,6 +55,34 @@ def test_two_of_ours(server: LoopbackServer, transport: str) -> None:
         assert bob.wait("ended")["by"] == "them"
 
 
+@needs_baresip
+@udp_and_tcp
+def test_baresip_with_two_flows_is_one_phone(server: LoopbackServer, tmp_path: Path, transport: str) -> None:
+    """RFC 5626: both flows are kept, told apart by reg-id, and a call rings once."""
+    way = f"sip:{server.address};transport={transport}"
+    account = f';sipnat=outbound;outbound="{way}";outbound2="{way}"'
+    with (
+        baresip(tmp_path, server, "bob", plays=550, transport=transport, account=account) as bob,
+        our_phone(server, "alice", plays=440, transport=transport) as alice,
+    ):
+        bob.wait_registered(), alice.wait("registered")
+        deadline = time.monotonic() + 10
+        while len(server.bindings("bob")) < 2:
+            assert time.monotonic() < deadline, bob.log
+            time.sleep(0.05)
+        flows = server.bindings("bob")
+        assert sorted(flow.reg_id for flow in flows) == [1, 2]
+        assert len({flow.instance for flow in flows}) == 1
+        assert flows[0].instance.startswith("<urn:uuid:")
+        alice.command(f"call sip:bob@{REALM}")
+        alice.wait("answered")
+        time.sleep(TALK_S)
+        alice.command("hangup")
+        assert hears(alice, 550)
+        bob.wait("CALL_ESTABLISHED"), bob.wait("CALL_CLOSED")
+        assert bob.log.count("INVITE sip:") == 1, "it rang once"
+
+
 @udp_and_tcp
 def test_one_phone_alone_hears_its_echo(server: LoopbackServer, transport: str) -> None:
     with our_phone(server, "alice", plays=440, transport=transport) as alice:

@@ -70,7 +70,10 @@ statmode_default off
 
 
 class Baresip:
-    """One baresip process. `plays` is a tone in Hz, or None for an echo. Without `server` it does not register."""
+    """One baresip process. `plays` is a tone in Hz, or None for an echo. Without `server` it does not register.
+
+    `account` are further parameters of its account.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class Baresip:
         answers: bool = True,
         transport: str = "udp",
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
+        account: str = "",
     ) -> None:
         self.user = user
         self.sip_port = free_port(together=2)
@@ -91,7 +95,7 @@ class Baresip:
         self._recordings = self._directory / "recordings"
         self._control_port = free_port()
         self._buffer = b""
-        self._write(server, password, plays, answers, transport, codecs)
+        self._write(server, password, plays, answers, transport, codecs, account)
 
     @property
     def address(self) -> str:
@@ -189,7 +193,9 @@ class Baresip:
 
     # Parts
 
-    def _write(self, server: str, password: str, plays: int | None, answers: bool, transport: str, codecs: str) -> None:
+    def _write(
+        self, server: str, password: str, plays: int | None, answers: bool, transport: str, codecs: str, more: str
+    ) -> None:
         self._recordings.mkdir(parents=True)
         tone = self._directory / "tone.wav"
         if plays is not None:
@@ -210,7 +216,9 @@ class Baresip:
         domain, registering = (server, "regint=60") if server else (f"127.0.0.1:{self.sip_port}", "regint=0")
         mode = "auto" if answers else "manual"
         account = f"<sip:{self.user}@{domain};transport={transport}>;auth_user={self.user};auth_pass={password}"
-        (self._directory / "accounts").write_text(f"{account};answermode={mode};{registering};audio_codecs={codecs}\n")
+        (self._directory / "accounts").write_text(
+            f"{account};answermode={mode};{registering};audio_codecs={codecs}{more}\n"
+        )
         (self._directory / "contacts").write_text("")
 
     def _connect(self) -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from p2psip.media.session import SendRtp
 from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.sip_sockets import Flows, MediaSockets
 from p2psip.sip.entities.agent_types import MediaWanted
+from p2psip.sip.entities.bindings import Binding
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.echo import EchoService, MediaReleased, ToServer
 from p2psip.sip.entities.questions import (
@@ -57,6 +59,12 @@ class LoopbackServer:
     def address(self) -> str:
         """What one sets as server in a phone."""
         return str(self._local)
+
+    def bindings(self, user: str) -> tuple[Binding, ...]:
+        """The phones of a user, as they are now."""
+        found: Future[tuple[Binding, ...]] = Future()
+        self._loop.call_soon_threadsafe(lambda: found.set_result(self._server.bindings(user, self._loop.time())))
+        return found.result(10)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -11,6 +11,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, Timers
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, StreamTransport, UdpHop
 
@@ -31,6 +32,8 @@ class Binding:
     user_agent: str = ""
     reg_id: int = 0
     """Which of its flows an instance has registered (RFC 5626 section 4.2.1); 0 for a Contact of RFC 3261."""
+    path: tuple[NameAddr, ...] = ()
+    """The proxies on the way to the phone, as its REGISTER said (RFC 3327); the hops lead to the first of them."""
 
     def is_same(self, other: Binding) -> bool:
         """True if one takes the other's place."""
@@ -75,6 +78,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     user_agent: str
     hops: list[tuple[str, str, int, str, int]]
     reg_id: int = 0
+    path: list[str] = []
 
 
 _encoder = msgspec.json.Encoder()
@@ -121,6 +125,14 @@ class Bindings:
         self._by_user[user] = tuple(kept)
         self._count(user, 1)
         self._timers.set(user, min(binding.expires_at for binding in kept), "registration expires")
+
+    def forget(self, user: str, binding: Binding, now: float) -> list[BindingsChanged]:
+        """A phone is not where this binding says. One that has been registered anew meanwhile stays."""
+        rest = tuple(one for one in self.of(user, now) if one is not binding)
+        if len(rest) == len(self.of(user, now)):
+            return []
+        self.store(user, rest)
+        return [BindingsChanged(user, rest)]
 
     def handle_timeout(self, now: float) -> list[BindingsChanged]:
         """Forget what has expired."""
@@ -208,6 +220,7 @@ def _save(user: str, binding: Binding, now: float) -> _Saved:
         binding.user_agent,
         hops,
         binding.reg_id,
+        [str(entry) for entry in binding.path],
     )
 
 
@@ -231,4 +244,5 @@ def _load(saved: _Saved, then: float) -> Binding:
         saved.instance,
         saved.user_agent,
         saved.reg_id,
+        tuple(NameAddr.parse(entry, "Path") for entry in saved.path),
     )

@@ -28,6 +28,8 @@ class ServerLimits:
     credential_s: float = 5.0
     locate_s: float = 20.0
     resolve_s: float = 20.0
+    flow_silence_s: float = 4.0
+    """How long one way to a phone may be silent, not a 100 has come, if the phone has registered another one."""
     timer_c_s: float = 181.0
     """Section 16.6 step 11: more than three minutes."""
 

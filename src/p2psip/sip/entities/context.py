@@ -36,6 +36,8 @@ class Branch:
     """The client transaction; 0 while there is none."""
     question: int = 0
     """The open question for hops; 0 if there is none."""
+    is_alive: bool = False
+    """True once any response has come."""
     is_ringing: bool = False
     may_be_resolved_again: bool = True
     """False where the way was known beforehand, or has been asked for a second time."""

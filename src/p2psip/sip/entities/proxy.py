@@ -24,6 +24,7 @@ from p2psip.sip.entities.context import UNREACHABLE, Branch, Context, Result, re
 from p2psip.sip.entities.own import is_own_domain
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.entities.targets import is_disowned, is_unreached
 from p2psip.sip.entities.tokens import Tokens
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.headers import AuthParams, NameAddr
@@ -112,12 +113,18 @@ class Proxy:
             self._try(context, Branch(Target(uri, None, str(routed.next_route)), routed.next_route), now)
         elif routed.hop is not None:
             # Where the phone has another connection by now, its Contact still tells which phone it is.
-            hops = (routed.hop, *(self._known_hops(uri, now) or ()))
-            self._try(context, Branch(Target(uri, hops), None), now)
+            known = self._known_hops(uri, now) or ()
+            if not known and self._layer.transport.bind(routed.hop, now) is None:
+                # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
+                self._answer(context, 430, now, f"{routed.hop} is gone")
+                return
+            self._try(context, Branch(Target(uri, (routed.hop, *known)), None), now)
         elif is_own_domain(uri, self._config):
             self._locate(context, uri, now)
         else:
-            self._try(context, Branch(Target(uri), uri), now)
+            binding = self._bindings.at_contact(uri, now)
+            target = Target(uri, None, "", binding.path if binding and not routed.request.routes else ())
+            self._try(context, Branch(target, uri), now)
 
     def cancel(self, server: int, reasons: list[str], now: float) -> None:
         """The caller has given up (section 16.10); why, is passed on (RFC 3326)."""
@@ -135,7 +142,7 @@ class Proxy:
         if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
             return
         routed = routing.preprocess(self._cleaned(ack, source, None), self._config, self._tokens)
-        copy = routing.forwarded(routed.request, routed.request.sip_uri, None, [])
+        copy = routing.forwarded(routed.request, routed.request.sip_uri, (), [])
         lead = routed.next_route or routed.request.sip_uri
         known = self._known_hops(lead, now) or ()
         hops = (routed.hop, *known) if routed.hop and not routed.next_route else known
@@ -163,7 +170,8 @@ class Proxy:
         elif response.is_success and context.is_invite and context.final and context.final < 300:
             # Step 5: "any 2xx response to an INVITE" goes on, also those after the first.
             self._layer.respond(context.server, upstream, now)
-        elif branch.result is None:
+        elif branch.result is None or (response.is_success and not context.final):
+            # A way to a phone that was silent for too long may still bring the one answer that counts.
             self._on_final(context, branch, upstream, now)
 
     def on_failure(self, client: int, failure: Failure, what: str, now: float) -> None:
@@ -264,7 +272,7 @@ class Proxy:
         target = context.waiting.popleft()
         if context.waiting:
             self._timers.set((context.server, _STAGGER), now + context.stagger_s, "next target")
-        self._try(context, Branch(target, target.route or target.uri), now)
+        self._try(context, Branch(target, target.lead), now)
 
     def _try(self, context: Context, branch: Branch, now: float) -> None:
         context.branches.append(branch)
@@ -352,7 +360,10 @@ class Proxy:
                 self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
             )
             self._by_client[branch.transaction] = (context, branch)
-            if context.is_invite:
+            if context.is_invite and branch.target.others:
+                key = (context.server, context.branches.index(branch))
+                self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
+            elif context.is_invite:
                 self._start_timer_c(context, branch, now)
             return
         what = context.causes[-1].what if context.causes else "no way there"
@@ -368,7 +379,7 @@ class Proxy:
                 for side in (context.source, self._layer.transport.far_end(hop))
             ]
             record = sides if sides[0] != sides[1] else sides[:1]
-        copy = routing.forwarded(request, branch.target.uri, branch.target.route, record)
+        copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
         if context.share > 1 or "max-breadth" in request.fields:
             return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
         return copy
@@ -395,11 +406,14 @@ class Proxy:
     # What became of it
 
     def _on_provisional(self, context: Context, branch: Branch, response: Response, now: float) -> None:
+        if context.is_invite and response.status == 100 and branch.result is None and not branch.is_alive:
+            branch.is_alive = True
+            self._start_timer_c(context, branch, now)
         if not context.is_invite or response.status == 100 or branch.result is not None:
             # RFC 4320 4.1: "An SIP element MUST NOT send any provisional response with a Status-Code other than 100
             # to a non-INVITE request."
             return
-        branch.is_ringing = True
+        branch.is_alive = branch.is_ringing = True
         # 16.7 step 2: timer C starts anew with each provisional response but 100.
         self._start_timer_c(context, branch, now)
         if not context.final:
@@ -420,6 +434,11 @@ class Proxy:
             return
         if status >= 300:
             self._note(context, branch, f"{status} {response.phrase}", now)
+        registered = branch.target.registered
+        if registered is not None and is_disowned(registered, status, self._bindings.of(registered.user, now)):
+            self._effects += self._bindings.forget(*registered, now)
+            self._fail(context, branch, UNREACHABLE, f"{status} {response.phrase}", now)
+            return
         self._settle(context, branch, Result(status, branch, response), now)
 
     def _fail(self, context: Context, branch: Branch, status: int, what: str, now: float) -> None:
@@ -442,6 +461,10 @@ class Proxy:
             context.is_closed = True
             context.waiting.clear()
             self._cancel_open(context, now, [])
+        if branch.target.others and not context.is_closed and is_unreached(result):
+            first, *rest = branch.target.others
+            self._try(context, Branch(first.with_others(rest), None), now)
+            return
         self._try_next(context, now)
         if not context.open_branches and not context.final and (context.is_closed or not context.waiting):
             self._finish(context, now)
@@ -534,6 +557,11 @@ class Proxy:
         """16.8: cancel it if it rings; the 487 that follows counts as 408."""
         branch.is_expired = True
         self._layer.cancel(branch.transaction, now)
+        if branch.target.others and not branch.is_alive:
+            # Nothing at all has come by this way: the phone has another one. Should it wake up, it is cancelled.
+            what = f"silent for {self._config.limits.flow_silence_s:g} s"
+            self._note(context, branch, what, now)
+            self._fail(context, branch, 408, what, now)
 
     def _forget(self, context: Context) -> None:
         self._timers.cancel((context.server, _STAGGER))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 
+from p2psip.sip.entities.bindings import Binding
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop
 
@@ -26,18 +28,38 @@ class LocateUser:
     from_peer: str | None
 
 
+class Registered(NamedTuple):
+    """A binding, and whose it is."""
+
+    user: str
+    binding: Binding
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One place to try: `uri` becomes the Request-URI.
 
-    `hops` are tried in order. With `hops` None, `route` (pushed as a Route) or else `uri` says where to send, and is
-    resolved when it is this target's turn. `label` names the target for people.
+    `hops` are tried in order. With `hops` None, the first of `routes` (pushed as Routes) or else `uri` says where to
+    send, and is resolved when it is this target's turn. `label` names the target for people. `registered` is what it
+    was made of, where that is a phone of this peer; `others` are other ways to the same phone, each to be tried only
+    when the one before has failed.
     """
 
     uri: SipUri
     hops: tuple[Hop, ...] | None = None
     label: str = ""
-    route: SipUri | None = None
+    routes: tuple[NameAddr, ...] = ()
+    registered: Registered | None = None
+    others: tuple[Target, ...] = ()
+
+    @property
+    def lead(self) -> SipUri:
+        """What is resolved to find the hops, where there are none."""
+        return self.routes[0].sip_uri if self.routes else self.uri
+
+    def with_others(self, others: Iterable[Target]) -> Target:
+        """A copy with these other ways to the same phone."""
+        return replace(self, others=tuple(others))
 
 
 @dataclass(frozen=True, slots=True)

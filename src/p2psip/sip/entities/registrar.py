@@ -1,4 +1,4 @@
-"""The registrar (RFC 3261 section 10.3, with the flows of RFC 5626).
+"""The registrar (RFC 3261 section 10.3, with Path of RFC 3327 and the flows of RFC 5626).
 
 Where a phone is, is what its REGISTER came from: the connection, or the address and port of the datagram. The
 Contact is what the Request-URI will be; the two differ behind NATs and with phones that do not know their address.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.routing import Rejection
 from p2psip.sip.message import grammar, limits
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
@@ -19,6 +20,15 @@ from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
+
+EXTENSIONS = ("path", "outbound")
+"""What a REGISTER may require (RFC 3327, RFC 5626). No GRUU of ours leads to a phone, so "gruu" is not among them."""
+
+FLOW_TIMER_S = 120
+"""RFC 5626 section 4.4.1 has keep-alives over connections every 95 to 120 s."""
+
+PATH_MAX = 16
+"""Proxies between a phone and us."""
 
 INSTANCE_CHARACTERS = 256
 """What is kept of a `+sip.instance`; a UUID as a URN has 47."""
@@ -30,6 +40,8 @@ class Registration:
 
     response: Response
     has_changed: bool
+    watched: int | None = None
+    """The connection on which the phone was told to send keep-alives, each within FLOW_TIMER_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,10 @@ class Registrar:
 
     def register(self, request: Request, source: Source, user: str, to_tag: str, now: float) -> Registration:
         """Steps 6 to 8 of section 10.3; all of the request takes effect or nothing."""
+        rejection = None if request.has_star_contact else _unfit(request)
+        if rejection is not None:
+            response = make_response(request, rejection.status, rejection.phrase, to_tag=to_tag, extra=rejection.extra)
+            return Registration(response, False)
         old = self._bindings.of(user, now)
         if request.has_star_contact:
             changed = self._remove_all(request, old)
@@ -68,12 +84,13 @@ class Registrar:
                 # This response MUST contain a Min-Expires header field".
                 extra = [("Min-Expires", self._config.expires_min_s)]
                 return Registration(make_response(request, 423, to_tag=to_tag, extra=extra), False)
+            _check_flows(wanted)
             changed = _merge(old, wanted)
         if changed is None:
             return Registration(make_response(request, 500, "CSeq out of order", to_tag=to_tag), False)
         self._bindings.store(user, changed)
         has_changed = bool(request.contacts) or request.has_star_contact
-        return Registration(self._accept(request, user, to_tag, now), has_changed)
+        return self._accept(request, source, user, to_tag, has_changed, now)
 
     def _remove_all(self, request: Request, old: tuple[Binding, ...]) -> tuple[Binding, ...] | None:
         # Step 6: "If the request has additional Contact fields or an expiration time other than zero, the request is
@@ -84,19 +101,22 @@ class Registrar:
         return None if kept else ()
 
     def _read(self, request: Request, contact: NameAddr, source: Source, now: float) -> _Wanted:
-        uri, instance = contact.sip_uri, _instance(contact)
+        uri, reg_id = contact.sip_uri, _reg_id(request, contact)
         expires_s = self._expires_s(request, contact)
+        lead = request.path[0].sip_uri if request.path else uri
         binding = Binding(
             uri,
-            _hops(request, uri, source),
+            # RFC 5626 section 7: "the proxy MUST send the request over the same 'logical flow' saved with the binding".
+            (source.hop,) if reg_id else _hops(request, lead, source),
             request.call_id,
             request.cseq.number,
             now,
             now + expires_s,
             _q(contact),
-            instance,
+            _instance(contact),
             (request.fields.first("user-agent") or "")[:128],
-            _reg_id(contact) if instance else 0,
+            reg_id,
+            request.path,
         )
         return _Wanted(binding, expires_s)
 
@@ -109,17 +129,68 @@ class Registrar:
             wanted = self._config.expires_default_s
         return min(wanted, self._config.expires_max_s)
 
-    def _accept(self, request: Request, user: str, to_tag: str, now: float) -> Response:
+    def _accept(
+        self, request: Request, source: Source, user: str, to_tag: str, has_changed: bool, now: float
+    ) -> Registration:
         # Step 8: "The response MUST contain Contact header field values enumerating all current bindings."
+        contacts = [_as_contact(binding, now) for binding in self._bindings.of(user, now)]
+        # RFC 3327 5.3: "The registrar copies the Path header field values into a Path header field in the successful
+        # (200 class) REGISTER response."
         extra: list[tuple[str, object]] = [
-            ("Contact", _as_contact(binding, now)) for binding in self._bindings.of(user, now)
+            *(("Contact", contact) for contact in contacts),
+            *(("Path", entry) for entry in request.path),
+            ("Supported", ", ".join(EXTENSIONS)),
         ]
-        # RFC 5626 section 6: a flow was registered as the phone asked.
-        if any(contact.param("reg-id") for contact in request.contacts) and (
-            "outbound" in request.fields.tokens("supported")
-        ):
+        watched: int | None = None
+        if _supports(request, "outbound") and any(_reg_id(request, contact) for contact in request.contacts):
+            # RFC 5626 section 6: "the registrar MUST include the outbound option-tag in a Require header field value".
             extra.append(("Require", "outbound"))
-        return make_response(request, 200, to_tag=to_tag, extra=extra)
+            if isinstance(source.hop, FlowHop) and not request.path:
+                watched = source.hop.flow
+                extra.append(("Flow-Timer", FLOW_TIMER_S))
+        return Registration(make_response(request, 200, to_tag=to_tag, extra=extra), has_changed, watched)
+
+
+def _unfit(request: Request) -> Rejection | None:
+    """What a registrar with Path and outbound refuses before it looks at the Contacts."""
+    if request.path and not _supports(request, "path"):
+        # RFC 3327 5.3: "The recommended policy is for the registrar to reject the request with a 420 "Bad Extension"
+        # response indicating the Path extension."
+        return Rejection(420, None, (("Unsupported", "path"),))
+    if len(request.path) > PATH_MAX:
+        raise BadMessage(f"more than {PATH_MAX} proxies in Path")
+    for entry in request.path:
+        if not isinstance(entry.uri, SipUri):
+            raise BadMessage(f"{str(entry.uri)[:80]!r} in Path is not a SIP URI")
+    asks_for_flow = any(contact.param("reg-id") is not None for contact in request.contacts)
+    if asks_for_flow and _supports(request, "outbound") and not _has_outbound_edge(request):
+        # RFC 5626 section 6: "the registrar MUST respond to the REGISTER request with a 439 (First Hop Lacks Outbound
+        # Support) response".
+        return Rejection(439)
+    return None
+
+
+def _check_flows(wanted: list[_Wanted]) -> None:
+    # RFC 5626 section 6: "if the Contact header field contains more than one header field value with a non-zero
+    # expiration and any of these header field values contain a "reg-id" Contact header field parameter, the entire
+    # registration SHOULD be rejected with a 400". The same one twice is one.
+    kept = [one.binding for one in wanted if one.expires_s]
+    if any(one.reg_id for one in kept) and not all(one.is_same(kept[0]) for one in kept):
+        raise BadMessage("a Contact with reg-id must be the only one that is not removed")
+
+
+def _supports(request: Request, extension: str) -> bool:
+    named = [*request.fields.tokens("supported"), *request.fields.tokens("require")]
+    return extension in (option.lower() for option in named)
+
+
+def _has_outbound_edge(request: Request) -> bool:
+    """True if the phone's first hop knows its flow: that are we, or it says so by `ob` (RFC 5626 section 6)."""
+    # "If the Path header field is missing or it exists but the first URI does not have an "ob" URI parameter, then
+    # outbound processing MUST NOT be applied". First from the phone: only that proxy may say `ob` (section 5.1).
+    if len(request.vias) == 1:
+        return True
+    return bool(request.path) and request.path[-1].sip_uri.param("ob") is not None
 
 
 def _sip_contacts(request: Request) -> list[NameAddr]:
@@ -158,7 +229,7 @@ def _is_out_of_order(binding: Binding, request: Request) -> bool:
 
 
 def _hops(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...]:
-    """The ways to a phone, best first."""
+    """The ways to a phone, or to the first proxy of its Path, best first; `contact` is how that calls itself."""
     is_direct = as_numeric(contact.host) == source.remote.host
     listening = Address(source.remote.host, contact.port or (5061 if source.transport == "TLS" else 5060))
     if isinstance(source.hop, FlowHop):
@@ -185,10 +256,12 @@ def _instance(contact: NameAddr) -> str:
     return grammar.unquote(contact.param("+sip.instance") or "")[:INSTANCE_CHARACTERS]
 
 
-def _reg_id(contact: NameAddr) -> int:
-    """RFC 5626 section 11.2: from 1 to 2**31 - 1; anything else is no reg-id."""
+def _reg_id(request: Request, contact: NameAddr) -> int:
+    """Which flow a Contact registers; 0 for none, or one that is to be ignored (RFC 5626 section 6)."""
+    # 11.2: from 1 to 2**31 - 1. "a reg-id but no instance-id is not valid."
     number = _number(contact.param("reg-id")) or 0
-    return number if number < 1 << 31 else 0
+    is_valid = number < 1 << 31 and bool(_instance(contact)) and _has_outbound_edge(request)
+    return number if is_valid else 0
 
 
 def _number(text: str | None) -> int | None:

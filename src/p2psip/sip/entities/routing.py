@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.sip.entities.config import ServerConfig
@@ -131,15 +132,14 @@ def from_overlay(request: Request, config: ServerConfig) -> Request:
     return request.replace(fields=request.fields.with_only("From", renamed))
 
 
-def forwarded(request: Request, uri: SipUri, route: SipUri | None, record: list[SipUri]) -> Request:
+def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri]) -> Request:
     """Section 16.6, steps 2 to 6: the copy that goes to one target, all but its Via."""
     fields = request.fields
     # Step 3: "If the copy does not contain a Max-Forwards header field, the proxy MUST add one".
     hops_left = limits.MAX_FORWARDS if request.max_forwards is None else request.max_forwards - 1
     fields = fields.with_only("Max-Forwards", hops_left)
-    if route is not None:
-        loose = route if route.is_loose else route.replace(params=(*route.params, ("lr", None)))
-        fields = fields.with_first("Route", NameAddr(loose))
+    for route in reversed(routes):
+        fields = fields.with_first("Route", route)
     for side in record:
         fields = fields.with_first("Record-Route", NameAddr(side))
     uri_text = request.uri_text if uri is request.uri else str(uri)

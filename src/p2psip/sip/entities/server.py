@@ -19,7 +19,8 @@ from p2psip.sip.entities.gate import Admitted, Gate, Outcome, Refused
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import Proxy
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.registrar import Registrar
+from p2psip.sip.entities.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
+from p2psip.sip.entities.targets import targets_of
 from p2psip.sip.entities.tokens import Tokens
 from p2psip.sip.message.build import make_response, phrase_of
 from p2psip.sip.message.errors import BadMessage
@@ -126,10 +127,7 @@ class SipServer:
 
     def targets(self, user: str, now: float) -> tuple[Target, ...]:
         """The phones of a user at this peer as targets for Located."""
-        return tuple(
-            Target(binding.contact, binding.hops, f"{user}'s phone at {binding.hops[0]}")
-            for binding in self.bindings(user, now)
-        )
+        return targets_of(user, self.bindings(user, now))
 
     def users(self) -> list[str]:
         """Everybody who has a phone registered here."""
@@ -277,12 +275,16 @@ class SipServer:
             self._proxy.start(arrived, user, now)
 
     def _register(self, arrived: RequestArrived, user: str, now: float) -> None:
-        unknown = arrived.request.fields.tokens("require")
-        if any(option not in ("outbound", "path", "gruu") for option in unknown):
+        unknown = [one for one in arrived.request.fields.tokens("require") if one.lower() not in EXTENSIONS]
+        if unknown:
             self._refuse_extensions(arrived, unknown, now)
             return
         done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
         self._layer.respond(arrived.transaction, done.response, now)
+        if done.watched is not None:
+            # RFC 5626 section 5.4: "The server MUST wait for an amount of time larger than the Flow-Timer in order to
+            # have a grace period to account for transport delay."
+            self._layer.transport.expect_keep_alives(done.watched, 1.5 * FLOW_TIMER_S)
         if done.has_changed:
             self._effects.append(BindingsChanged(user, self._bindings.of(user, now)))
 
@@ -293,7 +295,12 @@ class SipServer:
         if unknown:
             self._refuse_extensions(arrived, unknown, now)
         elif request.method == "OPTIONS":
-            fields = (("Allow", ALLOWED), ("Accept", "application/sdp"), ("Server", self._config.product))
+            fields = (
+                ("Allow", ALLOWED),
+                ("Accept", "application/sdp"),
+                ("Supported", ", ".join(EXTENSIONS)),
+                ("Server", self._config.product),
+            )
             self._reply(arrived, 200, now, None, fields)
         else:
             # 8.2.1: "the UAS MUST also add an Allow header field to the 405".

@@ -97,6 +97,11 @@ class Message:
         return self._addresses("record-route", "Record-Route")
 
     @lazy
+    def path(self) -> tuple[NameAddr, ...]:
+        """The Path values: the proxies on the way to a phone, the one that is nearest to us first (RFC 3327)."""
+        return self._addresses("path", "Path")
+
+    @lazy
     def max_forwards(self) -> int | None:
         """Max-Forwards (section 20.22), None if it is absent."""
         return self.integer("max-forwards")

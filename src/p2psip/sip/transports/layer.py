@@ -34,6 +34,8 @@ from p2psip.sip.transports.hops import (
     Transport,
     UdpHop,
 )
+from p2psip.stun.binding import answer_binding
+from p2psip.stun.message import may_be_stun
 
 DATAGRAM_BYTES_MAX = 65_507
 LOCAL_ADDRESS = Address("127.0.0.1", 5060)
@@ -109,6 +111,8 @@ class _Flow:
     message_began_at: float | None = None
     """When the message under way began; for an accepted connection first of all when it was accepted."""
     queue: list[bytes] = field(default_factory=list)
+    idle_s: float | None = None
+    """How long it may be silent, where its phone has promised keep-alives."""
 
 
 class TransportLayer:
@@ -137,8 +141,15 @@ class TransportLayer:
     def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> list[TransportEvent]:
         """A datagram came in at the listener `local`."""
         assert local in self._udp_locals, f"{local} is not the address of a UDP listener"
-        # Keep-alives (CRLF, zeros, STUN whose first byte is below 4) are no messages.
-        if not data.strip(b"\r\n\0") or data[0] < 4:
+        # Keep-alives (CRLF, zeros, STUN) are no messages.
+        if not data.strip(b"\r\n\0"):
+            return []
+        if may_be_stun(data):
+            # RFC 5626 section 8: who "receives SIP requests on a given interface and UDP port, [...] MUST also provide
+            # a limited version of a STUN server on the same interface and UDP port".
+            answer = answer_binding(data, remote)
+            if answer is not None:
+                self._effects.append(SendDatagram(local, remote, answer))
             return []
         return [self._read(data, Source(UdpHop(remote, local), "UDP", remote))]
 
@@ -261,6 +272,12 @@ class TransportLayer:
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)
+
+    def expect_keep_alives(self, flow: int, silence_s: float) -> None:
+        """Close a connection that has been silent for so long: its phone has promised more (RFC 5626 section 5.4)."""
+        if flow in self._flows:
+            self._flows[flow].idle_s = silence_s
+            self._arm(self._flows[flow])
 
     def far_end(self, hop: BoundHop) -> Source:
         """Who is at the other end of a hop that `bind` has just given."""
@@ -386,7 +403,7 @@ class TransportLayer:
             return None
         if flow.message_began_at is not None:
             return Deadline(flow.message_began_at + self._limits.message_s, "no whole message in time")
-        return Deadline(flow.active_at + self._limits.idle_s, "idle connection")
+        return Deadline(flow.active_at + (flow.idle_s or self._limits.idle_s), "idle connection")
 
     def _arm(self, flow: _Flow) -> None:
         due = self._due(flow)

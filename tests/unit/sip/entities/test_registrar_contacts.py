@@ -12,7 +12,8 @@ from p2psip.base.address import Address
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.registrar import Registrar
-from p2psip.sip.message.build import make_request
+from p2psip.sip.message.build import make_request, make_response
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
@@ -35,7 +36,10 @@ class Table:
 
     def register(self, contacts: Sequence[str], cseq: int = 1, now: float = 0.0, call_id: str = "c") -> Response:
         request = self.request(contacts, cseq, call_id)
-        return self._registrar.register(request, SOURCE, "alice", "tag", now).response
+        try:
+            return self._registrar.register(request, SOURCE, "alice", "tag", now).response
+        except BadMessage as error:
+            return make_response(request, error.status, error.what, to_tag="tag")
 
     def request(self, contacts: Sequence[str], cseq: int, call_id: str) -> Request:
         extra = [("Via", "SIP/2.0/UDP 10.1.0.11;branch=z9hG4bKx;rport"), *(("Contact", text) for text in contacts)]

@@ -162,21 +162,22 @@ def test_16_4_a_strict_router_before_us() -> None:
 
 def test_16_6_6_a_strict_router_after_us() -> None:
     request = request_of("<sip:old.example>", "<sip:far;lr>")
-    copy = routing.forwarded(request, request.sip_uri, None, [])
+    copy = routing.forwarded(request, request.sip_uri, (), [])
     assert copy.uri_text == "sip:old.example"
     assert copy.fields.lines("route") == ["<sip:far;lr>", "<sip:bob@10.0.0.12>"]
 
 
 def test_16_6_copy() -> None:
     request = request_of(uri="sip:b%6Fb@10.0.0.12")
-    copy = routing.forwarded(request, request.sip_uri, None, [parse_sip_uri("sip:in;lr"), parse_sip_uri("sip:out;lr")])
+    copy = routing.forwarded(request, request.sip_uri, (), [parse_sip_uri("sip:in;lr"), parse_sip_uri("sip:out;lr")])
     assert copy.uri_text == "sip:b%6Fb@10.0.0.12", "as it came"
     assert copy.max_forwards == 69
     assert copy.fields.lines("record-route") == ["<sip:out;lr>", "<sip:in;lr>"]
     bare = request.replace(fields=request.fields.without("max-forwards"))
-    assert routing.forwarded(bare, bare.sip_uri, None, []).max_forwards == 70
-    pushed = routing.forwarded(request, request.sip_uri, parse_sip_uri("sip:peer-b@overlay"), [])
-    assert pushed.fields.lines("route") == ["<sip:peer-b@overlay;lr>"]
+    assert routing.forwarded(bare, bare.sip_uri, (), []).max_forwards == 70
+    path = [NameAddr(parse_sip_uri(text)) for text in ("sip:near;lr", "sip:token@far;lr;ob")]
+    pushed = routing.forwarded(request, request.sip_uri, path, [])
+    assert pushed.fields.lines("route") == ["<sip:near;lr>", "<sip:token@far;lr;ob>"]
 
 
 def test_record_route_names_each_side() -> None:

@@ -115,8 +115,8 @@ def test_hops_of_a_target_are_tried_in_order(world, one, alice, bob):
 
 
 def test_target_with_a_route_is_resolved_when_its_turn_comes(world, one, other, alice, bob):
-    route = SipUri("overlay.example", other.node_id)
-    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+    route = SipUri("overlay.example", other.node_id, None, (("lr", None),))
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
     call = alice.invite("bob")
     world.run(3.0)
     assert call.is_up
@@ -213,13 +213,13 @@ def test_numeric_address_of_a_phone_is_its_own_way(world, one, alice, uri, effec
 
 
 def to_bob_by_route(one, other):
-    route = SipUri("overlay.example", other.node_id)
-    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+    route = SipUri("overlay.example", other.node_id, None, (("lr", None),))
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
 
 
 def test_way_that_is_not_found(world, one, other, alice, bob):
-    route = SipUri("overlay.example", "00" * 16)
-    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", route),))
+    route = SipUri("overlay.example", "00" * 16, None, (("lr", None),))
+    one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
     call = alice.invite("bob")
     world.run(1.0)
     assert call.statuses == [100, 403]

@@ -1,0 +1,57 @@
+"""From the bindings of a user to the places to try (RFC 3327 section 5.4, RFC 5626 section 7, RFC 5627 section 6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p2psip.sip.entities.bindings import Binding
+from p2psip.sip.entities.context import Result
+from p2psip.sip.entities.questions import Registered, Target
+
+_NOBODY = (404, 410, 481, 604)
+"""What a phone answers that knows nothing of the Contact it is called by."""
+
+
+def targets_of(user: str, bindings: Iterable[Binding]) -> tuple[Target, ...]:
+    """One target for each phone, best first; `bindings` are in that order.
+
+    RFC 5626 section 7: "The proxy MUST NOT populate the target set with more than one contact with the same AOR and
+    instance-id at a time." The other ways to an instance, its flows and what it called itself before it was started
+    anew, wait in its target's `others`.
+    """
+    ways: dict[object, list[Target]] = {}
+    seen: set[object] = set()
+    for number, binding in enumerate(bindings):
+        place = (str(binding.contact), binding.hops[:1], binding.path)
+        if place not in seen:
+            seen.add(place)
+            ways.setdefault(binding.instance_key or number, []).append(_target(user, binding))
+    return tuple(first.with_others(rest) for first, *rest in ways.values())
+
+
+def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]) -> bool:
+    """True if an answer says that nobody is (any more) where a binding leads; `bindings` are all of its user."""
+    if status == 430:
+        # RFC 5626 section 7: who learns "that no future messages will be delivered on a specific flow", "MUST
+        # invalidate all the bindings in the target set that use that flow".
+        return True
+    # A phone that was started anew and has another Contact since knows nobody by the old one. Where it is alone at its
+    # place the same words are its answer.
+    old = registered.binding
+    return status in _NOBODY and any(
+        (one.hops[:1], one.path) == (old.hops[:1], old.path) and one.registered_at > old.registered_at
+        for one in bindings
+    )
+
+
+def is_unreached(result: Result) -> bool:
+    """True if a request has not come to the phone, so that another way to it may be tried."""
+    # RFC 5626 section 7: "If the proxy receives a final response from a branch other than a 408 (Request Timeout) or a
+    # 430 (Flow Failed) response, the proxy MUST NOT forward the same request to another target representing the same
+    # AOR and instance-id."
+    return (result.response is None or result.status == 408) and not result.branch.is_ringing
+
+
+def _target(user: str, binding: Binding) -> Target:
+    label = f"{user}'s phone at {binding.hops[0]}"
+    return Target(binding.contact, binding.hops, label, binding.path, Registered(user, binding))
