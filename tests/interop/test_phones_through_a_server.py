@@ -83,6 +83,25 @@ def test_baresip_with_two_flows_is_one_phone(server: LoopbackServer, tmp_path: P
         assert bob.log.count("INVITE sip:") == 1, "it rang once"
 
 
+@needs_baresip
+def test_baresip_started_anew_again_and_again(server: LoopbackServer, tmp_path: Path) -> None:
+    """Each time it calls itself otherwise, and says that it is the same: it rings once, and its word is the last."""
+    bob = baresip(tmp_path, server, "bob", answers=False)
+    for _ in range(3):
+        with bob:
+            bob.wait_registered()
+            bob.kill()
+    with bob, our_phone(server, "alice", plays=440) as alice:
+        bob.wait_registered(), alice.wait("registered")
+        assert len(server.bindings("bob")) > 1
+        alice.command(f"call sip:bob@{REALM}")
+        alice.wait("ringing")
+        time.sleep(2 * TALK_S)
+        bob.hang_up()
+        assert alice.wait("ended")["status"] == 486
+        assert bob.log.count("INVITE sip:") == 1
+
+
 @udp_and_tcp
 def test_one_phone_alone_hears_its_echo(server: LoopbackServer, transport: str) -> None:
     with our_phone(server, "alice", plays=440, transport=transport) as alice:

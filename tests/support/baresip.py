@@ -127,6 +127,11 @@ class Baresip:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """End it as a power cut does: it says goodbye to nobody. It may be entered again."""
+        self._process.kill()
+        self._process.wait()
+
     # Commands
 
     def command(self, name: str, parameters: str = "") -> dict[str, Any]:

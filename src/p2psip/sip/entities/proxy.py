@@ -360,10 +360,10 @@ class Proxy:
                 self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
             )
             self._by_client[branch.transaction] = (context, branch)
-            if context.is_invite and branch.target.others:
+            if branch.target.others or branch.target.is_doubtful:
                 key = (context.server, context.branches.index(branch))
                 self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
-            elif context.is_invite:
+            else:
                 self._start_timer_c(context, branch, now)
             return
         what = context.causes[-1].what if context.causes else "no way there"
@@ -406,14 +406,14 @@ class Proxy:
     # What became of it
 
     def _on_provisional(self, context: Context, branch: Branch, response: Response, now: float) -> None:
-        if context.is_invite and response.status == 100 and branch.result is None and not branch.is_alive:
+        if branch.result is None and not branch.is_alive:
             branch.is_alive = True
             self._start_timer_c(context, branch, now)
         if not context.is_invite or response.status == 100 or branch.result is not None:
             # RFC 4320 4.1: "An SIP element MUST NOT send any provisional response with a Status-Code other than 100
             # to a non-INVITE request."
             return
-        branch.is_alive = branch.is_ringing = True
+        branch.is_ringing = True
         # 16.7 step 2: timer C starts anew with each provisional response but 100.
         self._start_timer_c(context, branch, now)
         if not context.final:
@@ -551,14 +551,17 @@ class Proxy:
 
     def _start_timer_c(self, context: Context, branch: Branch, now: float) -> None:
         key = (context.server, context.branches.index(branch))
-        self._timers.set(key, now + self._config.limits.timer_c_s, "rang too long (timer C)")
+        if context.is_invite:
+            self._timers.set(key, now + self._config.limits.timer_c_s, "rang too long (timer C)")
+        else:
+            self._timers.cancel(key)
 
     def _on_timer_c(self, context: Context, branch: Branch, now: float) -> None:
         """16.8: cancel it if it rings; the 487 that follows counts as 408."""
         branch.is_expired = True
         self._layer.cancel(branch.transaction, now)
-        if branch.target.others and not branch.is_alive:
-            # Nothing at all has come by this way: the phone has another one. Should it wake up, it is cancelled.
+        if (branch.target.others or branch.target.is_doubtful) and not branch.is_alive:
+            # Nothing at all has come by this way, and there is another. Should it wake up, it is cancelled.
             what = f"silent for {self._config.limits.flow_silence_s:g} s"
             self._note(context, branch, what, now)
             self._fail(context, branch, 408, what, now)

@@ -51,6 +51,8 @@ class Target:
     routes: tuple[NameAddr, ...] = ()
     registered: Registered | None = None
     others: tuple[Target, ...] = ()
+    is_doubtful: bool = False
+    """True for what may be of a phone's former life: it gets little patience."""
 
     @property
     def lead(self) -> SipUri:

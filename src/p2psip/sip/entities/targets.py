@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from p2psip.sip.entities.bindings import Binding
 from p2psip.sip.entities.context import Result
@@ -12,7 +12,7 @@ _NOBODY = (404, 410, 481, 604)
 """What a phone answers that knows nothing of the Contact it is called by."""
 
 
-def targets_of(user: str, bindings: Iterable[Binding]) -> tuple[Target, ...]:
+def targets_of(user: str, bindings: Sequence[Binding]) -> tuple[Target, ...]:
     """One target for each phone, best first; `bindings` are in that order.
 
     RFC 5626 section 7: "The proxy MUST NOT populate the target set with more than one contact with the same AOR and
@@ -25,8 +25,17 @@ def targets_of(user: str, bindings: Iterable[Binding]) -> tuple[Target, ...]:
         place = (str(binding.contact), binding.hops[:1], binding.path)
         if place not in seen:
             seen.add(place)
-            ways.setdefault(binding.instance_key or number, []).append(_target(user, binding))
+            target = _target(user, binding, is_doubtful=is_outlived(binding, bindings))
+            ways.setdefault(binding.instance_key or number, []).append(target)
     return tuple(first.with_others(rest) for first, *rest in ways.values())
+
+
+def is_outlived(old: Binding, bindings: Iterable[Binding]) -> bool:
+    """True if something has registered since from where this binding leads: the same phone anew, or another one."""
+    return any(
+        one.path == old.path and one.registered_at > old.registered_at and not set(one.hops).isdisjoint(old.hops)
+        for one in bindings
+    )
 
 
 def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]) -> bool:
@@ -37,11 +46,7 @@ def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]
         return True
     # A phone that was started anew and has another Contact since knows nobody by the old one. Where it is alone at its
     # place the same words are its answer.
-    old = registered.binding
-    return status in _NOBODY and any(
-        (one.hops[:1], one.path) == (old.hops[:1], old.path) and one.registered_at > old.registered_at
-        for one in bindings
-    )
+    return status in _NOBODY and is_outlived(registered.binding, bindings)
 
 
 def is_unreached(result: Result) -> bool:
@@ -52,6 +57,7 @@ def is_unreached(result: Result) -> bool:
     return (result.response is None or result.status == 408) and not result.branch.is_ringing
 
 
-def _target(user: str, binding: Binding) -> Target:
+def _target(user: str, binding: Binding, *, is_doubtful: bool) -> Target:
     label = f"{user}'s phone at {binding.hops[0]}"
-    return Target(binding.contact, binding.hops, label, binding.path, Registered(user, binding))
+    registered = Registered(user, binding)
+    return Target(binding.contact, binding.hops, label, binding.path, registered, is_doubtful=is_doubtful)

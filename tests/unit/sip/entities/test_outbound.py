@@ -171,6 +171,15 @@ def test_phones_behind_one_edge_do_not_evict_each_other(world, one, alice, edge)
     assert [len(phone.calls) for phone in phones] == [1, 1]
 
 
+def test_who_knows_the_contact_is_led_along_its_path(world, one, alice, edge):
+    """As after a 302, or from a phone's own list."""
+    phone = behind(world, one, edge, Address("198.51.100.7", 1111))
+    register(phone, "", "path")
+    call = alice.invite("sip:carol@192.168.1.5:5060")
+    world.run(3.0)
+    assert call.is_up
+
+
 def test_a_host_name_in_path_needs_no_dns(world, one, alice, edge):
     """The edge is where the REGISTER came from, whatever it calls itself."""
     edge.uri = lambda phone, params=(): SipUri("edge.lan", f"{phone.host}_{phone.port}", None, (("lr", None), *params))
@@ -296,6 +305,42 @@ def test_a_silent_flow_does_not_keep_the_caller_waiting(world, one, alice):
     assert world.forgets_all()
 
 
+def test_what_is_no_call_tries_the_next_flow_as_soon(world, one, alice):
+    first, second = carol(world, one, 21), carol(world, one, 22)
+    register(first, instance(7, 1))
+    world.run(1.0)
+    register(second, instance(7, 2))
+    second.is_alive = False
+    assert alice.ask(alice.message("carol"), 5.0).status == 200
+    assert [request.method for request in first.received] == ["MESSAGE"]
+    assert world.forgets_all()
+
+
+def test_a_phone_that_says_it_is_at_work_is_waited_for(world, one, alice):
+    """RFC 4320 section 4.1: its 100 comes after 3.5 s; the other flow is left alone."""
+    first, second = carol(world, one, 21), carol(world, one, 22)
+    register(first, instance(7, 1))
+    world.run(1.0)
+    register(second, instance(7, 2))
+    serve = second._on_request
+    second._on_request = lambda event: world.at(6.0, lambda: serve(event))
+    assert alice.ask(alice.message("carol"), 8.0).status == 200
+    assert first.received == []
+
+
+def test_one_contact_registered_in_two_ways_is_called_once(world, one, alice):
+    """A phone that has turned outbound on leaves its plain binding behind."""
+    phone = carol(world, one, 21)
+    phone.register()
+    world.run(1.0)
+    register(phone, instance(7, 1))
+    assert len(bindings(one)) == 2
+    call = alice.invite("carol")
+    world.run(4.0)
+    assert call.is_up
+    assert len(phone.calls) == 1
+
+
 def test_a_flow_that_wakes_up_late_still_answers(world, one, alice):
     """The first answer counts, also from a way that had been given up."""
     first, second = carol(world, one, 21, answers_after_s=None), carol(world, one, 22)
@@ -379,6 +424,50 @@ def test_contacts_from_before_a_restart_cost_the_caller_nothing(world, one, alic
     world.run(0.5)
     assert call.statuses == [100, 486], "at once, and what the person said, not 404"
     assert [binding.contact.user for binding in bindings(one)] == ["carol-5"]
+
+
+def test_a_former_contact_that_nobody_answers_for(world, one, alice):
+    """What is silent where a newer one of the same phone may be does not keep the caller waiting."""
+    phone = carol(world, one, 21, refuses_with=486)
+    register(phone, Contact="<sip:former@10.1.0.21:5060>", expires=600)
+    phone.register()
+    world.run(1.0)
+    phone.register()
+    handle = phone.handle_datagram
+
+    def knows_only_itself(local, remote, data, now):
+        if b"sip:former@" not in data.partition(b"\r\n")[0]:
+            handle(local, remote, data, now)
+
+    phone.handle_datagram = knows_only_itself
+    call = alice.invite("carol")
+    world.run(5.0)
+    assert call.statuses == [100, 486]
+
+
+def test_a_phone_on_tcp_started_anew(world, one, alice):
+    """Its former connection is closed; where it listened it listens again, and knows nobody by the former name."""
+    phone = carol(world, one, 21, transport="TCP", refuses_with=486)
+    ring = phone._ring
+
+    def knows_only_itself(event):
+        if event.request.uri_text == str(phone.contact.uri):
+            ring(event)
+        else:
+            phone.layer.respond(event.transaction, make_response(event.request, 404, to_tag="x"), world.now)
+
+    phone._ring = knows_only_itself
+    for start in range(2):
+        for flow in list(one.flows.values()):
+            world.cut(flow)
+        phone.contact = NameAddr(SipUri("10.1.0.21", f"carol-{start}", 5060, (("transport", "tcp"),)))
+        register(phone)
+        world.run(1.0)
+    assert len(bindings(one)) == 2
+    call = alice.invite("carol")
+    world.run(0.5)
+    assert call.statuses == [100, 486]
+    assert [binding.contact.user for binding in bindings(one)] == ["carol-1"]
 
 
 def test_a_404_of_the_only_phone_is_its_answer(world, one, alice):

@@ -376,6 +376,18 @@ def test_damaged_snapshot_says_what_to_do(one, snapshot):
         one.core.restore(snapshot, 0.0)
 
 
+def test_what_is_forgotten_is_this_very_registration():
+    """What the same phone has registered meanwhile stays."""
+    table = Bindings(3)
+    contact = parse_sip_uri("sip:a@10.0.0.1")
+    old, new = (Binding(contact, (FlowHop(1),), "c", cseq, 0.0, 10.0) for cseq in (1, 2))
+    table.store("a", (new,))
+    assert table.forget("a", old, 1.0) == []
+    assert table.of("a", 1.0) == (new,)
+    [change] = table.forget("a", new, 1.0)
+    assert (change.user, change.bindings, table.users()) == ("a", (), [])
+
+
 def test_indexes_are_empty_when_all_is():
     """No user, host or connection stays behind."""
     table = Bindings(3)

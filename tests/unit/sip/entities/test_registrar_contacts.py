@@ -17,11 +17,12 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.hops import Source, UdpHop
+from p2psip.sip.transports.hops import FlowHop, Hop, Source, StreamHop, UdpHop
 
 HERE = Address("10.1.0.1", 5060)
 THERE = Address("10.1.0.11", 5060)
 SOURCE = Source(UdpHop(THERE, HERE), "UDP", THERE)
+ON_TCP = Source(FlowHop(1), "TCP", THERE)
 ALICE = NameAddr(SipUri("overlay.example", "alice")).with_tag("1")
 INSTANCE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
 
@@ -35,9 +36,11 @@ class Table:
         self._registrar = Registrar(config, self.bindings)
 
     def register(self, contacts: Sequence[str], cseq: int = 1, now: float = 0.0, call_id: str = "c") -> Response:
-        request = self.request(contacts, cseq, call_id)
+        return self.take(self.request(contacts, cseq, call_id), SOURCE, now)
+
+    def take(self, request: Request, source: Source, now: float = 0.0) -> Response:
         try:
-            return self._registrar.register(request, SOURCE, "alice", "tag", now).response
+            return self._registrar.register(request, source, "alice", "tag", now).response
         except BadMessage as error:
             return make_response(request, error.status, error.what, to_tag="tag")
 
@@ -119,6 +122,29 @@ def test_a_reg_id_without_an_instance_is_ignored(table: Table) -> None:
     """RFC 5626 section 6: "it simply ignores the reg-id parameter"."""
     table.register(["<sip:alice@10.1.0.11>;reg-id=1"])
     assert [binding.reg_id for binding in table.all()] == [0]
+
+
+# Where the first proxy of a Path is
+
+
+@pytest.mark.parametrize(
+    ("via", "path", "source", "hops"),
+    [
+        (";rport", "10.1.0.11:5070", SOURCE, (UdpHop(THERE, HERE),)),
+        ("", "10.1.0.11:5070", SOURCE, (UdpHop(Address("10.1.0.11", 5070), HERE),)),
+        ("", "10.9.9.9:5070", SOURCE, (UdpHop(THERE, HERE),)),
+        ("", "edge.example", SOURCE, (UdpHop(THERE, HERE),)),
+        (";rport", "10.1.0.11", ON_TCP, (FlowHop(1), StreamHop("TCP", Address("10.1.0.11", 5060)))),
+        (";rport", "10.9.9.9", ON_TCP, (FlowHop(1),)),
+    ],
+)
+def test_the_way_to_an_edge_proxy(table: Table, via: str, path: str, source: Source, hops: tuple[Hop, ...]) -> None:
+    """Back where the REGISTER came from; to where it listens, if that is the same host; never to anybody else."""
+    request = table.request(["<sip:alice@192.168.1.5>"], 1, "c")
+    fields = request.fields.with_only("Via", f"SIP/2.0/UDP 10.1.0.11:5070;branch=z9hG4bKx{via}")
+    fields = fields.with_last("Path", f"<sip:{path};lr>").with_last("Supported", "path")
+    assert table.take(request.replace(fields=fields), source).status == 200
+    assert [binding.hops for binding in table.all()] == [hops]
 
 
 # Order and duplicates
