@@ -9,7 +9,7 @@ IPV6_PREFIX = 64
 
 
 class Address(NamedTuple):
-    """A numeric IP address, without brackets, and a port."""
+    """A numeric IP address, without brackets, and a port. A link-local one of IPv6 may have a zone: `fe80::1%eth0`."""
 
     host: str
     port: int
@@ -18,10 +18,15 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def without_zone(host: str) -> str:
+    """A numeric address as the other end of a link knows it: zones mean nothing elsewhere (RFC 4007 section 11.2)."""
+    return host.partition("%")[0]
+
+
 def source_key(address: str) -> str:
     """What counts as one source: an IPv4 address, or the /64 that an IPv6 host may roam in."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(without_zone(address))
     except ValueError:
         return address
     if isinstance(ip, ipaddress.IPv6Address):

@@ -154,11 +154,10 @@ def _date() -> float:
 
 
 def _default_url() -> str:
-    from p2psip.daemon.endpoints import local_addresses
     from p2psip.enrollment.protocol import ENROLL_PATH, ENROLLMENT_PORT
-    from p2psip.net.addresses import join_host_port
+    from p2psip.net.addresses import join_host_port, own_address
 
-    return f"https://{join_host_port(local_addresses()[0], ENROLLMENT_PORT)}{ENROLL_PATH}"
+    return f"https://{join_host_port(own_address(), ENROLLMENT_PORT)}{ENROLL_PATH}"
 
 
 def _created(facts: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ Tokens of questions to the driver: the node's are positive, the echo service's a
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -33,6 +33,7 @@ from p2psip.reload.node.effects import (
     Done,
     HangUp,
     LinkUp,
+    Purpose,
     RingChanged,
     Write,
 )
@@ -169,6 +170,12 @@ class Peer:
         self._is_stopping = True
         self.publisher.withdraw_all(now)
         self.services.unregister_all(now)
+        self._settle(now)
+
+    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], own: Iterable[str], now: float) -> None:
+        """Other peers reach us at `addresses` from now on, phones at any of `own`, the best first."""
+        self.server.use_addresses(own)
+        self.node.use_addresses(addresses, now)
         self._settle(now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
@@ -25,20 +25,20 @@ LOOKUP_MAX_S = 90.0
 
 
 class Commands:
-    """The commands of one peer. `own_names` are the domains that mean the overlay."""
+    """The commands of one peer. `is_own_host` says which domains mean the overlay."""
 
     def __init__(
         self,
         peer: Peer,
         host: PeerHost,
-        own_names: Collection[str],
+        is_own_host: Callable[[str], bool],
         reload_lines: Callable[[], list[str]],
         reload_identity: Callable[[], None],
         keep_services: Callable[[list[KeptService]], None],
     ) -> None:
         self._peer = peer
         self._host = host
-        self._own_names = own_names
+        self._is_own_host = is_own_host
         self._reload_lines = reload_lines
         self._reload_identity = reload_identity
         self._keep_services = keep_services
@@ -194,7 +194,7 @@ class Commands:
         except NotAnAor as error:
             raise LocalMisuse(f"{error}; write sip:USER@{overlay}") from None
         user, _, domain = aor.rpartition("@")
-        return f"{user}@{overlay}" if domain.strip("[]") in self._own_names else aor
+        return f"{user}@{overlay}" if self._is_own_host(domain.strip("[]")) else aor
 
 
 def _kept(announced: Announcement) -> KeptService:

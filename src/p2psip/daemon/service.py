@@ -27,7 +27,7 @@ from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import ListenAddresses, own_names
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
 from p2psip.daemon.journal import Journal
 from p2psip.daemon.kept import (
     load_contacts,
@@ -46,6 +46,7 @@ from p2psip.daemon.renewal import Renewer, day
 from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
+from p2psip.net.addresses import machine_hosts
 from p2psip.net.disk import DiskStore
 from p2psip.net.dtls import require_cookies
 from p2psip.net.files import PRIVATE
@@ -74,6 +75,8 @@ from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.transports.address import OwnAddresses
+from p2psip.sip.transports.layer import Listener
 
 T = TypeVar("T")
 
@@ -82,16 +85,15 @@ STOP_MAX_S = 5.0
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
 
-WATCH_S = 30.0
-"""How often the configuration's date and this machine's addresses are looked at."""
+WATCH_S = 2.0
+"""How often the configuration's date and this machine's addresses are looked at: the latter takes 0.1 ms."""
+
+MACHINE_S = 30.0
+"""How often it is looked at how this machine does."""
 
 
 class StartAnew(Exception):  # no error
     """The peer is to be started anew, as it was before."""
-
-
-class MovedToAnotherAddress(StartAnew):
-    """This machine has an address by now that the peer does not know."""
 
 
 class TookAnotherName(StartAnew):
@@ -115,6 +117,8 @@ class PeerService:
         self._is_outcast = asyncio.Event()
         self._is_renamed = asyncio.Event()
         self._obstacles: tuple[str, ...] = ()
+        self._present: list[str] = []
+        self._are_hosts_known = True
         self._refresher = Refresher(self, random.SystemRandom())
         self._phones_timer: asyncio.TimerHandle | None = None
 
@@ -134,10 +138,12 @@ class PeerService:
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = _keylogger()
         link_types = self._link_types()
-        addresses = ListenAddresses.of(self._state.settings, link_types)
+        endpoints = endpoints_of(self._state.settings, link_types)
+        self._present = self._look_for_hosts()
+        self._known_as = KnownAs.of(self._state.settings, self._present)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
-            names = own_names(self._state.settings, self._state.configuration.instance_name, addresses)
-            self._peer = self._compose(store, addresses, names, wall, now)
+            server = self._server_config(listeners_of(endpoints))
+            self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
             self._peer.node.attaching.able_link_types = link_types
             self._host = PeerHost(
@@ -152,32 +158,30 @@ class PeerService:
             self._commands = Commands(
                 self._peer,
                 self._host,
-                names,
+                server.is_own_host,
                 self.load_lines,
                 self.load_identity,
                 lambda services: save_services(self._state.directory, services),
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
-                await self._host.listen(addresses.endpoints)
+                await self._host.listen(endpoints)
+                self._host.use_media_host(self._known_as.media_host)
                 await control.listen()
                 self._begin(wall, now)
-                ready({"node_id": str(self._peer.node.node_id), "user": self._peer.node.user, **addresses.facts()})
-                await self._until_stopped(addresses)
+                ready({"node_id": str(self._peer.node.node_id), "user": self._peer.node.user, **self._known_as.facts()})
+                await self._until_stopped()
             finally:
                 control.close()
                 self._host.close()
 
     # Beginning
 
-    def _compose(
-        self, store: DiskStore, addresses: ListenAddresses, names: frozenset[str], wall: WallClock, now: float
-    ) -> Peer:
+    def _compose(self, store: DiskStore, server: ServerConfig, wall: WallClock, now: float) -> Peer:
         state, configuration = self._state, self._state.configuration
         rng = random.SystemRandom()
         verifier = CertificateVerifier(configuration)
         storage = Storage(store, rules_of(configuration, verifier), wall, now, continuity=store.continuity)
-        bootstrap = {Address(node.address, node.port) for node in configuration.bootstrap_nodes}
         node = Node(
             state.identity,
             verifier,
@@ -186,26 +190,27 @@ class PeerService:
             wall,
             rng,
             now,
-            may_start_alone=state.settings.first
-            or not bootstrap
-            or bool(bootstrap & set(addresses.advertised_overlay)),
+            may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
             return_path=ReturnPath(state.settings.return_path),
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
-        node.attaching.addresses = {
-            Purpose.RELOAD: addresses.advertised_overlay,
-            Purpose.SIP: addresses.advertised_sip,
-        }
-        name = state.identity.user.partition("@")[0]
-        server = ServerConfig(
-            realm=configuration.instance_name,
-            domains=names,
-            listeners=addresses.listeners,
-            peer_side=peer_uri(name, configuration.instance_name, node.node_id),
-        )
+        node.attaching.addresses = self._reload_addresses()
         return Peer(node, server, rng, now)
+
+    def _server_config(self, listeners: tuple[Listener, ...]) -> ServerConfig:
+        identity, overlay = self._state.identity, self._state.configuration.instance_name
+        return ServerConfig(
+            realm=overlay,
+            domains=own_names(self._state.settings, overlay),
+            listeners=listeners,
+            peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
+            addresses=OwnAddresses(self._known_as.own),
+        )
+
+    def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:
+        return {Purpose.RELOAD: self._known_as.overlay, Purpose.SIP: self._known_as.sip}
 
     def _begin(self, wall: WallClock, now: float) -> None:
         if not wall.is_trusted:
@@ -243,12 +248,12 @@ class PeerService:
 
     # Running
 
-    async def _until_stopped(self, addresses: ListenAddresses) -> None:
+    async def _until_stopped(self) -> None:
         """Until a signal says stop, or the peer cannot go on as it is."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        watching = asyncio.create_task(self._watch(addresses))
+        watching = asyncio.create_task(self._watch())
         renewing = asyncio.create_task(Renewer(self, self._journal).run())
         refreshing = asyncio.create_task(self._refresher.run())
         stopping = asyncio.create_task(stop.wait())
@@ -264,16 +269,43 @@ class PeerService:
             for task in tasks:
                 task.cancel()
 
-    async def _watch(self, addresses: ListenAddresses) -> None:
+    async def _watch(self) -> None:
         """Look after what changes without a word: the date, this machine's addresses, how it does."""
+        machine_at = boot_time()
         while True:
             await asyncio.sleep(WATCH_S)
-            self._peer.node.diagnostics.machine = read_machine()
             if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
                 raise RequestFailed(reason)
-            if addresses.is_outdated:
-                self._journal.warning("this machine has another address now", means="the peer starts anew with it")
-                raise MovedToAnotherAddress
+            self._look_at_addresses()
+            if boot_time() - machine_at >= MACHINE_S:
+                machine_at = boot_time()
+                self._peer.node.diagnostics.machine = read_machine()
+
+    def _look_at_addresses(self) -> None:
+        """An address that came or went changes what we say of ourselves; what does not run over one that went stays."""
+        present = self._look_for_hosts()
+        gone, self._present = set(self._present) - set(present), present
+        self._host.hosts_gone(gone)
+        if (known_as := KnownAs.of(self._state.settings, present)) == self._known_as:
+            return
+        self._known_as = known_as
+        self._journal.info("this machine has other addresses now", **known_as.facts())
+        self._host.use_media_host(known_as.media_host)
+        addresses = self._reload_addresses()
+        self._host.call(lambda now: self._peer.use_addresses(addresses, known_as.own, now))
+
+    def _look_for_hosts(self) -> list[str]:
+        """The addresses of this machine; those of the last look where the kernel does not say, which is said once."""
+        try:
+            hosts = machine_hosts()
+        except OSError as error:
+            # No file descriptor is left, say: the next look may see more.
+            if self._are_hosts_known:
+                self._journal.warning("the addresses of this machine are not known", reason=error.strerror)
+            self._are_hosts_known = False
+            return self._present
+        self._are_hosts_known = True
+        return hosts
 
     async def _cast_out(self) -> None:
         """RFC 6940 11.1: "If a node is not capable of supporting the new requirements, it MUST exit the overlay."."""

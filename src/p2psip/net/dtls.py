@@ -296,7 +296,7 @@ class DtlsListener:
             tls.DTLSv1_listen()
         except SSL.WantReadError:
             for datagram in _take_datagrams(tls, self._datagram_bytes):
-                self._send(remote, datagram)
+                self._send(local, remote, datagram)
             return
         except SSL.Error:
             # It is no ClientHello after all; what it did to this connection nobody needs to know.
@@ -308,7 +308,7 @@ class DtlsListener:
             self._user,
             local,
             remote,
-            lambda datagram: self._send(remote, datagram),
+            lambda datagram: self._send(local, remote, datagram),
             self._forget,
             self._datagram_bytes,
             is_server=True,
@@ -319,9 +319,9 @@ class DtlsListener:
         self._user.stream_accepted(association)
         association.start()
 
-    def _send(self, remote: Address, datagram: bytes) -> None:
+    def _send(self, local: Address, remote: Address, datagram: bytes) -> None:
         if self._socket is not None:
-            self._socket.send(remote, datagram)
+            self._socket.send(remote, datagram, local.host)
 
     def _forget(self, association: DtlsAssociation) -> None:
         remote = Address(*association.remote)

@@ -12,7 +12,7 @@ import ipaddress
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from p2psip.base.address import Address, source_key
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.net.addresses import taken, words
+from p2psip.net.addresses import taken, with_zones, words
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
@@ -273,9 +273,10 @@ class NodeHost:
 
     async def _dial(self, dial: Dial) -> None:
         """Try the candidates, each a little after the one before; the first of which anything is heard is it."""
+        candidates = [zoned for candidate in dial.candidates for zoned in _zoned(candidate)]
         attempts = [
             self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
-            for rank, candidate in enumerate(dial.candidates)
+            for rank, candidate in enumerate(candidates)
         ]
         reasons: list[str] = []
         chosen: Stream | None = None
@@ -283,7 +284,7 @@ class NodeHost:
             async with asyncio.timeout(DIAL_MAX_S):
                 chosen = await _first(attempts, reasons)
         except TimeoutError:
-            reasons.append(f"no answer in {DIAL_MAX_S:g} s from {_unanswered(dial, attempts)}")
+            reasons.append(f"no answer in {DIAL_MAX_S:g} s from {_unanswered(candidates, attempts)}")
         finally:
             # Also if we were cancelled: whoever connects after all has nobody to talk to.
             for attempt in attempts:
@@ -295,6 +296,11 @@ class NodeHost:
             self._numbers[chosen] = (dial.link, dial.purpose)
             self._alive.add(chosen)
             chosen.begin()
+
+    def hosts_gone(self, hosts: Collection[str]) -> None:
+        """This machine does not have these addresses any more: a connection from one of them hears nothing again."""
+        for stream in [each for each in self._numbers if each.local[0] in hosts]:
+            stream.abort("the address of this end is gone")
 
     async def _connect(self, candidate: Candidate, delay_s: float) -> Stream:
         await asyncio.sleep(delay_s)
@@ -410,8 +416,18 @@ async def _first(attempts: Sequence[asyncio.Task[Stream]], reasons: list[str]) -
     return None
 
 
-def _unanswered(dial: Dial, attempts: Sequence[asyncio.Task[Stream]]) -> str:
-    pairs = zip(dial.candidates, attempts, strict=True)
+def _zoned(candidate: Candidate) -> list[Candidate]:
+    """The wire knows no zones: a link-local candidate is tried on each link."""
+    try:
+        hosts = with_zones(candidate.address.host)
+    except OSError:
+        # No file descriptor is left to ask by; then there is none to dial with either.
+        return [candidate]
+    return [Candidate(Address(host, candidate.address.port), candidate.link_type) for host in hosts]
+
+
+def _unanswered(candidates: Sequence[Candidate], attempts: Sequence[asyncio.Task[Stream]]) -> str:
+    pairs = zip(candidates, attempts, strict=True)
     return ", ".join(str(candidate) for candidate, attempt in pairs if not attempt.done() or attempt.cancelled())
 
 

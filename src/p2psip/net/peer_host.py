@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
@@ -20,6 +20,9 @@ from p2psip.reload.node.effects import Purpose
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+
+ZONES_MAX = 256
+"""Phones at link-local addresses of which we remember by what interface they are reached."""
 
 DISCARD_PORT = 9
 """Any port will do to ask the machine from which address it would send; nothing is sent."""
@@ -34,7 +37,6 @@ class Endpoints:
     sip: tuple[Address, ...]
     phone_udp: tuple[Address, ...]
     phone_tcp: tuple[Address, ...]
-    media_host: str
 
 
 class PeerHost(NodeHost):
@@ -57,7 +59,8 @@ class PeerHost(NodeHost):
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
         self._phone_flows = Flows(self)
-        self._media: MediaSockets | None = None
+        self._media = MediaSockets("127.0.0.1", self._media_datagram)
+        self._zones: dict[str, str] = {}
 
     async def listen(self, endpoints: Endpoints) -> None:
         """Open all sockets. Raises LocalMisuse if one is taken."""
@@ -68,7 +71,10 @@ class PeerHost(NodeHost):
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:
             await self._phone_flows.listen(local)
-        self._media = MediaSockets(endpoints.media_host, self._media_datagram)
+
+    def use_media_host(self, host: str) -> None:
+        """Where calls have their voice from now on, of which nobody has said where it goes."""
+        self._media.host = host
 
     def close(self) -> None:
         """Close the sockets of phones as well."""
@@ -76,22 +82,19 @@ class PeerHost(NodeHost):
         for udp in self._udp.values():
             udp.close()
         self._phone_flows.close()
-        if self._media is not None:
-            self._media.close_all()
+        self._media.close_all()
 
     def _do(self, effect: Effect) -> None:
         match effect:
             case SendDatagram():
                 send_datagram(self._udp, effect)
             case SendRtp(local, remote, data):
-                assert self._media is not None
                 self._media.send(local, remote, data)
             case SendFlow() | OpenFlow() | CloseFlow():
                 self._phone_flows.do(effect)
             case Ask(token, MediaWanted(_, towards)):
                 self._spawn(self._open_media(token, towards))
             case MediaReleased(local):
-                assert self._media is not None
                 self._media.close(local)
             case _:
                 super()._do(effect)
@@ -99,6 +102,7 @@ class PeerHost(NodeHost):
     # Phones
 
     def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
+        self._note_zone(remote)
         self.call(lambda now: self.peer.handle_datagram(local, remote, data, now))
 
     def _media_datagram(self, local: Address, remote: Address, data: bytes) -> None:
@@ -106,6 +110,7 @@ class PeerHost(NodeHost):
 
     def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
         """A phone has connected, or a phone that we connect to has answered."""
+        self._note_zone(remote)
         self.call(lambda now: self.peer.handle_flow_opened(flow, "TCP", local, remote, now))
 
     def flow_data(self, flow: int, data: bytes) -> None:
@@ -116,11 +121,17 @@ class PeerHost(NodeHost):
         """A phone's connection is gone."""
         self.call(lambda now: self.peer.handle_flow_closed(flow, reason, now))
 
+    def _note_zone(self, remote: Address) -> None:
+        """A phone at a link-local address names it in SDP as well, where nothing says of which link it is."""
+        if "%" in remote.host:
+            self._zones[without_zone(remote.host)] = remote.host
+            if len(self._zones) > ZONES_MAX:
+                del self._zones[next(iter(self._zones))]
+
     async def _open_media(self, token: int, towards: str | None) -> None:
         """A socket at the address by which the other side of the call sees us."""
-        assert self._media is not None
         try:
-            host = local_host_towards(Address(towards, DISCARD_PORT)) if towards else None
+            host = local_host_towards(Address(self._zones.get(towards, towards), DISCARD_PORT)) if towards else None
             answer: Address | None = await self._media.open(host)
         except LocalMisuse as error:
             self._other(Note("no port for media", {"reason": str(error)}, is_warning=True))

@@ -16,6 +16,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.session import SendRtp
+from p2psip.net.addresses import address_of
 from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.phone_events import PhoneEvent, Storyteller, heard
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
@@ -28,7 +29,7 @@ from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, Sen
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
 
-_host_port = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::([0-9]{1,5}))?")
+_host_port = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\s\]]+)?)\]|([^\s:\[\]]+))(?::([0-9]{1,5}))?")
 
 PORT_TRIES = 10
 """How many ports of the kernel's choice are looked at for one that is free for TCP as well."""
@@ -261,7 +262,7 @@ def resolve(text: str, default_port: int) -> Address:
     except (OSError, UnicodeError):
         raise LocalMisuse(f"{text!r}: no host of that name is known here") from None
     found.sort(key=lambda one: one[0] != socket.AF_INET)
-    return Address(*found[0][4][:2])
+    return address_of(found[0][4])
 
 
 def target_uri(target: str, server: Address) -> SipUri:

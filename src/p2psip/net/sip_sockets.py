@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.addresses import taken, words
+from p2psip.net.addresses import address_of, sockaddr_of, taken, words
 from p2psip.net.datagrams import Arrived, DatagramSocket
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
@@ -44,7 +44,7 @@ class _Flow(asyncio.Protocol):
             # A connection that was reset before we could look at it.
             self.transport.abort()
         else:
-            self._flows.opened(self, *(Address(*name[:2]) for name in names))
+            self._flows.opened(self, *(address_of(name) for name in names))
 
     def write(self, data: bytes) -> None:
         """Send; who does not read what we send is cut off."""
@@ -134,13 +134,14 @@ class MediaSockets:
     """One UDP socket a call."""
 
     def __init__(self, host: str, arrived: Arrived) -> None:
-        self._host = host
+        """`host` is where they are opened unless somebody says otherwise."""
+        self.host = host
         self._arrived = arrived
         self._sockets: dict[Address, DatagramSocket] = {}
 
     async def open(self, host: str | None = None) -> Address:
         """A new address for media, at `host` if given."""
-        opened = await DatagramSocket.bind_even(host or self._host, self._arrived)
+        opened = await DatagramSocket.bind_even(host or self.host, self._arrived)
         self._sockets[opened.local] = opened
         return opened.local
 
@@ -163,10 +164,11 @@ class MediaSockets:
 
 
 def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendDatagram) -> None:
-    """Do what the core wants."""
-    sender = sockets.get(effect.local)
+    """Do what the core wants: from the socket at that address, or from there by the one that listens everywhere."""
+    everywhere = Address("::" if ":" in effect.local.host else "0.0.0.0", effect.local.port)
+    sender = sockets.get(effect.local) or sockets.get(everywhere)
     if sender is not None:
-        sender.send(effect.remote, effect.data)
+        sender.send(effect.remote, effect.data, None if effect.local == everywhere else effect.local.host)
 
 
 def local_host_towards(server: Address) -> str:
@@ -174,10 +176,10 @@ def local_host_towards(server: Address) -> str:
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(server)
+            probe.connect(sockaddr_of(server))
         except OSError as error:
             raise LocalMisuse(f"no way to {server}: {error.strerror}") from None
-        return str(probe.getsockname()[0])
+        return address_of(probe.getsockname()).host
 
 
 def _why(error: OSError) -> str:

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
+from p2psip.net.addresses import address_of
 from p2psip.net.psk import require_shared_secret
 
 HANDSHAKE_MAX_S = 10.0
@@ -153,7 +154,7 @@ class TlsStream(asyncio.BufferedProtocol):
             # A connection that was reset before we could look at it.
             self.abort("closed by the other end")
             return
-        self.remote, self.local = remote[:2], local[:2]
+        self.remote, self.local = address_of(remote), address_of(local)
         if self.is_server:
             self._user.stream_accepted(self)
             if self.is_connected:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 from free_ports import free_port
 from membership import OVERLAY, Club, founding, key, node_id
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.cli import run_peer
+from p2psip.coupling.peer import Peer
 from p2psip.daemon import service
-from p2psip.daemon.endpoints import ListenAddresses
 from p2psip.daemon.kept import KeptService, load_services
-from p2psip.daemon.service import MovedToAnotherAddress, PeerService
+from p2psip.daemon.service import PeerService, TookAnotherName
 from p2psip.daemon.settings import make_settings
 from p2psip.daemon.state import (
     PeerState,
@@ -34,6 +37,7 @@ from p2psip.daemon.state import (
 from p2psip.net import node_host
 from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
 from p2psip.reload.config.document import parse
+from p2psip.reload.node.effects import Purpose
 
 HERE = "127.0.0.1"
 EXPIRATION = 1_900_000_000.0
@@ -121,18 +125,54 @@ def test_a_configuration_that_expires_meanwhile_ends_the_peer(
         run(expiring(state), 5.0)
 
 
-def test_another_address_is_a_reason_to_start_anew(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+def everywhere(state: PeerState) -> PeerState:
+    settings = msgspec.structs.replace(state.settings, listen=("0.0.0.0",), phone_listen=("0.0.0.0",))
+    return replace(state, settings=settings)
+
+
+def test_an_address_that_comes_is_told_and_ends_nothing(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The machine came up before its network: what phones and peers are told would be wrong for ever."""
-    monkeypatch.setattr(service, "WATCH_S", 0.1)
-    monkeypatch.setattr(ListenAddresses, "is_outdated", True)
-    with pytest.raises(MovedToAnotherAddress):
-        run(state, 5.0)
+    looks = iter([[], ["192.168.7.1"], ["192.168.7.1"], ["192.168.7.1", "10.0.0.1"]])
+    last = ["10.0.0.1"]
+    monkeypatch.setattr(service, "WATCH_S", 0.05)
+    monkeypatch.setattr(service, "machine_hosts", lambda: next(looks, last))
+    told: list[tuple[list[str], list[str]]] = []
+
+    def use(peer: Peer, addresses: Mapping[Purpose, tuple[Address, ...]], own: Iterable[str], now: float) -> None:
+        told.append(([address.host for address in addresses[Purpose.SIP]], list(own)))
+
+    monkeypatch.setattr(Peer, "use_addresses", use)
+    (facts,) = run(everywhere(state), 1.0)
+    assert facts["phones"] == [f"127.0.0.1:{state.settings.phone_port}"]
+    assert told == [
+        (["192.168.7.1"], ["192.168.7.1", "127.0.0.1"]),
+        (["192.168.7.1", "10.0.0.1"], ["192.168.7.1", "10.0.0.1", "127.0.0.1"]),
+        (["10.0.0.1"], ["10.0.0.1", "127.0.0.1"]),
+    ]
+    assert capsys.readouterr().out.count("this machine has other addresses now") == 3
+
+
+def test_a_machine_that_does_not_say_its_addresses_is_no_reason_to_end(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def out_of_descriptors() -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(service, "WATCH_S", 0.05)
+    monkeypatch.setattr(service, "machine_hosts", out_of_descriptors)
+    assert run(everywhere(state), 1.0)
+    assert capsys.readouterr().out.count("the addresses of this machine are not known") == 1
 
 
 def test_starting_anew_is_the_same_command_line_again(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(service, "WATCH_S", 0.1)
-    monkeypatch.setattr(ListenAddresses, "is_outdated", True)
+
+    async def renamed(_: PeerService) -> None:
+        raise TookAnotherName
+
+    monkeypatch.setattr(PeerService, "_renamed", renamed)
     monkeypatch.setattr(os, "execv", lambda *arguments: begun.append(arguments))
     monkeypatch.setattr(run_peer.sys, "orig_argv", ["python", "-m", "p2psip.cli.run_peer", "peer", "{}", "json"])
     monkeypatch.setitem(run_peer.sys.modules, "rich", None)

@@ -31,6 +31,7 @@ from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
+from p2psip.sip.transports.effects import SendDatagram
 
 HERE = "127.0.0.1"
 
@@ -75,7 +76,7 @@ class Notes:
         self.told.append(("answer", token, answer))
 
     def handle_datagram(self, local: object, remote: object, data: bytes, now: float) -> None:
-        self.told.append(("datagram", data))
+        self.told.append(("datagram", data, local, remote))
 
     def handle_flow_opened(self, flow: int, *_: object) -> None:
         self.told.append(("flow", flow))
@@ -148,7 +149,6 @@ def run(test: Callable[[Bench], Awaitable[None]], **endpoints: object) -> None:
             "sip": (),
             "phone_udp": (),
             "phone_tcp": (),
-            "media_host": HERE,
         }
         try:
             await host.listen(Endpoints(**(fields | endpoints)))  # type: ignore[arg-type]
@@ -696,6 +696,7 @@ def test_media_is_at_the_address_that_the_phone_sees() -> None:
     """The peer listens everywhere; the phone is told the address from which this machine reaches it."""
 
     async def test(bench: Bench) -> None:
+        bench.host.use_media_host("127.0.0.2")
         bench.do(Ask(-1, MediaWanted(1, HERE), 9e9), Ask(-3, MediaWanted(2), 9e9))
         first, second = await bench.core.hears("answer", 2)
         address = cast(Address, first[2])
@@ -707,11 +708,12 @@ def test_media_is_at_the_address_that_the_phone_sees() -> None:
             await asyncio.sleep(0.05)
             again.bind(address)
 
-    run(test, media_host="127.0.0.2")
+    run(test)
 
 
 def test_no_address_for_media() -> None:
     async def test(bench: Bench) -> None:
+        bench.host.use_media_host("192.0.2.7")
         bench.do(Ask(-1, MediaWanted(1), 9e9))
         assert await bench.core.hears("answer") == [("answer", -1, None)]
         (note,) = bench.others
@@ -719,4 +721,48 @@ def test_no_address_for_media() -> None:
         assert note.is_warning
         assert "192.0.2.7" in str(note.facts["reason"])
 
-    run(test, media_host="192.0.2.7")
+    run(test)
+
+
+@pytest.mark.parametrize(("everywhere", "here"), [("0.0.0.0", "127.0.0.3"), ("::", "::1")])
+def test_where_we_listen_everywhere_the_socket_says_to_which_address_a_datagram_came(
+    everywhere: str, here: str
+) -> None:
+    """And the answer leaves from there: the phone may know no other address of ours."""
+    port = free_port()
+    family = socket.AF_INET6 if ":" in here else socket.AF_INET
+
+    async def test(bench: Bench) -> None:
+        with socket.socket(family, socket.SOCK_DGRAM) as phone:
+            phone.bind(("::1" if ":" in here else HERE, 0))
+            phone.setblocking(False)
+            phone.sendto(b"hello", (here, port))
+            [(_, data, local, remote)] = await bench.core.hears("datagram")
+            assert (local, remote, data) == (Address(here, port), Address(*phone.getsockname()[:2]), b"hello")
+            assert isinstance(remote, Address)
+            for source in (here, everywhere, "192.0.2.77" if family == socket.AF_INET else "2001:db8::77"):
+                # The last has gone meanwhile: better from another address than not at all.
+                bench.do(SendDatagram(Address(source, port), remote, source.encode()))
+                answer, sender = await asyncio.get_running_loop().sock_recvfrom(phone, 100)
+                assert answer == source.encode()
+                assert sender[1] == port
+                assert source != here or sender[0] == here
+
+    run(test, phone_udp=(Address(everywhere, port),))
+
+
+def test_connections_from_an_address_that_is_gone_are_over() -> None:
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.RELOAD, tls(await other.listen())))
+        await bench.core.hears("up")
+        bench.host.hosts_gone({"192.0.2.1"})
+        bench.host.hosts_gone(set())
+        await asyncio.sleep(0.05)
+        assert not [each for each in bench.core.told if each[0] == "down"]
+        bench.host.hosts_gone({HERE})
+        assert await bench.core.hears("down") == [("down", 2, "the address of this end is gone")]
+        await other.down.wait()
+        other.close()
+
+    run(test)

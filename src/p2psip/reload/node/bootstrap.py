@@ -75,6 +75,15 @@ class Bootstrap:
         else:
             self._failed("no bootstrap node is known but ourselves", now)
 
+    def _configured(self) -> list[Address]:
+        return [Address(node.address, node.port) for node in self._exchange.configuration.bootstrap_nodes]
+
+    @property
+    def _may_begin(self) -> bool:
+        """True also where others look for the overlay: at an address that may have come after the start."""
+        own = self._attaching.addresses[Purpose.RELOAD]
+        return self._may_start_alone or not set(self._configured()).isdisjoint(own)
+
     def _ways_in(self) -> tuple[Address, ...]:
         """Where to dial for the overlay, or another part of it: some of those that we are not linked with.
 
@@ -87,9 +96,8 @@ class Bootstrap:
             *linked,
             *(link.remote for link in self._connections.all()),
         }
-        configured = [Address(node.address, node.port) for node in self._exchange.configuration.bootstrap_nodes]
         ways: list[Address] = []
-        for addresses in (self.contacts, configured, self._lost):
+        for addresses in (self.contacts, self._configured(), self._lost):
             untried = [address for address in addresses if address not in tried]
             ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
         return tuple(dict.fromkeys(ways))
@@ -160,13 +168,13 @@ class Bootstrap:
             # Who admits us not says more than that others do not answer.
             if not self._is_shut_out:
                 self.trouble = f"no way into the overlay: {reason}"
-            if not self._may_start_alone:
+            if not self._may_begin:
                 self._exchange.note("no way into the overlay yet", reason=reason)
         self.begin_if_allowed(reason, now)
 
     def begin_if_allowed(self, why: str, now: float) -> None:
         """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
-        if self._may_start_alone and not self._chord.is_serving:
+        if self._may_begin and not self._chord.is_serving:
             self._exchange.note("begins the overlay", why=why)
             self._chord.start_alone(now)
 

@@ -11,7 +11,7 @@ is done; what is over goes to the part that began it. What remains are effects f
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
@@ -47,7 +47,7 @@ from p2psip.reload.node.config_updates import (
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.data import CommandContext, CompletionContext, Data
 from p2psip.reload.node.diagnostics import Diagnostics
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, Purpose, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.links import Links
@@ -251,6 +251,13 @@ class Node:
     ) -> None:
         """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
         self.attaching.app_attach(destination_list, node, now, application)
+        self._settle(now)
+
+    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
+        """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
+        self.attaching.addresses = dict(addresses)
+        if not self.topology.is_connected:
+            self.topology.start_joining(now)
         self._settle(now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:

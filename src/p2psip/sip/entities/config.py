@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
 from p2psip.sip.transactions.timers import TimerValues
+from p2psip.sip.transports.address import OwnAddresses
 from p2psip.sip.transports.layer import Listener, TransportLimits
 
 
@@ -38,16 +39,18 @@ class ServerLimits:
 class ServerConfig:
     """What a peer's SIP server is called, where it listens, and how it treats phones.
 
-    `domains` are the names and numeric addresses (in lower case) that mean the overlay as the domain of an AoR:
-    the overlay's name and every own address or name of the peer. `peer_side` is the URI by which other peers find
-    this one again, for Record-Route; phones get the listener they use. `algorithms` are offered to phones in this
-    order; MD5 alone is the default because some phones give up at a challenge they do not know.
+    `domains` are the names and numeric addresses (in lower case) that mean the overlay as the domain of an AoR, for
+    ever: the overlay's name and every name of the peer; `addresses` are the own ones beside them. `peer_side` is the
+    URI by which other peers find this one again, for Record-Route; phones get the address that they use. `algorithms`
+    are offered to phones in this order; MD5 alone is the default because some phones give up at a challenge they do
+    not know.
     """
 
     realm: str
     domains: frozenset[str]
     listeners: tuple[Listener, ...]
     peer_side: SipUri
+    addresses: OwnAddresses = field(default_factory=OwnAddresses)
     algorithms: tuple[str, ...] = ("MD5",)
     expires_min_s: int = 60
     expires_max_s: int = 3600
@@ -69,7 +72,11 @@ class ServerConfig:
         uri = self.peer_side
         return uri if uri.is_loose else uri.replace(params=(*uri.params, ("lr", None)))
 
+    def is_own_host(self, host: str) -> bool:
+        """True for a name or numeric address that means this peer."""
+        return host in self.domains or host in self.addresses
+
     @property
     def ports(self) -> frozenset[int]:
         """The ports that phones know us by."""
-        return frozenset(listener.advertised.port for listener in self.listeners)
+        return frozenset(listener.local.port for listener in self.listeners)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2psip.base.address import without_zone
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_numeric
@@ -12,7 +13,7 @@ _WELL_KNOWN_PORTS = frozenset({5060, 5061})
 def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
     """True if the domain of an AoR means the overlay: its name, or any own name or address of the peer."""
     numeric = as_numeric(uri.host)
-    if (numeric or uri.host) not in config.domains:
+    if not config.is_own_host(numeric or uri.host):
         return False
     # A phone on the same host has the same address and another port.
     return uri.port is None or uri.port in config.ports or (numeric is None and uri.port in _WELL_KNOWN_PORTS)
@@ -34,8 +35,8 @@ def is_own_route(uri: SipUri, config: ServerConfig) -> bool:
         # `sip:NODE-ID@overlay` is another peer.
         return not uri.user and is_own_domain(uri, config)
     port = uri.port or 5060
-    addresses = [address for one in config.listeners for address in (one.advertised, one.local)]
-    return (numeric, port) in addresses or (numeric in config.domains and port in config.ports)
+    locals_ = [(without_zone(one.local.host), one.local.port) for one in config.listeners]
+    return (numeric, port) in locals_ or (config.is_own_host(numeric) and port in config.ports)
 
 
 def _is_peer_side(uri: SipUri, config: ServerConfig) -> bool:

@@ -327,7 +327,7 @@ class Proxy:
         if numeric is None or not (self._bindings.has_host(numeric) or numeric in self._phones):
             return None
         address = Address(numeric, default_port(uri))
-        if numeric in self._config.domains and address.port in self._config.ports:
+        if self._config.is_own_host(numeric) and address.port in self._config.ports:
             # A phone may live on our own host; what is for our own port would come back to us, again and again.
             return None
         if uri.scheme == "sips" or uri.transport == "TLS":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, without_zone
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.routing import Rejection
@@ -230,7 +230,7 @@ def _is_out_of_order(binding: Binding, request: Request) -> bool:
 
 def _hops(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...]:
     """The ways to a phone, or to the first proxy of its Path, best first; `contact` is how that calls itself."""
-    is_direct = as_numeric(contact.host) == source.remote.host
+    is_direct = as_numeric(contact.host) == without_zone(source.remote.host)
     listening = Address(source.remote.host, contact.port or (5061 if source.transport == "TLS" else 5060))
     if isinstance(source.hop, FlowHop):
         stream: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"

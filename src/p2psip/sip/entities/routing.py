@@ -14,7 +14,7 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_host
-from p2psip.sip.transports.hops import BoundHop, Source, UdpHop
+from p2psip.sip.transports.hops import BoundHop, Source
 from p2psip.sip.transports.layer import TransportLayer
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
@@ -111,8 +111,7 @@ def side_uri(side: Source, config: ServerConfig, transport: TransportLayer, toke
     """Our URI for the Record-Route towards `side`: the one that peers know, or the listener that the phone uses."""
     if side.peer is not None:
         return config.peer_route
-    local = side.hop.local if isinstance(side.hop, UdpHop) else None
-    address = transport.advertised(side.transport, local)
+    address = transport.advertised(side)
     params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
     return SipUri(as_host(address.host), tokens.make(side), address.port, params)
 

@@ -8,6 +8,7 @@ user has a phone at this very peer.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
@@ -46,20 +47,20 @@ class SipServer:
     """Transports, transactions, registrar and proxy of one peer."""
 
     def __init__(self, config: ServerConfig, rng: random.Random) -> None:
-        transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits)
+        transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits, config.addresses)
         self._config = config
         self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions)
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
-        self._tokens = Tokens(rng, tuple(one.local for one in config.listeners if one.transport == "UDP"))
+        self._tokens = Tokens(rng)
         self._proxy = Proxy(config, self._layer, self._bindings, self._tokens)
         self._effects: list[Effect] = []
 
     # Inputs
 
     def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came in at the listener `local`."""
+        """A datagram came in at `local`, an own address."""
         self._layer.handle_datagram(local, remote, data, now)
         self._run(now)
 
@@ -141,6 +142,10 @@ class SipServer:
     def flow_of_peer(self, peer: str) -> int | None:
         """The open connection with an overlay peer."""
         return self._layer.transport.flow_of_peer(peer)
+
+    def use_addresses(self, present: Iterable[str]) -> None:
+        """This machine has these addresses now, the best first: registrations and calls stay as they are."""
+        self._config.addresses.use(present)
 
     @property
     def counts(self) -> dict[str, int]:

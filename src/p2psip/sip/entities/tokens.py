@@ -17,9 +17,9 @@ from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, Source, UdpH
 
 _MAC_DIGITS = 16
 
-_ESCAPES = (("~", "~t"), ("_", "~u"), (":", "~c"))
-"""What stands in a token for characters of a host, in this order. The scope of an IPv6 address, the name of an
-interface, may have any of them."""
+_ESCAPES = (("~", "~t"), (":", "~c"))
+"""What stands in a token for characters of a host, in this order: a colon would have to be escaped in a URI. The zone
+of an IPv6 address, the name of an interface, may have either."""
 
 
 class Token(NamedTuple):
@@ -32,9 +32,8 @@ class Token(NamedTuple):
 class Tokens:
     """Makes and reads tokens."""
 
-    def __init__(self, rng: random.Random, locals_: tuple[Address, ...]) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self._secret = rng.randbytes(32)
-        self._locals = locals_
 
     def make(self, side: Source) -> str:
         """The token for what is at the other side, as the user part of a URI."""
@@ -46,33 +45,34 @@ class Tokens:
         mac, _, text = user_name.partition(".")
         if not user_name.isascii() or not hmac.compare_digest(mac, self._mac(text)):
             return None
-        kind, number, host, rest = text.split("_", 3)
-        host = _unescaped(host)
+        kind, host, *rest = _unescaped(text).split("/")
         if kind == "f":
-            return Token(FlowHop(int(number)), host)
+            return Token(FlowHop(int(rest[0])), host)
         if kind == "l":
-            return Token(LocalHop(rest), host)
-        return Token(UdpHop(Address(host, int(rest)), self._locals[int(number)]), host)
+            return Token(LocalHop(rest[0]), host)
+        port, local_host, local_port = rest
+        return Token(UdpHop(Address(host, int(port)), Address(local_host, int(local_port))), host)
 
     def _text(self, side: Source) -> str:
-        host = _escaped(side.remote.host)
+        """A slash is in no address, no zone of one (the name of an interface) and no name of an agent."""
         match side.hop:
             case FlowHop(flow):
-                return f"f_{flow}_{host}_"
+                text = f"f/{side.remote.host}/{flow}"
             case LocalHop(name):
-                return f"l_0_{host}_{name}"
+                text = f"l/{side.remote.host}/{name}"
             case UdpHop(remote, local):
                 assert local is not None
-                return f"u_{self._locals.index(local)}_{host}_{remote.port}"
+                text = f"u/{side.remote.host}/{remote.port}/{local.host}/{local.port}"
+        return _escaped(text)
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode(), "sha256").hex()[:_MAC_DIGITS]
 
 
-def _escaped(host: str) -> str:
+def _escaped(text: str) -> str:
     for character, escape in _ESCAPES:
-        host = host.replace(character, escape)
-    return host
+        text = text.replace(character, escape)
+    return text
 
 
 def _unescaped(text: str) -> str:

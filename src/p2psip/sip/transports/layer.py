@@ -13,14 +13,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
-from p2psip.sip.transports.address import as_host, as_numeric
+from p2psip.sip.transports.address import WILDCARDS, OwnAddresses, as_host, as_numeric
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.framing import Framer
 from p2psip.sip.transports.hops import (
@@ -57,19 +57,10 @@ class TransportLimits:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An own address. `local` is what the driver says at input and gets in SendDatagram.
-
-    `sent_by` is the `host:port` for Via where `local` does not serve (a wildcard address, a port forwarded).
-    """
+    """Where we listen. What comes in at "0.0.0.0" or "::" comes to an own address, and the driver says to which."""
 
     transport: Transport
     local: Address
-    sent_by: Address | None = None
-
-    @property
-    def advertised(self) -> Address:
-        """What others reach us at."""
-        return self.sent_by or self.local
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +98,8 @@ class _Flow:
     peer: str | None
     is_open: bool
     active_at: float
+    local_host: str | None = None
+    """Where the other end reaches us; None until it is connected."""
     framer: Framer = field(default_factory=Framer)
     message_began_at: float | None = None
     """When the message under way began; for an accepted connection first of all when it was accepted."""
@@ -123,9 +116,11 @@ class TransportLayer:
         listeners: tuple[Listener, ...],
         peer_sent_by: str = "peer.invalid",
         limits: TransportLimits | None = None,
+        own: OwnAddresses | None = None,
     ) -> None:
         self._listeners = listeners
         self._udp_locals = tuple(listener.local for listener in listeners if listener.transport == "UDP")
+        self._own = own or OwnAddresses()
         self._peer_sent_by = peer_sent_by
         self._limits = limits or TransportLimits()
         self._flows: dict[int, _Flow] = {}
@@ -139,8 +134,9 @@ class TransportLayer:
     # Inputs
 
     def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> list[TransportEvent]:
-        """A datagram came in at the listener `local`."""
-        assert local in self._udp_locals, f"{local} is not the address of a UDP listener"
+        """A datagram came in at `local`, an own address."""
+        assert any(is_at(local, one) for one in self._udp_locals), f"{local} is not the address of a UDP listener"
+        self._own.hear(local.host)
         # Keep-alives (CRLF, zeros, STUN) are no messages.
         if not data.strip(b"\r\n\0"):
             return []
@@ -174,6 +170,9 @@ class TransportLayer:
             self._effects.append(CloseFlow(flow))
         else:
             self._add(_Flow(flow, transport, remote, peer, True, now, message_began_at=now))
+        if flow in self._flows and peer is None:
+            self._flows[flow].local_host = local.host
+            self._own.hear(local.host)
         return []
 
     def handle_flow_data(self, flow: int, data: bytes, now: float) -> list[TransportEvent]:
@@ -219,7 +218,7 @@ class TransportLayer:
     def bind(self, hop: Hop, now: float) -> BoundHop | None:
         """What `hop` comes down to, a connection begun if it needs one; None if it leads nowhere."""
         match hop:
-            case UdpHop(remote, local) if local not in self._udp_locals:
+            case UdpHop(remote, local) if local is None or not self._is_present(local):
                 local = self._udp_local(remote)
                 return None if local is None else UdpHop(remote, local)
             case StreamHop():
@@ -233,7 +232,7 @@ class TransportLayer:
         far = self.far_end(hop)
         if far.peer is not None:
             return Via("TLS", self._peer_sent_by, None, (("branch", branch),))
-        host, port = self.advertised(far.transport, hop.local if isinstance(hop, UdpHop) else None)
+        host, port = self.advertised(far)
         return Via(far.transport, as_host(host), port, (("branch", branch), ("rport", None)))
 
     def send(self, hop: BoundHop, data: bytes, now: float) -> bool:
@@ -292,10 +291,12 @@ class TransportLayer:
         """True if we have put this Via on a message, as far as its sent-by says."""
         if via.host == self._peer_sent_by and via.port is None:
             return True
-        return any(
-            via.host == as_host(listener.advertised.host) and (via.port or 5060) == listener.advertised.port
-            for listener in self._listeners
-        )
+        return self.is_own(as_numeric(via.host), via.port or 5060)
+
+    def is_own(self, numeric: str | None, port: int) -> bool:
+        """True for an address at which we are, or were just, spoken to."""
+        hosts = {without_zone(one.local.host) for one in self._listeners if one.local.port == port}
+        return numeric in hosts or (not hosts.isdisjoint(WILDCARDS) and numeric in self._own)
 
     def drain(self) -> list[Effect]:
         """The effects since the last call, in order."""
@@ -421,12 +422,38 @@ class TransportLayer:
         )
         return next(fitting, None)
 
-    def advertised(self, transport: Transport, local: Address | None) -> Address:
-        """The own address that others reach us at over `transport`, or of the listener at `local`."""
-        for listener in self._listeners:
-            if listener.transport == transport and local in (None, listener.local):
-                return listener.advertised
-        return self._listeners[0].advertised if self._listeners else LOCAL_ADDRESS
+    def advertised(self, side: Source) -> Address:
+        """The own address that `side` reaches us at: the one that it uses, where we know it."""
+        host = self._local_host(side.hop)
+        locals_ = [one.local for one in self._listeners if one.transport == side.transport]
+        fitting = [one for one in locals_ if host is None or is_at(Address(host, one.port), one)]
+        local = next(iter(fitting or locals_), self._listeners[0].local if self._listeners else LOCAL_ADDRESS)
+        if local.host not in WILDCARDS:
+            return local
+        if host is None or host in WILDCARDS:
+            host = self._own.best(local.host) or local.host
+        return Address(host, local.port)
+
+    def _local_host(self, hop: BoundHop) -> str | None:
+        match hop:
+            case UdpHop(_, local):
+                return local.host if local is not None else None
+            case FlowHop(flow) if flow in self._flows:
+                return self._flows[flow].local_host
+        return None
+
+    def _is_present(self, local: Address) -> bool:
+        """True if a datagram can leave from there: the machine may have moved since the address was noted."""
+        return local in self._udp_locals or (
+            without_zone(local.host) in self._own and any(is_at(local, one) for one in self._udp_locals)
+        )
+
+
+def is_at(address: Address, local: Address) -> bool:
+    """True if what comes to `address` comes in at the listener `local`, which may be one for all of its family."""
+    if local.host not in WILDCARDS:
+        return address == local
+    return address.port == local.port and (":" in address.host) == (":" in local.host)
 
 
 def _malformed(error: BadMessage, source: Source) -> Malformed:
@@ -437,12 +464,12 @@ def _malformed(error: BadMessage, source: Source) -> Malformed:
 
 def _stamped(request: Request, source: Source) -> Request:
     """Note in the topmost Via where the request really came from (18.2.1, RFC 3581 section 4)."""
-    via = request.via
+    via, host = request.via, without_zone(source.remote.host)
     stamped = via
     # RFC 3581 4: "it MUST set the value of this parameter to the source port of the request", also if somebody has
     # filled it in before; and then "received" is there even if it equals the sent-by host.
     if via.rport is not None:
-        stamped = stamped.with_param("rport", str(source.remote.port)).with_param("received", source.remote.host)
-    elif as_numeric(via.host) != source.remote.host or via.received is not None:
-        stamped = stamped.with_param("received", source.remote.host)
+        stamped = stamped.with_param("rport", str(source.remote.port)).with_param("received", host)
+    elif as_numeric(via.host) != host or via.received is not None:
+        stamped = stamped.with_param("received", host)
     return request if stamped is via else request.with_top_via(stamped)

@@ -17,6 +17,7 @@ from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.address import OwnAddresses
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
@@ -27,7 +28,7 @@ CONFIG = ServerConfig(
     (Listener("UDP", LOCAL), Listener("UDP", LOCAL6), Listener("TCP", LOCAL)),
     parse_sip_uri("sip:peer-a@overlay;gr=AAAA"),
 )
-TOKENS = Tokens(random.Random(1), (LOCAL, LOCAL6))
+TOKENS = Tokens(random.Random(1))
 PHONE = Source(UdpHop(Address("10.0.0.9", 5060), LOCAL), "UDP", Address("10.0.0.9", 5060))
 
 
@@ -72,10 +73,19 @@ def test_own_routes(uri: str, is_own: bool) -> None:
 
 
 def test_listener_on_all_addresses_is_known_by_any_of_them() -> None:
-    listeners = (Listener("UDP", Address("0.0.0.0", 5060), Address("10.0.0.1", 5060)),)
-    config = ServerConfig("overlay", frozenset({"10.0.0.1", "10.7.0.1"}), listeners, SipUri("overlay", "me"))
-    own = [is_own_route(parse_sip_uri(f"sip:{host};lr"), config) for host in ("10.0.0.1", "10.7.0.1", "10.8.0.1")]
-    assert own == [True, True, False]
+    listeners = (Listener("UDP", Address("0.0.0.0", 5060)),)
+    addresses = OwnAddresses(["10.0.0.1", "10.7.0.1"])
+    config = ServerConfig("overlay", frozenset(), listeners, SipUri("overlay", "me"), addresses)
+    hosts = ("10.0.0.1", "10.7.0.1", "10.8.0.1")
+
+    def own() -> list[bool]:
+        return [is_own_route(parse_sip_uri(f"sip:{host};lr"), config) for host in hosts]
+
+    assert own() == [True, True, False]
+    assert [is_own_domain(parse_sip_uri(f"sip:bob@{host}"), config) for host in hosts] == own()
+    # The machine has another address now.
+    addresses.use(["10.8.0.1"])
+    assert own() == [False, False, True]
 
 
 def test_the_peer_itself() -> None:
@@ -102,7 +112,7 @@ def test_sent_by_towards_peers_is_a_host_of_its_own() -> None:
     [
         PHONE,
         Source(UdpHop(Address("2001:db8::9", 40_000), LOCAL6), "UDP", Address("2001:db8::9", 40_000)),
-        Source(UdpHop(Address("fe80::1%eth0", 5060), LOCAL6), "UDP", Address("fe80::1%eth0", 5060)),
+        Source(UdpHop(Address("fe80::1%my_lan", 5060), LOCAL6), "UDP", Address("fe80::1%my_lan", 5060)),
         Source(FlowHop(17), "TCP", Address("10.0.0.9", 50_000)),
         Source(LocalHop("voice_mail 1"), "UDP", Address("127.0.0.1", 5060)),
     ],
@@ -114,7 +124,7 @@ def test_tokens_lead_back(side: Source) -> None:
 
 def test_tokens_of_others_are_nothing() -> None:
     token = TOKENS.make(PHONE)
-    other = Tokens(random.Random(2), (LOCAL,))
+    other = Tokens(random.Random(2))
     for text in (token[:-1] + "1", "x", "", ".", other.make(PHONE), token.upper() + "ü"):
         assert TOKENS.read(text) is None
 

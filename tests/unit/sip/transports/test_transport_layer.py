@@ -10,7 +10,7 @@ from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import as_host, as_numeric
+from p2psip.sip.transports.address import OwnAddresses, as_host, as_numeric
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
 from p2psip.sip.transports.layer import FlowLost, Listener, Malformed, Received, TransportLayer, TransportLimits
@@ -23,7 +23,7 @@ PEER = "ab" * 16
 
 
 def make_layer(**limits: float) -> TransportLayer:
-    listeners = (Listener("UDP", UDP), Listener("UDP", UDP6), Listener("TCP", TCP, Address("203.0.113.1", 5060)))
+    listeners = (Listener("UDP", UDP), Listener("UDP", UDP6), Listener("TCP", TCP))
     return TransportLayer(listeners, "ab.invalid", TransportLimits(**limits))  # type: ignore[arg-type]
 
 
@@ -124,7 +124,7 @@ def test_18_1_1_sent_by_is_what_others_reach_us_at() -> None:
     layer = make_layer()
     flow = layer.bind(StreamHop("TCP", REMOTE), 0.0)
     assert flow is not None
-    assert str(layer.via(flow, "x")) == "SIP/2.0/TCP 203.0.113.1:5060;branch=x;rport"
+    assert str(layer.via(flow, "x")) == "SIP/2.0/TCP 192.0.2.1:5062;branch=x;rport"
     assert str(layer.via(UdpHop(REMOTE, UDP6), "x")) == "SIP/2.0/UDP [2001:db8::1]:5060;branch=x;rport"
     layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
     assert str(layer.via(FlowHop(9), "x")) == "SIP/2.0/TLS ab.invalid;branch=x"
@@ -343,3 +343,70 @@ def test_addresses_for_people_and_uris() -> None:
     ]
     assert str(Source(FlowHop(1), "TLS", REMOTE, PEER)) == f"peer {PEER}"
     assert str(Source(FlowHop(1), "TCP", REMOTE)) == "tcp 198.51.100.7:40000"
+
+
+# Own addresses
+
+
+def everywhere(*present: str) -> tuple[TransportLayer, OwnAddresses]:
+    own = OwnAddresses(present)
+    hosts = ("0.0.0.0", "::")
+    udp = (Listener("UDP", Address(host, 5060)) for host in hosts)
+    return TransportLayer((*udp, *(Listener("TCP", Address(host, 5060)) for host in hosts)), own=own), own
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "192.0.2.2", "169.254.7.7", "2001:db8::1", "fe80::1%eth0"])
+def test_a_phone_is_told_the_address_that_it_uses(host: str) -> None:
+    """Whichever of ours is the best: the socket's word, on UDP and on a connection, and it is an own one at once."""
+    layer, own = everywhere("192.0.2.1", "2001:db8::9")
+    remote = Address("fe80::7%eth0" if ":" in host else "192.0.2.7", 40_000)
+    [event] = layer.handle_datagram(
+        Address(host, 5060), remote, request_with("SIP/2.0/UDP p;branch=x;rport").encode(), 0.0
+    )
+    assert isinstance(event, Received)
+    assert layer.advertised(event.source) == Address(host, 5060)
+    assert host.partition("%")[0] in own
+    layer.handle_flow_opened(1, "TCP", Address(host, 5060), remote, 0.0)
+    assert str(layer.via(FlowHop(1), "x")).startswith(f"SIP/2.0/TCP {as_host(host)}:5060;")
+    assert layer.is_own_via(layer.via(FlowHop(1), "x"))
+
+
+def test_the_answer_leaves_from_where_the_phone_sent_to() -> None:
+    layer, _ = everywhere("192.0.2.1", "192.0.2.2")
+    [event] = layer.handle_datagram(
+        Address("192.0.2.2", 5060), REMOTE, request_with("SIP/2.0/UDP p;branch=x;rport").encode(), 0.0
+    )
+    assert isinstance(event, Received)
+    hop = layer.bind(layer.response_hop(event.source, event.message.via), 0.0)
+    assert hop == UdpHop(REMOTE, Address("192.0.2.2", 5060))
+
+
+def test_an_address_that_is_gone_is_not_sent_from() -> None:
+    layer, own = everywhere("192.0.2.1", "192.0.2.2")
+    gone = UdpHop(REMOTE, Address("192.0.2.2", 5060))
+    assert layer.bind(gone, 0.0) == gone
+    own.use(["192.0.2.1"])
+    assert layer.bind(gone, 0.0) == UdpHop(REMOTE, Address("0.0.0.0", 5060))
+    assert str(layer.via(UdpHop(REMOTE, Address("0.0.0.0", 5060)), "x")).startswith("SIP/2.0/UDP 192.0.2.1:5060;")
+
+
+def test_a_zone_is_not_on_the_wire() -> None:
+    """RFC 3261 25.1: IPv6address has none; RFC 4007 11.2: it means something on this machine alone."""
+    layer, _ = everywhere("fe80::1%eth0")
+    remote = Address("fe80::7%eth0", 40_000)
+    [event] = layer.handle_datagram(
+        Address("fe80::1%eth0", 5060), remote, request_with("SIP/2.0/UDP [fe80::7]:5060;branch=x;rport").encode(), 0.0
+    )
+    assert isinstance(event, Received)
+    assert str(event.message.via) == "SIP/2.0/UDP [fe80::7]:5060;branch=x;rport=40000;received=fe80::7"
+    assert layer.response_hop(event.source, event.message.via) == UdpHop(remote, Address("fe80::1%eth0", 5060))
+
+
+def test_what_is_heard_is_bounded() -> None:
+    """All of 127.0.0.0/8 leads to this machine, for whoever is on it."""
+    own = OwnAddresses(["192.0.2.1"])
+    for number in range(1000):
+        own.hear(f"127.0.{number // 256}.{number % 256}")
+    assert "192.0.2.1" in own
+    assert "127.0.3.231" in own
+    assert "127.0.0.1" not in own
