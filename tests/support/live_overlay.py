@@ -62,12 +62,12 @@ def _at_once(work: Callable[[Any], object], items: Iterable[object]) -> None:
 class Daemon:
     """A long-running command: its ready line, and what it logs while it runs."""
 
-    def __init__(self, *arguments: object, environment: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = ()) -> None:
         self.log: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            [*P2PSIP, *map(str, arguments), "--log-format", "json"],
+            [*within, *P2PSIP, *map(str, arguments), "--log-format", "json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,12 +157,14 @@ class LivePeer:
         )
         self.node_id = facts["node_id"]
 
-    def run(self, *flags: str) -> None:
-        """`peer run`; returns when all its sockets are open."""
-        self._daemon = Daemon("peer", "run", self.directory, "--json", *flags, environment=self._overlay.environment)
+    def run(self, *flags: str, within: Sequence[str] = ()) -> None:
+        """`peer run`, on another host if `within` is what runs a command there; returns when all sockets are open."""
+        self._daemon = Daemon(
+            *("peer", "run", self.directory, "--json", *flags), environment=self._overlay.environment, within=within
+        )
         facts = json.loads(self._daemon.ready_line())
         assert facts["node_id"] == self.node_id
-        assert facts["phones"] == [self.server]
+        assert within or facts["phones"] == [self.server]
 
     def wait_joined(self) -> dict[str, Any]:
         """Until it is a member of the ring; the log line that says so."""

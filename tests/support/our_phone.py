@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,15 +32,18 @@ class OurPhone:
         plays: float = 440,
         answer_ms: int | None = None,
         transport: str = "udp",
+        within: Sequence[str] = (),
     ) -> None:
+        """`within` is what runs it in another place: it listens there where the server reaches it."""
         self.user = user
         self.told: list[dict[str, Any]] = []
         self.sip_port = free_port()
         options = ["--server", server, "--user", user, "--transport", transport, "--control"]
-        options += ["--listen", f"127.0.0.1:{self.sip_port}", "--tone", str(plays), "--password-env", "PHONE_PASSWORD"]
+        options += ["--tone", str(plays), "--password-env", "PHONE_PASSWORD"]
+        options += [] if within else ["--listen", f"127.0.0.1:{self.sip_port}"]
         options += [] if registers else ["--no-register"]
         options += [] if answer_ms is None else ["--auto-answer", str(answer_ms)]
-        self._command = [sys.executable, "-c", "from p2psip.cli.main import main; main()", "phone", *options]
+        self._command = [*within, sys.executable, "-c", "from p2psip.cli.main import main; main()", "phone", *options]
         self._environment = {**os.environ, "PHONE_PASSWORD": password}
         self._lines: queue.Queue[str] = queue.Queue()
         self._waiting: list[dict[str, Any]] = []
