@@ -28,6 +28,8 @@ from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.enrollment.passwords import hash_password
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
+from p2psip.net import crowd
+from p2psip.net.crowd import CALLERS_MAX, CALLERS_OF_ADDRESS_MAX
 from p2psip.net.https_client import configuration_url, enroll, enrollment_url, fetch_configuration
 from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
 from p2psip.net.overlay_directory import OverlayDirectory
@@ -38,6 +40,8 @@ from p2psip.reload.wire.common import SignatureAlgorithm
 
 PASSWORD = "alice's secret"
 ALICE = f"alice@{OVERLAY}"
+
+Hung = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @cache
@@ -417,3 +421,64 @@ def test_addresses_of_servers() -> None:
     for wrong in ("", "box", "http://box", "https://", "https://box:x", "https://box:99999", "https://[::1"):
         with pytest.raises(LocalMisuse, match="write https://HOST:PORT"):
             configuration_url(wrong)
+
+
+async def _half_requests(port: int, count: int, words: bytes | None, source: str = "127.0.0.9") -> list[Hung]:
+    """Connections that have said so much of a request and no more; without words not even what TLS begins with."""
+    context = None
+    if words is not None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    made: list[Hung] = []
+    for _ in range(count):
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(source, 0))
+            if words is not None:
+                writer.write(words)
+            made.append((reader, writer))
+    return made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [None, b"", b"GET / HTT", b"POST /enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nabc"],
+    ids=["silence", "TLS", "header", "body"],
+)
+def test_one_address_cannot_keep_everybody_from_enrolling(tmp_path: Path, words: bytes | None) -> None:
+    """Many half requests: who comes from elsewhere is served at once, and even who comes from the same address."""
+
+    async def test(here: Site, path: Path) -> None:
+        port = int(here.origin.rpartition(":")[2])
+        hung = await _half_requests(port, 2 * CALLERS_OF_ADDRESS_MAX, words)
+        for last in range(10, 10 + CALLERS_MAX // CALLERS_OF_ADDRESS_MAX):
+            hung += await _half_requests(port, CALLERS_OF_ADDRESS_MAX, words, f"127.0.0.{last}")
+        async with asyncio.timeout(15):
+            ecdsa = key(SignatureAlgorithm.ECDSA)
+            assert (await enroll(here.configuration, ALICE, ecdsa, account="alice", password=PASSWORD)).node_id
+            ((reader, writer),) = await _half_requests(port, 1, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            writer.close()
+            # The eldest had to go.
+            for caller, _ in hung[:CALLERS_OF_ADDRESS_MAX]:
+                with suppress(ConnectionError):
+                    assert await caller.read() == b""
+        assert sum(not caller.at_eof() for caller, _ in hung) > CALLERS_MAX // 2
+        for _, writer in hung:
+            writer.transport.abort()
+
+    run(test, tmp_path)
+
+
+def test_who_takes_too_long_to_ask_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "REQUEST_MAX_S", 0.5)
+
+    async def test(here: Site, path: Path) -> None:
+        port = int(here.origin.rpartition(":")[2])
+        async with asyncio.timeout(15):
+            for words in (None, b"", b"GET / HTT"):
+                ((reader, writer),) = await _half_requests(port, 1, words)
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+                writer.transport.abort()
+
+    run(test, tmp_path)

@@ -10,7 +10,16 @@ import typer
 
 from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
-from p2psip.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
+from p2psip.cli.exits import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_MISUSE,
+    OutputLost,
+    end,
+    end_speechless,
+    fail,
+    prepare_streams,
+)
 
 COMMANDS: dict[str, str] = {
     "overlay": "Found an overlay, show and change its configuration.",
@@ -46,6 +55,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> NoReturn:
     """Run the command line. Exit status: 0 done, 1 it failed, 2 the input is wrong (one line says what to do)."""
+    prepare_streams()
     try:
         status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
@@ -59,10 +69,9 @@ def main() -> NoReturn:
         fail(str(error), EXIT_FAILED)
     except (typer.Abort, KeyboardInterrupt):
         fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(EXIT_FAILED)
-    sys.exit(status if isinstance(status, int) else 0)
+    except OutputLost as error:
+        end_speechless(error)
+    end(status if isinstance(status, int) else 0)
 
 
 def build(arguments: list[str]) -> typer.Typer:

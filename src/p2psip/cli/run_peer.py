@@ -48,13 +48,17 @@ def main(arguments: list[str]) -> None:
 
 
 def _say_json(facts: Mapping[str, object]) -> None:
-    print(json.dumps({"ready": True, **facts}), flush=True)
+    from p2psip.daemon.log import say
+
+    say(json.dumps({"ready": True, **facts}))
 
 
 def _say_text(facts: Mapping[str, object]) -> None:
     phones = facts["phones"]
     assert isinstance(phones, list), "a list of addresses"
-    print(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}", flush=True)
+    from p2psip.daemon.log import say
+
+    say(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}")
 
 
 if __name__ == "__main__":

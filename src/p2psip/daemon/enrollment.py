@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import socket
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
+from p2psip.base.address import without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
-from p2psip.daemon.log import log_to_stderr
-from p2psip.enrollment.protocol import AUTHORITY_PATH
+from p2psip.daemon.log import log_to_stderr, say
+from p2psip.enrollment.protocol import AUTHORITY_PATH, ENROLL_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.addresses import join_host_port, own_address, split_host_port, words
 from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
+from p2psip.net.interfaces import interface_addresses
 from p2psip.net.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import DAY_S, TrustAnchor
@@ -30,6 +36,12 @@ To make a peer of a machine:
 
 The fingerprint of the trust anchor must come from the administrator, not from this page.
 """
+
+
+EVERYWHERE = ("", "::", "0.0.0.0")
+RESOLVE_MAX_S = 3.0
+
+log = structlog.get_logger("p2psip.enrollment")
 
 
 class EnrollmentDaemon:
@@ -70,19 +82,57 @@ class EnrollmentDaemon:
         certificate = self._overlay.server_certificate(self._hosts(), rng, time.time())
         server = HttpsServer(service.app, server_context(certificate))
         await server.start([listener])
-        print(f"ready {url}", flush=True)
+        await self._warn_if_elsewhere(url, listener.getsockname()[1])
+        say(f"ready {url}")
         await stop.wait()
         await server.stop()
         service.close()
         accounts.close()
 
+    async def _warn_if_elsewhere(self, url: str, port: int) -> None:
+        """Members know of this server what the configuration says, whatever its machine is called."""
+        named = self._configuration.enrollment_servers
+        own = _local_hosts() if self._host in EVERYWHERE else {self._host}
+        places = await _places_of(named)
+        if not places or is_reached(places, own, port):
+            return
+        where = "DIR of the overlay" if self._overlay.anchor().is_delegated else str(self._overlay.path)
+        log.warning(
+            "members look for the server elsewhere",
+            configuration=", ".join(named),
+            here=url,
+            means="right where a forwarded port leads from there to here",
+            else_run=f"p2psip overlay set {where} --sign enrollment-server={url}{ENROLL_PATH}",
+        )
+
     def _shown_host(self) -> str:
-        return own_address() if self._host in ("", "::", "0.0.0.0") else self._host
+        return own_address() if self._host in EVERYWHERE else self._host
 
     def _hosts(self) -> list[str]:
         """By what names and addresses the server may be reached; the certificate has them all."""
         named = [urlsplit(url).hostname for url in self._configuration.enrollment_servers]
         return [host for host in (*named, self._shown_host(), own_address(), "localhost", "127.0.0.1", "::1") if host]
+
+
+def is_reached(places: Collection[tuple[str, int]], own: Collection[str], port: int) -> bool:
+    """True if one of the addresses and ports where members look is `port` at one of the `own` addresses."""
+    return any(there == port and host in own for host, there in places)
+
+
+async def _places_of(urls: Sequence[str]) -> set[tuple[str, int]]:
+    """Where URLs lead, as far as this machine can tell in a moment."""
+    loop, places = asyncio.get_running_loop(), set[tuple[str, int]]()
+    for url in urls:
+        host, port = urlsplit(url).hostname, urlsplit(url).port or 443
+        with contextlib.suppress(OSError, TimeoutError, UnicodeError):
+            async with asyncio.timeout(RESOLVE_MAX_S):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                places |= {(str(sockaddr[0]), port) for *_, sockaddr in found}
+    return places
+
+
+def _local_hosts() -> set[str]:
+    return {without_zone(each.host) for each in interface_addresses()}
 
 
 def _listen_address(listen: str | None, configuration: OverlayConfiguration) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 
 import structlog
@@ -34,6 +35,15 @@ def log_to_stderr(log_format: str = "text", level: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: StderrLogger(),
     )
+
+
+def say(line: str) -> None:
+    """One line on standard output, for whoever waits for it: that nobody can read it keeps no service from running."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        # What is still in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class StderrLogger:

@@ -32,12 +32,14 @@ from p2psip.enrollment.passwords import is_password
 from p2psip.enrollment.protocol import AUTHORITY_PATH, DOCUMENT_TYPE, ENROLL_PATH, PKIX_CERT, WELL_KNOWN_PATH
 from p2psip.enrollment.rejections import Unavailable
 from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
+from p2psip.net.crowd import Crowd, Door
 
-BODY_TIMEOUT_S = 20.0
 HASHING_THREADS = 2
-CONNECTIONS_MAX = 128
 CONNECTION_LIFETIME_S = 90.0
 STOP_TIMEOUT_S = 3
+
+SOCKET = "socket"
+"""What asyncio calls the socket of a transport."""
 
 log = structlog.get_logger("p2psip.enrollment")
 
@@ -89,9 +91,8 @@ class EnrollmentService:
 
     async def _post(self, request: Request) -> Response:
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _body(request)
-        except (TimeoutError, ClientDisconnect):
+            body = await _body(request)
+        except ClientDisconnect:
             return PlainTextResponse("bad_form", 408)
         answer = await self._decide(
             Post(
@@ -167,7 +168,13 @@ async def _body(request: Request) -> bytes:
 
 
 class BriefConnection(H11Protocol):
-    """A connection that ends by itself: whoever sends slowly, or nothing, does not keep others out for long."""
+    """A connection that ends by itself, and says when it has brought a whole request."""
+
+    def handle_events(self) -> None:
+        """As in uvicorn, and then look."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.more_body:
+            self.app_state["crowd"].asked(self.transport.get_extra_info(SOCKET).fileno())
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As in uvicorn, with an end in view."""
@@ -194,12 +201,12 @@ class HttpsServer(uvicorn.Server):
             server_header=False,
             # The source of a request counts, so nobody may claim another.
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
         )
         config.load()
         config.ssl = context
         super().__init__(config)
+        self._crowd = Crowd()
         self._task: asyncio.Task[None] | None = None
         self._is_up = asyncio.Event()
 
@@ -210,12 +217,14 @@ class HttpsServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As in uvicorn, and then say so."""
+        # uvicorn gives each connection this.
+        self.lifespan.state["crowd"] = self._crowd
         await super().startup(sockets)
         self._is_up.set()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets; returns when requests are taken."""
-        self._task = asyncio.create_task(self.serve(list(sockets)))
+        self._task = asyncio.create_task(self.serve([Door(listener, self._crowd) for listener in sockets]))
         await self._is_up.wait()
 
     async def stop(self) -> None:
@@ -223,6 +232,7 @@ class HttpsServer(uvicorn.Server):
         self.should_exit = True
         if self._task is not None:
             await self._task
+        self._crowd.close()
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:

@@ -144,11 +144,15 @@ async def controlled(settings: PhoneSettings, commands: TextIO, *, registers: bo
         if registers:
             listener.phone.register()
         printing = asyncio.create_task(_print_all(listener))
+        printing.add_done_callback(lambda _: lines.put_nowait(None))
         try:
             while (line := await lines.get()) is not None and line.split() != ["quit"]:
                 _obey(listener.phone, line.split())
         finally:
             printing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            # Nobody hears what it says any more.
+            await printing
 
 
 async def _print_all(listener: _Listener) -> None:
