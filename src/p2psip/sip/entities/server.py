@@ -280,8 +280,7 @@ class SipServer:
             self._proxy.start(arrived, user, now)
 
     def _register(self, arrived: RequestArrived, user: str, now: float) -> None:
-        unknown = [one for one in arrived.request.fields.tokens("require") if one.lower() not in EXTENSIONS]
-        if unknown:
+        if unknown := _unsupported(arrived.request):
             self._refuse_extensions(arrived, unknown, now)
             return
         done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
@@ -296,8 +295,7 @@ class SipServer:
     def _serve(self, arrived: RequestArrived, now: float) -> None:
         """A request to the peer itself."""
         request = arrived.request
-        unknown = request.fields.tokens("require")
-        if unknown:
+        if unknown := _unsupported(request):
             self._refuse_extensions(arrived, unknown, now)
         elif request.method == "OPTIONS":
             fields = (
@@ -327,3 +325,8 @@ class SipServer:
         self._layer.respond(
             arrived.transaction, make_response(arrived.request, status, phrase, to_tag=tag, extra=extra), now
         )
+
+
+def _unsupported(request: Request) -> list[str]:
+    """What a request to us requires that is not done here (section 8.2.2.3)."""
+    return [option for option in request.fields.tokens("require") if option.lower() not in EXTENSIONS]

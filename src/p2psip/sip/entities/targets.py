@@ -19,15 +19,14 @@ def targets_of(user: str, bindings: Sequence[Binding]) -> tuple[Target, ...]:
     instance-id at a time." The other ways to an instance, its flows and what it called itself before it was started
     anew, wait in its target's `others`.
     """
-    ways: dict[object, list[Target]] = {}
+    phones: dict[object, list[Binding]] = {}
     seen: set[object] = set()
     for number, binding in enumerate(bindings):
         place = (str(binding.contact), binding.hops[:1], binding.path)
         if place not in seen:
             seen.add(place)
-            target = _target(user, binding, is_doubtful=is_outlived(binding, bindings))
-            ways.setdefault(binding.instance_key or number, []).append(target)
-    return tuple(first.with_others(rest) for first, *rest in ways.values())
+            phones.setdefault(binding.instance_key or number, []).append(binding)
+    return tuple(_phone(user, ways, bindings) for ways in phones.values())
 
 
 def is_outlived(old: Binding, bindings: Iterable[Binding]) -> bool:
@@ -57,7 +56,18 @@ def is_unreached(result: Result) -> bool:
     return (result.response is None or result.status == 408) and not result.branch.is_ringing
 
 
-def _target(user: str, binding: Binding, *, is_doubtful: bool) -> Target:
-    label = f"{user}'s phone at {binding.hops[0]}"
-    registered = Registered(user, binding)
-    return Target(binding.contact, binding.hops, label, binding.path, registered, is_doubtful=is_doubtful)
+def _phone(user: str, ways: list[Binding], bindings: Sequence[Binding]) -> Target:
+    # RFC 5627 section 6.1: "The proxy MUST select the most recently refreshed contact."
+    newest_first = sorted(ways, key=lambda binding: (-binding.registered_at, binding.rank))
+    first, *others = [
+        Target(
+            binding.contact,
+            binding.hops,
+            f"{user}'s phone at {binding.hops[0]}",
+            binding.path,
+            Registered(user, binding),
+            is_doubtful=is_outlived(binding, bindings),
+        )
+        for binding in newest_first
+    ]
+    return first.with_others(others)

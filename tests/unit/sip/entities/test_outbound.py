@@ -252,6 +252,10 @@ def test_options_says_what_is_done(world, one, alice):
     request = alice._new("OPTIONS", SipUri(one.address.host), NameAddr(SipUri(one.address.host)), [])
     response = alice.ask(request)
     assert response.fields.tokens("supported") == ["path", "outbound"]
+    for option, status in (("path", 200), ("OUTBOUND", 200), ("gruu", 420)):
+        again = request.replace(fields=request.fields.with_last("Require", option))
+        answer = alice.ask(again.replace(fields=again.fields.with_only("CSeq", f"{next(alice.cseq)} OPTIONS")))
+        assert answer.status == status, option
 
 
 # Flows
@@ -484,7 +488,7 @@ def test_an_instance_started_anew_rings_by_its_newest_contact(world, one, alice)
     phone = carol(world, one, 21)
     for start in range(3):
         phone.contact = NameAddr(SipUri("10.1.0.21", f"carol-{start}", 5060))
-        register(phone, instance(7, 0))
+        register(phone, f"{instance(7, 0)};q=0.{9 - start}")
         world.run(1.0)
     assert len(bindings(one)) == 3
     call = alice.invite("carol")
