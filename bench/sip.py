@@ -146,7 +146,7 @@ class _Site:
     def _answer(self, question: object) -> Answer:
         match question:
             case FindCredential(user, _):
-                return Credential(HA1S[user])
+                return Credential(user, (HA1S[user],))
             case LocateUser(_, user):
                 return Located(self._server.targets(user, self.now))
         raise AssertionError(f"no answer to {question}")

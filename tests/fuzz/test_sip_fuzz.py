@@ -188,7 +188,7 @@ def answer_for(question: object, choice: int) -> object:
     match question:
         case FindCredential():
             ha1s = digest.ha1_by_algorithm("alice", "overlay", "x")
-            return Credential(ha1s) if choice else NoCredential("no line")
+            return Credential("alice", (ha1s,)) if choice else NoCredential("no line")
         case ResolveUri():
             return Hops(hops) if choice else NotLocated(403, "Forbidden")
         case LocateUser():

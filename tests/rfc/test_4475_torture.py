@@ -348,8 +348,8 @@ def test_unknown_scheme(name: str) -> None:
 
 
 def test_unksm2() -> None:
-    """3.3.4: an AoR is a SIP URI; ours must be a user of ours."""
-    assert statuses("unksm2") == [403]
+    """3.3.4: From and To may be any URI; who it is, is asked first (3261 10.3 step 3), whether that is an AoR then."""
+    assert statuses("unksm2") == [401]
 
 
 def test_bext01() -> None:

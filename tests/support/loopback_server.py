@@ -165,7 +165,7 @@ class LoopbackServer:
                 password = self._accounts.get(user)
                 if password is None:
                     return NoCredential(f"{user} has no line on this peer")
-                return Credential(ha1_by_algorithm(user, realm, password))
+                return Credential(user, (ha1_by_algorithm(user, realm, password),))
             case LocateUser(uri, user):
                 if user == ECHO:
                     return Located((Target(uri, (LocalHop(ECHO),), "echo"),))

@@ -14,6 +14,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.enrollment.names import typed_names
+from p2psip.enrollment.passwords import typed_passwords
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp, Purpose
 from p2psip.reload.node.node import Node
@@ -36,7 +38,7 @@ from p2psip.sip.entities.agent_types import (
 )
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.reports import RequestCarried
-from p2psip.sip.message.digest import ha1_by_algorithm
+from p2psip.sip.message.digest import logins
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
@@ -119,7 +121,15 @@ class Phone:
     """A phone on the LAN of a site: registers, calls, answers after `answer_s`, or rings for ever with None."""
 
     def __init__(
-        self, site: Site, user: str, number: int, *, password: str = "", answer_s: float | None = 0.5, server: str = ""
+        self,
+        site: Site,
+        user: str,
+        number: int,
+        *,
+        password: str = "",
+        answer_s: float | None = 0.5,
+        server: str = "",
+        auth_user: str = "",
     ) -> None:
         self.site = site
         self.user = user
@@ -134,6 +144,7 @@ class Phone:
             server=UdpHop(site.local),
             listeners=(Listener("UDP", self.address),),
             password=password or f"phone of {user}",
+            auth_user=auth_user,
             is_tethered=True,
             auto_answer_s=answer_s,
         )
@@ -280,7 +291,8 @@ class SimulatedPeers:
         """Give `user` a line at a peer."""
         node_id = NodeId(random.Random(f"{self.seed}/line {user} {number}").randbytes(16))
         identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
-        line = Line(identity, ha1_by_algorithm(name or user, OVERLAY, f"phone of {user}"))
+        names = typed_names(f"{name or user}@{OVERLAY}")
+        line = Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
         site = self[number]
         site.call(lambda now: site.peer.add_line(line, now))
         return line

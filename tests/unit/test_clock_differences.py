@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.enrollment.guessing import Allowance, Attempts
 from p2psip.reload.storage.fetching import remaining_s
 from p2psip.reload.storage.records import Place, Record
 
@@ -51,7 +51,7 @@ def test_such_lines_are_found(text: str) -> None:
 @example(123_456.7, 10, 0.1)
 def test_an_allowance_is_what_it_says_at_any_moment(now: float, burst: int, refill_s: float) -> None:
     """So many attempts at once, not one fewer; and the next one when it has been said."""
-    attempts = Attempts(Allowance(burst, refill_s))
+    attempts: Attempts[str] = Attempts(Allowance(burst, refill_s))
     for _ in range(burst):
         assert attempts.wait_s("alice", now) == 0.0
         attempts.charge("alice", now)

@@ -27,7 +27,8 @@ is what one types into the phone. A user may have lines at several peers; calls 
 ADD_HELP = """Add a line, or give it a new phone password.
 
 It enrolls with the account password of USER (which is used once and not kept) and sets the password that the phone
-will use. Without --phone-password-file one is asked for, or made up and shown once.
+will use. Without --phone-password-file one is asked for, or made up and shown once: ten letters and digits, which
+every phone takes, or sixteen with --long-password. In the phone dashes and case do not matter.
 
 Example:
 
@@ -52,17 +53,22 @@ def add(
     phone_password_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="File whose first line is the phone's password.")
     ] = None,
+    long_password: Annotated[
+        bool, typer.Option("--long-password", help="Make up a longer phone password (not every phone takes it).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Enroll, write, tell the running peer."""
     from p2psip.daemon.line_setup import set_up_line
     from p2psip.daemon.state import load_state
     from p2psip.enrollment.names import account_name
+    from p2psip.enrollment.passwords import generate_password, generate_phone_password
 
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)
     account_password = None if state.configuration.is_self_signed else known_password(password_file, aor)
-    phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}")
+    make_up = generate_password if long_password else generate_phone_password
+    phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}", make_up)
     busy(f"enrolling {aor}")
     identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
     served = _reload(peer)

@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.enrollment.passwords import as_made_up, check_new_password, generate_password
 
 FILE_HELP = "File whose first line is the password; - is standard input. Without it you are asked."
 
 
 def known_password(file: str | None, whose: str) -> str:
-    """The password of an account that exists; LocalMisuse if it cannot be got."""
+    """The password of an account that exists; LocalMisuse if it cannot be got.
+
+    Of a made-up one dashes and case do not matter.
+    """
     if file is not None:
-        return _from_file(file)
+        return as_made_up(_from_file(file))
     if not sys.stdin.isatty():
         raise LocalMisuse(f"give --password-file with the account password of {whose}")
-    return str(typer.prompt(f"Account password of {whose}", hide_input=True, err=True))
+    return as_made_up(str(typer.prompt(f"Account password of {whose}", hide_input=True, err=True)))
 
 
-def new_password(file: str | None, what: str) -> tuple[str, bool]:
+def new_password(
+    file: str | None, what: str, make_up: Callable[[random.Random], str] = generate_password
+) -> tuple[str, bool]:
     """A new password, and whether it was made up here: then it must be shown, once. `what` says which, and whose."""
-    from p2psip.enrollment.passwords import check_new_password, generate_password
-
     if file is not None:
-        return check_new_password(_from_file(file)), False
+        return as_made_up(check_new_password(_from_file(file))), False
     if sys.stdin.isatty():
         typed = _typed(f"New {what} (empty: make one up)")
         if typed and _typed("The same once more") != typed:
             raise LocalMisuse("these were two different passwords: try again")
         if typed:
-            return check_new_password(typed), False
-    return generate_password(random.SystemRandom()), True
+            return as_made_up(check_new_password(typed)), False
+    return make_up(random.SystemRandom()), True
 
 
 def _typed(prompt: str) -> str:

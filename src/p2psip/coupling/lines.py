@@ -9,7 +9,6 @@ the overlay cannot be reached, is done afterwards. A peer that stops removes its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2psip.base.ids import NodeId
@@ -24,6 +23,7 @@ from p2psip.reload.usages.sip_registration import REFRESH_S, fetch_request, late
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
+from p2psip.sip.message.digest import Logins
 
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0
@@ -34,10 +34,10 @@ Phones = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One user at this peer: the key and certificate for `user@overlay`, and the phone password as HA1s."""
+    """One user at this peer: the key and certificate for `user@overlay`, and what is kept of the phone password."""
 
     identity: Identity
-    ha1s: Mapping[str, str] = field(repr=False)
+    logins: Logins = field(repr=False)
 
     @property
     def aor(self) -> str:
@@ -48,6 +48,10 @@ class Line:
     def name(self) -> str:
         """The user part, by which the phone registers."""
         return self.aor.rpartition("@")[0]
+
+    def is_as(self, other: Line) -> bool:
+        """True if the other has the same certificates and passwords."""
+        return self.logins == other.logins and self.identity.certificates == other.identity.certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,10 @@ class Publisher:
         """The line of a user at this peer."""
         published = self._lines.get(name)
         return published.line if published else None
+
+    def meant(self, name: str) -> Line | None:
+        """The line that people mean by a name: as it is, or in lower case, as names are issued."""
+        return self.get(name) or self.get(name.lower())
 
     def placed(self, name: str) -> Placed | None:
         """Where the line's record is, as far as the last Store said."""

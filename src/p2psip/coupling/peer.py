@@ -354,22 +354,22 @@ class Peer:
         match question:
             case LocateUser():
                 self.locator.locate(token, question, now)
-            case FindCredential(user):
-                self.server.handle_answer(token, self._credential(user), now)
+            case FindCredential(user_name):
+                self.server.handle_answer(token, self._credential(user_name), now)
             case ResolveUri(uri):
                 self._resolve(token, uri, now)
             case _:
                 raise AssertionError(f"the SIP server asks {question}")
 
-    def _credential(self, user: str) -> Credential | NoCredential:
-        line = self.publisher.get(user)
-        if line is not None:
-            return Credential(line.ha1s)
-        reason = f"{user} has no line on this peer"
-        if self.publisher.get(user.lower()) is not None:
-            # The name is part of what the phone's password is mixed with: it must be as the line's.
-            reason += f"; the name of the line is {user.lower()}"
-        return NoCredential(reason)
+    def _credential(self, user_name: str) -> Credential | NoCredential:
+        """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
+        line = self.publisher.meant(user_name.partition("@")[0])
+        if line is None:
+            return NoCredential(f"{user_name} has no line on this peer")
+        if user_name not in line.logins:
+            # The name is part of what the phone's password is mixed with: only what was foreseen can be right.
+            return NoCredential(f"{user_name} is no user name here; the name of the line is {line.name}")
+        return Credential(line.name, line.logins[user_name])
 
     def _resolve(self, token: int, uri: SipUri, now: float) -> None:
         destination_list = read_gruu(uri) if uri.host == self.overlay else None

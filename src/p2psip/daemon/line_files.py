@@ -1,4 +1,4 @@
-"""The lines of a peer on disk: `lines/USER.key`, `.crt`, and `.json` with the HA1s of the phone password.
+"""The lines of a peer on disk: `lines/USER.key`, `.crt`, and `.json` with hashes of the phone password.
 
 The phone password itself is not kept, and neither is the account password, ever.
 """
@@ -21,15 +21,20 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_to_pem
+from p2psip.sip.message.digest import Logins
 
 DIRECTORY = "lines"
 
 
 class _Phone(msgspec.Struct, forbid_unknown_fields=True):
-    """What is in the .json: who, and H(A1) by algorithm for the realm, which is the overlay's name."""
+    """What is in the .json: who, and what is kept of the phone password for the realm, which is the overlay's name.
+
+    `ha1s` is what release 0.1 kept: H(A1) by algorithm for the user's name and the password as they are.
+    """
 
     user: str
-    ha1s: dict[str, str]
+    logins: dict[str, tuple[dict[str, str], ...]] = {}
+    ha1s: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,10 @@ class LineFiles:
             raise LocalMisuse(f"cannot make {self.path('key').parent}: {error.strerror}") from None
         write_file(self.path("key"), key_to_pem(key), PRIVATE)
 
-    def save(self, identity: CertifiedIdentity, ha1s: dict[str, str]) -> None:
+    def save(self, identity: CertifiedIdentity, logins: Logins) -> None:
         """The certificate, then what makes the line complete."""
         self.save_certificate(identity)
-        data = json.dumps({"user": identity.user, "ha1s": ha1s}, indent=1).encode()
+        data = json.dumps({"user": identity.user, "logins": logins}, indent=1).encode()
         write_file(self.path("json"), data, PRIVATE)
 
     def save_certificate(self, identity: CertifiedIdentity) -> None:
@@ -83,10 +88,13 @@ class LineFiles:
             phone = msgspec.json.decode(read_file(path), type=_Phone)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise LocalMisuse(f"{path}: {error}") from None
+        if not (phone.logins or phone.ha1s):
+            raise LocalMisuse(f"{path} holds no password: `p2psip line add {self.name}` sets one")
         key = self.key()
         if key is None:
             raise LocalMisuse(f"{self.path('key')} is missing: `p2psip line add {self.name}` makes it anew")
-        return Line(load_identity(self.path("crt"), key, configuration), phone.ha1s)
+        logins: Logins = phone.logins or {self.name: (phone.ha1s,)}
+        return Line(load_identity(self.path("crt"), key, configuration), logins)
 
 
 def line_names(directory: Path) -> list[str]:

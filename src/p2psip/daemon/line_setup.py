@@ -9,9 +9,11 @@ from p2psip.daemon.init import new_key, preferred_algorithm
 from p2psip.daemon.line_files import LineFiles
 from p2psip.daemon.state import PeerState
 from p2psip.enrollment.client import self_enroll
+from p2psip.enrollment.names import typed_names
+from p2psip.enrollment.passwords import typed_passwords
 from p2psip.net.https_client import enroll
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.sip.message.digest import ha1_by_algorithm
+from p2psip.sip.message.digest import logins
 
 
 async def set_up_line(
@@ -32,7 +34,7 @@ async def set_up_line(
         identity = self_enroll(state.configuration, key, aor, random.SystemRandom())
     else:
         identity = await enroll(state.configuration, aor, key, account=aor, password=account_password)
-    files.save(identity, ha1_by_algorithm(name, overlay, phone_password))
+    files.save(identity, logins(typed_names(aor), overlay, typed_passwords(phone_password)))
     return identity
 
 

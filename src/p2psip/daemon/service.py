@@ -377,7 +377,7 @@ class PeerService:
                 problems.append(str(error))
                 continue
             known = self._peer.publisher.get(name)
-            if known is None or known.ha1s != line.ha1s or known.identity.certificates != line.identity.certificates:
+            if known is None or not known.is_as(line):
                 self._host.call(lambda now, line=line: self._peer.add_line(line, now))  # type: ignore[misc]
         return problems
 

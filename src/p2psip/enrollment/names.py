@@ -41,6 +41,13 @@ def account_name(name: str, overlay: str) -> str:
     return user
 
 
+def typed_names(user: str) -> list[str]:
+    """The ways in which people type their user name into a phone: with or without the overlay, and with capitals."""
+    local = user.rpartition("@")[0]
+    spelt = dict.fromkeys((local, local.capitalize(), local.upper()))
+    return [name for local in spelt for name in (local, f"{local}@{user.rpartition('@')[2]}")]
+
+
 def peer_name(name: str, overlay: str) -> str:
     """The user name of the peer called `name`; LocalMisuse if there can be none."""
     return account_name(name if name.startswith(PEER_PREFIX) else PEER_PREFIX + name, overlay)

@@ -1,10 +1,14 @@
-"""Account passwords, as salted scrypt hashes (RFC 7914). Hashing takes a tenth of a second: not on an event loop."""
+"""Passwords: those that are made up, how people type them, and the hashes that are kept of account passwords.
+
+The hashes are salted scrypt (RFC 7914). Hashing takes a tenth of a second: not on an event loop.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import random
+import re
 from dataclasses import dataclass
 
 from p2psip.base.errors import LocalMisuse
@@ -15,7 +19,11 @@ PASSWORD_MIN = 8
 PASSWORD_MAX_BYTES = 1024
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Without what looks like something else, and without capitals, which some telephones cannot type."""
+
 _GROUPS, _GROUP = 4, 4
+_PHONE_LETTERS = 10
+_long = re.compile(rf"[{_LETTERS}]{{{_GROUPS * _GROUP}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +69,38 @@ def check_new_password(password: str) -> str:
 
 def generate_password(rng: random.Random) -> str:
     """A password that can be read out over the radio: four groups of four, 79 bits."""
-    return "-".join("".join(rng.choices(_LETTERS, k=_GROUP)) for _ in range(_GROUPS))
+    return _grouped("".join(rng.choices(_LETTERS, k=_GROUPS * _GROUP)))
+
+
+def generate_phone_password(rng: random.Random) -> str:
+    """A password for a telephone's keys: ten letters and digits, 49 bits. Guessing is slow, see docs/security.md."""
+    return "".join(rng.choices(_LETTERS, k=_PHONE_LETTERS))
+
+
+def as_made_up(typed: str) -> str:
+    """`typed`, or the password of `generate_password` that is meant by it: dashes, blanks and case do not matter.
+
+    Whoever asks for a password does this. A server cannot: "The username and password strings MUST be UTF-8 strings
+    compared as binary objects" (RFC 6940 section 11.3). Mixed case is nothing that we have made up.
+    """
+    bare = _bare(typed)
+    if bare in (bare.upper(), bare.capitalize()):
+        bare = bare.lower()
+    return _grouped(bare) if _long.fullmatch(bare) else typed
+
+
+def typed_passwords(password: str) -> list[str]:
+    """The ways in which people type a phone password that they were given: without dashes and blanks, in other case.
+
+    The phone hashes what was typed, so the peer keeps a hash of each. It costs a password three bits at most.
+    """
+    kinds = [kind for one in (password, _bare(password)) for kind in (one, one.lower(), one.upper(), one.capitalize())]
+    return list(dict.fromkeys(kinds))
+
+
+def _bare(password: str) -> str:
+    return password.replace("-", "").replace(" ", "")
+
+
+def _grouped(letters: str) -> str:
+    return "-".join(letters[at : at + _GROUP] for at in range(0, len(letters), _GROUP))

@@ -12,9 +12,13 @@ the key, the result is of use to nobody else, and a peer can renew itself withou
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
+from p2psip.base.address import source_key
+from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.effects import Asks, Effect, Note
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
 from p2psip.base.timers import Deadline
@@ -22,7 +26,6 @@ from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
 from p2psip.enrollment.csr import CertificateRequest, read_request
 from p2psip.enrollment.form import EnrollmentForm, check_accept, read_form
-from p2psip.enrollment.guessing import Guard
 from p2psip.enrollment.names import full_name, is_peer_name, is_user_name
 from p2psip.enrollment.passwords import Cost, hash_password
 from p2psip.enrollment.protocol import PKIX_CERT
@@ -41,6 +44,12 @@ from p2psip.reload.wire.common import SignatureAlgorithm
 
 CHECKS_MAX = 16
 """Passwords that wait for being checked."""
+
+CHECKS_OF_SOURCE_MAX = 8
+"""Of these from one address, so that it cannot keep everybody else out."""
+
+WRONG_PASSWORDS = Allowance(burst=10, refill_s=30.0)
+"""For one account from one address: neither others there nor the account's owner elsewhere are kept out by it."""
 
 CHECK_TIMEOUT_S = 30.0
 CERTIFICATE_LIFETIME_S = 365 * DAY_S
@@ -95,6 +104,11 @@ class _Case:
     account: str = ""
     user: str = ""
 
+    @property
+    def guesser(self) -> tuple[str, str]:
+        """What a wrong password counts for."""
+        return self.account, source_key(self.source)
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
@@ -122,7 +136,8 @@ class EnrollmentServer:
         self._store = store
         self._rng = rng
         self._clock = clock
-        self._guard = Guard()
+        self._attempts: Attempts[tuple[str, str]] = Attempts(WRONG_PASSWORDS)
+        self._checking: Counter[str] = Counter()
         self._asks: Asks[_Pending] = Asks(CHECKS_MAX)
         self._effects: list[Effect] = []
         # An account that is not there takes as long to check as one that is.
@@ -152,6 +167,7 @@ class EnrollmentServer:
         pending = self._asks.answered(token)
         if pending is None:
             return
+        self._checked(pending.case)
         try:
             self._grant_to_account(pending, answer, now)
         except EnrollmentRejected as rejection:
@@ -162,6 +178,7 @@ class EnrollmentServer:
     def handle_timeout(self, now: float) -> None:
         """A deadline has come: passwords that took too long to check."""
         for pending in self._asks.expired(now):
+            self._checked(pending.case)
             self._reject(pending.case, Unavailable("checking the password took too long"))
 
     def drain(self) -> list[Effect]:
@@ -191,22 +208,32 @@ class EnrollmentServer:
             self._renew(case, request, form.nodeids, now)
             return
         case.account = full_name(form.username, self._policy.overlay)
-        if wait_s := self._guard.wait_s(case.account, case.source, now):
+        if wait_s := math.ceil(self._attempts.wait_s(case.guesser, now)):
             raise TooManyAttempts(f"too many wrong passwords, {wait_s} s to wait", wait_s)
         if self._asks.is_full:
             raise Unavailable(f"{CHECKS_MAX} passwords are being checked already")
-        self._guard.charge(case.account, case.source, now)
+        source = source_key(case.source)
+        if self._checking[source] >= CHECKS_OF_SOURCE_MAX:
+            raise Unavailable(f"{CHECKS_OF_SOURCE_MAX} passwords from this address are being checked already")
+        self._checking[source] += 1
+        self._attempts.charge(case.guesser, now)
         account = self._store.account(case.account)
         question = CheckPassword(form.password, account.password_hash if account else self._nobody)
         pending = _Pending(case, request, form.nodeids)
         self._effects.append(self._asks.ask(question, pending, now + CHECK_TIMEOUT_S))
+
+    def _checked(self, case: _Case) -> None:
+        source = source_key(case.source)
+        self._checking[source] -= 1
+        if not self._checking[source]:
+            del self._checking[source]
 
     def _grant_to_account(self, pending: _Pending, is_right: bool, now: float) -> None:
         case = pending.case
         account = self._store.account(case.account)
         if account is None or not is_right:
             raise FailedAuthentication("wrong password" if account else "no such account")
-        self._guard.refund(case.account, case.source)
+        self._attempts.refund(case.guesser, now)
         self._check_user(case.user, account)
         self._grant(case, account, pending.request, pending.nodeids, now)
 

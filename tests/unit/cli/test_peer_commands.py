@@ -19,7 +19,7 @@ from p2psip.daemon.line_files import LineFiles
 from p2psip.daemon.settings import PeerSettings, make_settings
 from p2psip.daemon.state import save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.document import parse
-from p2psip.sip.message.digest import ha1_by_algorithm
+from p2psip.sip.message.digest import logins
 
 FINGERPRINT = "5" * 64
 
@@ -59,7 +59,7 @@ def peer(tmp_path: Path) -> Path:
     alice = club.member(f"alice@{OVERLAY}", [node_id(2)], number=2)
     files = LineFiles(directory, "alice")
     files.save_key(key(number=2))
-    files.save(alice, ha1_by_algorithm("alice", OVERLAY, "phone"))
+    files.save(alice, logins(["alice"], OVERLAY, ["phone"]))
     return directory
 
 

@@ -216,12 +216,24 @@ def test_an_entry_of_a_line_that_is_gone_is_no_proof_that_nobody_is_there() -> N
     assert call(world, alice, "bob")[0].startswith("480")
 
 
-def test_a_phone_whose_name_is_in_capitals_is_told_the_name() -> None:
+@pytest.mark.parametrize("name", ["Bob", "BOB", f"bob@{OVERLAY}", f"Bob@{OVERLAY}"])
+@pytest.mark.parametrize("password", ["phone of bob", "Phoneofbob", "PHONE OF BOB"])
+def test_a_name_and_a_password_are_right_as_people_type_them(name: str, password: str) -> None:
+    world = SimulatedPeers("typed", 1)
+    world.line(0, "bob")
+    phone = Phone(world[0], "bob", 3, password=password, auth_user=name).register()
+    world.run(1.0, stop=lambda: phone.is_registered)
+    assert phone.is_registered
+    assert world[0].peer.server.users() == ["bob"]
+
+
+@pytest.mark.parametrize("name", ["bOb", "bob@192.0.2.1"])
+def test_who_types_something_else_is_told_the_name(name: str) -> None:
     world = SimulatedPeers("capitals", 1)
     world.line(0, "bob")
-    phone = Phone(world[0], "Bob", 3).register()
+    phone = Phone(world[0], "bob", 3, auth_user=name).register()
     world.run(1.0, stop=lambda: bool(phone.of(RegistrationFailed)))
-    assert "Bob has no line on this peer; the name of the line is bob" in phone.refusal
+    assert f"{name} is no user name here; the name of the line is bob" in phone.refusal
 
 
 def test_a_name_that_was_issued_in_capitals_can_be_called() -> None:

@@ -16,7 +16,6 @@ from membership import ALGORITHMS, CHEAP, OVERLAY, key
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
 from p2psip.enrollment.form import FORM_SIZE_MAX, EnrollmentForm, check_accept, read_form
-from p2psip.enrollment.guessing import KEYS_MAX, Allowance, Attempts, Guard
 from p2psip.enrollment.names import account_name, full_name, is_peer_name, is_user_name, next_name, peer_name
 from p2psip.enrollment.passwords import (
     Cost,
@@ -228,39 +227,3 @@ def test_random_damage_to_a_request_is_one_exception() -> None:
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         with pytest.raises(BadCsr):
             read_request(bytes(damaged))
-
-
-def test_attempts_run_out_and_come_back() -> None:
-    attempts = Attempts(Allowance(burst=3, refill_s=10))
-    for _ in range(3):
-        assert attempts.wait_s("a", 100.0) == 0
-        attempts.charge("a", 100.0)
-    assert attempts.wait_s("a", 100.0) == 10
-    assert attempts.wait_s("b", 100.0) == 0
-    assert attempts.wait_s("a", 109.0) == 1
-    assert attempts.wait_s("a", 110.0) == 0
-    attempts.charge("a", 110.0)
-    assert attempts.wait_s("a", 110.0) == 10
-    attempts.refund("a")
-    assert attempts.wait_s("a", 110.0) == 0
-
-
-def test_the_memory_for_attempts_is_bounded() -> None:
-    attempts = Attempts(Allowance(burst=1, refill_s=10))
-    for number in range(KEYS_MAX + 50):
-        attempts.charge(str(number), 0.0)
-    assert len(attempts._full_at_ms) == KEYS_MAX
-    assert attempts.wait_s("0", 0.0) == 0
-    assert attempts.wait_s(str(KEYS_MAX + 49), 0.0) > 0
-    attempts.refund("0")
-
-
-def test_accounts_and_sources_are_guarded_both() -> None:
-    guard = Guard()
-    for number in range(40):
-        guard.charge(f"user{number}", "192.0.2.1", 0.0)
-    assert guard.wait_s("another", "192.0.2.1", 0.0) > 0
-    assert guard.wait_s("another", "192.0.2.2", 0.0) == 0
-    for number in range(12):
-        guard.charge("alice", f"198.51.100.{number}", 0.0)
-    assert guard.wait_s("alice", "203.0.113.9", 0.0) > 0

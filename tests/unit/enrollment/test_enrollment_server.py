@@ -20,6 +20,7 @@ from p2psip.enrollment.passwords import hash_password, is_password
 from p2psip.enrollment.server import (
     CHECK_TIMEOUT_S,
     CHECKS_MAX,
+    CHECKS_OF_SOURCE_MAX,
     CheckPassword,
     EnrollmentPolicy,
     EnrollmentServer,
@@ -53,12 +54,13 @@ class Bench:
             CHEAP,
         )
         self.notes: list[Note] = []
+        self.source = "192.0.2.1"
 
-    def post(self, csr: bytes, **fields: str) -> Post:
+    def post(self, csr: bytes, source: str = "", **fields: str) -> Post:
         """A request as httpx would make it."""
         files = {"csr": ("request.p10", csr, "application/pkcs10")}
         request = httpx2.Request("POST", "https://x/", data=fields, files=files)
-        return Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
+        return Post(request.headers["content-type"], request.read(), "application/pkix-cert", source or self.source)
 
     def answer(self, post: Post) -> Respond:
         """What the server answers when its questions are answered at once."""
@@ -293,18 +295,62 @@ def test_right_passwords_do_not(bench: Bench) -> None:
         bench.enroll()
 
 
+@pytest.mark.parametrize("source", ["192.0.2.2", "2001:db8::1"])
+def test_a_guesser_keeps_only_himself_out(bench: Bench, source: str) -> None:
+    """The owner of the account gets in from elsewhere, and others from where he is."""
+    bench.source = source
+    for _ in range(12):
+        bench.refusal(password="wrong")
+    assert bench.refusal() == (429, "too_many_attempts")
+    assert bench.enroll("bob", account="bob", password="bob's secret").user == f"bob@{OVERLAY}"
+    bench.source = "192.0.2.3"
+    assert bench.enroll().user == f"alice@{OVERLAY}"
+
+
+def test_an_ipv6_host_is_one_guesser_by_whichever_of_its_addresses(bench: Bench) -> None:
+    for number in range(10):
+        bench.source = f"2001:db8::{number:x}"
+        bench.refusal(password="wrong")
+    bench.source = "2001:db8::abcd"
+    assert bench.refusal() == (429, "too_many_attempts")
+
+
 def test_many_guesses_at_once_gain_nothing(bench: Bench) -> None:
     """The allowance is charged before the outcome is known."""
     csr = make_request(key(), f"alice@{OVERLAY}")
+    asked = 0
     for number in range(30):
         bench.server.handle_request(number, bench.post(csr, username="alice", password="guess"), bench.now)
-    assert sum(isinstance(effect, Ask) for effect in bench.server.drain()) == 10
+        if number % 5 == 4:
+            effects = bench.server.drain()
+            asked += sum(isinstance(effect, Ask) for effect in effects)
+            for effect in effects:
+                if isinstance(effect, Ask):
+                    bench.server.handle_answer(effect.token, False, bench.now)
+    assert asked == 10
+
+
+def test_one_address_cannot_have_all_passwords_checked(bench: Bench) -> None:
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    for number in range(CHECKS_MAX):
+        bench.server.handle_request(number, bench.post(csr, username=f"u{number}", password="x"), bench.now)
+    effects = bench.server.drain()
+    asks = [effect for effect in effects if isinstance(effect, Ask)]
+    assert len(asks) == CHECKS_OF_SOURCE_MAX
+    assert {effect.status for effect in effects if isinstance(effect, Respond)} == {503}
+    bench.source = "192.0.2.2"
+    assert bench.enroll().user == f"alice@{OVERLAY}"
+    bench.source = "192.0.2.1"
+    bench.server.handle_answer(asks[0].token, False, bench.now)
+    bench.server.drain()
+    assert bench.enroll().user == f"alice@{OVERLAY}"
 
 
 def test_questions_are_bounded_and_expire(bench: Bench) -> None:
     csr = make_request(key(), f"alice@{OVERLAY}")
     for number in range(CHECKS_MAX + 1):
-        bench.server.handle_request(number, bench.post(csr, username=f"u{number}", password="x"), bench.now)
+        post = bench.post(csr, f"192.0.2.{number}", username=f"u{number}", password="x")
+        bench.server.handle_request(number, post, bench.now)
     effects = bench.server.drain()
     assert sum(isinstance(effect, Ask) for effect in effects) == CHECKS_MAX
     (refused,) = (effect for effect in effects if isinstance(effect, Respond))
@@ -318,6 +364,7 @@ def test_questions_are_bounded_and_expire(bench: Bench) -> None:
     bench.server.handle_answer(1, True, deadline.at + 1)
     assert bench.server.drain() == []
     assert bench.server.next_deadline() is None
+    assert not bench.server._checking
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,15 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
+from p2psip.base.allowance import Allowance
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
 from p2psip.sip.transactions.timers import TimerValues
 from p2psip.sip.transports.address import OwnAddresses
 from p2psip.sip.transports.layer import Listener, TransportLimits
+
+WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
+"""For one user from one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,9 @@ class ServerLimits:
     bindings_per_user: int = 10
     phones: int = 4096
     """Addresses of phones that have proved themselves, which requests may be sent to."""
-    wrong_passwords: int = 20
-    """From one host, until it has to wait for `wrong_passwords_s`."""
-    wrong_passwords_s: float = 60.0
+    wrong_passwords: Allowance = WRONG_PASSWORDS
+    guess_wait_s: float = 24.0
+    """How long a password may wait for its turn where too many have been wrong: a phone waits 32 s (timers B, F)."""
     targets: int = 32
     credential_s: float = 5.0
     locate_s: float = 20.0

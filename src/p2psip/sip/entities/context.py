@@ -32,6 +32,8 @@ class Branch:
     """What is resolved to find the hops, where the target has none."""
     hops: deque[Hop] = field(default_factory=deque)
     hop: Hop | None = None
+    side: Source | None = None
+    """Who is at the other end of `hop`."""
     transaction: int = 0
     """The client transaction; 0 while there is none."""
     question: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2psip.base.address import without_zone
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transports.address import as_numeric
 
 _WELL_KNOWN_PORTS = frozenset({5060, 5061})
@@ -17,6 +17,13 @@ def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
         return False
     # A phone on the same host has the same address and another port.
     return uri.port is None or uri.port in config.ports or (numeric is None and uri.port in _WELL_KNOWN_PORTS)
+
+
+def is_same_place(one: Uri, other: Uri, config: ServerConfig) -> bool:
+    """True if two URIs mean the same resource here, by whichever of our names, ports and parameters aside."""
+    if not (isinstance(one, SipUri) and isinstance(other, SipUri)):
+        return one == other
+    return _place(one, config) == _place(other, config)
 
 
 def is_peer_itself(uri: SipUri, config: ServerConfig) -> bool:
@@ -37,6 +44,11 @@ def is_own_route(uri: SipUri, config: ServerConfig) -> bool:
     port = uri.port or 5060
     locals_ = [(without_zone(one.local.host), one.local.port) for one in config.listeners]
     return (numeric, port) in locals_ or (config.is_own_host(numeric) and port in config.ports)
+
+
+def _place(uri: SipUri, config: ServerConfig) -> tuple[str, str]:
+    host = as_numeric(uri.host) or uri.host
+    return uri.user_name, config.realm if host in config.domains else host
 
 
 def _is_peer_side(uri: SipUri, config: ServerConfig) -> bool:

@@ -17,7 +17,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.sip.entities import routing
+from p2psip.sip.entities import identity, routing
 from p2psip.sip.entities.bindings import Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import UNREACHABLE, Branch, Context, Result, reason_field
@@ -27,9 +27,9 @@ from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.targets import is_disowned, is_unreached
 from p2psip.sip.entities.tokens import Tokens
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
-from p2psip.sip.message.headers import AuthParams, NameAddr
+from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri, default_port, escape_user
+from p2psip.sip.message.uri import SipUri, default_port
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_numeric
@@ -164,7 +164,10 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        upstream = response.replace(fields=fields.with_only("From", context.from_text))
+        assert branch.side is not None, "who answers was asked"
+        user = branch.target.registered.user if branch.target.registered else ""
+        known = identity.answered(response.replace(fields=fields), branch.side, user, self._config.realm)
+        upstream = known.replace(fields=known.fields.with_only("From", context.from_text))
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -355,7 +358,7 @@ class Proxy:
             if bound is None:
                 self._note(context, branch, f"no way to {hop}", now)
                 continue
-            branch.hop = hop
+            branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.transaction = self._layer.request(
                 self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
             )
@@ -385,10 +388,11 @@ class Proxy:
         return copy
 
     def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
-        """Take off what was meant for us, and say who the sender has proved to be (RFC 3325)."""
+        """Take off what was meant for us, and say who the sender has proved to be."""
+        known = identity.requested(request, source, user, self._config.realm)
         if source.is_trusted:
-            return request
-        fields = routing.from_overlay(request, self._config).fields
+            return known
+        fields = routing.from_overlay(known, self._config).fields
         if "proxy-authorization" in fields:
             others = [
                 line
@@ -396,12 +400,7 @@ class Proxy:
                 if AuthParams.parse(line).get("realm") != self._config.realm
             ]
             fields = fields.with_values("Proxy-Authorization", others)
-        if "p-asserted-identity" in fields:
-            fields = fields.without("p-asserted-identity")
-        if user is not None and "id" not in (fields.first("privacy") or ""):
-            identity = SipUri(self._config.realm, escape_user(user))
-            fields = fields.with_last("P-Asserted-Identity", NameAddr(identity, request.from_.display_name))
-        return request if fields is request.fields else request.replace(fields=fields)
+        return known.replace(fields=fields)
 
     # What became of it
 

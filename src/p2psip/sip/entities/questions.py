@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 from p2psip.sip.entities.bindings import Binding
@@ -97,17 +97,21 @@ class Hops:
 
 @dataclass(frozen=True, slots=True)
 class FindCredential:
-    """What is the password of this line? Answered by Credential or NoCredential."""
+    """Which line does a digest user name mean, and what is its password? Answered by Credential or NoCredential.
 
-    user: str
+    `user_name` is as the phone's owner typed it: the password is mixed with it.
+    """
+
+    user_name: str
     realm: str
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """H(A1) by algorithm, as `digest.ha1_by_algorithm` makes it."""
+    """The line `user`, and for each spelling of its password H(A1) by algorithm, as `digest.ha1_by_algorithm` makes."""
 
-    ha1s: Mapping[str, str]
+    user: str
+    ha1s: tuple[Mapping[str, str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

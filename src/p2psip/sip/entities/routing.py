@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.sip.entities import identity
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import is_own_domain, is_own_route
 from p2psip.sip.entities.tokens import Tokens
@@ -52,6 +53,9 @@ def validate(request: Request, source: Source, transport: TransportLayer) -> Rej
         return Rejection(400, "Bad Request (header fields in the Request-URI)")
     if _has_looped(request, source, transport):
         return Rejection(482)
+    unmet = [] if source.is_trusted else identity.unmet_wishes(request)
+    if unmet:
+        return Rejection(500, f"Privacy Not Provided ({', '.join(unmet)})")
     # Step 5: we know no extension that a proxy would have to understand.
     wanted = request.fields.tokens("proxy-require")
     if wanted:

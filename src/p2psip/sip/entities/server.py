@@ -16,14 +16,14 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities import routing
 from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gate import Admitted, Gate, Outcome, Refused
+from p2psip.sip.entities.gate import Gate, Outcome, Refused, Waits
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import Proxy
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
 from p2psip.sip.entities.targets import targets_of
 from p2psip.sip.entities.tokens import Tokens
-from p2psip.sip.message.build import make_response, phrase_of
+from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
 from p2psip.sip.transactions.events import (
@@ -224,6 +224,8 @@ class SipServer:
             self._reply(arrived, 481, now)
             return
         self._reply(arrived, 200, now)
+        if (waiting := self._gate.cancel(arrived.cancels)) is not None:
+            self._on_outcome(waiting, now)
         self._proxy.cancel(arrived.cancels, arrived.request.fields.lines("reason"), now)
 
     def _needs_proof(self, arrived: RequestArrived) -> bool:
@@ -249,7 +251,11 @@ class SipServer:
             if outcome.phrase is not None:
                 self._note_refusal(outcome)
             return
-        assert isinstance(outcome, Admitted)
+        if isinstance(outcome, Waits):
+            if outcome.arrived.request.method == "INVITE":
+                # So that the phone stops repeating itself, and may cancel (9.1).
+                self._layer.respond(outcome.arrived.transaction, make_trying(outcome.arrived.request), now)
+            return
         self._proxy.note_phone(outcome.arrived.source.remote.host)
         try:
             self._admit(outcome.arrived, outcome.user, now)

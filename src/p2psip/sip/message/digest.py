@@ -6,14 +6,12 @@ import hashlib
 import hmac
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from typing import TypeAlias
 
 from p2psip.sip.message import grammar
-from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
-from p2psip.sip.message.message import Request
-from p2psip.sip.message.uri import SipUri, parse_uri
 
 ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
 """The algorithms of RFC 8760 that this stack speaks, and their names in hashlib."""
@@ -23,6 +21,11 @@ NONCES_MAX = 8192
 """Nonces in use whose counts are remembered."""
 
 _MAC_BYTES = 12
+
+
+Logins: TypeAlias = Mapping[str, tuple[Mapping[str, str], ...]]
+"""What a server keeps of a password: for each user name that may stand in credentials, H(A1) by algorithm of each way
+in which the password may be typed."""
 
 
 class Verdict(Enum):
@@ -41,6 +44,11 @@ def ha1(user: str, realm: str, password: str, algorithm: str = "MD5") -> str:
 def ha1_by_algorithm(user: str, realm: str, password: str) -> dict[str, str]:
     """H(A1) for every algorithm."""
     return {algorithm: ha1(user, realm, password, algorithm) for algorithm in ALGORITHMS}
+
+
+def logins(names: Iterable[str], realm: str, passwords: Sequence[str]) -> dict[str, tuple[dict[str, str], ...]]:
+    """What to keep of a password that may be typed in these ways, under these names."""
+    return {name: tuple(ha1_by_algorithm(name, realm, password) for password in passwords) for name in names}
 
 
 def response_digest(credentials: AuthParams, a1_hash: str, method: str) -> str:
@@ -96,8 +104,10 @@ def read_all(lines: Iterable[str]) -> list[AuthParams]:
 class Authenticator:
     """The server's side of digest for one realm: makes nonces, checks credentials, refuses replays.
 
-    A nonce carries its time and number under an HMAC, so an unused one costs no memory. Of used nonces the
-    highest count is kept; where that table overflows, nonces as old as the forgotten one are stale.
+    A nonce carries its time and number under an HMAC, so an unused one costs no memory. The HMAC covers the address
+    that it was sent to as well: whoever brings it back from there gets what is sent there (RFC 7616 section 5.4: "MAY
+    only be used from a particular client"). Of used nonces the highest count is kept; where that table overflows,
+    nonces as old as the forgotten one are stale.
     """
 
     def __init__(
@@ -117,9 +127,9 @@ class Authenticator:
         self._counts: OrderedDict[int, int] = OrderedDict()
         self._forgotten = 0
 
-    def challenges(self, now: float, *, stale: bool = False) -> list[AuthParams]:
-        """One challenge an algorithm, the most wanted first (RFC 8760 section 2.3)."""
-        params = {"realm": grammar.quote(self.realm), "nonce": grammar.quote(self._new_nonce(now))}
+    def challenges(self, client: str, now: float, *, stale: bool = False) -> list[AuthParams]:
+        """One challenge an algorithm for the address `client`, the most wanted first (RFC 8760 section 2.3)."""
+        params = {"realm": grammar.quote(self.realm), "nonce": grammar.quote(self._new_nonce(client, now))}
         if stale:
             params["stale"] = "true"
         return [AuthParams("Digest", params | {"algorithm": name, "qop": '"auth"'}) for name in self._algorithms]
@@ -131,22 +141,25 @@ class Authenticator:
                 return credentials
         return None
 
-    def check(self, request: Request, credentials: AuthParams, ha1s: Mapping[str, str], now: float) -> Verdict:
-        """Whether whoever sent `request` knows the password behind `ha1s`."""
-        serial = self._read_nonce(credentials.get("nonce"), now)
+    def check(
+        self, method: str, credentials: AuthParams, ha1s: Iterable[Mapping[str, str]], client: str, now: float
+    ) -> Verdict:
+        """Whether `client`, who sent a request of that method, knows a password behind one of `ha1s`."""
+        serial = self._read_nonce(credentials.get("nonce"), client, now)
         if serial is None:
             return Verdict.STALE
-        a1_hash = ha1s.get(algorithm_of(credentials))
-        if a1_hash is None or not _same_resource(credentials.get("uri"), request):
-            return Verdict.WRONG
-        expected = response_digest(credentials, a1_hash, request.method)
-        if not hmac.compare_digest(expected.encode(), credentials.get("response").lower().encode(errors="replace")):
+        algorithm = algorithm_of(credentials)
+        given = credentials.get("response").lower().encode(errors="replace")
+        known = [one[algorithm] for one in ha1s if algorithm in one]
+        # All are tried: how long it takes shall not tell which was right.
+        right = [hmac.compare_digest(response_digest(credentials, one, method).encode(), given) for one in known]
+        if not any(right):
             return Verdict.WRONG
         return Verdict.VALID if self._count(serial, credentials) else Verdict.STALE
 
-    def is_fresh(self, credentials: AuthParams, now: float) -> bool:
-        """False if their nonce is not ours or too old, so that nobody need look for the password."""
-        return self._read_nonce(credentials.get("nonce"), now) is not None
+    def is_fresh(self, credentials: AuthParams, client: str, now: float) -> bool:
+        """False if their nonce is not ours, too old or another client's, so that nobody need look for the password."""
+        return self._read_nonce(credentials.get("nonce"), client, now) is not None
 
     def _is_complete(self, credentials: AuthParams) -> bool:
         qop = credentials.get("qop")
@@ -155,18 +168,18 @@ class Authenticator:
         wanted = ["username", "nonce", "uri", "response", *(["nc", "cnonce"] if qop else [])]
         return all(credentials.get(name) for name in wanted)
 
-    def _new_nonce(self, now: float) -> str:
+    def _new_nonce(self, client: str, now: float) -> str:
         self._serial += 1
         text = f"{int(now * 1000):x}.{self._serial:x}"
-        return f"{text}.{self._mac(text)}"
+        return f"{text}.{self._mac(text, client)}"
 
-    def _mac(self, text: str) -> str:
-        return hmac.digest(self._secret, text.encode(), "sha256")[:_MAC_BYTES].hex()
+    def _mac(self, text: str, client: str) -> str:
+        return hmac.digest(self._secret, f"{text} {client}".encode(), "sha256")[:_MAC_BYTES].hex()
 
-    def _read_nonce(self, nonce: str, now: float) -> int | None:
+    def _read_nonce(self, nonce: str, client: str, now: float) -> int | None:
         """The number of a nonce of ours that is still good."""
         text, _, mac = nonce.rpartition(".")
-        if not nonce.isascii() or not hmac.compare_digest(self._mac(text), mac):
+        if not nonce.isascii() or not hmac.compare_digest(self._mac(text, client), mac):
             return None
         made_ms, serial = (int(part, 16) for part in text.split("."))
         if now * 1000 > made_ms + self._lifetime_s * 1000:
@@ -189,17 +202,6 @@ class Authenticator:
             oldest, _ = self._counts.popitem(last=False)
             self._forgotten = max(self._forgotten, oldest)
         return True
-
-
-def _same_resource(uri: str, request: Request) -> bool:
-    """RFC 7616 3.4.6: the server checks that `uri` is the resource asked for; phones differ in port and parameters."""
-    try:
-        theirs, ours = parse_uri(uri), request.uri
-    except BadMessage:
-        return False
-    if isinstance(theirs, SipUri) and isinstance(ours, SipUri):
-        return (theirs.user_name, theirs.host) == (ours.user_name, ours.host)
-    return theirs == ours
 
 
 def _hash(algorithm: str, text: str) -> str:

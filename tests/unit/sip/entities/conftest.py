@@ -310,10 +310,11 @@ class Server:
     def _answer(self, question: object) -> object:
         world = self.world
         match question:
-            case FindCredential(user, realm):
+            case FindCredential(user_name, realm):
+                user = user_name.partition("@")[0].lower()
                 if self.name not in world.homes.get(user, []):
-                    return NoCredential(f"{user} has no line on this peer")
-                return Credential(digest.ha1_by_algorithm(user, realm, world.passwords[user]))
+                    return NoCredential(f"{user_name} has no line on this peer")
+                return Credential(user, (digest.ha1_by_algorithm(user_name, realm, world.passwords[user]),))
             case ResolveUri(uri):
                 for name, flow in self.links.items():
                     if uri.user == world.servers[name].node_id:
@@ -373,6 +374,7 @@ class Phone:
         self.world, self.user, self.server, self.address, self.transport = world, user, server, address, transport
         self.answers_after_s, self.refuses_with = answers_after_s, refuses_with
         self.password = password or world.passwords[user]
+        self.auth_user = user
         self.rng = random.Random(f"{user}{address}")
         self.layer = TransactionLayer(TransportLayer((Listener("UDP", address), Listener("TCP", address))), self.rng)
         self.core = self
@@ -385,6 +387,8 @@ class Phone:
         self.finals: list[Response] = []
         self.received: list[Request] = []
         self.acks = 0
+        self.digest_uri = ""
+        """What stands in credentials as uri, if not the Request-URI."""
         self.cseq = itertools.count(1)
         self.hop: Hop = UdpHop(server.address) if transport == "UDP" else StreamHop("TCP", server.address)
         self.aor = SipUri(server.address.host, user)
@@ -532,10 +536,10 @@ class Phone:
         algorithm = digest.algorithm_of(challenge)
         credentials = digest.answer_challenge(
             challenge,
-            user=self.user,
-            a1_hash=digest.ha1(self.user, challenge.get("realm"), self.password, algorithm),
+            user=self.auth_user,
+            a1_hash=digest.ha1(self.auth_user, challenge.get("realm"), self.password, algorithm),
             method=request.method,
-            uri=request.uri_text,
+            uri=self.digest_uri or request.uri_text,
             cnonce=f"{self.rng.getrandbits(32):x}",
         )
         name = "Authorization" if response.status == 401 else "Proxy-Authorization"

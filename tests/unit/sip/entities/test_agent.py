@@ -31,6 +31,7 @@ from p2psip.sip.entities.agent_types import (
 )
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.digest import Authenticator, Verdict, ha1_by_algorithm
+from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
@@ -447,9 +448,9 @@ class Registrar:
     def __call__(self, request: Request) -> Response:
         assert request.method == "REGISTER"
         credentials = self.authenticator.find(request.fields.lines("authorization"))
-        verdict = credentials and self.authenticator.check(request, credentials, self.ha1s, self.now)
+        verdict = credentials and self.authenticator.check(request.method, credentials, (self.ha1s,), "", self.now)
         if verdict is not Verdict.VALID:
-            challenges = self.authenticator.challenges(self.now, stale=verdict is Verdict.STALE)
+            challenges = self.authenticator.challenges("", self.now, stale=verdict is Verdict.STALE)
             return self._answer(request, 401, [("WWW-Authenticate", challenge) for challenge in challenges])
         self.contacts.append(request.fields.first("contact") or "")
         contact = request.contacts[0].with_param("expires", self.expires)
@@ -592,12 +593,15 @@ class Proxy:
             self.served += [request.method] if request.to.tag == "b" else []
             return None
         credentials = self.authenticator.find(request.fields.lines("proxy-authorization"))
-        if credentials is None or self.authenticator.check(request, credentials, self.ha1s, 0.0) is not Verdict.VALID:
-            challenge = self.authenticator.challenges(0.0)[0]
+        if credentials is None or self._verdict(request, credentials) is not Verdict.VALID:
+            challenge = self.authenticator.challenges("", 0.0)[0]
             return make_response(request, 407, to_tag="p", extra=[("Proxy-Authenticate", challenge)])
         self.served.append(request.method)
         extra = [("Contact", "<sip:bob@192.0.2.9>"), ("Content-Type", "application/sdp")]
         return make_response(request, 200, to_tag="b", extra=extra, body=self.body)
+
+    def _verdict(self, request: Request, credentials: AuthParams) -> Verdict:
+        return self.authenticator.check(request.method, credentials, (self.ha1s,), "", 0.0)
 
 
 def test_22_3_challenged_by_a_proxy() -> None:

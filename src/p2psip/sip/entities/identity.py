@@ -1,0 +1,136 @@
+"""Who is calling and who has answered, as the other side is told (RFC 3323, RFC 3325).
+
+Theory of operation. A phone says in many ways who it is, and nobody has checked any of them but its digest user name.
+So the peer beside it takes off what the phone claims and says itself whose line it is: in P-Asserted-Identity, and in
+From, which is what other phones show. Whoever wishes not to be known is told to nobody, not even to other peers.
+Peers are believed what they say of names of this overlay, and nothing else (docs/security.md).
+
+All functions are pure; URIs have the overlay's name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.grammar import split_list
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Message, Request, Response
+from p2psip.sip.message.uri import SipUri, Uri, escape_user
+from p2psip.sip.transports.hops import LocalHop, Source
+
+ASSERTED = "p-asserted-identity"
+CLAIMS = (
+    ASSERTED, "p-preferred-identity", "remote-party-id", "diversion", "cc-diversion", "history-info",
+    "p-called-party-id", "p-served-user",
+)  # fmt: skip
+"""The fields that say who somebody is, or was on the way."""
+
+_OF_THE_USER = ("subject", "call-info", "organization", "user-agent", "reply-to", "in-reply-to")
+"""RFC 3323 section 5.3: what goes where a user wishes not to be known."""
+
+ANONYMOUS = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
+
+_NAMELESS = frozenset({"id", "user", "header"})
+"""With any of these the user's name is told to nobody."""
+
+_PROVIDED = frozenset({"id", "user", "history", "none", "critical"})
+
+
+def wishes(message: Message) -> frozenset[str]:
+    """The priv-values of a message, in lower case (RFC 3323 section 4.2); some phones write commas between them."""
+    lines = message.fields.lines("privacy")
+    return frozenset(value for line in lines for part in re.split("[;,]", line) if (value := part.strip().lower()))
+
+
+def unmet_wishes(request: Request) -> list[str]:
+    """The kinds of privacy without which a request must not go on, and that we cannot provide.
+
+    RFC 3323 section 5: with "critical", a request whose privacy cannot be provided fails with 500.
+    """
+    wanted = wishes(request)
+    return sorted(wanted - _PROVIDED) if "critical" in wanted else []
+
+
+def requested(request: Request, source: Source, user: str | None, realm: str) -> Request:
+    """A request with what is known of its sender; `user` is the line that a phone has proved to be, if it had to."""
+    if isinstance(source.hop, LocalHop):
+        return request
+    if source.peer is not None:
+        return request.replace(fields=_believed(request, realm))
+    wanted = wishes(request)
+    fields = request.fields.without(*CLAIMS)
+    if "user" in wanted:
+        # RFC 3323 section 5: who has done what a value asks for takes it off, so that nobody does it again.
+        fields = _without_wish(fields, "user").without(*_OF_THE_USER)
+    shown = _shown(request.from_, user, realm, wanted)
+    if shown is not request.from_:
+        fields = fields.with_only("From", shown)
+    if user is not None and not wanted & _NAMELESS:
+        display_name = "" if _is_anonymous(request.from_.uri) else request.from_.display_name
+        fields = fields.with_last("P-Asserted-Identity", NameAddr(_line(user, realm), display_name))
+    return request.replace(fields=fields)
+
+
+def answered(response: Response, source: Source, user: str, realm: str) -> Response:
+    """A response with what is known of who gave it; `user` is the line of a phone, "" where that is not known."""
+    if isinstance(source.hop, LocalHop):
+        return response
+    if source.peer is not None:
+        return response.replace(fields=_believed(response, realm))
+    fields = response.fields.without(*CLAIMS)
+    if user and 100 < response.status < 300 and not wishes(response) & _NAMELESS:
+        fields = fields.with_last("P-Asserted-Identity", NameAddr(_line(user, realm)))
+    return response.replace(fields=fields)
+
+
+def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]) -> NameAddr:
+    """The From of a phone's request as others see it."""
+    if "user" in wanted:
+        return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
+    # Within a dialog nobody has proved anything, and the tags say whose it is.
+    if user is None or _is_anonymous(from_.uri):
+        return from_
+    names_itself = isinstance(from_.uri, SipUri) and from_.uri.user_name.lower() == user.lower()
+    if wanted & _NAMELESS and not names_itself:
+        return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
+    return NameAddr(_line(user, realm), from_.display_name, from_.params)
+
+
+def _believed(message: Message, realm: str) -> Fields:
+    """The fields of a message from a peer, of all claims only the asserted name of a user of this overlay."""
+    claimed = message.fields.lines(ASSERTED)
+    fields = message.fields.without(*CLAIMS)
+    if wishes(message) & _NAMELESS:
+        return fields
+    for line in claimed:
+        for value in _addresses(line):
+            if isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user:
+                fields = fields.with_last("P-Asserted-Identity", value)
+    return fields
+
+
+def _addresses(line: str) -> list[NameAddr]:
+    try:
+        return [NameAddr.parse(value) for value in split_list(line)]
+    except BadMessage:
+        return []
+
+
+def _without_wish(fields: Fields, wish: str) -> Fields:
+    lines = fields.lines("privacy")
+    rest = [part.strip() for line in lines for part in re.split("[;,]", line) if part.strip().lower() != wish]
+    # RFC 3323 section 5: with the last value, "critical" not counted, the whole header field goes.
+    if all(part.lower() in ("", "critical") for part in rest):
+        return fields.without("privacy")
+    return fields.with_only("Privacy", ";".join(part for part in rest if part))
+
+
+def _is_anonymous(uri: Uri) -> bool:
+    """True for the URIs by which phones hide (RFC 3261 section 8.1.1.3, RFC 3323 section 4.1.1.3)."""
+    return isinstance(uri, SipUri) and (uri.host == "invalid" or uri.host.endswith(".invalid"))
+
+
+def _line(user: str, realm: str) -> SipUri:
+    return SipUri(realm, escape_user(user))
