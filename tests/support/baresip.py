@@ -38,7 +38,7 @@ needs_baresip = pytest.mark.skipif(
 
 CONFIG = """\
 poll_method epoll
-sip_listen 127.0.0.1:{sip_port}
+sip_listen {host}:{sip_port}
 sip_trans_def {transport}
 call_local_timeout 120
 call_max_calls 4
@@ -52,7 +52,7 @@ auplay_channels 1
 audio_buffer 20-160
 rtp_ports {rtp_port}-{rtp_port_last}
 rtp_stats yes
-net_interface 127.0.0.1
+net_interface {host}
 module_path {modules}
 module g711.so
 module aubridge.so
@@ -87,8 +87,10 @@ class Baresip:
         transport: str = "udp",
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
         account: str = "",
+        host: str = "127.0.0.1",
     ) -> None:
         self.user = user
+        self.host = host
         self.sip_port = free_port(together=2)
         self.events: list[dict[str, Any]] = []
         self._directory = directory / f"baresip-{user}"
@@ -100,7 +102,7 @@ class Baresip:
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self.sip_port}"
+        return f"{self.host}:{self.sip_port}"
 
     @property
     def uri(self) -> str:
@@ -208,6 +210,7 @@ class Baresip:
         rtp_port = free_port(together=10)
         config = CONFIG.format(
             user=self.user,
+            host=self.host,
             sip_port=self.sip_port,
             transport=transport,
             source=f"aubridge,player-{self.user}" if plays is None else f"aufile,{tone}",
@@ -218,7 +221,7 @@ class Baresip:
             control_port=self._control_port,
         )
         (self._directory / "config").write_text(config)
-        domain, registering = (server, "regint=60") if server else (f"127.0.0.1:{self.sip_port}", "regint=0")
+        domain, registering = (server, "regint=60") if server else (self.address, "regint=0")
         mode = "auto" if answers else "manual"
         account = f"<sip:{self.user}@{domain};transport={transport}>;auth_user={self.user};auth_pass={password}"
         (self._directory / "accounts").write_text(

@@ -120,8 +120,9 @@ class Daemon:
 class LivePeer:
     """One peer: its state directory, its ports, and its process while it runs."""
 
-    def __init__(self, overlay: LiveOverlay, name: str, overlay_port: int) -> None:
+    def __init__(self, overlay: LiveOverlay, name: str, overlay_port: int, host: str) -> None:
         self.name = name
+        self.host = host
         self.directory = overlay.directory / name
         self.overlay_port = overlay_port
         self.sip_port = free_port()
@@ -133,7 +134,7 @@ class LivePeer:
     @property
     def server(self) -> str:
         """What one sets as server in a phone."""
-        return f"{HOST}:{self.phone_port}"
+        return f"{self.host}:{self.phone_port}"
 
     @property
     def is_running(self) -> bool:
@@ -149,7 +150,7 @@ class LivePeer:
     def init(self) -> None:
         """`peer init`."""
         facts = self._overlay.command_json(
-            *("peer", "init", self.directory, "--name", self.name, "--listen", HOST),
+            *("peer", "init", self.directory, "--name", self.name, "--listen", self.host),
             *("--config", self._overlay.url, "--fingerprint", self._overlay.fingerprint),
             *self._overlay.account("admin"),
             *self._overlay.peer_options.get(self.name, ()),
@@ -226,7 +227,8 @@ class LiveOverlay:
     """An overlay with its enrollment server and `peers` peers, the first of which is the bootstrap node.
 
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
-    own certificates there is no server.
+    own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
+    127.0.0.1, as is the server.
     """
 
     def __init__(
@@ -240,6 +242,7 @@ class LiveOverlay:
         environment: Mapping[str, str] | None = None,
         terms: Sequence[str] = (),
         peer_options: Mapping[str, Sequence[str]] | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.environment = {**os.environ, **(environment or {})}
@@ -251,6 +254,7 @@ class LiveOverlay:
         self._users = tuple(users)
         self._kinds = tuple(kinds)
         self._services = tuple(services)
+        self._hosts = tuple(hosts)
         self._bootstrap_port = free_port()
         self.url = f"https://{HOST}:{free_port()}"
         self.fingerprint = ""
@@ -350,7 +354,15 @@ class LiveOverlay:
         self.directory.mkdir(parents=True, exist_ok=True)
         enrollment = ("--enrollment-url", self.url, "--password-file", self.password_file("admin"))
         facts = self.command_json(
-            *("overlay", "create", OVERLAY, club, "--bootstrap", f"{HOST}:{self._bootstrap_port}", *self._terms),
+            *(
+                "overlay",
+                "create",
+                OVERLAY,
+                club,
+                "--bootstrap",
+                f"{self._host(0)}:{self._bootstrap_port}",
+                *self._terms,
+            ),
             *(enrollment if self.is_enrolled else ()),
         )
         self.fingerprint = facts["fingerprint"]
@@ -371,12 +383,15 @@ class LiveOverlay:
 
     def _make(self, count: int) -> list[LivePeer]:
         made = [
-            LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port)
+            LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port, self._host(number))
             for number in range(len(self.peers), len(self.peers) + count)
         ]
         _at_once(LivePeer.init, made)
         self.peers += made
         return made
+
+    def _host(self, number: int) -> str:
+        return self._hosts[number] if number < len(self._hosts) else HOST
 
     def _secret(self, name: str, text: str) -> Path:
         path = self.directory / f"{name}.secret"

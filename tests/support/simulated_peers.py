@@ -280,12 +280,31 @@ class SimulatedPeers:
             domains=frozenset({OVERLAY, local.host, name}),
             listeners=(Listener("UDP", local),),
             peer_side=peer_uri(f"peer-{name}", OVERLAY, node_id),
+            token_secret=f"secret of {name}".encode(),
         )
         site = Site(name, Peer(node, server, rng, now), self.world, local)
         self.sites[name] = site
         self.world.add(name, address, (identity.certificate,), site, store)
         site.call(site.peer.start)
         return site
+
+    def restart(self, number: int) -> None:
+        """End a peer and start it anew, with its lines and what it has kept of its phones; they notice nothing."""
+        old = self[number]
+        snapshot = old.peer.server.snapshot(self.world.now)
+        store = old.host.store
+        self.world.crash(old.host)
+        self.run(1.0)
+        new = self.add(number, store)
+        for line in old.peer.publisher.lines:
+            new.call(lambda now, line=line: new.peer.add_line(line, now))  # type: ignore[misc]
+        new.call(lambda now: new.peer.restore(snapshot, 1.0, now))
+        new.phones = old.phones
+        for phone in new.phones.values():
+            phone.site = new
+        # The bootstrap node is alone at first, until the others have found it.
+        others = len(self.sites) - 1
+        assert self.run(120.0, stop=lambda: len(new.peer.node.chord.table.successors) >= others)
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""

@@ -69,6 +69,7 @@ from p2psip.reload.node.effects import (
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.services import ServicesFound
 from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
@@ -81,6 +82,9 @@ from p2psip.sip.transports.layer import Listener
 T = TypeVar("T")
 
 RECORDS_FILE = "records.db"
+TOKENS = b"p2psip tokens in URIs"
+"""What the secret is for by which dialogs outlive a restart."""
+
 STOP_MAX_S = 5.0
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
@@ -207,6 +211,7 @@ class PeerService:
             listeners=listeners,
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
+            token_secret=derive_secret(identity.key, TOKENS),
         )
 
     def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
@@ -62,6 +63,12 @@ def key_from_pem(pem: bytes) -> PrivateKey:
     if isinstance(key, PrivateKey) and usable(key.public_key()) is not None:
         return key
     raise LocalMisuse("the key must be ECDSA on P-256 or RSA of 2048 to 4096 bits")
+
+
+def derive_secret(key: PrivateKey, purpose: bytes) -> bytes:
+    """32 bytes that are the same as long as the key is, and tell nothing of it (HKDF, RFC 5869)."""
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return HKDF(hashes.SHA256(), 32, salt=None, info=purpose).derive(der)
 
 
 def usable(key: PublicKeyTypes) -> PublicKey | None:

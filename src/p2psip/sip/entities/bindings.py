@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, Timers
+from p2psip.sip.entities.own import ServerName
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
@@ -34,6 +35,8 @@ class Binding:
     """Which of its flows an instance has registered (RFC 5626 section 4.2.1); 0 for a Contact of RFC 3261."""
     path: tuple[NameAddr, ...] = ()
     """The proxies on the way to the phone, as its REGISTER said (RFC 3327); the hops lead to the first of them."""
+    server: ServerName | None = None
+    """What the phone calls us; None if a registration of an earlier release does not say."""
 
     def is_same(self, other: Binding) -> bool:
         """True if one takes the other's place."""
@@ -79,6 +82,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     hops: list[tuple[str, str, int, str, int]]
     reg_id: int = 0
     path: list[str] = []
+    server: ServerName | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -113,6 +117,11 @@ class Bindings:
         """The phone that gave this URI as its Contact."""
         binding = self._by_contact.get(_place(uri))
         return binding if binding is not None and binding.expires_at > now else None
+
+    def successor(self, user: str, contact: SipUri, now: float) -> Binding | None:
+        """The phone of a user that is most likely to be the one which had this Contact, and has another by now."""
+        phones = self.of(user, now)
+        return next((one for one in phones if one.contact.host == contact.host), phones[0] if phones else None)
 
     def store(self, user: str, bindings: tuple[Binding, ...]) -> None:
         """Replace the bindings of a user; the oldest go where there are too many."""
@@ -221,6 +230,7 @@ def _save(user: str, binding: Binding, now: float) -> _Saved:
         hops,
         binding.reg_id,
         [str(entry) for entry in binding.path],
+        binding.server,
     )
 
 
@@ -245,4 +255,5 @@ def _load(saved: _Saved, then: float) -> Binding:
         saved.user_agent,
         saved.reg_id,
         tuple(NameAddr.parse(entry, "Path") for entry in saved.path),
+        saved.server,
     )

@@ -45,7 +45,8 @@ class ServerConfig:
 
     `domains` are the names and numeric addresses (in lower case) that mean the overlay as the domain of an AoR, for
     ever: the overlay's name and every name of the peer; `addresses` are the own ones beside them. `peer_side` is the
-    URI by which other peers find this one again, for Record-Route; phones get the address that they use. `algorithms`
+    URI by which other peers find this one again, a GRUU, for Record-Route and Contact; phones get the address that
+    they use. With the same `token_secret` as before dialogs outlive a restart; None: one for this run. `algorithms`
     are offered to phones in this order; MD5 alone is the default because some phones give up at a challenge they do
     not know.
     """
@@ -55,6 +56,7 @@ class ServerConfig:
     listeners: tuple[Listener, ...]
     peer_side: SipUri
     addresses: OwnAddresses = field(default_factory=OwnAddresses)
+    token_secret: bytes | None = field(default=None, repr=False)
     algorithms: tuple[str, ...] = ("MD5",)
     expires_min_s: int = 60
     expires_max_s: int = 3600

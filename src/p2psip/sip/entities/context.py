@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from p2psip.base.errors import Cause
 from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.tokens import Place
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
@@ -34,6 +35,8 @@ class Branch:
     hop: Hop | None = None
     side: Source | None = None
     """Who is at the other end of `hop`."""
+    place: Place | None = None
+    """The phone that it was sent to; None if a peer."""
     transaction: int = 0
     """The client transaction; 0 while there is none."""
     question: int = 0
@@ -75,8 +78,10 @@ class Context:
     suffix: str
     """The loop-detecting end of our branches."""
     breadth: int
-    from_text: str
-    """From as it came, for the responses; it may go on with another domain."""
+    original: Request
+    """As it came, in the sender's own terms; `request` is in the overlay's."""
+    place: Place | None
+    """Who has sent it; None if a peer."""
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)
     stagger_s: float = 1.0

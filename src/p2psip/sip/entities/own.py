@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from p2psip.base.address import without_zone
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transports.address import as_numeric
 
+PHONE_PARAM = "at"
+"""The parameter beside `gr` in the GRUU of a phone, with a token: at which phone of the peer."""
+
 _WELL_KNOWN_PORTS = frozenset({5060, 5061})
+
+
+class ServerName(NamedTuple):
+    """What a phone calls this server: the domain of the AoR that is set in it, as it stands in a URI."""
+
+    host: str
+    port: int | None = None
+
+
+def server_name(uris: Iterable[object], config: ServerConfig) -> ServerName | None:
+    """What the writer of these URIs, the first that tells counting, calls this server; None if none of them tells.
+
+    Some write the port into the Request-URI alone (19.1.1, table 1: in From and To it is not allowed).
+    """
+    own = [uri for uri in uris if isinstance(uri, SipUri) and is_own_domain(uri, config)]
+    ports = [uri.port for uri in own if uri.host == own[0].host and uri.port is not None]
+    return ServerName(own[0].host, ports[0] if ports else None) if own else None
 
 
 def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
@@ -55,4 +78,4 @@ def _is_peer_side(uri: SipUri, config: ServerConfig) -> bool:
     ours = config.peer_side
     # RFC 7904 section 6: peers may differ in the `gr` parameter alone.
     mine, theirs = (ours.user, ours.host, ours.param("gr")), (uri.user, uri.host, uri.param("gr"))
-    return mine == theirs and uri.port in (None, ours.port)
+    return mine == theirs and uri.port in (None, ours.port) and uri.param(PHONE_PARAM) is None

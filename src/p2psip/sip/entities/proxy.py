@@ -9,11 +9,10 @@ are cancelled; when all have failed, the best failure goes back.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
@@ -21,19 +20,20 @@ from p2psip.sip.entities import identity, routing
 from p2psip.sip.entities.bindings import Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import UNREACHABLE, Branch, Context, Result, reason_field
+from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.own import is_own_domain
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.targets import is_disowned, is_unreached
-from p2psip.sip.entities.tokens import Tokens
+from p2psip.sip.entities.tokens import Place, Tokens
+from p2psip.sip.entities.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri, default_port
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import as_numeric
-from p2psip.sip.transports.hops import BoundHop, Hop, Source, StreamHop, UdpHop
+from p2psip.sip.transports.hops import BoundHop, Hop, Source
 
 _STAGGER = -1
 """The timer of a context for its next target; timers C have the number of their branch."""
@@ -55,6 +55,7 @@ class _Resolving:
 @dataclass(frozen=True, slots=True)
 class _ResolvingAck:
     ack: Request
+    target: Target
 
 
 _Waiting: TypeAlias = _Locating | _Resolving | _ResolvingAck
@@ -63,27 +64,29 @@ _Waiting: TypeAlias = _Locating | _Resolving | _ResolvingAck
 class Proxy:
     """Carries requests and their responses. Calls down to the transaction layer; asks through `drain()`."""
 
-    def __init__(self, config: ServerConfig, layer: TransactionLayer, bindings: Bindings, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        layer: TransactionLayer,
+        bindings: Bindings,
+        tokens: Tokens,
+        naming: Naming,
+        ways: Ways,
+    ) -> None:
         self._config = config
         self._layer = layer
         self._bindings = bindings
         self._tokens = tokens
+        self._naming = naming
+        self._ways = ways
         self._contexts: dict[int, Context] = {}
         self._by_client: dict[int, tuple[Context, Branch]] = {}
         self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=2)
         self._timers: Timers[tuple[int, int]] = Timers()
-        self._phones: OrderedDict[str, None] = OrderedDict()
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
         return len(self._contexts)
-
-    def note_phone(self, host: str) -> None:
-        """A phone at this address has proved itself: requests may be sent there."""
-        self._phones[host] = None
-        self._phones.move_to_end(host)
-        if len(self._phones) > self._config.limits.phones:
-            self._phones.popitem(last=False)
 
     # Requests
 
@@ -93,7 +96,8 @@ class Proxy:
         if request.method == "INVITE":
             # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
             self._layer.respond(arrived.transaction, make_trying(request), now)
-        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
+        place = self._naming.sender(request, source, user)
+        routed = self._routed(request, source, user, place)
         breadth = request.integer("max-breadth")
         context = Context(
             arrived.transaction,
@@ -103,28 +107,23 @@ class Proxy:
             now,
             f".{routing.loop_hash(request, source)}",
             routing.MAX_BREADTH if breadth is None else breadth,
-            request.fields.first("from") or "",
+            request,
+            place,
         )
         self._contexts[arrived.transaction] = context
         uri = routed.request.sip_uri
         if context.breadth < 1:
             self._answer(context, 440, now)
-        elif routed.next_route is not None:
-            self._try(context, Branch(Target(uri, None, str(routed.next_route)), routed.next_route), now)
-        elif routed.hop is not None:
-            # Where the phone has another connection by now, its Contact still tells which phone it is.
-            known = self._known_hops(uri, now) or ()
-            if not known and self._layer.transport.bind(routed.hop, now) is None:
+        elif (target := self._ways.given(routed, now)) is not None:
+            if target.hops == ():
                 # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
-                self._answer(context, 430, now, f"{routed.hop} is gone")
+                self._answer(context, 430, now, f"the connection with {target.label} is gone")
                 return
-            self._try(context, Branch(Target(uri, (routed.hop, *known)), None), now)
-        elif is_own_domain(uri, self._config):
+            self._try(context, Branch(target, routed.next_route or target.uri), now)
+        elif is_own_domain(uri, self._config) and (not uri.param("gr") or self._naming.is_own_gruu(uri)):
             self._locate(context, uri, now)
         else:
-            binding = self._bindings.at_contact(uri, now)
-            target = Target(uri, None, "", binding.path if binding and not routed.request.routes else ())
-            self._try(context, Branch(target, uri), now)
+            self._try(context, Branch(self._ways.direct(routed.request, now), uri), now)
 
     def cancel(self, server: int, reasons: list[str], now: float) -> None:
         """The caller has given up (section 16.10); why, is passed on (RFC 3326)."""
@@ -141,16 +140,17 @@ class Proxy:
         """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
         if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
             return
-        routed = routing.preprocess(self._cleaned(ack, source, None), self._config, self._tokens)
-        copy = routing.forwarded(routed.request, routed.request.sip_uri, (), [])
-        lead = routed.next_route or routed.request.sip_uri
-        known = self._known_hops(lead, now) or ()
-        hops = (routed.hop, *known) if routed.hop and not routed.next_route else known
+        routed = self._routed(ack, source, None, self._naming.sender(ack, source, None))
+        uri = routed.request.sip_uri
+        target = self._ways.given(routed, now) or Target(uri)
+        copy = routing.forwarded(routed.request, target.uri, (), [])
+        lead = routed.next_route or target.uri
+        hops = self._ways.known(lead, now) if target.hops is None else target.hops
         if hops:
-            self._send_first(copy, hops, now)
+            self._send_first(copy, target, hops, now)
         elif not self._asks.is_full:
             deadline = now + self._config.limits.resolve_s
-            self._effects.append(self._asks.ask(ResolveUri(lead), _ResolvingAck(copy), deadline))
+            self._effects.append(self._asks.ask(ResolveUri(lead), _ResolvingAck(copy, target), deadline))
 
     # Responses
 
@@ -164,10 +164,7 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        assert branch.side is not None, "who answers was asked"
-        user = branch.target.registered.user if branch.target.registered else ""
-        known = identity.answered(response.replace(fields=fields), branch.side, user, self._config.realm)
-        upstream = known.replace(fields=known.fields.with_only("From", context.from_text))
+        upstream = self._upstream(context, branch, response.replace(fields=fields))
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -218,9 +215,9 @@ class Proxy:
                 branch.question = 0
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
                 self._on_resolved(context, branch, answer, now)
-            case _ResolvingAck(ack):
+            case _ResolvingAck(ack, target):
                 if isinstance(answer, Hops):
-                    self._send_first(ack, answer.hops, now)
+                    self._send_first(ack, target, answer.hops, now)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
@@ -282,7 +279,7 @@ class Proxy:
         hops = branch.target.hops
         if hops is None:
             assert branch.lead is not None
-            hops = self._known_hops(branch.lead, now)
+            hops = self._ways.known(branch.lead, now)
         if hops is not None:
             branch.may_be_resolved_again = False
             branch.hops.extend(hops)
@@ -320,33 +317,40 @@ class Proxy:
             self._note(waiting.context, waiting.branch, what, now)
             self._fail(waiting.context, waiting.branch, UNREACHABLE, what, now)
 
-    def _known_hops(self, uri: SipUri, now: float) -> tuple[Hop, ...] | None:
-        """The way to a phone of this peer by its Contact or address. Whatever else a URI names has to be asked."""
-        binding = self._bindings.at_contact(uri, now)
-        if binding is not None:
-            return binding.hops
-        numeric = as_numeric(uri.host)
-        # No packet goes to a host that nobody vouches for.
-        if numeric is None or not (self._bindings.has_host(numeric) or numeric in self._phones):
-            return None
-        address = Address(numeric, default_port(uri))
-        if self._config.is_own_host(numeric) and address.port in self._config.ports:
-            # A phone may live on our own host; what is for our own port would come back to us, again and again.
-            return None
-        if uri.scheme == "sips" or uri.transport == "TLS":
-            return (StreamHop("TLS", address),)
-        return (StreamHop("TCP", address),) if uri.transport == "TCP" else (UdpHop(address),)
-
     def _may_send_ack(self, ack: Request, source: Source) -> bool:
         return (
             source.is_trusted
-            or source.remote.host in self._phones
-            or routing.is_within_dialog(ack, source, self._config, self._tokens)
+            or self._ways.has_proved(source.remote.host)
+            or routing.sender_token(ack, source, self._config, self._tokens) is not None
         )
 
-    def _send_first(self, ack: Request, hops: tuple[Hop, ...], now: float) -> None:
+    def _send_first(self, ack: Request, target: Target, hops: tuple[Hop, ...], now: float) -> None:
         """Send without a transaction on the first hop that can be sent to."""
-        any(self._layer.send(ack, hop, now) for hop in hops)
+        for hop in hops:
+            bound = self._layer.transport.bind(hop, now)
+            if bound is not None:
+                fields = self._naming.fields_to(ack.fields, self._place_at(bound, target))
+                if self._layer.send(ack.replace(fields=fields), bound, now):
+                    return
+
+    # At the edge
+
+    def _routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
+        """Without what was meant for us, and in the overlay's terms."""
+        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
+        return replace(routed, request=self._naming.request_from(routed.request, place))
+
+    def _place_at(self, hop: BoundHop, target: Target) -> Place | None:
+        """Who is at the other end of a hop for a target; None if a peer."""
+        return self._naming.place(self._layer.transport.far_end(hop), target.user, target.server)
+
+    def _upstream(self, context: Context, branch: Branch, response: Response) -> Response:
+        """A response of a branch in the terms of who asked."""
+        assert branch.side is not None, "who answers was asked"
+        known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
+        translated = self._naming.response_from(known, branch.place)
+        fields = self._naming.fields_to(translated.fields, context.place)
+        return answering(context.original, translated.replace(fields=fields))
 
     # Sending
 
@@ -359,6 +363,7 @@ class Proxy:
                 self._note(context, branch, f"no way to {hop}", now)
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
+            branch.place = self._place_at(bound, branch.target)
             branch.transaction = self._layer.request(
                 self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
             )
@@ -378,10 +383,14 @@ class Proxy:
         if request.method in routing.RECORD_ROUTED and not request.to.tag:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [
-                routing.side_uri(side, self._config, self._layer.transport, self._tokens)
-                for side in (context.source, self._layer.transport.far_end(hop))
+                routing.side_uri(side, place, self._config, self._layer.transport, self._tokens)
+                for side, place in (
+                    (context.source, context.place),
+                    (self._layer.transport.far_end(hop), branch.place),
+                )
             ]
             record = sides if sides[0] != sides[1] else sides[:1]
+        request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
         copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
         if context.share > 1 or "max-breadth" in request.fields:
             return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
@@ -392,7 +401,7 @@ class Proxy:
         known = identity.requested(request, source, user, self._config.realm)
         if source.is_trusted:
             return known
-        fields = routing.from_overlay(known, self._config).fields
+        fields = known.fields
         if "proxy-authorization" in fields:
             others = [
                 line
@@ -504,9 +513,8 @@ class Proxy:
             context.causes.append(Cause("this peer", reason, now))
         fields = (*extra, reason_field(status, reason)) if reason else extra
         tag = self._layer.new_tag()
-        response = make_response(context.request, status, phrase, to_tag=tag, extra=fields)
-        original = response.replace(fields=response.fields.with_only("From", context.from_text))
-        self._conclude(context, original, "this peer", now)
+        response = make_response(context.original, status, phrase, to_tag=tag, extra=fields)
+        self._conclude(context, response, "this peer", now)
 
     def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
         context.final = response.status
@@ -521,7 +529,7 @@ class Proxy:
                 request.method,
                 request.call_id,
                 context.user or str(source),
-                request.uri_text,
+                context.original.uri_text,
                 status,
                 phrase,
                 label,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 from p2psip.sip.entities.bindings import Binding
+from p2psip.sip.entities.own import ServerName
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop
@@ -42,7 +43,7 @@ class Target:
     `hops` are tried in order. With `hops` None, the first of `routes` (pushed as Routes) or else `uri` says where to
     send, and is resolved when it is this target's turn. `label` names the target for people. `registered` is what it
     was made of, where that is a phone of this peer; `others` are other ways to the same phone, each to be tried only
-    when the one before has failed.
+    when the one before has failed. `user` and `server` are, of a phone of this peer, its line and what it calls us.
     """
 
     uri: SipUri
@@ -53,6 +54,8 @@ class Target:
     others: tuple[Target, ...] = ()
     is_doubtful: bool = False
     """True for what may be of a phone's former life: it gets little patience."""
+    user: str = ""
+    server: ServerName | None = None
 
     @property
     def lead(self) -> SipUri:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address, without_zone
 from p2psip.sip.entities.bindings import Binding, Bindings
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.own import server_name
 from p2psip.sip.entities.routing import Rejection
 from p2psip.sip.message import grammar, limits
 from p2psip.sip.message.build import make_response
@@ -117,6 +118,7 @@ class Registrar:
             (request.fields.first("user-agent") or "")[:128],
             reg_id,
             request.path,
+            server_name((request.to.uri, request.uri), self._config),
         )
         return _Wanted(binding, expires_s)
 

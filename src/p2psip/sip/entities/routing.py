@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from p2psip.sip.entities import identity
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.own import is_own_domain, is_own_route
-from p2psip.sip.entities.tokens import Tokens
+from p2psip.sip.entities.own import is_own_route
+from p2psip.sip.entities.tokens import Place, Tokens
 from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_host
-from p2psip.sip.transports.hops import BoundHop, Source
+from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
@@ -38,11 +38,11 @@ class Rejection:
 class Routed:
     """A request with our own Routes taken off.
 
-    `hop` is what the last of them said; `next_route` is the first that is somebody else's.
+    `place` is what the token in the last of them said; `next_route` is the first that is somebody else's.
     """
 
     request: Request
-    hop: BoundHop | None
+    place: Place | None
     next_route: SipUri | None
 
 
@@ -83,56 +83,42 @@ def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed
     """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
     request = _undo_strict_routing(request, config)
     routes = request.routes
-    hop: BoundHop | None = None
+    place: Place | None = None
     taken = 0
     for route in routes:
         uri = route.sip_uri
         if not is_own_route(uri, config):
             break
-        token = tokens.read(uri.user_name) if uri.user else None
-        hop = token.hop if token else None
+        place = tokens.read(uri.user_name) if uri.user else None
         taken += 1
     if taken:
         request = request.replace(fields=request.fields.with_values("Route", routes[taken:]))
     next_route = routes[taken].sip_uri if taken < len(routes) else None
-    return Routed(request, hop, next_route)
+    return Routed(request, place, next_route)
 
 
-def is_within_dialog(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> bool:
-    """True if a request belongs to a dialog that this phone has set up through us.
+def sender_token(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> Place | None:
+    """What the sender's own token says, if a request belongs to a dialog that this phone has set up through us.
 
     Its Route then has a token of ours for its own host. Others who know the token, as everybody in the dialog
     does, gain nothing by it.
     """
     if not request.to.tag:
-        return False
+        return None
     uris = [route.sip_uri for route in request.routes]
     read = [tokens.read(uri.user_name) for uri in uris if uri.user and is_own_route(uri, config)]
-    return any(token is not None and token.host == source.remote.host for token in read)
+    return next((place for place in read if place is not None and place.host == source.remote.host), None)
 
 
-def side_uri(side: Source, config: ServerConfig, transport: TransportLayer, tokens: Tokens) -> SipUri:
+def side_uri(
+    side: Source, place: Place | None, config: ServerConfig, transport: TransportLayer, tokens: Tokens
+) -> SipUri:
     """Our URI for the Record-Route towards `side`: the one that peers know, or the listener that the phone uses."""
-    if side.peer is not None:
+    if place is None:
         return config.peer_route
     address = transport.advertised(side)
     params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
-    return SipUri(as_host(address.host), tokens.make(side), address.port, params)
-
-
-def from_overlay(request: Request, config: ServerConfig) -> Request:
-    """A phone's request with From in the overlay's name.
-
-    In From stands whatever the phone calls its server, often the peer's address. At another peer that address means
-    nothing, and whoever calls back from a list of missed calls must reach the caller. RFC 3261 has a proxy leave From
-    alone because elements of RFC 2543 match dialogs by it; today the tag does that (section 12), and the responses
-    get the phone's own From again.
-    """
-    uri = request.from_.uri
-    if not isinstance(uri, SipUri) or uri.host == config.realm or not is_own_domain(uri, config):
-        return request
-    renamed = NameAddr(uri.replace(host=config.realm, port=None), request.from_.display_name, request.from_.params)
-    return request.replace(fields=request.fields.with_only("From", renamed))
+    return SipUri(as_host(address.host), tokens.make(place), address.port, params)
 
 
 def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri]) -> Request:

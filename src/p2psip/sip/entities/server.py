@@ -17,12 +17,14 @@ from p2psip.sip.entities import routing
 from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import Gate, Outcome, Refused, Waits
+from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import Proxy
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
 from p2psip.sip.entities.targets import targets_of
 from p2psip.sip.entities.tokens import Tokens
+from p2psip.sip.entities.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
@@ -53,8 +55,10 @@ class SipServer:
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
-        self._tokens = Tokens(rng)
-        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens)
+        self._tokens = Tokens(rng, config.token_secret)
+        naming = Naming(config, self._tokens, transport)
+        self._ways = Ways(config, self._bindings, naming, transport)
+        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, naming, self._ways)
         self._effects: list[Effect] = []
 
     # Inputs
@@ -235,7 +239,7 @@ class SipServer:
             return True
         if arrived.source.is_trusted or self._is_for_us(request):
             return False
-        return not routing.is_within_dialog(request, arrived.source, self._config, self._tokens)
+        return routing.sender_token(request, arrived.source, self._config, self._tokens) is None
 
     def _is_for_us(self, request: Request) -> bool:
         """True for a request to the peer itself, nobody behind it, or one that is to be served where it ends."""
@@ -256,7 +260,7 @@ class SipServer:
                 # So that the phone stops repeating itself, and may cancel (9.1).
                 self._layer.respond(outcome.arrived.transaction, make_trying(outcome.arrived.request), now)
             return
-        self._proxy.note_phone(outcome.arrived.source.remote.host)
+        self._ways.note_phone(outcome.arrived.source.remote.host)
         try:
             self._admit(outcome.arrived, outcome.user, now)
         except BadMessage as error:

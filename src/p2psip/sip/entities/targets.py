@@ -56,18 +56,24 @@ def is_unreached(result: Result) -> bool:
     return (result.response is None or result.status == 408) and not result.branch.is_ringing
 
 
+def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Target:
+    """The phone of a user that has this binding, as a place to try."""
+    label = f"{user}'s phone at {binding.hops[0]}"
+    registered = Registered(user, binding)
+    return Target(
+        binding.contact,
+        binding.hops,
+        label,
+        binding.path,
+        registered,
+        is_doubtful=is_doubtful,
+        user=user,
+        server=binding.server,
+    )
+
+
 def _phone(user: str, ways: list[Binding], bindings: Sequence[Binding]) -> Target:
     # RFC 5627 section 6.1: "The proxy MUST select the most recently refreshed contact."
     newest_first = sorted(ways, key=lambda binding: (-binding.registered_at, binding.rank))
-    first, *others = [
-        Target(
-            binding.contact,
-            binding.hops,
-            f"{user}'s phone at {binding.hops[0]}",
-            binding.path,
-            Registered(user, binding),
-            is_doubtful=is_outlived(binding, bindings),
-        )
-        for binding in newest_first
-    ]
+    first, *others = [target_of(user, binding, is_doubtful=is_outlived(binding, bindings)) for binding in newest_first]
     return first.with_others(others)

@@ -1,81 +1,118 @@
-"""Flow tokens: the way to a phone, in the user part of our own Record-Route (RFC 5626 section 5.2).
+"""Tokens: the way to a phone, in URIs of our own that others give back to us (RFC 5626 section 5.2, RFC 5627).
 
-A later request of the dialog brings the token back in its Route, so that it reaches the phone by the way the phone
-came, whatever its Contact says; and a valid token proves that the dialog was set up through this server. Tokens are
-good for the life of the process.
+A token stands in the user part of our Record-Route towards a phone, and in the GRUU that is a phone's Contact
+everywhere else. A later request brings it back, so that it reaches the phone by the way the phone came; and a valid
+token proves that the dialog was set up through this server. Dialogs outlive a restart of the server; so do tokens, as
+long as the secret is the same. What they say of a connection is good for one run. They are encrypted: who gets one from
+a caller who wants to stay unknown does not learn who that is.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import hmac
 import random
 from typing import NamedTuple
 
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
 from p2psip.base.address import Address
-from p2psip.sip.message.uri import escape_user
-from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, Source, UdpHop
-
-_MAC_DIGITS = 16
-
-_ESCAPES = (("~", "~t"), (":", "~c"))
-"""What stands in a token for characters of a host, in this order: a colon would have to be escaped in a URI. The zone
-of an IPv6 address, the name of an interface, may have either."""
+from p2psip.sip.entities.own import ServerName
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, UdpHop
 
 
-class Token(NamedTuple):
-    """What a token says: the hop, and the host at its other end."""
+class Place(NamedTuple):
+    """A phone, or an agent inside this process, at the edge of the overlay.
 
-    hop: BoundHop
+    `hop` leads there, None if it was a connection of an earlier run; `host` is the address at its other end. `user` is
+    its line, "" if nobody knows. `server` is what it calls us. `contact` is the URI by which it wants requests.
+    """
+
+    hop: BoundHop | None
     host: str
+    user: str
+    server: ServerName
+    contact: SipUri | None = None
+
+    @property
+    def is_agent(self) -> bool:
+        """True for what is inside this process, and speaks in the overlay's terms."""
+        return isinstance(self.hop, LocalHop)
+
+
+class _Written(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A place in a token. `number` and `detail` are: of a datagram, the port there and the listener here; of a
+    connection, its number and the run; of an agent, nothing and its name.
+    """
+
+    kind: str
+    number: int
+    detail: str
+    host: str
+    user: bytes
+    server: ServerName
+    contact: bytes
 
 
 class Tokens:
-    """Makes and reads tokens."""
+    """Makes and reads tokens. Those of an earlier run can be read if it had the same secret; None: one for this run."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._secret = rng.randbytes(32)
+    def __init__(self, rng: random.Random, secret: bytes | None = None) -> None:
+        drawn = rng.randbytes(32)
+        # Deterministic: a phone has the same Contact throughout a dialog (RFC 5297: no nonce to be used twice).
+        self._cipher = AESSIV(hashlib.sha256(secret or drawn).digest())
+        self._run = hmac.digest(drawn, b"this run", "sha256")[:4].hex()
 
-    def make(self, side: Source) -> str:
-        """The token for what is at the other side, as the user part of a URI."""
-        text = self._text(side)
-        return f"{self._mac(text)}.{escape_user(text)}"
+    def make(self, place: Place) -> str:
+        """The token for a place: letters, digits, `-` and `_`."""
+        kind, number, detail = self._way(place.hop)
+        contact = "" if place.contact is None else str(place.contact)
+        user = place.user.encode("utf-8", "surrogateescape")
+        written = _Written(
+            kind, number, detail, place.host, user, place.server, contact.encode("utf-8", "surrogateescape")
+        )
+        packed = msgspec.msgpack.encode(written)
+        return base64.urlsafe_b64encode(self._cipher.encrypt(packed, None)).decode().rstrip("=")
 
-    def read(self, user_name: str) -> Token | None:
+    def read(self, token: str) -> Place | None:
         """What a token says; None if it is none of ours."""
-        mac, _, text = user_name.partition(".")
-        if not user_name.isascii() or not hmac.compare_digest(mac, self._mac(text)):
+        try:
+            data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            packed = self._cipher.decrypt(data, None)
+        except (binascii.Error, ValueError, InvalidTag):
             return None
-        kind, host, *rest = _unescaped(text).split("/")
-        if kind == "f":
-            return Token(FlowHop(int(rest[0])), host)
-        if kind == "l":
-            return Token(LocalHop(rest[0]), host)
-        port, local_host, local_port = rest
-        return Token(UdpHop(Address(host, int(port)), Address(local_host, int(local_port))), host)
+        try:
+            written = msgspec.msgpack.decode(packed, type=_Written)
+            contact = written.contact.decode("utf-8", "surrogateescape")
+            uri = parse_sip_uri(contact) if contact else None
+        except (msgspec.DecodeError, BadMessage):
+            # Ours, of a release that wrote them otherwise.
+            return None
+        user = written.user.decode("utf-8", "surrogateescape")
+        return Place(self._hop(written), written.host, user, written.server, uri)
 
-    def _text(self, side: Source) -> str:
-        """A slash is in no address, no zone of one (the name of an interface) and no name of an agent."""
-        match side.hop:
-            case FlowHop(flow):
-                text = f"f/{side.remote.host}/{flow}"
-            case LocalHop(name):
-                text = f"l/{side.remote.host}/{name}"
+    def _way(self, hop: BoundHop | None) -> tuple[str, int, str]:
+        match hop:
             case UdpHop(remote, local):
-                assert local is not None
-                text = f"u/{side.remote.host}/{remote.port}/{local.host}/{local.port}"
-        return _escaped(text)
+                assert local is not None, "a bound hop names its listener"
+                return "u", remote.port, f"{local.host} {local.port}"
+            case FlowHop(flow):
+                return "f", flow, self._run
+            case LocalHop(name):
+                return "l", 0, name
+        raise AssertionError("there is no way back to where a token came from before")
 
-    def _mac(self, text: str) -> str:
-        return hmac.digest(self._secret, text.encode(), "sha256").hex()[:_MAC_DIGITS]
-
-
-def _escaped(text: str) -> str:
-    for character, escape in _ESCAPES:
-        text = text.replace(character, escape)
-    return text
-
-
-def _unescaped(text: str) -> str:
-    for character, escape in reversed(_ESCAPES):
-        text = text.replace(escape, character)
-    return text
+    def _hop(self, written: _Written) -> BoundHop | None:
+        if written.kind == "u":
+            host, _, port = written.detail.rpartition(" ")
+            return UdpHop(Address(written.host, written.number), Address(host, int(port)))
+        if written.kind == "l":
+            return LocalHop(written.detail)
+        # Numbers of connections begin anew with each run: this one may be somebody else's by now.
+        return FlowHop(written.number) if written.detail == self._run else None

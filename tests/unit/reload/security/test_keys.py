@@ -10,6 +10,7 @@ from membership import ALGORITHMS, key
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.security.keys import (
     algorithm_of,
+    derive_secret,
     digest,
     is_signature,
     key_from_pem,
@@ -35,6 +36,15 @@ def test_a_key_survives_pem(algorithm: SignatureAlgorithm) -> None:
     again = key_from_pem(key_to_pem(key(algorithm)))
     assert public_key_hash(again.public_key()) == public_key_hash(key(algorithm).public_key())
     assert algorithm_of(again.public_key()) is algorithm
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_secret_is_derived_from_one_key_for_one_purpose(algorithm: SignatureAlgorithm) -> None:
+    secret = derive_secret(key(algorithm), b"this")
+    again = key_from_pem(key_to_pem(key(algorithm)))
+    assert derive_secret(again, b"this") == secret
+    assert derive_secret(again, b"that") != secret
+    assert derive_secret(key(algorithm, 1), b"this") != secret
 
 
 @pytest.mark.parametrize(

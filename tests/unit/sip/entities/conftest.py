@@ -241,7 +241,7 @@ class Server:
             OVERLAY,
             frozenset({OVERLAY, host}),
             (Listener("UDP", self.address), Listener("TCP", self.address)),
-            SipUri(OVERLAY, self.node_id, None, (("lr", None),)),
+            SipUri(OVERLAY, f"peer-{name}", None, (("gr", self.node_id),)),
         )
         self.config = replace(config, **changes)  # type: ignore[arg-type]
         self.core = NotedServer(self.config, random.Random(name))
@@ -317,7 +317,7 @@ class Server:
                 return Credential(user, (digest.ha1_by_algorithm(user_name, realm, world.passwords[user]),))
             case ResolveUri(uri):
                 for name, flow in self.links.items():
-                    if uri.user == world.servers[name].node_id:
+                    if uri.param("gr") == world.servers[name].node_id:
                         return Hops((FlowHop(flow),))
                 return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
             case LocateUser():
@@ -604,7 +604,7 @@ class Phone:
         self.world.at(0.5, lambda: repeat(0.5, 10))
 
     def _reply(self, call: Call, status: int) -> None:
-        extra = [("Contact", self.contact)] if status < 300 else []
+        extra = [("Contact", self.contact)] if status < 400 else []
         response = make_response(call.request, status, to_tag=self._tag(), extra=extra)
         self.layer.respond(call.transaction, response, self.world.now)
 

@@ -10,15 +10,15 @@ from p2psip.base.address import Address
 from p2psip.sip.entities import routing
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import Branch, Context, Result
-from p2psip.sip.entities.own import is_own_domain, is_own_route, is_peer_itself
+from p2psip.sip.entities.own import ServerName, is_own_domain, is_own_route, is_peer_itself
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.tokens import Tokens
+from p2psip.sip.entities.tokens import Place, Tokens
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.address import OwnAddresses
-from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, UdpHop
+from p2psip.sip.transports.hops import FlowHop, Source, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
 LOCAL, LOCAL6 = Address("10.0.0.1", 5070), Address("2001:db8::1", 5070)
@@ -30,6 +30,10 @@ CONFIG = ServerConfig(
 )
 TOKENS = Tokens(random.Random(1))
 PHONE = Source(UdpHop(Address("10.0.0.9", 5060), LOCAL), "UDP", Address("10.0.0.9", 5060))
+
+
+def place_of(side: Source) -> Place:
+    return Place(side.hop, side.remote.host, "alice", ServerName("pi.local", 5070))
 
 
 @pytest.mark.parametrize(
@@ -104,31 +108,6 @@ def test_sent_by_towards_peers_is_a_host_of_its_own() -> None:
     assert str(CONFIG.peer_route) == "sip:peer-a@overlay;gr=AAAA;lr"
 
 
-# Tokens
-
-
-@pytest.mark.parametrize(
-    "side",
-    [
-        PHONE,
-        Source(UdpHop(Address("2001:db8::9", 40_000), LOCAL6), "UDP", Address("2001:db8::9", 40_000)),
-        Source(UdpHop(Address("fe80::1%my_lan", 5060), LOCAL6), "UDP", Address("fe80::1%my_lan", 5060)),
-        Source(FlowHop(17), "TCP", Address("10.0.0.9", 50_000)),
-        Source(LocalHop("voice_mail 1"), "UDP", Address("127.0.0.1", 5060)),
-    ],
-)
-def test_tokens_lead_back(side: Source) -> None:
-    uri = parse_sip_uri(f"sip:{TOKENS.make(side)}@10.0.0.1:5070;lr")
-    assert TOKENS.read(uri.user_name) == (side.hop, side.remote.host)
-
-
-def test_tokens_of_others_are_nothing() -> None:
-    token = TOKENS.make(PHONE)
-    other = Tokens(random.Random(2))
-    for text in (token[:-1] + "1", "x", "", ".", other.make(PHONE), token.upper() + "ü"):
-        assert TOKENS.read(text) is None
-
-
 # Routes
 
 
@@ -148,15 +127,15 @@ def request_of(
 
 
 def test_16_4_own_routes_are_taken_off() -> None:
-    token = TOKENS.make(PHONE)
+    token = TOKENS.make(place_of(PHONE))
     ours, far = f"<sip:{token}@10.0.0.1:5070;lr>", "<sip:peer-b@overlay;gr=BBBB;lr>"
     peer = "<sip:peer-a@overlay;gr=AAAA;lr>"
     routed = routing.preprocess(request_of(ours, f"{peer},{far}"), CONFIG, TOKENS)
-    assert routed.hop is None, "the last of ours was the peers' side"
+    assert routed.place is None, "the last of ours was the peers' side"
     assert str(routed.next_route) == "sip:peer-b@overlay;gr=BBBB;lr"
     assert routed.request.fields.lines("route") == [far]
     routed = routing.preprocess(request_of(peer, ours), CONFIG, TOKENS)
-    assert (routed.hop, routed.next_route) == (PHONE.hop, None)
+    assert (routed.place, routed.next_route) == (place_of(PHONE), None)
     assert "route" not in routed.request.fields
     plain = request_of()
     assert routing.preprocess(plain, CONFIG, TOKENS).request is plain
@@ -194,7 +173,8 @@ def test_record_route_names_each_side() -> None:
     layer = TransportLayer(CONFIG.listeners)
     peer = Source(FlowHop(1), "TLS", Address("10.0.0.2", 1), "ab")
     tcp = Source(FlowHop(3), "TCP", Address("10.0.0.9", 1))
-    uris = [str(routing.side_uri(side, CONFIG, layer, TOKENS)) for side in (peer, tcp, PHONE)]
+    sides = [(peer, None), (tcp, place_of(tcp)), (PHONE, place_of(PHONE))]
+    uris = [str(routing.side_uri(side, place, CONFIG, layer, TOKENS)) for side, place in sides]
     assert uris[0] == "sip:peer-a@overlay;gr=AAAA;lr"
     assert uris[1].endswith("@10.0.0.1:5070;transport=tcp;lr")
     assert uris[2].endswith("@10.0.0.1:5070;lr")
@@ -219,7 +199,7 @@ def test_5393_hash_says_whether_a_request_would_go_the_same_way() -> None:
 
 def context_with(*statuses: int, challenge: str = "") -> Context:
     request = request_of(extra=(("Via", "SIP/2.0/UDP a;branch=z9hG4bK1"),))
-    context = Context(1, request, PHONE, "alice", 0.0, ".x", 60, "")
+    context = Context(1, request, PHONE, "alice", 0.0, ".x", 60, request, None)
     for index, status in enumerate(statuses):
         branch = Branch(Target(SipUri("overlay", str(index))), None)
         extra = [("Proxy-Authenticate", f'Digest realm="{index}"')] if status == 407 else []

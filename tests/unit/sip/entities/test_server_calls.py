@@ -44,7 +44,10 @@ def test_hang_up_by_the_callee_takes_the_recorded_route(world, one, other, alice
     # RFC 5658: both servers have recorded both of their sides.
     assert len(routes) == 4
     assert routes[0].endswith("@10.2.0.1:5060;lr")
-    assert routes[1:3] == [f"sip:{other.node_id}@overlay.example;lr", f"sip:{one.node_id}@overlay.example;lr"]
+    assert routes[1:3] == [
+        f"sip:peer-two@overlay.example;gr={other.node_id};lr",
+        f"sip:peer-one@overlay.example;gr={one.node_id};lr",
+    ]
     assert routes[3].endswith("@10.1.0.1:5060;lr")
     bob.hang_up(bob.calls[0])
     world.run(1.0)
@@ -58,7 +61,7 @@ def test_from_peer_request_says_who_is_calling(world, one, other, alice, bob):
     alice.invite("bob")
     world.run(1.0)
     [invite] = [request for request in bob.received if request.method == "INVITE"]
-    assert invite.fields.first("p-asserted-identity") == '"Alice" <sip:alice@overlay.example>'
+    assert invite.fields.first("p-asserted-identity") == '"Alice" <sip:alice@10.2.0.1>'
     assert "proxy-authorization" not in invite.fields
     assert invite.uri_text == str(bob.contact.uri)
     assert invite.max_forwards == 68
@@ -66,8 +69,8 @@ def test_from_peer_request_says_who_is_calling(world, one, other, alice, bob):
     assert [(question.user, question.from_peer, question.from_user) for question in asked] == [
         ("bob", one.node_id, None)
     ]
-    # The callee's phone can call back: the caller's peer's address would mean nothing there.
-    assert str(invite.from_.uri) == "sip:alice@overlay.example"
+    # The callee can call back: what the caller calls its server would mean nothing there, nor does the overlay.
+    assert str(invite.from_.uri) == "sip:alice@10.2.0.1"
     assert str(alice.calls[0].responses[-1].from_.uri) == "sip:alice@10.1.0.1"
     [asked_first] = [question for question in one.asked if isinstance(question, LocateUser)]
     assert (asked_first.from_user, asked_first.from_peer, asked_first.method) == ("alice", None, "INVITE")

@@ -115,7 +115,7 @@ def test_hops_of_a_target_are_tried_in_order(world, one, alice, bob):
 
 
 def test_target_with_a_route_is_resolved_when_its_turn_comes(world, one, other, alice, bob):
-    route = SipUri("overlay.example", other.node_id, None, (("lr", None),))
+    route = other.config.peer_side.replace(params=(*other.config.peer_side.params, ("lr", None)))
     one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
     call = alice.invite("bob")
     world.run(3.0)
@@ -213,7 +213,7 @@ def test_numeric_address_of_a_phone_is_its_own_way(world, one, alice, uri, effec
 
 
 def to_bob_by_route(one, other):
-    route = SipUri("overlay.example", other.node_id, None, (("lr", None),))
+    route = other.config.peer_side.replace(params=(*other.config.peer_side.params, ("lr", None)))
     one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
 
 

@@ -1,0 +1,191 @@
+"""Names at the edge: what the overlay is called, there and here (docs/decisions/names-at-the-edge.md).
+
+Theory of operation. Between peers a URI of the overlay has the overlay's name, `sip:bob@club.example`. A phone knows
+no overlay; it knows a server, by whatever name or address was set in it. So what comes from a phone is put into the
+overlay's terms, any of our names becoming the overlay's, and what goes to a phone is put into the terms of that phone:
+it can dial whatever it is shown. A phone's Contact becomes a GRUU of this peer (RFC 5627, RFC 7904 section 6)
+with a token in it, which leads back to that phone from everywhere: from a Refer-To, too.
+
+RFC 3261 has a proxy leave From and To alone because elements of RFC 2543 match dialogs by them; today the tags do that
+(section 12), and in responses everybody gets back what it sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from urllib.parse import quote, unquote
+
+from p2psip.sip.entities import routing
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
+from p2psip.sip.entities.tokens import Place, Tokens
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.names import key_of
+from p2psip.sip.message.uri import SipUri, Uri
+from p2psip.sip.transports.address import as_host
+from p2psip.sip.transports.hops import Source
+from p2psip.sip.transports.layer import TransportLayer
+
+_ONE = ("From", "To", "Refer-To", "Referred-By", "Reply-To")
+_SEVERAL = (
+    "P-Asserted-Identity", "P-Preferred-Identity", "P-Called-Party-ID", "Remote-Party-ID", "Diversion", "History-Info",
+)  # fmt: skip
+"""The fields in which users and phones are named, all but Contact; one value a line, or a list."""
+
+_OF_THE_EDGE = frozenset({"transport", "maddr"})
+"""URI parameters that say how to reach this server from there; nowhere else do they mean anything."""
+
+Rename = Callable[[SipUri], SipUri]
+
+
+class Naming:
+    """Translates messages where they come from and go to phones."""
+
+    def __init__(self, config: ServerConfig, tokens: Tokens, transport: TransportLayer) -> None:
+        self._config = config
+        self._tokens = tokens
+        self._transport = transport
+
+    # Who is there
+
+    def sender(self, request: Request, source: Source, user: str | None) -> Place | None:
+        """The phone or agent that a request comes from; None if it is a peer. `user` is who it has proved to be."""
+        if source.peer is not None:
+            return None
+        known = routing.sender_token(request, source, self._config, self._tokens)
+        if known is not None:
+            return known._replace(hop=source.hop, contact=None)
+        # It has said itself what it calls us.
+        server = server_name((request.from_.uri, request.uri, request.to.uri), self._config)
+        return self.place(source, user or "", server)
+
+    def place(self, side: Source, user: str, server: ServerName | None) -> Place | None:
+        """The phone or agent at the other side; None if that is a peer. Without `server` it is told our address."""
+        if side.peer is not None:
+            return None
+        if server is None:
+            address = self._transport.advertised(side)
+            server = ServerName(as_host(address.host), address.port)
+        return Place(side.hop, side.remote.host, user, server)
+
+    def meant(self, uri: SipUri) -> Place | None:
+        """The phone of this peer whose Contact is `uri` in the overlay; None if it is no such URI."""
+        token = uri.param(PHONE_PARAM)
+        place = self._tokens.read(token) if token and self.is_own_gruu(uri) else None
+        return place if place is not None and place.contact is not None else None
+
+    def is_own_gruu(self, uri: SipUri) -> bool:
+        """True for a GRUU that leads to this peer."""
+        ours = self._config.peer_side
+        return uri.host == ours.host and uri.param("gr") == ours.param("gr")
+
+    # From a phone, in the overlay's terms
+
+    def request_from(self, request: Request, place: Place | None) -> Request:
+        """What a phone asks."""
+        if place is None or place.is_agent:
+            return request
+        fields = self._fields_from(request.fields)
+        fields = _with_uris(fields, ("Contact",), Fields.values, lambda uri: self._gruu(uri, place))
+        uri = request.sip_uri
+        # Within a dialog it is a Contact: one that we have made, or, from an implementation of another kind, one that
+        # only the phone which gave it knows how to read.
+        is_a_name = not request.to.tag or uri.param("gr") is not None
+        return request.replace(uri=self._overlays(uri) if is_a_name else uri, fields=fields)
+
+    def response_from(self, response: Response, place: Place | None) -> Response:
+        """What a phone answers."""
+        if place is None or place.is_agent:
+            return response
+        # RFC 3261 8.1.3.4: what a 3xx names in Contact (and 21.4.23 a 485) is not this phone, but whom to try instead.
+        is_elsewhere = response.status >= 300
+        rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place)
+        fields = _with_uris(self._fields_from(response.fields), ("Contact",), Fields.values, rename)
+        return response.replace(fields=fields)
+
+    # To a phone, in its own terms
+
+    def fields_to(self, fields: Fields, place: Place | None) -> Fields:
+        """The fields of a request or a response that goes to a phone."""
+        if place is None or place.is_agent:
+            return fields
+
+        def rename(uri: SipUri) -> SipUri:
+            is_ours = uri.host == self._config.realm
+            return uri.replace(host=place.server.host, port=place.server.port) if is_ours else uri
+
+        return _with_uris(_with_uris(fields, _ONE, Fields.lines, rename), (*_SEVERAL, "Contact"), Fields.values, rename)
+
+    def _fields_from(self, fields: Fields) -> Fields:
+        return _with_uris(
+            _with_uris(fields, _ONE, Fields.lines, self._overlays), _SEVERAL, Fields.values, self._overlays
+        )
+
+    def _overlays(self, uri: SipUri) -> SipUri:
+        if not is_own_domain(uri, self._config):
+            return uri
+        params = tuple(param for param in uri.params if param[0] not in _OF_THE_EDGE)
+        return uri.replace(host=self._config.realm, port=None, params=params)
+
+    def _gruu(self, contact: SipUri, place: Place) -> SipUri:
+        """RFC 5627 section 3.2: what in the overlay leads to this phone, as long as its peer has it."""
+        ours = self._config.peer_side
+        params = [("gr", ours.param("gr")), (PHONE_PARAM, self._tokens.make(place._replace(contact=contact)))]
+        # The user as the phone has written it there: it may have reasons not to tell its own.
+        return SipUri(ours.host, contact.user, None, tuple(params))
+
+
+def answering(original: Request, response: Response) -> Response:
+    """A response to a request as it came: "The From field of the response MUST equal the From header field of the
+    request", and To as well, but for its tag (RFC 3261 section 8.2.6.2).
+    """
+    tag = response.to.tag
+    to = original.fields.first("to") or ""
+    if tag and not original.to.tag:
+        # The text is kept as it came: some phones compare it byte by byte.
+        to = f"{to};tag={tag}"
+    fields = response.fields.with_only("From", original.fields.first("from") or "").with_only("To", to)
+    return response.replace(fields=fields)
+
+
+def _with_uris(
+    fields: Fields, names: Iterable[str], read: Callable[[Fields, str], list[str]], rename: Rename
+) -> Fields:
+    """The fields of these names with other URIs in them."""
+    for name in names:
+        key = key_of(name)
+        if key not in fields:
+            continue
+        try:
+            old = [NameAddr.parse(value, name) for value in read(fields, key)]
+        except BadMessage:
+            # 16.3 step 1: what a proxy does not have to understand it passes on, malformed as it is.
+            continue
+        new = [NameAddr(_renamed(one.uri, rename), one.display_name, one.params) for one in old]
+        if new != old:
+            fields = fields.with_values(name, new)
+    return fields
+
+
+def _renamed(uri: Uri, rename: Rename) -> Uri:
+    if not isinstance(uri, SipUri):
+        return uri
+    renamed = rename(uri)
+    return renamed.replace(headers=_renamed_headers(renamed.headers, rename)) if renamed.headers else renamed
+
+
+def _renamed_headers(headers: str, rename: Rename) -> str:
+    """The header fields that a URI asks for (RFC 3261 section 19.1.1): in a Refer-To perhaps a Referred-By."""
+    parts = []
+    for part in headers.split("&"):
+        name, equals, value = part.partition("=")
+        if equals and name.title() in _ONE:
+            old = Fields.of((name.title(), unquote(value, errors="surrogateescape")))
+            new = _with_uris(old, _ONE, Fields.lines, rename)
+            if new != old:
+                part = f"{name}={quote(new.first(key_of(name)) or '', safe='', errors='surrogateescape')}"
+        parts.append(part)
+    return "&".join(parts)
