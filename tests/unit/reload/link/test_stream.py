@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
 from p2psip.reload.link.link import IDLE_S, RETAINED_S, Link, LinkState, Unacknowledged
-from p2psip.reload.link.stream import IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
+from p2psip.reload.link.stream import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
 
 
 def start(now: float = 0.0) -> StreamLink:
@@ -127,14 +127,32 @@ def test_a_link_that_waits_for_an_acknowledgement_is_not_idle() -> None:
     assert not link.take_idle(100.0)
 
 
-def test_what_is_in_flight_is_bounded() -> None:
-    """A link that far behind fails by its first messages."""
+@pytest.mark.parametrize(("size", "most"), [(0, IN_FLIGHT_MAX), (5000, IN_FLIGHT_BYTES_MAX // 5000)])
+def test_who_is_slow_loses_messages_and_not_the_link(size: int, most: int) -> None:
+    """So many messages, or bytes, wait for it and no more; what it sends is acknowledged all the same."""
     link = start()
-    for _ in range(IN_FLIGHT_MAX + 10):
-        link.send(b"", 0.0)
-    assert len(link._sent) == IN_FLIGHT_MAX
-    acknowledge(link, IN_FLIGHT_MAX - 1, 0.5)
-    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+    for _ in range(most + 10):
+        link.send(bytes(size), 0.0)
+    assert link.take_output() == [b"".join(frame_data(number, bytes(size)) for number in range(most))]
+    link.receive(frame_data(0, b"I am here"), 0.1)
+    assert link.take_output() == [frame_ack(0, 0)]
+    acknowledge(link, 0, 0.5)
+    link.send(bytes(size), 0.5)
+    link.send(bytes(size), 0.5)
+    assert link.take_output() == [frame_data(most, bytes(size))], "what it has taken makes room"
+    acknowledge(link, most, 0.6)
+    assert link.next_deadline() == Deadline(0.5 + IDLE_S, "link idle")
+
+
+def test_a_message_of_any_size_goes_alone() -> None:
+    """max-message-size may be more than what is in flight at most."""
+    link = start()
+    link.send(bytes(IN_FLIGHT_BYTES_MAX + 1), 0.0)
+    link.send(b"x", 0.0)
+    assert link.take_output() == [frame_data(0, bytes(IN_FLIGHT_BYTES_MAX + 1))]
+    acknowledge(link, 0, 0.1)
+    link.send(b"x", 0.2)
+    assert link.take_output() == [frame_data(1, b"x")]
 
 
 def test_sequence_numbers_wrap() -> None:
