@@ -7,8 +7,9 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 
-_RANGE = range(20_000, 32_000, 10)
-"""Below the ports that the kernel gives away by itself, so that it does not take one before it is used."""
+_RANGE = range(20_000, 23_000, 10)
+"""Below the ports that the kernel gives away by itself, so that it does not take one before it is used; those above are
+for tests."""
 
 
 def free_ports(count: int, together: int) -> list[int]:

@@ -1,6 +1,5 @@
 """Our phone and baresip call each other, nothing between: two SIP stacks that do not know each other."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def test_we_call_and_hang_up(tmp_path: Path, transport: str) -> None:
         with our_alice(bob, plays=440, transport=transport) as alice:
             alice.command(f"call {bob.uri};transport={transport}")
             alice.wait("answered")
-            time.sleep(TALK_S)
+            bob.wait_heard(TALK_S)
             alice.command("hangup")
             heard = alice.wait("heard")
             assert alice.wait("ended")["by"] == "us"
@@ -48,7 +47,7 @@ def test_it_calls_and_hangs_up(tmp_path: Path, transport: str) -> None:
         bob.dial(f"{alice.uri};transport={transport}")
         bob.wait("CALL_RINGING")
         bob.wait("CALL_ESTABLISHED")
-        time.sleep(TALK_S)
+        bob.wait_heard(TALK_S)
         bob.hang_up()
         assert is_tone(700, alice.wait("heard"))
         assert alice.wait("ended")["by"] == "them"
@@ -60,7 +59,7 @@ def test_its_echo_brings_our_tone_back(tmp_path: Path) -> None:
     with Baresip(tmp_path, "bob", plays=None) as bob, our_alice(bob, plays=440) as alice:
         alice.command(f"call {bob.uri}")
         alice.wait("answered")
-        time.sleep(TALK_S)
+        bob.wait_heard(TALK_S)
         alice.command("hangup")
         assert is_tone(440, alice.wait("heard"))
 
@@ -69,7 +68,7 @@ def test_it_knows_only_a_law(tmp_path: Path) -> None:
     with Baresip(tmp_path, "bob", plays=700, codecs="PCMA/8000/1") as bob, our_alice(bob) as alice:
         alice.command(f"call {bob.uri}")
         assert alice.wait("answered")["codec"] == "PCMA"
-        time.sleep(TALK_S)
+        bob.wait_heard(TALK_S)
         alice.command("hangup")
         assert is_tone(700, alice.wait("heard"))
 

@@ -156,7 +156,7 @@ def test_baresip_calls_baresip(tmp_path: Path, server: LoopbackServer, transport
         bob.wait_registered(), alice.wait_registered()
         alice.dial(f"sip:bob@{server.address}")
         alice.wait("CALL_ESTABLISHED")
-        time.sleep(TALK_S)
+        alice.wait_heard(TALK_S), bob.wait_heard(TALK_S)
         alice.hang_up()
         bob.wait("CALL_CLOSED")
         for phone, frequency_hz in ((alice, 700), (bob, 500)):
@@ -171,9 +171,9 @@ def test_baresip_hears_the_echo(tmp_path: Path, server: LoopbackServer) -> None:
         alice.wait_registered()
         alice.dial(f"sip:{ECHO}@{server.address}")
         alice.wait("CALL_ESTABLISHED")
-        time.sleep(TALK_S)
+        alice.wait_heard(TALK_S)
         alice.hang_up()
-        time.sleep(0.3)
+        alice.wait("CALL_CLOSED")
         tone = alice.heard()
         assert tone
         assert tone.frequency_hz == pytest.approx(500, abs=5)
@@ -189,4 +189,4 @@ def test_sipp_registers_and_calls(tmp_path: Path, server: LoopbackServer, transp
             tmp_path, account, f"sip:bob@{server.address}", calls=10, rate=5, talk_ms=200, transport=transport
         )
         assert len(caller.run().setup_ms()) == 10
-        bob.wait(10)
+        bob.wait()

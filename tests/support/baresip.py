@@ -31,6 +31,8 @@ from p2psip.media.tone import Tone, ToneDetector, ToneGenerator
 
 MODULES = Path("/usr/lib/baresip/modules")
 TONE_S = 30
+PATIENCE_S = 60.0
+"""For a machine that is busy with something else."""
 
 needs_baresip = pytest.mark.skipif(
     shutil.which("baresip") is None or not MODULES.is_dir(), reason="baresip (Debian: baresip-core) is not installed"
@@ -97,6 +99,7 @@ class Baresip:
         self._recordings = self._directory / "recordings"
         self._control_port = free_port()
         self._buffer = b""
+        self._finished: set[Path] = set()
         self._write(server, password, plays, answers, transport, codecs, account)
 
     @property
@@ -124,7 +127,7 @@ class Baresip:
         self._control.close()
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -140,7 +143,7 @@ class Baresip:
         """A command of its menu, and the response to it."""
         text = json.dumps({"command": name, "params": parameters, "token": name}).encode()
         self._control.sendall(b"%d:%s," % (len(text), text))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             message = self._receive(deadline)
             assert message is not None, f"baresip did not answer {name!r}\n{self.log}"
@@ -155,16 +158,17 @@ class Baresip:
 
     def hang_up(self) -> None:
         """End the call."""
+        self._finished = self._all_recordings()
         self.command("hangup")
 
-    def wait_registered(self, timeout_s: float = 10) -> None:
+    def wait_registered(self, timeout_s: float = PATIENCE_S) -> None:
         """Until its server has taken its registration; the event of that may have been before we listened."""
         deadline = time.monotonic() + timeout_s
         while "OK" not in (said := self.command("reginfo")["data"]):
             assert time.monotonic() < deadline, f"not registered in {timeout_s} s: {said}\n{self.log}"
             time.sleep(0.05)
 
-    def wait(self, kind: str, timeout_s: float = 10) -> dict[str, Any]:
+    def wait(self, kind: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The next event of this kind: CALL_INCOMING, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED ..."""
         return self.wait_any(kind, timeout_s=timeout_s)
 
@@ -175,6 +179,8 @@ class Baresip:
             found = next((event for event in self.events if event.get("type") in kinds), None)
             if found is not None:
                 self.events.remove(found)
+                if found["type"] == "CALL_CLOSED":
+                    self._finished = self._all_recordings()
                 return found
             message = self._receive(deadline)
             assert message is not None, f"no {kinds} from baresip in {timeout_s} s; it said {self.events}\n{self.log}"
@@ -182,11 +188,19 @@ class Baresip:
 
     # What it heard
 
+    def wait_heard(self, seconds: float) -> None:
+        """Until its recording of the other side in this call is so long."""
+        wanted = seconds * SAMPLE_RATE_HZ * 2
+        deadline = time.monotonic() + PATIENCE_S
+        while all(path.stat().st_size < wanted for path in self._all_recordings() - self._finished):
+            assert time.monotonic() < deadline, f"not {seconds} s of voice in {PATIENCE_S} s\n{self.log}"
+            time.sleep(0.05)
+
     def heard(self) -> Tone | None:
         """The tone in its latest recording of the other side; the call must have ended."""
-        recordings = sorted(self._recordings.glob("*-dec.wav"), key=lambda path: path.stat().st_mtime_ns)
+        recordings = self._all_recordings()
         assert recordings, f"no recording in {self._recordings}\n{self.log}"
-        with wave.open(str(recordings[-1])) as recording:
+        with wave.open(str(max(recordings, key=lambda path: path.stat().st_mtime_ns))) as recording:
             assert (recording.getframerate(), recording.getsampwidth()) == (SAMPLE_RATE_HZ, 2)
             samples = array("h", recording.readframes(recording.getnframes()))
         detector = ToneDetector()
@@ -199,6 +213,9 @@ class Baresip:
         return (self._directory / "log").read_text(errors="replace")
 
     # Parts
+
+    def _all_recordings(self) -> set[Path]:
+        return set(self._recordings.glob("*-dec.wav"))
 
     def _write(
         self, server: str, password: str, plays: int | None, answers: bool, transport: str, codecs: str, more: str
@@ -230,7 +247,7 @@ class Baresip:
         (self._directory / "contacts").write_text("")
 
     def _connect(self) -> socket.socket:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return socket.create_connection(("127.0.0.1", self._control_port), 1)

@@ -1,10 +1,19 @@
 """Ports on loopback that nobody has, for programs that must be told one."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
-_RANGE = range(20_000, 32_000, 2)
-"""Below the ports that the kernel gives away by itself, so that it does not take one before it is used."""
+_RANGE = range(23_000, 32_000, 2)
+"""Below the ports that the kernel gives away by itself, so that it does not take one before it is used, and above those
+of the demonstration (demo/ports.py)."""
+
+_claims = os.open(Path(tempfile.gettempdir()) / f"p2psip-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
+"""Of this file the byte of each port is locked by the process that was given it, as long as that lives: between being
+found free and being bound no other worker, and no tests of another copy, take it."""
 
 _given: set[int] = set()
 
@@ -13,10 +22,28 @@ def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
     """An even port, free for UDP and TCP, and so are the ones after it, `together` in all. None is given twice."""
     for port in random.sample(_RANGE, 200):
         wanted = range(port, port + together)
-        if _given.isdisjoint(wanted) and all(_is_free(host, one) for one in wanted):
+        if _given.isdisjoint(wanted) and all(_is_claimed(one) and _is_free(host, one) for one in wanted):
             _given.update(wanted)
             return port
     raise AssertionError(f"no {together} free ports in a row on {host}")
+
+
+def is_bound(port: int) -> bool:
+    """True if somebody on this machine receives at it: bound over UDP, listening over TCP."""
+    return any(_is_in(Path("/proc/net") / name, port, state) for name, state in (("udp", "07"), ("tcp", "0A")))
+
+
+def _is_in(table: Path, port: int, state: str) -> bool:
+    rows = (row.split() for row in table.read_text().splitlines()[1:])
+    return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
+
+
+def _is_claimed(port: int) -> bool:
+    try:
+        fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_free(host: str, port: int) -> bool:

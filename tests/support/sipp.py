@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from free_ports import free_port
+from free_ports import free_port, is_bound
+from live_overlay import eventually
 
 needs_sipp = pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp (Debian: sip-tester) is not installed")
 
@@ -124,12 +125,15 @@ class Account:
 class Sipp:
     """One SIPp process with a scenario of ours."""
 
-    def __init__(self, directory: Path, name: str, steps: str, *arguments: str, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, name: str, steps: str, *arguments: str, port: int = 0, answers: bool = False
+    ) -> None:
         self.port = port or free_port()
         self.directory = directory / f"sipp-{next(_runs)}-{name}"
         self.directory.mkdir(parents=True)
         (self.directory / f"{name}.xml").write_text(_SCENARIO.format(name=name, steps=steps))
         self._command = ["sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(self.port), "-mi", HOST]
+        self._answers = answers
         self._command += ["-nostdin", "-trace_err", "-timeout_error", *arguments]
 
     @property
@@ -141,6 +145,8 @@ class Sipp:
         screen = (self.directory / "screen").open("wb")
         with screen:
             self._process = subprocess.Popen(self._command, cwd=self.directory, stdout=screen, stderr=screen)
+        if self._answers:
+            eventually("SIPp listens", lambda: self._process.poll() is not None or is_bound(self.port))
         return self
 
     def __exit__(
@@ -183,7 +189,7 @@ def registering(
     steps += '<recv response="401" auth="true"/>\n'
     steps += _send(_REGISTER.format(**common, cseq=2, credentials=account.credentials()))
     steps += '<recv response="100" optional="true"/>\n<recv response="200"/>\n'
-    return Sipp(directory, "register", steps, account.server, "-m", "1", *_transport(transport), *_limit(20))
+    return Sipp(directory, "register", steps, account.server, "-m", "1", *_transport(transport), *_limit(60))
 
 
 def calling(
@@ -233,7 +239,9 @@ def answering(
     steps += '<recv request="ACK"/>\n<recv request="BYE"/>\n'
     steps += _send(_OK_TO_BYE, "")
     media = ["-rtp_echo", "-mp", str(free_port(together=4))]
-    return Sipp(directory, "uas", steps, "-s", user, "-m", str(calls), *media, *_transport(transport), port=port)
+    return Sipp(
+        directory, "uas", steps, "-s", user, "-m", str(calls), *media, *_transport(transport), port=port, answers=True
+    )
 
 
 def _send(message: str, attributes: str = ' retrans="500"') -> str:
