@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
-# Python processes that tests run in parallel; the demo and the interop tests are serial inside themselves.
+# Python processes that tests run in parallel. The slow ones are distributed file by file: an overlay of processes is made
+# once for all tests of its file.
 WORKERS ?= 2
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
@@ -65,7 +66,7 @@ check: lint types imports
 
 test: lint types imports
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m slow
 
 # One JSON object a line on standard output, a table on standard error.
 bench: dev

@@ -19,7 +19,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
-    def do(self, work: Coroutine[Any, Any, T], limit_s: float = 60.0) -> T:
+    def do(self, work: Coroutine[Any, Any, T], limit_s: float = 180.0) -> T:
         """Run it there, wait for it here."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(limit_s)
 

@@ -26,7 +26,9 @@ NEIGHBORS = 3
 """10.1: "at least the three peers before and after this peer"."""
 
 TRANSMISSIONS = 5
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+"""For a machine that is busy with something else: what has been sent over a link and is not lost comes, if late."""
+
 SPACE = 1 << (8 * wire.NODE_BYTES)
 NEIGHBORS_TYPE, FULL_TYPE = 2, 3
 
@@ -319,27 +321,30 @@ class Peer:
         self._waiting[header.transaction] = answer
         try:
             # 6.2.1: "the request MUST be retransmitted with the same transaction identifier [...] up to 4 times".
-            for _ in range(TRANSMISSIONS):
+            for remaining in reversed(range(TRANSMISSIONS)):
                 onward = through or self._way(destinations[0])
                 if onward is not None:
                     onward.send(data)
-                done, _ = await asyncio.wait([answer], timeout=self.configuration.reliability_s)
+                patience_s = self.configuration.reliability_s if remaining else PATIENCE_S
+                done, _ = await asyncio.wait([answer], timeout=patience_s)
                 if done:
                     return self._checked(*answer.result(), code, destinations[-1])
         finally:
             del self._waiting[header.transaction]
-        raise Unanswered(f"request {code:#x} to {[entry.value.hex()[:8] for entry in destinations]}")
+        raise Unanswered(f"request {code:#x} to {[entry.value.hex()[:8] for entry in destinations[-3:]]}")
 
-    async def exchange(self, transaction: int, data: bytes, link: Link) -> wire.Message | None:
-        """Send these bytes once; the answer to their transaction, if there is one in time."""
+    async def exchange(self, transaction: int, data: bytes, link: Link) -> wire.Message:
+        """Send these bytes once; the answer to their transaction. Raises Unanswered."""
         answer: asyncio.Future[tuple[wire.Message, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting[transaction] = answer
         link.send(data)
         try:
-            done, _ = await asyncio.wait([answer], timeout=self.configuration.reliability_s)
+            done, _ = await asyncio.wait([answer], timeout=PATIENCE_S)
         finally:
             del self._waiting[transaction]
-        return answer.result()[0] if done else None
+        if not done:
+            raise Unanswered(f"what was sent once as {transaction:#x}, in {PATIENCE_S:.0f} s")
+        return answer.result()[0]
 
     def _way(self, first: wire.Destination) -> Link | None:
         direct = self.link(first.value) if first.type == 1 else None

@@ -26,16 +26,17 @@ from foreign_member import LIFETIME_S, Stranger, anchor_der, member, self_made
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import Configuration, fetch_configuration
 from rfc6940_link import Link, dial
-from rfc6940_peer import SPACE, ErrorAnswer, Unanswered, until
+from rfc6940_peer import PATIENCE_S, SPACE, ErrorAnswer, Unanswered, until
 
 pytestmark = pytest.mark.slow
 
 GROWTH_MAX_KB = 48 * 1024
 """How much the victim may grow by whatever is done to it here, all tests together."""
 
-ANSWER_MAX_S, ANSWER_USUAL_S = 12.0, 1.0
-"""How long any honest request may take meanwhile, and half of them. On an idle machine the longest takes 0.2 s; tests
-run beside others, and here assailants and honest client share a processor with the victim."""
+ANSWER_USUAL_S = 3.0
+"""How long half of the honest requests may take meanwhile: until they would be sent again. Each is answered. On an idle
+machine the longest takes 0.2 s; but tests run beside others, and assailants and honest client share a processor with
+the victim."""
 
 DESCRIPTORS_MAX = 512
 """Sockets and files that the victim may have open."""
@@ -150,7 +151,6 @@ def others_are_served(scene: Scene, *, at_least: int = 10) -> Iterator[Honest]:
         is_over.set()
         asking.join()
     assert seen.failures == []
-    assert max(seen.took_s) < ANSWER_MAX_S, sorted(seen.took_s)[-3:]
     assert statistics.median(seen.took_s) < ANSWER_USUAL_S
     assert scene.memory_kb() - scene.baseline_kb < GROWTH_MAX_KB
     assert scene.victim.status()["state"] == "in the ring"
@@ -160,7 +160,7 @@ def refused(code: int) -> pytest.RaisesExc[ErrorAnswer]:
     return pytest.raises(ErrorAnswer, check=lambda error: error.code == code)
 
 
-async def closed(link: Link, limit_s: float = 10.0) -> list[bytes]:
+async def closed(link: Link, limit_s: float = PATIENCE_S) -> list[bytes]:
     """What comes until the other end closes."""
     async with asyncio.timeout(limit_s):
         return [message async for message in link.messages()]
@@ -201,7 +201,7 @@ def test_a_flood_of_requests(scene: Scene) -> None:
 
         async def pour(stranger: Stranger, messages: list[bytes]) -> None:
             link = await dial(HOST, scene.victim.overlay_port, stranger.peer.client_tls, scene.configuration.trust)
-            reading = asyncio.ensure_future(closed(link, 60))
+            reading = asyncio.ensure_future(closed(link))
             for message in messages:
                 link.send(message)
             await until("most of the flood is taken", lambda: len(link.unacknowledged) < 20)
@@ -219,9 +219,9 @@ def test_a_flood_of_connections(scene: Scene) -> None:
     """Many hundreds are opened and left so; who was slow to begin gets through, and who comes only then."""
     address = (HOST, scene.victim.overlay_port)
     with others_are_served(scene), ExitStack() as stack:
-        slow = stack.enter_context(socket.create_connection(address, timeout=20))
+        slow = stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
         for _ in range(600):
-            stack.enter_context(socket.create_connection(address, timeout=20, source_address=(ELSEWHERE, 0)))
+            stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S, source_address=(ELSEWHERE, 0)))
         newcomer = scene.newcomer("alice", stack)
         linked(scene, newcomer)
         assert newcomer.ping(wire.node(scene.victim_id)) == scene.victim_id
@@ -232,7 +232,7 @@ def test_a_flood_of_links(scene: Scene) -> None:
     """One member has a few links and no more, however many it opens."""
     with others_are_served(scene):
         links = [strange_link(scene, scene.oscar) for _ in range(40)]
-        closing = [scene.oscar.loop.later(closed(link, 30)) for link in links]
+        closing = [scene.oscar.loop.later(closed(link)) for link in links]
         eventually("most of them are closed again", lambda: sum(each.done() for each in closing) >= 36)
         for link in links:
             scene.oscar.loop.call(link.close)
@@ -283,7 +283,7 @@ def test_half_open_handshakes_are_closed(scene: Scene) -> None:
     )
     with others_are_served(scene), ExitStack() as stack:
         address = (HOST, scene.victim.overlay_port)
-        opened = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in beginnings]
+        opened = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S)) for _ in beginnings]
         for connection, beginning in zip(opened, beginnings, strict=True):
             connection.sendall(beginning)
         for connection in opened:
@@ -417,7 +417,6 @@ def test_nobody_joins_or_leaves_for_another(scene: Scene) -> None:
             answer = scene.mallory.loop.do(
                 scene.mallory.peer.exchange(header.transaction, overheard, linked(scene, scene.mallory))
             )
-            assert answer is not None
             assert wire.Reader(answer.body).number(2) == wire.FORBIDDEN
         successors = scene.victim.status()["successors"]
         assert successors == [other.hex()]
@@ -454,9 +453,9 @@ def test_forged_lists_lead_nowhere(scene: Scene) -> None:
             mallory.request(wire.PING, ping, there, ttl=101)
         with refused(wire.TTL_EXCEEDED):
             mallory.request(wire.PING, ping, there, back, ttl=0)
-        # Answers that nobody has asked for, to go round and round.
-        for _ in range(50):
-            header = mallory.peer.header([there, back] * 500, ttl=100)
+        # Answers that nobody has asked for, to go round and round: what they cost is one's own processor's time.
+        for _ in range(10):
+            header = mallory.peer.header([there, back] * 300, ttl=100)
             mallory.loop.call(
                 linked(scene, mallory).send, mallory.peer.identity.message(header, wire.PING + 1, bytes(16))
             )
@@ -497,19 +496,19 @@ def test_attaches_that_lead_nowhere(scene: Scene) -> None:
             wire.AttachBody(bytes(255), (listening,), send_update=False, ufrag=bytes(255), password=bytes(255)),
         ]
 
-        async def attach(offer: wire.AttachBody) -> wire.Message | None:
+        async def attach(offer: wire.AttachBody) -> wire.Message:
             header = mallory.peer.header([wire.node(scene.victim_id)])
             data = mallory.peer.identity.message(header, wire.ATTACH, offer.encode())
             link = mallory.peer.link(scene.victim_id)
             assert link is not None
             return await mallory.peer.exchange(header.transaction, data, link)
 
-        async def attach_often() -> list[wire.Message | None]:
+        async def attach_often() -> list[wire.Message]:
             return await asyncio.gather(*(attach(offer) for offer in offers * 60))
 
         linked(scene, mallory)
         answers = mallory.loop.do(attach_often())
-        assert all(answer is not None and answer.code in (wire.ATTACH + 1, wire.ERROR) for answer in answers)
+        assert all(answer.code in (wire.ATTACH + 1, wire.ERROR) for answer in answers)
         descriptors = len(os.listdir(f"/proc/{scene.victim.daemon.process.pid}/fd"))
         assert descriptors < DESCRIPTORS_MAX
 
@@ -527,7 +526,7 @@ def test_garbage_at_every_layer(scene: Scene) -> None:
             b"GET / HTTP/1.1\r\n\r\n",
             rng.randbytes(5000),
         ):
-            with socket.create_connection(address, timeout=20) as connection:
+            with socket.create_connection(address, timeout=PATIENCE_S) as connection:
                 connection.sendall(garbage)
                 drained(connection)
         for garbage in (b"\0", rng.randbytes(5000), b"\x82" * 100):
@@ -548,16 +547,15 @@ def test_signed_garbage_is_answered_with_an_error(scene: Scene) -> None:
     link = linked(scene, mallory)
     cases = [(code, body) for code in range(1, 0x40, 2) for body in (b"", b"\xff" * 40, rng.randbytes(300))]
 
-    async def ask(code: int, body: bytes) -> wire.Message | None:
+    async def ask(code: int, body: bytes) -> wire.Message:
         header = mallory.peer.header([wire.node(scene.victim_id)])
         return await mallory.peer.exchange(header.transaction, mallory.peer.identity.message(header, code, body), link)
 
-    async def ask_all() -> list[wire.Message | None]:
+    async def ask_all() -> list[wire.Message]:
         return await asyncio.gather(*(ask(*case) for case in cases))
 
     with others_are_served(scene):
         for (code, body), answer in zip(cases, mallory.loop.do(ask_all()), strict=True):
-            assert answer is not None, f"code {code:#x}, body {body[:10].hex()}"
             assert answer.code == wire.ERROR or (answer.code == code + 1 and body == b""), f"{code:#x}: {answer}"
 
 

@@ -13,7 +13,7 @@ import pytest
 from live_overlay import eventually
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 180
+LIMIT_S = 400
 
 STEPS = """\
 1. An overlay is founded: demo.example

@@ -44,7 +44,7 @@ class Victim:
         return [int(line) for line in iter(self._process.stdout.readline, "dead\n")]
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 @pytest.fixture

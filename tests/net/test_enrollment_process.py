@@ -41,7 +41,7 @@ def serving(directory: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Po
     finally:
         if server.poll() is None:
             os.kill(server.pid, signal.SIGKILL)
-        server.communicate(timeout=10)
+        server.communicate(timeout=60)
 
 
 @pytest.mark.slow

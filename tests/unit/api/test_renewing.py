@@ -36,7 +36,7 @@ TODAY = DATE + 300 * DAY_S
 """Of the year of a certificate, more than two thirds are over."""
 
 ALICE = f"alice@{OVERLAY}"
-SOON_S = 15.0
+SOON_S = 120.0
 
 
 @dataclass

@@ -53,7 +53,7 @@ def serving(directory: Path, test: Callable[[], object]) -> None:
 def raw(directory: Path, data: bytes) -> bytes:
     """What comes back to these bytes, until the server closes or has answered a line."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.connect(str(directory / SOCKET_FILE))
         try:
             connection.sendall(data)
@@ -149,7 +149,7 @@ def test_several_at_once_and_one_that_does_not_wait(tmp_path: Path) -> None:
             hasty.connect(str(tmp_path / SOCKET_FILE))
             hasty.sendall(b'{"command": "wait"}\n')
         with socket.socket(socket.AF_UNIX) as patient:
-            patient.settimeout(5)
+            patient.settimeout(60)
             patient.connect(str(tmp_path / SOCKET_FILE))
             patient.sendall(b'{"command": "wait"}\n')
             # Served at once, though the other answer is still to come.

@@ -37,7 +37,7 @@ def put(*, data: bytes = b"data", key: bytes = b"") -> Put:
 
 
 def commit(store: DiskStore, *changes: Change, at: float = 0.0, date: float | None = None) -> CommitAnswer:
-    return store.commit(Commit(changes, Moment(at, date))).result(timeout=10)
+    return store.commit(Commit(changes, Moment(at, date))).result(timeout=60)
 
 
 def booted(boot_id: str, seconds: float) -> Callable[[], BootClock]:
@@ -68,7 +68,7 @@ def test_answers_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
     for n in range(3 * GROUP_MAX):
         futures.append(store.commit(Commit((SetStorageTime(NodeId(b"n" * 16), n),), Moment(0.0, None))))
         futures[-1].add_done_callback(lambda _, n=n: answered.append(n))
-    futures[-1].result(timeout=10)
+    futures[-1].result(timeout=60)
     store.close()
     assert answered == list(range(3 * GROUP_MAX))
 
@@ -93,7 +93,7 @@ def test_a_disk_that_hangs_does_not_fill_the_memory(tmp_path: Path, monkeypatch:
     assert isinstance(refused.result(timeout=0), CommitFailed)
     assert not any(future.done() for future in (first, *waiting))
     goes_on.set()
-    assert [future.result(timeout=10) for future in (first, *waiting)] == [Committed()] * 4
+    assert [future.result(timeout=60) for future in (first, *waiting)] == [Committed()] * 4
     store.close()
 
 

@@ -52,7 +52,7 @@ class End:
         self.downs.append((stream, reason))
 
 
-async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], limit_s: float = 60.0) -> None:
     """Wait until something is so."""
     deadline = asyncio.get_running_loop().time() + limit_s
     while not condition():
@@ -89,7 +89,7 @@ def run(test: Callable[[Server], Awaitable[None]]) -> None:
         end = End()
         listener = DtlsListener(lambda: context(2), end, end.accepted.append, DATAGRAM_BYTES)
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 await test(Server(end, listener, await listener.bind(Address(HERE, 0))))
         finally:
             for association in [*end.accepted, *clients]:

@@ -46,7 +46,7 @@ async def until(phone: Phone, name: str) -> PhoneEvent:
 
 def run(test: Coroutine[None, None, None]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await test
 
     asyncio.run(limited())
