@@ -171,6 +171,24 @@ def test_phones_behind_one_edge_do_not_evict_each_other(world, one, alice, edge)
     assert [len(phone.calls) for phone in phones] == [1, 1]
 
 
+@pytest.mark.parametrize("who", ["caller", "phone"])
+def test_a_call_from_another_peer_through_the_edge(world, one, other, bob, edge, who):
+    """Record-Route of the edge and of both peers: each side can end it."""
+    phone = behind(world, one, edge, Address("198.51.100.7", 1111))
+    register(phone, instance(1))
+    call = bob.invite("carol")
+    world.run(3.0)
+    assert call.is_up
+    [answered] = phone.calls
+    if who == "caller":
+        bob.hang_up(call)
+    else:
+        phone.hang_up(answered)
+    world.run(2.0)
+    assert (answered if who == "caller" else call).is_over
+    assert (bob if who == "caller" else phone).finals[-1].status == 200
+
+
 def test_who_knows_the_contact_is_led_along_its_path(world, one, alice, edge):
     """As after a 302, or from a phone's own list."""
     phone = behind(world, one, edge, Address("198.51.100.7", 1111))
