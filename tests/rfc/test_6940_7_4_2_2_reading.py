@@ -169,7 +169,7 @@ def test_what_a_reader_remembers_is_bounded() -> None:
     bench, seen = Bench(), Seen(places_max=2)
     for key in (b"a", b"b", b"c"):
         read(bench, answer_of(NOTES, bench.signed(ALICE, ALICE_PLACE, NOTES, entry(key, b"new"))), seen)
-    assert len(seen._times_ms) == 2
+    assert len(seen._newest) == 2
 
 
 def test_7_4_4_2_zero_is_no_resource() -> None:

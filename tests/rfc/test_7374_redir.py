@@ -9,12 +9,15 @@ import pytest
 from storage_bench import Bench, member, signer
 
 from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import REDIR_KIND, OverlayConfiguration, ServicePermission
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import Write, node_id_match
+from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.usages.redir import (
+    AGE_MAX_S,
     Announcement,
     FetchNode,
     Permissions,
@@ -31,7 +34,7 @@ from p2psip.reload.usages.redir import (
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import REDIR
 from p2psip.reload.wire.redir import RedirServiceProvider, RedirServiceProviderExtType, ServiceOffer, Tree
-from p2psip.reload.wire.rejections import DataTooLarge, Forbidden
+from p2psip.reload.wire.rejections import DataTooLarge, DataTooOld, Forbidden
 from p2psip.reload.wire.storage_messages import DataValue, StoreKindData, StoreReq
 
 BINARY = Tree(2)
@@ -195,7 +198,7 @@ def bench(*permissions: ServicePermission) -> Bench:
     """A storing peer."""
     services = permissions or (ServicePermission("*", ("*@example.org",)),)
     configuration = OverlayConfiguration("example.org", required_kinds=(REDIR_KIND,), services=services)
-    return Bench(kinds={REDIR: REDIR_KIND}, usage_rules={REDIR: Permissions(configuration)})
+    return Bench(kinds={REDIR: REDIR_KIND}, usage_rules={REDIR: Permissions(configuration)}, wall=WallClock(0.0))
 
 
 def place(level: int = 2) -> StoreAt:
@@ -267,6 +270,21 @@ def test_only_whom_the_configuration_permits_may_announce() -> None:
     with pytest.raises(Forbidden):
         peer.send(store_request(BOB, turn, at, 1000, hash_name), requester=BOB)
     assert not OverlayConfiguration("example.org").permits_service("voice-mail", "bob@example.org")
+
+
+def test_what_is_announced_ends_with_the_offer_or_with_its_age() -> None:
+    """The lifetime is not signed: an announcement of long ago, stored again with a long one, is none."""
+    day_s, now_s = AGE_MAX_S, 10 * AGE_MAX_S
+    peer = bench()
+    peer.storage.handle_wall_clock(WallClock(now_s), 0.0)
+    held = replace(VOICE_MAIL, offer=ServiceOffer(1, 0, 0, b""), lifetime_s=0xFFFFFFFF)
+    over = [(VOICE_MAIL, now_s - 2 * day_s), (held.until(1000 * (now_s - 1000)), now_s - 1001)]
+    for announced, signed_s in over:
+        with pytest.raises(DataTooOld):
+            peer.send(store_request(ALICE, announced, place(), 1000 * signed_s, hash_name), requester=ALICE)
+    peer.send(store_request(ALICE, held.until(1000 * (now_s + 500)), place(), 1000, hash_name), requester=ALICE)
+    (record,) = peer.store.records(resource_of("voice-mail", place().level, place().node, hash_name), REDIR)
+    assert record.expires_at == 500 + CLOCK_SKEW_S
 
 
 def test_4_1_extensions_of_unknown_types_are_allowed() -> None:

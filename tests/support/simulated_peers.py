@@ -21,8 +21,7 @@ from p2psip.reload.node.effects import LinkUp, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
@@ -267,7 +266,7 @@ class SimulatedPeers:
         node_id = NodeId(random.Random(f"{self.seed}/{name}").randbytes(16))
         identity = SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id)
         now, store = self.world.now, store or MemoryStore()
-        rules = Rules(self.configuration.kinds, self.verifier, hash_name)
+        rules = rules_of(self.configuration, self.verifier)
         storage = Storage(store, rules, self.wall, now)
         node = Node(
             identity, self.verifier, self.configuration, storage, self.wall, rng, now, may_start_alone=number == 0

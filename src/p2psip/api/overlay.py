@@ -16,7 +16,7 @@ from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Seen, Value, Verified, read_answer, read_find
+from p2psip.reload.storage.verified import Value, Verified, read_answer, read_find
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
@@ -71,7 +71,6 @@ class Overlay:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.services = Services(session)
-        self._seen = Seen()
         self._attaching: WeakValueDictionary[NodeId, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -238,8 +237,8 @@ class Overlay:
         node = self._session.node
         answer = await self._session.request(lambda now: node.data.fetch(request, now))
         body = _body(answer, FetchAns)
-        rules, now = node.data.storage.rules, self._session.now()
-        return read_answer(request.resource, body, answer.certificates, rules, node.wall, now, seen=self._seen)
+        rules, seen, now = node.data.storage.rules, node.data.seen, self._session.now()
+        return read_answer(request.resource, body, answer.certificates, rules, node.wall, now, seen=seen)
 
     # Nodes
 

@@ -16,11 +16,21 @@ from p2psip.base.timers import Deadline, Timers
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import Done, RequestRefused
 from p2psip.reload.node.node import Node
+from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.usages.sip_registration import REFRESH_S, fetch_request, latest_ms, route_to, store_request
-from p2psip.reload.wire.contents import ErrorCode
+from p2psip.reload.usages.sip_registration import (
+    REFRESH_S,
+    fetch_request,
+    latest_ms,
+    resource_id,
+    route_to,
+    store_request,
+)
+from p2psip.reload.wire.contents import ErrorCode, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
 from p2psip.sip.message.digest import Logins
@@ -80,6 +90,7 @@ class _Published:
     failure: str = ""
     retry_s: float = RETRY_FIRST_S
     phones: Phones = frozenset()
+    has_asked_date: bool = False
 
 
 class Publisher:
@@ -238,6 +249,8 @@ class Publisher:
             self._stored(published, result, result.body, now)
         elif isinstance(result, Answer) and isinstance(result.body, FetchAns):
             self._chased(published, result, result.body, wall, now)
+        elif isinstance(result, Answer) and isinstance(result.body, PingAns):
+            self._dated(published, result, result.body, now)
         elif isinstance(result, RequestRefused) and result.code is ErrorCode.DATA_TOO_OLD:
             # Our clock is behind the one by which an earlier record of this line was stored.
             request = fetch_request(published.line.aor, hash_name)
@@ -248,7 +261,7 @@ class Publisher:
     def _stored(self, published: _Published, answer: Answer, body: StoreAns, now: float) -> None:
         replicas = tuple(node for kind in body.kind_responses for node in kind.replicas)
         published.placed = Placed(answer.signer.node_id, replicas, published.storage_time_ms, now)
-        published.failure, published.retry_s = "", RETRY_FIRST_S
+        published.failure, published.retry_s, published.has_asked_date = "", RETRY_FIRST_S, False
         self._set(published.line.name, now + REFRESH_S, "refresh the line's record")
 
     def _chased(self, published: _Published, answer: Answer, body: FetchAns, wall: WallClock, now: float) -> None:
@@ -259,12 +272,35 @@ class Publisher:
         )
         if found_ms >= published.storage_time_ms:
             self._publish(published, now, above_ms=found_ms)
+        elif not published.has_asked_date:
+            # There is none: by the clock of who refused ours was signed too long ago.
+            published.has_asked_date = True
+            where = Destination.resource(resource_id(line.aor, hash_name))
+            self._expect(published, self._node.data.ask([where], MessageCode.PING_REQ, PingReq(), now))
         else:
-            # Whoever refused cannot prove it. Somebody else may be responsible the next time.
-            who = answer.signer.node_id.short
-            self._failed(published, f"{who} says that there is a newer record, but does not have it", now)
+            self._too_old(published, answer, now)
+
+    def _dated(self, published: _Published, answer: Answer, body: PingAns, now: float) -> None:
+        """6.5.3.2: a Ping is answered with the date. Our clock is behind, or not set: go by theirs, within reason."""
+        if published.storage_time_ms < body.time <= self._last_date_ms(published.line.identity):
+            self._publish(published, now, above_ms=body.time)
+        else:
+            self._too_old(published, answer, now)
+
+    def _last_date_ms(self, identity: Identity) -> float:
+        """When the certificate of one of ours runs out; 0 if it is not one that counts."""
+        chain = [entry.certificate for entry in identity.certificates]
+        try:
+            return 1000 * self._node.data.storage.rules.verifier.check(chain, 0.0, False).not_after
+        except UntrustedCertificate:
+            return 0.0
+
+    def _too_old(self, published: _Published, answer: Answer, now: float) -> None:
+        """Whoever refused cannot prove it. Somebody else may be responsible the next time."""
+        who = answer.signer.node_id.short
+        self._failed(published, f"{who} says that the record is too old, but has no newer one nor a later date", now)
 
     def _failed(self, published: _Published, why: str, now: float) -> None:
-        published.failure = why
+        published.failure, published.has_asked_date = why, False
         self._set(published.line.name, now + published.retry_s, "store the line's record again")
         published.retry_s = min(RETRY_MAX_S, 2 * published.retry_s)

@@ -58,6 +58,7 @@ class _Search:
     open: int = 0
     found: list[tuple[str, Registration]] = field(default_factory=list)
     failures: list[RequestFailed] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -143,7 +144,8 @@ class Locator:
     def read(self, aor: str, answer: Answer, wall: WallClock, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
         assert isinstance(answer.body, FetchAns), "the transport lets no other answer to a Fetch pass"
-        return read_registrations(aor, answer.body, answer.certificates, self._node.data.storage.rules, wall, now)
+        rules, seen = self._node.data.storage.rules, self._node.data.seen
+        return read_registrations(aor, answer.body, answer.certificates, rules, wall, now, seen=seen)
 
     def _search(self, question: LocateUser) -> _Search:
         dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
@@ -158,6 +160,7 @@ class Locator:
         self._fetches[handle] = (token, aor)
 
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
+        search.dropped += registrations.dropped
         for entry in registrations.entries:
             if isinstance(entry.target, Route):
                 search.found.append((aor, entry))
@@ -192,6 +195,9 @@ class Locator:
     def _not_located(self, search: _Search) -> NotLocated:
         if search.failures:
             return NotLocated(480, "Temporarily Unavailable", f"lookup of {search.aor}: {search.failures[0]}")
+        if search.dropped:
+            why = search.dropped[0]
+            return NotLocated(480, "Temporarily Unavailable", f"what is stored of {search.aor} does not count: {why}")
         if search.found or self._publisher.get(search.name) is not None:
             return NotLocated(480, "Temporarily Unavailable", f"no phone of {search.aor} is registered")
         return NotLocated(404, "Not Found", f"nobody in the overlay is {search.aor}")

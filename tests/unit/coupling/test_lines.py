@@ -9,6 +9,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
 from p2psip.coupling.lines import RETRY_MAX_S
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward, Route
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.sip_registration import SipRegistration
@@ -153,6 +154,20 @@ def test_a_clock_that_was_set_back_does_not_keep_a_line_out() -> None:
     assert site.peer.publisher.failure("bob") == ""
 
 
+@pytest.mark.parametrize("wall", [WallClock(0.0, is_trusted=False), WallClock(EPOCH_S - 30 * 86_400.0)])
+def test_a_clock_that_was_never_set_does_not_keep_a_line_out(wall: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others know the date, what is signed in 1970, or last month, is too old: the line goes by their date."""
+    monkeypatch.setattr("p2psip.reload.usages.sip_registration.AGE_MAX_S", REFRESH_S - 2 * CLOCK_SKEW_S)
+    world = SimulatedPeers("1970", 4)
+    site = restart(world, 2, wall)
+    world.line(2, "bob")
+    world.run(20.0, stop=lambda: site.peer.publisher.placed("bob") is not None)
+    assert entries(world, "bob") == ["p2"]
+    world.run(REFRESH_S + 20.0)
+    assert entries(world, "bob") == ["p2"], "the date of then, and a little, does not do any more"
+    assert site.peer.publisher.failure("bob") == ""
+
+
 def test_a_refusal_without_proof_is_no_reason_to_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is responsible says that there is a newer record, and has none: no endless loop of Store and Fetch."""
     world = SimulatedPeers("liar", 3)
@@ -165,8 +180,9 @@ def test_a_refusal_without_proof_is_no_reason_to_hurry(monkeypatch: pytest.Monke
     monkeypatch.setattr(Storage, "store", refuse)
     world.line(1, "bob")
     world.run(600.0)
-    assert "says that there is a newer record, but does not have it" in world[1].peer.publisher.failure("bob")
-    assert 5 < len(stores) < 600.0 / RETRY_MAX_S + 10
+    failure = world[1].peer.publisher.failure("bob")
+    assert "says that the record is too old, but has no newer one nor a later date" in failure
+    assert 5 < len(stores) < 2 * (600.0 / RETRY_MAX_S + 10)
 
 
 def test_what_cannot_be_stored_now_is_stored_when_the_overlay_is_there() -> None:

@@ -19,7 +19,7 @@ from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.verified import lacks_certificates
+from p2psip.reload.storage.verified import Seen, lacks_certificates
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Originate, Received
@@ -53,6 +53,8 @@ class Data:
 
     def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving) -> None:
         self.storage = commits.storage
+        self.seen = Seen()
+        """What this node has read, whoever asked for it."""
         self._exchange = exchange
         self._chord = chord
         self._commits = commits

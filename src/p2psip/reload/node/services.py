@@ -266,8 +266,8 @@ class Services:
         name = owner.name if isinstance(owner, _Search) else owner.announced.name
         node = self._node
         resource = resource_of(name, step.level, step.node, hash_name)
-        rules = node.data.storage.rules
-        verified = read_answer(resource, result.body, result.certificates, rules, node.wall, now)
+        rules, seen = node.data.storage.rules, node.data.seen
+        verified = read_answer(resource, result.body, result.certificates, rules, node.wall, now, seen=seen)
         return read_providers(verified, node.wall.date_ms(now) if node.wall.is_trusted else None)
 
     # Walks

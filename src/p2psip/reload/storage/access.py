@@ -11,7 +11,7 @@ from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.redir import RedirServiceProvider, Tree, tree_node_name
-from p2psip.reload.wire.storage_messages import DataValue
+from p2psip.reload.wire.storage_messages import DataValue, StoredData
 
 Hash = Callable[[bytes], ResourceId]
 """The hash function of the overlay, from Resource Names to Resource-IDs (section 10.2 in CHORD-RELOAD)."""
@@ -90,6 +90,13 @@ class UsageRule(Protocol):
 
     def permits(self, write: Write, signer: Signer) -> bool:
         """True if this signer may make this write."""
+        ...
+
+    def ends_ms(self, stored: StoredData, signer: Signer) -> int:
+        """When a value is not to be believed any more (ms since 1970), whatever its lifetime says, which is not signed.
+
+        7.4.1.3: "a window of vulnerability for replay attack still exists after the original lifetime has expired".
+        """
         ...
 
 

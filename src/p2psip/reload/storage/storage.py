@@ -324,10 +324,10 @@ class Storage:
         refused: list[str] = []
         for stored in filter(is_signed, response.values):
             try:
-                signer = self.rules.signer_in_answer(
+                believed, signer = self.rules.believe(
                     draft.resource, response.kind, stored, certificates, self._wall, now
                 )
-                is_changed |= store_value(draft, kind, stored, signer, is_merge=True, may_displace=True)
+                is_changed |= store_value(draft, kind, believed, signer, is_merge=True, may_displace=True)
             except Rejection as rejection:
                 refused.append(str(rejection))
         if is_changed:

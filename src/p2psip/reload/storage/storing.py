@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from p2psip.base.ids import ResourceId
 from p2psip.base.wallclock import WallClock
@@ -36,6 +37,12 @@ from p2psip.reload.wire.storage_messages import (
 GENERATION_MAX = 2**62
 """No counter that began at 1 comes near this; one beyond is somebody's attempt to end further stores."""
 
+CLOCK_SKEW_S = 300
+"""How far two set clocks may differ."""
+
+DATE_MAX_MS = 253_402_300_799_999
+"""The end of the year 9999, after which there are no words for dates here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -63,13 +70,27 @@ class Rules:
             Offer(
                 self.kinds[data.kind],
                 data.generation_counter,
-                tuple(
-                    (stored, self.signer(request.resource, data.kind, stored, certificates, wall, now))
-                    for stored in data.values
-                ),
+                tuple(self._acceptable(request, data, certificates, wall, now)),
             )
             for data in self._known(request)
         ]
+
+    def _acceptable(
+        self,
+        request: StoreReq,
+        data: StoreKindData,
+        certificates: Sequence[GenericCertificate],
+        wall: WallClock,
+        now: float,
+    ) -> Iterator[tuple[StoredData, Signer]]:
+        for stored in data.values:
+            signer = self.signer(request.resource, data.kind, stored, certificates, wall, now)
+            try:
+                yield self.bounded(data.kind, stored, signer, wall, now), signer
+            except DataTooOld:
+                # A copy comes from a peer whose clock may not be set; its other values are as good as before.
+                if request.replica_number == 0:
+                    raise
 
     def signer(
         self,
@@ -91,7 +112,7 @@ class Rules:
         self.permit(Write(kind, resource, key_of(stored.value), stored.data_value), signer)
         return signer
 
-    def signer_in_answer(
+    def believe(
         self,
         resource: ResourceId,
         kind_id: int,
@@ -99,12 +120,24 @@ class Rules:
         certificates: Sequence[GenericCertificate],
         wall: WallClock,
         now: float,
-    ) -> Signer:
-        """The same of a value in an answer, where each has its place."""
+    ) -> tuple[StoredData, Signer]:
+        """A value in an answer, with what is left of its lifetime at the most, and its signer. Raises a Rejection."""
         # 7.4.1.1: "The resulting StoredData has the correct index value when it is subsequently fetched."
         if isinstance(stored.value, ArrayEntry) and stored.value.index == APPEND_INDEX:
             raise InvalidMessage(f"a value of Kind {kind_id:#x} at index {APPEND_INDEX:#x}, where none can be")
-        return self.signer(resource, kind_id, stored, certificates, wall, now)
+        signer = self.signer(resource, kind_id, stored, certificates, wall, now)
+        return self.bounded(kind_id, stored, signer, wall, now), signer
+
+    def bounded(self, kind_id: int, stored: StoredData, signer: Signer, wall: WallClock, now: float) -> StoredData:
+        """A value whose lifetime does not go beyond its age; raises DataTooOld for one that is too old by our date."""
+        rule = self.usage_rules.get(kind_id)
+        if rule is None or not wall.is_trusted:
+            return stored
+        left_s = (rule.ends_ms(stored, signer) - wall.date_ms(now)) // 1000 + CLOCK_SKEW_S
+        if left_s <= 0:
+            dates = _minute(stored.storage_time), _minute(wall.date_ms(now))
+            raise DataTooOld(f"a value that was signed at {dates[0]}; the clock here says {dates[1]}")
+        return replace(stored, lifetime=min(stored.lifetime, left_s))
 
     def permit(self, write: Write, signer: Signer) -> None:
         """Raise Forbidden unless this signer may make this write."""
@@ -271,3 +304,8 @@ def _appended_at(stored: StoredData, values: Mapping[bytes, Record]) -> int | No
     signature = stored.signature.encode()
     found = (key for key, record in values.items() if record.data.endswith(signature))
     return next((int.from_bytes(key, "big") for key in found), None)
+
+
+def _minute(date_ms: int) -> str:
+    """A date for people."""
+    return f"{datetime.fromtimestamp(min(date_ms, DATE_MAX_MS) / 1000, UTC):%Y-%m-%d %H:%M}"

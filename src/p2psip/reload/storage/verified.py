@@ -7,6 +7,7 @@ dropped and told about.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,23 +73,25 @@ class Verified:
 
 
 class Seen:
-    """The newest storage_time that was seen at each place, as far back as memory allows.
+    """The newest storage_time that was seen at each place, and of what, as far back as memory allows.
 
     13.5.3: "a fetching node which receives a data value with a storage time older than the result of the previous
-    fetch knows that a rollback has occurred."
+    fetch knows that a rollback has occurred." One that says the same as the newest rolls nothing back: a record that is
+    refreshed has many storage_times, and a replica may have missed the last of them.
     """
 
     def __init__(self, places_max: int = SEEN_MAX) -> None:
         self._places_max = places_max
-        self._times_ms: OrderedDict[Place, int] = OrderedDict()
+        self._newest: OrderedDict[Place, tuple[int, bytes]] = OrderedDict()
 
-    def is_rollback(self, place: Place, storage_time_ms: int) -> bool:
-        """True if something newer was there before."""
-        seen_ms = self._times_ms.pop(place, 0)
-        self._times_ms[place] = max(seen_ms, storage_time_ms)
-        while len(self._times_ms) > self._places_max:
-            self._times_ms.popitem(last=False)
-        return storage_time_ms < seen_ms
+    def is_rollback(self, place: Place, stored: StoredData) -> bool:
+        """True if something newer was there before, and it was something else."""
+        time_ms, digest = stored.storage_time, hashlib.sha256(stored.value.encode()).digest()
+        newest_ms, newest = self._newest.pop(place, (0, b""))
+        self._newest[place] = (time_ms, digest) if time_ms >= newest_ms else (newest_ms, newest)
+        if len(self._newest) > self._places_max:
+            self._newest.popitem(last=False)
+        return time_ms < newest_ms and digest != newest
 
 
 def read_answer(
@@ -116,13 +119,13 @@ def read_answer(
             try:
                 # "nodes MUST verify the signatures on all the received values. Any values with invalid signatures
                 # (including expired certificates) MUST be discarded."
-                signer = rules.signer_in_answer(resource, response.kind, stored, certificates, wall, now)
+                believed, signer = rules.believe(resource, response.kind, stored, certificates, wall, now)
             except Rejection as error:
                 dropped.append(str(error))
                 continue
-            value = _value(response.kind, stored, signer)
+            value = _value(response.kind, believed, signer)
             place = Place(resource, response.kind, key_of(stored.value))
-            if seen is not None and seen.is_rollback(place, stored.storage_time):
+            if seen is not None and seen.is_rollback(place, stored):
                 dropped.append(f"a value of Kind {response.kind:#x} that is older than what was there before")
             elif place[1:] in found:
                 dropped.append(f"a second value of Kind {response.kind:#x} at one place")

@@ -35,6 +35,7 @@ from p2psip.reload.wire.storage_messages import (
     DictionaryEntry,
     DictionarySpecifier,
     FetchReq,
+    StoredData,
     StoredDataSpecifier,
     StoreKindData,
     StoreReq,
@@ -48,6 +49,9 @@ LOOKUPS_REMEMBERED = 16
 
 LIFETIME_S = 600
 """4.4: "a default value of 10 minutes is RECOMMENDED"."""
+
+AGE_MAX_S = 24 * 3600
+"""By a trusted date no record counts that was signed longer ago than this, unless it says itself how long it holds."""
 
 REFRESH_AT = 0.9
 """4.4: "when 90% of the refresh interval has passed"."""
@@ -274,6 +278,14 @@ class Permissions:
         except (DecodeError, UnicodeDecodeError):
             return False
         return self._configuration.permits_service(name, signer.user)
+
+    def ends_ms(self, stored: StoredData, signer: Signer) -> int:
+        """When the offer ends; announcements without one are refreshed."""
+        if stored.data_value.exists:
+            record = RedirServiceProvider.decode(stored.data_value.value, node_id_length=len(signer.node_id))
+            if isinstance(record.extension, ServiceOffer):
+                return record.extension.expires_ms
+        return stored.storage_time + 1000 * AGE_MAX_S
 
 
 def require_discovery(configuration: OverlayConfiguration) -> Tree:

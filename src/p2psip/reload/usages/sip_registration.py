@@ -20,7 +20,7 @@ from p2psip.reload.security.roles import Identity, Signer
 from p2psip.reload.storage.access import Hash, Write
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Value, read_answer
+from p2psip.reload.storage.verified import Seen, Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.primitives import DecodeError
@@ -32,6 +32,7 @@ from p2psip.reload.wire.storage_messages import (
     DictionarySpecifier,
     FetchAns,
     FetchReq,
+    StoredData,
     StoredDataSpecifier,
     StoreKindData,
     StoreReq,
@@ -41,6 +42,10 @@ LIFETIME_S = 1800
 """Records die by themselves: a registration lives half an hour at the most and is refreshed at half of that."""
 
 REFRESH_S = LIFETIME_S // 2
+
+AGE_MAX_S = 24 * 3600
+"""By a trusted date no registration counts that was signed longer ago than this: anybody may store it again, and its
+lifetime, which is not signed, may say anything. RFC 7904 leaves open how often others refresh theirs."""
 
 FORWARDS_MAX = 5
 """From AoR to AoR a caller goes no further than this."""
@@ -134,6 +139,10 @@ class Namespaces:
             return False
         return self._patterns is None or any(pattern.fullmatch(domain) for pattern in self._patterns)
 
+    def ends_ms(self, stored: StoredData, signer: Signer) -> int:
+        """Registrations are refreshed."""
+        return stored.storage_time + 1000 * AGE_MAX_S
+
 
 def route_to(peer: NodeId, contact_prefs: bytes = b"") -> SipRegistration:
     """A registration that leads to a peer."""
@@ -163,10 +172,17 @@ def fetch_request(aor: str, hash_name: Hash) -> FetchReq:
 
 
 def read_registrations(
-    aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], rules: Rules, wall: WallClock, now: float
+    aor: str,
+    answer: FetchAns,
+    certificates: Sequence[GenericCertificate],
+    rules: Rules,
+    wall: WallClock,
+    now: float,
+    *,
+    seen: Seen | None = None,
 ) -> Registrations:
     """The entries under an AoR that are signed by a line of its user and lead somewhere."""
-    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now)
+    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now, seen=seen)
     found: list[Registration] = []
     dropped = list(verified.dropped)
     for value in verified.of(SIP_REGISTRATION):

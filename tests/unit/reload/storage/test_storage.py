@@ -37,7 +37,7 @@ from p2psip.reload.storage.records import Age, Commit, Committed, Moment, SetSto
 from p2psip.reload.topology.ring import hash_name, is_between
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import DataTooLarge, Forbidden, RequestTimeout, UnknownKind
-from p2psip.reload.wire.storage_messages import StoreKindData, StoreReq
+from p2psip.reload.wire.storage_messages import StoredData, StoreKindData, StoreReq
 from p2psip.sim.signer import SimulatedIdentity
 
 
@@ -408,6 +408,9 @@ def test_who_has_too_much_may_still_have_less() -> None:
 
 def test_a_usage_may_refuse_names() -> None:
     class OnlyBob:
+        def ends_ms(self, stored: StoredData, signer: Signer) -> int:
+            return 1 << 62
+
         def permits(self, write: Write, signer: Signer) -> bool:
             return signer.user == BOB.user
 

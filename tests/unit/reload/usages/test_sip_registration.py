@@ -18,7 +18,8 @@ from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.storing import Rules
+from p2psip.reload.storage.storing import CLOCK_SKEW_S, Rules
+from p2psip.reload.storage.verified import Seen
 from p2psip.reload.topology.ring import hash_name
 from p2psip.reload.usages.sip_registration import (
     LIFETIME_S,
@@ -39,9 +40,10 @@ from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.rejections import DataTooOld, Forbidden
 from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationType
-from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreReq
+from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreKindData, StoreReq
 
 KINDS = {SIP_REGISTRATION: SIP_REGISTRATION_KIND}
+RULES = {SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())}
 PEER_1, PEER_2 = NodeId(b"1" * 16), NodeId(b"2" * 16)
 
 
@@ -138,10 +140,96 @@ def test_3_4_a_pattern_that_is_none_is_named() -> None:
 
 
 def test_3_3_the_storing_peer_refuses_other_namespaces() -> None:
-    restricted = Bench(kinds=KINDS, usage_rules={SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())})
+    restricted = Bench(kinds=KINDS, usage_rules=RULES, wall=WallClock(0.0))
     register(restricted, ALICE, route_to(PEER_1), 1000)
     with pytest.raises(Forbidden, match="takes no values of Kind 0x1 for eve"):
         register(restricted, member("eve@elsewhere.net", 0xE1), route_to(PEER_1), 1000)
+
+
+# --- Age.
+
+TODAY_MS = WALL.date_ms(0.0)
+HOUR_MS = 3_600_000
+TEN_YEARS_MS = 10 * 365 * 24 * HOUR_MS
+FOR_EVER_S = 0xFFFFFFFF
+
+
+def dated(wall: WallClock = WALL) -> Bench:
+    """A storing peer that goes by what the usage demands."""
+    return Bench(kinds=KINDS, usage_rules=RULES, wall=wall)
+
+
+def signed_at(storage_time_ms: int, who: Identity = ALICE, **changes: int) -> StoreReq:
+    """What a line signed once; its lifetime, which is not signed, may be anything by now."""
+    request = store_request(who, route_to(PEER_1), storage_time_ms, hash_name)
+    (data,) = request.kind_data
+    assert isinstance(data, StoreKindData)
+    (stored,) = data.values
+    values = (replace(stored, lifetime=FOR_EVER_S),)
+    return replace(request, kind_data=(replace(data, values=values, **changes),))
+
+
+def test_a_registration_of_long_ago_is_not_stored_again() -> None:
+    """7.4.1.3: "a window of vulnerability for replay attack still exists after the original lifetime has expired"."""
+    with pytest.raises(DataTooOld, match=r"signed at 2013-11-16 22:13; the clock here says 2023-11-14 22:13"):
+        dated().send(signed_at(TODAY_MS - TEN_YEARS_MS))
+
+
+def test_nor_is_it_believed() -> None:
+    storing = dated(replace(WALL, is_trusted=False))
+    storing.send(signed_at(TODAY_MS - TEN_YEARS_MS))
+    assert len(look_up(storing).entries) == 0
+    assert "signed at 2013-11-16" in look_up(storing).dropped[0]
+
+
+def test_the_lifetime_ends_with_the_age_whatever_it_says() -> None:
+    storing = dated()
+    storing.send(signed_at(TODAY_MS - 23 * HOUR_MS))
+    assert [found.lifetime_s for found in look_up(storing).entries] == [3600 + CLOCK_SKEW_S]
+    storing.advance(3600.0 + CLOCK_SKEW_S)
+    assert look_up(storing) == Registrations((), ())
+
+
+def test_where_the_date_is_not_known_nothing_is_too_old() -> None:
+    nobody_knows = replace(WALL, is_trusted=False)
+    storing = dated(nobody_knows)
+    storing.send(signed_at(TODAY_MS - TEN_YEARS_MS))
+    fetched = storing.storage.fetch(fetch_request(ALICE.user, hash_name), 0.0)
+    reader = read_registrations(ALICE.user, fetched.answer, fetched.certificates, storing.rules, nobody_knows, 0.0)
+    assert len(reader.entries) == 1
+
+
+def test_of_copies_those_that_are_too_old_are_left_out() -> None:
+    """Who keeps them may not know the date; the others are as good as before."""
+    storing = dated()
+    old, new = signed_at(TODAY_MS - TEN_YEARS_MS), signed_at(TODAY_MS, ALICE_ELSEWHERE)
+    values = tuple(value for each in (old, new) for value in each.kind_data[0].values)  # type: ignore[union-attr]
+    copies = StoreReq(old.resource, 1, (StoreKindData(SIP_REGISTRATION, 1, values),))
+    storing.send(copies, requester=BOB)
+    assert [found.line for found in look_up(storing).entries] == [ALICE_ELSEWHERE.node_id]
+    answer = FetchAns((FetchKindResponse(SIP_REGISTRATION, 1, values),))
+    bucket = (*ALICE.certificates, *ALICE_ELSEWHERE.certificates)
+    adopted = dated().storage.adopt(old.resource, answer, bucket, 0.0)
+    assert [place.key for place in adopted.places] == [ALICE_ELSEWHERE.node_id]
+
+
+def test_a_reader_remembers_what_it_has_seen() -> None:
+    """13.5.3: "a data value with a storage time older than the result of the previous fetch"; a removal is one."""
+    seen, served = Seen(), dated()
+
+    def read(request: StoreReq) -> int:
+        answer = FetchAns((FetchKindResponse(SIP_REGISTRATION, 1, request.kind_data[0].values),))  # type: ignore[union-attr]
+        found = read_registrations(ALICE.user, answer, ALICE.certificates, served.rules, WALL, 0.0, seen=seen)
+        return len(found.entries)
+
+    first = store_request(ALICE, route_to(PEER_1), TODAY_MS - 3000, hash_name)
+    again = store_request(ALICE, route_to(PEER_1), TODAY_MS - 2000, hash_name)
+    elsewhere = store_request(ALICE, route_to(PEER_2), TODAY_MS - 1000, hash_name)
+    removed = store_request(ALICE, None, TODAY_MS, hash_name)
+    assert (read(first), read(again)) == (1, 1)
+    assert read(first) == 1, "a replica that has missed a refreshment says the same"
+    assert (read(elsewhere), read(again)) == (1, 0)
+    assert (read(removed), read(elsewhere), read(first)) == (0, 0, 0)
 
 
 # --- Entries.
