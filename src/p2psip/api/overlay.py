@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar, overload
-from weakref import WeakValueDictionary
 
 from p2psip.api.kinds import AnyKind, ArrayKind, DictionaryKind, Name, Receipt, SingleKind, specifier, value_at
 from p2psip.api.services import Services
@@ -71,7 +70,6 @@ class Overlay:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.services = Services(session)
-        self._attaching: WeakValueDictionary[NodeId, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def name(self) -> str:
@@ -260,10 +258,7 @@ class Overlay:
             raise LocalMisuse("app_attach goes to another node")
         if not 0 < application < 1 << 16:
             raise LocalMisuse("an application is a port number")
-        # One at a time to each node: nothing in a connection says which request it is for.
-        lock = self._attaching.setdefault(node, asyncio.Lock())
-        async with lock:
-            return await self._session.app_attach([*map(Destination.node, via), Destination.node(node)], application)
+        return await self._session.app_attach([*map(Destination.node, via), Destination.node(node)], application)
 
     @asynccontextmanager
     async def listen(self, application: int) -> AsyncIterator[AsyncIterator[Stream]]:

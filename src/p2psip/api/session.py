@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from OpenSSL import SSL
 
@@ -36,6 +37,14 @@ WITHDRAW_MAX_S = 5.0
 LOG = logging.getLogger("p2psip")
 
 
+@dataclass(frozen=True, slots=True)
+class _Attaching:
+    """An AppAttach whose connection has neither come nor failed; `waiting` is cancelled if nobody waits any more."""
+
+    waiting: asyncio.Future[Stream]
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Session:
     """A client node at work."""
 
@@ -48,7 +57,7 @@ class Session:
         self._keep = keep
         self._host: NodeHost | None = None
         self._requests: dict[int, asyncio.Future[Answer]] = {}
-        self._attaching: dict[NodeId, asyncio.Future[Stream]] = {}
+        self._attaching: dict[NodeId, _Attaching] = {}
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[int, asyncio.Queue[Stream]] = {}
         self._announcing: dict[str, list[asyncio.Future[None]]] = {}
@@ -93,16 +102,24 @@ class Session:
         return await waiting
 
     async def app_attach(self, route: Sequence[Destination], application: int) -> Stream:
-        """Ask the last of `route` for a connection. Raises RequestFailed."""
+        """Ask the last of `route` for a connection. Raises RequestFailed.
+
+        One at a time to each node: nothing in a connection says which request it is for. One that is not waited for any
+        more is under way all the same.
+        """
         node = route[-1].node_id
         assert node is not None, "AppAttach goes to a node"
+        while (earlier := self._attaching.get(node)) is not None:
+            await earlier.is_over.wait()
         waiting: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
-        self._attaching[node] = waiting
+        self._attaching[node] = _Attaching(waiting)
         self.host.call(lambda now: self.node.app_attach(route, node, now, application))
         try:
             return await waiting
-        finally:
-            self._attaching.pop(node, None)
+        except asyncio.CancelledError:
+            if not waiting.cancelled() and waiting.exception() is None:
+                waiting.result().close()
+            raise
 
     @contextmanager
     def listening(self, application: int) -> Iterator[asyncio.Queue[Stream]]:
@@ -125,8 +142,8 @@ class Session:
         for request in self._requests.values():
             if not request.done():
                 request.set_exception(over)
-        for attaching in self._attaching.values():
-            if not attaching.done():
+        for node in list(self._attaching):
+            if (attaching := self._attached(node)) is not None:
                 attaching.set_exception(over)
         for announcing in self._announcing.values():
             for each in announcing:
@@ -232,7 +249,7 @@ class Session:
                 if (stream := self._streams.pop(link, None)) is not None:
                     stream.ended()
             case AppLinkFailed(node, error):
-                if (waiting := self._attaching.get(node)) is not None and not waiting.done():
+                if (waiting := self._attached(node)) is not None:
                     waiting.set_exception(error)
             case Note():
                 self._note(effect)
@@ -240,9 +257,9 @@ class Session:
     def _app_link_up(self, up: AppLinkUp) -> None:
         stream = Stream(self._core, self.host, up.link, up.node, up.application)
         is_ours = bool(up.link % 2)
-        waiting = self._attaching.get(up.node) if is_ours else None
+        waiting = self._attached(up.node) if is_ours else None
         queue = None if is_ours else self._waiting.get(up.application)
-        if waiting is not None and not waiting.done():
+        if waiting is not None:
             self._streams[up.link] = stream
             waiting.set_result(stream)
         elif queue is not None and not queue.full():
@@ -250,6 +267,14 @@ class Session:
             queue.put_nowait(stream)
         else:
             self._core.hang_up(up.link, "nobody waits for it here")
+
+    def _attached(self, node: NodeId) -> asyncio.Future[Stream] | None:
+        """An AppAttach of ours is over, and the next one to that node may begin: who still waits for it."""
+        attaching = self._attaching.pop(node, None)
+        if attaching is None:
+            return None
+        attaching.is_over.set()
+        return None if attaching.waiting.done() else attaching.waiting
 
     # renewal.Log
 

@@ -18,7 +18,13 @@ from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
 from p2psip.reload.node.exchange import Exchange, causes_of
-from p2psip.reload.node.limits import APP_ATTACHES_MAX, CANDIDATES_MAX, CONTACTS_MAX, DIALS_PER_NODE_MAX
+from p2psip.reload.node.limits import (
+    APP_ATTACHES_MAX,
+    CANDIDATES_MAX,
+    CONTACTS_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
+)
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
@@ -95,6 +101,8 @@ class Answering:
 
     node: NodeId
     purpose: Purpose
+    user: str
+    candidates: tuple[Candidate, ...]
     send_update: bool = False
     application: int = APPLICATION_SIP
 
@@ -117,6 +125,8 @@ class Attaching:
         self._chord = chord
         self._seek: int | None = None
         self._fingers_sought = 0
+        self._early: set[NodeId] = set()
+        """Nodes that nobody has asked by name, whose link came while a finger was sought: one may be that finger."""
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
@@ -234,10 +244,16 @@ class Attaching:
         if isinstance(outcome, Answer):
             node = outcome.signer.node_id
             self._learn_contact(node, outcome.body)
-            # It may be a peer that we are linked with: it dials all the same.
-            self._pending[node] = _Pending(None)
-            self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
             self._chord.handle_finger_sought(node)
+            if node in self._early and node in self._connections:
+                # 6.5.1.14: the link came before the answer.
+                self._chord.handle_linked(node, now)
+            else:
+                # It may be a peer that we are linked with: it dials all the same.
+                self._pending[node] = _Pending(None)
+                self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
+        if not self._fingers_sought:
+            self._early.clear()
 
     def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answer):
@@ -268,39 +284,46 @@ class Attaching:
         node = request.signer.node_id
         if node == self._exchange.identity.node_id:
             raise InvalidMessage("an Attach of our own")
-        self._require_dialable(node, body.candidates, self.link_types)
+        candidates = self._require_dialable(request, body.candidates, self.link_types)
         self._break_tie(request, now)
         self._learn_contact(node, body)
         answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
         self._exchange.answer(request, answer)
-        candidates = dialable(body.candidates, self.link_types)
-        self._connections.dial(Purpose.RELOAD, candidates, Answering(node, Purpose.RELOAD, body.send_update))
+        context = Answering(node, Purpose.RELOAD, request.signer.user, candidates, body.send_update)
+        self._connections.dial(Purpose.RELOAD, candidates, context)
 
     def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in self.applications:
             raise NotFound(f"application {body.application} does not run here")
         node = request.signer.node_id
-        self._require_dialable(node, body.candidates, SIP_LINK_TYPES)
+        candidates = self._require_dialable(request, body.candidates, SIP_LINK_TYPES)
         answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
         self._exchange.answer(request, answer)
-        context = Answering(node, Purpose.SIP, application=body.application)
-        self._connections.dial(Purpose.SIP, dialable(body.candidates, SIP_LINK_TYPES), context)
+        context = Answering(node, Purpose.SIP, request.signer.user, candidates, application=body.application)
+        self._connections.dial(Purpose.SIP, candidates, context)
 
     def _require_dialable(
-        self, node: NodeId, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]
-    ) -> None:
+        self, request: Received, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]
+    ) -> tuple[Candidate, ...]:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
         if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
             # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
             # (the default) and candidates that specify "No-ICE"."
             raise InvalidMessage("candidates with ICE and without it")
-        if not dialable(candidates, link_types):
+        found = dialable(candidates, link_types)
+        if not found:
             raise InvalidMessage("no candidate that can be dialled from here")
+        # Each candidate is a socket, for as long as nobody answers there.
         dialled = [context for context in self._connections.dialling() if isinstance(context, Answering)]
-        is_greedy = sum(1 for context in dialled if context.node == node) >= DIALS_PER_NODE_MAX
-        if is_greedy or not self._connections.can_dial:
+        in_all = len(found) + sum(len(context.candidates) for context in dialled)
+        of_member = len(found) + sum(
+            len(context.candidates) for context in dialled if context.user == request.signer.user
+        )
+        is_too_much = in_all > DIALLED_CANDIDATES_MAX or of_member > DIALLED_CANDIDATES_PER_MEMBER_MAX
+        if is_too_much or not self._connections.can_dial:
             raise RequestTimeout("too many connections are being made")
+        return found
 
     def _break_tie(self, request: Received, now: float) -> None:
         node = request.signer.node_id
@@ -327,10 +350,17 @@ class Attaching:
     # Links
 
     def is_awaited(self, purpose: Purpose, node: NodeId) -> bool:
-        """True if we asked `node` for a connection of this purpose, or whoever is at the place of a finger."""
-        if purpose is Purpose.RELOAD:
-            return node in self._pending or self._fingers_sought > 0
-        return node in self._app_pending
+        """True if we asked `node` for a connection of this purpose."""
+        return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
+
+    def is_known_finger(self, node: NodeId) -> bool:
+        """True for a link to a node that we know already, while a finger is sought, which may be that one.
+
+        A link to another node at that time is a stranger's until the answer says that it is not.
+        """
+        if self._fingers_sought and node not in self._connections:
+            self._early.add(node)
+        return self._fingers_sought > 0 and node in self._connections
 
     def awaited_application(self, node: NodeId) -> int:
         """For which application we asked `node` for a connection."""

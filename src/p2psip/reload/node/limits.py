@@ -21,8 +21,11 @@ STRANGERS_MAX: Final = 128
 
 DIALS_MAX: Final = 128
 
-DIALS_PER_NODE_MAX: Final = 8
-"""Connections that are being made because one and the same node asked for them."""
+DIALLED_CANDIDATES_MAX: Final = 256
+"""Candidates of connections that are being made because others asked for them: as many sockets, at the worst."""
+
+DIALLED_CANDIDATES_PER_MEMBER_MAX: Final = 32
+"""Those for which one and the same user asked."""
 
 APP_ATTACHES_MAX: Final = 256
 

@@ -126,7 +126,8 @@ class Links:
         ):
             self._refuse(link.number, context, "too many links", now)
         else:
-            is_stranger = context is None and not self._attaching.is_awaited(link.purpose, node)
+            is_unasked = context is None and not self._attaching.is_awaited(link.purpose, node)
+            is_stranger = is_unasked and not self._attaching.is_known_finger(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
             is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)

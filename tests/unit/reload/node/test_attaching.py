@@ -9,14 +9,16 @@ from candidates import addresses_of, dtls, tls
 from node_bench import ME, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
+from p2psip.base.ids import ResourceId
 from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, SIP_LINK_TYPES, dialable
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
 from p2psip.reload.node.limits import (
     APP_LINKS_MAX,
     APP_LINKS_PER_NODE_MAX,
     CANDIDATES_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
     DIALS_MAX,
-    DIALS_PER_NODE_MAX,
 )
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
@@ -247,12 +249,49 @@ def test_one_node_cannot_keep_others_from_being_dialled() -> None:
     bench = start()
     for _ in range(DIALS_MAX):
         bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
-    assert len(bench.dials()) == DIALS_PER_NODE_MAX
+    assert len(bench.dials()) == DIALLED_CANDIDATES_PER_MEMBER_MAX
     bench.heard(150)
     bench.send(150, MessageCode.ATTACH_REQ, offer(SMALLER), signer=SMALLER)
     assert bench.hear_one(150, MessageCode.ATTACH_ANS)
     (dial,) = bench.dials()
     assert addresses_of(dial) == (address(SMALLER),)
+
+
+def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
+    """Each is a socket until it is given up: those of one member are bounded, and those of all."""
+    bench = start()
+    crowd = replace(offer(LARGER), candidates=tuple(candidate("192.0.2.1", port) for port in range(1, 100)))
+    for place in (LARGER, LARGER, LARGER, *range(1000, 1030)):
+        bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=place)
+    dials = bench.dials()
+    assert len(dials) == DIALLED_CANDIDATES_MAX / CANDIDATES_MAX
+    assert all(len(dial.candidates) == CANDIDATES_MAX for dial in dials)
+    answered = [message.signer for message in bench.heard(150, MessageCode.ATTACH_ANS)]
+    assert len(answered) == len(dials)
+    bench.dial_failed(dials[0].link)
+    bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=LARGER)
+    assert len(bench.dials()) == 1, "what is over makes room"
+    bench.dial_failed(dials[-1].link)
+    bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=LARGER)
+    assert bench.dials() == [], "but not for whom has as many as one member may"
+
+
+def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
+    """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
+    bench = start()
+    bench.node.attaching.seek_finger(ResourceId(nid(1000)), bench.now)
+    bench.node.settle(bench.now)
+    bench.settle()
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    for place in (1000, 2000):
+        bench.link(place)
+    bench.run_for(1.0)
+    assert bench.heard(1000) == bench.heard(2000) == []
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(1000, b"active"), signer=1000)
+    assert bench.hear_one(1000, MessageCode.UPDATE_REQ)
+    assert bench.heard(2000) == []
+    bench.link(3000)
+    assert bench.heard(3000) == []
 
 
 def test_a_dialling_that_fails_is_told_to_the_log() -> None:
