@@ -4,7 +4,7 @@
         overlay.peers[0].add_line("alice")
 
 Each process logs JSON on standard error; what it said can be waited for. At the end every process is ended, and one
-that had ended by itself, or printed what is no log line (a traceback), is a failure.
+that had ended by itself, printed what is no log line (a traceback), or logged an error, is a failure.
 """
 
 from __future__ import annotations
@@ -110,10 +110,12 @@ class Daemon:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._changed:
-                if line.startswith("{"):
-                    self.log.append(json.loads(line))
-                else:
+                entry = json.loads(line) if line.startswith("{") else None
+                if entry is None or entry["level"] == "error":
+                    # A traceback, or what a library says of a bug.
                     self.complaints.append(line)
+                else:
+                    self.log.append(entry)
                 self._changed.notify_all()
 
 
@@ -276,6 +278,12 @@ class LiveOverlay:
     ) -> None:
         complaints = self._end()
         assert kind is not None or not complaints, "\n".join(complaints)
+
+    @property
+    def enrollment(self) -> Daemon:
+        """The running enrollment server."""
+        assert self._enrollment is not None, "there is none in this overlay"
+        return self._enrollment
 
     def command(self, *arguments: object, status: int = 0) -> str:
         """Run a command of p2psip to its end; what it printed."""

@@ -1,22 +1,43 @@
-"""The log of a process: one line for each event on standard error, as text (logfmt) or JSON."""
+"""The log of a process: one line for each event on standard error, as text (logfmt) or JSON.
+
+What libraries have to say (asyncio, uvicorn, ...) goes the same way. Nobody outside can make it long: lines of a kind
+are limited (`line_limits`), and so is each fact in a line.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import sys
+import time
+import traceback
+from collections.abc import Callable
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from p2psip.base.address import source_key
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.line_limits import LineLimits
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
+FACT_MAX = 2000
+"""Characters of one fact."""
 
-def log_to_stderr(log_format: str = "text", level: str = "info") -> None:
+SOURCES = ("source", "remote", "node", "previous_hop", "from", "user")
+"""Which facts say who has caused an event; the first that is there does."""
+
+KINDS = ("event", "outcome")
+"""Which facts say what kind of event it is; they are our own words."""
+
+
+def log_to_stderr(
+    log_format: str = "text", level: str = "info", *, clock: Callable[[], float] = time.monotonic
+) -> None:
     """Set up the log of this process; LocalMisuse for a format or level that there is not."""
     if log_format not in FORMATS:
         raise LocalMisuse(f"--log-format {log_format}: choose one of {', '.join(FORMATS)}")
@@ -25,9 +46,11 @@ def log_to_stderr(log_format: str = "text", level: str = "info") -> None:
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if log_format == "text":
         renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+    limited = Limited(clock)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            limited,
             structlog.processors.TimeStamper(fmt="iso"),
             _printable,
             renderer,
@@ -35,6 +58,9 @@ def log_to_stderr(log_format: str = "text", level: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: StderrLogger(),
     )
+    atexit.register(limited.tell_rest)
+    logging.basicConfig(handlers=[FromLibraries()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
 
 
 def say(line: str) -> None:
@@ -60,12 +86,65 @@ class StderrLogger:
     debug = info = warning = error = msg
 
 
+class Limited:
+    """A processor that leaves out lines of which there are too many, and tells how many those were."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limits = LineLimits()
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Let a line through, or raise DropEvent. Who asks for details is given all of them."""
+        now = self._clock()
+        self._tell(self._limits.due(now))
+        if method != "debug" and not self._limits.admits(_kind(event), _source(event), now):
+            raise structlog.DropEvent
+        return event
+
+    def tell_rest(self) -> None:
+        """The process ends."""
+        self._tell(self._limits.take())
+
+    @staticmethod
+    def _tell(left_out: dict[str, int]) -> None:
+        for kind, count in left_out.items():
+            structlog.get_logger().warning("lines left out", of=kind, count=count)
+
+
+class FromLibraries(logging.Handler):
+    """Carries what libraries log into ours, in a line of the library's name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As one of our lines; that of an exception has the end of its traceback."""
+        facts = {"message": record.getMessage()}
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            facts["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-FACT_MAX:]
+        log = structlog.get_logger()
+        (log.error if record.levelno >= logging.ERROR else log.warning)(record.name, **facts)
+
+
+def _kind(event: EventDict) -> str:
+    return " ".join(str(event[name]) for name in KINDS if name in event)
+
+
+def _source(event: EventDict) -> str:
+    """Whose event it is, a machine or a name: "udp 192.0.2.1:5060" is 192.0.2.1 at whatever port."""
+    text = next((str(event[name]) for name in SOURCES if event.get(name)), "")
+    address = text.rpartition(" ")[2]
+    if address.startswith("["):
+        return source_key(address[1:].partition("]")[0])
+    host, colon, port = address.rpartition(":")
+    return source_key(host if colon and port.isdecimal() and ":" not in host else address)
+
+
 def _printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """What remotes say goes into the log without control characters: a terminal would obey them."""
+    """What remotes say goes into the log without control characters, which a terminal would obey, and not at length."""
     return {name: _clean(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _clean(text: str) -> str:
+    if len(text) > FACT_MAX:
+        text = f"{text[:FACT_MAX]}... ({len(text)} characters)"
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -68,7 +68,7 @@ class Links:
         try:
             member = self._admission.check(link.certificates, now)
         except SecurityError as error:
-            self._refuse(link.number, context, str(error), now)
+            self._refuse(link, context, str(error), now)
             return
         awaited = (node for node in member.node_ids if self._attaching.is_awaited(link.purpose, node))
         known = (node for node in member.node_ids if node in self._connections)
@@ -77,7 +77,7 @@ class Links:
             if context.node not in member.node_ids:
                 # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
                 # the AttachReqAns, and if it does not, the connection MUST be closed."
-                self._refuse(link.number, context, f"{link.remote} is {member.user}, not {context.node.short}", now)
+                self._refuse(link, context, f"{link.remote} is {member.user}, not {context.node.short}", now)
                 return
             node = context.node
         self._learn_name(node, member.user)
@@ -118,13 +118,13 @@ class Links:
 
     def _enter(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if node == self._node_id:
-            self._refuse(link.number, context, "that is ourselves", now)
+            self._refuse(link, context, "that is ourselves", now)
         elif link.purpose is Purpose.SIP:
             self._enter_app(link, node, member, context, now)
         elif not self._connections.has_room_for(node) or (
             context is None and not self._make_room_for_stranger(node, member, now)
         ):
-            self._refuse(link.number, context, "too many links", now)
+            self._refuse(link, context, "too many links", now)
         else:
             is_unasked = context is None and not self._attaching.is_awaited(link.purpose, node)
             is_stranger = is_unasked and not self._attaching.is_known_finger(node)
@@ -143,14 +143,14 @@ class Links:
 
     def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if isinstance(context, Answering) and self._are_app_links_many(node):
-            self._refuse(link.number, context, "too many connections of applications", now)
+            self._refuse(link, context, "too many connections of applications", now)
             return
         if isinstance(context, Answering):
             application = context.application
         elif self._attaching.is_awaited(Purpose.SIP, node):
             application = self._attaching.awaited_application(node)
         else:
-            self._refuse(link.number, context, "no AppAttach goes before it", now)
+            self._refuse(link, context, "no AppAttach goes before it", now)
             return
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one SIP connection is enough, whoever asked for it.
@@ -158,9 +158,9 @@ class Links:
         self._admission.enter(link.number, node, member, now)
         self._exchange.effects.append(AppLinkUp(link.number, node, link.remote, link.local, application))
 
-    def _refuse(self, number: int, context: object, reason: str, now: float) -> None:
-        self._exchange.warn("link refused", link=number, reason=reason)
-        self._connections.hang_up(number, reason)
+    def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
+        self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
+        self._connections.hang_up(link.number, reason)
         if isinstance(context, Answering):
             self._attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):
@@ -168,8 +168,9 @@ class Links:
 
     def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
         """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
+        ends = dict(self._admission.ends())
         for number, reason in links:
-            self._exchange.warn("link closed", link=number, reason=reason)
+            self._exchange.warn("link closed", node=ends[number], reason=reason)
             if self._connections.by_number(number) is not None:
                 self.events(self._connections.close(number, reason), now)
             else:

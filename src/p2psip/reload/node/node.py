@@ -319,7 +319,8 @@ class Node:
         try:
             received = self.connections.receive(number, data, now)
         except FramingError as error:
-            self._exchange.note("link closed", link=number, reason=str(error))
+            if (connection := self.connections.by_number(number)) is not None:
+                self._exchange.note("link closed", node=connection.node, reason=str(error))
             if isinstance(error, MessageTooLarge):
                 self._messages.refuse_unread(number, error)
                 self._settle(now)
