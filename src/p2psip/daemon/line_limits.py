@@ -48,11 +48,11 @@ class LineLimits:
         self._report_at = 0.0
 
     def admits(self, kind: str, source: str, now: float) -> bool:
-        """True if a line of this kind, caused by this source (empty: nobody in particular), is to be written."""
-        of_kind = _bucket(self._kinds, kind, KIND_BURST, KIND_SPACING_S, KINDS_MAX, now)
-        buckets = [of_kind]
-        if source:
-            buckets.append(_bucket(self._sources, (kind, source), SOURCE_BURST, SOURCE_SPACING_S, SOURCES_MAX, now))
+        """True if a line of this kind, caused by this source, is to be written."""
+        buckets = (
+            _bucket(self._kinds, kind, KIND_BURST, KIND_SPACING_S, KINDS_MAX, now),
+            _bucket(self._sources, (kind, source), SOURCE_BURST, SOURCE_SPACING_S, SOURCES_MAX, now),
+        )
         if sum(bucket.has_room(now) for bucket in buckets) == len(buckets):
             for bucket in buckets:
                 bucket.lines -= 1.0

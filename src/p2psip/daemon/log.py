@@ -117,6 +117,8 @@ class FromLibraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """As one of our lines; that of an exception has the end of its traceback."""
         facts = {"message": record.getMessage()}
+        if (source := getattr(record, "source", None)) is not None:
+            facts["source"] = str(source)
         if record.exc_info is not None and record.exc_info[1] is not None:
             facts["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-FACT_MAX:]
         log = structlog.get_logger()

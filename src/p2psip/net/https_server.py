@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import socket
 import ssl
 import time
@@ -167,6 +168,15 @@ async def _body(request: Request) -> bytes:
     return body
 
 
+class _SourcedLogger(logging.LoggerAdapter[logging.Logger]):
+    """uvicorn's logger, whose records have a `source`."""
+
+    @property
+    def level(self) -> int:
+        """uvicorn looks at it."""
+        return self.logger.level
+
+
 class BriefConnection(H11Protocol):
     """A connection that ends by itself, and says when it has brought a whole request."""
 
@@ -179,6 +189,9 @@ class BriefConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As in uvicorn, with an end in view."""
         super().connection_made(transport)
+        # What uvicorn has to say of this connection says whose it is.
+        source = {"source": self.client[0] if self.client else ""}
+        self.logger = _SourcedLogger(self.logger, source)  # type: ignore[assignment]
         self._end = self.loop.call_later(CONNECTION_LIFETIME_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.line_limits import KIND_BURST, REPORT_S, SOURCE_BURST
+from p2psip.daemon.line_limits import REPORT_S, SOURCE_BURST
 from p2psip.daemon.log import FACT_MAX, log_to_stderr
 
 
@@ -121,7 +121,7 @@ def test_what_libraries_say_is_said_in_our_log(capsys: pytest.CaptureFixture[str
         logging.getLogger("asyncio").exception("Exception in callback")
     logging.getLogger("httpx").info("HTTP Request")
     *invalid, bug = lines(capsys)
-    assert len(invalid) == KIND_BURST
+    assert len(invalid) == SOURCE_BURST
     assert (invalid[0]["event"], invalid[0]["level"]) == ("uvicorn.error", "warning")
     assert invalid[0]["message"] == "Invalid HTTP request received.\\nGET\\x1b"
     assert (bug["event"], bug["level"], bug["message"]) == ("asyncio", "error", "Exception in callback")

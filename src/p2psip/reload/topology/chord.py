@@ -24,6 +24,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.topology.actions import (
     Action,
+    AskForUpdate,
     AttachFinger,
     AttachTo,
     AttachToward,
@@ -55,6 +56,10 @@ PRUNE_DELAY_S = 5.0
 
 LOST_PAUSE_S = 0.5
 """How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
+
+LEFT_WAIT_S = 6.0
+"""A peer that has said that it leaves, and is linked with us after this, is asked whether it is here: two machines may
+have the same Node-ID, and what one of them said does not hold for the other."""
 
 CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
@@ -362,6 +367,7 @@ class Chord:
     def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
         """10.9: "follow procedures as if it had detected a peer failure"; it names who comes next."""
         self._left.add(node)
+        self._timers.set("left", now + LEFT_WAIT_S, "who has left is linked no more")
         self._candidates.views.pop(node, None)
         self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
         self._peer_went(node, now)
@@ -401,6 +407,8 @@ class Chord:
                 self._stabilize(now)
             elif due == "prune":
                 self._prune()
+            elif due == "left":
+                self._ask_left()
             else:
                 self._refresh_fingers(now)
 
@@ -415,6 +423,12 @@ class Chord:
             self._go_on_joining(now)
         else:
             self._join_failed(f"no progress while {self.joining.state.value}", now)
+
+    def _ask_left(self) -> None:
+        """A leaving peer tells nobody that it is here (10.9); one that does so is another, or is here again."""
+        for node in sorted(self._left & self._links):
+            self._left.discard(node)
+            self._actions.append(AskForUpdate(node))
 
     def _stabilize(self, now: float) -> None:
         """10.7.4.1: "A peer MUST periodically send an Update request to every peer in its Neighbor Table"."""
