@@ -41,6 +41,8 @@ def status(
     print(f"  {facts['state']} of {facts['overlay']}, {known}, up {up_s}, {memory}")
     if facts["trouble"]:
         print(f"  {facts['trouble']}")
+    if remote := facts["same_node_id_at"]:
+        print(f"  another machine, {remote}, runs with a copy of this state directory: stop one of the two")
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")

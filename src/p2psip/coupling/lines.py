@@ -161,6 +161,11 @@ class Publisher:
             if published.request is None and published.placed is None:
                 self._set(name, now, "store the line's record")
 
+    def restore_all(self, now: float) -> None:
+        """Somebody else has our keys, and may have removed or replaced our records: ours are to be the newest."""
+        for name in self._lines:
+            self._set(name, now, "another machine has this line")
+
     def withdraw_all(self, now: float) -> None:
         """The peer stops: "A peer that stops cleanly removes its lines' entries"."""
         self._is_over = True

@@ -39,6 +39,7 @@ from p2psip.reload.node.effects import (
 )
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.services import Services
+from p2psip.reload.node.twins import SameNodeId
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.bindings import BindingsChanged
@@ -321,6 +322,8 @@ class Peer:
                 else:
                     self.joined_at = None
                 self._effects.append(effect)
+            case SameNodeId():
+                self.publisher.restore_all(now)
             case BindingsChanged(user, bindings):
                 phones = frozenset((str(binding.contact), binding.call_id) for binding in bindings)
                 self.publisher.phones_changed(user, phones, now)

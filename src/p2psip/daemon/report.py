@@ -28,6 +28,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         "state": "in the ring" if node.chord.is_serving else node.chord.joining.state.value,
         "trouble": node.bootstrap.trouble,
+        "same_node_id_at": node.twins.at(now),
         "up_s": round(now - peer.began_at, 1),
         "joined_after_ms": None if peer.joined_at is None else round((peer.joined_at - peer.began_at) * 1000, 1),
         "date_trusted": node.wall.is_trusted,

@@ -8,6 +8,7 @@ from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
 from p2psip.coupling.lines import RETRY_MAX_S
+from p2psip.reload.node.twins import LOOK_AGAIN_S
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward, Route
@@ -108,6 +109,22 @@ def test_a_peer_that_stops_takes_the_records_of_its_lines_with_it() -> None:
     world.run(5.0)
     world.world.crash(world[1].host)
     assert [entries(world, user) for user in ("bob", "ben")] == [[], []]
+
+
+def test_while_another_machine_has_our_keys_our_records_are_the_newest() -> None:
+    """It may have removed them in our name."""
+    world = SimulatedPeers("twice/lines", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    site = world[1]
+    published = site.peer.publisher._lines["bob"]
+    site.call(lambda now: site.peer.publisher._withdraw(published, now))
+    world.run(2.0)
+    assert entries(world, "bob") == []
+    site.peer.node.twins._met("192.0.2.9", world.world.now)
+    site.call(lambda now: site.peer.node.settle(now))
+    world.run(LOOK_AGAIN_S + 2.0)
+    assert entries(world, "bob") == ["p1"]
 
 
 def test_a_peer_that_is_stopping_stores_nothing_any_more() -> None:

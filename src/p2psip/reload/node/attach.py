@@ -149,7 +149,7 @@ class Attaching:
         transaction_id = self._exchange.request(
             [*route, Destination.node(node)],
             MessageCode.ATTACH_REQ,
-            self._offer(),
+            self.offer(),
             AttachContext(node),
             now,
             transmissions_max=ATTACH_TRANSMISSIONS,
@@ -167,7 +167,7 @@ class Attaching:
         self._seek = self._exchange.request(
             [*route, Destination.resource(resource)],
             MessageCode.ATTACH_REQ,
-            self._offer(),
+            self.offer(),
             SeekContext(),
             now,
             transmissions_max=ATTACH_TRANSMISSIONS,
@@ -180,7 +180,7 @@ class Attaching:
         transaction_id = self._exchange.request(
             [Destination.resource(resource)],
             MessageCode.ATTACH_REQ,
-            self._offer(),
+            self.offer(),
             FingerContext(),
             now,
             transmissions_max=ATTACH_TRANSMISSIONS,
@@ -282,8 +282,6 @@ class Attaching:
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
-        if node == self._exchange.identity.node_id:
-            raise InvalidMessage("an Attach of our own")
         candidates = self._require_dialable(request, body.candidates, self.link_types)
         self._break_tie(request, now)
         self._learn_contact(node, body)
@@ -396,7 +394,8 @@ class Attaching:
         if isinstance(body, AttachReqAns) and (found := dialable(body.candidates, self.link_types)):
             self.contacts[node] = found[0].address
 
-    def _offer(self) -> AttachReqAns:
+    def offer(self) -> AttachReqAns:
+        """The body of an Attach of ours."""
         # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
         return AttachReqAns(b"", b"", PASSIVE, self._candidates(Purpose.RELOAD), send_update=True)
 

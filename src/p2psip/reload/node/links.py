@@ -22,6 +22,7 @@ from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.moving import Moving
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.node.twins import Twins
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 from p2psip.reload.topology.plugin import TopologyPlugin
@@ -43,6 +44,7 @@ class Links:
         messages: Messages,
         serving: Serving,
         paths: ReturnPaths,
+        twins: Twins,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -55,6 +57,7 @@ class Links:
         self._messages = messages
         self._serving = serving
         self._paths = paths
+        self._twins = twins
         self._node_id = exchange.identity.node_id
         self._names: dict[NodeId, str] = {self._node_id: exchange.identity.user}
 
@@ -94,6 +97,8 @@ class Links:
             connection = self._connections.by_number(number)
             if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
                 self._bootstrap.shut_out(connection, reason)
+            if connection is not None and connection.node in self._topology.table:
+                self._twins.look_soon(now)
             self.events(self._connections.remove(number, reason), now)
 
     def heard(self, connection: Connection) -> None:
@@ -118,6 +123,8 @@ class Links:
 
     def _enter(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if node == self._node_id:
+            if context is None:
+                self._twins.handle_dialled(link.remote, now)
             self._refuse(link, context, "that is ourselves", now)
         elif link.purpose is Purpose.SIP:
             self._enter_app(link, node, member, context, now)

@@ -57,6 +57,7 @@ from p2psip.reload.node.reconfigure import Reconfiguring, make_topology
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.traffic import Traffic
+from p2psip.reload.node.twins import TwinContext, Twins
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.records import CommitFailed, Committed
@@ -148,6 +149,7 @@ class Node:
             traffic,
             self.diagnostics,
         )
+        self.twins = Twins(self._exchange, self.connections, self.attaching, self.topology)
         self._serving = Serving(
             self._exchange,
             self.attaching,
@@ -155,6 +157,7 @@ class Node:
             self.data,
             self.config_updates,
             self.diagnostics,
+            self.twins,
             rng,
             is_client=is_client,
         )
@@ -180,6 +183,7 @@ class Node:
             self._messages,
             self._serving,
             self.forwarder.paths,
+            self.twins,
         )
         self._reconfiguring = Reconfiguring(
             self._exchange, self.connections, self.forwarder, self._messages, self.topology, self.data, verifier
@@ -356,6 +360,7 @@ class Node:
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
+        self.twins.handle_timeout(now)
         self.topology.handle_timeout(now)
         self.data.handle_timeout(now)
         self._certificates.handle_timeout(now)
@@ -372,7 +377,7 @@ class Node:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         links = (self.connections, self._admission, self._messages, self._exchange.transport)
-        parts = (*links, self._reconfiguring, self.attaching, self.topology, self.data, self._certificates)
+        parts = (*links, self._reconfiguring, self.attaching, self.twins, self.topology, self.data, self._certificates)
         return earliest(part.next_deadline() for part in parts)
 
     def drain(self) -> list[Effect]:
@@ -453,6 +458,8 @@ class Node:
                 self.attaching.handle_outcome(context, finished.outcome, now)
             case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
                 self._ring.handle_outcome(context, finished.outcome, now)
+            case TwinContext():
+                pass
             case TransferContext() | AdoptContext() as context:
                 self.moving.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:

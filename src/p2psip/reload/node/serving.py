@@ -10,6 +10,7 @@ from p2psip.reload.node.data import Data
 from p2psip.reload.node.diagnostics import Diagnostics
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.ring import Ring
+from p2psip.reload.node.twins import Twins
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import PathTrackReq
@@ -43,6 +44,7 @@ class Serving:
         data: Data,
         config_updates: ConfigUpdates,
         diagnostics: Diagnostics,
+        twins: Twins,
         rng: random.Random,
         *,
         is_client: bool = False,
@@ -53,6 +55,7 @@ class Serving:
         self._data = data
         self._config_updates = config_updates
         self._diagnostics = diagnostics
+        self._twins = twins
         self._rng = rng
         self._is_client = is_client
 
@@ -71,6 +74,8 @@ class Serving:
         if self._is_client and request.code in DUTIES:
             raise Forbidden("this node is a client")
         match request.body:
+            case AttachReqAns() as body if request.signer.node_id == self._exchange.identity.node_id:
+                self._twins.handle_attach(request, body, now)
             case AttachReqAns() as body:
                 self._attaching.handle_attach(request, body, now)
             case AppAttachReq() as body:

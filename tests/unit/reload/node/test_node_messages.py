@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from candidates import addresses_of, tls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_bench import ME, NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import frame_data
+from p2psip.reload.node.bootstrap import Bootstrapping
 from p2psip.reload.node.effects import LinkUp, Purpose, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
+from p2psip.reload.node.twins import PRESENT_S
 from p2psip.reload.wire.contents import (
     ErrorCode,
     MessageCode,
@@ -445,9 +448,43 @@ def test_no_signed_body_breaks_the_node(code: MessageCode, body: bytes) -> None:
     assert len(answers) == 1
 
 
-def test_attach_with_our_own_name_is_not_dialled() -> None:
-    """Nobody but us can sign it; a loop in the overlay can bring it."""
+def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
+    """Nobody but us can sign it, and it is none of those that we wait for: it is named, and told of us by a link."""
     bench = start()
     bench.send(50, MessageCode.ATTACH_REQ, replace(offer(ME)), signer=ME)
     assert rejected(bench, 50) is ErrorCode.INVALID_MESSAGE
-    assert bench.dials() == []
+    assert bench.node.twins.at(bench.now) == str(address(ME))
+    (note,) = bench.notes("another machine has our Node-ID")
+    assert note.is_warning
+    assert note.facts["remote"] == str(address(ME))
+    (dial,) = bench.dials()
+    assert addresses_of(dial) == (address(ME),)
+    bench.send(50, MessageCode.ATTACH_REQ, replace(offer(ME)), signer=ME)
+    assert bench.notes("another machine has our Node-ID") == [note], "once a minute is enough"
+    bench.run_for(PRESENT_S + 1.0)
+    assert bench.node.twins.at(bench.now) == ""
+
+
+def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
+    """Unless we dial ourselves just now, by an address of which we did not know that it is ours."""
+    bench = start()
+    bench.node.connections.dial(Purpose.RELOAD, (tls(address(ME)),), Bootstrapping())
+    bench.link(ME)
+    assert bench.node.twins.at(bench.now) == ""
+    (dial,) = bench.dials()
+    bench.dial_failed(dial.link)
+    bench.link(ME)
+    assert bench.node.twins.at(bench.now) == address(ME).host
+
+
+def test_after_a_link_was_lost_we_look_for_our_own_node_id() -> None:
+    """An Attach to ourselves by way of a neighbour; what comes back to us is our own and says nothing."""
+    bench = start()
+    bench.drop(150)
+    bench.run_for(1.1)
+    by_way_of_50 = (Destination.node(nid(50)), Destination.node(nid(ME)))
+    (looked,) = [
+        heard for heard in bench.heard(50, MessageCode.ATTACH_REQ) if heard.header.destination_list == by_way_of_50
+    ]
+    bench.send(50, MessageCode.ATTACH_REQ, looked.body, signer=ME, transaction_id=looked.header.transaction_id)
+    assert bench.node.twins.at(bench.now) == ""

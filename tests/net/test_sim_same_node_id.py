@@ -1,0 +1,65 @@
+"""A state directory was copied: the same Node-ID on two machines, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2psip.reload.security.roles import Identity
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+
+TRUE, COPY = 3, 103
+WHOLE_S = 10.0
+
+
+class Copied(SimulatedOverlay):
+    """Peer 103 has the state directory of peer 3."""
+
+    def identity(self, number: int) -> Identity:
+        return super().identity(number % 100)
+
+
+def grown(seed: object) -> Copied:
+    overlay = Copied(f"copied/{seed}")
+    for number in range(6):
+        overlay.add_peer(number)
+        overlay.world.run_for(5.0)
+    overlay.world.run_for(30.0, stop=overlay.is_ring)
+    assert overlay.is_ring()
+    return overlay
+
+
+def leave(overlay: Copied, copy: Host) -> None:
+    """The copy is stopped as one stops a peer."""
+    overlay.world.call(copy, overlay.nodes[copy.name].leave)
+    overlay.world.run_for(3.0)
+    overlay.world.crash(copy)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_when_the_copy_has_left_the_true_peer_is_whole_again(seed: int) -> None:
+    """Nobody holds against it what the other has said in its name."""
+    overlay = grown(seed)
+    copy = overlay.add_peer(COPY)
+    overlay.world.run_for(60.0)
+    leave(overlay, copy)
+    overlay.world.run_for(WHOLE_S - 3.0, stop=overlay.is_ring)
+    assert overlay.is_ring()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_know_of_each_other_and_where_the_other_is(seed: int) -> None:
+    overlay = grown(seed)
+    assert not any(overlay.nodes[host.name].twins.at(overlay.world.now) for host in overlay.alive())
+    copy, world = overlay.add_peer(COPY), overlay.world
+
+    def named() -> list[str]:
+        return [overlay.nodes[f"p{number}"].twins.at(world.now).partition(":")[0] for number in (TRUE, COPY)]
+
+    there = [overlay.address_of(COPY).host, overlay.address_of(TRUE).host]
+    world.run_for(60.0, stop=lambda: named() == there)
+    assert named() == there
+    assert not any(overlay.nodes[f"p{number}"].twins.at(world.now) for number in (0, 1, 2, 4, 5))
+    leave(overlay, copy)
+    world.run_for(60.0)
+    assert overlay.nodes["p3"].twins.at(world.now) == "", "it is over"
