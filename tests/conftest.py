@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from p2psip.daemon.log import FromLibraries
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,3 +31,7 @@ def _log() -> Iterator[None]:
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, FromLibraries)]:
+        root.removeHandler(handler)
