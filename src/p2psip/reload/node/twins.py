@@ -100,8 +100,11 @@ class Twins:
 
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """An Attach with our signature: one of ours that has come round, or another's. Raises a Rejection."""
-        if self._exchange.transport.is_open(request.message.header.transaction_id):
-            raise InvalidMessage("an Attach of our own")
+        transaction_id = request.message.header.transaction_id
+        if self._exchange.transport.is_open(transaction_id):
+            # It has served its purpose: nobody waits for an answer.
+            self._exchange.transport.cancel(transaction_id)
+            return
         candidates = dialable(body.candidates, self._attaching.link_types)
         self._met(str(candidates[0].address) if candidates else "an address that is not known", now)
         # So that it knows as well: our answer would come back to whichever of us is linked last.
