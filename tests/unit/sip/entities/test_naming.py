@@ -275,3 +275,47 @@ def test_a_phone_that_came_back_with_another_contact_is_found_by_its_user(world,
     assert bob.register().status == 200
     assert alice.ask(in_dialog(alice, call, "BYE")).status == 200
     assert bob.received[-1].uri_text == str(bob.contact.uri)
+
+
+# Corners
+
+
+def test_what_another_implementation_has_in_its_contact_is_for_itself_to_read(world, alice, bob):
+    """It may be an address that is ours as well, in another network."""
+    call, _ = talking(world, alice, bob)
+    call.target = SipUri("10.1.0.1", "bob")
+    assert alice.ask(in_dialog(alice, call, "BYE")).status == 200
+    assert bob.received[-1].uri_text == "sip:bob@10.1.0.1"
+
+
+def test_an_ack_is_in_the_terms_of_the_invite(world, alice, bob):
+    talking(world, alice, bob)
+    acks = [data.decode() for _, remote, data in world.datagrams if data.startswith(b"ACK") and remote == bob.address]
+    assert acks
+    assert all("<sip:alice@10.2.0.1>" in ack and "<sip:bob@10.2.0.1>" in ack for ack in acks)
+
+
+def test_a_contact_that_is_refreshed_in_the_dialog_is_still_of_its_user(world, one, other, bob):
+    """Nobody proves anything within a dialog; the token in the Route says whose phone it is."""
+    alice = world.phone("alice", one, Address("10.1.0.11", 5060), "TCP", contact_host="192.168.0.7")
+    assert alice.register().status == 200
+    call, far = talking(world, alice, bob)
+    assert alice.ask(in_dialog(alice, call, "INVITE", ("Contact", alice.contact))).status == 200
+    far.target = invite_at(bob).contacts[0].sip_uri
+    for flow in list(alice.flows.values()):
+        world.cut(flow)
+    alice.contact = NameAddr(SipUri("192.168.0.7", "alice", 40_007, (("transport", "tcp"),)))
+    assert alice.register().status == 200
+    assert bob.ask(in_dialog(bob, far, "BYE")).status == 200
+    assert alice.received[-1].uri_text == str(alice.contact.uri)
+
+
+def test_the_contact_of_a_phone_behind_a_proxy_leads_through_it(world, one, other, alice, carol):
+    """RFC 3327: also where the dialog is not the one of the phone's own Record-Route."""
+    bob = world.phone("bob", other, Address("10.2.0.12", 5070))
+    assert bob.register(Path="<sip:10.2.0.12:5070;lr>", Supported="path").status == 200
+    call, _ = talking(world, alice, bob)
+    target = call.target.replace(host="10.3.0.1")
+    carol.invite(str(target))
+    world.run(2.0)
+    assert invite_at(bob).fields.lines("route") == ["<sip:10.2.0.12:5070;lr>"]

@@ -96,6 +96,8 @@ def test_the_peer_itself() -> None:
     assert is_peer_itself(parse_sip_uri("sip:overlay"), CONFIG)
     assert is_peer_itself(parse_sip_uri("sip:peer-a@overlay;gr=AAAA"), CONFIG)
     assert not is_peer_itself(parse_sip_uri("sip:bob@overlay"), CONFIG)
+    # A phone, whose user is called like the peer.
+    assert not is_peer_itself(parse_sip_uri("sip:peer-a@overlay;gr=AAAA;at=x"), CONFIG)
     assert not is_peer_itself(parse_sip_uri("sip:elsewhere"), CONFIG)
 
 
