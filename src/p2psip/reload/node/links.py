@@ -125,6 +125,8 @@ class Links:
         if node == self._node_id:
             if context is None:
                 self._twins.handle_dialled(link.remote, now)
+            elif isinstance(context, Bootstrapping):
+                self._twins.handle_reached(now)
             self._refuse(link, context, "that is ourselves", now)
         elif link.purpose is Purpose.SIP:
             self._enter_app(link, node, member, context, now)

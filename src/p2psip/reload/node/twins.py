@@ -8,6 +8,7 @@ both know of each other, and where the other is.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -36,6 +37,9 @@ PRESENT_S = 30.0
 """How long after it was met last the other machine may be there."""
 
 WARN_EVERY_S = 60.0
+ECHO_S = 10.0
+"""Where we have dialled ourselves, the other end of that link comes up within this."""
+
 WAYS = 2
 """By way of so many neighbours at once: each may have another idea of who we are."""
 
@@ -67,6 +71,7 @@ class Twins:
         self._met_at: float | None = None
         self._warned_at: float | None = None
         self._looks = 0
+        self._reached_at = -math.inf
         self._timers: Timers[None] = Timers()
 
     def at(self, now: float) -> str:
@@ -113,8 +118,13 @@ class Twins:
 
     def handle_dialled(self, remote: Address, now: float) -> None:
         """Whoever has dialled us has our certificate: another, or ourselves by an address that we know not for ours."""
-        if not any(isinstance(context, Bootstrapping) for context in self._connections.dialling()):
+        is_dialling = any(isinstance(context, Bootstrapping) for context in self._connections.dialling())
+        if not is_dialling and now >= self._reached_at + ECHO_S:
             self._met(remote.host, now)
+
+    def handle_reached(self, now: float) -> None:
+        """Whom we have dialled to find the overlay has our certificate: most likely it is ourselves, from outside."""
+        self._reached_at = now
 
     def _is_present(self, now: float) -> bool:
         return self._met_at is not None and now < self._met_at + PRESENT_S
