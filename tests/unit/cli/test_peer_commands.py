@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from p2psip.daemon.line_files import LineFiles
 from p2psip.daemon.settings import PeerSettings, make_settings
 from p2psip.daemon.state import save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.document import parse
-from p2psip.sip.message.digest import logins
+from p2psip.sip.message.digest import ha1_by_algorithm, logins
 
 FINGERPRINT = "5" * 64
 
@@ -280,3 +281,20 @@ def test_the_directory_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("P2PSIP_PEER", str(peer))
     assert "alice" in p2psip("line", "list")
+
+
+def test_the_made_up_password_of_a_phone_is_short_and_longer_on_request(
+    p2psip: Callable[..., str], tmp_path: Path
+) -> None:
+    club, peer = tmp_path / "club", tmp_path / "peer"
+    created = json.loads(p2psip("overlay", "create", OVERLAY, club, "--self-signed", "sha256", "--json"))
+    fingerprint = created["fingerprint"]
+    p2psip("peer", "init", peer, "--config", club / "config.xml", "--fingerprint", fingerprint, "--name", "hill")
+    told = p2psip("line", "add", "alice", "--peer", peer)
+    assert re.search("user = alice, phone password = [a-hjkmnp-z2-9]{10}\n", told)
+    made = json.loads(p2psip("line", "add", "alice", "--peer", peer, "--long-password", "--json"))["phone_password"]
+    assert re.fullmatch("([a-hjkmnp-z2-9]{4}-){3}[a-hjkmnp-z2-9]{4}", made)
+    kept = json.loads((peer / "lines" / "alice.json").read_text())["logins"]
+    for typed in (made, made.upper(), made.replace("-", "")):
+        assert ha1_by_algorithm("Alice", OVERLAY, typed) in kept["Alice"]
+    assert made not in (peer / "lines" / "alice.json").read_text()

@@ -90,6 +90,13 @@ def test_the_right_password_always_gets_in(phone, world):
     assert 1.0 < waited_s < 24.5
 
 
+def test_who_was_right_in_his_turn_leaves_it_to_the_next(phone, world, one):
+    guess(phone, 20, 0.1)
+    assert in_time(phone)[0] == 200
+    status, waited_s = in_time(phone_at(world, one, Address(ALICE_AT.host, 40_000)))
+    assert (status, waited_s) == (200, pytest.approx(0.5))
+
+
 def test_a_phone_that_has_proved_itself_never_waits(phone, world, one):
     """Another behind the same address guesses all the time; neither registering nor calling takes longer."""
     assert phone.register().status == 200
