@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator
@@ -159,8 +160,9 @@ class _Printer:
         except OSError as error:
             self._complain(name, f"cannot be read: {error.strerror}")
             return
-        if data.isascii():
-            self._hex_lines(name, data.decode("ascii"))
+        text = _text(data)
+        if text is not None:
+            self._hex_lines(name, text)
         elif data.startswith(RELO_TOKEN.to_bytes(4, "big")):
             self._message(name, data)
         else:
@@ -212,3 +214,12 @@ def _frame_bounds(data: bytes) -> Iterator[tuple[int, int]]:
             raise DecodeError("the last frame is cut short", start).inside("FramedMessage")
         yield start, start + length
         start += length
+
+
+def _text(data: bytes) -> str | None:
+    """Hex digits and comments, in whatever an editor saved them; None for what is no text."""
+    if data.isascii():
+        return data.decode("ascii")
+    if not data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    return data.decode("utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-16", "replace")

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unicodedata import normalize
 
 import typer
 
@@ -21,7 +22,7 @@ def known_password(file: str | None, whose: str) -> str:
     Of a made-up one dashes and case do not matter.
     """
     if file is not None:
-        return as_made_up(_from_file(file))
+        return as_made_up(password_in(file))
     if not sys.stdin.isatty():
         raise LocalMisuse(f"give --password-file with the account password of {whose}")
     return as_made_up(str(typer.prompt(f"Account password of {whose}", hide_input=True, err=True)))
@@ -32,7 +33,7 @@ def new_password(
 ) -> tuple[str, bool]:
     """A new password, and whether it was made up here: then it must be shown, once. `what` says which, and whose."""
     if file is not None:
-        return as_made_up(check_new_password(_from_file(file))), False
+        return as_made_up(check_new_password(password_in(file))), False
     if sys.stdin.isatty():
         typed = _typed(f"New {what} (empty: make one up)")
         if typed and _typed("The same once more") != typed:
@@ -47,15 +48,18 @@ def _typed(prompt: str) -> str:
     return str(typer.prompt(prompt, hide_input=True, default="", show_default=False, err=True))
 
 
-def _from_file(file: str) -> str:
-    """The first line, as it is but for its end."""
+def password_in(file: str) -> str:
+    """The first line of a file, without blanks around it, in the form in which keyboards write it (NFC).
+
+    Editors and `echo` leave blanks that nobody sees; some systems take accents apart. LocalMisuse if there is none.
+    """
+    from p2psip.net.files import text_of
+
     try:
         data = sys.stdin.buffer.readline() if file == "-" else Path(file).read_bytes()
-        lines = data.decode().splitlines()
     except OSError as error:
         raise LocalMisuse(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise LocalMisuse(f"the password in {file} is not UTF-8") from None
-    if not lines or not lines[0]:
-        raise LocalMisuse(f"{file} holds no password")
-    return lines[0]
+    first, *_ = text_of(data, file).splitlines() or [""]
+    if not (password := first.strip()):
+        raise LocalMisuse(f"{file} holds no password in its first line")
+    return normalize("NFC", password)

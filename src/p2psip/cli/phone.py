@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.cli.passwords import password_in
 
 if TYPE_CHECKING:
     from p2psip.net.phone import PhoneSettings
@@ -158,10 +159,7 @@ def _password(file: Path | None, variable: str) -> str:
         return os.environ[variable]
     if file is None:
         return ""
-    try:
-        return file.read_text().partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"--password-file {file}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    return password_in(str(file))
 
 
 def _settings(common: _Common, tone_hz: float | None, auto_answer_ms: int | None) -> PhoneSettings:

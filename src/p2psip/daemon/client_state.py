@@ -25,7 +25,7 @@ from p2psip.daemon.settings import described
 from p2psip.daemon.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
 from p2psip.enrollment.names import account_name
-from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.files import PRIVATE, read_text, write_file
 from p2psip.net.https_client import enroll
 from p2psip.net.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
@@ -120,8 +120,8 @@ def load_client(directory: Path) -> ClientState:
     if not path.is_file():
         raise LocalMisuse(f"{directory} is not the state directory of a client: `p2psip client init` makes one")
     try:
-        values = tomllib.loads(read_file(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise LocalMisuse(f"{path}: {error}") from None
     settings = _convert(values, str(path))
     document = load_document(directory, settings.fingerprint)

@@ -28,6 +28,7 @@ from p2psip.daemon.state import (
     save_identity,
     save_key,
     save_settings,
+    verified,
 )
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import peer_name
@@ -98,8 +99,9 @@ async def obtain_document(config: str, fingerprint: str, dns: Address | None = N
     elif is_overlay_name(config):
         document = await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
     else:
+        raw = read_file(Path(config))
         try:
-            document = verify_first(read_file(Path(config)), fingerprint, time.time(), False)
+            document = verified(raw, lambda raw: verify_first(raw, fingerprint, time.time(), False))
         except ConfigurationError as error:
             raise LocalMisuse(f"{config}: {error}") from None
     ends = document.configuration.expiration

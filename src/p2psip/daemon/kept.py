@@ -17,7 +17,7 @@ import msgspec
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.disk import read_boot_clock
-from p2psip.net.files import PRIVATE, read_file, write_file
+from p2psip.net.files import PRIVATE, read_file, set_aside, write_file
 
 CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"
@@ -108,4 +108,4 @@ def _load(path: Path, kind: type[T], size_max: int = 1 << 20) -> T | None:
     try:
         return msgspec.json.decode(read_file(path, size_max), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"{path}: {error}") from None
+        raise LocalMisuse(f"{path}: {error}; it is {set_aside(path)} now") from None

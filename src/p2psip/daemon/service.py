@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,7 +48,7 @@ from p2psip.daemon.state import PeerState, reload_identity, save_document, save_
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
 from p2psip.net.addresses import machine_hosts
-from p2psip.net.disk import DiskStore
+from p2psip.net.disk import DiskStore, is_damage, mark_damaged
 from p2psip.net.dtls import require_cookies
 from p2psip.net.files import PRIVATE
 from p2psip.net.machine import read_machine
@@ -146,6 +147,8 @@ class PeerService:
         self._present = self._look_for_hosts()
         self._known_as = KnownAs.of(self._state.settings, self._present)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
+            if store.set_aside is not None:
+                self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
             server = self._server_config(listeners_of(endpoints))
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
@@ -361,6 +364,11 @@ class PeerService:
             # asyncio stops to listen for a second and goes on by itself.
             self._journal.warning("connections are not accepted", reason=exception.strerror)
             return
+        if is_damage(exception):
+            records = self._state.directory / RECORDS_FILE
+            self._journal.warning("records are damaged", reason=str(exception), means="the peer starts anew without")
+            mark_damaged(records)
+            os.execv(sys.executable, sys.orig_argv)
         loop.default_exception_handler(context)
         if isinstance(exception, Exception):
             os._exit(70)

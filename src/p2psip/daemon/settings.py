@@ -14,7 +14,7 @@ import msgspec
 import msgspec.inspect
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.files import read_file
+from p2psip.net.files import read_text
 
 SETTINGS_FILE = "peer.toml"
 
@@ -142,8 +142,8 @@ def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None
     if not path.is_file():
         raise LocalMisuse(f"{state_dir} is not the state directory of a peer: `p2psip peer init` makes one")
     try:
-        values = tomllib.loads(read_file(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise LocalMisuse(f"{path}: {error}") from None
     settings = make_settings(values, str(path))
     given = {name: value for name, value in (overrides or {}).items() if value is not None}

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.log import log_to_stderr
 from p2psip.daemon.settings import SETTINGS_FILE, PeerSettings, load_settings, write_settings
 from p2psip.enrollment.client import verify_kept
-from p2psip.net.files import PRIVATE, read_file, write_document, write_file
+from p2psip.net.files import PRIVATE, read_file, set_aside, unedited, write_document, write_file
 from p2psip.net.pem_files import read_chain, read_key
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
@@ -30,6 +32,8 @@ from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_to_pem
 from p2psip.reload.security.verifier import CertificateVerifier
+
+log = structlog.get_logger()
 
 DOCUMENT_FILE = "config.xml"
 VERIFIED_FILE = "verified.json"
@@ -76,9 +80,20 @@ def load_document(directory: Path, fingerprint: str) -> Document:
         overlay = _verified_overlay(directory, raw)
         if overlay is not None:
             return parse(raw, overlay)
-        return verify_kept(raw, fingerprint, time.time(), False)
+        return verified(raw, lambda raw: verify_kept(raw, fingerprint, time.time(), False))
     except ConfigurationError as error:
         raise LocalMisuse(f"{path}: {error}") from None
+
+
+def verified(raw: bytes, verify: Callable[[bytes], Document]) -> Document:
+    """The document in a file as it is, or as it was before an editor saved it. Raises ConfigurationError."""
+    try:
+        return verify(raw)
+    except ConfigurationError:
+        before = unedited(raw)
+        if before == raw:
+            raise
+        return verify(before)
 
 
 def load_identity(
@@ -137,8 +152,13 @@ def _verified_overlay(directory: Path, raw: bytes) -> str | None:
         return None
     try:
         noted = msgspec.json.decode(read_file(path), type=_Verified)
-    except msgspec.MsgspecError as error:
-        raise LocalMisuse(f"{path}: {error}; delete it to have {DOCUMENT_FILE} verified anew") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        aside = set_aside(path)
+        if not structlog.is_configured():
+            # How to log is in the settings, which are not read yet.
+            log_to_stderr()
+        log.warning("file set aside", file=str(aside), reason=str(error), means=f"{DOCUMENT_FILE} is verified anew")
+        return None
     return noted.overlay if noted.sha256 == hashlib.sha256(raw).hexdigest() else None
 
 

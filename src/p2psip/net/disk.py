@@ -30,6 +30,7 @@ from typing import Final
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.net.files import set_aside
 from p2psip.reload.storage.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.records import (
     Age,
@@ -58,6 +59,8 @@ WAITING_MAX: Final = 4096
 SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x50325053
 """Marks the file as ours ("P2PS")."""
+
+DAMAGES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 ALL: Final = 0
 RESOURCES: Final = -1
@@ -165,6 +168,10 @@ def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+class _Damaged(Exception):  # no error
+    """What is in the file is no database, or not whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A commit that waits, and when it was asked for."""
@@ -175,13 +182,17 @@ class _Job:
 
 
 class DiskStore:
-    """Records in a file (a RecordReader). `continuity` says how the clock of the store goes on."""
+    """Records in a file (a RecordReader). `continuity` says how the clock of the store goes on.
+
+    A damaged file is moved away, as `set_aside` says then: other peers hold copies of what was in it.
+    """
 
     def __init__(self, path: Path, now: float, *, boot_clock: Callable[[], BootClock] = read_boot_clock) -> None:
         self._boot_clock = boot_clock
         self._lock = _lock(path)
+        self.set_aside: str | None = None
         try:
-            connection = _open(path)
+            connection = self._open(path)
         except LocalMisuse:
             os.close(self._lock)
             raise
@@ -190,6 +201,20 @@ class DiskStore:
         self.continuity = Continuity() if saved is None else resume(saved, boot_clock(), now)
         self._writer = _Writer(connection, self.continuity)
         self._writer.start()
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        """The file, or a new one in the place of a damaged one."""
+        mark = _mark_of(path)
+        try:
+            if mark.exists():
+                raise _Damaged("found while it was in use")
+            return _open(path)
+        except _Damaged as damaged:
+            for ending in ("-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            self.set_aside = f"{set_aside(path)}: {damaged}"
+            mark.unlink(missing_ok=True)
+        return _open(path)
 
     def commit(self, commit: Commit) -> Future[CommitAnswer]:
         """Have the changes made durable. Futures end in the order of the calls; asyncio.wrap_future awaits one.
@@ -307,7 +332,12 @@ class _Writer(threading.Thread):
         try:
             while not self._is_closing:
                 group = self._next_group()
-                answer = self._commit(group)
+                try:
+                    answer = self._commit(group)
+                except sqlite3.DatabaseError as error:
+                    for job in group:
+                        job.future.set_exception(error)
+                    continue
                 for job in group:
                     job.future.set_result(answer)
         finally:
@@ -350,6 +380,8 @@ class _Writer(threading.Thread):
                 self._note(group)
                 self._save_moment(group[-1])
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise
             self._dated, self._withheld_until = before
             return CommitFailed(f"the records could not be written: {error}")
         return Committed()
@@ -408,6 +440,20 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def is_damage(error: object) -> bool:
+    """True for what SQLite says of a file that is no database, or not whole."""
+    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) in DAMAGES
+
+
+def mark_damaged(path: Path) -> None:
+    """Have the file moved away when it is opened the next time: the check at opening does not find everything."""
+    _mark_of(path).touch()
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.is-damaged")
+
+
 def _lock(path: Path) -> int:
     """Become the one process that uses this file."""
     try:
@@ -440,28 +486,26 @@ def _open(path: Path) -> sqlite3.Connection:
             on_failure.callback(connection.close)
             _check(connection, path)
             on_failure.pop_all()
-    except sqlite3.Error as error:
-        raise _unusable(path, str(error)) from None
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise _Damaged(str(error)) from None
+        raise LocalMisuse(f"{path} cannot be used: {error}") from None
     return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     ((finding,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
     if finding != "ok":
-        raise _unusable(path, finding)
+        raise _Damaged(finding)
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application == 0 and tables == 0:
         connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
     elif application != APPLICATION_ID:
-        raise _unusable(path, "another program made it")
+        raise LocalMisuse(f"{path} is another program's: move it away and start again")
     elif version != SCHEMA_VERSION:
         raise LocalMisuse(f"{path} has format {version}, not {SCHEMA_VERSION}: it needs another version of p2psip")
-
-
-def _unusable(path: Path, reason: str) -> LocalMisuse:
-    return LocalMisuse(f"{path} cannot be used ({reason}): move it away and start again; other peers hold copies")
 
 
 def _read_saved(connection: sqlite3.Connection) -> Saved | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -45,6 +46,41 @@ def read_file(path: Path, size_max: int = 1 << 20) -> bytes:
     if len(data) > size_max:
         raise LocalMisuse(f"{path} is larger than {size_max} bytes")
     return data
+
+
+def read_text(path: Path) -> str:
+    """A small file that somebody may have written with any editor; LocalMisuse if it is no text of Unicode."""
+    return text_of(read_file(path), path)
+
+
+def text_of(data: bytes, name: object) -> str:
+    """What is in a file, as UTF-8, or as UTF-16 if it says so (as some editors save it); LocalMisuse for others."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LocalMisuse(f"{name}: line {line} is not UTF-8: save the file as UTF-8, with an editor") from None
+
+
+def unedited(raw: bytes) -> bytes:
+    """A document as it was before an editor elsewhere saved it with other ends of line, or as UTF-16.
+
+    Nothing but the bytes that were signed will do.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raw = raw.decode("utf-16", "replace").encode()
+    return raw.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").lstrip()
+
+
+def set_aside(path: Path) -> Path:
+    """Have a damaged file out of the way, for who wants to look at it; LocalMisuse if that cannot be done."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise LocalMisuse(f"{path} is damaged, and cannot be moved away: {error.strerror}") from None
+    return aside
 
 
 def _sync_directory(path: Path) -> None:

@@ -200,7 +200,6 @@ def test_wrong_input_is_one_line(
         ("peer.key", b"no key", "PEM"),
         ("peer.crt", b"no certificate", "PEM"),
         ("peer.crt", None, "cannot read"),
-        ("records.db", b"this is no database, although it is long enough to be one" * 100, "records.db"),
     ],
 )
 def test_a_state_directory_that_is_damaged(

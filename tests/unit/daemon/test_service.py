@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import socket
+import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +186,46 @@ def test_starting_anew_is_the_same_command_line_again(state: PeerState, monkeypa
     monkeypatch.setitem(run_peer.sys.modules, "rich", None)
     run_peer.main([str(state.directory), "{}", "json"])
     assert begun == [(run_peer.sys.executable, ["python", "-m", "p2psip.cli.run_peer", "peer", "{}", "json"])]
+
+
+def test_damaged_files_that_can_be_made_again_keep_no_peer_from_starting(
+    state: PeerState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("records.db", "contacts.json", "kinds.json", "phones.json", "services.json")
+    for name in files:
+        (state.directory / name).write_bytes(b"\xff\xfe this is nothing, although it is long enough" * 100)
+    assert run(state, 1.0)
+    for name in files:
+        assert (state.directory / f"{name}.damaged").exists()
+    said = capsys.readouterr().out
+    assert said.count("level=warning") + said.count("[warning") >= len(files)
+    assert run(state, 1.0)
+
+
+def _malformed() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def test_records_that_are_found_damaged_later_are_left_behind(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process is replaced: whoever asked the store cannot go on. The next one has an empty store, at once."""
+    begun: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda *arguments: begun.append(arguments))
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        PeerService(state)._on_exception(loop, {"exception": _malformed(), "message": "a read"})
+
+    asyncio.run(main())
+    assert begun == [(sys.executable, sys.orig_argv)]
+    # The real one does not come back from there.
+    (state.directory / "records.db").write_bytes(b"")
+    assert run(state, 1.0)
+    assert "records.db.damaged" in capsys.readouterr().out
 
 
 def test_a_socket_that_cannot_be_accepted_is_no_bug(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,32 @@ def test_a_document_whose_trust_anchor_was_replaced_by_updates(tmp_path: Path) -
     assert load_document(tmp_path, founding().anchor.fingerprint).configuration.sequence == 1
     with pytest.raises(LocalMisuse, match="the trust anchor of"):
         load_document(tmp_path, "00" * 32)
-    (tmp_path / VERIFIED_FILE).write_text("{}")
-    with pytest.raises(LocalMisuse, match=VERIFIED_FILE):
+
+
+@pytest.mark.parametrize("content", [b"{}", b"", b"\xff\xfe\0", b'{"sha256": "'])
+def test_what_is_noted_of_a_document_can_be_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """The file is set aside; the document is believed by the fingerprint, or not at all."""
+    save_document(tmp_path, parse(founding().document))
+    (tmp_path / VERIFIED_FILE).write_bytes(content)
+    assert load_document(tmp_path, founding().anchor.fingerprint).raw == founding().document
+    assert capsys.readouterr().err.count("file set aside") == 1
+    assert not (tmp_path / VERIFIED_FILE).exists()
+    assert (tmp_path / f"{VERIFIED_FILE}.damaged").read_bytes() == content
+    with pytest.raises(LocalMisuse, match="the trust anchor of"):
+        load_document(tmp_path, "00" * 32)
+
+
+def test_a_document_that_an_editor_has_saved(tmp_path: Path) -> None:
+    """Its bytes are what is signed: they are found again behind other ends of line, a mark, or UTF-16."""
+    save_document(tmp_path, parse(founding().document))
+    text = founding().document.decode().replace("\n", "\r\n")
+    for edited in (text.encode(), text.encode("utf-8-sig"), text.encode("utf-16")):
+        (tmp_path / DOCUMENT_FILE).write_bytes(edited)
+        assert load_document(tmp_path, founding().anchor.fingerprint).raw == founding().document
+    (tmp_path / DOCUMENT_FILE).write_bytes(text.replace("club", "clup").encode())
+    with pytest.raises(LocalMisuse, match=DOCUMENT_FILE):
         load_document(tmp_path, founding().anchor.fingerprint)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk import GROUP_MAX, DiskStore, _Job, _Writer, read_boot_clock
+from p2psip.net.disk import GROUP_MAX, DiskStore, _Job, _Writer, is_damage, mark_damaged, read_boot_clock
 from p2psip.reload.storage.continuity import BootClock, Continuity
 from p2psip.reload.storage.records import (
     Age,
@@ -129,13 +129,48 @@ def test_a_second_owner_is_told_what_to_do(tmp_path: Path) -> None:
     DiskStore(tmp_path / "records", now=0.0).close()
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"no database at all " * 500, b"SQLite format 3\0" + bytes(4096)])
+def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    """It can be made again: other peers hold copies."""
     path = tmp_path / "records"
-    path.write_bytes(b"no database at all " * 500)
-    with pytest.raises(LocalMisuse, match=r"cannot be used \(file is not a database\): move it away"):
-        DiskStore(path, now=0.0)
-    path.unlink()
-    DiskStore(path, now=0.0).close()
+    path.write_bytes(content)
+    (tmp_path / "records-wal").write_bytes(b"of the damaged one")
+    store = DiskStore(path, now=0.0)
+    assert store.set_aside is not None
+    assert str(tmp_path / "records.damaged") in store.set_aside
+    assert (tmp_path / "records.damaged").read_bytes() == content
+    commit(store, put())
+    store.close()
+    again = DiskStore(path, now=0.0)
+    assert again.set_aside is None
+    assert again.usage(None).records == 1
+    again.close()
+
+
+def test_damage_that_is_found_while_it_is_in_use(tmp_path: Path) -> None:
+    """Whoever reads or writes hears of it, and at the next start the file is away, whatever the check then says."""
+    path = tmp_path / "records"
+    store = DiskStore(path, now=0.0)
+    commit(store, *(put(key=n.to_bytes(2, "big"), data=bytes(500)) for n in range(200)))
+    store.close()
+    store = DiskStore(path, now=0.0)
+    content = bytearray(path.read_bytes())
+    content[2 * 4096 :] = b"\xa5" * (len(content) - 2 * 4096)
+    path.write_bytes(content)
+    with pytest.raises(sqlite3.DatabaseError) as reading:
+        store.records(*PLACE[:2])
+    assert is_damage(reading.value)
+    # What it has read before, when it was whole, is forgotten.
+    store._writer._connection.execute("PRAGMA shrink_memory")
+    with pytest.raises(sqlite3.DatabaseError) as writing:
+        commit(store, put())
+    assert is_damage(writing.value)
+    store.close()
+    mark_damaged(path)
+    fresh = DiskStore(path, now=0.0)
+    assert fresh.set_aside is not None
+    fresh.close()
+    assert DiskStore(path, now=0.0).set_aside is None
 
 
 def test_damage_inside_the_file_is_found(tmp_path: Path) -> None:
@@ -146,13 +181,15 @@ def test_damage_inside_the_file_is_found(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[5 * 4096 : 12 * 4096] = b"\xa5" * (7 * 4096)
     path.write_bytes(content)
-    with pytest.raises(LocalMisuse, match="cannot be used"):
-        DiskStore(path, now=0.0)
+    store = DiskStore(path, now=0.0)
+    assert store.set_aside is not None
+    assert store.usage(None).records == 0
+    store.close()
 
 
 @pytest.mark.parametrize(
     ("pragma", "message"),
-    [("application_id = 7", "another program made it"), ("user_version = 99", "has format 99, not 2")],
+    [("application_id = 7", "is another program's: move it away"), ("user_version = 99", "has format 99, not 2")],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, pragma: str, message: str) -> None:
     path = tmp_path / "records"
