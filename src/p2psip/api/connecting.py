@@ -127,7 +127,7 @@ def _compose(
     keep: Callable[[Document], None],
 ) -> tuple[Session, NodeHost]:
     began = _overlay_began(configuration)
-    wall, now = read_wall_clock(began), boot_time()
+    wall, now = read_wall_clock(began, identity.not_after), boot_time()
     verifier = CertificateVerifier(configuration)
     reader: RecordReader = store
     storage = Storage(reader, rules_of(configuration, verifier), wall, now, continuity=store.continuity)

@@ -28,6 +28,7 @@ class OwnCertificate:
         self._session.use_identity(state.identity)
 
     def date(self) -> float | None:
-        """renewal.Certificates: what the date is."""
+        """renewal.Certificates: what the date is; also one by which our own certificate has ended."""
         wall = self._session.node.wall
-        return wall.date(boot_time()) if wall.is_trusted else None
+        date = wall.date(boot_time())
+        return date if wall.is_trusted or date > self._session.identity.not_after else None

@@ -108,6 +108,9 @@ class Renewer:
         else:
             self._failing.pop(user, None)
             renewed = self._of.certificates().get(user)
+            if renewed is not None and date >= renewal_date(renewed):
+                # The clock here is ahead of the enrollment server's: its next one would be no longer good.
+                self._failing[user] = _Failing(self._clock() + RETRY_MAX_S, RETRY_MAX_S)
             self._log.info("certificate renewed", user=user, until=day(renewed.not_after) if renewed else None)
 
 

@@ -135,7 +135,7 @@ class PeerService:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
         _allow_many_files()
-        wall, now = read_wall_clock(self._overlay_began()), boot_time()
+        wall, now = read_wall_clock(self._overlay_began(), self._state.identity.not_after), boot_time()
         if (reason := self._expired(wall, now)) is not None:
             raise LocalMisuse(reason)
         if reasons := obstacles(self._state.configuration):
@@ -162,6 +162,7 @@ class PeerService:
                 datagram_context=self._datagram_context(),
                 path_mtu=self._state.settings.path_mtu,
             )
+            self._host.own_certificate_ends = self._state.identity.not_after
             self._commands = Commands(
                 self._peer,
                 self._host,
@@ -221,7 +222,15 @@ class PeerService:
         return {Purpose.RELOAD: self._known_as.overlay, Purpose.SIP: self._known_as.sip}
 
     def _begin(self, wall: WallClock, now: float) -> None:
-        if not wall.is_trusted:
+        ends = self._state.identity.not_after
+        if not wall.is_trusted and wall.date(now) > ends:
+            self._journal.warning(
+                "this peer's certificate has ended, or the clock is ahead",
+                until=day(ends),
+                here=day(wall.date(now)),
+                means="no certificate is judged by this date; set the clock, or renew: p2psip peer renew",
+            )
+        elif not wall.is_trusted:
             self._journal.warning("the date of this machine is not set", means="certificates are taken as valid")
         self.load_lines()
         self._load_phones(wall, now)
@@ -398,6 +407,7 @@ class PeerService:
         """Use the certificate that is on disk now, which has been renewed. Raises LocalMisuse if it is no such one."""
         self._state = reload_identity(self._state)
         self._peer.use_identity(self._state.identity)
+        self._host.own_certificate_ends = self._state.identity.not_after
         self._host.use_context(self._context(), self._datagram_context())
 
     def certificates(self) -> dict[str, CertifiedIdentity]:
@@ -416,9 +426,10 @@ class PeerService:
             self.load_lines()
 
     def date(self) -> float | None:
-        """renewal.Certificates: what the date is."""
+        """renewal.Certificates: what the date is; also one by which our own certificate has ended."""
         wall = self._peer.node.wall
-        return wall.date(boot_time()) if wall.is_trusted else None
+        date = wall.date(boot_time())
+        return date if wall.is_trusted or date > self._state.identity.not_after else None
 
     # The configuration, fetched before it ends
 

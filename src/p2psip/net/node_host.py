@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
@@ -61,10 +62,14 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def read_wall_clock(not_before: float) -> WallClock:
-    """What the date is. A date before the overlay came to be (`not_before`) is not trusted."""
+def read_wall_clock(not_before: float, not_after: float) -> WallClock:
+    """What the date is, and whether to trust it.
+
+    A date before the overlay came to be (`not_before`) is not trusted, nor one by which our own certificate has ended
+    (`not_after`): either the clock is ahead, or others refuse us anyway, and who judges them is no matter.
+    """
     date = time.time()
-    return WallClock(date - boot_time(), is_trusted=date >= not_before)
+    return WallClock(date - boot_time(), is_trusted=not_before <= date <= not_after)
 
 
 class NodeCore(Protocol):
@@ -123,6 +128,7 @@ class NodeHost:
         self._datagram_bytes = path_mtu - IP_UDP_BYTES
         self._store = store
         self._overlay_began = overlay_began
+        self.own_certificate_ends = math.inf
         self._other = other
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, Stream] = {}
@@ -393,7 +399,7 @@ class NodeHost:
         self.call(lambda now: self._core.handle_answer(token, answer, now))
 
     def _watch_wall_clock(self) -> None:
-        wall, known = read_wall_clock(self._overlay_began), self._core.node.wall
+        wall, known = read_wall_clock(self._overlay_began, self.own_certificate_ends), self._core.node.wall
         if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
             self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
             self.call(lambda now: self._core.set_wall_clock(wall, now))

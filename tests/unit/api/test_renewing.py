@@ -60,7 +60,7 @@ class EnrollmentServer:
 def server(monkeypatch: pytest.MonkeyPatch) -> EnrollmentServer:
     """The date is 300 days later than that of the certificates."""
     for module in (service, connecting_module, node_host):
-        monkeypatch.setattr(module, "read_wall_clock", lambda _: WallClock(TODAY - node_host.boot_time()))
+        monkeypatch.setattr(module, "read_wall_clock", lambda *_: WallClock(TODAY - node_host.boot_time()))
     there = EnrollmentServer(asyncio.Event())
     monkeypatch.setattr(client_state, "enroll", there.enroll)
     monkeypatch.setattr(renewal, "CHECK_S", 0.1)

@@ -69,7 +69,7 @@ def expiring(state: PeerState) -> PeerState:
 def at(monkeypatch: pytest.MonkeyPatch, date: float, *, is_trusted: bool = True) -> None:
     """Have the machine believe in this date."""
     monkeypatch.setattr(
-        service, "read_wall_clock", lambda _: WallClock(date - service.boot_time(), is_trusted=is_trusted)
+        service, "read_wall_clock", lambda *_: WallClock(date - service.boot_time(), is_trusted=is_trusted)
     )
 
 
@@ -125,7 +125,7 @@ def test_a_configuration_that_expires_meanwhile_ends_the_peer(
     monkeypatch.setattr(service, "WATCH_S", 0.1)
     began = service.boot_time() + 2.0
     at(monkeypatch, EXPIRATION - 2.0)
-    monkeypatch.setattr(node_host, "read_wall_clock", lambda _: WallClock(EXPIRATION - began))
+    monkeypatch.setattr(node_host, "read_wall_clock", lambda *_: WallClock(EXPIRATION - began))
     with pytest.raises(RequestFailed, match="has expired on 2030-03-17"):
         run(expiring(state), lambda: False)
 

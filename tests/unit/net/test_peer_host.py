@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
@@ -650,11 +651,11 @@ def test_a_sleep_of_the_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def test(bench: Bench) -> None:
         bench.core.deadline = Deadline(node_host.boot_time() + 3600, "in an hour")
-        bench.core.wall = node_host.read_wall_clock(DATE)
+        bench.core.wall = node_host.read_wall_clock(DATE, math.inf)
         bench.host._watch_wall_clock()
         awake = node_host.boot_time
         monkeypatch.setattr(node_host, "boot_time", lambda: awake() + 3601)
-        monkeypatch.setattr(node_host, "read_wall_clock", lambda _: bench.core.wall)
+        monkeypatch.setattr(node_host, "read_wall_clock", lambda *_: bench.core.wall)
         assert await bench.core.hears("timeout")
 
     run(test)
