@@ -194,12 +194,12 @@ def test_damaged_files_that_can_be_made_again_keep_no_peer_from_starting(
     files = ("records.db", "contacts.json", "kinds.json", "phones.json", "services.json")
     for name in files:
         (state.directory / name).write_bytes(b"\xff\xfe this is nothing, although it is long enough" * 100)
-    assert run(state, 1.0)
+    assert run(state)
     for name in files:
         assert (state.directory / f"{name}.damaged").exists()
     said = capsys.readouterr().out
     assert said.count("level=warning") + said.count("[warning") >= len(files)
-    assert run(state, 1.0)
+    assert run(state)
 
 
 def _malformed() -> sqlite3.DatabaseError:
@@ -224,7 +224,7 @@ def test_records_that_are_found_damaged_later_are_left_behind(
     assert begun == [(sys.executable, sys.orig_argv)]
     # The real one does not come back from there.
     (state.directory / "records.db").write_bytes(b"")
-    assert run(state, 1.0)
+    assert run(state)
     assert "records.db.damaged" in capsys.readouterr().out
 
 
