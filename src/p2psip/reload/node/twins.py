@@ -90,7 +90,7 @@ class Twins:
 
     def handle_timeout(self, now: float) -> None:
         """Look whether somebody else gets what is for us."""
-        if not self._timers.pop_due(now):
+        if not list(self._timers.pop_due(now)):
             return
         ways = [node for node in self._topology.table.neighbors if node in self._connections]
         for node in ways[:WAYS]:
