@@ -7,6 +7,7 @@ server, a user and a password. What its version wants:
 - The port after the SIP port is bound too, for TLS.
 - The sine source wants 48 kHz; a file at 8 kHz does not. The file source has no player beside it: an
   audio bridge that nobody listens to is the player, and the same bridge as source and player is an echo.
+- The name of a recording has 127 characters, and then ends: it is given relative to where baresip runs.
 - Events come over the control connection between commands and their responses.
 """
 
@@ -60,7 +61,7 @@ module g711.so
 module aubridge.so
 module aufile.so
 module sndfile.so
-snd_path {recordings}
+snd_path recordings
 module_tmp uuid.so
 module_tmp account.so
 module_app contact.so
@@ -116,7 +117,11 @@ class Baresip:
         log = (self._directory / "log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                ["baresip", "-f", str(self._directory), "-s"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                ["baresip", "-f", str(self._directory), "-s"],
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self._control = self._connect()
         return self
@@ -234,7 +239,6 @@ class Baresip:
             rtp_port=rtp_port,
             rtp_port_last=rtp_port + 9,
             modules=MODULES,
-            recordings=self._recordings,
             control_port=self._control_port,
         )
         (self._directory / "config").write_text(config)
