@@ -146,6 +146,24 @@ def test_the_example_with_node_ids_of_16_bytes() -> None:
     assert parse(mended.encode(), "other.example.net").configuration.sequence == 0
 
 
+@pytest.mark.must("11.1/24")
+@pytest.mark.parametrize("other", [b"-_", b"-/", b"+_", b"+,"])
+def test_other_alphabets_of_base64_are_refused(other: bytes) -> None:
+    """ "using the base64 alphabet from [RFC4648]": its sections have another one for URLs, and RFC 3501 has one more;
+    in ours the last two characters are + and /.
+    """
+    raw = founding(SignatureAlgorithm.ECDSA).document
+    signature = base64.b64encode(b"\xfb\xff\xbf" * 20)
+    assert {*b"+/"} <= {*signature}
+    beginning, end = raw.rindex(b"<signature>") + 11, raw.rindex(b"</signature>")
+    for text in (signature, signature + b"\n"):
+        document = raw[:beginning] + text + raw[end:]
+        assert parse(document).signatures[-1] == b"\xfb\xff\xbf" * 20
+        mended = text.translate(bytes.maketrans(b"+/", other))
+        with pytest.raises(ConfigurationError):
+            parse(raw[:beginning] + mended + raw[end:])
+
+
 @pytest.mark.must("11.1/22", "11.1/23", "11.1/24")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_signature_covers_the_element_and_the_signer_identity(algorithm: SignatureAlgorithm) -> None:

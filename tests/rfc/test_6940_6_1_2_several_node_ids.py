@@ -143,6 +143,21 @@ def test_6_1_2_the_first_message_says_who_is_at_the_other_end() -> None:
     assert errors(joined) == [ErrorCode.FORBIDDEN], "it joins as who it is, or not at all"
 
 
+def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None:
+    """No guess is needed where one of its Node-IDs is awaited, or is linked already: not even for one message."""
+    club = Club.of()
+    overlay, node, far = grown(club)
+    node.attaching.attach(ring_id(2, 2), None, overlay.world.now)
+    node.drain()
+    stranger = Stranger(overlay, node, several(club, 2, place=2))
+    assert {ring_id(2, place) for place in range(3)} & set(node.connections) == {ring_id(2, 2)}
+    passed = stranger.ask(MessageCode.ROUTE_QUERY_REQ, RouteQueryReq(False, far, b""), far, 1)
+    assert [is_back for is_back, _ in passed] == [False], "we have asked: that is an Attach"
+    chain = tuple(entry.certificate for entry in stranger.identity.certificates)
+    node.handle_link_up(LinkUp(103, Purpose.RELOAD, chain, REMOTE, HERE), overlay.world.now)
+    assert [link.number for link in node.connections.to(ring_id(2, 2))] == [101, 103]
+
+
 @settings(max_examples=60, deadline=None)
 @given(garbage=st.binary(max_size=400), cut=st.integers(0, 1200), at=st.integers(0, 1200))
 def test_6_1_2_whatever_an_unknown_end_sends_names_nobody_else(garbage: bytes, cut: int, at: int) -> None:

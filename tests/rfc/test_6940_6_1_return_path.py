@@ -12,7 +12,7 @@ from sim_records import command, fill, grow, missing
 from p2psip.base.ids import ResourceId
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import CompressedDestination, Destination, Entry
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.sim.overlay import SimulatedOverlay
@@ -58,6 +58,18 @@ def test_6_1_2_the_response_leaves_as_the_concatenation(strategy: ReturnPath) ->
     bench = start(strategy)
     (answer,) = respond(bench, pass_on(bench))
     assert answer.header.destination_list == (to(PREVIOUS), to(BEFORE))
+
+
+@pytest.mark.must("6.1.2/7")
+@pytest.mark.parametrize("is_error", [False, True])
+def test_6_1_2_our_own_response_leaves_as_the_concatenation(*, is_error: bool) -> None:
+    """The same of a request that ends here, whatever the answer is; the via list backwards, as the way was."""
+    bench, via_list = start(ReturnPath.VIA_LIST), (to(20), to(BEFORE))
+    code, body = (MessageCode.STORE_REQ, UnknownBody(b"?")) if is_error else (MessageCode.PING_REQ, PingReq())
+    bench.send(PREVIOUS, code, body, signer=20, via_list=via_list)
+    answer = bench.hear_one(PREVIOUS)
+    assert answer.code is (MessageCode.ERROR if is_error else MessageCode.PING_ANS)
+    assert answer.header.destination_list == (to(PREVIOUS), to(BEFORE), to(20))
 
 
 @pytest.mark.parametrize("strategy", ReturnPath)

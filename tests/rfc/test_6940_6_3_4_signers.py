@@ -169,9 +169,11 @@ def test_6_3_4_every_message_and_value_is_signed_and_its_certificates_come_along
     wire = Wire(overlay)
     overlay.grow(3)
     lives(overlay, line(club))
+    overlay.world.run_for(60.0)
     signed = list(wire.signatures())
-    codes = {message.contents.message_code for message in wire.messages}
-    assert {MessageCode.ATTACH_REQ, MessageCode.JOIN_REQ, MessageCode.UPDATE_REQ, MessageCode.FETCH_ANS} <= codes
+    codes, code = {message.contents.message_code for message in wire.messages}, MessageCode
+    asked = {code.ATTACH_REQ, code.JOIN_REQ, code.UPDATE_REQ, code.STORE_REQ, code.FETCH_REQ, code.PING_REQ}
+    assert asked | {each.answer for each in asked} <= codes
     assert any(entry.what.startswith("a value") for entry in signed)
     for entry in signed:
         assert entry.certificate

@@ -104,8 +104,11 @@ def test_6_5_1_12_one_offer_and_one_answer() -> None:
     assert len({(message.header.transaction_id, message.body.encode()) for message in sent}) == 1
     bench.link(LARGER)
     bench.update(LARGER)
+    # The answer comes after the link that it announces.
+    bench.answer(150, sent[0], MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
     bench.run_for(30.0)
     assert not any(message.header.destination_list[-1].node_id == nid(LARGER) for message in bench.heard(150))
+    assert bench.notes("attach failed") == []
 
 
 @pytest.mark.must("6.5.1.13/1", "6.5.1.13/2")

@@ -521,9 +521,16 @@ def test_7_4_1_3_a_nonexistent_value_removes() -> None:
 
 @pytest.mark.must("7.4.1.3/1")
 def test_7_4_1_3_what_was_removed_keeps_older_values_out_until_its_lifetime_ends() -> None:
-    """Storing nodes MUST treat these nonexistent values the same way they treat any other stored value."""
+    """Storing nodes MUST treat these nonexistent values the same way they treat any other stored value: nor does an
+    older removal end a newer value.
+    """
     bench = Bench()
+    removal = bench.signed(ALICE, ALICE_PLACE, SINGLE, single(None))
     old = bench.signed(ALICE, ALICE_PLACE, SINGLE, single(b"x"))
+    other = Bench()
+    other.send(request(kinds_of(old)))
+    with pytest.raises(DataTooOld):
+        other.send(request(kinds_of(removal)))
     bench.send(request(kinds_of(old)))
     bench.put(SINGLE, single(None), lifetime_s=300)
     with pytest.raises(DataTooOld):

@@ -206,18 +206,21 @@ def place(level: int = 2) -> StoreAt:
     return StoreAt(level, TREE.node(level, ALICE.node_id))
 
 
-def test_5_the_key_is_the_signers_node_id() -> None:
+@pytest.mark.parametrize("level", [0, 2])
+def test_5_the_key_is_the_signers_node_id(level: int) -> None:
     """ "a given value MUST be written and overwritten only if the request is signed with a key associated with a
-    certificate whose Node-ID is equal to the dictionary key."
+    certificate whose Node-ID is equal to the dictionary key."; nor does anybody else remove it. At level 0 one tree
+    node has the intervals of all.
     """
-    peer = bench()
-    request = store_request(ALICE, VOICE_MAIL, place(), 1000, hash_name)
+    peer, removed = bench(), remove_request(ALICE, VOICE_MAIL, place(level), 3000, hash_name)
+    request = store_request(ALICE, VOICE_MAIL, place(level), 1000, hash_name)
     peer.send(request, requester=ALICE)
-    entry = request.kind_data[0].values[0].value  # type: ignore[union-attr]
-    forged = sign_value(BOB, request.resource, REDIR, entry, 2000, 600)  # type: ignore[arg-type]
-    with pytest.raises(Forbidden, match="NODE-ID-MATCH"):
-        peer.send(StoreReq(request.resource, 0, (StoreKindData(REDIR, 0, (forged,)),)), requester=BOB)
-    peer.send(remove_request(ALICE, VOICE_MAIL, place(), 3000, hash_name), requester=ALICE)
+    for written in (request, removed):
+        entry = written.kind_data[0].values[0].value  # type: ignore[union-attr]
+        forged = sign_value(BOB, request.resource, REDIR, entry, 2000, 600)  # type: ignore[arg-type]
+        with pytest.raises(Forbidden, match="NODE-ID-MATCH"):
+            peer.send(StoreReq(request.resource, 0, (StoreKindData(REDIR, 0, (forged,)),)), requester=BOB)
+    peer.send(removed, requester=ALICE)
 
 
 def match(record: RedirServiceProvider, resource: bytes, who: Signer, *, exists: bool = True) -> bool:

@@ -252,7 +252,12 @@ def nobody() -> Address:
 # Dialling
 
 
+@pytest.mark.must("6.5.1.13/1", "6.5.1.13/2")
 def test_dial_write_hear_and_hang_up() -> None:
+    """ "The node that sent the Attach request MUST be the TLS server. The other node MUST be the TLS client.": that is
+    who dials.
+    """
+
     async def test(bench: Bench) -> None:
         other = Other()
         bench.do(Dial(2, Purpose.RELOAD, tls(await other.listen())))
@@ -497,6 +502,7 @@ def test_a_stranger_with_our_own_private_address_is_not_ourselves(monkeypatch: p
 # Accepting
 
 
+@pytest.mark.must("6.5.1.13/1", "6.5.1.13/2")
 def test_no_more_than_so_many_handshakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever connects and says nothing costs others nothing: the oldest goes."""
     monkeypatch.setattr(node_host, "HANDSHAKES_MAX", 3)

@@ -15,6 +15,7 @@ def test_it_doubles_each_round_trip_at_first() -> None:
     assert window.size == 2 * WINDOW_INITIAL
 
 
+@pytest.mark.must("6.6.3/1")
 def test_after_a_loss_it_is_half_and_grows_by_one_each_round_trip() -> None:
     """Congestion avoidance."""
     window = Window()
@@ -27,6 +28,7 @@ def test_after_a_loss_it_is_half_and_grows_by_one_each_round_trip() -> None:
     assert window.size == pytest.approx(11.0, abs=0.06)
 
 
+@pytest.mark.must("6.6.3/1")
 def test_after_a_timeout_it_is_one_and_doubles_up_to_half_of_what_it_was() -> None:
     """And a second timeout does not forget what that half was."""
     window = Window()

@@ -198,6 +198,20 @@ def answered(bench: NodeBench, place: int) -> None:
     bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
 
 
+@pytest.mark.must("6.5.1.12/1", "6.5.1.14/1")
+def test_when_the_link_is_there_nothing_more_is_asked() -> None:
+    """It came before the answer, which does not come at all: no further offer, and no failure."""
+    bench = start()
+    attach(bench, LARGER)
+    assert bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.link(LARGER)
+    bench.update(LARGER)
+    bench.run_for(LINK_WAIT_S + 1)
+    sent = bench.heard(150, MessageCode.ATTACH_REQ)
+    assert not any(message.header.destination_list[-1].node_id == nid(LARGER) for message in sent)
+    assert bench.notes("attach failed") == []
+
+
 @pytest.mark.must("6.5.1.14/1")
 def test_the_link_may_come_before_the_answer() -> None:
     """Then the answer is not waited for."""
@@ -205,9 +219,11 @@ def test_the_link_may_come_before_the_answer() -> None:
     attach(bench, LARGER)
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)
     bench.link(LARGER)
+    bench.update(LARGER)
     bench.answer(150, request, MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
-    bench.run_for(4.0)
-    assert bench.heard(150, MessageCode.ATTACH_REQ) == []
+    bench.run_for(LINK_WAIT_S + 1)
+    sent = bench.heard(150, MessageCode.ATTACH_REQ)
+    assert not any(message.header.destination_list[-1].node_id == nid(LARGER) for message in sent)
     assert bench.notes("attach failed") == []
 
 

@@ -8,6 +8,7 @@ from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
+from p2psip.reload.node.attach import LINK_WAIT_S
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial, Purpose
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.ring import advance
@@ -53,6 +54,21 @@ def test_11_4_joining_through_the_bootstrap_node() -> None:
     bench.update(150, predecessors=(ME,))
     assert bench.node.chord.joining.is_member
     assert bench.notes("joined")
+
+
+@pytest.mark.must("6.5.1.14/1")
+def test_the_admitting_peer_may_be_linked_before_it_answers() -> None:
+    """As the bootstrap node is, or who was quick to dial: then no further link is waited for."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    attach = bench.hear_one(1)
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(1, b"active"), signer=1)
+    bench.update(1)
+    bench.answer(1, bench.heard(1)[-1], MessageCode.JOIN_ANS, JoinAns())
+    bench.update(1, predecessors=(ME,))
+    bench.run_for(LINK_WAIT_S + 1)
+    assert bench.notes("joined")
+    assert bench.notes("attach failed") == []
 
 
 def test_a_join_answer_of_another_is_discarded() -> None:

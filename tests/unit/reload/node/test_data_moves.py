@@ -99,12 +99,13 @@ def test_a_joining_node_that_has_newer_values_is_let_in() -> None:
 
 
 @pytest.mark.must("7.4.1.1/21")
-def test_newer_values_are_taken_over_and_ours_that_are_newer_offered_again() -> None:
+@pytest.mark.parametrize("why", [ErrorCode.DATA_TOO_OLD, ErrorCode.GENERATION_COUNTER_TOO_LOW])
+def test_newer_values_are_taken_over_and_ours_that_are_newer_offered_again(why: ErrorCode) -> None:
     """A Store is taken as a whole or not at all."""
     bench = Bench()
     bench.store_as(WHO)
     (store,) = bench.stores_heard(150)
-    bench.refuse(150, store, ErrorCode.DATA_TOO_OLD)
+    bench.refuse(150, store, why)
     fetch = bench.hear_one(150, MessageCode.FETCH_REQ)
     newer = value_of(WHO, NOW_MS + 5)
     answer = FetchAns((FetchKindResponse(KIND, 7, (newer,)),))
