@@ -313,7 +313,7 @@ class Peer:
                 self.flows.down(link)
                 self.server.handle_flow_closed(flow_of(link), reason, now)
             case AppLinkFailed():
-                self.flows.failed(effect)
+                self.flows.failed(effect, now)
             case RingChanged(is_member):
                 if is_member:
                     self.joined_at = self.joined_at or now
@@ -347,6 +347,7 @@ class Peer:
         taken = (
             self.publisher.handle_done(done, wall, now)
             or self.locator.handle_done(done, wall, now)
+            or self.flows.handle_done(done, now)
             or self.lookups.handle_done(done, wall, now)
             or self.traces.handle_done(done, now)
             or self.services.handle_done(done, now)

@@ -7,18 +7,28 @@ Theory of operation. Two peers that want each other at the same moment get two c
 that it has, and one that nobody uses ends after a while. TCP does not say that the other end has lost its power. So
 what is sent has a keep-alive behind it (RFC 5626 section 4.4.1), whose answer must come soon; from a peer that has
 never answered one, none is expected.
+
+Nor does the overlay say that a peer has died: a message for a node that is not there is dropped in silence (RFC 6940
+section 6.1.1). But whoever is responsible for the place of a Node-ID knows whether that node is there. So together with
+an AppAttach, and when a keep-alive has no answer yet, it is asked where it would send a message for that node (a
+RouteQuery, section 6.4.2.4). Where that is nowhere, callers are told after a moment, in which the node itself may still
+answer; the AppAttach goes on behind their backs, so that a peer which comes back is linked with.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done
 from p2psip.reload.node.node import Node
-from p2psip.reload.wire.header import Entry
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, RouteQueryReq
 from p2psip.sip.entities.questions import Hops, NotLocated
 from p2psip.sip.transports.hops import FlowHop
 
@@ -27,6 +37,18 @@ WAITING_MAX = 4096
 
 PING = b"\r\n\r\n"
 PONG_MAX_S = 4.0
+PONG_DOUBTFUL_S = 0.5
+"""Without an answer for so long, the overlay is asked whether the peer is there at all."""
+
+ABSENT_GRACE_S = 0.5
+"""How long a node may still answer after its place was found empty: our tables may have been older than the ring."""
+
+ABSENT_S = 2.0
+"""How long it is not sought again then."""
+
+ABSENT_MAX = 1024
+"""Nodes of which that is remembered."""
+
 IDLE_MAX_S = 600.0
 """Longer than anything rings (timer C): with a connection that was quiet for so long no transaction is lost."""
 
@@ -55,6 +77,14 @@ class _Link:
     answers_pings: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A request that waits for a connection to `node`."""
+
+    node: NodeId
+    since: float
+
+
 class PeerFlows:
     """The pool. `answers` collects (token of the SIP server's question, answer)."""
 
@@ -63,8 +93,15 @@ class PeerFlows:
         self._node = node
         self._links: dict[int, _Link] = {}
         self._by_node: dict[NodeId, list[int]] = {}
-        self._waiting: dict[int, NodeId] = {}
+        self._waiting: dict[int, _Wait] = {}
+        self._attaching: dict[NodeId, float] = {}
+        """Since when an AppAttach to a node is under way."""
+        self._asked: dict[int, NodeId] = {}
+        """RouteQueries that are open: whose place it is that was asked for."""
+        self._absent: OrderedDict[NodeId, tuple[str, float]] = OrderedDict()
+        """Nodes that are not in the overlay: in which words, and until when that is believed."""
         self._timers: Timers[tuple[str, int]] = Timers()
+        self._graces: Timers[NodeId] = Timers()
 
     def __len__(self) -> int:
         return len(self._links)
@@ -82,13 +119,16 @@ class PeerFlows:
     def want(self, destination_list: Sequence[Entry], node: NodeId, token: int, now: float) -> None:
         """A request is to go to `node`: over a connection that there is, or over a new one."""
         links = self._by_node.get(node)
+        absent, until = self._absent.get(node, ("", 0.0))
         if links:
             self.answers.append((token, Hops((FlowHop(flow_of(links[-1])),))))
+        elif until > now:
+            self.answers.append((token, NotLocated(480, "Temporarily Unavailable", absent)))
         elif len(self._waiting) >= WAITING_MAX:
             self.answers.append((token, NotLocated(480, "Temporarily Unavailable", "too many calls wait for a peer")))
         else:
-            self._waiting[token] = node
-            self._node.app_attach(destination_list, node, now)
+            self._waiting[token] = _Wait(node, now)
+            self._attach(destination_list, node, now)
 
     def cancel(self, token: int) -> None:
         """The SIP server does not wait any more."""
@@ -103,6 +143,7 @@ class PeerFlows:
             return data
         if self._links[link].answers_pings:
             self._timers.set(("pong", link), now + PONG_MAX_S, "no answer from a peer over its SIP connection")
+            self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
         return data + PING
 
     # From the node
@@ -112,15 +153,33 @@ class PeerFlows:
         self._links[event.link] = _Link(event.node, now)
         self._by_node.setdefault(event.node, []).append(event.link)
         self._timers.set(("idle", event.link), now + IDLE_MAX_S, "SIP connection to a peer idle")
+        self._attaching.pop(event.node, None)
+        self._absent.pop(event.node, None)
         self._answer_all(event.node, Hops((FlowHop(flow_of(event.link)),)))
 
-    def failed(self, event: AppLinkFailed) -> None:
+    def failed(self, event: AppLinkFailed, now: float) -> None:
         """No connection came about."""
+        began = self._attaching.pop(event.node, now)
+        late = [token for token, wait in self._waiting.items() if wait.node == event.node and wait.since > began]
+        if late:
+            # The node may have come back too late for that attempt, and in time for these.
+            waits = {token: self._waiting.pop(token) for token in late}
         self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", str(event.error)))
+        if late:
+            self._waiting |= waits
+            self._attach([Destination.node(event.node)], event.node, now)
+
+    def handle_done(self, done: Done, now: float) -> bool:
+        """The end of a request; False if it is none of ours."""
+        node = self._asked.pop(done.handle, None)
+        if node is not None and isinstance(done.result, Answer) and _is_nowhere(node, done.result):
+            self._graces.set(node, now + ABSENT_GRACE_S, "a node whose place is empty")
+        return node is not None
 
     def heard(self, link: int, data: bytes, now: float) -> None:
         """Bytes came over a link."""
         self._timers.cancel(("pong", link))
+        self._timers.cancel(("doubt", link))
         state = self._links[link]
         if data.strip(PING):
             state.used_at = now
@@ -134,7 +193,7 @@ class PeerFlows:
         if state is None:
             return False
         self._node.app_link_down(link)
-        for what in ("pong", "idle"):
+        for what in ("pong", "doubt", "idle"):
             self._timers.cancel((what, link))
         links = self._by_node[state.node]
         links.remove(link)
@@ -146,23 +205,64 @@ class PeerFlows:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
+        return earliest([self._timers.next_deadline(), self._graces.next_deadline()])
 
     def handle_timeout(self, now: float) -> list[tuple[int, str]]:
         """The links to be closed, and why."""
         ended: list[tuple[int, str]] = []
+        for node in self._graces.pop_due(now):
+            ended += self._on_absent(node, now)
         for what, link in self._timers.pop_due(now):
-            idle_until = self._links[link].used_at + IDLE_MAX_S
-            if what == "pong":
-                ended.append((link, f"peer {self._links[link].node.short} does not answer over its connection"))
+            state = self._links[link]
+            idle_until = state.used_at + IDLE_MAX_S
+            if what == "doubt":
+                self._ask_for(state.node, now)
+            elif what == "pong":
+                ended.append((link, f"peer {state.node.short} does not answer over its connection"))
             elif idle_until > now:
                 self._timers.set(("idle", link), idle_until, "SIP connection to a peer idle")
             else:
                 ended.append((link, "nobody has used it for a while"))
         return ended
 
+    def _attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
+        self._attaching.setdefault(node, now)
+        self._node.app_attach(destination_list, node, now)
+        first = destination_list[0].node_id
+        if first is not None and len(destination_list) == 1:
+            self._ask_for(first, now)
+
+    def _ask_for(self, node: NodeId, now: float) -> None:
+        """Ask whoever is responsible for the place of `node` where it would send a message for it."""
+        if node in self._asked.values():
+            return
+        query = RouteQueryReq(False, Destination.node(node))
+        place = Destination.resource(ResourceId(node))
+        self._asked[self._node.data.ask([place], MessageCode.ROUTE_QUERY_REQ, query, now)] = node
+
+    def _on_absent(self, node: NodeId, now: float) -> list[tuple[int, str]]:
+        """A node is not in the overlay, and has not answered for itself; the links to be closed."""
+        links = self._by_node.get(node, [])
+        silent = [link for link in links if ("pong", link) in self._timers]
+        if len(silent) < len(links):
+            return []
+        what = f"peer {node.short} is not in the overlay"
+        self._absent[node] = (what, now + ABSENT_S)
+        self._absent.move_to_end(node)
+        while len(self._absent) > ABSENT_MAX:
+            self._absent.popitem(last=False)
+        self._answer_all(node, NotLocated(480, "Temporarily Unavailable", what))
+        return [(link, what) for link in silent]
+
     def _answer_all(self, node: NodeId, answer: Hops | NotLocated) -> None:
-        tokens = [token for token, wanted in self._waiting.items() if wanted == node]
+        tokens = [token for token, wait in self._waiting.items() if wait.node == node]
         for token in tokens:
             del self._waiting[token]
         self.answers += [(token, answer) for token in tokens]
+
+
+def _is_nowhere(node: NodeId, answer: Answer) -> bool:
+    """True if another than `node` is responsible for its place, and would send a message for it no further."""
+    assert isinstance(answer.body, ChordRouteQueryAns), "the transport lets no other answer through"
+    # 10.8: "the single Node-ID of the next peer to which the responding peer would have routed the request message".
+    return node != answer.signer.node_id == answer.body.next_peer

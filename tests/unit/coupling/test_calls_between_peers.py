@@ -116,34 +116,6 @@ def test_a_dead_peer_does_not_hide_a_living_one() -> None:
     assert 1.0 < after_s < 3.0
 
 
-def test_a_peer_that_is_dead_and_alone() -> None:
-    """Nobody answers the AppAttach: the caller hears that, in the overlay's words."""
-    world = SimulatedPeers("dead alone", 5)
-    alice, _ = world.with_phones((0, "alice"), (2, "bob"))
-    world.world.crash(world[2].host, is_silent=True)
-    world.run(30.0)
-    what, after_s = call(world, alice, "bob")
-    short = world[2].peer.node.node_id.short
-    assert what.startswith(f"480 Temporarily Unavailable; no connection to {short}: AppAttach failed")
-    assert after_s < 16.0
-
-
-def test_a_connection_whose_other_end_lost_its_power() -> None:
-    """TCP would try for minutes; the next entry is tried after a second, and a call that has no other ends soon."""
-    world = SimulatedPeers("power", 5)
-    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
-    call(world, alice, "bob")
-    bob.hang_up(1)
-    world.run(60.0)
-    world.world.crash(world[1].host, is_silent=True)
-    began = world.world.now
-    number = alice.dial("bob")
-    world.run(10.0, stop=lambda: len(world[0].peer.flows) == 0)
-    assert world.world.now - began < 5.0
-    world.run(30.0, stop=lambda: alice.ended(number) is not None)
-    assert "AppAttach failed" in (alice.ended(number) or "")
-
-
 def test_a_call_into_a_connection_that_has_just_died_goes_on_over_a_new_one() -> None:
     """Bob's peer was started again: the caller notices nothing but half a second."""
     world = SimulatedPeers("restart", 4)

@@ -302,7 +302,11 @@ class Transport:
 
     def hint(self, transaction_id: int, cause: Cause) -> None:
         """Something that may be why a request goes unanswered; told if it does."""
-        if (request := self._open.get(transaction_id)) is not None and len(request.causes) < CAUSES_MAX:
+        request = self._open.get(transaction_id)
+        if request is None or len(request.causes) >= CAUSES_MAX:
+            return
+        # Of each transmission the same may be heard.
+        if all((known.who, known.what) != (cause.who, cause.what) for known in request.causes):
             request.causes.append(cause)
 
     def handle_link_lost(self, node: NodeId, now: float) -> None:

@@ -31,10 +31,13 @@ class ServerLimits:
     """How long a password may wait for its turn where too many have been wrong: a phone waits 32 s (timers B, F)."""
     targets: int = 32
     credential_s: float = 5.0
-    locate_s: float = 20.0
-    resolve_s: float = 20.0
     flow_silence_s: float = 4.0
     """How long one way to a phone may be silent, not a 100 has come, if the phone has registered another one."""
+    locate_s: float = 6.0
+    resolve_s: float = 8.0
+    """From when the request came: a caller waits no longer for peers that do not answer."""
+    resolve_least_s: float = 2.0
+    """What each target gets all the same, where others have had their turn before it."""
     timer_c_s: float = 181.0
     """Section 16.6 step 11: more than three minutes."""
 

@@ -187,9 +187,10 @@ class Proxy:
             self._send(context, branch, now)
         elif may_go_on and failure is Failure.TRANSPORT and branch.may_be_resolved_again:
             # The connection that there was has died; where there is another way, or a new connection, it goes on.
-            branch.may_be_resolved_again, branch.transaction = False, 0
+            branch.may_be_resolved_again = False
             self._timers.cancel((context.server, context.branches.index(branch)))
             self._resolve(context, branch, now)
+            branch.transaction = 0
         else:
             status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
             self._fail(context, branch, status, what, now)
@@ -289,11 +290,14 @@ class Proxy:
 
     def _resolve(self, context: Context, branch: Branch, now: float) -> None:
         """Ask for the way to a target that does not bring it along."""
+        limits = self._config.limits
+        deadline = context.began_at + limits.resolve_s
+        if not branch.transaction:
+            deadline = max(deadline, now + limits.resolve_least_s)
         if self._asks.is_full:
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
             assert branch.lead is not None, "a target has hops, or says where to ask for them"
-            deadline = now + self._config.limits.resolve_s
             ask = self._asks.ask(ResolveUri(branch.lead), _Resolving(context, branch), deadline)
             branch.question = ask.token
             self._effects.append(ask)
@@ -313,7 +317,7 @@ class Proxy:
             self._answer(waiting.context, 480, now, f"the overlay has not answered in {limits.locate_s:g} s")
         elif isinstance(waiting, _Resolving):
             waiting.branch.question = 0
-            what = f"no way to {waiting.branch.lead} found in {limits.resolve_s:g} s"
+            what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
             self._note(waiting.context, waiting.branch, what, now)
             self._fail(waiting.context, waiting.branch, UNREACHABLE, what, now)
 
