@@ -186,7 +186,7 @@ class Locator:
             name = aor.rpartition("@")[0]
             key = name if here else f"{aor} {entry.target.peer}"
             if key not in places:
-                places[key] = self._server.targets(name, now) if here else [_remote(aor, entry.target)]
+                places[key] = self._server.targets(name, now) if here else [_remote(search, aor, entry.target)]
         if search.name not in places:
             # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
             places[search.name] = self._server.targets(search.name, now)
@@ -215,6 +215,8 @@ class Locator:
         return NotLocated(480, "Temporarily Unavailable", reason)
 
 
-def _remote(aor: str, route: Route) -> Target:
+def _remote(search: _Search, aor: str, route: Route) -> Target:
     name, _, domain = aor.rpartition("@")
-    return Target(make_gruu(name, domain, route.destination_list), None, f"peer {route.peer.short}")
+    # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
+    gruu = make_gruu(name, domain, route.destination_list).replace(scheme=search.question.uri.scheme)
+    return Target(gruu, None, f"peer {route.peer.short}")

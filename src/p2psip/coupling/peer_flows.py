@@ -36,7 +36,7 @@ WAITING_MAX = 4096
 """Requests that wait for a connection."""
 
 PING = b"\r\n\r\n"
-PONG_MAX_S = 4.0
+PONG_MAX_S = 2.0
 PONG_DOUBTFUL_S = 0.5
 """Without an answer for so long, the overlay is asked whether the peer is there at all."""
 

@@ -88,6 +88,10 @@ class Flows:
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
         match effect:
+            case OpenFlow(flow, "TLS", remote):
+                # There is no TLS towards phones, and what is to go over TLS never goes in clear.
+                why = f"no TLS to {remote}: phones are reached over UDP and TCP only"
+                asyncio.get_running_loop().call_soon(self.user.flow_closed, flow, why)
             case OpenFlow(flow, _, remote):
                 self._opening[flow] = asyncio.get_running_loop().create_task(self._connect(flow, remote))
             case SendFlow(flow, data):

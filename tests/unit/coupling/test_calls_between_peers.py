@@ -8,6 +8,8 @@ import pytest
 from simulated_peers import OVERLAY, Phone, SimulatedPeers
 
 from p2psip.sip.entities.agent_types import RegistrationFailed
+from p2psip.sip.entities.questions import Located, LocateUser
+from p2psip.sip.message.uri import SipUri
 
 
 def call(world: SimulatedPeers, caller: Phone, target: str, *, limit_s: float = 40.0) -> tuple[str, float]:
@@ -253,3 +255,25 @@ def test_a_peer_that_is_revoked_loses_its_sip_connection_and_gets_no_other() -> 
     assert call(world, alice, "bob")[0] != "talks"
     assert call(world, bob, "alice")[0] != "talks"
     assert len(site.peer.flows) == 0
+
+
+def test_sips_means_tls_at_every_hop() -> None:
+    """RFC 3261 26.2.2: the GRUU of the next peer is sips: as well, and that peer does not send it on in clear."""
+    world = SimulatedPeers("sips", 3)
+    _, bob = world.with_phones((0, "alice"), (1, "bob"))
+    site = world[0]
+    uri = SipUri(OVERLAY, "bob", scheme="sips")
+    question = LocateUser(uri, "bob", "INVITE", "c", None, None)
+    site.call(lambda now: site.peer.locator.locate(10_000, question, now))
+    answers: list[object] = []
+    locate = site.peer.server.handle_answer
+
+    def note(token: int, answer: object, now: float) -> None:
+        answers.append(answer) if token == 10_000 else locate(token, answer, now)
+
+    site.peer.server.handle_answer = note  # type: ignore[method-assign]
+    assert world.run(5.0, stop=lambda: bool(answers))
+    (located,) = answers
+    assert isinstance(located, Located)
+    assert [target.uri.scheme for target in located.targets] == ["sips"]
+    assert bob.rang == 0

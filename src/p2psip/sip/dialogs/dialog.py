@@ -108,10 +108,11 @@ class Dialog:
             self.remote_target = _target(message)
 
     def _request(self, method: str, cseq: int, extra: Iterable[tuple[str, object]], body: bytes) -> Request:
-        uri, routes = self.remote_target, self.route_set
+        # 12.2.1.1: "stripping any parameters that are not allowed in a Request-URI".
+        uri, routes = self.remote_target.as_request_uri, self.route_set
         if routes and not routes[0].sip_uri.is_loose:
             # 12.2.1.1: a strict router finds itself in the Request-URI, the remote target last in Route.
-            uri, routes = routes[0].sip_uri.replace(headers=""), (*routes[1:], NameAddr(self.remote_target))
+            uri, routes = routes[0].sip_uri.as_request_uri, (*routes[1:], NameAddr(self.remote_target))
         return make_request(
             method,
             uri,

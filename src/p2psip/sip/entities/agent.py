@@ -16,14 +16,15 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
-from p2psip.sip.entities.agent_call import SDP, Call, unsupported
+from p2psip.sip.entities.agent_call import Call, unsupported
 from p2psip.sip.entities.agent_credentials import Credentials
 from p2psip.sip.entities.agent_incoming import CallIn
 from p2psip.sip.entities.agent_outgoing import CallOut
 from p2psip.sip.entities.agent_registration import PART as REGISTRATION
 from p2psip.sip.entities.agent_registration import Registration
-from p2psip.sip.entities.agent_requests import ALLOW, Wiring
+from p2psip.sip.entities.agent_requests import ALLOW, ALLOWED, Wiring
 from p2psip.sip.entities.agent_types import AgentConfig, CallId
+from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
@@ -138,7 +139,10 @@ class UserAgent:
         self._run(now)
 
     def call(self, target: SipUri, now: float) -> CallId:
-        """Call somebody."""
+        """Call somebody. Raises LocalMisuse if that cannot be."""
+        if target.scheme == "sips":
+            # 26.2.2: "sips" asks for TLS all the way.
+            raise LocalMisuse(f"{target} asks for TLS, which this phone does not have: dial sip: in place of sips:")
         if len(self.calls) >= self._config.calls_max or self._asks.is_full:
             raise LocalMisuse(f"there are {len(self.calls)} calls already: hang up one of them first")
         number = next(self._numbers)
@@ -213,6 +217,8 @@ class UserAgent:
             self._reply(arrived, 420, now, ("Unsupported", ", ".join(extensions)))
         elif request.method == "CANCEL":
             self._on_cancel(arrived, now)
+        elif request.method in ALLOWED and (fields := unreadable(request)):
+            self._reply(arrived, 415, now, *fields)
         elif call is not None:
             call.handle_request(arrived.transaction, request, now)
         elif request.to.tag:

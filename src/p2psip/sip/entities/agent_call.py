@@ -18,6 +18,7 @@ from p2psip.sip.entities.agent_types import (
     MediaChanged,
     MediaWanted,
 )
+from p2psip.sip.entities.bodies import SDP, is_readable
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
@@ -25,7 +26,6 @@ from p2psip.sip.message.message import Request, Response
 
 MEDIA_S_MAX = 5.0
 ACKS_MAX = 8
-SDP = "application/sdp"
 NO_COMMON_MEDIA = "no audio that both sides know"
 
 
@@ -204,11 +204,9 @@ class Call:
     def _answer_offer(self, transaction: int, request: Request, now: float) -> bytes | None:
         """The body of our 2xx: an answer, or an offer if there was none; None if the request is refused."""
         assert self._negotiation is not None
-        if not request.body:
+        if not is_readable(request):
+            # There is none, or one that may be left out (8.2.3).
             return self._negotiation.offer()
-        if request.content_type != SDP:
-            self._respond(transaction, request, 415, now, [("Accept", SDP)])
-            return None
         try:
             answer = self._negotiation.answer(request.body)
         except MalformedSdp as error:
@@ -250,7 +248,7 @@ class Call:
             request, 200, to_tag=self.dialog.local.tag, extra=[*self._session_fields(), ("Allow", ALLOW)], body=body
         )
         timers = self._wiring.config.timers
-        self._unacknowledged = _Unacknowledged(transaction, response, timers.t1_s, not request.body)
+        self._unacknowledged = _Unacknowledged(transaction, response, timers.t1_s, not is_readable(request))
         self.dialog.is_confirmed = True
         self._wiring.transactions.respond(transaction, response, now)
         self._wiring.set_timer(self.number, Alarm.RETRANSMIT_2XX, now + timers.t1_s)

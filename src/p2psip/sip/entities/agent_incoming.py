@@ -8,6 +8,7 @@ from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.entities.agent_call import Call
 from p2psip.sip.entities.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agent_types import CallId, EndedBy, Ending, IncomingCall
+from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.message.build import make_response, phrase_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -21,7 +22,7 @@ class CallIn(Call):
     def __init__(self, wiring: Wiring, number: CallId, transaction: int, invite: Request, now: float) -> None:
         # What is wrong with the INVITE shows here, before anything has begun.
         dialog, self._called = Dialog.of_uas(invite, wiring.transactions.new_tag()), invite.sip_uri
-        super().__init__(wiring, number, now, media_towards=offered_host(invite.body))
+        super().__init__(wiring, number, now, media_towards=offered_host(invite.body if is_readable(invite) else b""))
         self.dialog: Dialog = dialog
         self.transaction = transaction
         self.invite = invite

@@ -19,7 +19,8 @@ from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
+ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+ALLOW = ", ".join(ALLOWED)
 CHALLENGES = (401, 407)
 CHALLENGES_MAX = 4
 """How often one request may be challenged: by the server, by a proxy or two, and for a stale nonce."""
@@ -129,9 +130,13 @@ class Wiring:
     def hop_to(self, uri: SipUri) -> Hop:
         """Where a request in a dialog goes: along its route set; by way of the server if that has only a name."""
         numeric = as_numeric(uri.host)
+        server = self.config.server
+        if uri.scheme == "sips" and isinstance(server, UdpHop | StreamHop):
+            # 26.2.2: what is for a SIPS URI goes by TLS, or not at all.
+            return StreamHop("TLS", Address(numeric, default_port(uri)) if numeric else server.remote)
         if self.config.is_tethered or numeric is None:
-            return self.config.server
+            return server
         address = Address(numeric, default_port(uri))
-        if uri.scheme == "sip" and uri.transport in (None, "UDP"):
+        if uri.transport in (None, "UDP"):
             return UdpHop(address)
-        return StreamHop("TCP", address) if uri.transport == "TCP" else self.config.server
+        return StreamHop("TCP", address) if uri.transport == "TCP" else server

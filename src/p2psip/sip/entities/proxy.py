@@ -24,7 +24,7 @@ from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.own import is_own_domain
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
-from p2psip.sip.entities.targets import is_disowned, is_unreached
+from p2psip.sip.entities.targets import asks_for_tls, is_disowned, is_unreached, without_sender
 from p2psip.sip.entities.tokens import Place, Tokens
 from p2psip.sip.entities.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
@@ -256,12 +256,14 @@ class Proxy:
         if isinstance(answer, NotLocated):
             self._answer(context, answer.status, now, answer.reason or answer.phrase, phrase=answer.phrase)
             return
-        targets = answer.targets[: self._config.limits.targets]
+        targets = without_sender(context, answer.targets)[: self._config.limits.targets]
         if not targets:
-            self._answer(context, 480, now, "no phone is registered")
+            self._answer(context, 480, now, f"no other phone of {context.user} is registered")
             return
         context.waiting = deque(targets)
-        context.stagger_s = answer.stagger_s
+        # A caller who has waited long already, for the overlay, gets all places at once.
+        is_late = now - context.began_at > self._config.limits.locate_s / 2
+        context.stagger_s = 0.0 if is_late else answer.stagger_s
         # RFC 5393 5.3.3.1: the breadth of all branches together is at most what came in.
         context.share = max(1, context.breadth // len(targets))
         self._try_next(context, now)
@@ -331,6 +333,8 @@ class Proxy:
     def _send_first(self, ack: Request, target: Target, hops: tuple[Hop, ...], now: float) -> None:
         """Send without a transaction on the first hop that can be sent to."""
         for hop in hops:
+            if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
+                continue
             bound = self._layer.transport.bind(hop, now)
             if bound is not None:
                 fields = self._naming.fields_to(ack.fields, self._place_at(bound, target))
@@ -362,6 +366,9 @@ class Proxy:
         """Send on the branch's next hop that can be sent to."""
         while branch.hops:
             hop = branch.hops.popleft()
+            if asks_for_tls(context, branch) and not self._layer.transport.is_secure(hop):
+                self._note(context, branch, f"sips: asks for TLS, and there is none over {hop}", now)
+                continue
             bound = self._layer.transport.bind(hop, now)
             if bound is None:
                 self._note(context, branch, f"no way to {hop}", now)

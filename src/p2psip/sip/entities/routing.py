@@ -130,9 +130,12 @@ def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record:
     for route in reversed(routes):
         fields = fields.with_first("Route", route)
     for side in record:
-        fields = fields.with_first("Record-Route", NameAddr(side))
-    uri_text = request.uri_text if uri is request.uri else str(uri)
-    copy = request.replace(uri=uri_text, fields=fields)
+        # Step 4: "If the Request-URI contains a SIPS URI [...], the URI placed into the Record-Route header field MUST
+        # be a SIPS URI."
+        fields = fields.with_first("Record-Route", NameAddr(side.replace(scheme=uri.scheme)))
+    # Step 1: "If the URI contains any parameters not allowed in a Request-URI, they MUST be removed."
+    allowed = uri.as_request_uri
+    copy = request.replace(uri=request.uri_text if allowed is request.uri else allowed, fields=fields)
     return _for_strict_router(copy)
 
 
@@ -161,4 +164,4 @@ def _for_strict_router(request: Request) -> Request:
     if not routes or routes[0].sip_uri.is_loose:
         return request
     fields = request.fields.with_values("Route", [*routes[1:], NameAddr(request.uri)])
-    return request.replace(uri=routes[0].uri, fields=fields)
+    return request.replace(uri=routes[0].sip_uri.as_request_uri, fields=fields)

@@ -15,7 +15,9 @@ from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities import routing
 from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
+from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.context import reason_field
 from p2psip.sip.entities.gate import Gate, Outcome, Refused, Waits
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
@@ -43,6 +45,15 @@ from p2psip.sip.transports.layer import TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
 """The methods that the server itself serves; it carries any other."""
+
+METHODS = frozenset(
+    {"INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "INFO", "PRACK", "UPDATE"}
+    | {"SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER", "MESSAGE"}
+)
+"""The methods that are registered; of others a server can only say that it does not know them (21.5.2)."""
+
+TO_OTHER_PHONES = frozenset({"INVITE", "MESSAGE", "OPTIONS", "REFER"})
+"""What one can mean who sends a request to oneself: the other phones that one has."""
 
 
 class SipServer:
@@ -286,12 +297,25 @@ class SipServer:
             # 16.3 step 3: "If the request contains a Max-Forwards header field with a field value of zero (0), the
             # element MUST NOT forward the request." Who serves it himself does not look at it.
             self._reply(arrived, 483, now)
+        elif request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
+            what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
+            self._reply(arrived, 416, now, None, (reason_field(416, what),))
+        elif user is not None and self._is_to_oneself(request, user) and request.method not in TO_OTHER_PHONES:
+            self._refuse_method(arrived, now)
         else:
             self._proxy.start(arrived, user, now)
+
+    def _is_to_oneself(self, request: Request, user: str) -> bool:
+        """True for a request outside of a dialog to the sender's own AoR."""
+        uri = request.sip_uri
+        return not request.to.tag and is_own_domain(uri, self._config) and uri.user_name.lower() == user.lower()
 
     def _register(self, arrived: RequestArrived, user: str, now: float) -> None:
         if unknown := _unsupported(arrived.request):
             self._refuse_extensions(arrived, unknown, now)
+            return
+        if fields := unreadable(arrived.request):
+            self._reply(arrived, 415, now, None, fields)
             return
         done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
         self._layer.respond(arrived.transaction, done.response, now)
@@ -307,17 +331,25 @@ class SipServer:
         request = arrived.request
         if unknown := _unsupported(request):
             self._refuse_extensions(arrived, unknown, now)
-        elif request.method == "OPTIONS":
-            fields = (
+        elif request.method != "OPTIONS":
+            self._refuse_method(arrived, now)
+        elif fields := unreadable(request):
+            self._reply(arrived, 415, now, None, fields)
+        else:
+            known = (
                 ("Allow", ALLOWED),
-                ("Accept", "application/sdp"),
+                ("Accept", SDP),
                 ("Supported", ", ".join(EXTENSIONS)),
                 ("Server", self._config.product),
             )
-            self._reply(arrived, 200, now, None, fields)
-        else:
-            # 8.2.1: "the UAS MUST also add an Allow header field to the 405".
-            self._reply(arrived, 405, now, None, (("Allow", ALLOWED),))
+            self._reply(arrived, 200, now, None, known)
+
+    def _refuse_method(self, arrived: RequestArrived, now: float) -> None:
+        """Nobody here serves it: events that there are not, a method that belongs elsewhere, or one that is unknown."""
+        method = arrived.request.method
+        status = 489 if method == "SUBSCRIBE" else 405 if method in METHODS else 501
+        # 8.2.1: "The UAS MUST also add an Allow header field to the 405".
+        self._reply(arrived, status, now, None, (("Allow", ALLOWED),))
 
     def _refuse_extensions(self, arrived: RequestArrived, unknown: list[str], now: float) -> None:
         # 8.2.2.3: "MUST respond by generating a response with status code 420 (Bad Extension)", with Unsupported.

@@ -25,7 +25,7 @@ _name_addr = re.compile(rf"({QUOTED}|[^\"<>,;]*+)[ \t]*<[ \t]*([^<>]+?)[ \t]*>[ 
 _addr_spec = re.compile(r"([^<>\",;?\s]++)[ \t]*((?:;[\s\S]*)?)")
 _auth_scheme = re.compile(rf"({TOKEN})[ \t]+")
 _auth_param = re.compile(rf"[ \t,]*({TOKEN})[ \t]*=[ \t]*({QUOTED}|[^\",\s]*+)[ \t]*(?:,|$)")
-_reason = re.compile(rf"({TOKEN})[ \t]*((?:;[\s\S]*)?)")
+_token_params = re.compile(rf"({TOKEN})[ \t]*((?:;[\s\S]*)?)")
 
 
 class Via(msgspec.Struct, frozen=True, gc=False):
@@ -194,6 +194,22 @@ class AuthParams(msgspec.Struct, frozen=True, gc=False):
         return f"{self.scheme} " + ", ".join([f"{name}={value}" for name, value in self.params.items()])
 
 
+class Disposition(msgspec.Struct, frozen=True, gc=False):
+    """What a body is for, and what to do if that is not understood (section 20.11); both in lower case."""
+
+    type: str
+    handling: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Disposition:
+        """`session;handling=optional`."""
+        match = _token_params.fullmatch(text)
+        if match is None:
+            raise BadMessage(f"malformed Content-Disposition {text[:40]!r}")
+        params = parse_params(match.group(2), "Content-Disposition")
+        return cls(match.group(1).lower(), grammar.unquote(param(params, "handling") or "").lower())
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """Why a request was sent or refused (RFC 3326)."""
 
@@ -204,7 +220,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def parse(cls, text: str) -> Reason:
         """`SIP ;cause=480 ;text="..."`."""
-        match = _reason.fullmatch(text)
+        match = _token_params.fullmatch(text)
         if match is None:
             raise BadMessage(f"malformed Reason {text[:40]!r}")
         params = parse_params(match.group(2), "Reason")

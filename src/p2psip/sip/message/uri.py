@@ -68,6 +68,13 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         """`sip:user@host`, without what an AoR does not have (section 10.3, step 5)."""
         return f"sip:{escape_user(self.user_name)}@{self.host}" if self.user else f"sip:{self.host}"
 
+    @property
+    def as_request_uri(self) -> SipUri:
+        """This URI, of a Contact or a Route, without what a Request-URI does not have (section 19.1.1, table 1)."""
+        if not self.headers and self.param("method") is None:
+            return self
+        return self.replace(headers="", params=tuple([pair for pair in self.params if pair[0] != "method"]))
+
     def param(self, name: str) -> str | None:
         """A URI parameter; "" if it has no value, None if it is absent."""
         return param(self.params, name)

@@ -268,6 +268,15 @@ class TransportLayer:
         """True if what is sent there arrives or the connection is lost (section 17)."""
         return isinstance(hop, FlowHop)
 
+    def is_secure(self, hop: Hop) -> bool:
+        """True if nobody on the way to there can read along: TLS (section 26.2.2), or this very process."""
+        match hop:
+            case StreamHop(transport):
+                return transport == "TLS"
+            case FlowHop(flow):
+                return flow in self._flows and self._flows[flow].transport == "TLS"
+        return isinstance(hop, LocalHop)
+
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)

@@ -711,6 +711,8 @@ def bob_alone(**changes: object) -> tuple[Wire, UserAgent]:
         (("RTP/AVP 0", "RTP/AVP 9"), "488 INVITE"),
         (("v=0", "v=1"), "400 INVITE"),
         (("application/sdp", "text/plain"), "415 INVITE"),
+        (("application/sdp", "application/sdp\nContent-Encoding: gzip"), "415 INVITE"),
+        (("application/sdp", "application/sdp\nContent-Disposition: icon"), "415 INVITE"),
         (("Max-Forwards", "Require: 100rel\nMax-Forwards"), "420 INVITE"),
         (("<sip:carol@192.0.2.9>", "<tel:1>"), "400 INVITE"),
         (("sip:bob@192.0.2.2", "tel:+1"), "416 INVITE"),
@@ -728,6 +730,30 @@ def test_8_2_requests_that_start_no_call(change: tuple[str, str], line: str) -> 
     assert wire.lines()[-1] == line
     assert (bob.calls, bob._asks.is_full) == ([], False)
     assert not any(isinstance(effect, IncomingCall) for effect in wire.told(BOB))
+
+
+@pytest.mark.parametrize("optional", ["render;handling=optional", 'x ; Handling = "Optional"'])
+def test_8_2_3_a_body_that_may_be_left_out_is_none(optional: str) -> None:
+    """The INVITE is one without an offer then, and the 2xx has ours."""
+    wire, bob = bob_alone()
+    wire.send(SERVER, BOB, invite(("application/sdp", f"text/html\nContent-Disposition: {optional}")))
+    wire.run(0.2)
+    assert b"m=audio" in wire.last("200 INVITE").body
+    assert len(bob.calls) == 1
+
+
+def test_8_2_3_what_can_be_read_is_named() -> None:
+    wire, _ = bob_alone()
+    wire.send(SERVER, BOB, invite(("application/sdp", "text/plain\nContent-Encoding: gzip")))
+    wire.run(0.2)
+    refusal = wire.last("415 INVITE").fields
+    assert (refusal.first("accept"), refusal.first("accept-encoding")) == ("application/sdp", "identity")
+
+
+def test_26_2_2_no_call_to_sips_without_tls() -> None:
+    _, bob = bob_alone()
+    with pytest.raises(LocalMisuse, match="dial sip: in place of sips:"):
+        bob.call(parse_sip_uri("sips:alice@example.org"), 0.0)
 
 
 def test_8_2_2_3_what_is_not_supported_is_named() -> None:
@@ -822,7 +848,8 @@ def test_12_2_1_1_requests_in_a_call_follow_its_record_route() -> None:
         ("sip:192.0.2.7:5070;lr", UdpHop(Address("192.0.2.7", 5070))),
         ("sip:x@[2001:db8::1]", UdpHop(Address("2001:db8::1", 5060))),
         ("sip:192.0.2.7;transport=tcp", StreamHop("TCP", Address("192.0.2.7", 5060))),
-        ("sips:192.0.2.7", UdpHop(SERVER)),
+        ("sips:192.0.2.7", StreamHop("TLS", Address("192.0.2.7", 5061))),
+        ("sips:proxy.example.org", StreamHop("TLS", SERVER)),
         ("sip:proxy.example.org", UdpHop(SERVER)),
     ],
 )

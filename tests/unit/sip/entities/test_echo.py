@@ -108,3 +108,13 @@ def test_no_address_no_call() -> None:
     echo = service()
     echo.handle_answer(ringing(echo), None, 0.0)
     assert lines(echo.drain()) == ["SIP/2.0 480 Temporarily Unavailable"]
+
+
+def test_8_2_3_what_the_echo_cannot_read_is_refused() -> None:
+    echo = service()
+    echo.handle_message(INVITE.replace(b"application/sdp", b"multipart/mixed;boundary=x"), 0.0)
+    (refused,) = said(echo.drain())
+    assert (refused.start_line(), refused.fields.first("accept")) == (
+        "SIP/2.0 415 Unsupported Media Type",
+        "application/sdp",
+    )

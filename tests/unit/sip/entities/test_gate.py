@@ -105,7 +105,7 @@ def test_a_phone_that_has_proved_itself_never_waits(phone, world, one):
         send_all(thief, 30)
         world.run(0.5)
         assert phone.register().status == 200
-    assert phone.ask(phone.message("alice")).status == 200
+    assert phone.ask(phone.message("alice")).status == 480, "she is let in, and has no other phone"
     assert {one.status for one in thief.finals} == {403, 503}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, Target
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.hops import FlowHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
@@ -48,9 +50,151 @@ def test_options_to_the_peer_itself(one, alice):
     assert response.fields.first("allow") == "REGISTER, OPTIONS"
 
 
-def test_other_methods_to_the_peer_itself(one, alice):
+@pytest.mark.parametrize(
+    ("method", "status"), [("SUBSCRIBE", 489), ("PUBLISH", 405), ("NOTIFY", 405), ("INFO", 405), ("Options", 501)]
+)
+@pytest.mark.parametrize("user", [None, "alice", "Alice"])
+def test_8_2_1_what_nobody_serves_is_answered_at_once(one, alice, method, status, user):
+    """To the peer itself and to oneself; it is not forked to the phone that sends it. A method is case-sensitive."""
+    uri = SipUri(one.address.host, user)
+    response = alice.ask(alice._new(method, uri, NameAddr(uri), [("Event", "message-summary")]))
+    assert (response.status, response.fields.first("allow")) == (status, "REGISTER, OPTIONS")
+    assert alice.received == []
+
+
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "OPTIONS", "REFER"])
+def test_who_calls_himself_means_his_other_phones(world, one, method, transport):
+    phones = [world.phone("alice", one, Address(f"10.1.0.{number}", 5060), transport) for number in (11, 12)]
+    uri, calling = SipUri(one.address.host, "alice"), phones[0]
+    contact = [("Contact", calling.contact)] if method == "INVITE" else []
+    for others in (0, 1):
+        assert phones[others].register().status == 200
+        request = calling._new(method, uri, NameAddr(uri), contact)
+        response = calling.ask(request, 3.0)
+        if others:
+            assert response.status == 200
+        else:
+            assert response.status == 480
+            assert response.reasons[0].text == "no other phone of alice is registered"
+    assert calling.received == []
+    assert method in [request.method for request in phones[1].received]
+
+
+def test_two_phones_behind_one_socket_can_call_each_other(world, one, alice):
+    """A socket is no identity: what a phone calls itself comes first."""
+    beside = NameAddr(SipUri("10.1.0.11", "alice", 7070))
+    both = [("Contact", alice.contact), ("Contact", beside)]
+    assert alice.ask(alice._new("REGISTER", alice.aor, NameAddr(alice.aor), both)).status == 200
+    call = alice.invite("alice")
+    world.run(3.0)
+    assert 200 in call.statuses
+    rung = [request.uri.port for request in alice.received if request.method == "INVITE"]
+    assert rung == [7070]
+
+
+def test_16_6_a_request_uri_made_from_a_contact_has_neither_method_nor_headers(world, one, other, alice, bob):
+    bob.register(0)
+    bob.contact = NameAddr(
+        parse_sip_uri("sip:bob:pw@10.2.0.12:5070;method=BYE;ob;user=phone?Subject=x&Route=%3Csip:x%3E")
+    )
+    assert bob.register().status == 200
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert 200 in call.statuses
+    invite = bob.received[-1]
+    assert invite.uri_text == "sip:bob:pw@10.2.0.12:5070;ob;user=phone"
+    assert "subject" not in invite.fields
+    # Nor has what the caller makes of the Contact in the 200.
+    alice.ask(alice.in_dialog(call, "BYE"))
+    assert bob.received[-1].uri_text == "sip:bob:pw@10.2.0.12:5070;ob;user=phone"
+
+
+# sips: (26.2.2)
+
+
+def dial_sips(phone, user):
+    uri = parse_sip_uri(f"sips:{user}@{phone.server.address.host}")
+    return phone.ask(phone._new("MESSAGE", uri, NameAddr(uri), []), 2.0)
+
+
+def test_26_2_2_sips_over_udp_is_refused_where_it_comes_in(alice, bob):
+    response = dial_sips(alice, "bob")
+    assert response.status == 416
+    assert response.reasons[0].text == "sips: asks for TLS, and this request came over UDP: dial sip: instead"
+    assert bob.received == []
+
+
+def test_26_2_2_sips_from_a_peer_ends_where_there_is_no_tls(world, one, other, bob):
+    """Between peers it went over TLS; the phone has UDP alone."""
+    uri = SipUri("overlay.example", "bob", scheme="sips")
+    alice = NameAddr(SipUri("overlay.example", "alice")).with_tag("1")
+    via = ("Via", "SIP/2.0/TLS one.invalid;branch=z9hG4bKsips")
+    invite = make_request("INVITE", uri, from_=alice, to=NameAddr(uri), call_id="c", cseq=1, extra=[via])
+    other.core.handle_flow_data(other.links["one"], invite.encode(), world.now)
+    world.run(2.0)
+    final = other.answered[-1]
+    assert (final.status, final.reasons[0].text) == (
+        480,
+        "sips: asks for TLS, and there is none over udp 10.2.0.12:5070",
+    )
+    assert bob.received == []
+
+
+def test_26_2_2_a_contact_that_is_sips_is_not_reached_in_clear(world, alice, bob):
+    bob.register(0)
+    bob.contact = NameAddr(parse_sip_uri("sips:bob@10.2.0.12:5070"))
+    assert bob.register().status == 200
+    response = alice.ask(alice.message("bob"), 2.0)
+    assert response.status == 480
+    assert response.reasons[0].text.startswith("sips: asks for TLS")
+    assert bob.received == []
+
+
+def test_26_2_2_an_ack_does_not_leave_in_clear_either(world, one, alice):
+    contact = parse_sip_uri("sips:alice@10.1.0.11:5060")
+    ack = make_request("ACK", contact, from_=alice.contact, to=alice.contact, call_id="c", cseq=1)
+    ack = ack.replace(fields=ack.fields.with_first("Via", "SIP/2.0/UDP 10.1.0.11;branch=z9hG4bKa"))
+    before = len(world.datagrams)
+    one.core.handle_datagram(one.address, alice.address, ack.encode(), world.now)
+    world.run(1.0)
+    assert len(world.datagrams) == before
+
+
+# Bodies that nobody here can read (8.2.3)
+
+BODIES = [
+    ({"Content-Type": "application/sdp"}, None),
+    ({"Content-Type": "Application/SDP; charset=utf-8", "Content-Encoding": "IDENTITY"}, None),
+    ({"Content-Type": "text/plain", "Content-Disposition": "render; handling=optional"}, None),
+    ({"Content-Type": "text/plain", "Content-Disposition": 'session;Handling="OPTIONAL"'}, None),
+    ({"Content-Type": "text/plain"}, {"accept": "application/sdp"}),
+    ({}, {"accept": "application/sdp"}),
+    ({"Content-Type": "multipart/mixed;boundary=x"}, {"accept": "application/sdp"}),
+    ({"Content-Type": "application/sdp", "e": "gzip"}, {"accept-encoding": "identity"}),
+    ({"Content-Type": "x/y", "e": "gzip"}, {"accept": "application/sdp", "accept-encoding": "identity"}),
+    ({"Content-Type": "application/sdp", "Content-Disposition": "icon"}, {"accept": "application/sdp"}),
+]
+
+
+@pytest.mark.parametrize(("fields", "refusal"), BODIES)
+@pytest.mark.parametrize("method", ["OPTIONS", "REGISTER"])
+def test_8_2_3_a_body_that_the_server_cannot_read(one, alice, method, fields, refusal):
     uri = SipUri(one.address.host)
-    assert alice.ask(alice._new("SUBSCRIBE", uri, NameAddr(uri), [])).status == 405
+    response = alice.ask(alice._new(method, uri, NameAddr(alice.aor), list(fields.items()), b"x"))
+    if refusal is None:
+        assert response.status == 200
+    else:
+        assert response.status == 415
+        assert {key: response.fields.first(key) for key in ("accept", "accept-encoding") if key in response.fields} == (
+            refusal
+        )
+
+
+def test_8_2_3_a_malformed_disposition_is_a_bad_request(one, alice):
+    uri = SipUri(one.address.host)
+    fields = [("Content-Disposition", "<>"), ("Content-Type", "application/sdp")]
+    assert alice.ask(alice._new("OPTIONS", uri, NameAddr(alice.aor), fields, b"x")).status == 400
 
 
 def test_require_of_the_peer_itself_and_proxy_require(one, alice):

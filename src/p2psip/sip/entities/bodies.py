@@ -1,0 +1,56 @@
+"""Bodies that a user agent server cannot read (RFC 3261 sections 8.2.3, 20.11 and 20.12).
+
+Session descriptions are the only bodies that anybody here reads; they are in no language, and not encoded.
+"""
+
+from __future__ import annotations
+
+from p2psip.sip.message.headers import Disposition
+from p2psip.sip.message.message import Request
+
+SDP = "application/sdp"
+_DISPOSITIONS = frozenset({"session", "early-session"})
+_NOT_ENCODED = "identity"
+
+
+def unreadable(request: Request) -> tuple[tuple[str, object], ...]:
+    """The fields of the 415 that answers a body which nobody here can read; empty if it can be read, or left out."""
+    # 8.2.3: "If there are any bodies whose type [...], language [...] or encoding [...] are not understood, and that
+    # body part is not optional (as indicated by the Content-Disposition header field), the UAS MUST reject the request
+    # with a 415 (Unsupported Media Type) response."
+    if is_readable(request) or not request.body or _is_optional(request):
+        return ()
+    fields: list[tuple[str, object]] = []
+    if not _is_understood(request):
+        # "The response MUST contain an Accept header field listing the types of all bodies it understands".
+        fields.append(("Accept", SDP))
+    if _is_encoded(request):
+        # "the response MUST contain an Accept-Encoding header field listing the encodings understood by the UAS".
+        fields.append(("Accept-Encoding", _NOT_ENCODED))
+    return tuple(fields)
+
+
+def is_readable(request: Request) -> bool:
+    """True if the body is a session description that can be read as it is."""
+    return bool(request.body) and _is_understood(request) and not _is_encoded(request)
+
+
+def _is_understood(request: Request) -> bool:
+    disposition = _disposition(request)
+    # 20.11: without the field "bodies of Content-Type application/sdp imply the disposition "session"".
+    return request.content_type == SDP and (disposition is None or disposition.type in _DISPOSITIONS)
+
+
+def _is_encoded(request: Request) -> bool:
+    return any(coding.lower() != _NOT_ENCODED for coding in request.fields.tokens("content-encoding"))
+
+
+def _is_optional(request: Request) -> bool:
+    # 20.11: "If the handling parameter is missing, the value "required" SHOULD be assumed."
+    disposition = _disposition(request)
+    return disposition is not None and disposition.handling == "optional"
+
+
+def _disposition(request: Request) -> Disposition | None:
+    text = request.fields.first("content-disposition")
+    return None if text is None else Disposition.parse(text)
