@@ -262,7 +262,7 @@ class Proxy:
             return
         context.waiting = deque(targets)
         # A caller who has waited long already, for the overlay, gets all places at once.
-        is_late = now - context.began_at > self._config.limits.locate_s / 2
+        is_late = now > context.began_at + self._config.limits.locate_s / 2
         context.stagger_s = 0.0 if is_late else answer.stagger_s
         # RFC 5393 5.3.3.1: the breadth of all branches together is at most what came in.
         context.share = max(1, context.breadth // len(targets))
