@@ -70,7 +70,7 @@ def algorithm_of(params: AuthParams) -> str:
 def choose_challenge(challenges: Iterable[AuthParams]) -> AuthParams | None:
     """The first challenge that we can answer; the server put its favourite first (RFC 8760 section 2.4)."""
     for challenge in challenges:
-        qops = [qop.strip() for qop in challenge.get("qop").split(",")]
+        qops = [qop.strip().lower() for qop in challenge.get("qop").split(",")]
         if challenge.is_digest and algorithm_of(challenge) in ALGORITHMS and (qops == [""] or "auth" in qops):
             return challenge
     return None

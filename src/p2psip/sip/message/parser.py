@@ -11,7 +11,8 @@ from p2psip.sip.message.grammar import TOKEN, parse_integer
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.names import KEYS, LISTS, key_of
 
-_request_line = re.compile(rf"({TOKEN}) ([^\s<>]++) SIP/([0-9]+\.[0-9]+)")
+# 7.1: "The SIP-Version string is case-insensitive, but implementations MUST send upper-case."; a method is as it is.
+_request_line = re.compile(rf"({TOKEN}) ([^\s<>]++) (?i:SIP)/([0-9]+\.[0-9]+)")
 _status_line = re.compile(r"SIP/([0-9]+\.[0-9]+) ([1-6][0-9]{2})(?: ([^\r\n]*))?", re.IGNORECASE)
 _folding = re.compile(r"[ \t]*\r\n[ \t]+")
 _bare_lf = re.compile(r"(?<!\r)\n")

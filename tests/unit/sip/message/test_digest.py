@@ -190,3 +190,9 @@ def test_client_gives_back_opaque() -> None:
     credentials = answered(challenge)
     assert credentials.get("opaque") == "5ccc069c"
     assert credentials.get("nc") == ""
+
+
+def test_a_challenge_in_any_case_can_be_answered() -> None:
+    """RFC 3261 7.3.1: values that are not quoted strings are case-insensitive; "auth" is a token in quotes."""
+    challenge = AuthParams.parse('DIGEST Realm="r", NONCE="n", Algorithm=md5, QOP="AUTH,auth-int"')
+    assert digest.choose_challenge([challenge]) is challenge

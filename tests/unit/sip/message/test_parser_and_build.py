@@ -244,3 +244,20 @@ def test_17_1_1_3_ack_and_9_1_cancel() -> None:
     cancel = make_cancel(request)
     assert (cancel.method, cancel.to.tag, cancel.uri_text) == ("CANCEL", "", request.uri_text)
     assert parse(cancel.encode()) == cancel
+
+
+@pytest.mark.parametrize("version", ["sip/2.0", "Sip/2.0"])
+def test_7_1_the_version_is_read_in_any_case_and_sent_in_capitals(version: str) -> None:
+    request = parse(invite().encode().replace(b"SIP/2.0\r\n", f"{version}\r\n".encode(), 1))
+    assert request.encode() == invite().encode()
+    with pytest.raises(BadMessage) as caught:
+        parse(invite().encode().replace(b"SIP/2.0\r\n", b"sip/3.0\r\n", 1))
+    assert caught.value.status == 505
+
+
+def test_7_1_a_method_is_case_sensitive_and_7_3_1_a_name_is_not() -> None:
+    text = invite().encode().replace(b"Call-ID", b"CALL-id").replace(b"To:", b"tO:")
+    assert parse(text).call_id == invite().call_id
+    assert parse(text.replace(b"INVITE", b"Invite")).method == "Invite"  # type: ignore[union-attr]
+    with pytest.raises(BadMessage, match="CSeq is for INVITE"):
+        parse(text.replace(b"INVITE sip", b"Invite sip"))
