@@ -82,6 +82,7 @@ class Peer:
         self.ready: set[bytes] = set()
         self.updates: dict[bytes, wire.ChordUpdate] = {}
         self.has_joined = False
+        self._is_leaving = False
         self.store = Store(configuration)
         self.served: list[tuple[int, bytes]] = []
         self.forwarded: list[wire.Message] = []
@@ -400,6 +401,8 @@ class Peer:
 
     async def leave(self) -> None:
         """10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table"."""
+        # Whom it has told no longer takes its copies, while the others do not know yet.
+        self._is_leaving = True
         for other in self.neighbors:
             # To our predecessors we are a successor, to all others a predecessor.
             is_successor = other in self.predecessors
@@ -550,7 +553,7 @@ class Peer:
     def _neighbors_changed(self) -> None:
         """10.7.3: "the peer MUST send an Update request to each member of its Connection Table", and new replicas."""
         tables = (self.predecessors, self.successors)
-        if not self.has_joined or tables == self._told:
+        if not self.has_joined or self._is_leaving or tables == self._told:
             return
         self._told = tables
         for other in list(self.links):

@@ -28,7 +28,7 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
 
 def copy_of(overlay: LiveOverlay, peer: LivePeer) -> LivePeer:
     """A peer with everything of the other's; it is to run at ports of its own."""
-    copy = LivePeer(overlay, "copy", free_port())
+    copy = LivePeer(overlay, "copy", free_port(), peer.host)
     shutil.copytree(peer.directory, copy.directory, ignore=shutil.ignore_patterns("*.sock"))
     copy.node_id = peer.node_id
     return copy
