@@ -9,7 +9,7 @@ with `drain()` and asked for `next_deadline()`. One input, drain the effects, re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -90,9 +90,11 @@ class Asks(Generic[C]):
         self.answered(token)
         return CancelAsk(token)
 
-    def expired(self, now: float) -> list[C]:
-        """Close the questions whose deadline has come, oldest first."""
-        return [context for token in self._timers.pop_due(now) if (context := self._open.pop(token, None)) is not None]
+    def expired(self, now: float) -> Iterator[C]:
+        """Close the questions whose deadline has come, oldest first; what is done about one may close another."""
+        for token in self._timers.pop_due(now):
+            if (context := self._open.pop(token, None)) is not None:
+                yield context
 
     def next_deadline(self) -> Deadline | None:
         """When the next question expires."""

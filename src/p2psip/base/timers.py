@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,15 +45,27 @@ class Timers(Generic[K]):
         """Forget `key`; no matter if it was not set."""
         self._live.pop(key, None)
 
-    def pop_due(self, now: float) -> list[K]:
-        """Remove and return the keys that are due."""
-        due: list[K] = []
-        while self._heap and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)
-            if self._is_live(entry):
+    def pop_due(self, now: float) -> Iterator[K]:
+        """Remove the keys that are due, one by one.
+
+        What is done about one may cancel another, which then does not come; what it sets comes at the next call. A
+        machine that slept finds timers due together that otherwise never are.
+        """
+        last = self._serial
+        later: list[tuple[float, int, K]] = []
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                entry = heapq.heappop(self._heap)
+                if not self._is_live(entry):
+                    continue
+                if entry[1] > last:
+                    later.append(entry)
+                    continue
                 del self._live[entry[2]]
-                due.append(entry[2])
-        return due
+                yield entry[2]
+        finally:
+            for entry in later:
+                heapq.heappush(self._heap, entry)
 
     def next_deadline(self) -> Deadline | None:
         """The earliest deadline, or None if nothing is set."""

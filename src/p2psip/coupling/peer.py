@@ -329,8 +329,9 @@ class Peer:
                 self.publisher.phones_changed(user, phones, now)
                 self._effects.append(BindingsToKeep(user))
             case SendFlow(flow, data) if is_peer_flow(flow):
-                link = link_of(flow)
-                self._effects.append(Write(link, self.flows.outgoing(link, data, now)))
+                # One that has ended since the server wrote is told to the server as well; what was written is lost.
+                if (link := link_of(flow)) in self.flows:
+                    self._effects.append(Write(link, self.flows.outgoing(link, data, now)))
             case CloseFlow(flow) if is_peer_flow(flow):
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))

@@ -209,21 +209,21 @@ class PeerFlows:
 
     def handle_timeout(self, now: float) -> list[tuple[int, str]]:
         """The links to be closed, and why."""
-        ended: list[tuple[int, str]] = []
+        ended: dict[int, str] = {}
         for node in self._graces.pop_due(now):
-            ended += self._on_absent(node, now)
+            ended |= self._on_absent(node, now)
         for what, link in self._timers.pop_due(now):
             state = self._links[link]
             idle_until = state.used_at + IDLE_MAX_S
             if what == "doubt":
                 self._ask_for(state.node, now)
             elif what == "pong":
-                ended.append((link, f"peer {state.node.short} does not answer over its connection"))
+                ended[link] = f"peer {state.node.short} does not answer over its connection"
             elif idle_until > now:
                 self._timers.set(("idle", link), idle_until, "SIP connection to a peer idle")
             else:
-                ended.append((link, "nobody has used it for a while"))
-        return ended
+                ended.setdefault(link, "nobody has used it for a while")
+        return list(ended.items())
 
     def _attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
         self._attaching.setdefault(node, now)
@@ -240,19 +240,19 @@ class PeerFlows:
         place = Destination.resource(ResourceId(node))
         self._asked[self._node.data.ask([place], MessageCode.ROUTE_QUERY_REQ, query, now)] = node
 
-    def _on_absent(self, node: NodeId, now: float) -> list[tuple[int, str]]:
+    def _on_absent(self, node: NodeId, now: float) -> dict[int, str]:
         """A node is not in the overlay, and has not answered for itself; the links to be closed."""
         links = self._by_node.get(node, [])
         silent = [link for link in links if ("pong", link) in self._timers]
         if len(silent) < len(links):
-            return []
+            return {}
         what = f"peer {node.short} is not in the overlay"
         self._absent[node] = (what, now + ABSENT_S)
         self._absent.move_to_end(node)
         while len(self._absent) > ABSENT_MAX:
             self._absent.popitem(last=False)
         self._answer_all(node, NotLocated(480, "Temporarily Unavailable", what))
-        return [(link, what) for link in silent]
+        return dict.fromkeys(silent, what)
 
     def _answer_all(self, node: NodeId, answer: Hops | NotLocated) -> None:
         tokens = [token for token, wait in self._waiting.items() if wait.node == node]

@@ -35,8 +35,8 @@ def test_expired_questions_come_oldest_first_and_make_room() -> None:
     late = asks.ask("?", "late", 9.0)
     asks.ask("?", "second", 2.0)
     first = asks.ask("?", "first", 1.0)
-    assert asks.expired(0.5) == []
-    assert asks.expired(2.0) == ["first", "second"]
+    assert list(asks.expired(0.5)) == []
+    assert list(asks.expired(2.0)) == ["first", "second"]
     assert asks.answered(first.token) is None
     assert len(asks) == 1
     assert asks.answered(late.token) == "late"
@@ -47,7 +47,7 @@ def test_a_cancelled_question_neither_expires_nor_is_answered() -> None:
     asks: Asks[str] = Asks(limit=3)
     ask = asks.ask("?", "context", 1.0)
     assert asks.cancel(ask.token) == CancelAsk(ask.token)
-    assert asks.expired(5.0) == []
+    assert list(asks.expired(5.0)) == []
     assert asks.answered(ask.token) is None
 
 

@@ -13,9 +13,9 @@ def test_due_keys_come_in_order_of_time_then_of_setting() -> None:
     timers: Timers[str] = Timers()
     for key, at in [("late", 3.0), ("second", 1.0), ("third", 1.0), ("first", 0.5)]:
         timers.set(key, at, key)
-    assert timers.pop_due(1.0) == ["first", "second", "third"]
-    assert timers.pop_due(2.9) == []
-    assert timers.pop_due(3.0) == ["late"]
+    assert list(timers.pop_due(1.0)) == ["first", "second", "third"]
+    assert list(timers.pop_due(2.9)) == []
+    assert list(timers.pop_due(3.0)) == ["late"]
     assert len(timers) == 0
 
 
@@ -24,10 +24,10 @@ def test_setting_a_key_again_moves_it() -> None:
     timers: Timers[str] = Timers()
     timers.set("key", 1.0, "was early")
     timers.set("key", 5.0, "is late")
-    assert timers.pop_due(4.0) == []
+    assert list(timers.pop_due(4.0)) == []
     assert timers.next_deadline() == Deadline(5.0, "is late")
     timers.set("key", 2.0, "is early again")
-    assert timers.pop_due(10.0) == ["key"]
+    assert list(timers.pop_due(10.0)) == ["key"]
     assert timers.next_deadline() is None
 
 
@@ -40,7 +40,7 @@ def test_cancelled_keys_are_forgotten() -> None:
     timers.cancel("other")
     assert "key" not in timers
     assert timers.next_deadline() is None
-    assert timers.pop_due(9.0) == []
+    assert list(timers.pop_due(9.0)) == []
 
 
 def test_moving_one_key_for_ever_takes_no_memory() -> None:
@@ -68,7 +68,7 @@ def test_like_a_dictionary_that_is_searched(operations: list[tuple[str, int, int
             model.pop(key, None)
         else:
             due = sorted((entry, each) for each, entry in model.items() if entry[0] <= at)
-            assert timers.pop_due(float(at)) == [each for _, each in due]
+            assert list(timers.pop_due(float(at))) == [each for _, each in due]
             for _, each in due:
                 del model[each]
         deadline = timers.next_deadline()
@@ -80,3 +80,29 @@ def test_the_earliest_of_several() -> None:
     assert earliest([None, Deadline(2.0, "b"), Deadline(1.0, "a"), None]) == Deadline(1.0, "a")
     assert earliest([None]) is None
     assert earliest([]) is None
+
+
+def test_what_is_cancelled_by_one_that_came_does_not_come() -> None:
+    """Of two that are due at once, as after a machine slept, the first may make the second superfluous."""
+    timers: Timers[str] = Timers()
+    for key in ("first", "second", "third"):
+        timers.set(key, 1.0, key)
+    came = []
+    for key in timers.pop_due(3600.0):
+        came.append(key)
+        timers.cancel("second")
+    assert came == ["first", "third"]
+
+
+def test_what_is_set_by_one_that_came_comes_the_next_time() -> None:
+    """However early: who always sets again does not keep everybody busy for ever."""
+    timers: Timers[str] = Timers()
+    for key in ("first", "second"):
+        timers.set(key, 1.0, key)
+    came = []
+    for key in timers.pop_due(3600.0):
+        came.append(key)
+        timers.set("first", 0.0, "again")
+    assert came == ["first", "second"]
+    assert timers.next_deadline() == Deadline(0.0, "again")
+    assert list(timers.pop_due(3600.0)) == ["first"]

@@ -45,7 +45,7 @@ class Candidates:
 
     def take_retry(self, now: float) -> bool:
         """True, once each time, if somebody was left alone for long enough."""
-        return bool(self._retry.pop_due(now))
+        return bool(list(self._retry.pop_due(now)))
 
     def linked(self, node: NodeId, now: float) -> None:
         """There is a link: now it has to say that it is a peer."""
