@@ -37,8 +37,9 @@ def status(
         return
     print(f"{facts['user']}  Node-ID {facts['node_id']}")
     known = f"configuration {facts['configuration']}"
-    up_s, memory = f"{facts['up_s']:.0f} s", f"{facts['memory_kb'] // 1024} MB"
-    print(f"  {facts['state']} of {facts['overlay']}, {known}, up {up_s}, {memory}")
+    # A machine that is out of descriptors, or closes /proc to the peer, does not say how much memory it has.
+    memory = "memory unknown" if facts["memory_kb"] is None else f"{facts['memory_kb'] // 1024} MB"
+    print(f"  {facts['state']} of {facts['overlay']}, {known}, up {facts['up_s']:.0f} s, {memory}")
     if facts["trouble"]:
         print(f"  {facts['trouble']}")
     if remote := facts["same_node_id_at"]:

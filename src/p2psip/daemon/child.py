@@ -6,19 +6,12 @@ import asyncio
 import sys
 
 from p2psip.base.errors import RequestFailed
+from p2psip.net.addresses import words
 
 
 async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:
     """What it prints. Raises RequestFailed in its words, the last line of what it says on standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *map(str, arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await _started(module, *map(str, arguments))
     try:
         async with asyncio.timeout(limit_s):
             printed, said = await process.communicate()
@@ -31,3 +24,20 @@ async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:
         lines = said.decode(errors="replace").strip().splitlines()
         raise RequestFailed(lines[-1] if lines else f"exit status {process.returncode}")
     return printed
+
+
+async def _started(module: str, *arguments: str) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except (OSError, RuntimeError) as error:
+        # No process, no descriptor, no memory; RuntimeError is what Python makes of a thread that it does not get, in
+        # which it would wait for the process.
+        raise RequestFailed(f"no process for it: {words(error)}") from None

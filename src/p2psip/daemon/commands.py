@@ -142,7 +142,7 @@ class Commands:
             waiting.set_result(found)
 
     async def _find_services(self, asked: Mapping[str, object]) -> object:
-        name, near, want = str(asked.get("name", "")), str(asked.get("near") or ""), int(str(asked.get("want", 1)))
+        name, near, want = str(asked.get("name", "")), str(asked.get("near") or ""), _number(asked, "want", 1)
         place = self._target(near) if near else self._peer.node.node_id
         waiting: asyncio.Future[ServicesFound] = asyncio.get_running_loop().create_future()
 
@@ -162,7 +162,7 @@ class Commands:
         if asked.get("withdraw"):
             self._host.call(lambda now: self._peer.withdraw(name, now))
         else:
-            capacity, policy = int(str(asked.get("capacity", 0))), str(asked.get("policy") or "")
+            capacity, policy = _number(asked, "capacity", 0), str(asked.get("policy") or "")
             self._host.call(lambda now: self._peer.announce(name, capacity, policy, now))
         # Written down at once: a restart, also after a power cut, is to announce the same.
         self._keep_services([_kept(announced) for announced in self._peer.services.announcements])
@@ -195,6 +195,14 @@ class Commands:
             raise LocalMisuse(f"{error}; write sip:USER@{overlay}") from None
         user, _, domain = aor.rpartition("@")
         return f"{user}@{overlay}" if self._is_own_host(domain.strip("[]")) else aor
+
+
+def _number(asked: Mapping[str, object], name: str, otherwise: int) -> int:
+    """An argument that is a whole number. Raises LocalMisuse."""
+    value = asked.get(name, otherwise)
+    if not isinstance(value, int):
+        raise LocalMisuse(f"{name} is {value!r}: give a whole number")
+    return value
 
 
 def _kept(announced: Announcement) -> KeptService:

@@ -15,14 +15,21 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+import structlog
+
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
 from p2psip.daemon.settings import SETTINGS_FILE
+from p2psip.net.addresses import words
+from p2psip.net.tcp import Listener
 
 SOCKET_FILE = "control.sock"
 LINE_BYTES_MAX = 1 << 22
 """A configuration document is handed over in one line."""
 
 ANSWER_MAX_S = 120.0
+ADDRESS_BYTES_MAX = 108
+"""unix(7): of sun_path, with a zero at its end."""
 
 Command = Callable[[Mapping[str, object]], Awaitable[object]]
 
@@ -33,17 +40,21 @@ class ControlServer:
     def __init__(self, directory: Path, commands: Mapping[str, Command]) -> None:
         self._path = directory / SOCKET_FILE
         self._commands = commands
-        self._server: asyncio.Server | None = None
+        self._server: Listener | None = None
+        self._log = structlog.get_logger()
 
     async def listen(self) -> None:
         """Open the socket. The records' lock has shown that no other peer runs in this directory."""
         mask = os.umask(0o177)
+        sock = socket.socket(socket.AF_UNIX)
         try:
             self._path.unlink(missing_ok=True)
             with _short(self._path) as path:
-                self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES_MAX)
+                sock.bind(path)
+            self._server = Listener(sock, self._connection, self._not_accepted)
         except OSError as error:
-            raise LocalMisuse(f"cannot open {self._path}: {error.strerror or error}") from None
+            sock.close()
+            raise LocalMisuse(f"cannot open {self._path}: {words(error)}") from None
         finally:
             os.umask(mask)
 
@@ -53,12 +64,18 @@ class ControlServer:
             self._server.close()
             self._path.unlink(missing_ok=True)
 
+    def _connection(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(LINE_BYTES_MAX), self._serve)
+
+    def _not_accepted(self, reason: str) -> None:
+        self._log.warning("commands are not taken", reason=reason)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await _line_of(reader):
                 writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
-        except ConnectionError:
+        except OSError:
             # The client has gone.
             pass
         finally:
@@ -66,9 +83,10 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> dict[str, object]:
         try:
-            asked = json.loads(line)
+            # Stricter than the json module: no half of a surrogate pair, which cannot be written as UTF-8.
+            asked = msgspec.json.decode(line)
             command = self._commands[asked["command"]]
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
             return {"error": "this peer does not know that command"}
         try:
             return {"result": await command(asked)}
@@ -76,6 +94,13 @@ class ControlServer:
             return {"misuse": str(error)}
         except P2psipError as error:
             return {"error": str(error)}
+        except ValueError as error:
+            # What was asked for makes no sense to somebody further down; it shall cost nobody a call.
+            self._log.warning("command failed", command=asked["command"], reason=str(error))
+            return {"misuse": f"{asked['command']}: {error}"}
+        except OSError as error:
+            self._log.warning("command failed", command=asked["command"], reason=words(error))
+            return {"error": f"{asked['command']}: {words(error)}"}
 
 
 async def _line_of(reader: asyncio.StreamReader) -> bytes:
@@ -110,7 +135,10 @@ def is_running(directory: Path) -> bool:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """The path by way of its open directory: the address of a socket has room for a hundred bytes, not for any path."""
+    """The address of a socket has room for a hundred bytes: a longer path goes by way of its open directory."""
+    if len(os.fsencode(path)) < ADDRESS_BYTES_MAX:
+        yield str(path)
+        return
     descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{path.name}"

@@ -47,7 +47,7 @@ from p2psip.daemon.renewal import Renewer, day
 from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
-from p2psip.net.addresses import machine_hosts
+from p2psip.net.addresses import machine_hosts, words
 from p2psip.net.disk import DiskStore, is_damage, mark_damaged
 from p2psip.net.dtls import require_cookies
 from p2psip.net.files import PRIVATE
@@ -318,7 +318,7 @@ class PeerService:
         except OSError as error:
             # No file descriptor is left, say: the next look may see more.
             if self._are_hosts_known:
-                self._journal.warning("the addresses of this machine are not known", reason=error.strerror)
+                self._journal.warning("the addresses of this machine are not known", reason=words(error))
             self._are_hosts_known = False
             return self._present
         self._are_hosts_known = True
@@ -344,7 +344,12 @@ class PeerService:
         user = next_name(identity.user)
         nodeids = len(identity.node_ids)
         renamed = self_enroll(self._state.configuration, identity.key, user, random.SystemRandom(), nodeids=nodeids)
-        save_identity(self._state.directory, renamed)
+        try:
+            save_identity(self._state.directory, renamed)
+        except LocalMisuse as error:
+            # A disk that is full, say. The overlay will tell us again.
+            self._journal.warning("the user name of this peer is taken", **who, means=f"it cannot change: {error}")
+            return
         self._journal.warning("the user name of this peer is taken", **who, means=f"it starts anew as {user}")
         self._is_renamed.set()
 
@@ -368,11 +373,7 @@ class PeerService:
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""
-        exception, message = context.get("exception"), str(context.get("message"))
-        if isinstance(exception, OSError) and "accept" in message:
-            # asyncio stops to listen for a second and goes on by itself.
-            self._journal.warning("connections are not accepted", reason=exception.strerror)
-            return
+        exception = context.get("exception")
         if is_damage(exception):
             records = self._state.directory / RECORDS_FILE
             self._journal.warning("records are damaged", reason=str(exception), means="the peer starts anew without")
@@ -560,4 +561,6 @@ def _keylogger() -> Callable[[bytes], None] | None:
 
 
 def _write_line(descriptor: int, line: bytes) -> None:
-    os.write(descriptor, line + b"\n")
+    with contextlib.suppress(OSError):
+        # A full disk: what is not written down cannot be read later, and that is all.
+        os.write(descriptor, line + b"\n")

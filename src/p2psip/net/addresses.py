@@ -119,12 +119,17 @@ def server_url(typed: str) -> str:
     return f"https://{join_host_port(host, port)}" if is_server else typed
 
 
-def words(error: OSError) -> str:
+def words(error: Exception) -> str:
     """What the system says is wrong; asyncio puts a sentence of its own in the place of it."""
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "no answer"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def taken(transport: str, address: object, error: OSError) -> LocalMisuse:
+def taken(transport: str, address: object, error: Exception) -> LocalMisuse:
     """What to tell whoever wants to listen on an address that cannot be had."""
-    hint = "; another program has it: stop that, or choose another port" if error.errno == errno.EADDRINUSE else ""
+    is_used = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    hint = "; another program has it: stop that, or choose another port" if is_used else ""
     return LocalMisuse(f"cannot listen on {transport} {address}: {words(error)}{hint}")

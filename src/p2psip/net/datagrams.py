@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import ipaddress
 import socket
 import struct
@@ -12,6 +14,7 @@ from p2psip.base.address import Address, without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.addresses import address_of, sockaddr_of, taken
 from p2psip.net.interfaces import interface_of
+from p2psip.net.tcp import REFUSALS, family_of
 
 PORT_TRIES = 64
 READ_BYTES = 1 << 16
@@ -24,6 +27,9 @@ IPV6_WHERE = struct.Struct("=16si")
 ANCILLARY_BYTES = 128
 
 Ancillary = list[tuple[int, int, bytes]]
+
+LOST = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE})
+"""What a machine says that cannot get rid of one datagram: as lost as one that is lost further on."""
 
 Arrived = Callable[[Address, Address, bytes], None]
 """Called with local address, remote address and data."""
@@ -52,32 +58,40 @@ class DatagramSocket:
     @classmethod
     async def bind(cls, host: str, port: int, arrived: Arrived, *, receive_bytes: int | None = None) -> DatagramSocket:
         """Bind `host`:`port`; LocalMisuse if somebody else has it. `receive_bytes` may wait to be read."""
-        sock = _bound(host, port)
-        if receive_bytes is not None:
-            # The kernel takes as much of it as its administrator permits.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        return cls(sock, arrived)
+        try:
+            with contextlib.ExitStack() as otherwise:
+                sock = _bound(host, port, receive_bytes, otherwise)
+                bound = cls(sock, arrived)
+                otherwise.pop_all()
+                return bound
+        except REFUSALS as error:
+            raise taken("udp", Address(host, port), error) from None
 
     @classmethod
     async def connect(cls, remote: Address, arrived: Arrived, refused: Refused) -> DatagramSocket:
-        """A socket of its own for one remote, whose refusals are heard. Raises OSError if there is no way there."""
-        sock = socket.socket(socket.AF_INET6 if ":" in remote.host else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
+        """A socket of its own for one remote, whose refusals are heard. Raises one of REFUSALS where no way leads."""
+        with contextlib.ExitStack() as otherwise:
+            sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)
+            otherwise.callback(sock.close)
             sock.setblocking(False)
             sock.connect(sockaddr_of(remote))
-        except OSError:
-            sock.close()
-            raise
-        return cls(sock, arrived, refused)
+            connected = cls(sock, arrived, refused)
+            otherwise.pop_all()
+            return connected
 
     @classmethod
     async def bind_even(cls, host: str, arrived: Arrived) -> DatagramSocket:
         """Bind a free even port, as RTP wants (RFC 3550 section 11)."""
-        for _ in range(PORT_TRIES):
-            sock = _bound(host, 0)
-            if sock.getsockname()[1] % 2 == 0:
-                return cls(sock, arrived)
-            sock.close()
+        try:
+            for _ in range(PORT_TRIES):
+                with contextlib.ExitStack() as otherwise:
+                    sock = _bound(host, 0, None, otherwise)
+                    if sock.getsockname()[1] % 2 == 0:
+                        bound = cls(sock, arrived)
+                        otherwise.pop_all()
+                        return bound
+        except REFUSALS as error:
+            raise taken("udp", host, error) from None
         raise LocalMisuse(f"no free even UDP port on {host} in {PORT_TRIES} tries")
 
     def send(self, remote: tuple[str, int], data: bytes, source: str | None = None) -> None:
@@ -126,24 +140,25 @@ class DatagramSocket:
 
     def _hear(self, error: OSError) -> None:
         """The network says that nobody is there, or the machine that there is no way."""
-        if self._refused is not None:
+        if self._refused is not None and error.errno not in LOST:
             self._refused(error)
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if sock.family == socket.AF_INET6:
-            # "::" is every IPv6 address; IPv4 has a socket of its own.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.bind(sockaddr_of((host, port)))
-    except OSError as error:
-        sock.close()
-        raise taken("udp", Address(host, port), error) from None
+def _bound(host: str, port: int, receive_bytes: int | None, otherwise: contextlib.ExitStack) -> socket.socket:
+    """A bound socket, which `otherwise` closes. Raises one of REFUSALS."""
+    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    otherwise.callback(sock.close)
+    sock.setblocking(False)
+    if sock.family == socket.AF_INET6:
+        # "::" is every IPv6 address; IPv4 has a socket of its own.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    if receive_bytes is not None:
+        # The kernel takes as much of it as its administrator permits.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.bind(sockaddr_of((host, port)))
     return sock
 
 

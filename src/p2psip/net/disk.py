@@ -17,6 +17,7 @@ import fcntl
 import itertools
 import os
 import queue
+import secrets
 import sqlite3
 import threading
 import time
@@ -163,9 +164,18 @@ def read_boot_clock() -> BootClock:
     return BootClock(_boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
 @cache
 def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Which run of this machine it is. Where /proc is closed (a hardened unit) each process counts as one: how long it
+    was down is then known by the date alone.
+    """
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return secrets.token_hex(16)
 
 
 class _Damaged(Exception):  # no error

@@ -23,6 +23,7 @@ from OpenSSL import SSL
 from p2psip.base.address import Address
 from p2psip.net.addresses import words
 from p2psip.net.datagrams import DatagramSocket
+from p2psip.net.tcp import REFUSALS
 from p2psip.net.tls import HANDSHAKE_MAX_S, READ_BYTES, StreamUser, certificates_of, describe
 
 PATH_MTU = 1280
@@ -331,13 +332,18 @@ class DtlsListener:
 
 
 async def connect_dtls(context: SSL.Context, user: StreamUser, remote: Address, datagram_bytes: int) -> DtlsAssociation:
-    """Say ClientHello to a remote; the association as soon as anything comes back. Raises OSError if nothing can."""
+    """Say ClientHello to a remote; the association as soon as anything comes back. Raises ConnectionError if nothing
+    can, in the words of the system.
+    """
     association: DtlsAssociation
 
     def refused(error: Exception) -> None:
-        association.abort(words(error) if isinstance(error, OSError) else str(error))
+        association.abort(words(error))
 
-    socket = await DatagramSocket.connect(remote, lambda _, __, data: association.take(data), refused)
+    try:
+        socket = await DatagramSocket.connect(remote, lambda _, __, data: association.take(data), refused)
+    except REFUSALS as error:
+        raise ConnectionError(words(error)) from None
     tls = SSL.Connection(context)
     tls.set_ciphertext_mtu(datagram_bytes)
     tls.set_connect_state()

@@ -7,32 +7,50 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from p2psip.reload.node.diagnostics import Machine
 
 PROC = Path("/proc")
 SYS = Path("/sys")
 
+T = TypeVar("T")
+
 MAINS = 0x80
 """BATTERY_STATUS: "If this bit is clear (set to "0"), then the peer is using a battery for power."."""
 
 
 def read_machine(proc: Path = PROC, sys: Path = SYS) -> Machine:
-    """The figures of now; None for each that this machine does not tell."""
-    speed_kbps = _link_speed_kbps(sys)
-    system = f"{platform.system()}; {platform.machine()}"
+    """The figures of now; None for each that this machine does not tell, or not now: it may be out of descriptors."""
+    speed_kbps = _told(lambda: _link_speed_kbps(sys))
     return Machine(
-        software=f"p2psip/{version('p2psip')} ({system}) Python/{platform.python_version()}",
-        load=_load(),
+        software=_software(),
+        load=_told(_load),
         process_power_mips=_mips(proc),
         upstream_kbps=speed_kbps,
         downstream_kbps=speed_kbps,
         uptime_s=int(time.clock_gettime(time.CLOCK_BOOTTIME)),
         memory_kb=memory_kb(proc),
-        battery=_battery(sys),
+        battery=_told(lambda: _battery(sys)),
     )
+
+
+def _told(read: Callable[[], T]) -> T | None:
+    """What this machine tells; None if it does not."""
+    try:
+        return read()
+    except OSError:
+        return None
+
+
+@cache
+def _software() -> str:
+    system = f"{platform.system()}; {platform.machine()}"
+    return f"p2psip/{version('p2psip')} ({system}) Python/{platform.python_version()}"
 
 
 def _load() -> int:
@@ -50,10 +68,10 @@ def _mips(proc: Path) -> int | None:
         return None
 
 
-def memory_kb(proc: Path = PROC) -> int:
-    """Resident memory of this process, in kilobytes of 1024 bytes."""
-    pages = int((proc / "self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() // 1024
+def memory_kb(proc: Path = PROC) -> int | None:
+    """Resident memory of this process, in kilobytes of 1024 bytes; None if this machine does not tell."""
+    figures = " ".join(_lines(proc / "self/statm")).split()
+    return int(figures[1]) * resource.getpagesize() // 1024 if figures else None
 
 
 def _link_speed_kbps(sys: Path) -> int | None:

@@ -12,9 +12,10 @@ import ipaddress
 import itertools
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Protocol
 
 from OpenSSL import SSL
@@ -23,8 +24,9 @@ from p2psip.base.address import Address, source_key
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.net.addresses import taken, with_zones, words
+from p2psip.net.addresses import with_zones
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
+from p2psip.net.tcp import Listener, connect_tcp
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
@@ -121,10 +123,11 @@ class NodeHost:
         datagram_context: SSL.Context | None = None,
         path_mtu: int = PATH_MTU,
     ) -> None:
-        """Without `datagram_context` there is no DTLS here; `path_mtu` bounds its datagrams, IP header included."""
+        """Without `datagram_context` there is no DTLS here; `path_mtu` is the longest IP packet of links."""
         self._core = core
         self._context = context
         self._datagram_context = datagram_context
+        self._path_mtu = path_mtu
         self._datagram_bytes = path_mtu - IP_UDP_BYTES
         self._store = store
         self._overlay_began = overlay_began
@@ -139,10 +142,11 @@ class NodeHost:
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
-        self._servers: list[asyncio.Server | DtlsListener] = []
+        self._servers: list[Listener | DtlsListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
+        self._effects: deque[Effect] = deque()
         self._is_settling = False
         self._is_closed = False
 
@@ -152,11 +156,10 @@ class NodeHost:
         """Listen for links of this purpose; the ports. Raises LocalMisuse if one is taken."""
         ports: list[int] = []
         for address in addresses:
-            server = await self._listen_tls(purpose, address)
+            server = self._listen_tls(purpose, address)
             self._servers.append(server)
-            bound = [socket.getsockname()[1] for socket in server.sockets]
-            self._listening.update(Address(address.host, port) for port in bound)
-            ports += bound
+            self._listening.add(Address(address.host, server.port))
+            ports.append(server.port)
         return tuple(ports)
 
     async def listen_datagram_links(self, addresses: Iterable[Address]) -> None:
@@ -199,23 +202,34 @@ class NodeHost:
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done."""
         if not self._is_closed:
-            run(boot_time())
-            self._settle()
+            try:
+                run(boot_time())
+            finally:
+                self._settle()
 
     # The pump
 
     def _settle(self) -> None:
-        """Do the effects; inputs that they cause at once (a socket that fails) are taken in turn, not nested."""
+        """Do the effects; inputs that they cause at once (a socket that fails) are taken in turn, not nested.
+
+        A bug of ours in one of them is raised; what comes after it is done all the same, and the timer set.
+        """
         if self._is_settling:
             return
         self._is_settling = True
         try:
-            while effects := self._core.drain():
-                for effect in effects:
-                    self._do(effect)
+            while self._has_effects():
+                self._do(self._effects.popleft())
         finally:
             self._is_settling = False
-        self._arm()
+            if self._effects:
+                self._loop.call_soon(self.call, _nothing)
+            self._arm()
+
+    def _has_effects(self) -> bool:
+        if not self._effects:
+            self._effects.extend(self._core.drain())
+        return bool(self._effects)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -257,17 +271,18 @@ class NodeHost:
             if sum(backlogs.values()) > BACKLOGS_MAX_BYTES:
                 max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
-    async def _listen_tls(self, purpose: Purpose, address: Address) -> asyncio.Server:
+    def _listen_tls(self, purpose: Purpose, address: Address) -> Listener:
         def accept() -> TlsStream:
             stream = TlsStream(self._context, self, is_server=True)
             self._numbers[stream] = (next(self._accepted), purpose)
             self._alive.add(stream)
             return stream
 
-        try:
-            return await self._loop.create_server(accept, address.host, address.port)
-        except OSError as error:
-            raise taken("tcp", address, error) from None
+        return Listener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
+
+    def _not_accepted(self, address: Address, reason: str) -> None:
+        facts = {"at": f"tcp {address}", "reason": reason}
+        self._other(Note("connections are not accepted", facts, is_warning=True))
 
     def _accept_dtls(self, association: DtlsAssociation) -> None:
         self._numbers[association] = (next(self._accepted), Purpose.RELOAD)
@@ -312,8 +327,8 @@ class NodeHost:
         await asyncio.sleep(delay_s)
         try:
             stream = await self._connect_link(candidate)
-        except OSError as error:
-            raise ConnectionError(f"{candidate}: {words(error)}") from None
+        except ConnectionError as error:
+            raise ConnectionError(f"{candidate}: {error}") from None
         if stream.remote[0] == stream.local[0] and self._listens_at(*stream.remote):
             # Many networks have the same private addresses: this one of the other's is one of ours as well.
             stream.abort("that is this machine")
@@ -334,10 +349,9 @@ class NodeHost:
         """The handshake begins when this connection is the one that is chosen."""
         if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
             return await connect_dtls(self._own_datagram_context(), self, candidate.address, self._datagram_bytes)
-        _, stream = await self._loop.create_connection(
-            lambda: TlsStream(self._context, self, is_server=False), *candidate.address
+        return await connect_tcp(
+            lambda: TlsStream(self._context, self, is_server=False), candidate.address, self._path_mtu
         )
-        return stream
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._dials.pop(number, None)) is not None:
@@ -406,6 +420,10 @@ class NodeHost:
         # The loop's clock stands still while the machine sleeps, the peer's does not.
         self._arm()
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
+
+
+def _nothing(now: float) -> None:
+    """No input: what is left to be done is done."""
 
 
 async def _first(attempts: Sequence[asyncio.Task[Stream]], reasons: list[str]) -> Stream | None:

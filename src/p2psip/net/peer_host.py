@@ -58,7 +58,7 @@ class PeerHost(NodeHost):
         )
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
-        self._phone_flows = Flows(self)
+        self._phone_flows = Flows(self, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._zones: dict[str, str] = {}
 
@@ -70,7 +70,7 @@ class PeerHost(NodeHost):
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:
-            await self._phone_flows.listen(local)
+            self._phone_flows.listen(local)
 
     def use_media_host(self, host: str) -> None:
         """Where calls have their voice from now on, of which nobody has said where it goes."""

@@ -18,7 +18,7 @@ from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.session import SendRtp
 from p2psip.net.addresses import address_of
 from p2psip.net.datagrams import DatagramSocket
-from p2psip.net.phone_events import PhoneEvent, Storyteller, heard
+from p2psip.net.phone_events import PhoneEvent, Storyteller, heard, not_accepted
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.sip.entities.agent import UserAgent
 from p2psip.sip.entities.agent_types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
@@ -62,7 +62,7 @@ class Phone:
         self._rng = rng or random.SystemRandom()
         self._story = Storyteller(settings.server)
         self._media = MediaEngine(settings.performance, self._rng)
-        self._flows = Flows(self)
+        self._flows = Flows(self, self._not_accepted)
         self._sip_sockets: dict[Address, DatagramSocket] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -89,7 +89,7 @@ class Phone:
             if self.settings.transport != "TCP":
                 break
             try:
-                await self._flows.listen(sip.local)
+                self._flows.listen(sip.local)
                 break
             except LocalMisuse:
                 # The kernel knows which port is free for UDP; over TCP somebody may have the same.
@@ -223,6 +223,9 @@ class Phone:
         event = self._story.tell(effect, self._since_start())
         if event is not None:
             self.events.put_nowait(event)
+
+    def _not_accepted(self, local: Address, reason: str) -> None:
+        self.events.put_nowait(not_accepted(local, reason, self._since_start()))
 
     async def _open_media(self, token: int, call: CallId) -> None:
         try:

@@ -64,6 +64,13 @@ def heard(call: CallId, report: MediaReport, at_s: float) -> PhoneEvent:
     return PhoneEvent("heard", at_s, f"{text} ({report.received} packets{trouble})", call, facts)
 
 
+def not_accepted(local: Address, reason: str, at_s: float) -> PhoneEvent:
+    """This machine takes no more connections just now."""
+    return PhoneEvent(
+        "not_accepted", at_s, f"connections at {local} are not accepted: {reason}", facts={"reason": reason}
+    )
+
+
 class Storyteller:
     """Makes events of the agent's effects; remembers when a call began, to say after how long it rang."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.addresses import address_of, sockaddr_of, taken, words
+from p2psip.net.addresses import address_of, sockaddr_of, words
 from p2psip.net.datagrams import Arrived, DatagramSocket
+from p2psip.net.tcp import REFUSALS, Listener, connect_tcp, family_of
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0
@@ -69,21 +72,20 @@ class _Flow(asyncio.Protocol):
 class Flows:
     """SIP over TCP: the connections that the core opens, and those that are accepted."""
 
-    def __init__(self, user: FlowUser) -> None:
+    def __init__(self, user: FlowUser, tell: Callable[[Address, str], None]) -> None:
+        """`tell` is called with where connections are not accepted, and why."""
         self.user = user
+        self._tell = tell
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._accepted = itertools.count(1, 2)
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Listener] = []
 
-    async def listen(self, local: Address) -> None:
-        """Accept connections at one more address."""
-        loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(lambda: _Flow(next(self._accepted), self), *local)
-        except OSError as error:
-            raise taken("tcp", local, error) from None
-        self._servers.append(server)
+    def listen(self, local: Address) -> None:
+        """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""
+        self._servers.append(
+            Listener.bind(local, lambda: _Flow(next(self._accepted), self), partial(self._tell, local))
+        )
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
@@ -120,9 +122,9 @@ class Flows:
     async def _connect(self, flow: int, remote: Address) -> None:
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                await asyncio.get_running_loop().create_connection(lambda: _Flow(flow, self), *remote)
-        except OSError as error:
-            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {_why(error)}")
+                await connect_tcp(lambda: _Flow(flow, self), remote)
+        except (ConnectionError, TimeoutError) as error:
+            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {words(error)}")
         finally:
             self._opening.pop(flow, None)
 
@@ -177,14 +179,9 @@ def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendDatagram) 
 
 def local_host_towards(server: Address) -> str:
     """Our address as the server sees it, on this host's own word: no packet is sent."""
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family_of(server.host), socket.SOCK_DGRAM) as probe:
             probe.connect(sockaddr_of(server))
-        except OSError as error:
-            raise LocalMisuse(f"no way to {server}: {error.strerror}") from None
-        return address_of(probe.getsockname()).host
-
-
-def _why(error: OSError) -> str:
-    return "no answer" if isinstance(error, TimeoutError) else words(error)
+            return address_of(probe.getsockname()).host
+    except REFUSALS as error:
+        raise LocalMisuse(f"no way to {server}: {words(error)}") from None

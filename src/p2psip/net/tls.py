@@ -8,6 +8,7 @@ anchors, its `bad-node` list and the date, before it takes one byte from the con
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -181,6 +182,9 @@ class TlsStream(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._may_write.set()
+        if self._is_closing:
+            # Not from in here: the transport would close what has failed a second time.
+            asyncio.get_running_loop().call_soon(self._end_if_written)
 
     # For the user
 
@@ -251,7 +255,9 @@ class TlsStream(asyncio.BufferedProtocol):
             # Not closed outright: what the other end has sent meanwhile would make it a reset, and our last words lost.
             self._is_closing = True
             self._be_patient(GOODBYE_MAX_S, reason)
-            self._transport.write_eof()
+            # From now on `resume_writing` comes when all is out.
+            self._transport.set_write_buffer_limits(high=0)
+            self._end_if_written()
 
     def abort(self, reason: str) -> None:
         """Cut the connection; `stream_down` follows."""
@@ -260,6 +266,15 @@ class TlsStream(asyncio.BufferedProtocol):
             self._transport.abort()
 
     # Inside
+
+    def _end_if_written(self) -> None:
+        """The end of what we send. asyncio's `write_eof` would do it later by itself, where nobody hears it fail."""
+        if self._is_closing and self._transport is not None and not self._transport.get_write_buffer_size():
+            try:
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            except OSError:
+                # The other end is gone, and says no more.
+                self.abort(self._reason)
 
     def _be_patient(self, delay_s: float, reason: str) -> None:
         """Cut the connection after this time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.control import LINE_BYTES_MAX, SOCKET_FILE, ControlServer, ask_peer, is_running
@@ -28,9 +30,20 @@ async def _refuse(_: Mapping[str, object]) -> object:
     raise LocalMisuse("write it otherwise")
 
 
+async def _stumble(_: Mapping[str, object]) -> object:
+    raise ValueError("no such month")
+
+
+async def _run_short(_: Mapping[str, object]) -> object:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 async def _wait(_: Mapping[str, object]) -> object:
     await asyncio.sleep(0.3)
     return "late"
+
+
+COMMANDS = {"add": _add, "fail": _fail, "refuse": _refuse, "stumble": _stumble, "short": _run_short, "wait": _wait}
 
 
 def serving(directory: Path, test: Callable[[], object]) -> None:
@@ -39,7 +52,15 @@ def serving(directory: Path, test: Callable[[], object]) -> None:
     async def main() -> None:
         faults: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
-        server = ControlServer(directory, {"add": _add, "fail": _fail, "refuse": _refuse, "wait": _wait})
+        commands = {
+            "add": _add,
+            "fail": _fail,
+            "refuse": _refuse,
+            "stumble": _stumble,
+            "short": _run_short,
+            "wait": _wait,
+        }
+        server = ControlServer(directory, commands)
         await server.listen()
         try:
             await asyncio.to_thread(test)
@@ -81,6 +102,25 @@ def test_commands_results_and_failures(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).touch()
     with pytest.raises(LocalMisuse, match=r"no peer runs in .*: `p2psip peer run"):
         ask_peer(tmp_path, "add", a=1, b=2)
+
+
+def test_a_command_that_stumbles_is_answered_and_ends_nothing(tmp_path: Path) -> None:
+    def test() -> None:
+        with pytest.raises(LocalMisuse, match="stumble: no such month"):
+            ask_peer(tmp_path, "stumble")
+        with pytest.raises(LocalMisuse, match="add: invalid literal"):
+            ask_peer(tmp_path, "add", a="one", b=2)
+        with pytest.raises(RequestFailed, match="short: Too many open files"):
+            ask_peer(tmp_path, "short")
+        assert ask_peer(tmp_path, "add", a=1, b=1) == {"sum": 2}
+
+    with structlog.testing.capture_logs() as log:
+        serving(tmp_path, test)
+    assert [(line["command"], line["log_level"]) for line in log] == [
+        ("stumble", "warning"),
+        ("add", "warning"),
+        ("short", "warning"),
+    ]
 
 
 def test_it_is_the_owners_alone(tmp_path: Path) -> None:
@@ -125,6 +165,7 @@ def test_no_directory_is_no_running_peer(tmp_path: Path) -> None:
         b"[" * 60_000,
         b"\xff\xfe",
         b"{" * 5,
+        b'{"command": "add", "a": "\\ud800", "b": 1}',
     ],
 )
 def test_garbage_is_answered_and_ends_nothing(tmp_path: Path, line: bytes) -> None:

@@ -228,21 +228,21 @@ def test_records_that_are_found_damaged_later_are_left_behind(
     assert "records.db.damaged" in capsys.readouterr().out
 
 
-def test_a_socket_that_cannot_be_accepted_is_no_bug(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of descriptors: asyncio goes on in a second, and so does the peer. A bug ends it."""
+@pytest.mark.parametrize("bug", [AssertionError("a bug"), OSError(24, "Too many open files")])
+def test_what_nobody_has_expected_ends_the_peer(
+    bug: Exception, state: PeerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a machine refuses is a value long before it comes here."""
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
 
     async def main() -> None:
-        peer, loop = PeerService(state), asyncio.get_running_loop()
-        peer._on_exception(
-            loop, {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many open files")}
+        PeerService(state)._on_exception(
+            asyncio.get_running_loop(), {"message": "Exception in callback", "exception": bug}
         )
-        assert ended == []
-        peer._on_exception(loop, {"message": "Exception in callback", "exception": AssertionError("a bug")})
-        assert ended == [70]
 
     asyncio.run(main())
+    assert ended == [70]
 
 
 def test_a_renewed_certificate_must_be_this_peers(state: PeerState) -> None:

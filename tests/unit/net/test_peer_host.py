@@ -7,91 +7,30 @@ import math
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cache
 from typing import cast
 
 import pytest
 from candidates import dtls, tls
+from driver_bench import HERE, Disk, Notes, context, datagram_context
 from free_ports import free_port
-from membership import DATE, OVERLAY, Club, key, node_id
+from membership import DATE, OVERLAY, Club, node_id
 from OpenSSL import SSL
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline
-from p2psip.base.wallclock import WallClock
 from p2psip.coupling.peer import Peer
 from p2psip.net import node_host
-from p2psip.net.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls, require_cookies
+from p2psip.net.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
 from p2psip.net.peer_host import Endpoints, PeerHost
-from p2psip.net.tls import Stream, TlsStream, make_context
-from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
-from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed, Committed, Moment
+from p2psip.net.tls import Stream, TlsStream
+from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.storage.records import Commit, CommitFailed, Committed, Moment
 from p2psip.sip.entities.agent_types import MediaWanted
 from p2psip.sip.entities.echo import MediaReleased
 from p2psip.sip.transports.effects import SendDatagram
-
-HERE = "127.0.0.1"
-
-
-@dataclass
-class Notes:
-    """In the place of the core: what it was told, and what it wants, which a test puts there."""
-
-    told: list[tuple[object, ...]] = field(default_factory=list)
-    wanted: list[Effect] = field(default_factory=list)
-    deadline: Deadline | None = None
-    wall: WallClock = field(default_factory=lambda: WallClock(0.0))
-    datagram_bytes: int | None = None
-    """Of the link that came up last."""
-
-    @property
-    def node(self) -> Notes:
-        return self
-
-    def drain(self) -> list[Effect]:
-        wanted, self.wanted = self.wanted, []
-        return wanted
-
-    def next_deadline(self) -> Deadline | None:
-        return self.deadline
-
-    def handle_timeout(self, now: float) -> None:
-        self.deadline = None
-        self.told.append(("timeout",))
-
-    def handle_link_up(self, link: LinkUp, now: float) -> None:
-        self.datagram_bytes = link.datagram_bytes
-        self.told.append(("up", link.number, link.purpose, link.certificates))
-
-    def handle_link_data(self, number: int, data: bytes, now: float) -> None:
-        self.told.append(("data", number, data))
-
-    def handle_link_down(self, number: int, reason: str, now: float) -> None:
-        self.told.append(("down", number, reason))
-
-    def handle_answer(self, token: int, answer: object, now: float) -> None:
-        self.told.append(("answer", token, answer))
-
-    def handle_datagram(self, local: object, remote: object, data: bytes, now: float) -> None:
-        self.told.append(("datagram", data, local, remote))
-
-    def handle_flow_opened(self, flow: int, *_: object) -> None:
-        self.told.append(("flow", flow))
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        self.told.append(("flow closed", flow, reason))
-
-    async def hears(self, what: str, count: int = 1, limit_s: float = 60.0) -> list[tuple[object, ...]]:
-        """Wait until it was told this, so many times."""
-        deadline = asyncio.get_running_loop().time() + limit_s
-        while len(heard := [each for each in self.told if each[0] == what]) < count:
-            assert asyncio.get_running_loop().time() < deadline, f"it was told only {self.told}"
-            await asyncio.sleep(0.005)
-        return heard
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -100,17 +39,6 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, condition
         await asyncio.sleep(0.005)
-
-
-@dataclass
-class Disk:
-    """A store whose answers a test gives."""
-
-    answers: list[Future[CommitAnswer]] = field(default_factory=list)
-
-    def commit(self, commit: Commit) -> Future[CommitAnswer]:
-        self.answers.append(Future())
-        return self.answers[-1]
 
 
 @dataclass
@@ -127,20 +55,6 @@ class Bench:
     def do(self, *effects: Effect) -> None:
         """Have the core want something."""
         self.host.call(lambda now: self.core.wanted.extend(effects))
-
-
-@cache
-def context(number: int = 1) -> SSL.Context:
-    certificate = Club.of().certificate(f"user{number}@{OVERLAY}", [node_id(number)], number=number)
-    return make_context((certificate,), key(number=number))
-
-
-@cache
-def datagram_context(number: int) -> SSL.Context:
-    certificate = Club.of().certificate(f"user{number}@{OVERLAY}", [node_id(number)], number=number)
-    made = make_context((certificate,), key(number=number), is_datagram=True)
-    require_cookies(made)
-    return made
 
 
 def run(test: Callable[[Bench], Awaitable[None]], **endpoints: object) -> None:
