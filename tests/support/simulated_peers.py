@@ -85,7 +85,8 @@ class Site:
                     self._to_phone(remote, data)
                 case Ask(token, MediaWanted(_, towards)):
                     self.media_towards.append(towards)
-                    self._later(lambda token=token: self._media(token))  # type: ignore[misc]
+                    port = 40_000 + 2 * len(self.media_towards)
+                    self._later(lambda token=token, port=port: self._media(token, port))  # type: ignore[misc]
                 case SendRtp():
                     pass
                 case _:
@@ -109,8 +110,8 @@ class Site:
         if phone is not None:
             self._later(lambda: phone.receive(data))
 
-    def _media(self, token: int) -> None:
-        self.call(lambda now: self.peer.handle_answer(token, Address(self.local.host, 40_000), now))
+    def _media(self, token: int, port: int) -> None:
+        self.call(lambda now: self.peer.handle_answer(token, Address(self.local.host, port), now))
 
     def _later(self, run: Callable[[], None]) -> None:
         self.world.clock.at(self.world.now + LAN_S, run)

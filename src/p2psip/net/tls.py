@@ -138,6 +138,7 @@ class TlsStream(asyncio.BufferedProtocol):
         else:
             self._tls.set_connect_state()
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket
         self._is_up = False
         self._is_closing = False
         self._reason = ""
@@ -150,7 +151,7 @@ class TlsStream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        remote, local = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+        remote, local, self._socket = map(transport.get_extra_info, ("peername", "sockname", "socket"))
         if remote is None or local is None:
             # A connection that was reset before we could look at it.
             self.abort("closed by the other end")
@@ -271,7 +272,7 @@ class TlsStream(asyncio.BufferedProtocol):
         """The end of what we send. asyncio's `write_eof` would do it later by itself, where nobody hears it fail."""
         if self._is_closing and self._transport is not None and not self._transport.get_write_buffer_size():
             try:
-                self._transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+                self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 # The other end is gone, and says no more.
                 self.abort(self._reason)

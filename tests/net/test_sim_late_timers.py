@@ -1,0 +1,307 @@
+"""Machines that slept: every core of a peer with everything pending, an hour late.
+
+Which cores there are, the source says: one that has a `handle_timeout` and is not woken late here is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import importlib
+import pkgutil
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from certified_overlay import CertifiedOverlay
+from effort import times
+from membership import CHEAP, DATE, Club, accounts, key
+from membership import OVERLAY as CLUB
+from sim_services import SETTINGS
+from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
+
+import p2psip
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.csr import make_request
+from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
+from p2psip.media.engine import MediaEngine, Performance
+from p2psip.media.g711 import PCMU
+from p2psip.media.negotiation import Agreement, Direction
+from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
+from p2psip.reload.forwarding.fragmentation import fragment
+from p2psip.reload.node.application import ApplicationNode
+from p2psip.reload.node.node import Node
+from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
+from p2psip.reload.wire.message import join, split
+from p2psip.sim.clock import VirtualClock
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+from p2psip.sip.entities.agent import UserAgent
+from p2psip.sip.entities.agent_types import AgentConfig
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.hops import UdpHop
+from p2psip.sip.transports.layer import Listener
+
+DRIVERS = ("p2psip.net", "p2psip.sim", "p2psip.daemon", "p2psip.cli", "p2psip.api")
+HOUR_S = 3600.0
+SLEEPS_S = (20.0, 601.0, HOUR_S)
+LATE_S = 600.0
+CALLS_MAX = 4
+
+
+def cores() -> list[type]:
+    """All classes of cores that have timers."""
+    found: dict[type, None] = {}
+    for module in pkgutil.walk_packages(p2psip.__path__, "p2psip."):
+        if not module.name.startswith(DRIVERS) and not module.ispkg:
+            for each in vars(importlib.import_module(module.name)).values():
+                is_core = (
+                    isinstance(each, type) and "handle_timeout" in vars(each) and not hasattr(each, "_is_protocol")
+                )
+                if is_core and each.__module__ == module.name:
+                    found[each] = None
+    return list(found)
+
+
+@contextmanager
+def watched(late_s: dict[type, float]) -> Iterator[None]:
+    """While this lasts, `late_s` says of each core how late it was woken at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        for core in cores():
+            patch.setattr(core, "handle_timeout", _watched(core, vars(core)["handle_timeout"], late_s))
+        yield
+
+
+def _watched(core: type, real: Callable[..., Any], late_s: dict[type, float]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def handle_timeout(self: Any, now: float) -> Any:
+        deadline = self.next_deadline()
+        if deadline is not None:
+            late_s[core] = max(late_s.get(core, 0.0), now - deadline.at)
+        return real(self, now)
+
+    return handle_timeout
+
+
+def jump(clock: VirtualClock, seconds: float, rng: random.Random) -> None:
+    """Time goes on without anybody; what was to happen meanwhile happens now, in this order or another."""
+    clock.now += seconds
+    overdue = sorted(entry for entry in clock._heap if entry[0] <= clock.now)
+    others = [entry for entry in clock._heap if entry[0] > clock.now]
+    if rng.random() < 0.5:
+        rng.shuffle(overdue)
+    clock._heap = [(clock.now, number - len(overdue), run) for number, (_, _, run) in enumerate(overdue)] + others
+    heapq.heapify(clock._heap)
+
+
+def fall_asleep(world: SimulatedPeers, seconds: float, rng: random.Random) -> None:
+    """All machines sleep; some look at their timers before anything else."""
+    jump(world.world.clock, seconds, rng)
+    for site in rng.sample(list(world.sites.values()), len(world.sites)):
+        if rng.random() < 0.7:
+            site.call(site.handle_timeout)
+        for phone in site.phones.values():
+            if rng.random() < 0.7:
+                phone.run(phone.agent.handle_timeout)
+
+
+def _agent(server: Address, phone: Address) -> UserAgent:
+    return UserAgent(
+        AgentConfig(
+            address_of_record=SipUri(server.host, "alice"),
+            contact=SipUri(phone.host, "alice", phone.port),
+            server=UdpHop(server),
+            listeners=(Listener("UDP", phone),),
+            password="secret",
+        ),
+        random.Random(1),
+    )
+
+
+def busy(world: SimulatedPeers, phones: list[Phone], rng: random.Random) -> None:
+    """Something that a peer may be in the middle of."""
+    site, phone, other = rng.choice(list(world.sites.values())), *rng.sample(phones, 2)
+    match rng.choice(
+        ("call", "call", "echo", "nobody", "look up", "trace", "announce", "find", "hang up", "line", "cut")
+    ):
+        case "call" if len(phone.agent.calls) < CALLS_MAX:
+            phone.dial(other.user)
+        case "echo" if len(phone.agent.calls) < CALLS_MAX:
+            phone.dial("*43")
+        case "nobody" if len(phone.agent.calls) < CALLS_MAX:
+            phone.dial("nobody")
+        case "look up":
+            site.call(lambda now: site.peer.look_up(f"{other.user}@{OVERLAY}", now))
+        case "trace":
+            site.call(lambda now: site.peer.trace(other.site.peer.node.node_id, now))
+        case "announce":
+            site.call(lambda now: site.peer.announce("relay", 1, "", now))
+        case "find":
+            site.call(lambda now: site.peer.find_services("relay", site.peer.node.node_id, 3, now))
+        case "hang up":
+            for call in list(phone.agent.calls):
+                phone.hang_up(call)
+        case "line":
+            world.line(rng.randrange(len(world.sites)), f"user{rng.randrange(9)}")
+        case "cut":
+            _cut(site, rng)
+
+
+def _cut(site: Site, rng: random.Random) -> None:
+    """One of its connections goes down."""
+    if site.host.links:
+        number = rng.choice(list(site.host.links))
+        site.world._down(site.host.links[number].host.links[site.host.links[number].number], "cut")
+
+
+def nap(seed: int) -> None:
+    """Four peers with lines and phones; they do what chance says, sleep, and find their way back."""
+    rng = random.Random(f"late/{seed}")
+    world = SimulatedPeers(f"late/{seed}", 4, **SETTINGS)
+    for number, user in enumerate(("alice", "bob", "carol", "dora")):
+        world.line(number, user)
+    world.settle_records(range(4))
+    phones = [
+        world.phone(number, user, answer_s=rng.choice((None, 0.5, 20.0)))
+        for number, user in enumerate(("alice", "bob", "carol", "dora"))
+    ]
+    for _ in range(3):
+        for _ in range(rng.randrange(1, 10)):
+            busy(world, phones, rng)
+            world.run(rng.choice((0.0, 0.003, 0.03, 0.3, 3.0)))
+        fall_asleep(world, rng.choice(SLEEPS_S), rng)
+        world.run(rng.choice((1.0, 60.0)))
+
+
+def nap_of_clients(seed: int) -> None:
+    """Programs that use an overlay, in the middle of a service's announcement."""
+    rng = random.Random(f"clients/{seed}")
+    overlay = SimulatedOverlay(f"clients/{seed}", **SETTINGS)
+    for number in range(3):
+        overlay.add_peer(number)
+        overlay.world.run_for(2.0)
+    host = overlay.add_client(0)
+    overlay.world.run_for(rng.choice((0.0, 0.1, 3.0)))
+    application = ApplicationNode(overlay.clients["c0"])
+    host.core = application
+    overlay.world.call(host, lambda now: application.services.register("relay", now))
+    overlay.world.run_for(rng.choice((0.0, 0.05, 3.0)))
+    jump(overlay.world.clock, HOUR_S, rng)
+    overlay.world.call(host, application.handle_timeout)
+
+
+def nap_of_certified_peers() -> None:
+    """X.509 certificates that run out, that are stored in the overlay, and a message of which a piece is missing."""
+    overlay = CertifiedOverlay(Club.of(), required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS))
+    overlay.grow(3)
+    overlay.world.run_for(10.0)
+    host = overlay.alive()[0]
+    node = overlay.node(host)
+    _lack_a_piece(node, overlay.world.now)
+    _be_awaiting(overlay, host, node, next(iter(node.connections)))
+    jump(overlay.world.clock, 400 * 24 * HOUR_S, random.Random(1))
+    for each in overlay.alive():
+        overlay.world.call(each, overlay.node(each).handle_timeout)
+
+
+def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeId) -> None:
+    """It has asked for a connection, was answered, and waits for it."""
+    overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
+    assert overlay.world.run_for(5.0, stop=lambda: node.attaching.next_deadline() is not None)
+
+
+def _lack_a_piece(node: Node, now: float) -> None:
+    header = ForwardingHeader(
+        overlay=1,
+        configuration_sequence=1,
+        transaction_id=7,
+        fragment=FRAGMENT_ALWAYS_SET,
+        length=100,
+        destination_list=(Destination.node(node.node_id),),
+    )
+    whole = join(header, bytes(3000))
+    first, *_ = fragment(whole, 1000, node_id_length=len(node.node_id))
+    head, cut = split(first)
+    node._messages.reassembler.receive(head, cut, node.node_id, NodeId(b"\x02" * 16), now)
+
+
+def nap_of_a_server() -> None:
+    """A SIP server: half a message over TCP, a password asked for."""
+    here, phone = Address("10.1.0.1", 5060), Address("10.1.0.11", 5060)
+    config = ServerConfig(
+        OVERLAY, frozenset({here.host}), (Listener("TCP", here), Listener("UDP", here)), SipUri(OVERLAY, "p")
+    )
+    server = SipServer(config, random.Random(1))
+    server.handle_flow_opened(1, "TCP", here, phone, 0.0)
+    server.handle_flow_data(1, b"INVITE sip:", 0.0)
+    agent = _agent(here, phone)
+    agent.register(0.0)
+    for _ in range(2):
+        for effect in agent.drain():
+            if isinstance(effect, SendDatagram):
+                server.handle_datagram(here, phone, effect.data, 0.0)
+        for effect in server.drain():
+            if isinstance(effect, SendDatagram):
+                agent.handle_datagram(phone, here, effect.data, 0.0)
+    server.handle_timeout(HOUR_S)
+    agent.handle_timeout(HOUR_S)
+
+
+def nap_of_media() -> None:
+    """A call with a tone, and one with an echo, of which a packet is missing."""
+    ends = (Address("10.1.0.11", 4000), Address("10.1.0.12", 4000))
+    engines = [
+        MediaEngine(Performance(tone_hz=440.0), random.Random(1)),
+        MediaEngine(Performance(echo=True), random.Random(2)),
+    ]
+    for engine, local, remote in zip(engines, ends, reversed(ends), strict=True):
+        engine.start("call", local, Agreement(remote, PCMU, 0, Direction.SENDRECV, 101), 0.0)
+    packets = []
+    for number in range(12):
+        engines[0].handle_timeout(0.02 * number)
+        packets += engines[0].drain()
+    for sent in (*packets[:3], *packets[4:]):
+        engines[1].handle_datagram(ends[1], ends[0], sent.data, 0.3)
+    for sent in engines[1].drain():
+        engines[0].handle_datagram(ends[0], ends[1], sent.data, 0.3)
+    for engine in engines:
+        engine.handle_timeout(HOUR_S)
+
+
+def nap_of_an_enrollment_server(directory: Path) -> None:
+    """In the middle of a password."""
+    club = Club.of()
+    with contextlib.closing(accounts(directory, [("alice", "secret")])) as store:
+        policy = EnrollmentPolicy(CLUB, club.configuration.signature_algorithms)
+        server = EnrollmentServer(policy, club.anchor, store, random.Random(7), WallClock(DATE), CHEAP)
+        files = {"csr": ("request.p10", make_request(key(), f"alice@{CLUB}"), "application/pkcs10")}
+        form = {"username": "alice", "password": "secret"}
+        request = httpx2.Request("POST", "https://x/", data=form, files=files)
+        post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
+        server.handle_request(1, post, 0.0)
+        server.handle_timeout(HOUR_S)
+
+
+@pytest.mark.long
+def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path) -> None:
+    late_s: dict[type, float] = {}
+    with watched(late_s):
+        for seed in range(times(12)):
+            nap(seed)
+        for seed in range(times(4)):
+            nap_of_clients(seed)
+        nap_of_certified_peers()
+        nap_of_a_server()
+        nap_of_media()
+        nap_of_an_enrollment_server(tmp_path)
+    assert {core.__qualname__: late_s.get(core) for core in cores() if late_s.get(core, 0.0) < LATE_S} == {}
