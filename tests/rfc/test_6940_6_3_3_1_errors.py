@@ -10,7 +10,7 @@ import pytest
 from node_bench import NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.effects import Done, Purpose
+from p2psip.reload.node.effects import Candidate, Done, Purpose
 from p2psip.reload.node.limits import DIALS_MAX
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.ring import hash_name
@@ -101,7 +101,7 @@ def request_timeout() -> ErrorResponse:
     """6.5.1.2: "If the peer is overloaded [...], it MAY generate an error": it makes as many connections as it may."""
     bench = alone()
     for place in range(DIALS_MAX):
-        bench.node.connections.dial(Purpose.RELOAD, (address(place),), None)
+        bench.node.connections.dial(Purpose.RELOAD, (Candidate(address(place)),), None)
     return answer(bench, MessageCode.ATTACH_REQ, offer(50))
 
 

@@ -19,6 +19,8 @@ class UdpRelay:
         self.target = target
         self.path = path
         self.address = Address("", 0)
+        self.hole_bytes: int | None = None
+        """Longer datagrams vanish."""
         self.seen: list[bytes] = []
         """What was sent to the target, in order."""
         self._rng = random.Random(seed)
@@ -53,6 +55,8 @@ class UdpRelay:
         self._pass(self._onward[client], self.target, data)
 
     def _pass(self, socket: DatagramSocket, to: Address, data: bytes) -> None:
+        if self.hole_bytes is not None and len(data) > self.hole_bytes:
+            return
         if to == self.target:
             self.seen.append(data)
         for delay_s in self.path.arrivals(self._rng):

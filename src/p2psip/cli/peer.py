@@ -132,7 +132,7 @@ def run(
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
     overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers.")] = None,
     links: Annotated[list[str] | None, typer.Option(metavar="KIND", help="TLS or DTLS; more than once.")] = None,
-    path_mtu: Annotated[int | None, typer.Option(metavar="BYTES", help="Longest IP packet of DTLS links.")] = None,
+    path_mtu: Annotated[int | None, typer.Option(metavar="BYTES", help="Longest IP packet of links.")] = None,
     sip_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP, calls between peers.")] = None,
     phone_listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for phones.")] = None,
     phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones.")] = None,

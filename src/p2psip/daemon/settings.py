@@ -98,7 +98,7 @@ overlay_port = {overlay_port}
 # What links this peer makes, of those that the overlay permits: "TLS" over TCP, "DTLS" over UDP.
 links = {links}
 
-# The longest IP packet that every path to other peers carries whole: links over DTLS send no longer ones.
+# The longest IP packet that every path to other peers carries whole: links, and calls between peers, send none longer.
 path_mtu = {path_mtu}
 
 # TCP port of calls between peers (SIP over TLS). Open it in the firewall.

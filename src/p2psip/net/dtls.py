@@ -23,7 +23,7 @@ from OpenSSL import SSL
 from p2psip.base.address import Address
 from p2psip.net.addresses import words
 from p2psip.net.datagrams import DatagramSocket
-from p2psip.net.tcp import REFUSALS
+from p2psip.net.tcp import NARROW_BYTES, REFUSALS
 from p2psip.net.tls import HANDSHAKE_MAX_S, READ_BYTES, StreamUser, certificates_of, describe
 
 PATH_MTU = 1280
@@ -36,6 +36,9 @@ CLIENT_HELLO = 1
 EPOCH_ZERO = bytes(2)
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
+
+WIDE_FLIGHTS_MAX = 2
+"""How often a flight of the handshake is repeated before it goes out in smaller pieces."""
 
 RECEIVE_BYTES = 1 << 20
 """How much may wait to be read at the port of all associations."""
@@ -82,6 +85,7 @@ class DtlsAssociation:
         self._has_begun = is_server
         self._is_over = False
         self._held: list[bytes] = []
+        self._repeated = 0
         self._retransmission: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -233,6 +237,12 @@ class DtlsAssociation:
             self._retransmission = asyncio.get_running_loop().call_later(delay_s, self._repeat_flight)
 
     def _repeat_flight(self) -> None:
+        self._repeated += 1
+        if self._repeated == WIDE_FLIGHTS_MAX:
+            # RFC 6347 4.1.1.1: "If repeated retransmissions do not result in a response, and the PMTU is unknown,
+            # subsequent retransmissions SHOULD back off to a smaller record size".
+            self._datagram_bytes = min(self._datagram_bytes, NARROW_BYTES - IP_UDP_BYTES)
+            self._tls.set_ciphertext_mtu(self._datagram_bytes)
         try:
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error as error:

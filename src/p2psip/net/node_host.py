@@ -26,7 +26,7 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.net.addresses import with_zones
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
-from p2psip.net.tcp import Listener, connect_tcp
+from p2psip.net.tcp import NARROW_BYTES, Listener, connect_tcp
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
@@ -348,10 +348,21 @@ class NodeHost:
     async def _connect_link(self, candidate: Candidate) -> Stream:
         """The handshake begins when this connection is the one that is chosen."""
         if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
-            return await connect_dtls(self._own_datagram_context(), self, candidate.address, self._datagram_bytes)
+            return await connect_dtls(
+                self._own_datagram_context(), self, candidate.address, self._path_mtu_to(candidate) - IP_UDP_BYTES
+            )
         return await connect_tcp(
-            lambda: TlsStream(self._context, self, is_server=False), candidate.address, self._path_mtu
+            lambda: TlsStream(self._context, self, is_server=False), candidate.address, self._path_mtu_to(candidate)
         )
+
+    def _path_mtu_to(self, candidate: Candidate) -> int:
+        """Who is dialled narrowly may dial us, and not know that the path is narrow: what we accept is, too."""
+        if candidate.is_narrow and self._path_mtu > NARROW_BYTES:
+            self._path_mtu = NARROW_BYTES
+            for server in self._servers:
+                if isinstance(server, Listener):
+                    server.limit_packets(NARROW_BYTES)
+        return self._path_mtu
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._dials.pop(number, None)) is not None:
@@ -447,7 +458,7 @@ def _zoned(candidate: Candidate) -> list[Candidate]:
     except OSError:
         # No file descriptor is left to ask by; then there is none to dial with either.
         return [candidate]
-    return [Candidate(Address(host, candidate.address.port), candidate.link_type) for host in hosts]
+    return [candidate._replace(address=Address(host, candidate.address.port)) for host in hosts]
 
 
 def _unanswered(candidates: Sequence[Candidate], attempts: Sequence[asyncio.Task[Stream]]) -> str:

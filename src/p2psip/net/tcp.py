@@ -7,6 +7,7 @@ in a ConnectionError, in words. What is none of them is a bug of ours, and is le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import resource
 import socket
@@ -33,6 +34,9 @@ BUGS = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT})
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 IP_TCP_BYTES = {socket.AF_INET: 40, socket.AF_INET6: 60}
+
+NARROW_BYTES = 576
+"""What every host takes (RFC 1122 section 3.3.2), and every path that carries anything."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Make = Callable[[], asyncio.BaseProtocol]
@@ -106,6 +110,11 @@ class Listener:
                 raise
         except REFUSALS as error:
             raise taken("tcp", address, error) from None
+
+    def limit_packets(self, path_mtu: int) -> None:
+        """Of connections that are accepted from now on."""
+        with contextlib.suppress(OSError):
+            limit_packets(self._socket, path_mtu)
 
     @property
     def port(self) -> int:

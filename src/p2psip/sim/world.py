@@ -56,6 +56,8 @@ class _End:
     is_stream: bool
     busy_until: float = 0.0
     is_cut: bool = False
+    is_narrow: bool = False
+    """True if only packets that every path carries are sent over it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -76,6 +78,8 @@ class Host:
     """Hosts of different islands do not reach each other."""
     events: list[Effect] = field(default_factory=list)
     """Effects that are none of the world's business: for the test to look at."""
+    is_narrow: bool = False
+    """It has dialled with packets that every path carries, and from then on sends no others."""
     links: dict[int, _End] = field(default_factory=dict)
     bytes_sent: int = 0
     _numbers: int = 1
@@ -97,6 +101,8 @@ class World:
         self._latency_s = latency_s or (lambda rng: rng.uniform(0.005, 0.05))
         self.path = Path(delay_s=0.005, jitter_s=0.045)
         self._path_rng = random.Random(f"{seed}/path")
+        self.hole_bytes: int | None = None
+        """Longer packets vanish, on whichever way, except over links of which both ends send none."""
 
     @property
     def now(self) -> float:
@@ -176,6 +182,7 @@ class World:
             if target is not None and _answers(target, host, candidate, dial.purpose):
                 is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
                 delay_s = self._delay(host, target) * (3 if is_stream else 5)
+                host.is_narrow = host.is_narrow or candidate.is_narrow
                 self._later(delay_s, self._connect, host, target, dial, is_stream)
                 return
         is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
@@ -189,10 +196,10 @@ class World:
         if not (host.is_alive and target.is_alive and host.island == target.island):
             self._dial_failed(host, dial.link)
             return
-        number = target._numbers
+        number, is_narrow = target._numbers, host.is_narrow or target.is_narrow
         target._numbers += 2
-        host.links[dial.link] = _End(target, number, is_stream)
-        target.links[number] = _End(host, dial.link, is_stream)
+        host.links[dial.link] = _End(target, number, is_stream, is_narrow=is_narrow)
+        target.links[number] = _End(host, dial.link, is_stream, is_narrow=is_narrow)
         datagram_bytes = None if is_stream else DATAGRAM_BYTES
         for here, there, end in ((target, host, number), (host, target, dial.link)):
             link = LinkUp(end, dial.purpose, there.certificates, there.address, here.address, datagram_bytes)
@@ -203,12 +210,15 @@ class World:
         host.bytes_sent += len(data)
         if end is None:
             return
+        is_lost = self.hole_bytes is not None and len(data) > self.hole_bytes and not end.is_narrow
         if not end.is_stream:
+            if is_lost:
+                return
             for delay_s in self._arrivals(host, end.host):
                 self._later(delay_s, self._arrive, end, data)
             return
         # What is lost on a stream is not made up for after the partition: the stream stands still.
-        end.is_cut = end.is_cut or end.host.island != host.island
+        end.is_cut = end.is_cut or end.host.island != host.island or is_lost
         if end.is_cut:
             return
         end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))

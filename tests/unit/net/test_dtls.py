@@ -359,6 +359,26 @@ def test_a_handshake_that_does_not_go_on_is_over_after_its_time(monkeypatch: pyt
 
 
 @pytest.mark.long
+def test_a_handshake_gets_through_a_path_on_which_long_datagrams_vanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6347 4.1.1.1: "subsequent retransmissions SHOULD back off to a smaller record size"."""
+    monkeypatch.setattr(dtls, "HANDSHAKE_MAX_S", 40.0)
+
+    async def test(server: Server) -> None:
+        relay = UdpRelay(server.address, Path(delay_s=0.002, jitter_s=0.0))
+        relay.hole_bytes = 600
+        association, client = await connect(await relay.open())
+        await until(lambda: client.ups and server.end.ups, limit_s=40.0)
+        # Who had to make its flight smaller makes its messages smaller as well.
+        assert server.end.ups[0][0].datagram_bytes is not None
+        assert server.end.ups[0][0].datagram_bytes < 600
+        association.write(bytes(500))
+        await until(lambda: server.end.data)
+        relay.close()
+
+    run(test)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_a_handshake_gets_through_a_network_that_loses_one_in_ten(seed: int) -> None:
     """Flights are repeated after a second, by OpenSSL's clock; the last one too."""

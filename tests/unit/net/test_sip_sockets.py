@@ -34,7 +34,7 @@ def test_a_connection_that_is_to_be_tls_is_not_made_without() -> None:
     async def run(listener: socket.socket) -> None:
         remote = Address(*listener.getsockname())
         user = User()
-        flows = Flows(user)
+        flows = Flows(user, lambda local, reason: None)
         flows.do(OpenFlow(2, "TLS", remote))
         why = f"no TLS to {remote}: phones are reached over UDP and TCP only"
         assert await asyncio.wait_for(user.heard.get(), 30) == ("closed", 2, why)

@@ -377,6 +377,13 @@ class Attaching:
         if answering.purpose is Purpose.RELOAD and answering.node not in self._connections:
             self._chord.handle_attach_failed(answering.node, now)
 
+    def dial_again(self, node: NodeId, user: str, dialled: Address | None) -> None:
+        """A link to `user` fell silent: try once more, in the way that the Connection Table thinks best."""
+        if (address := dialled or self.contacts.get(node)) is None:
+            return
+        candidates = tuple(Candidate(address, link_type) for link_type in self.link_types)
+        self._connections.dial(Purpose.RELOAD, candidates, Answering(node, Purpose.RELOAD, user, candidates))
+
     def handle_timeout(self, now: float) -> None:
         """Give up on connections that did not come."""
         for purpose, node in self._timers.pop_due(now):

@@ -29,6 +29,8 @@ from p2psip.reload.node.limits import (
     WAITING_BYTES_MAX,
     WAITING_BYTES_NORMAL,
 )
+from p2psip.reload.node.paths import Paths
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 SUPERSEDED_CLOSE_S = 5.0
 SILENT = "does not answer"
@@ -43,6 +45,7 @@ class Connection:
     link: Link
     remote: Address
     came_up_at: float
+    kind: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
     armed_at: float | None = None
     """When its health is looked at; perhaps sooner than need be, as most links answer in time."""
     has_spoken: bool = False
@@ -79,7 +82,15 @@ class NotTaken:
     messages: tuple[Unacknowledged, ...]
 
 
-LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle
+@dataclass(frozen=True, slots=True)
+class LinkSilent:
+    """A link fell silent: large packets vanish on the way, or nobody is there. `dialled` is where, if we did."""
+
+    node: NodeId
+    dialled: Address | None
+
+
+LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle | LinkSilent
 
 
 class Connections:
@@ -89,6 +100,7 @@ class Connections:
         self._node_id = node_id
         self._message_bytes_max = message_bytes_max
         self._reliability_timer_s = reliability_timer_s
+        self.paths = Paths()
         self._numbers = iter(range(2, 1 << 62, 2))
         self._dialling: dict[int, object] = {}
         self._by_number: dict[int, Connection] = {}
@@ -162,7 +174,7 @@ class Connections:
             return None
         number = next(self._numbers)
         self._dialling[number] = context
-        self._effects.append(Dial(number, purpose, candidates))
+        self._effects.append(Dial(number, purpose, self.paths.known(candidates)))
         return number
 
     def dialled(self, number: int) -> object | None:
@@ -181,7 +193,8 @@ class Connections:
 
     def add(self, number: int, node: NodeId, remote: Address, now: float, *, datagram_bytes: int | None = None) -> bool:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
-        connection = Connection(number, node, self._make_link(datagram_bytes, now), remote, now)
+        kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
+        connection = Connection(number, node, self._make_link(datagram_bytes, now), remote, now, kind)
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
@@ -250,7 +263,10 @@ class Connections:
         connection = self._by_number.get(number)
         if connection is None:
             return None
+        state_before = connection.link.state
         messages = connection.link.receive(data, now)
+        if state_before is LinkState.FAILED and connection.link.state is LinkState.UP:
+            self.paths.answers_again(connection.remote.host)
         self._flush(connection)
         return connection, messages, self._changes(connection.node, SILENT)
 
@@ -287,7 +303,10 @@ class Connections:
         self._flush(connection)
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
+            self.paths.failed(connection.remote.host, connection.kind)
             changes += _not_taken(connection)
+            is_ours = connection.number % 2 == 0
+            changes.append(LinkSilent(node, connection.remote if is_ours else None))
         # Where one link fails and another is left, that one is tried as well.
         is_doubtful = link.state is not state_before and node in self._linked
         return [*changes, LinkIdle(node)] if is_idle or is_doubtful else changes

@@ -31,6 +31,11 @@ class Candidate(NamedTuple):
 
     address: Address
     link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
+    is_narrow: bool = False
+    """True if only packets that every path carries are to be sent there (p2psip.reload.node.paths), by either end.
+
+    From then on the driver accepts no other connections: the other end may not know.
+    """
 
     def __str__(self) -> str:
         return f"{self.address} ({'DTLS' if self.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE else 'TLS'})"

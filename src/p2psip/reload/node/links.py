@@ -14,7 +14,16 @@ from p2psip.reload.forwarding.return_path import ReturnPaths
 from p2psip.reload.node.admission import Admission
 from p2psip.reload.node.attach import SIP_APPLICATIONS, Answering, Attaching
 from p2psip.reload.node.bootstrap import Bootstrap, Bootstrapping
-from p2psip.reload.node.connections import Connection, Connections, LinkBack, LinkEvent, LinkIdle, LinkLost, NotTaken
+from p2psip.reload.node.connections import (
+    Connection,
+    Connections,
+    LinkBack,
+    LinkEvent,
+    LinkIdle,
+    LinkLost,
+    LinkSilent,
+    NotTaken,
+)
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Purpose
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
@@ -236,3 +245,5 @@ class Links:
                     self._topology.handle_linked(node, now)
                 case LinkIdle(node):
                     self._ring.probe(node, now)
+                case LinkSilent(node, dialled):
+                    self._attaching.dial_again(node, self.name_of(node), dialled)

@@ -17,6 +17,7 @@ from p2psip.reload.node.connections import (
     LinkEvent,
     LinkIdle,
     LinkLost,
+    LinkSilent,
     NotTaken,
 )
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
@@ -136,11 +137,30 @@ def test_a_silent_node_is_not_linked_until_it_answers_again() -> None:
     here = start()
     here.add(1, LARGER, REMOTE, 0.0)
     here.send(LARGER, b"hello?", 0.0)
-    assert run_for(here, 4.0) == [(3.0, LinkLost(LARGER, SILENT))]
+    assert run_for(here, 4.0) == [(3.0, LinkLost(LARGER, SILENT)), (3.0, LinkSilent(LARGER, None))]
     assert LARGER not in here
     assert list(here) == []
     assert acknowledge(here, 1, 0, 10.0) == [LinkBack(LARGER)]
     assert LARGER in here
+
+
+def test_where_a_silent_link_was_dialled_is_said_and_the_next_dial_is_careful() -> None:
+    """Perhaps large packets vanish on the way there; one that answers again had only been slow."""
+    here = start()
+    here.add(2, LARGER, REMOTE, 0.0)
+    here.send(LARGER, b"hello?", 0.0)
+    assert (3.0, LinkSilent(LARGER, REMOTE)) in run_for(here, 4.0)
+    assert dialled(here) == [True]
+    acknowledge(here, 2, 0, 10.0)
+    assert dialled(here) == [False]
+
+
+def dialled(here: Connections) -> list[bool]:
+    """Whether a dial to the remote is a careful one."""
+    here.drain()
+    here.dial(Purpose.RELOAD, tls(REMOTE), None)
+    (dial,) = [effect for effect in here.drain() if isinstance(effect, Dial)]
+    return [candidate.is_narrow for candidate in dial.candidates]
 
 
 def test_a_silent_node_is_given_up_after_half_a_minute() -> None:
@@ -149,7 +169,7 @@ def test_a_silent_node_is_given_up_after_half_a_minute() -> None:
     here.add(1, LARGER, REMOTE, 0.0)
     here.send(LARGER, b"hello?", 0.0)
     here.drain()
-    assert run_for(here, 100.0) == [(3.0, LinkLost(LARGER, SILENT))]
+    assert run_for(here, 100.0) == [(3.0, LinkLost(LARGER, SILENT)), (3.0, LinkSilent(LARGER, None))]
     assert hung_up(here) == [1]
     assert len(here) == 0
 
@@ -160,7 +180,8 @@ def test_idle_links_want_a_ping() -> None:
     here.add(1, LARGER, REMOTE, 0.0)
     assert run_for(here, IDLE_S) == [(IDLE_S, LinkIdle(LARGER))]
     here.send(LARGER, b"ping", IDLE_S)
-    assert run_for(here, 5.0, IDLE_S) == [(IDLE_S + 3.0, LinkLost(LARGER, SILENT))]
+    lost_at = IDLE_S + 3.0
+    assert run_for(here, 5.0, IDLE_S) == [(lost_at, LinkLost(LARGER, SILENT)), (lost_at, LinkSilent(LARGER, None))]
 
 
 def test_messages_leave_over_the_newest_link_that_works() -> None:
@@ -170,10 +191,10 @@ def test_messages_leave_over_the_newest_link_that_works() -> None:
     assert not here.add(3, LARGER, REMOTE, 1.0)
     here.send(LARGER, b"x", 1.0)
     assert [effect.link for effect in here.drain() if isinstance(effect, Write)] == [3]
-    assert run_for(here, 4.0) == [(4.0, LinkIdle(LARGER))]
+    assert run_for(here, 4.0) == [(4.0, LinkSilent(LARGER, None)), (4.0, LinkIdle(LARGER))]
     here.send(LARGER, b"ping", 4.0)
     assert [effect.link for effect in here.drain() if isinstance(effect, Write)] == [1]
-    assert run_for(here, 8.0) == [(7.0, LinkLost(LARGER, SILENT))]
+    assert run_for(here, 8.0) == [(7.0, LinkLost(LARGER, SILENT)), (7.0, LinkSilent(LARGER, None))]
 
 
 def test_only_the_link_in_use_is_asked_whether_it_works() -> None:

@@ -468,7 +468,7 @@ def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
 def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
     """Unless we dial ourselves just now, by an address of which we did not know that it is ours."""
     bench = start()
-    bench.node.connections.dial(Purpose.RELOAD, (tls(address(ME)),), Bootstrapping())
+    bench.node.connections.dial(Purpose.RELOAD, tls(address(ME)), Bootstrapping())
     bench.link(ME)
     assert bench.node.twins.at(bench.now) == ""
     (dial,) = bench.dials()

@@ -1,0 +1,83 @@
+"""A path on which large packets vanish without a word: the handshake passes, Pings pass, large messages do not."""
+
+from __future__ import annotations
+
+import pytest
+from sim_records import command, grow, wait_until
+
+from p2psip.base.address import Address
+from p2psip.reload.node.effects import Candidate
+from p2psip.reload.node.paths import HOSTS_MAX, Paths
+from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import OverlayLinkType, PingReq
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+
+TLS, DTLS = OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE
+HOLE_BYTES = 1000
+RECOGNISED_S = 10.0
+HOST, PORT = "192.0.2.7", 6084
+
+
+def both(host: str = HOST) -> tuple[Candidate, ...]:
+    return tuple(Candidate(Address(host, PORT), kind) for kind in (TLS, DTLS))
+
+
+def choices(paths: Paths, host: str = HOST) -> list[tuple[OverlayLinkType, bool]]:
+    return [(candidate.link_type, candidate.is_narrow) for candidate in paths.known(both(host))]
+
+
+def test_small_packets_first_and_then_the_other_kind_of_link() -> None:
+    paths = Paths()
+    assert choices(paths) == [(TLS, False), (DTLS, False)]
+    paths.failed(HOST, TLS)
+    assert choices(paths) == [(TLS, True), (DTLS, True)]
+    paths.failed(HOST, TLS)
+    assert choices(paths) == [(DTLS, True), (TLS, True)]
+    paths.failed(HOST, DTLS)
+    assert choices(paths) == [(TLS, True), (DTLS, True)]
+    assert choices(paths, "192.0.2.8") == [(TLS, False), (DTLS, False)]
+
+
+def test_a_link_that_was_only_slow_changes_nothing() -> None:
+    paths = Paths()
+    paths.failed(HOST, TLS)
+    paths.answers_again(HOST)
+    assert choices(paths) == [(TLS, False), (DTLS, False)]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    paths = Paths()
+    for number in range(2 * HOSTS_MAX):
+        paths.failed(f"10.0.{number >> 8}.{number & 255}", TLS)
+    assert len(paths._preferred) == HOSTS_MAX
+    assert paths.is_narrow(f"10.0.{(2 * HOSTS_MAX - 1) >> 8}.255")
+
+
+def ping(overlay: SimulatedOverlay, here: Host, there: Host) -> int:
+    """A request that is too large for the hole; its handle."""
+    node, route = overlay.node(here), [Destination.node(overlay.node(there).node_id)]
+    large = PingReq(bytes(2 * HOLE_BYTES))
+    return command(overlay, here, lambda now: node.data.ask(route, MessageCode.PING_REQ, large, now))
+
+
+def is_answered(overlay: SimulatedOverlay, host: Host, handle: int) -> bool:
+    done = overlay.done(host, handle)
+    return done is not None and isinstance(done.result, Answer)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("asker", [0, 1], ids=["who was dialled", "who dialled"])
+def test_a_large_message_arrives_after_all(asker: int, seed: int) -> None:
+    """Two peers with nobody between them, linked over TLS; then their path is another. The request itself arrives."""
+    overlay = grow(f"hole/{seed}", 2)
+    overlay.world.run_for(20.0)
+    here, there = (overlay.world.hosts[f"p{number}"] for number in (asker, 1 - asker))
+    overlay.world.hole_bytes = HOLE_BYTES
+    handle = ping(overlay, here, there)
+    wait_until(overlay, RECOGNISED_S, lambda: is_answered(overlay, here, handle))
+    # From now on nothing has to be found out again.
+    handle = ping(overlay, here, there)
+    wait_until(overlay, 1.0, lambda: is_answered(overlay, here, handle))
