@@ -88,10 +88,10 @@ class LoopbackServer:
         )
         self._server = SipServer(config, random.Random(1))
         self._echo = EchoService(SipUri("127.0.0.1", ECHO, self._local.port), random.Random(2))
-        self._flows = Flows(self)
+        self._flows = Flows(self, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_arrived)
         self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)
-        await self._flows.listen(self._local)
+        self._flows.listen(self._local)
         self._is_up.set()
         await self._ended.wait()
         self._udp.close()
@@ -111,6 +111,9 @@ class LoopbackServer:
     def flow_closed(self, flow: int, reason: str) -> None:
         self._server.handle_flow_closed(flow, reason, self._loop.time())
         self._run()
+
+    def _not_accepted(self, local: Address, reason: str) -> None:
+        raise AssertionError(f"connections at {local} are not accepted: {reason}")
 
     def _sip_arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self._server.handle_datagram(local, remote, data, self._loop.time())
