@@ -18,9 +18,9 @@ UNREACHABLE = 480
 peer for overloaded, and some look for another server then."""
 
 # 16.7 step 6: "should give preference to responses that provide information affecting resubmission of this request,
-# such as 401, 407, 415, 420, and 484 if the 4xx class is chosen"; after those what a person said, and last
-# what only says that nobody was there.
-_PREFERRED = (401, 407, 415, 420, 484, 486)
+# such as 401, 407, 415, 420, and 484 if the 4xx class is chosen" (of these 401 and 407 do not go on); after those what
+# a person said, and last what only says that nobody was there.
+_PREFERRED = (415, 420, 484, 486)
 _VAGUE = (404, 480, 408, 487)
 
 
@@ -111,19 +111,6 @@ class Context:
         """Step 6: the result that goes back, when all branches have one."""
         results = [branch.result for branch in self.branches if branch.result is not None]
         return min(results, key=_rank, default=None)
-
-    def challenges(self, best: Response) -> list[tuple[str, object]]:
-        """Step 7: the challenges of the other branches, which the caller has to answer together."""
-        if best.status not in (401, 407):
-            return []
-        return [
-            (name, value)
-            for branch in self.branches
-            if branch.result and branch.result.response and branch.result.response is not best
-            for name in ("WWW-Authenticate", "Proxy-Authenticate")
-            if branch.result.status in (401, 407)
-            for value in branch.result.response.fields.lines(name.lower())
-        ]
 
 
 def reason_field(status: int, text: str) -> tuple[str, object]:

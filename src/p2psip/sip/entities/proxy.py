@@ -22,13 +22,13 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import UNREACHABLE, Branch, Context, Result, reason_field
 from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.own import is_own_domain
+from p2psip.sip.entities.passwords import without_challenge, without_own_credentials
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.targets import asks_for_tls, is_disowned, is_unreached, without_sender
 from p2psip.sip.entities.tokens import Place, Tokens
 from p2psip.sip.entities.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
-from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import Failure, RequestArrived
@@ -356,7 +356,7 @@ class Proxy:
         """A response of a branch in the terms of who asked."""
         assert branch.side is not None, "who answers was asked"
         known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
-        translated = self._naming.response_from(known, branch.place)
+        translated = self._naming.response_from(without_challenge(known), branch.place)
         fields = self._naming.fields_to(translated.fields, context.place)
         return answering(context.original, translated.replace(fields=fields))
 
@@ -412,15 +412,7 @@ class Proxy:
         known = identity.requested(request, source, user, self._config.realm)
         if source.is_trusted:
             return known
-        fields = known.fields
-        if "proxy-authorization" in fields:
-            others = [
-                line
-                for line in fields.lines("proxy-authorization")
-                if AuthParams.parse(line).get("realm") != self._config.realm
-            ]
-            fields = fields.with_values("Proxy-Authorization", others)
-        return known.replace(fields=fields)
+        return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
 
     # What became of it
 
@@ -499,10 +491,7 @@ class Proxy:
             # Step 6: "a 503 ... SHOULD NOT be forwarded upstream"; "it SHOULD generate 500 instead".
             self._answer(context, 500, now, f"{best.branch.label} answers 503 {best.response.phrase}")
         else:
-            response = best.response
-            for name, value in context.challenges(response):
-                response = response.replace(fields=response.fields.with_last(name, value))
-            self._conclude(context, response, best.branch.label, now)
+            self._conclude(context, best.response, best.branch.label, now)
 
     def _answer(
         self,

@@ -8,7 +8,6 @@ from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, ResolveUri, Target
-from p2psip.sip.message.build import make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram
@@ -123,23 +122,6 @@ def test_target_with_a_route_is_resolved_when_its_turn_comes(world, one, other, 
     alice.hang_up(call)
     world.run(1.0)
     assert alice.finals[-1].status == 200
-
-
-def test_challenges_of_all_branches_go_back(world, alice, bob, bob3):
-    """16.7 step 7: the caller has to answer them together."""
-    for phone, realm in ((bob, "b"), (bob3, "b3")):
-
-        def refuse(event, phone=phone, realm=realm):
-            extra = [("Proxy-Authenticate", f'Digest realm="{realm}", nonce="n"')]
-            phone.layer.respond(
-                event.transaction, make_response(event.request, 407, to_tag="t", extra=extra), world.now
-            )
-
-        phone._ring = refuse
-    call = alice.invite("bob")
-    world.run(3.0)
-    assert call.statuses == [100, 407]
-    assert len(call.responses[-1].fields.lines("proxy-authenticate")) == 2
 
 
 def test_redirect_goes_back_to_the_caller(world, alice, bob):
