@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.grammar import split_list
@@ -41,7 +42,14 @@ _PROVIDED = frozenset({"id", "user", "history", "none", "critical"})
 def wishes(message: Message) -> frozenset[str]:
     """The priv-values of a message, in lower case (RFC 3323 section 4.2); some phones write commas between them."""
     lines = message.fields.lines("privacy")
-    return frozenset(value for line in lines for part in re.split("[;,]", line) if (value := part.strip().lower()))
+    values = frozenset(value for line in lines for part in re.split("[;,]", line) if (value := part.strip().lower()))
+    return values | {"id", "user"} if _hides_its_party(message) else values
+
+
+def is_nameless(message: Message) -> bool:
+    """True if who sends this does not wish to be named, or does not name itself."""
+    own = message.from_ if isinstance(message, Request) else message.to
+    return bool(wishes(message) & _NAMELESS) or _is_anonymous(own.uri)
 
 
 def unmet_wishes(request: Request) -> list[str]:
@@ -89,10 +97,12 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
     """The From of a phone's request as others see it."""
     if "user" in wanted:
         return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
+    names_itself = isinstance(from_.uri, SipUri) and user is not None and from_.uri.user_name.lower() == user.lower()
+    if _is_anonymous(from_.uri) and not names_itself:
+        return from_ if _is_nowhere(from_.uri) else NameAddr(ANONYMOUS.uri, from_.display_name, from_.params)
     # Within a dialog nobody has proved anything, and the tags say whose it is.
-    if user is None or _is_anonymous(from_.uri):
+    if user is None:
         return from_
-    names_itself = isinstance(from_.uri, SipUri) and from_.uri.user_name.lower() == user.lower()
     if wanted & _NAMELESS and not names_itself:
         return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
     return NameAddr(_line(user, realm), from_.display_name, from_.params)
@@ -127,8 +137,31 @@ def _without_wish(fields: Fields, wish: str) -> Fields:
     return fields.with_only("Privacy", ";".join(part for part in rest if part))
 
 
+def _hides_its_party(message: Message) -> bool:
+    """True for a Remote-Party-ID of its sender that asks for privacy.
+
+    Older phones write that instead of Privacy, after draft-ietf-sip-privacy, which became RFC 3323 without it: "full",
+    "uri" and "name", of which the last two are taken for the first.
+    """
+    own = "calling" if isinstance(message, Request) else "called"
+    for line in message.fields.lines("remote-party-id"):
+        for value in _addresses(line):
+            party, privacy = (
+                grammar.unquote(value.param(name) or default).lower()
+                for name, default in (("party", own), ("privacy", "off"))
+            )
+            if party == own and privacy not in ("off", "none", "no"):
+                return True
+    return False
+
+
 def _is_anonymous(uri: Uri) -> bool:
-    """True for the URIs by which phones hide (RFC 3261 section 8.1.1.3, RFC 3323 section 4.1.1.3)."""
+    """True for the URIs by which phones hide (RFC 3323 section 4.1.1.3); some put a host of their own after it."""
+    return isinstance(uri, SipUri) and (_is_nowhere(uri) or uri.user_name.lower() == ANONYMOUS.sip_uri.user_name)
+
+
+def _is_nowhere(uri: Uri) -> bool:
+    """True for a host that can be nobody's (RFC 3261 section 8.1.1.3)."""
     return isinstance(uri, SipUri) and (uri.host == "invalid" or uri.host.endswith(".invalid"))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 
-from p2psip.sip.entities import routing
+from p2psip.sip.entities import identity, routing
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
 from p2psip.sip.entities.tokens import Place, Tokens
@@ -84,25 +84,25 @@ class Naming:
 
     # From a phone, in the overlay's terms
 
-    def request_from(self, request: Request, place: Place | None) -> Request:
-        """What a phone asks."""
+    def request_from(self, request: Request, place: Place | None, is_nameless: bool = False) -> Request:
+        """What a phone asks; its Contact does not name it if `is_nameless`."""
         if place is None or place.is_agent:
             return request
         fields = self._fields_from(request.fields)
-        fields = _with_uris(fields, ("Contact",), Fields.values, lambda uri: self._gruu(uri, place))
+        fields = _with_uris(fields, ("Contact",), Fields.values, lambda uri: self._gruu(uri, place, is_nameless))
         uri = request.sip_uri
         # Within a dialog it is a Contact: one that we have made, or, from an implementation of another kind, one that
         # only the phone which gave it knows how to read.
         is_a_name = not request.to.tag or uri.param("gr") is not None
         return request.replace(uri=self._overlays(uri) if is_a_name else uri, fields=fields)
 
-    def response_from(self, response: Response, place: Place | None) -> Response:
+    def response_from(self, response: Response, place: Place | None, is_nameless: bool = False) -> Response:
         """What a phone answers."""
         if place is None or place.is_agent:
             return response
         # RFC 3261 8.1.3.4: what a 3xx names in Contact (and 21.4.23 a 485) is not this phone, but whom to try instead.
         is_elsewhere = response.status >= 300
-        rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place)
+        rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place, is_nameless)
         fields = _with_uris(self._fields_from(response.fields), ("Contact",), Fields.values, rename)
         return response.replace(fields=fields)
 
@@ -130,12 +130,13 @@ class Naming:
         params = tuple(param for param in uri.params if param[0] not in _OF_THE_EDGE)
         return uri.replace(host=self._config.realm, port=None, params=params)
 
-    def _gruu(self, contact: SipUri, place: Place) -> SipUri:
+    def _gruu(self, contact: SipUri, place: Place, is_nameless: bool) -> SipUri:
         """RFC 5627 section 3.2: what in the overlay leads to this phone, as long as its peer has it."""
         ours = self._config.peer_side
         params = [("gr", ours.param("gr")), (PHONE_PARAM, self._tokens.make(place._replace(contact=contact)))]
         # The user as the phone has written it there: it may have reasons not to tell its own.
-        return SipUri(ours.host, contact.user, None, tuple(params))
+        user = identity.ANONYMOUS.sip_uri.user if is_nameless else contact.user
+        return SipUri(ours.host, user, None, tuple(params))
 
 
 def answering(original: Request, response: Response) -> Response:

@@ -346,7 +346,8 @@ class Proxy:
     def _routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
         """Without what was meant for us, and in the overlay's terms."""
         routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
-        return replace(routed, request=self._naming.request_from(routed.request, place))
+        named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
+        return replace(routed, request=named)
 
     def _place_at(self, hop: BoundHop, target: Target) -> Place | None:
         """Who is at the other end of a hop for a target; None if a peer."""
@@ -356,7 +357,8 @@ class Proxy:
         """A response of a branch in the terms of who asked."""
         assert branch.side is not None, "who answers was asked"
         known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
-        translated = self._naming.response_from(without_challenge(known), branch.place)
+        is_nameless = identity.is_nameless(response)
+        translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
         fields = self._naming.fields_to(translated.fields, context.place)
         return answering(context.original, translated.replace(fields=fields))
 

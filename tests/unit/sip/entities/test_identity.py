@@ -113,6 +113,9 @@ def test_agents_inside_the_process_are_left_alone():
             '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1',
         ),
         ("<sip:thisis@Anonymous.INVALID>;tag=1", "<sip:thisis@anonymous.invalid>;tag=1"),
+        # Some phones hide behind a host that they like better.
+        ("Anonymous <sip:anonymous@localhost>;tag=1", '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'),
+        ("<sip:Anonymous@10.1.0.1:5060>;tag=1", "<sip:anonymous@anonymous.invalid>;tag=1"),
     ],
 )
 def test_from_names_the_line_or_nobody(from_, shown):
@@ -124,6 +127,11 @@ def test_from_names_the_line_or_nobody(from_, shown):
 @pytest.mark.parametrize("from_", ["<sip:anonymous@anonymous.invalid>;tag=1", "Al <sip:x@y.invalid>;tag=1"])
 def test_3325_an_anonymous_from_alone_leaves_the_identity_but_no_display_name(from_):
     assert asserted(told(from_)) == ["<sip:alice@overlay.example>"]
+
+
+def test_a_line_may_be_called_so():
+    sent = told("<sip:Anonymous@10.1.0.1>;tag=1", user="anonymous")
+    assert sent.fields.lines("from") == ["<sip:anonymous@overlay.example>;tag=1"]
 
 
 def test_names_are_escaped_in_a_uri():
@@ -172,6 +180,49 @@ def test_3323_5_3_user_privacy_takes_the_name_off():
 def test_3323_5_what_is_done_is_taken_off(lines, rest):
     """Or "any other privacy service involved" would do it again."""
     assert told("", *(("Privacy", line) for line in lines)).fields.lines("privacy") == rest
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<sip:alice@10.1.0.1>;party=calling;screen=yes;privacy=full",
+        '"Alice" <sip:alice@10.1.0.1>;Privacy="FULL"',
+        "<sip:alice@10.1.0.1>;privacy=uri-network;party=Calling",
+        "<sip:boss@x>;party=called;privacy=off, <sip:alice@10.1.0.1>;privacy=full",
+        "sip:alice@10.1.0.1;privacy=name",
+    ],
+)
+@pytest.mark.parametrize("user", ["alice", None])
+def test_a_remote_party_id_may_ask_for_privacy(line, user):
+    """draft-ietf-sip-privacy, which older phones speak instead of RFC 3323."""
+    sent = told("", ("Remote-Party-ID", line), user=user)
+    assert sent.fields.lines("from") == ['"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1']
+    assert b"alice" not in sent.encode().lower()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<sip:alice@10.1.0.1>;party=calling;privacy=off",
+        "<sip:alice@10.1.0.1>;privacy=None",
+        "<sip:bob@10.1.0.1>;party=called;privacy=full",
+        "<sip:a@b>",
+        "<a@b>;privacy=full",
+        "<",
+    ],
+)
+def test_or_not(line):
+    assert asserted(told("", ("Remote-Party-ID", line))) == [ALICE]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [("<sip:b@x>;party=called;privacy=full", 0), ("<sip:b@x>;party=calling;privacy=full", 1)]
+)
+def test_who_answers_may_ask_so_too(line, told):
+    response = make_response(request(), 200, to_tag="t", extra=[("Remote-Party-ID", line)])
+    sent = identity.answered(response, PHONE, "bob", REALM)
+    assert len(sent.fields.lines("p-asserted-identity")) == told
+    assert "remote-party-id" not in sent.fields
 
 
 def test_user_privacy_holds_within_a_dialog():
@@ -270,6 +321,40 @@ def test_the_far_phone_does_not_see_who_is_private(alice, bob):
     assert got.from_.uri == identity.ANONYMOUS.uri
     assert asserted(got) == []
     assert response.from_.uri == SipUri("10.1.0.1", "alice")
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [("Privacy", "user"), ("Privacy", "id"), ("Remote-Party-ID", "<sip:x@y>;privacy=full"), ("Subject", "x")],
+)
+def test_nor_by_the_contact_that_its_peer_has_made(world, alice, bob, asks):
+    """The phone's own has its name in it; what leads back to it is in a token."""
+    alice.aor = identity.ANONYMOUS.uri if asks[0] == "Subject" else alice.aor
+    new = alice._new
+    alice._new = lambda method, uri, to, extra, body=b"": new(method, uri, to, [*extra, asks], body)
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses[-1] == 200
+    assert bob.calls[-1].request.contacts[0].sip_uri.user == "anonymous"
+    bob.hang_up(bob.calls[-1])
+    world.run(1.0)
+    assert alice.received[-1].method == "BYE"
+    assert alice.received[-1].sip_uri == alice.contact.uri
+
+
+def test_nor_by_that_of_who_answers(world, alice, bob):
+    reply = bob.layer.respond
+
+    def in_private(transaction, response, now):
+        reply(transaction, response.replace(fields=response.fields.with_last("Privacy", "id")), now)
+
+    bob.layer.respond = in_private
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.target.user == "anonymous"
+    alice.hang_up(call)
+    world.run(1.0)
+    assert bob.received[-1].sip_uri == bob.contact.uri
 
 
 def test_3323_5_critical_privacy_fails_with_500(alice, bob):
