@@ -10,23 +10,39 @@ from p2psip.sip.transports.hops import Source
 Key: TypeAlias = tuple[str | int | None, ...]
 
 
-def server_key(request: Request, source: Source, method: str | None = None) -> Key:
-    """The server transaction that a request belongs to; `method` instead of the request's for CANCEL.
+def server_key(request: Request, source: Source) -> Key:
+    """The server transaction that a request belongs to.
 
-    The sender's address is part of it, so that nobody who learns a branch can cancel from elsewhere.
+    The sender's address is part of it, so that nobody who learns a branch can take part from elsewhere.
     """
     via = request.via
-    wanted = method or ("INVITE" if request.method == "ACK" else request.method)
-    sender = source.peer or source.remote.host
+    method = "INVITE" if request.method == "ACK" else request.method
     if via.has_magic_cookie:
         # 17.2.3: branch, sent-by and method, "except for ACK, where the method of the request that created the
         # transaction is INVITE".
-        return (via.branch, via.host, via.port, wanted, sender)
+        return (via.branch, via.host, via.port, method, _sender(source))
     # RFC 2543: Request-URI, From tag, Call-ID, CSeq number and topmost Via. The To tag is left out, since the ACK
     # and a retransmitted INVITE differ in it.
-    return (request.uri_text, request.from_.tag, request.call_id, request.cseq.number, str(via), wanted, sender)
+    return (request.uri_text, *_call(request), str(via), method, _sender(source))
+
+
+def invite_key(request: Request, source: Source) -> Key:
+    """The INVITE that a CANCEL means, for both.
+
+    Without sent-by: a phone that learns from a response how it looks from outside may write that into its CANCEL
+    already, and the other side would ring on. What else section 9.1 has both have in common makes up for it.
+    """
+    return (request.via.branch, *_call(request), _sender(source))
 
 
 def client_key(branch: str, method: str) -> Key:
     """The client transaction of a request of ours, found by a response's topmost Via and CSeq (section 17.1.3)."""
     return (branch, method)
+
+
+def _call(request: Request) -> Key:
+    return (request.from_.tag, request.call_id, request.cseq.number)
+
+
+def _sender(source: Source) -> str:
+    return source.peer or source.remote.host

@@ -30,7 +30,7 @@ from p2psip.sip.transactions.events import (
     TransactionFailed,
     TuEvent,
 )
-from p2psip.sip.transactions.keys import Key, client_key, server_key
+from p2psip.sip.transactions.keys import Key, client_key, invite_key, server_key
 from p2psip.sip.transactions.machines import Action, Input, State, Table
 from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
 from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, StreamTransport
@@ -60,6 +60,8 @@ class _Transaction:
     """Client: where the request goes."""
     source: Source | None = None
     """Server: where the request came from."""
+    invite_key: Key = ()
+    """Server: by what a CANCEL finds it; empty if it is no INVITE."""
     data: bytes = b""
     """Client: the request as sent; server: the latest response."""
     response: Response | None = None
@@ -95,6 +97,7 @@ class TransactionLayer:
         self._numbers = itertools.count(1)
         self._transactions: dict[int, _Transaction] = {}
         self._by_key: dict[Key, _Transaction] = {}
+        self._invites: dict[Key, _Transaction] = {}
         self._absorbing: OrderedDict[int, None] = OrderedDict()
         self._on_flow: dict[int, set[int]] = {}
         self._timers: Timers[tuple[int, Timer]] = Timers()
@@ -244,13 +247,16 @@ class TransactionLayer:
             number, key, table, state, request, request.via, self.transport.is_reliable(source.hop), source=source
         )
         self._transactions[number] = self._by_key[key] = transaction
-        if not is_invite:
+        if is_invite:
+            transaction.invite_key = invite_key(request, source)
+            self._invites[transaction.invite_key] = transaction
+        else:
             # RFC 4320 4.1: a 100 only "after the amount of time it takes a client transaction's Timer E to be reset
             # to T2".
             self._set(transaction, Timer.TRYING, now + _time_to_t2(self._values))
         cancels = None
         if request.method == "CANCEL":
-            invite = self._by_key.get(server_key(request, source, "INVITE"))
+            invite = self._invites.get(invite_key(request, source))
             cancels = invite.number if invite else None
         self._events.append(RequestArrived(number, request, source, cancels))
 
@@ -496,6 +502,8 @@ class TransactionLayer:
         self._stop_timers(transaction)
         if self._by_key.get(transaction.key) is transaction:
             del self._by_key[transaction.key]
+        if self._invites.get(transaction.invite_key) is transaction:
+            del self._invites[transaction.invite_key]
         self._absorbing.pop(transaction.number, None)
         if isinstance(transaction.hop, FlowHop):
             self._on_flow.get(transaction.hop.flow, set()).discard(transaction.number)

@@ -302,6 +302,40 @@ def test_cancel_finds_its_invite() -> None:
     assert stray.cancels is None
 
 
+def test_cancel_of_a_phone_that_has_learnt_its_address_meanwhile() -> None:
+    """9.1: its Via must be the INVITE's. Phones that take `received` and `rport` from a response write those."""
+    layer = make_layer()
+    from_remote(layer, request_of(), 0.0)
+    cancel = request_of("CANCEL")
+    fields = cancel.fields.with_first("Via", "SIP/2.0/UDP 198.51.100.7:33333;branch=z9hG4bKx;rport")
+    layer.handle_datagram(LOCAL, REMOTE, cancel.replace(fields=fields).encode(), 0.1)
+    invite, cancelled = (event for event in layer.events() if isinstance(event, RequestArrived))
+    assert cancelled.cancels == invite.transaction
+
+
+@pytest.mark.parametrize("field", [("CSeq", "9 CANCEL"), ("Call-ID", "other"), ("From", "<sip:a@b>;tag=other")])
+def test_cancel_of_another_call_finds_nothing(field: tuple[str, str]) -> None:
+    """However well its branch is guessed."""
+    layer = make_layer()
+    from_remote(layer, request_of(), 0.0)
+    cancel = request_of("CANCEL")
+    from_remote(layer, cancel.replace(fields=cancel.fields.with_only(*field)), 0.1)
+    _, stray = (event for event in layer.events() if isinstance(event, RequestArrived))
+    assert stray.cancels is None
+
+
+def test_no_cancel_finds_an_invite_that_is_over() -> None:
+    layer = make_layer()
+    from_remote(layer, request_of(), 0.0)
+    [arrived] = layer.events()
+    assert isinstance(arrived, RequestArrived)
+    layer.respond(arrived.transaction, make_response(arrived.request, 486, to_tag="2"), 0.0)
+    run(layer, 100.0)
+    from_remote(layer, request_of("CANCEL"), 100.0)
+    [stray] = [event for event in layer.events() if isinstance(event, RequestArrived)]
+    assert stray.cancels is None
+
+
 def test_cancel_from_elsewhere_finds_nothing() -> None:
     layer = make_layer()
     from_remote(layer, request_of(), 0.0)
