@@ -12,6 +12,7 @@ RFC 3261 has a proxy leave From and To alone because elements of RFC 2543 match 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 
@@ -37,6 +38,8 @@ _SEVERAL = (
 
 _OF_THE_EDGE = frozenset({"transport", "maddr"})
 """URI parameters that say how to reach this server from there; nowhere else do they mean anything."""
+
+_BARE_WITH_HEADERS = re.compile(r"^(sips?:[^<>\"?\s]+\?[^<>\";?\s]+)", re.IGNORECASE)
 
 Rename = Callable[[SipUri], SipUri]
 
@@ -161,7 +164,7 @@ def _with_uris(
         if key not in fields:
             continue
         try:
-            old = [NameAddr.parse(value, name) for value in read(fields, key)]
+            old = [NameAddr.parse(_bracketed(value), name) for value in read(fields, key)]
         except BadMessage:
             # 16.3 step 1: what a proxy does not have to understand it passes on, malformed as it is.
             continue
@@ -169,6 +172,11 @@ def _with_uris(
         if new != old:
             fields = fields.with_values(name, new)
     return fields
+
+
+def _bracketed(value: str) -> str:
+    """A URI with header fields in the brackets that section 20.10 wants for it; some phones leave them out."""
+    return _BARE_WITH_HEADERS.sub(r"<\1>", value)
 
 
 def _renamed(uri: Uri, rename: Rename) -> Uri:

@@ -10,6 +10,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
+from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 
 SECRET = b"of the state directory"
@@ -143,6 +144,25 @@ def test_what_is_not_the_overlay_goes_on_as_it_is(world, alice, bob, value):
     request = alice.message("bob")
     assert alice.ask(request.replace(fields=request.fields.with_last("Refer-To", value))).status == 200
     assert bob.received[-1].fields.first("refer-to") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("sip:carol@10.1.0.1", "<sip:carol@10.2.0.1>"),
+        ("sip:carol@10.1.0.1?Replaces=1%3Bto-tag%3D2", "<sip:carol@10.2.0.1?Replaces=1%3Bto-tag%3D2>"),
+        ("sip:carol@10.1.0.1:5060?Replaces=1%3Ba;x=y", "<sip:carol@10.2.0.1?Replaces=1%3Ba>;x=y"),
+        ("sip:carol@10.1.0.1;transport=udp?Replaces=1", "<sip:carol@10.2.0.1?Replaces=1>"),
+    ],
+)
+@pytest.mark.parametrize("name", ["Refer-To", "r"])
+def test_a_refer_to_whose_phone_has_left_out_the_brackets(world, alice, bob, name, value, told):
+    """20.10 wants them where there is a question mark, and some phones forget them there."""
+    request = alice.message("bob")
+    raw = request.encode().replace(b"\r\n\r\n", f"\r\n{name}: {value}\r\n\r\n".encode())
+    parsed = parse(raw.replace(b"\r\n", b"\r\nVia: SIP/2.0/UDP 10.1.0.11\r\n", 1))
+    assert alice.ask(parsed.replace(fields=parsed.fields.without("via"))).status == 200
+    assert bob.received[-1].fields.first("refer-to") == told
 
 
 def test_3515_2_4_2_a_refer_to_leads_where_the_referrer_meant(world, alice, bob, carol):
