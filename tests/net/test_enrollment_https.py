@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import ssl
 import time
@@ -413,12 +414,62 @@ def test_many_at_once_each_get_an_answer(tmp_path: Path) -> None:
     run(test, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ("wants a certificate of ours", "no enrollment server, its TLS says: tlsv13 alert certificate required"),
+        ("no TLS", "no enrollment server, its TLS says:"),
+        ("nobody", "cannot connect (Connection refused)"),
+    ],
+)
+def test_another_program_at_the_port_is_named_so(tmp_path: Path, answers: str, words: str) -> None:
+    """A mistyped port is as a rule that of the peer: TLS 1.3 tells a client only after the handshake that it will not
+    do without a certificate.
+    """
+
+    def answer(listener: socket.socket, context: ssl.SSLContext) -> None:
+        listener.settimeout(10.0)
+        for _ in range(2):
+            connection, _ = listener.accept()
+            if answers == "no TLS":
+                with connection:
+                    connection.sendall(b"220 not what you think\r\n")
+                continue
+            with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as tls:
+                with pytest.raises(ssl.SSLError):
+                    tls.do_handshake()
+                # Who closes before all is read resets the connection, and takes its words back.
+                while socket.socket.recv(tls, 65536):
+                    continue
+
+    async def test(here: Site, path: Path) -> None:
+        context = server_context(here.directory.server_certificate(["127.0.0.1"], random.SystemRandom(), time.time()))
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=here.directory.anchor().der)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            if answers == "nobody":
+                listener.close()
+                program = None
+            else:
+                program = asyncio.create_task(asyncio.to_thread(answer, listener, context))
+            with pytest.raises(RequestFailed, match=re.escape(words)):
+                await fetch_configuration(url, here.fingerprint)
+            other = replace(here.configuration, enrollment_servers=(f"{url}/enroll",))
+            with pytest.raises(RequestFailed, match=re.escape(words)):
+                await enroll(other, ALICE, key(SignatureAlgorithm.ECDSA), account="alice", password=PASSWORD)
+            if program is not None:
+                await program
+
+    run(test, tmp_path)
+
+
 def test_addresses_of_servers() -> None:
     assert configuration_url("https://box:8443") == "https://box:8443/.well-known/reload-config"
     assert configuration_url("https://box/") == "https://box/.well-known/reload-config"
     assert configuration_url("https://box/a.xml") == "https://box/a.xml"
     assert enrollment_url("https://[2001:db8::1]:8443") == "https://[2001:db8::1]:8443/enroll"
-    for wrong in ("", "box", "http://box", "https://", "https://box:x", "https://box:99999", "https://[::1"):
+    for wrong in ("", "box", "http://box", "https://", "https://box:x", "https://box:99999", "https://[::1", "https://256.0.0.1"):
         with pytest.raises(LocalMisuse, match="write https://HOST:PORT"):
             configuration_url(wrong)
 

@@ -35,6 +35,7 @@ from p2psip.enrollment.protocol import (
     PKIX_CERT,
     WELL_KNOWN_PATH,
 )
+from p2psip.net.addresses import words
 from p2psip.net.configuration_server import find_servers, is_named, resolver_of
 from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -253,7 +254,8 @@ async def _answer(client: httpx2.AsyncClient, request: httpx2.Request, size_max:
                 return response, await _body(response, url, size_max)
             finally:
                 await response.aclose()
-    except (httpx2.HTTPError, TimeoutError) as error:
+    except (httpx2.HTTPError, OSError) as error:
+        # Of what TLS has to say after the handshake, httpx makes nothing of its own.
         raise RequestFailed("no answer", (_cause(url, _words(error)),)) from None
 
 
@@ -273,15 +275,26 @@ def _words(error: Exception) -> str:
         return "no answer in time"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"this is not the overlay's server, its certificate is another's ({error})"
-    what = str(error) or type(error).__name__
+    origin = _origin(error)
+    if isinstance(origin, ssl.SSLError):
+        return f"no enrollment server, its TLS says: {(origin.reason or str(origin)).replace('_', ' ').lower()}"
+    what = words(origin) if isinstance(origin, OSError) else str(error) or "the connection was closed"
     return f"cannot connect ({what})" if isinstance(error, httpx2.ConnectError) else what
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What the system or TLS said, below what the libraries made of it."""
+    while (cause := error.__cause__ or error.__context__) is not None and not isinstance(error, ssl.SSLError):
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    return error
 
 
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         is_fine = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
-    except ValueError:
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL):
         is_fine = False
     if not is_fine:
         raise LocalMisuse(f"{url!r} is no address of a server: write https://HOST:PORT")
