@@ -469,7 +469,16 @@ def test_addresses_of_servers() -> None:
     assert configuration_url("https://box/") == "https://box/.well-known/reload-config"
     assert configuration_url("https://box/a.xml") == "https://box/a.xml"
     assert enrollment_url("https://[2001:db8::1]:8443") == "https://[2001:db8::1]:8443/enroll"
-    for wrong in ("", "box", "http://box", "https://", "https://box:x", "https://box:99999", "https://[::1", "https://256.0.0.1"):
+    for wrong in (
+        "",
+        "box",
+        "http://box",
+        "https://",
+        "https://box:x",
+        "https://box:99999",
+        "https://[::1",
+        "https://256.0.0.1",
+    ):
         with pytest.raises(LocalMisuse, match="write https://HOST:PORT"):
             configuration_url(wrong)
 

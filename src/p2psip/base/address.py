@@ -23,14 +23,21 @@ def without_zone(host: str) -> str:
     return host.partition("%")[0]
 
 
+def unmapped(host: str) -> str:
+    """A numeric address as people know it: an IPv4 one also where a socket for both kinds says ::ffff:192.0.2.1."""
+    try:
+        ip = ipaddress.ip_address(without_zone(host))
+    except ValueError:
+        return host
+    return str(ip.ipv4_mapped) if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None else host
+
+
 def source_key(address: str) -> str:
     """What counts as one source: an IPv4 address, or the /64 that an IPv6 host may roam in."""
     try:
-        ip = ipaddress.ip_address(without_zone(address))
+        ip = ipaddress.ip_address(without_zone(unmapped(address)))
     except ValueError:
         return address
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, IPV6_PREFIX), strict=False))
     return str(ip)

@@ -20,7 +20,14 @@ import msgspec
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.init import make_directory, new_key, obtain_document, preferred_algorithm, same_server
+from p2psip.daemon.init import (
+    make_directory,
+    new_key,
+    obtain_document,
+    preferred_algorithm,
+    refuse_overlay,
+    same_server,
+)
 from p2psip.daemon.settings import described
 from p2psip.daemon.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
@@ -98,6 +105,7 @@ async def init_client(directory: Path, request: ClientRequest) -> ClientState:
 
     Raises LocalMisuse or RequestFailed.
     """
+    refuse_overlay(directory)
     if (directory / CERTIFICATE_FILE).exists():
         raise LocalMisuse(f"{directory} is a client's already: p2psip.connect({str(directory)!r}) uses it")
     settings = _convert({"fingerprint": request.fingerprint, "listen": request.listen}, "client init")

@@ -37,6 +37,7 @@ from p2psip.net.addresses import server_url
 from p2psip.net.configuration_server import resolver_of
 from p2psip.net.files import read_file
 from p2psip.net.https_client import discover_configuration, enroll, fetch_configuration
+from p2psip.net.overlay_directory import ANCHOR_KEY
 from p2psip.net.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name, obstacles
 from p2psip.reload.config.document import Document
@@ -74,6 +75,7 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
 
     Raises LocalMisuse or RequestFailed.
     """
+    refuse_overlay(directory)
     if (directory / CERTIFICATE_FILE).exists():
         raise LocalMisuse(f"{directory} is a peer's already: `p2psip peer run {directory}` starts it")
     given = {name: value for name, value in request.settings.items() if value is not None}
@@ -98,6 +100,8 @@ async def obtain_document(config: str, fingerprint: str, dns: Address | None = N
         document = await fetch_configuration(config, fingerprint)
     elif is_overlay_name(config):
         document = await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
+    elif not (config and Path(config).exists()):
+        raise LocalMisuse(f"cannot read {config}: it is no file, no HOST or HOST:PORT, and no overlay's name")
     else:
         raw = read_file(Path(config))
         try:
@@ -111,9 +115,10 @@ async def obtain_document(config: str, fingerprint: str, dns: Address | None = N
 
 
 def is_overlay_name(config: str) -> bool:
-    """True for what is the name of an overlay and not of a file."""
+    """True for what is the name of an overlay and not of a file, nor an address that is mistyped."""
     is_file = Path(config).suffix.lower() in DOCUMENT_SUFFIXES or Path(config).exists()
-    return "." in config and is_dns_name(config) and not is_file
+    is_number = config.rpartition(".")[2].isdigit()
+    return "." in config and is_dns_name(config) and not is_file and not is_number
 
 
 async def renew_peer(state: PeerState) -> CertifiedIdentity:
@@ -124,6 +129,12 @@ async def renew_peer(state: PeerState) -> CertifiedIdentity:
     identity = await enroll(state.configuration, owner.user, owner.key, nodeids=nodeids)
     save_identity(state.directory, identity)
     return identity
+
+
+def refuse_overlay(directory: Path) -> None:
+    """Whose files would be written over. Raises LocalMisuse."""
+    if (directory / ANCHOR_KEY).exists():
+        raise LocalMisuse(f"{directory} is the directory of an overlay: give a new one")
 
 
 def make_directory(directory: Path) -> Path:

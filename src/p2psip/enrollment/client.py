@@ -63,7 +63,7 @@ _RFC_TOKENS = {kind.token for kind in EnrollmentRejected.__subclasses__() if kin
 
 def parse_fingerprint(text: str) -> str:
     """A trust anchor's fingerprint as people write it: SHA-256 in hex, with or without separators."""
-    digits = "".join(character for character in text if character not in ": -\t\n").lower()
+    digits = "".join(text.replace(":", "").replace("-", "").split()).lower()
     if len(digits) != _FINGERPRINT_DIGITS or set(digits) - set("0123456789abcdef"):
         raise LocalMisuse(f"a fingerprint has {_FINGERPRINT_DIGITS} hex digits, as `p2psip overlay show` prints it")
     return digits

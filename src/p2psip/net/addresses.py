@@ -98,7 +98,7 @@ def ip_port(text: str, default_port: int) -> tuple[str, int]:
 
 
 def join_host_port(host: str, port: int) -> str:
-    """As it stands in a URL."""
+    """As it stands in a URL for others."""
     host = without_zone(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -116,7 +116,7 @@ def server_url(typed: str) -> str:
         is_server = ":" in typed
     else:
         is_server = True
-    return f"https://{join_host_port(host, port)}" if is_server else typed
+    return f"https://{Address(host, port)}" if is_server else typed
 
 
 def words(error: Exception) -> str:

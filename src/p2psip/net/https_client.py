@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import dns.asyncresolver
 import httpx2
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, without_zone
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.client import (
     EnrollmentRefused,
@@ -126,7 +126,7 @@ async def refetch_configuration(configuration: OverlayConfiguration) -> bytes:
 
 
 def _check_name(url: str, certificate: bytes, name: str) -> None:
-    if not is_named(certificate, name):
+    if not is_named(certificate, without_zone(name)):
         raise RequestFailed("no configuration", (_cause(url, f"the server's certificate is not for {name}"),))
 
 

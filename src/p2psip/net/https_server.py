@@ -26,6 +26,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from p2psip.base.address import unmapped
 from p2psip.base.effects import Ask, Note
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.form import FORM_SIZE_MAX
@@ -100,7 +101,7 @@ class EnrollmentService:
                 request.headers.get("content-type", ""),
                 body,
                 request.headers.get("accept", ""),
-                request.client.host if request.client else "",
+                unmapped(request.client.host) if request.client else "",
             )
         )
         headers = {} if answer.retry_after_s is None else {"Retry-After": str(answer.retry_after_s)}
@@ -190,7 +191,7 @@ class BriefConnection(H11Protocol):
         """As in uvicorn, with an end in view."""
         super().connection_made(transport)
         # What uvicorn has to say of this connection says whose it is.
-        source = {"source": self.client[0] if self.client else ""}
+        source = {"source": unmapped(self.client[0]) if self.client else ""}
         self.logger = _SourcedLogger(self.logger, source)  # type: ignore[assignment]
         self._end = self.loop.call_later(CONNECTION_LIFETIME_S, transport.abort)
 

@@ -270,6 +270,8 @@ def resolve(text: str, default_port: int) -> Address:
 
 def target_uri(target: str, server: Address) -> SipUri:
     """Whom a user means: a SIP URI, `name@host`, or a number or name at the server."""
+    if not target.strip():
+        raise LocalMisuse("say whom to call: cannot call nobody; write sip:NAME@HOST, or a number")
     if ":" not in target and "@" not in target:
         return SipUri(as_host(server.host), escape_user(target), None if server.port == 5060 else server.port)
     try:

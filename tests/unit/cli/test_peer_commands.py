@@ -129,6 +129,18 @@ def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
         (["peer", "init", "{tmp}/new"], "Missing option '--config'"),
         (["peer", "init", "{tmp}/new", "--config", "x", "--fingerprint", "abc"], "64 hex digits"),
         (["peer", "init", "{tmp}/new", "--config", "{tmp}/none", "--fingerprint", FINGERPRINT], "cannot read"),
+        (["peer", "init", "{tmp}/new", "--config", "", "--fingerprint", FINGERPRINT], "no overlay's name"),
+        (["peer", "init", "{tmp}/new", "--config", "192.168.7.300", "--fingerprint", FINGERPRINT], "no HOST"),
+        (["peer", "init", "{tmp}/new", "--config", "192.168.7", "--fingerprint", FINGERPRINT], "no overlay's name"),
+        (["peer", "init", "{tmp}/new", "--config", "192.0.2.1:99999", "--fingerprint", FINGERPRINT], "no HOST"),
+        (["peer", "init", "{overlay}", "--config", "x", "--fingerprint", FINGERPRINT], "the directory of an overlay"),
+        (
+            [
+                *("client", "init", "{overlay}", "--config", "x", "--fingerprint", FINGERPRINT),
+                *("--user", "a", "--password-file", "{secret}"),
+            ],
+            "the directory of an overlay",
+        ),
         (
             ["peer", "init", "{tmp}/new", "--config", "http://h", "--fingerprint", FINGERPRINT],
             "write https://HOST:PORT",
@@ -184,7 +196,18 @@ def test_wrong_input_is_one_line(
     monkeypatch.setattr(os, "execv", exec_nothing)
     empty = tmp_path / "empty"
     empty.write_text("")
-    places = {"{tmp}": str(tmp_path), "{peer}": str(peer), "{empty}": str(empty)}
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    (overlay / "anchor.key").write_text("")
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    places = {
+        "{tmp}": str(tmp_path),
+        "{peer}": str(peer),
+        "{empty}": str(empty),
+        "{secret}": str(secret),
+        "{overlay}": str(overlay),
+    }
     for name, path in places.items():
         arguments = [argument.replace(name, path) for argument in arguments]
     assert says in p2psip(*arguments, status=2)

@@ -146,7 +146,7 @@ def test_a_root_that_is_no_certificate_is_one_exception() -> None:
 def test_fingerprints_as_people_write_them(separator: str) -> None:
     text = founding().anchor.fingerprint
     written = separator.join(text[index : index + 2].upper() for index in range(0, 64, 2))
-    assert parse_fingerprint(f" {written}\n") == text
+    assert parse_fingerprint(f" {written}\r\n") == text
 
 
 @pytest.mark.parametrize("text", ["", "abc", "g" * 64, "0" * 63, "0" * 65])

@@ -158,6 +158,7 @@ def test_where_only_an_ip_address_will_do() -> None:
         ("192.168.7.1/", "https://192.168.7.1:8443"),
         ("2001:db8::1", "https://[2001:db8::1]:8443"),
         ("[2001:db8::1]:9443", "https://[2001:db8::1]:9443"),
+        ("fe80::7:1%lan0", "https://[fe80::7:1%lan0]:8443"),
         ("hill:8443", "https://hill:8443"),
         ("https://hill", "https://hill"),
         ("club.example", "club.example"),

@@ -153,7 +153,7 @@ def test_whom_a_target_means(target: str, uri: str) -> None:
     assert str(target_uri(target, Address("127.0.0.1", 5070))) == uri
 
 
-@pytest.mark.parametrize("target", ["tel:123", "sip:", "@", "http://example.org"])
+@pytest.mark.parametrize("target", ["", " ", "tel:123", "sip:", "@", "http://example.org"])
 def test_what_cannot_be_called(target: str) -> None:
     with pytest.raises(LocalMisuse, match="cannot call"):
         target_uri(target, NOBODY)
