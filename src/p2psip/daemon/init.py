@@ -100,10 +100,8 @@ async def obtain_document(config: str, fingerprint: str, dns: Address | None = N
         document = await fetch_configuration(config, fingerprint)
     elif is_overlay_name(config):
         document = await discover_configuration(config.lower(), fingerprint, resolver_of(dns), random.SystemRandom())
-    elif not (config and Path(config).exists()):
-        raise LocalMisuse(f"cannot read {config}: it is no file, no HOST or HOST:PORT, and no overlay's name")
     else:
-        raw = read_file(Path(config))
+        raw = _read(config)
         try:
             document = verified(raw, lambda raw: verify_first(raw, fingerprint, time.time(), False))
         except ConfigurationError as error:
@@ -112,6 +110,13 @@ async def obtain_document(config: str, fingerprint: str, dns: Address | None = N
     if ends is not None and not document.configuration.is_valid_at(time.time()):
         raise LocalMisuse(f"{config}: the configuration has expired on {day(ends)}: ask its administrator for another")
     return document
+
+
+def _read(config: str) -> bytes:
+    """What was typed is the name of a file, as it is nothing else."""
+    if not config or not Path(config).exists():
+        raise LocalMisuse(f"cannot read {config}: it is no file, no HOST or HOST:PORT, and no overlay's name")
+    return read_file(Path(config))
 
 
 def is_overlay_name(config: str) -> bool:
