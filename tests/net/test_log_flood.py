@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from live_overlay import HOST, OVERLAY, Daemon, LiveOverlay
 
-from p2psip.daemon.line_limits import SOURCE_BURST, SOURCE_SPACING_S
+from p2psip.daemon.log_limits import OF_SOURCE
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_a_stranger_does_not_fill_the_log(overlay: LiveOverlay, stranger: ssl.SS
     began = datetime.datetime.now(datetime.UTC)
     flood(overlay, stranger)
     took_s = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
-    per_kind = SOURCE_BURST + took_s / SOURCE_SPACING_S + 1
+    per_kind = OF_SOURCE.burst + took_s / OF_SOURCE.refill_s + 1
     for daemon, start, expected in zip(
         daemons, before, ({"link refused"}, {"enrollment", "uvicorn.error"}), strict=True
     ):

@@ -1,4 +1,4 @@
-"""How often somebody may be wrong: an allowance for each key that refills, in bounded memory."""
+"""How often something may happen: an allowance for each key that refills, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So many failures at once, and one more every so many seconds."""
+    """So many at once, and one more every so many seconds."""
 
     burst: int
     refill_s: float

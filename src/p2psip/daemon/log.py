@@ -1,7 +1,7 @@
 """The log of a process: one line for each event on standard error, as text (logfmt) or JSON.
 
 What libraries have to say (asyncio, uvicorn, ...) goes the same way. Nobody outside can make it long: lines of a kind
-are limited (`line_limits`), and so is each fact in a line.
+are limited (`log_limits`), and so is each fact in a line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from p2psip.base.address import source_key
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.line_limits import LineLimits
+from p2psip.daemon.log_limits import LogLimits
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -91,7 +91,7 @@ class Limited:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._limits = LineLimits()
+        self._limits = LogLimits()
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Let a line through, or raise DropEvent. Who asks for details is given all of them."""

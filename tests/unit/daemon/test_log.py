@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.line_limits import REPORT_S, SOURCE_BURST
 from p2psip.daemon.log import FACT_MAX, log_to_stderr
+from p2psip.daemon.log_limits import OF_SOURCE, REPORT_S
 
 
 def logged(capsys: pytest.CaptureFixture[str], log_format: str, level: str = "info") -> str:
@@ -86,12 +86,12 @@ def test_one_address_cannot_fill_the_log_and_what_is_left_out_is_counted(capsys:
         log.warning("phone refused", source=f"udp [2001:db8::{port:x}]:5060", why="wrong password")
     log.warning("link refused", remote="192.0.2.2:1", reason="a stranger")
     written = lines(capsys)
-    assert len(written) == 2 * SOURCE_BURST + 1
+    assert len(written) == 2 * OF_SOURCE.burst + 1
     assert written[-1]["remote"] == "192.0.2.2:1"
     now = REPORT_S
     log.info("joined")
     told = {line["of"]: line["count"] for line in lines(capsys) if line["event"] == "lines left out"}
-    assert told == {"link refused": 1000 - SOURCE_BURST, "phone refused": 1000 - SOURCE_BURST}
+    assert told == {"link refused": 1000 - OF_SOURCE.burst, "phone refused": 1000 - OF_SOURCE.burst}
 
 
 def test_failures_do_not_hide_what_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +121,7 @@ def test_what_libraries_say_is_said_in_our_log(capsys: pytest.CaptureFixture[str
         logging.getLogger("asyncio").exception("Exception in callback")
     logging.getLogger("httpx").info("HTTP Request")
     *invalid, bug = lines(capsys)
-    assert len(invalid) == SOURCE_BURST
+    assert len(invalid) == OF_SOURCE.burst
     assert (invalid[0]["event"], invalid[0]["level"]) == ("uvicorn.error", "warning")
     assert invalid[0]["message"] == "Invalid HTTP request received.\\nGET\\x1b"
     assert (bug["event"], bug["level"], bug["message"]) == ("asyncio", "error", "Exception in callback")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from p2psip.daemon.line_limits import (
-    KIND_BURST,
+from p2psip.daemon.log_limits import (
     KINDS_MAX,
+    OF_KIND,
+    OF_SOURCE,
     REPORT_S,
-    SOURCE_BURST,
-    SOURCE_SPACING_S,
     SOURCES_MAX,
-    LineLimits,
+    LogLimits,
 )
 
 DAY_S = 86_400.0
@@ -17,32 +16,32 @@ DAY_S = 86_400.0
 
 def test_one_source_has_a_share() -> None:
     """It has so many lines at once, and one more now and then; that takes nothing from others."""
-    limits = LineLimits()
-    assert [limits.admits("refused", "a", 0.0) for _ in range(SOURCE_BURST + 5)].count(True) == SOURCE_BURST
+    limits = LogLimits()
+    assert [limits.admits("refused", "a", 0.0) for _ in range(OF_SOURCE.burst + 5)].count(True) == OF_SOURCE.burst
     assert limits.admits("refused", "b", 0.0)
     assert limits.admits("another kind", "a", 0.0)
-    assert not limits.admits("refused", "a", SOURCE_SPACING_S / 2)
-    assert limits.admits("refused", "a", 1.5 * SOURCE_SPACING_S)
+    assert not limits.admits("refused", "a", OF_SOURCE.refill_s / 2)
+    assert limits.admits("refused", "a", 1.5 * OF_SOURCE.refill_s)
 
 
 def test_a_kind_is_bounded_whoever_causes_it() -> None:
-    limits = LineLimits()
+    limits = LogLimits()
     written = [limits.admits("refused", f"source {number}", 0.0) for number in range(10_000)]
-    assert written == [True] * KIND_BURST + [False] * (10_000 - KIND_BURST)
+    assert written == [True] * OF_KIND.burst + [False] * (10_000 - OF_KIND.burst)
     assert limits.admits("another", "", 0.0)
 
 
 def test_a_day_of_it_is_a_few_lines() -> None:
-    limits = LineLimits()
+    limits = LogLimits()
     seconds = range(int(DAY_S))
     assert sum(limits.admits("refused", "a", float(now)) for now in seconds for _ in range(3)) <= 9_000
-    limits = LineLimits()
+    limits = LogLimits()
     assert sum(limits.admits("refused", str(now), float(now)) for now in seconds for _ in range(3)) <= 87_000
 
 
 def test_what_is_left_out_is_told_once_a_minute_later() -> None:
-    limits = LineLimits()
-    for number in range(KIND_BURST + 7):
+    limits = LogLimits()
+    for number in range(OF_KIND.burst + 7):
         limits.admits("refused", str(number), 100.0)
     assert limits.due(100.0 + REPORT_S - 1.0) == {}
     assert limits.due(100.0 + REPORT_S) == {"refused": 7}
@@ -50,7 +49,7 @@ def test_what_is_left_out_is_told_once_a_minute_later() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    limits = LineLimits()
+    limits = LogLimits()
     for number in range(10_000):
         limits.admits(f"kind {number}", f"source {number}", 0.0)
         limits.admits("refused", f"source {number}", 0.0)
