@@ -21,7 +21,7 @@ import structlog
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
 from p2psip.daemon.settings import SETTINGS_FILE
 from p2psip.net.addresses import words
-from p2psip.net.tcp import Listener
+from p2psip.net.tcp import StreamListener
 
 SOCKET_FILE = "control.sock"
 LINE_BYTES_MAX = 1 << 22
@@ -40,7 +40,7 @@ class ControlServer:
     def __init__(self, directory: Path, commands: Mapping[str, Command]) -> None:
         self._path = directory / SOCKET_FILE
         self._commands = commands
-        self._server: Listener | None = None
+        self._server: StreamListener | None = None
         self._log = structlog.get_logger()
 
     async def listen(self) -> None:
@@ -51,7 +51,7 @@ class ControlServer:
             self._path.unlink(missing_ok=True)
             with _short(self._path) as path:
                 sock.bind(path)
-            self._server = Listener(sock, self._connection, self._not_accepted)
+            self._server = StreamListener(sock, self._connection, self._not_accepted)
         except OSError as error:
             sock.close()
             raise LocalMisuse(f"cannot open {self._path}: {words(error)}") from None

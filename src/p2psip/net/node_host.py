@@ -26,7 +26,7 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.net.addresses import with_zones
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
-from p2psip.net.tcp import NARROW_BYTES, Listener, connect_tcp
+from p2psip.net.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
@@ -142,7 +142,7 @@ class NodeHost:
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._dials: dict[int, asyncio.Task[None]] = {}
-        self._servers: list[Listener | DtlsListener] = []
+        self._servers: list[StreamListener | DtlsListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -271,14 +271,14 @@ class NodeHost:
             if sum(backlogs.values()) > BACKLOGS_MAX_BYTES:
                 max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
-    def _listen_tls(self, purpose: Purpose, address: Address) -> Listener:
+    def _listen_tls(self, purpose: Purpose, address: Address) -> StreamListener:
         def accept() -> TlsStream:
             stream = TlsStream(self._context, self, is_server=True)
             self._numbers[stream] = (next(self._accepted), purpose)
             self._alive.add(stream)
             return stream
 
-        return Listener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
+        return StreamListener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
 
     def _not_accepted(self, address: Address, reason: str) -> None:
         facts = {"at": f"tcp {address}", "reason": reason}
@@ -360,7 +360,7 @@ class NodeHost:
         if candidate.is_narrow and self._path_mtu > NARROW_BYTES:
             self._path_mtu = NARROW_BYTES
             for server in self._servers:
-                if isinstance(server, Listener):
+                if isinstance(server, StreamListener):
                     server.limit_packets(NARROW_BYTES)
         return self._path_mtu
 

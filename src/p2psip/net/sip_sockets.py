@@ -13,7 +13,7 @@ from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.addresses import address_of, sockaddr_of, words
 from p2psip.net.datagrams import Arrived, DatagramSocket
-from p2psip.net.tcp import REFUSALS, Listener, connect_tcp, family_of
+from p2psip.net.tcp import REFUSALS, StreamListener, connect_tcp, family_of
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0
@@ -79,12 +79,12 @@ class Flows:
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._accepted = itertools.count(1, 2)
-        self._servers: list[Listener] = []
+        self._servers: list[StreamListener] = []
 
     def listen(self, local: Address) -> None:
         """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""
         self._servers.append(
-            Listener.bind(local, lambda: _Flow(next(self._accepted), self), partial(self._tell, local))
+            StreamListener.bind(local, lambda: _Flow(next(self._accepted), self), partial(self._tell, local))
         )
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:

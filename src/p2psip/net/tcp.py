@@ -74,7 +74,7 @@ async def connect_tcp(make: Callable[[], P], remote: Address, path_mtu: int | No
     return protocol
 
 
-class Listener:
+class StreamListener:
     """A listening socket. One that a machine in need cannot accept for rests for a second, and says so now and then."""
 
     def __init__(self, sock: socket.socket, make: Make, tell: Tell, *, spared: int = 0) -> None:
@@ -92,7 +92,7 @@ class Listener:
         self._resume()
 
     @classmethod
-    def bind(cls, address: Address, make: Make, tell: Tell, path_mtu: int | None = None) -> Listener:
+    def bind(cls, address: Address, make: Make, tell: Tell, path_mtu: int | None = None) -> StreamListener:
         """Listen at an address. Raises LocalMisuse if it cannot be had."""
         try:
             sock = socket.socket(family_of(address.host), socket.SOCK_STREAM)

@@ -15,7 +15,7 @@ from free_ports import free_port
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net import tcp
-from p2psip.net.tcp import Listener, connect_tcp
+from p2psip.net.tcp import StreamListener, connect_tcp
 
 HERE = "127.0.0.1"
 
@@ -41,7 +41,7 @@ class Bench:
         self.accepted: list[Accepted] = []
         self.told: list[str] = []
         self.address = Address(HERE, free_port())
-        self.listener = Listener.bind(self.address, self._make, self.told.append, path_mtu)
+        self.listener = StreamListener.bind(self.address, self._make, self.told.append, path_mtu)
 
     def _make(self) -> Accepted:
         self.accepted.append(Accepted())
@@ -91,7 +91,7 @@ def test_a_port_out_of_range() -> None:
         with pytest.raises(ConnectionError, match="port"):
             await connect_tcp(Accepted, Address(HERE, 70_000))
         with pytest.raises(LocalMisuse, match=r"cannot listen on tcp 127.0.0.1:70000: .*port"):
-            Listener.bind(Address(HERE, 70_000), Accepted, print)
+            StreamListener.bind(Address(HERE, 70_000), Accepted, print)
 
     asyncio.run(main())
 
@@ -164,6 +164,6 @@ def test_a_closed_listener_may_be_closed_again_and_its_port_is_free() -> None:
         bench = Bench()
         bench.listener.close()
         bench.listener.close()
-        Listener.bind(bench.address, Accepted, print).close()
+        StreamListener.bind(bench.address, Accepted, print).close()
 
     asyncio.run(main())

@@ -18,11 +18,11 @@ from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities import identity, routing
 from p2psip.sip.entities.bindings import Bindings
+from p2psip.sip.entities.challenges import without_challenge, without_own_credentials
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.context import UNREACHABLE, Branch, Context, Result, reason_field
 from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.own import is_own_domain
-from p2psip.sip.entities.passwords import without_challenge, without_own_credentials
 from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.targets import asks_for_tls, is_disowned, is_unreached, without_sender
