@@ -7,6 +7,7 @@ from pathlib import Path
 
 from p2psip.api.session import Session
 from p2psip.daemon.client_state import load_client, renew_client
+from p2psip.daemon.renewal import date_of_renewals
 from p2psip.net.node_host import boot_time
 from p2psip.reload.security.identity import CertifiedIdentity
 
@@ -28,7 +29,5 @@ class OwnCertificate:
         self._session.use_identity(state.identity)
 
     def date(self) -> float | None:
-        """renewal.Certificates: what the date is; also one by which our own certificate has ended."""
-        wall = self._session.node.wall
-        date = wall.date(boot_time())
-        return date if wall.is_trusted or date > self._session.identity.not_after else None
+        """renewal.Certificates: what the date is."""
+        return date_of_renewals(self._session.node.wall, self._session.identity.not_after, boot_time())

@@ -17,6 +17,7 @@ answer; the AppAttach goes on behind their backs, so that a peer which comes bac
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -160,13 +161,9 @@ class PeerFlows:
     def failed(self, event: AppLinkFailed, now: float) -> None:
         """No connection came about."""
         began = self._attaching.pop(event.node, now)
-        late = [token for token, wait in self._waiting.items() if wait.node == event.node and wait.since > began]
-        if late:
-            # The node may have come back too late for that attempt, and in time for these.
-            waits = {token: self._waiting.pop(token) for token in late}
-        self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", str(event.error)))
-        if late:
-            self._waiting |= waits
+        self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", str(event.error)), until=began)
+        if any(wait.node == event.node for wait in self._waiting.values()):
+            # It may have come back too late for that attempt, and in time for those who have waited since.
             self._attach([Destination.node(event.node)], event.node, now)
 
     def handle_done(self, done: Done, now: float) -> bool:
@@ -254,8 +251,9 @@ class PeerFlows:
         self._answer_all(node, NotLocated(480, "Temporarily Unavailable", what))
         return dict.fromkeys(silent, what)
 
-    def _answer_all(self, node: NodeId, answer: Hops | NotLocated) -> None:
-        tokens = [token for token, wait in self._waiting.items() if wait.node == node]
+    def _answer_all(self, node: NodeId, answer: Hops | NotLocated, *, until: float = math.inf) -> None:
+        """Tell those who have waited for `node` since `until` or before."""
+        tokens = [token for token, wait in self._waiting.items() if wait.node == node and wait.since <= until]
         for token in tokens:
             del self._waiting[token]
         self.answers += [(token, answer) for token in tokens]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.errors import P2psipError
+from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.identity import CertifiedIdentity
 
 CHECK_S = 300.0
@@ -59,6 +60,12 @@ def renewal_date(identity: CertifiedIdentity) -> float:
     lifetime_s = identity.not_after - identity.not_before
     little = zlib.crc32(identity.node_id) / (1 << 32) / 24
     return identity.not_before + lifetime_s * (2 / 3 + little)
+
+
+def date_of_renewals(wall: WallClock, ends: float, now: float) -> float | None:
+    """By which date it is renewed: a trusted one, or one by which our own certificate has ended; None if by neither."""
+    date = wall.date(now)
+    return date if wall.is_trusted or date > ends else None
 
 
 class Renewer:

@@ -43,7 +43,7 @@ from p2psip.daemon.kept import (
 from p2psip.daemon.line_files import LineFiles, line_names
 from p2psip.daemon.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renew import renew_in_process
-from p2psip.daemon.renewal import Renewer, day
+from p2psip.daemon.renewal import Renewer, date_of_renewals, day
 from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
@@ -427,10 +427,8 @@ class PeerService:
             self.load_lines()
 
     def date(self) -> float | None:
-        """renewal.Certificates: what the date is; also one by which our own certificate has ended."""
-        wall = self._peer.node.wall
-        date = wall.date(boot_time())
-        return date if wall.is_trusted or date > self._state.identity.not_after else None
+        """renewal.Certificates: what the date is."""
+        return date_of_renewals(self._peer.node.wall, self._state.identity.not_after, boot_time())
 
     # The configuration, fetched before it ends
 

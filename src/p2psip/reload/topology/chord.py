@@ -58,8 +58,7 @@ LOST_PAUSE_S = 0.5
 """How long a peer that was lost is left alone. Who names it after that sees it still, or ought to look again."""
 
 LEFT_WAIT_S = 6.0
-"""A peer that has said that it leaves, and is linked with us after this, is asked whether it is here: two machines may
-have the same Node-ID, and what one of them said does not hold for the other."""
+"""A peer that has left, and is linked after this, is asked whether it is here: two machines may be one Node-ID."""
 
 CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""

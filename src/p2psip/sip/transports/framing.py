@@ -9,8 +9,6 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.parser import content_length_on_stream
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-
 _TLS_HANDSHAKE = 0x16
 _NO_BEGINNING = re.compile(rb"[^\t\r\n -~]")
 """What no start line begins with, as a TLS handshake does (0x16)."""
