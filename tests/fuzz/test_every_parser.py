@@ -241,6 +241,8 @@ def _sip_stream(data: bytes) -> None:
     framer = Framer()
     for start in range(0, len(data), 7):
         framer.feed(data[start : start + 7])
+    if framer.error is not None:
+        raise framer.error
 
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes], bytes]:

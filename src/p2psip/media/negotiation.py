@@ -7,6 +7,7 @@ import ipaddress
 import random
 from dataclasses import dataclass, replace
 
+from p2psip.base.address import without_zone
 from p2psip.media.g711 import CODECS, SAMPLE_RATE_HZ, Codec
 from p2psip.media.sdp import Attribute, MalformedSdp, MediaDescription, Origin, SessionDescription
 
@@ -132,8 +133,9 @@ class Negotiation:
         if described != self._last:
             self._session_version += 1
             self._last = described
-        origin = Origin(self._session_id, self._session_version, self.local[0])
-        return SessionDescription(origin, described, self.local[0], timing=timing).encode()
+        address = without_zone(self.local[0])
+        origin = Origin(self._session_id, self._session_version, address)
+        return SessionDescription(origin, described, address, timing=timing).encode()
 
     def _audio(self, formats: list[tuple[int, str]], direction: Direction) -> MediaDescription:
         attributes = [Attribute("rtpmap", f"{number} {name}/{SAMPLE_RATE_HZ}") for number, name in formats]

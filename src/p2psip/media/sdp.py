@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from p2psip.base.address import without_zone
 from p2psip.base.errors import RemoteProtocolError
 
 SIZE_MAX = 64 * 1024
@@ -169,7 +168,7 @@ def _attributes(lines: Iterable[Line]) -> tuple[Attribute, ...]:
 
 
 def _network(address: str) -> str:
-    return f"IN {'IP6' if ':' in address else 'IP4'} {without_zone(address)}"
+    return f"IN {'IP6' if ':' in address else 'IP4'} {address}"
 
 
 def _number(digits: str, limit: int) -> int:

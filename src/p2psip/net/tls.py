@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -67,8 +68,15 @@ class Stream(Protocol):
 TURN_BYTES = 8192
 """What is taken from one connection before it is the turn of the next: whoever floods keeps nobody waiting for long."""
 
-_turn = bytearray(TURN_BYTES)
-"""Where the loop puts what it has read, until the connection has taken it, which is at once."""
+
+class _Turn(threading.local):
+    """Where a loop puts what it has read, until the connection has taken it, which is at once; each thread's loop."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(TURN_BYTES)
+
+
+_turn = _Turn()
 
 
 class StreamUser(Protocol):
@@ -163,12 +171,12 @@ class TlsStream(asyncio.BufferedProtocol):
                 self.begin()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        return _turn
+        return _turn.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_closing:
             return
-        self._tls.bio_write(bytes(memoryview(_turn)[:nbytes]))
+        self._tls.bio_write(bytes(memoryview(_turn.buffer)[:nbytes]))
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:

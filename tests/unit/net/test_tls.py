@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -257,6 +258,17 @@ def test_who_sends_without_end_keeps_nobody_waiting() -> None:
         assert sum(heard[: heard.index(4)]) < 1_000_000
 
     run(test)
+
+
+def test_connections_of_two_threads_do_not_share_where_they_read() -> None:
+    """As of a program with a loop, and a connection to an overlay, in each of two threads."""
+    stream = TlsStream(context(), End(None, None), is_server=False)  # type: ignore[arg-type]
+    buffers = [stream.get_buffer(-1)]
+    thread = threading.Thread(target=lambda: buffers.append(stream.get_buffer(-1)))
+    thread.start()
+    thread.join()
+    assert buffers[0] is stream.get_buffer(-1)
+    assert buffers[0] is not buffers[1]
 
 
 def test_nothing_is_written_to_a_socket_that_has_failed(caplog: pytest.LogCaptureFixture) -> None:
