@@ -135,6 +135,22 @@ class Bindings:
         self._count(user, 1)
         self._timers.set(user, min(binding.expires_at for binding in kept), "registration expires")
 
+    def rebound(self, user: str, contact: SipUri, hop: Hop | None, now: float) -> Binding | None:
+        """The phone of a user that has this Contact, if it is at the host of `hop` and a NAT may have moved its port.
+
+        Another phone of that user may have the same private address elsewhere, so the host has to be the same.
+        """
+        for one in self.of(user, now):
+            if one.contact.matches(contact) and not one.path and isinstance(hop, UdpHop) and len(one.hops) == 1:
+                known = one.hops[0]
+                return one if isinstance(known, UdpHop) and known.remote.host == hop.remote.host else None
+        return None
+
+    def move(self, user: str, binding: Binding, hops: tuple[Hop, ...], now: float) -> None:
+        """A phone is to be reached in another way from now on."""
+        moved = replace(binding, hops=hops)
+        self.store(user, tuple(moved if one is binding else one for one in self.of(user, now)))
+
     def forget(self, user: str, binding: Binding, now: float) -> list[BindingsChanged]:
         """A phone is not where this binding says. One that has been registered anew meanwhile stays."""
         rest = tuple(one for one in self.of(user, now) if one is not binding)

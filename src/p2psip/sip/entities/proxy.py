@@ -97,6 +97,8 @@ class Proxy:
             # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
             self._layer.respond(arrived.transaction, make_trying(request), now)
         place = self._naming.sender(request, source, user)
+        if user is not None:
+            self._ways.note_port(request, source, user, now)
         routed = self._routed(request, source, user, place)
         breadth = request.integer("max-breadth")
         context = Context(

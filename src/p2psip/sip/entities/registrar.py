@@ -108,7 +108,7 @@ class Registrar:
         binding = Binding(
             uri,
             # RFC 5626 section 7: "the proxy MUST send the request over the same 'logical flow' saved with the binding".
-            (source.hop,) if reg_id else _hops(request, lead, source),
+            (source.hop,) if reg_id else hops_to(request, lead, source),
             request.call_id,
             request.cseq.number,
             now,
@@ -230,7 +230,7 @@ def _is_out_of_order(binding: Binding, request: Request) -> bool:
     return binding.call_id == request.call_id and request.cseq.number <= binding.cseq
 
 
-def _hops(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...]:
+def hops_to(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...]:
     """The ways to a phone, or to the first proxy of its Path, best first; `contact` is how that calls itself."""
     is_direct = as_numeric(contact.host) == without_zone(source.remote.host)
     listening = Address(source.remote.host, contact.port or (5061 if source.transport == "TLS" else 5060))

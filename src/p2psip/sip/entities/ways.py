@@ -10,12 +10,13 @@ from p2psip.sip.entities.bindings import Bindings
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.registrar import hops_to
 from p2psip.sip.entities.targets import target_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, default_port
 from p2psip.sip.transports.address import as_numeric
-from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
+from p2psip.sip.transports.hops import Hop, Source, StreamHop, UdpHop
 from p2psip.sip.transports.layer import TransportLayer
 
 
@@ -39,6 +40,16 @@ class Ways:
     def has_proved(self, host: str) -> bool:
         """True if a phone at this numeric address has proved itself."""
         return host in self._phones
+
+    def note_port(self, request: Request, source: Source, user: str, now: float) -> None:
+        """A phone has sent this and proved to be of `user`: if a NAT has given it another port, it is there now."""
+        for contact in request.contacts[:1]:
+            if not isinstance(contact.uri, SipUri):
+                continue
+            binding = self._bindings.rebound(user, contact.uri, source.hop, now)
+            hops = hops_to(request, contact.uri, source)
+            if binding is not None and hops != binding.hops:
+                self._bindings.move(user, binding, hops, now)
 
     def known(self, uri: SipUri, now: float) -> tuple[Hop, ...] | None:
         """The way to a phone of this peer by its Contact or address. Whatever else a URI names has to be asked."""
@@ -69,7 +80,10 @@ class Ways:
             return None
         phone = ways[0]
         # Where the phone has another connection by now, its Contact still tells which phone it is.
-        bound = [self._transport.bind(place.hop, now) for place in ways if place.hop is not None]
+        said = list(dict.fromkeys(place.hop for place in ways))
+        # Two that differ: the phone has said itself, within the dialog, where it is since.
+        latest = said if len(said) > 1 else [self._latest(said[0], phone.user, contact, now)]
+        bound = [self._transport.bind(hop, now) for hop in latest if hop is not None]
         given: list[Hop] = [hop for hop in bound if hop is not None]
         hops = tuple(dict.fromkeys([*given, *(self.known(contact, now) or ())]))
         if not hops and (binding := self._bindings.successor(phone.user, contact, now)) is not None:
@@ -82,6 +96,11 @@ class Ways:
         """The Request-URI itself, which may be a phone's Contact, as the place to try."""
         uri = request.sip_uri
         return Target(uri, None, "", () if request.routes else self._path(uri, now))
+
+    def _latest(self, hop: Hop | None, user: str, contact: SipUri, now: float) -> Hop | None:
+        """Where the phone is that was at `hop`: a NAT may have given it another port since."""
+        binding = self._bindings.rebound(user, contact, hop, now)
+        return hop if binding is None else binding.hops[0]
 
     def _path(self, contact: SipUri, now: float) -> tuple[NameAddr, ...]:
         binding = self._bindings.at_contact(contact, now)
