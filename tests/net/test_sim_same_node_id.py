@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.reload.node.twins import LOOK_AFTER_S
 from p2psip.reload.security.roles import Identity
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
@@ -77,3 +78,21 @@ def test_both_know_of_each_other_and_where_the_other_is(seed: int) -> None:
     leave(overlay, copy)
     world.run_for(60.0)
     assert overlay.nodes["p3"].twins.at(world.now) == "", "it is over"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_attach_of_ours_that_a_bad_path_has_held_up_is_no_other_machine_s(seed: int) -> None:
+    """What TCP kept while nothing passed comes when the request has long been given up."""
+    latency_s = 0.02
+    overlay = SimulatedOverlay(f"held up/{seed}", latency_s=lambda _: latency_s)
+    for number in range(4):
+        host = overlay.add_peer(number)
+        overlay.world.run_for(5.0)
+    assert overlay.is_ring()
+    world, node = overlay.world, overlay.node(host)
+    world.call(host, node.twins.look_soon)
+    world.run_for(LOOK_AFTER_S - 0.01)
+    latency_s = 6.0
+    world.run_for(1.0)
+    latency_s = 0.02
+    assert not world.run_for(30.0, stop=lambda: bool(node.twins.at(world.now))), node.twins.at(world.now)

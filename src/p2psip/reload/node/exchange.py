@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from p2psip.base.effects import Effect, Note
@@ -24,6 +25,10 @@ VALUES_BYTES_MAX = 0xFFFF
 """The bucket of certificates has a length of 16 bits (6.3.4); no message has more values than fit there either."""
 
 
+ATTACHES_MAX = 256
+"""So many Attach requests of ours are known again when they come round: some minutes' worth, where one seeks peers."""
+
+
 class Exchange:
     """The node's own identity, those of its in-process clients, the overlay's configuration, its transport, and the
     effects it collects.
@@ -35,6 +40,7 @@ class Exchange:
         self.transport = transport
         self.clients: dict[NodeId, Identity] = {}
         self.effects: list[Effect] = []
+        self._attaches: deque[int] = deque(maxlen=ATTACHES_MAX)
 
     @property
     def values_size_max(self) -> int:
@@ -63,7 +69,7 @@ class Exchange:
         """Begin a transaction; None if too many are open, which the caller treats as a failure."""
         if self.transport.is_full:
             return None
-        return self.transport.request(
+        transaction_id = self.transport.request(
             identity or self.identity,
             destination_list,
             code,
@@ -76,6 +82,13 @@ class Exchange:
             after=after,
             configuration_sequence=configuration_sequence,
         )
+        if code is MessageCode.ATTACH_REQ:
+            self._attaches.append(transaction_id)
+        return transaction_id
+
+    def is_own_attach(self, transaction_id: int) -> bool:
+        """True for an Attach of ours, though it be over: what a path has held up comes late."""
+        return transaction_id in self._attaches
 
     def to_node(
         self, node: NodeId, code: MessageCode, body: Struct, context: object, now: float, *, transmissions_max: int = 5

@@ -106,7 +106,7 @@ class Twins:
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """An Attach with our signature: one of ours that has come round, or another's. Raises a Rejection."""
         transaction_id = request.message.header.transaction_id
-        if self._exchange.transport.is_open(transaction_id):
+        if self._exchange.is_own_attach(transaction_id):
             # It has served its purpose: nobody waits for an answer.
             self._exchange.transport.cancel(transaction_id)
             return
