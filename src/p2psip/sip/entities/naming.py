@@ -13,7 +13,7 @@ RFC 3261 has a proxy leave From and To alone because elements of RFC 2543 match 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from p2psip.sip.entities import identity, routing
@@ -22,19 +22,21 @@ from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, serv
 from p2psip.sip.entities.tokens import Place, Tokens
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.grammar import split_list
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.names import key_of
 from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
 
-_ONE = ("From", "To", "Refer-To", "Referred-By", "Reply-To")
-_SEVERAL = (
-    "P-Asserted-Identity", "P-Preferred-Identity", "P-Called-Party-ID", "Remote-Party-ID", "Diversion", "History-Info",
-)  # fmt: skip
+_ONE = frozenset({"from", "to", "refer-to", "referred-by", "reply-to"})
+_SEVERAL = frozenset(
+    {"p-asserted-identity", "p-preferred-identity", "p-called-party-id", "remote-party-id", "diversion", "history-info"}
+)
 """The fields in which users and phones are named, all but Contact; one value a line, or a list."""
+
+_NAMING = _ONE | _SEVERAL | {"contact"}
 
 _OF_THE_EDGE = frozenset({"transport", "maddr"})
 """URI parameters that say how to reach this server from there; nowhere else do they mean anything."""
@@ -91,8 +93,7 @@ class Naming:
         """What a phone asks; its Contact does not name it if `is_nameless`."""
         if place is None or place.is_agent:
             return request
-        fields = self._fields_from(request.fields)
-        fields = _with_uris(fields, ("Contact",), Fields.values, lambda uri: self._gruu(uri, place, is_nameless))
+        fields = _with_uris(request.fields, self._overlays, lambda uri: self._gruu(uri, place, is_nameless))
         uri = request.sip_uri
         # Within a dialog it is a Contact: one that we have made, or, from an implementation of another kind, one that
         # only the phone which gave it knows how to read.
@@ -106,8 +107,7 @@ class Naming:
         # RFC 3261 8.1.3.4: what a 3xx names in Contact (and 21.4.23 a 485) is not this phone, but whom to try instead.
         is_elsewhere = response.status >= 300
         rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place, is_nameless)
-        fields = _with_uris(self._fields_from(response.fields), ("Contact",), Fields.values, rename)
-        return response.replace(fields=fields)
+        return response.replace(fields=_with_uris(response.fields, self._overlays, rename))
 
     # To a phone, in its own terms
 
@@ -120,12 +120,7 @@ class Naming:
             is_ours = uri.host == self._config.realm
             return uri.replace(host=place.server.host, port=place.server.port) if is_ours else uri
 
-        return _with_uris(_with_uris(fields, _ONE, Fields.lines, rename), (*_SEVERAL, "Contact"), Fields.values, rename)
-
-    def _fields_from(self, fields: Fields) -> Fields:
-        return _with_uris(
-            _with_uris(fields, _ONE, Fields.lines, self._overlays), _SEVERAL, Fields.values, self._overlays
-        )
+        return _with_uris(fields, rename, rename)
 
     def _overlays(self, uri: SipUri) -> SipUri:
         if not is_own_domain(uri, self._config):
@@ -155,28 +150,28 @@ def answering(original: Request, response: Response) -> Response:
     return response.replace(fields=fields)
 
 
-def _with_uris(
-    fields: Fields, names: Iterable[str], read: Callable[[Fields, str], list[str]], rename: Rename
-) -> Fields:
-    """The fields of these names with other URIs in them."""
-    for name in names:
-        key = key_of(name)
-        if key not in fields:
-            continue
-        try:
-            old = [NameAddr.parse(_bracketed(value), name) for value in read(fields, key)]
-        except BadMessage:
-            # 16.3 step 1: what a proxy does not have to understand it passes on, malformed as it is.
-            continue
-        new = [NameAddr(_renamed(one.uri, rename), one.display_name, one.params) for one in old]
-        if new != old:
-            fields = fields.with_values(name, new)
-    return fields
+def _with_uris(fields: Fields, rename: Rename, rename_contact: Rename) -> Fields:
+    """The fields with other URIs in them."""
+    return Fields(
+        (key, name, _with_uri(key, value, rename_contact if key == "contact" else rename) if key in _NAMING else value)
+        for key, name, value in fields
+    )
+
+
+def _with_uri(key: str, value: str, rename: Rename) -> str:
+    try:
+        values = [value] if key in _ONE else split_list(value)
+        old = [NameAddr.parse(_bracketed(one), key) for one in values]
+    except BadMessage:
+        # 16.3 step 1: what a proxy does not have to understand it passes on, malformed as it is.
+        return value
+    new = [NameAddr(_renamed(one.uri, rename), one.display_name, one.params) for one in old]
+    return value if new == old else ", ".join(map(str, new))
 
 
 def _bracketed(value: str) -> str:
     """A URI with header fields in the brackets that section 20.10 wants for it; some phones leave them out."""
-    return _BARE_WITH_HEADERS.sub(r"<\1>", value)
+    return _BARE_WITH_HEADERS.sub(r"<\1>", value) if "?" in value else value
 
 
 def _renamed(uri: Uri, rename: Rename) -> Uri:
@@ -191,10 +186,10 @@ def _renamed_headers(headers: str, rename: Rename) -> str:
     parts = []
     for part in headers.split("&"):
         name, equals, value = part.partition("=")
-        if equals and name.title() in _ONE:
-            old = Fields.of((name.title(), unquote(value, errors="surrogateescape")))
-            new = _with_uris(old, _ONE, Fields.lines, rename)
+        if equals and name.lower() in _ONE:
+            old = unquote(value, errors="surrogateescape")
+            new = _with_uri(name.lower(), old, rename)
             if new != old:
-                part = f"{name}={quote(new.first(key_of(name)) or '', safe='', errors='surrogateescape')}"
+                part = f"{name}={quote(new, safe='', errors='surrogateescape')}"
         parts.append(part)
     return "&".join(parts)

@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import hmac
 import random
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +26,9 @@ from p2psip.sip.entities.own import ServerName
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, UdpHop
+
+_REMEMBERED_CHARACTERS = 512
+"""What longer tokens say is not remembered, so that nobody fills the memory."""
 
 
 class Place(NamedTuple):
@@ -67,6 +71,8 @@ class Tokens:
         drawn = rng.randbytes(32)
         # Deterministic: a phone has the same Contact throughout a dialog (RFC 5297: no nonce to be used twice).
         self._cipher = AESSIV(hashlib.sha256(secret or drawn).digest())
+        # The same few tokens come in every message of a dialog, several times each.
+        self._read_short = lru_cache(maxsize=1024)(self._read)
         self._run = hmac.digest(drawn, b"this run", "sha256")[:4].hex()
 
     def make(self, place: Place) -> str:
@@ -82,6 +88,9 @@ class Tokens:
 
     def read(self, token: str) -> Place | None:
         """What a token says; None if it is none of ours."""
+        return self._read_short(token) if len(token) <= _REMEMBERED_CHARACTERS else self._read(token)
+
+    def _read(self, token: str) -> Place | None:
         try:
             data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             packed = self._cipher.decrypt(data, None)

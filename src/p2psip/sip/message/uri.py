@@ -159,7 +159,7 @@ def _parse(text: str) -> Uri:
 
 
 # The same few URIs come in every message of a phone. Long ones are not kept, so that nobody fills the memory.
-_REMEMBERED_CHARACTERS = 128
+_REMEMBERED_CHARACTERS = 384
 _parse_short = lru_cache(maxsize=4096)(_parse)
 
 
