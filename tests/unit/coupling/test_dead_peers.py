@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from simulated_peers import Phone, SimulatedPeers, Site
 
+from p2psip.base.errors import RequestFailed
+from p2psip.base.ids import NodeId
 from p2psip.coupling.peer_flows import ABSENT_S
+from p2psip.reload.node.effects import AppLinkFailed
+from p2psip.reload.wire.header import Destination
 
 NOTICED_S = 3.0
 NOT_NOTICED_S = 8.0
@@ -152,3 +156,18 @@ def test_a_peer_that_comes_back_is_called_at_once() -> None:
     what, after_s = call(world, alice)
     assert what == "talks"
     assert after_s < 5.0
+
+
+def test_who_began_to_wait_after_an_attempt_waits_for_the_next() -> None:
+    """The node may have come back too late for the first AppAttach, and in time for another."""
+    world = SimulatedPeers("late", 3)
+    flows, now, nobody = world[0].peer.flows, world.world.now, NodeId(bytes(15) + b"\x01")
+    for token, since in ((1001, now), (1002, now + 5.0)):
+        flows.want([Destination.node(nobody)], nobody, token, since)
+    flows.failed(AppLinkFailed(nobody, RequestFailed("no answer")), now + 15.0)
+    assert [token for token, _ in flows.answers] == [1001]
+    assert flows.waiting == 1
+    flows.answers.clear()
+    flows.failed(AppLinkFailed(nobody, RequestFailed("no answer")), now + 30.0)
+    assert [token for token, _ in flows.answers] == [1002]
+    assert flows.waiting == 0

@@ -568,6 +568,16 @@ def test_deadlines() -> None:
     run(test)
 
 
+def test_a_date_is_trusted_from_the_overlays_beginning_to_the_end_of_our_own_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_trusted(date: float) -> bool:
+        monkeypatch.setattr("time.time", lambda: date)
+        return node_host.read_wall_clock(DATE, DATE + 10.0).is_trusted
+
+    assert [is_trusted(DATE + seconds) for seconds in (-1.0, 0.0, 10.0, 11.0)] == [False, True, True, False]
+
+
 def test_a_sleep_of_the_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's clock stands still meanwhile; the peer's goes on, and its deadline is past when it wakes up."""
     monkeypatch.setattr(node_host, "WALL_CHECK_S", 0.05)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.transports.framing import Framer
 
@@ -69,3 +70,15 @@ def test_any_segments_give_the_same_messages(bodies: list[bytes], cuts: list[int
         at, turn = at + step, turn + 1
     assert got == messages
     assert framer.is_between_messages
+
+
+@pytest.mark.parametrize("cut", range(5))
+@pytest.mark.parametrize("excess", [0, 1])
+def test_the_longest_head_however_its_end_is_cut(cut: int, excess: int) -> None:
+    start = b"OPTIONS sip:a SIP/2.0\r\nl: 0\r\nX: "
+    head = start + b"x" * (limits.HEAD_BYTES + excess - len(start))
+    framer = Framer()
+    pieces = (head, b"\r\n\r\n"[:cut], b"\r\n\r\n"[cut:])
+    messages = [message for piece in pieces for message in framer.feed(piece)]
+    assert messages == ([] if excess else [head + b"\r\n\r\n"])
+    assert (framer.error is not None) == bool(excess)
