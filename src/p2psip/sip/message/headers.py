@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
 from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.grammar import HOST, QUOTED, TOKEN, Params, format_params, param, parse_params
-from p2psip.sip.message.uri import SipUri, Uri, parse_uri
+from p2psip.sip.message.uri import REMEMBERED_CHARACTERS, SipUri, Uri, parse_uri
 
 MAGIC_COOKIE = "z9hG4bK"
 """What the branch of a transaction identifier of RFC 3261 starts with (section 8.1.1.7)."""
@@ -115,6 +116,10 @@ class NameAddr(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def parse(cls, text: str, what: str = "address") -> NameAddr:
         """`"Name" <sip:user@host>;tag=x`, or a bare URI whose parameters are then the header's (section 20)."""
+        return _parse_short_address(text, what) if len(text) <= REMEMBERED_CHARACTERS else cls._parse(text, what)
+
+    @classmethod
+    def _parse(cls, text: str, what: str) -> NameAddr:
         match = _name_addr.fullmatch(text)
         if match is not None:
             name, uri, params = match.groups()
@@ -151,6 +156,9 @@ class NameAddr(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         name = f"{grammar.quote(self.display_name)} " if self.display_name else ""
         return f"{name}<{self.uri}>{format_params(self.params)}"
+
+
+_parse_short_address = lru_cache(maxsize=4096)(NameAddr._parse)
 
 
 class AuthParams(msgspec.Struct, frozen=True, gc=False):

@@ -143,7 +143,7 @@ Uri: TypeAlias = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """A URI without angle brackets."""
-    return _parse_short(text) if len(text) <= _REMEMBERED_CHARACTERS else _parse(text)
+    return _parse_short(text) if len(text) <= REMEMBERED_CHARACTERS else _parse(text)
 
 
 def _parse(text: str) -> Uri:
@@ -159,7 +159,7 @@ def _parse(text: str) -> Uri:
 
 
 # The same few URIs come in every message of a phone. Long ones are not kept, so that nobody fills the memory.
-_REMEMBERED_CHARACTERS = 384
+REMEMBERED_CHARACTERS = 384
 _parse_short = lru_cache(maxsize=4096)(_parse)
 
 
