@@ -7,6 +7,7 @@ import random
 import pytest
 from sim_records import Record, fill, grow, host_of, missing, responsible, restart, wait_until
 
+from p2psip.reload.node.effects import Purpose
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
@@ -106,6 +107,26 @@ def test_a_leave_is_known_at_once() -> None:
     assert not any(gone in node.chord.table for node in others)
     overlay.world.run_for(10.0)
     assert not any(gone in node.chord.table for node in others)
+
+
+def test_who_leaves_refuses_an_attach() -> None:
+    """It would dial, and be gone in a moment: who asked is to ask again, or another."""
+    overlay = grow("refused", 4)
+    host, asking = overlay.world.hosts["p3"], overlay.world.hosts["p1"]
+    overlay.world.call(host, overlay.node(host).leave)
+    node, gone = overlay.node(asking), overlay.node(host).node_id
+    overlay.world.run_for(0.2)
+    links = set(host.links)
+
+    def attach(now: float) -> None:
+        node.attaching.attach(gone, None, now)
+        node.settle(now)
+
+    overlay.world.call(asking, attach)
+    assert node.attaching.is_awaited(Purpose.RELOAD, gone)
+    overlay.world.run_for(0.5)
+    assert not node.attaching.is_awaited(Purpose.RELOAD, gone), "it is answered"
+    assert set(host.links) == links
 
 
 def cut_off(overlay: SimulatedOverlay, host: Host, seconds: float) -> None:

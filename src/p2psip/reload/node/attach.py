@@ -146,6 +146,7 @@ class Attaching:
     def attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
         """Attach to a node, source-routed through `via` if given (10.6)."""
         route = [Destination.node(via)] if via is not None and via != node and via in self._connections else []
+        self._give_up(Purpose.RELOAD, node)
         transaction_id = self._exchange.request(
             [*route, Destination.node(node)],
             MessageCode.ATTACH_REQ,
@@ -366,6 +367,9 @@ class Attaching:
 
     def handle_link_up(self, purpose: Purpose, node: NodeId) -> None:
         """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""
+        self._give_up(purpose, node)
+
+    def _give_up(self, purpose: Purpose, node: NodeId) -> None:
         self._timers.cancel((purpose, node))
         pending = (self._pending if purpose is Purpose.RELOAD else self._app_pending).pop(node, None)
         if pending is not None and pending.transaction_id is not None:

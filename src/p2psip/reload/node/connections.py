@@ -2,7 +2,8 @@
 
 Two nodes may dial each other at the same moment and have two links for a while. Messages leave over the newest; of
 the two nodes the one with the larger Node-ID closes the other link a little later, so that never both are closed; the
-other one does if it does not.
+other one does if it does not. Where the newer came a while after, both know which it is, and the older goes soon:
+whoever has lost it without knowing, as its Node-ID is on two machines, learns that it has.
 
 A node is linked as long as one link to it works. One that fell silent is not: nothing is sent to it, its links are kept
 for a while in case it comes back.
@@ -33,6 +34,9 @@ from p2psip.reload.node.paths import Paths
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 SUPERSEDED_CLOSE_S = 5.0
+REPLACED_CLOSE_S = 1.0
+"""A link that has been up for longer than this when a newer comes is the older to both ends, and closed after this."""
+
 SILENT = "does not answer"
 
 
@@ -198,7 +202,9 @@ class Connections:
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
-            if ("superseded", older.number) not in self._timers:
+            if older.came_up_at < now - REPLACED_CLOSE_S:
+                self._timers.set(("superseded", older.number), now + REPLACED_CLOSE_S, "replaced link")
+            elif ("superseded", older.number) not in self._timers:
                 self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
         links.append(connection)
         self._by_number[number] = connection

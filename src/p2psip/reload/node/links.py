@@ -107,7 +107,7 @@ class Links:
             if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
                 self._bootstrap.shut_out(connection, reason)
             if connection is not None and connection.node in self._topology.table:
-                self._twins.look_soon(now)
+                self._twins.look(connection.node, now)
             self.events(self._connections.remove(number, reason), now)
 
     def heard(self, connection: Connection) -> None:

@@ -108,7 +108,7 @@ class Ring:
         self._chord = chord
         self._attaching = attaching
         self._began_at = began_at
-        self._is_leaving = False
+        self.is_leaving = False
         self._encoded: tuple[NeighborView | None, int, bool, UnknownBody] = (None, 0, False, UnknownBody(b""))
 
     # What Chord asks for
@@ -159,7 +159,7 @@ class Ring:
         the overlay."
         """
         view = self._chord.view()
-        self._is_leaving = True
+        self.is_leaving = True
         self._chord.start_leaving()
         for node in sorted(self._connections):
             # Who has us as successor hears of our successors, who has us as predecessor of our predecessors.
@@ -225,7 +225,7 @@ class Ring:
         if target is None:
             raise Forbidden("an opaque destination cannot be asked for")
         self._exchange.answer(request, ChordRouteQueryAns(self.next_peer(target)))
-        if body.send_update and self._chord.is_serving and not self._is_leaving:
+        if body.send_update and self._chord.is_serving and not self.is_leaving:
             # "If the requester has set the send_update flag, the responder SHOULD initiate an Update immediately"; who
             # leaves would say that it stays.
             self._send_update(request.signer.node_id, now, is_full=True)

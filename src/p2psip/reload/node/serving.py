@@ -16,7 +16,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES
-from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection
+from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
 
@@ -74,6 +74,9 @@ class Serving:
         if self._is_client and request.code in DUTIES:
             raise Forbidden("this node is a client")
         match request.body:
+            case AttachReqAns() if self._ring.is_leaving:
+                # 6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error".
+                raise RequestTimeout("this node is leaving")
             case AttachReqAns() as body if request.signer.node_id == self._exchange.identity.node_id:
                 self._twins.handle_attach(request, body, now)
             case AttachReqAns() as body:

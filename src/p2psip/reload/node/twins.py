@@ -1,9 +1,9 @@
 """The same Node-ID twice: a state directory was copied, and two machines run with it.
 
 RFC 6940 knows no such case. Theory of operation: others are linked with both and send to whichever came last. So when a
-link was lost, which happens to both as the other's takes its place, we send an Attach to our own Node-ID by way of
-neighbours. It comes back to us, or to the other machine, which knows that it did not send it, and dials us. Then
-both know of each other, and where the other is.
+link was lost, which happens to both as the other's takes its place, we send an Attach to our own Node-ID by way of who
+has closed it, and then of neighbours. It comes back to us, or to the other machine, which knows that it did not send
+it, and dials us. Then both know of each other, and where the other is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.attach import Attaching, dialable
 from p2psip.reload.node.bootstrap import Bootstrapping
@@ -29,7 +30,7 @@ from p2psip.reload.wire.rejections import InvalidMessage
 LOOK_AFTER_S = 1.0
 """How long after a link was lost we look; what is lost together is one occasion."""
 
-LOOK_AGAIN_S = 5.0
+LOOK_AGAIN_S = 3.0
 """How often we look again: LOOKS times, as it takes turns who is linked last, and while there is another machine."""
 
 LOOKS = 8
@@ -42,6 +43,9 @@ ECHO_S = 10.0
 
 WAYS = 2
 """By way of so many neighbours at once: each may have another idea of who we are."""
+
+JUDGE_S = 1.0
+"""While we dial to find the overlay, it may be ourselves who has dialled us: after this we know more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +75,45 @@ class Twins:
         self._met_at: float | None = None
         self._warned_at: float | None = None
         self._looks = 0
+        self._dialled_from = ""
         self._reached_at = -math.inf
-        self._timers: Timers[None] = Timers()
+        self._timers: Timers[str] = Timers()
 
     def at(self, now: float) -> str:
         """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
         return self._remote if self._is_present(now) else ""
 
-    def look_soon(self, now: float) -> None:
-        """A peer has closed a link with us."""
+    def look(self, lost: NodeId, now: float) -> None:
+        """A peer has closed a link with us: see who is at the other end of its newest."""
+        self._ask(lost, now)
         self._looks = LOOKS
-        if self._timers.next_deadline() is None:
-            self._timers.set(None, now + LOOK_AFTER_S, "look for our own Node-ID")
+        if "look" not in self._timers:
+            self._timers.set("look", now + LOOK_AFTER_S, "look for our own Node-ID")
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
-        """Look whether somebody else gets what is for us."""
-        if not list(self._timers.pop_due(now)):
-            return
+        """Do what is due."""
+        for due in self._timers.pop_due(now):
+            if due == "look":
+                self._look_again(now)
+            else:
+                self._judge(now)
+
+    def _look_again(self, now: float) -> None:
+        """See whether somebody else gets what is for us."""
         ways = [node for node in self._topology.table.neighbors if node in self._connections]
         for node in ways[:WAYS]:
-            route = [Destination.node(node), Destination.node(self._node_id)]
-            offer = self._attaching.offer()
-            self._exchange.request(route, MessageCode.ATTACH_REQ, offer, TwinContext(), now, transmissions_max=1)
+            self._ask(node, now)
         self._looks -= 1
         if self._is_present(now):
             self._exchange.effects.append(SameNodeId(self._remote))
+            # It has had answers to us, and may be gone.
+            self._topology.hurry(now)
         if self._looks > 0 or self._is_present(now):
-            self._timers.set(None, now + LOOK_AGAIN_S, "look for our own Node-ID again")
+            self._timers.set("look", now + LOOK_AGAIN_S, "look for our own Node-ID again")
 
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """An Attach with our signature: one of ours that has come round, or another's. Raises a Rejection."""
@@ -118,13 +130,23 @@ class Twins:
 
     def handle_dialled(self, remote: Address, now: float) -> None:
         """Whoever has dialled us has our certificate: another, or ourselves by an address that we know not for ours."""
-        is_dialling = any(isinstance(context, Bootstrapping) for context in self._connections.dialling())
-        if not is_dialling and now >= self._reached_at + ECHO_S:
-            self._met(remote.host, now)
+        self._dialled_from = remote.host
+        self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        if any(isinstance(context, Bootstrapping) for context in self._connections.dialling()):
+            self._timers.set("judge", now + JUDGE_S, "was it ourselves who dialled us")
+        elif now >= self._reached_at + ECHO_S:
+            self._met(self._dialled_from, now)
 
     def handle_reached(self, now: float) -> None:
         """Whom we have dialled to find the overlay has our certificate: most likely it is ourselves, from outside."""
         self._reached_at = now
+
+    def _ask(self, way: NodeId, now: float) -> None:
+        route = [Destination.node(way), Destination.node(self._node_id)]
+        offer = self._attaching.offer()
+        self._exchange.request(route, MessageCode.ATTACH_REQ, offer, TwinContext(), now, transmissions_max=1)
 
     def _is_present(self, now: float) -> bool:
         return self._met_at is not None and now < self._met_at + PRESENT_S
@@ -135,4 +157,4 @@ class Twins:
             self._warned_at = now
             means = "a state directory was copied: stop one of the two, and give it a Node-ID of its own with peer init"
             self._exchange.warn("another machine has our Node-ID", remote=remote, means=means)
-        self._timers.set(None, now + LOOK_AGAIN_S, "look for our own Node-ID again")
+        self._timers.set("look", now + LOOK_AGAIN_S, "look for our own Node-ID again")

@@ -75,6 +75,12 @@ class Candidates:
             self._shunned[node] = now + pause_s
             self._wake_for_shunned()
 
+    def start_over(self, linked: Container[NodeId]) -> None:
+        """Whoever is not linked with us is as good as any other now: those under way, and those left alone."""
+        for node in [node for node in self.under_way if node not in linked]:
+            self.drop(node)
+        self._shunned.clear()
+
     def forgive(self, node: NodeId) -> None:
         """It is there: whatever it was shunned for is over."""
         self._shunned.pop(node, None)

@@ -191,6 +191,12 @@ class Chord:
         """Look for the overlay and join it."""
         self.joining.retry_now(now)
 
+    def hurry(self, now: float) -> None:
+        """Answers to us may have gone to another: what waits for one, or for time to pass, is tried again at once."""
+        self.joining.hurry(now)
+        self._candidates.start_over(self._links)
+        self._reconsider(now)
+
     def gateway_found(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay, through which we can go and look for our place (11.4)."""
         if self.joining.state is JoinState.OUTSIDE and gateway in self._links:
@@ -209,6 +215,7 @@ class Chord:
     def start_leaving(self) -> None:
         """We have told our neighbours that we go: from now on we tell nobody that we are here."""
         self._is_leaving = True
+        self.joining.end()
 
     # Links
 
@@ -249,6 +256,7 @@ class Chord:
 
     def handle_link_lost(self, node: NodeId, now: float) -> None:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
+        was_candidate = node in self._candidates.under_way
         for collection in (self._links, self._sought, self._left):
             collection.discard(node)
         self._candidates.lost(node)
@@ -257,6 +265,8 @@ class Chord:
         if node in self.table:
             self._candidates.shun(node, LOST_PAUSE_S, now)
             self._peer_went(node, now)
+        elif was_candidate:
+            self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
         is_way_in = self.joining.state is JoinState.SEEKING and node == self.joining.gateway
         if not self.joining.is_member and (is_way_in or node == self.joining.admitting_peer):
             self._join_failed(f"lost the link to {node.short}", now)

@@ -156,6 +156,10 @@ class ClientTopology:
         """Look for the overlay."""
         self.joining.retry_now(now)
 
+    def hurry(self, now: float) -> None:
+        """Look for the overlay at once, if it is time that we wait for."""
+        self.joining.hurry(now)
+
     def gateway_found(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay: look through it for our home."""
         if gateway not in self._links:
@@ -174,6 +178,7 @@ class ClientTopology:
     def start_leaving(self) -> None:
         """Look for nobody any more."""
         self._timers = Timers()
+        self.joining.end()
 
     # Links
 

@@ -21,6 +21,7 @@ STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.
 LET_IN_PAUSE_S = 3.0
 """How long nothing may come from an Admitting Peer that has called us its predecessor before it answered our Join."""
 
+HURRIED_STEP_S = 1.0
 RETRY_FIRST_S = 0.4
 RETRY_MAX_S = 30.0
 
@@ -46,6 +47,7 @@ class Joining:
         self._rng = rng
         self._retry_s = RETRY_FIRST_S
         self._deadline: Deadline | None = None
+        self._is_over = False
 
     @property
     def is_member(self) -> bool:
@@ -75,13 +77,23 @@ class Joining:
         self.admitting_peer = self.gateway = None
         self._deadline = Deadline(now, "join: begin")
 
+    def end(self) -> None:
+        """Look for the overlay no more: we leave it."""
+        self._is_over = True
+
+    def hurry(self, now: float) -> None:
+        """End a pause at once, and a step that waits for an answer soon: it may have gone to another."""
+        if self._deadline is not None and self.state in (JoinState.OUTSIDE, JoinState.SEEKING, JoinState.ASKING):
+            wait_s = 0.0 if self.state is JoinState.OUTSIDE else HURRIED_STEP_S
+            self._deadline = Deadline(min(self._deadline.at, now + wait_s), "join: hurry")
+
     def next_deadline(self) -> Deadline | None:
         """When the present step is given up, or the next attempt begins."""
-        return self._deadline
+        return None if self._is_over else self._deadline
 
     def take_due(self, now: float) -> bool:
         """True, once, if the deadline has come."""
-        if self._deadline is None or now < self._deadline.at:
+        if self._is_over or self._deadline is None or now < self._deadline.at:
             return False
         self._deadline = None
         return True

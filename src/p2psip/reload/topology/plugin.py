@@ -101,6 +101,9 @@ class TopologyPlugin(Protocol):
     def start_joining(self, now: float) -> None:
         """Look for the overlay."""
 
+    def hurry(self, now: float) -> None:
+        """Answers to us may have gone to another: try again at once."""
+
     def gateway_found(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay, through which we can look for our place."""
 

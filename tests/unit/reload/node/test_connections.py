@@ -10,6 +10,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
 from p2psip.reload.link.link import IDLE_S, RETAINED_S, Unacknowledged
 from p2psip.reload.node.connections import (
+    REPLACED_CLOSE_S,
     SILENT,
     SUPERSEDED_CLOSE_S,
     Connections,
@@ -218,6 +219,19 @@ def test_of_two_links_the_older_is_closed(node: NodeId, patience_s: float) -> No
     run_for(here, patience_s)
     assert hung_up(here) == [1]
     assert node in here
+
+
+@pytest.mark.parametrize("node", [SMALLER, LARGER])
+def test_a_link_that_both_know_for_the_older_is_closed_soon(node: NodeId) -> None:
+    """Whoever has it still and did not make the newer is another machine with that Node-ID: it is to learn of it."""
+    here = start()
+    here.add(1, node, REMOTE, 0.0)
+    here.add(3, node, REMOTE, 10.0)
+    here.drain()
+    run_for(here, 10.0 + REPLACED_CLOSE_S - 0.1)
+    assert hung_up(here) == []
+    run_for(here, 10.0 + REPLACED_CLOSE_S)
+    assert hung_up(here) == [1]
 
 
 def test_of_many_links_all_but_the_newest_are_closed() -> None:

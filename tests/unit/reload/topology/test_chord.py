@@ -672,6 +672,36 @@ def test_who_leaves_tells_nobody_that_it_is_here_and_lets_nobody_in() -> None:
     assert [action for _, action in bench.run_for(1000.0) if isinstance(action, SendUpdate | ProbePartition)] == []
 
 
+def test_who_leaves_looks_for_the_overlay_no_more() -> None:
+    """Not even where the links go before it does."""
+    bench = member(90)
+    bench.chord.start_leaving()
+    bench.lose(90)
+    assert [action for _, action in bench.run_for(100.0) if isinstance(action, SeekBootstrap)] == []
+
+
+def test_a_candidate_whose_link_was_lost_is_tried_again() -> None:
+    """It may have been another with its Node-ID; nobody has to name it anew for that."""
+    bench = member(90, 120)
+    bench.hear(90, view(successors=(ME, 110)))
+    assert bench.of(AttachTo) == [AttachTo(nid(110), nid(90))]
+    bench.link(110)
+    began = bench.now
+    bench.lose(110)
+    attempts = [(at, action) for at, action in bench.run_for(10.0) if isinstance(action, AttachTo)]
+    assert attempts == [(began + CANDIDATE_PAUSE_S, AttachTo(nid(110), nid(90)))]
+
+
+def test_in_a_hurry_candidates_are_asked_again() -> None:
+    """Those whose answer may have gone to another, and those that were left alone."""
+    bench = member(90, 120)
+    bench.hear(90, view(successors=(ME, 110, 115)))
+    bench.chord.handle_attach_failed(nid(115), bench.now)
+    bench.actions()
+    bench.chord.hurry(bench.now)
+    assert {action.node for action in bench.of(AttachTo)} == {nid(110), nid(115)}
+
+
 # Time
 
 

@@ -6,7 +6,7 @@ import random
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
-from p2psip.reload.topology.joining import RETRY_MAX_S, Joining, JoinState
+from p2psip.reload.topology.joining import HURRIED_STEP_S, RETRY_MAX_S, Joining, JoinState
 
 
 def test_an_attempt_begins_at_once() -> None:
@@ -60,3 +60,17 @@ def test_each_step_has_its_time() -> None:
     joining.enter(JoinState.MEMBER, 100.0)
     assert joining.next_deadline() is None
     assert joining.is_member
+
+
+def test_in_a_hurry_a_pause_ends_and_a_step_soon() -> None:
+    """But not what the Admitting Peer takes its time for."""
+    joining = Joining(random.Random(1))
+    joining.retry_later(10.0)
+    joining.hurry(10.0)
+    assert joining.take_due(10.0)
+    for state, at in [("SEEKING", HURRIED_STEP_S), ("ASKING", HURRIED_STEP_S), ("RECEIVING", 60.0)]:
+        joining.enter(JoinState[state], 10.0)
+        joining.hurry(10.0)
+        deadline = joining.next_deadline()
+        assert deadline is not None
+        assert deadline.at == 10.0 + at
