@@ -7,7 +7,7 @@ from sim_records import command, grow, wait_until
 
 from p2psip.base.address import Address
 from p2psip.reload.node.effects import Candidate
-from p2psip.reload.node.paths import HOSTS_MAX, Paths
+from p2psip.reload.node.paths import HOSTS_MAX, NARROW_S, Paths
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
@@ -32,28 +32,40 @@ def choices(paths: Paths, host: str = HOST) -> list[tuple[OverlayLinkType, bool]
 def test_small_packets_first_and_then_the_other_kind_of_link() -> None:
     paths = Paths()
     assert choices(paths) == [(TLS, False), (DTLS, False)]
-    paths.failed(HOST, TLS)
+    paths.failed(HOST, TLS, 0.0)
     assert choices(paths) == [(TLS, True), (DTLS, True)]
-    paths.failed(HOST, TLS)
+    paths.failed(HOST, TLS, 0.0)
     assert choices(paths) == [(DTLS, True), (TLS, True)]
-    paths.failed(HOST, DTLS)
+    paths.failed(HOST, DTLS, 0.0)
     assert choices(paths) == [(TLS, True), (DTLS, True)]
     assert choices(paths, "192.0.2.8") == [(TLS, False), (DTLS, False)]
 
 
 def test_a_link_that_was_only_slow_changes_nothing() -> None:
     paths = Paths()
-    paths.failed(HOST, TLS)
-    paths.answers_again(HOST)
+    paths.failed(HOST, TLS, 0.0)
+    paths.widen(HOST)
     assert choices(paths) == [(TLS, False), (DTLS, False)]
 
 
 def test_what_is_remembered_is_bounded() -> None:
     paths = Paths()
     for number in range(2 * HOSTS_MAX):
-        paths.failed(f"10.0.{number >> 8}.{number & 255}", TLS)
-    assert len(paths._preferred) == HOSTS_MAX
+        paths.failed(f"10.0.{number >> 8}.{number & 255}", TLS, 0.0)
+    assert len(paths._narrow) == HOSTS_MAX
     assert paths.is_narrow(f"10.0.{(2 * HOSTS_MAX - 1) >> 8}.255")
+
+
+def test_after_a_while_large_packets_are_tried_again() -> None:
+    """Ways change; one that was found narrow once more meanwhile is tried later."""
+    paths = Paths()
+    paths.failed(HOST, TLS, 0.0)
+    paths.failed("192.0.2.8", TLS, 10.0)
+    paths.failed(HOST, TLS, 20.0)
+    for now, narrow in ((600.0, [True, True]), (610.0, [True, False]), (620.0, [False, False])):
+        paths.handle_timeout(now)
+        assert [paths.is_narrow(host) for host in (HOST, "192.0.2.8")] == narrow
+    assert paths.next_deadline() is None
 
 
 def ping(overlay: SimulatedOverlay, here: Host, there: Host) -> int:
@@ -81,3 +93,34 @@ def test_a_large_message_arrives_after_all(asker: int, seed: int) -> None:
     # From now on nothing has to be found out again.
     handle = ping(overlay, here, there)
     wait_until(overlay, 1.0, lambda: is_answered(overlay, here, handle))
+
+
+def narrow(overlay: SimulatedOverlay) -> list[str]:
+    """Who takes some way for narrow, or accepts narrow links only."""
+    hosts = [host for host in overlay.world.hosts.values() if host.is_alive]
+    return [host.name for host in hosts if host.is_narrow or overlay.node(host).connections.paths.is_any_narrow]
+
+
+def test_a_neighbours_power_cut_makes_nobody_narrow() -> None:
+    """Small packets do not arrive there either, so it is not their size."""
+    overlay = grow("power cut", 5)
+    overlay.world.run_for(20.0)
+    overlay.world.crash(overlay.world.hosts["p2"], is_silent=True)
+    wait_until(overlay, 30.0, lambda: bool(narrow(overlay)))
+    wait_until(overlay, 30.0, lambda: not narrow(overlay))
+    overlay.world.run_for(60.0)
+    assert narrow(overlay) == []
+
+
+def test_a_way_that_was_narrow_is_wide_again_after_a_while() -> None:
+    """Who found it narrow also accepts large packets again."""
+    overlay = grow("mended", 2)
+    overlay.world.run_for(20.0)
+    overlay.world.hole_bytes = HOLE_BYTES
+    here, there = (overlay.world.hosts[f"p{number}"] for number in range(2))
+    handle = ping(overlay, here, there)
+    wait_until(overlay, RECOGNISED_S, lambda: is_answered(overlay, here, handle))
+    assert narrow(overlay) != []
+    overlay.world.hole_bytes = None
+    overlay.world.run_for(NARROW_S + 20.0)
+    assert narrow(overlay) == []

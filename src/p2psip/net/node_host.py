@@ -28,7 +28,7 @@ from p2psip.net.addresses import with_zones
 from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
 from p2psip.net.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
-from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -247,6 +247,8 @@ class NodeHost:
                 self._dials[number] = self._spawn(self._dial(effect))
             case HangUp(number, reason):
                 self._hang_up(number, reason)
+            case AcceptNarrow(is_narrow):
+                self._limit_accepted(self._bytes_to(is_narrow=is_narrow))
             case Ask(token, Commit() as commit):
                 self._commit(token, commit)
             case CancelAsk():
@@ -347,22 +349,18 @@ class NodeHost:
 
     async def _connect_link(self, candidate: Candidate) -> Stream:
         """The handshake begins when this connection is the one that is chosen."""
+        path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
         if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
-            return await connect_dtls(
-                self._own_datagram_context(), self, candidate.address, self._path_mtu_to(candidate) - IP_UDP_BYTES
-            )
-        return await connect_tcp(
-            lambda: TlsStream(self._context, self, is_server=False), candidate.address, self._path_mtu_to(candidate)
-        )
+            return await connect_dtls(self._own_datagram_context(), self, candidate.address, path_mtu - IP_UDP_BYTES)
+        return await connect_tcp(lambda: TlsStream(self._context, self, is_server=False), candidate.address, path_mtu)
 
-    def _path_mtu_to(self, candidate: Candidate) -> int:
-        """Who is dialled narrowly may dial us, and not know that the path is narrow: what we accept is, too."""
-        if candidate.is_narrow and self._path_mtu > NARROW_BYTES:
-            self._path_mtu = NARROW_BYTES
-            for server in self._servers:
-                if isinstance(server, StreamListener):
-                    server.limit_packets(NARROW_BYTES)
-        return self._path_mtu
+    def _bytes_to(self, *, is_narrow: bool) -> int:
+        return min(self._path_mtu, NARROW_BYTES) if is_narrow else self._path_mtu
+
+    def _limit_accepted(self, path_mtu: int) -> None:
+        for server in self._servers:
+            if isinstance(server, StreamListener):
+                server.limit_packets(path_mtu)
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._dials.pop(number, None)) is not None:

@@ -17,7 +17,7 @@ from typing import Protocol
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Candidate, Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.records import Commit
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -79,7 +79,7 @@ class Host:
     events: list[Effect] = field(default_factory=list)
     """Effects that are none of the world's business: for the test to look at."""
     is_narrow: bool = False
-    """It has dialled with packets that every path carries, and from then on sends no others."""
+    """It accepts links only over which packets go that every path carries."""
     links: dict[int, _End] = field(default_factory=dict)
     bytes_sent: int = 0
     _numbers: int = 1
@@ -162,6 +162,8 @@ class World:
                 if (end := host.links.pop(number, None)) is not None:
                     for delay_s in [self._delay(host, end.host)] if end.is_stream else self._arrivals(host, end.host):
                         self._later(delay_s, self._down, end, "closed by the other end")
+            case AcceptNarrow(is_narrow):
+                host.is_narrow = is_narrow
             case Ask(token, Commit() as commit):
                 self._later(COMMIT_S, self._commit, host, token, commit)
             case CancelAsk() | Note():
@@ -182,8 +184,7 @@ class World:
             if target is not None and _answers(target, host, candidate, dial.purpose):
                 is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
                 delay_s = self._delay(host, target) * (3 if is_stream else 5)
-                host.is_narrow = host.is_narrow or candidate.is_narrow
-                self._later(delay_s, self._connect, host, target, dial, is_stream)
+                self._later(delay_s, self._connect, host, target, dial, candidate)
                 return
         is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
         wait_s = DIAL_TIMEOUT_S if is_silent else self._latency_s(self._rng) * 2
@@ -192,11 +193,12 @@ class World:
     def _dial_failed(self, host: Host, number: int) -> None:
         self.call(host, lambda now: host.core.handle_link_down(number, "connection refused", now))
 
-    def _connect(self, host: Host, target: Host, dial: Dial, is_stream: bool) -> None:
+    def _connect(self, host: Host, target: Host, dial: Dial, candidate: Candidate) -> None:
         if not (host.is_alive and target.is_alive and host.island == target.island):
             self._dial_failed(host, dial.link)
             return
-        number, is_narrow = target._numbers, host.is_narrow or target.is_narrow
+        is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
+        number, is_narrow = target._numbers, candidate.is_narrow or target.is_narrow
         target._numbers += 2
         host.links[dial.link] = _End(target, number, is_stream, is_narrow=is_narrow)
         target.links[number] = _End(host, dial.link, is_stream, is_narrow=is_narrow)

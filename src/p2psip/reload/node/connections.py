@@ -22,7 +22,7 @@ from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.effects import Candidate, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import (
     DIALS_MAX,
     LINKS_MAX,
@@ -106,7 +106,8 @@ class Connections:
         self._reliability_timer_s = reliability_timer_s
         self.paths = Paths()
         self._numbers = iter(range(2, 1 << 62, 2))
-        self._dialling: dict[int, object] = {}
+        self._is_accepting_narrow = False
+        self._dialling: dict[int, tuple[object, Dial]] = {}
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
@@ -177,17 +178,28 @@ class Connections:
         if not self.can_dial or not candidates:
             return None
         number = next(self._numbers)
-        self._dialling[number] = context
-        self._effects.append(Dial(number, purpose, self.paths.known(candidates)))
+        dial = Dial(number, purpose, self.paths.known(candidates))
+        self._dialling[number] = context, dial
+        self._effects.append(dial)
         return number
 
     def dialled(self, number: int) -> object | None:
         """The dialling of this link is over, one way or the other: what it was for; None for an accepted link."""
-        return self._dialling.pop(number, None)
+        context, _ = self._dialling.pop(number, (None, None))
+        return context
+
+    def dial_failed(self, number: int) -> object | None:
+        """Nobody answered there, or this is no link that was being dialled; `dialled` otherwise."""
+        _, dial = self._dialling.get(number, (None, None))
+        for candidate in dial.candidates if dial is not None else ():
+            if candidate.is_narrow:
+                self.paths.widen(candidate.address.host)
+        self._look_at_paths()
+        return self.dialled(number)
 
     def dialling(self) -> Collection[object]:
         """What the connections are for that are being made."""
-        return self._dialling.values()
+        return [context for context, _ in self._dialling.values()]
 
     def hang_up(self, number: int, reason: str) -> None:
         """Close a link that never became a connection here."""
@@ -272,7 +284,8 @@ class Connections:
         state_before = connection.link.state
         messages = connection.link.receive(data, now)
         if state_before is LinkState.FAILED and connection.link.state is LinkState.UP:
-            self.paths.answers_again(connection.remote.host)
+            self.paths.widen(connection.remote.host)
+            self._look_at_paths()
         self._flush(connection)
         return connection, messages, self._changes(connection.node, SILENT)
 
@@ -280,6 +293,10 @@ class Connections:
         """Look after the health of links."""
         events: list[LinkEvent] = []
         for what, number in self._timers.pop_due(now):
+            if what == "paths":
+                self.paths.handle_timeout(now)
+                self._look_at_paths()
+                continue
             connection = self._by_number.get(number)
             if connection is None:
                 # Closed by what was due just before.
@@ -293,6 +310,16 @@ class Connections:
                 # The newer one does not work at present.
                 self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
         return events
+
+    def _look_at_paths(self) -> None:
+        if self.paths.is_any_narrow is not self._is_accepting_narrow:
+            self._is_accepting_narrow = self.paths.is_any_narrow
+            self._effects.append(AcceptNarrow(self._is_accepting_narrow))
+        at = self.paths.next_deadline()
+        if at is None:
+            self._timers.cancel(("paths", 0))
+        else:
+            self._timers.set(("paths", 0), at, "a narrow way is tried again")
 
     def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
         if datagram_bytes is None:
@@ -309,7 +336,8 @@ class Connections:
         self._flush(connection)
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
-            self.paths.failed(connection.remote.host, connection.kind)
+            self.paths.failed(connection.remote.host, connection.kind, now)
+            self._look_at_paths()
             changes += _not_taken(connection)
             is_ours = connection.number % 2 == 0
             changes.append(LinkSilent(node, connection.remote if is_ours else None))

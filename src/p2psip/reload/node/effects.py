@@ -32,10 +32,7 @@ class Candidate(NamedTuple):
     address: Address
     link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
     is_narrow: bool = False
-    """True if only packets that every path carries are to be sent there (p2psip.reload.node.paths), by either end.
-
-    From then on the driver accepts no other connections: the other end may not know.
-    """
+    """True if only packets that every path carries are to be sent there (p2psip.reload.node.paths), by either end."""
 
     def __str__(self) -> str:
         return f"{self.address} ({'DTLS' if self.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE else 'TLS'})"
@@ -51,6 +48,16 @@ class Dial(Effect):
     link: int
     purpose: Purpose
     candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptNarrow(Effect):
+    """Whether connections that are accepted from now on carry only packets that every path carries.
+
+    The other end of a way that we know to be narrow may dial us, and not know it; nothing at accept tells who it is.
+    """
+
+    is_narrow: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Links:
 
     def down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
-        context = self._connections.dialled(number)
+        context = self._connections.dial_failed(number)
         if isinstance(context, Answering):
             self._attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):

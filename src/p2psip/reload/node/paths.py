@@ -3,17 +3,19 @@
 A link's handshake passes, its Pings pass, and then a large message does not arrive: on a stream nothing comes after it
 any more, and the link fails like one whose other end has lost its power. Which of the two it is nobody knows; so
 both ends dial again at once, with packets that every path carries; and if that fails as well, with the other kind of
-link first. A link that answers again after all had been slow, and nothing else.
+link first. A link that answers again after all had been slow, and nothing else. Where small packets do not arrive
+either, their size is not what matters: nobody is there. And ways change: after ten minutes large ones are tried again.
 
          fails              fails
     WIDE -----> NARROW <-----------> NARROW, the other kind first
-      ^-- answers again --'
+      ^            |                            |
+      '-- answers again, does not answer to small packets either, ten minutes
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from p2psip.reload.node.effects import Candidate
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -21,29 +23,49 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 HOSTS_MAX: Final = 256
 """Hosts of which it is remembered; the one that failed first is forgotten first."""
 
+NARROW_S: Final = 600.0
+"""How long a way is taken for narrow: what RFC 1191 section 6.3 recommends before larger packets are tried again."""
+
+
+class _Way(NamedTuple):
+    preferred: OverlayLinkType
+    narrow_until: float
+
 
 class Paths:
     """What the links of one node have shown of the ways to other hosts."""
 
     def __init__(self) -> None:
-        self._preferred: dict[str, OverlayLinkType] = {}
+        self._narrow: dict[str, _Way] = {}
 
     def is_narrow(self, host: str) -> bool:
-        """True if a link to this host has failed."""
-        return host in self._preferred
+        """True if large packets are not known to arrive at this host."""
+        return host in self._narrow
 
-    def failed(self, host: str, kind: OverlayLinkType) -> None:
+    @property
+    def is_any_narrow(self) -> bool:
+        """True if one of the hosts that may dial us is not to send large packets, which it may not know."""
+        return bool(self._narrow)
+
+    def failed(self, host: str, kind: OverlayLinkType, now: float) -> None:
         """A link of this kind fell silent."""
-        if host in self._preferred:
-            self._preferred[host] = _other(kind)
-            return
-        while len(self._preferred) >= HOSTS_MAX:
-            del self._preferred[next(iter(self._preferred))]
-        self._preferred[host] = kind
+        before = self._narrow.pop(host, None)
+        while len(self._narrow) >= HOSTS_MAX:
+            del self._narrow[next(iter(self._narrow))]
+        self._narrow[host] = _Way(kind if before is None else _other(kind), now + NARROW_S)
 
-    def answers_again(self, host: str) -> None:
-        """It had not failed."""
-        self._preferred.pop(host, None)
+    def widen(self, host: str) -> None:
+        """The size of packets is not why it fell silent."""
+        self._narrow.pop(host, None)
+
+    def handle_timeout(self, now: float) -> None:
+        """What was narrow for long may not be any more."""
+        while (at := self.next_deadline()) is not None and now >= at:
+            del self._narrow[next(iter(self._narrow))]
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timeout` is wanted. Those that failed last are last."""
+        return next((way.narrow_until for way in self._narrow.values()), None)
 
     def known(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
         """These, as they are best dialled by what is known: the preferred kind first, otherwise in their order."""
@@ -54,8 +76,8 @@ class Paths:
         return tuple(sorted(marked, key=self._is_second))
 
     def _is_second(self, candidate: Candidate) -> bool:
-        preferred = self._preferred.get(candidate.address.host, candidate.link_type)
-        return candidate.link_type is not preferred
+        way = self._narrow.get(candidate.address.host)
+        return way is not None and candidate.link_type is not way.preferred
 
 
 def _other(kind: OverlayLinkType) -> OverlayLinkType:

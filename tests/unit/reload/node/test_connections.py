@@ -21,8 +21,9 @@ from p2psip.reload.node.connections import (
     LinkSilent,
     NotTaken,
 )
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import AcceptNarrow, Dial, HangUp, Purpose, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
+from p2psip.reload.node.paths import NARROW_S
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -154,6 +155,53 @@ def test_where_a_silent_link_was_dialled_is_said_and_the_next_dial_is_careful() 
     assert dialled(here) == [True]
     acknowledge(here, 2, 0, 10.0)
     assert dialled(here) == [False]
+
+
+def test_narrow_links_are_accepted_as_long_as_a_way_is_narrow() -> None:
+    """Until the link answers again, until small packets do not arrive either, or for ten minutes."""
+    for is_over in (answered, unreachable, waited_for):
+        here = start()
+        here.add(2, LARGER, REMOTE, 0.0)
+        here.send(LARGER, b"hello?", 0.0)
+        run_for(here, 4.0)
+        assert accepting(here) == [AcceptNarrow(True)]
+        is_over(here)
+        assert accepting(here) == [AcceptNarrow(False)]
+        assert dialled(here) == [False]
+
+
+def answered(here: Connections) -> None:
+    """The link was slow, no more."""
+    acknowledge(here, 2, 0, 10.0)
+
+
+def unreachable(here: Connections) -> None:
+    """A dial with small packets fails."""
+    number = here.dial(Purpose.RELOAD, tls(REMOTE), "again")
+    assert number is not None
+    assert here.dial_failed(number) == "again"
+
+
+def waited_for(here: Connections) -> None:
+    """Ten minutes."""
+    run_for(here, NARROW_S, 4.0)
+
+
+def test_a_dial_with_large_packets_that_fails_says_nothing_of_their_size() -> None:
+    """A way that was found narrow meanwhile stays so."""
+    here = start()
+    number = here.dial(Purpose.RELOAD, tls(REMOTE), None)
+    assert number is not None
+    here.add(4, LARGER, REMOTE, 0.0)
+    here.send(LARGER, b"hello?", 0.0)
+    run_for(here, 4.0)
+    here.dial_failed(number)
+    assert dialled(here) == [True]
+
+
+def accepting(here: Connections) -> list[AcceptNarrow]:
+    """What the driver is told."""
+    return [effect for effect in here.drain() if isinstance(effect, AcceptNarrow)]
 
 
 def dialled(here: Connections) -> list[bool]:
