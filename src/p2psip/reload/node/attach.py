@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
@@ -45,6 +45,8 @@ from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, 
 LINK_WAIT_S = 15.0
 """How long after the answer the connection may take."""
 
+LATE_S = 15.0
+"""How long after an AppAttach was given up its connection may still come."""
 
 ATTACH_TRANSMISSIONS = 3
 """A candidate that does not answer in 9 s is tried again when we are next told of it."""
@@ -130,6 +132,12 @@ class Attaching:
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
+        self._late: dict[NodeId, int] = {}
+        """For which application a connection of this node may still come that we have given up: no more of them than
+        may be under way, as an attempt takes as long as we remember it."""
+        self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
+        """What is asked of a node for another application when that is over."""
+        self._late_timers: Timers[NodeId] = Timers()
 
     @property
     def link_types(self) -> tuple[OverlayLinkType, ...]:
@@ -139,7 +147,7 @@ class Attaching:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
+        return earliest((self._timers.next_deadline(), self._late_timers.next_deadline()))
 
     # Our own
 
@@ -192,9 +200,13 @@ class Attaching:
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
     ) -> None:
         """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
-        follows. One at a time to each node: nothing in a connection says for which application it is.
+        follows. One at a time to each node: nothing in a connection says for which application it is. For the same
+        reason it waits while one that was given up for another application may still come.
         """
-        if node in self._app_pending:
+        if node in self._app_pending or node in self._held:
+            return
+        if self._late.get(node, application) != application:
+            self._held[node] = (tuple(destination_list), application)
             return
         request = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
         transaction_id = None
@@ -260,6 +272,8 @@ class Attaching:
         if isinstance(outcome, Answer):
             self._await_link(Purpose.SIP, self._app_pending, node, now)
         else:
+            if not isinstance(outcome, Refused):
+                self._may_come_late(node, now)
             self._app_pending.pop(node, None)
             self._app_failed(node, "AppAttach failed", causes_of(outcome), now)
 
@@ -272,6 +286,21 @@ class Attaching:
             application = pending[node].application if node in pending else APPLICATION_SIP
             pending[node] = _Pending(None, has_yielded, application)
             self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
+
+    def _may_come_late(self, node: NodeId, now: float) -> None:
+        if node in self._app_pending:
+            self._late[node] = self._app_pending[node].application
+            self._late_timers.set(node, now + LATE_S, "a connection that was given up may come")
+
+    def handle_unawaited(self, node: NodeId, now: float) -> None:
+        """A connection has come that is not taken: the one that was given up, if there was one."""
+        self._late_timers.cancel(node)
+        self._late_is_over(node, now)
+
+    def _late_is_over(self, node: NodeId, now: float) -> None:
+        self._late.pop(node, None)
+        if (held := self._held.pop(node, None)) is not None:
+            self.app_attach(held[0], node, now, held[1])
 
     def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
         self._exchange.effects.append(
@@ -390,12 +419,15 @@ class Attaching:
 
     def handle_timeout(self, now: float) -> None:
         """Give up on connections that did not come."""
+        for node in list(self._late_timers.pop_due(now)):
+            self._late_is_over(node, now)
         for purpose, node in self._timers.pop_due(now):
             if purpose is Purpose.RELOAD:
                 self._pending.pop(node, None)
                 self._exchange.note("attach failed", node=node, reason="the connection did not come")
                 self._chord.handle_attach_failed(node, now)
             else:
+                self._may_come_late(node, now)
                 self._app_pending.pop(node, None)
                 self._app_failed(node, "it answered, but its connection did not come", (), now)
 

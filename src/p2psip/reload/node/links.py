@@ -169,6 +169,7 @@ class Links:
             application = self._attaching.awaited_application(node)
         else:
             self._refuse(link, context, "no AppAttach goes before it", now)
+            self._attaching.handle_unawaited(node, now)
             return
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one SIP connection is enough, whoever asked for it.

@@ -10,7 +10,7 @@ from node_bench import ME, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
-from p2psip.reload.node.attach import APPLICATION_SIP, LINK_WAIT_S, SIP_LINK_TYPES, dialable
+from p2psip.reload.node.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S, SIP_LINK_TYPES, dialable
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
 from p2psip.reload.node.limits import (
     APP_LINKS_MAX,
@@ -504,3 +504,54 @@ def test_an_app_attach_whose_connection_does_not_come_fails() -> None:
     bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
     bench.run_for(LINK_WAIT_S + 0.1)
     assert "its connection did not come" in str(failure(bench).error)
+
+
+def ask_for(bench: NodeBench, application: int) -> None:
+    """An AppAttach for an application."""
+    bench.node.app_attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, application)
+    bench.settle()
+
+
+def unanswered(application: int) -> NodeBench:
+    """An AppAttach that nobody has answered, after its time."""
+    bench = start()
+    ask_for(bench, application)
+    bench.run_for(15.0)
+    failure(bench)
+    bench.heard(150)
+    return bench
+
+
+def test_a_connection_that_comes_late_is_not_given_to_the_next_application() -> None:
+    """6.5.2: nothing in it says for which it is: while one may come, another application waits."""
+    bench = unanswered(4711)
+    ask_for(bench, 4712)
+    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
+    late = accepted(bench, LARGER)
+    assert bench.hung_up() == [late.number]
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    assert isinstance(request.body, AppAttachReq)
+    assert request.body.application == 4712
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4712)]
+
+
+def test_where_none_comes_late_the_next_application_asks_after_a_while() -> None:
+    bench = unanswered(4711)
+    ask_for(bench, 4712)
+    bench.run_for(LATE_S - 0.1)
+    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
+    bench.run_for(0.2)
+    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+
+
+def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_may_come() -> None:
+    bench = unanswered(4711)
+    ask_for(bench, 4711)
+    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4711)]
+    ask_for(bench, 4712)
+    second = accepted(bench, LARGER)
+    assert bench.hung_up() == [second.number]
+    assert bench.take(AppLinkUp) == []
