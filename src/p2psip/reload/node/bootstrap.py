@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.attach import Attaching
 from p2psip.reload.node.connections import Connection, Connections
 from p2psip.reload.node.effects import Candidate, ConfigurationOutdated, Purpose
@@ -17,6 +18,13 @@ from p2psip.reload.node.ring import Ring
 from p2psip.reload.topology.actions import FindPeer
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.topology.ring import advance
+
+LOST_LOOK_S = 45.0
+"""How often, on average, neighbours that were lost are looked for: parts of an overlay that can reach each other again
+are one within two minutes, however seldom all peers look for another part."""
+
+LOST_LOOK_MAX_S = 24 * 3600.0
+"""How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,9 @@ class Bootstrap:
         self.contacts = dict.fromkeys(contacts)
         self.trouble = ""
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
-        self._lost: dict[Address, None] = {}
+        self._lost: dict[Address, float] = {}
+        """Where neighbours could be dialled that were lost, and when that was; the last one lost comes last."""
+        self._timers: Timers[None] = Timers()
         self._is_dialling = False
         self._is_shut_out = False
 
@@ -65,12 +75,9 @@ class Bootstrap:
             return
         others = sorted(self._connections)
         peers = [] if is_probe else [node for node in others if node in self._chord.table]
-        candidates = () if peers else self._with_links(self._ways_in())
-        if candidates and self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(is_probe)) is not None:
-            self._is_dialling = True
-        elif is_probe:
+        if (not peers and self._dial(self._ways_in(), is_probe=is_probe)) or is_probe:
             return
-        elif peers or others:
+        if peers or others:
             self._chord.gateway_found(self._rng.choice(peers or others), now)
         else:
             self._failed("no bootstrap node is known but ourselves", now)
@@ -85,10 +92,15 @@ class Bootstrap:
         return self._may_start_alone or not set(self._configured()).isdisjoint(own)
 
     def _ways_in(self) -> tuple[Address, ...]:
-        """Where to dial for the overlay, or another part of it: some of those that we are not linked with.
+        """Where to dial for the overlay, or another part of it.
 
         Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
         """
+        ways = [way for known in (self.contacts, self._configured(), self._lost) for way in self._some_of(known)]
+        return tuple(dict.fromkeys(ways))
+
+    def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
+        """By chance, of those that we are not linked with."""
         known = self._attaching.contacts
         linked = {known[node] for node in self._connections if node in known}
         tried = {
@@ -96,13 +108,15 @@ class Bootstrap:
             *linked,
             *(link.remote for link in self._connections.all()),
         }
-        ways: list[Address] = []
-        for addresses in (self.contacts, self._configured(), self._lost):
-            untried = [address for address in addresses if address not in tried]
-            ways += self._rng.sample(untried, min(WAYS_IN, len(untried)))
-        return tuple(dict.fromkeys(ways))
+        untried = [address for address in addresses if address not in tried]
+        return self._rng.sample(untried, min(WAYS_IN, len(untried)))
 
-    def _with_links(self, addresses: tuple[Address, ...]) -> tuple[Candidate, ...]:
+    def _dial(self, ways: Iterable[Address], *, is_probe: bool) -> bool:
+        link = self._connections.dial(Purpose.RELOAD, self._with_links(ways), Bootstrapping(is_probe))
+        self._is_dialling = link is not None
+        return self._is_dialling
+
+    def _with_links(self, addresses: Iterable[Address]) -> tuple[Candidate, ...]:
         """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
         link_types = self._attaching.link_types
         return tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
@@ -178,12 +192,49 @@ class Bootstrap:
             self._exchange.note("begins the overlay", why=why)
             self._chord.start_alone(now)
 
-    def neighbor_lost(self, node: NodeId) -> None:
+    # Neighbours that were lost
+
+    def neighbor_lost(self, node: NodeId, now: float) -> None:
         """It may be found again, in another part of the overlay."""
+        address = self._attaching.contacts.get(node)
+        if address is None:
+            return
+        self._lost.pop(address, None)
+        self._lost[address] = now
+        while len(self._lost) > CONTACTS_KEPT:
+            del self._lost[next(iter(self._lost))]
+        if None not in self._timers:
+            self._look_later(now)
+
+    def let_go(self, connection: Connection) -> None:
+        """It is there, in this part of the overlay, and no neighbour any more."""
+        self._lost.pop(connection.remote, None)
+        self._found(connection.node)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """10.7.4.4: "Future specifications may describe alternative mechanisms for determining when to repeat the
+        discovery process": a neighbour that did not say that it leaves may be in another part, and that is now.
+        """
+        for _ in self._timers.pop_due(now):
+            for node in self._chord.table.neighbors:
+                self._found(node)
+            sought = [address for address, lost_at in self._lost.items() if now - lost_at < LOST_LOOK_MAX_S]
+            if sought:
+                self._look_later(now)
+            # Who is alone looks for the overlay anyway, in order to join it.
+            if len(self._chord.table) and not self._is_dialling:
+                self._dial(self._some_of(sought), is_probe=True)
+
+    def _found(self, node: NodeId) -> None:
         if node in self._attaching.contacts:
-            self._lost[self._attaching.contacts[node]] = None
-            while len(self._lost) > CONTACTS_KEPT:
-                del self._lost[next(iter(self._lost))]
+            self._lost.pop(self._attaching.contacts[node], None)
+
+    def _look_later(self, now: float) -> None:
+        self._timers.set(None, now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
 
     def remember_contacts(self) -> tuple[Address, ...] | None:
         """Where peers that we are linked with can be dialled; None if that has not changed."""

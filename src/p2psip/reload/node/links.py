@@ -222,7 +222,7 @@ class Links:
 
     def _lost(self, node: NodeId, now: float) -> None:
         if node in self._topology.table.neighbors:
-            self._bootstrap.neighbor_lost(node)
+            self._bootstrap.neighbor_lost(node, now)
         self._paths.handle_link_lost(node)
         self._messages.handle_link_lost(node, now)
         self._moving.handle_link_lost(node)

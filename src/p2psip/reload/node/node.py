@@ -361,6 +361,7 @@ class Node:
         self._exchange.transport.handle_timeout(now)
         self.attaching.handle_timeout(now)
         self.twins.handle_timeout(now)
+        self.bootstrap.handle_timeout(now)
         self.topology.handle_timeout(now)
         self.data.handle_timeout(now)
         self._certificates.handle_timeout(now)
@@ -377,8 +378,8 @@ class Node:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         links = (self.connections, self._admission, self._messages, self._exchange.transport)
-        parts = (*links, self._reconfiguring, self.attaching, self.twins, self.topology, self.data, self._certificates)
-        return earliest(part.next_deadline() for part in parts)
+        parts = (*links, self._reconfiguring, self.attaching, self.bootstrap, self.twins, self.topology, self.data)
+        return earliest(part.next_deadline() for part in (*parts, self._certificates))
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -476,6 +477,7 @@ class Node:
                 self._ring.perform(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):
+                    self.bootstrap.let_go(connection)
                     self._links.events(self.connections.close(connection.number, "no longer of use"), now)
             case DialPeer(node):
                 self.bootstrap.dial_peer(node, now)

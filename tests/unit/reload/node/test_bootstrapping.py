@@ -9,6 +9,7 @@ from node_bench import ME, NodeBench, address, nid, offer
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.attach import LINK_WAIT_S
+from p2psip.reload.node.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial, Purpose
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.ring import advance
@@ -225,15 +226,67 @@ def test_when_there_is_no_other_part_the_link_is_let_go() -> None:
     assert dial.link in bench.hung_up()
 
 
-def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_are() -> None:
-    """They may live on in another part."""
-    bench = NodeBench()
+def with_lost_neighbor(**settings: object) -> NodeBench:
+    """A member of a ring whose neighbour 120 has just been lost."""
+    bench = NodeBench(**settings)  # type: ignore[arg-type]
     bench.become_ring(150, 50)
     bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
     bench.link(120, bench.dials()[0].link)
     bench.update(120)
     bench.drop(120)
+    bench.dials()
+    return bench
+
+
+def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_are() -> None:
+    """They may live on in another part."""
+    bench = with_lost_neighbor(chord_update_interval_s=10)
     assert set(addresses_of(probed(bench))) == {address(1), address(120)}
+
+
+def looked_for(bench: NodeBench) -> Dial:
+    """The dialling by which a member looks for the neighbour that it lost; within two minutes there are two."""
+    limit_s = bench.now + 1.5 * LOST_LOOK_S
+    assert limit_s < bench.now + 120.0 / 1.5
+    while not (dials := bench.dials()) and bench.now < limit_s:
+        bench.run_for(1.0)
+    (dial,) = dials
+    assert addresses_of(dial) == (address(120),)
+    return dial
+
+
+def test_neighbors_that_were_lost_are_looked_for_soon_and_for_a_day() -> None:
+    """However seldom all peers look for another part."""
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    for _ in range(3):
+        bench.dial_failed(looked_for(bench).link)
+    bench.run_for(LOST_LOOK_MAX_S - bench.now)
+    bench.dial_failed(bench.dials()[-1].link)
+    bench.run_for(2 * LOST_LOOK_S)
+    bench.dials()
+    bench.run_for(1000.0)
+    assert bench.dials() == []
+
+
+def test_a_lost_neighbor_that_is_back_is_looked_for_no_more() -> None:
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    bench.run_for(1000.0)
+    assert bench.dials() == []
+
+
+def test_a_lost_neighbor_that_proves_to_be_there_and_no_neighbor_is_let_go_and_forgotten() -> None:
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    dial = looked_for(bench)
+    bench.link(120, dial.link)
+    ping = bench.hear_one(120)
+    assert ping.body == PingReq()
+    bench.answer(120, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=150)
+    bench.run_for(1000.0)
+    assert dial.link in bench.hung_up()
+    assert bench.dials() == []
 
 
 def test_of_several_bootstrap_nodes_another_is_tried_each_time() -> None:
