@@ -3,6 +3,9 @@
 What moves between peers (replicas, hand-overs, data that landed on the wrong side of a partition) travels in Store
 requests with a replica_number that is not zero: they are signed by the peer that passes the values on, while the values
 keep the signatures of those who stored them.
+
+While two parts of an overlay become one, peers differ for some seconds about who is responsible, and refuse what comes
+to the wrong one, or from one that they do not know yet. What was refused is offered again, to whoever is right by then.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.commits import Commits
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.node.limits import HANDOVER_WINDOW
@@ -27,6 +31,12 @@ from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq
 
 FORGET_AT_ONCE = 64
+
+OFFER_AGAIN_S = 5.0
+"""How long after a refusal values are offered again: the ring has settled by then, mostly."""
+
+OFFERS_MAX = 6
+"""How often in all: some values are taken by nobody, as those whose signer is no member any more."""
 
 OF_ONE_VALUE = (ErrorCode.FORBIDDEN, ErrorCode.DATA_TOO_LARGE)
 """What may be wrong with one value of several: its signer is no member there any more; there are too many with it."""
@@ -62,6 +72,8 @@ class _HandOver:
     number: int
     resources: Iterator[ResourceId]
     is_admission: bool
+    offers_before: int = 0
+    """How often these were refused, or did not arrive, already."""
     ready: deque[Transfer] = field(default_factory=deque)
     under_way: int = 0
     failures: int = 0
@@ -91,6 +103,9 @@ class Moving:
         self._commits = commits
         self._hand_overs: dict[int, _HandOver] = {}
         self._serial = 0
+        self._again: dict[tuple[ResourceId, NodeId | None], int] = {}
+        """What is to be offered again, whom it was offered to, and how often."""
+        self._timers: Timers[None] = Timers()
 
     @property
     def is_handing_over(self) -> bool:
@@ -161,7 +176,12 @@ class Moving:
             self.hand_over(table.successors[0], table.range_low, table.node_id, now, is_admission=False)
 
     def forget(self, low: bytes, high: bytes, now: float) -> None:
-        """10.7.3: "it SHOULD delete all data associated with R from its local store", some at a time."""
+        """10.7.3: "it SHOULD delete all data associated with R from its local store", some at a time.
+
+        Not while anything is on its way: it may be what others do not have yet.
+        """
+        if self.is_handing_over or self._again:
+            return
         for resource in list(islice(self._storage.resources_in(low, high, now), FORGET_AT_ONCE)):
             try:
                 self._storage.drop(resource, now)
@@ -246,12 +266,44 @@ class Moving:
 
     def _transfer_failed(self, context: TransferContext, outcome: Refused | Unanswered, now: float) -> None:
         why = str(failure_of(outcome))
+        task = None if context.task is None else self._hand_overs.get(context.task)
         self._exchange.note("transfer failed", resource=context.resource, node=context.node, why=why)
         may_succeed_later = isinstance(outcome, Unanswered) or outcome.code is ErrorCode.REQUEST_TIMEOUT
-        if context.task is not None and (task := self._hand_overs.get(context.task)) is not None:
+        is_replica = context.node in self._chord.replicas.nodes
+        if not is_replica or (isinstance(outcome, Refused) and outcome.code is ErrorCode.FORBIDDEN):
+            self._offer_later(context, 1 if task is None else task.offers_before + 1, now)
+        if task is not None:
             task.fail(why, may_succeed_later=may_succeed_later)
         elif context.node is not None and may_succeed_later:
             self._chord.replicas.lacks(context.node, now)
+
+    # What was refused
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Offer again what was refused: copies to those who are still to have them, all else to whoever is responsible
+        by now (6.4.2.3: "it MUST attempt to Store a copy to the correct node").
+        """
+        for _ in self._timers.pop_due(now):
+            again, self._again = self._again, {}
+            tasks: dict[tuple[NodeId | None, int, int], list[ResourceId]] = {}
+            for (resource, node), offers in again.items():
+                if not self._chord.is_responsible(resource):
+                    tasks.setdefault((None, 1, offers), []).append(resource)
+                elif node in (nodes := self._chord.replicas.nodes):
+                    tasks.setdefault((node, 1 + nodes.index(node), offers), []).append(resource)
+            for (node, number, offers), resources in tasks.items():
+                self._begin(_HandOver(node, number, iter(resources), is_admission=False, offers_before=offers), now)
+
+    def _offer_later(self, context: TransferContext, offers: int, now: float) -> None:
+        if offers >= OFFERS_MAX:
+            return
+        self._again[context.resource, context.node] = offers
+        if None not in self._timers:
+            self._timers.set(None, now + OFFER_AGAIN_S, "offer again what was refused")
 
     def _fetch_newer(self, context: TransferContext, node: NodeId, now: float) -> None:
         """7.4.1.1: "the peer MUST fetch the newer data from the peer generating the error and use that to replace

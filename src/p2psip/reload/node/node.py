@@ -363,6 +363,7 @@ class Node:
         self.twins.handle_timeout(now)
         self.bootstrap.handle_timeout(now)
         self.topology.handle_timeout(now)
+        self.moving.handle_timeout(now)
         self.data.handle_timeout(now)
         self._certificates.handle_timeout(now)
         self._settle(now)
@@ -379,7 +380,7 @@ class Node:
         """When `handle_timeout` is wanted."""
         links = (self.connections, self._admission, self._messages, self._exchange.transport)
         parts = (*links, self._reconfiguring, self.attaching, self.bootstrap, self.twins, self.topology, self.data)
-        return earliest(part.next_deadline() for part in (*parts, self._certificates))
+        return earliest(part.next_deadline() for part in (*parts, self.moving, self._certificates))
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
