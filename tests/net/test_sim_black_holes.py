@@ -68,10 +68,10 @@ def test_after_a_while_large_packets_are_tried_again() -> None:
     assert paths.next_deadline() is None
 
 
-def ping(overlay: SimulatedOverlay, here: Host, there: Host) -> int:
-    """A request that is too large for the hole; its handle."""
+def ping(overlay: SimulatedOverlay, here: Host, there: Host, size: int = 2 * HOLE_BYTES) -> int:
+    """A request, which by itself is too large for the hole; its handle."""
     node, route = overlay.node(here), [Destination.node(overlay.node(there).node_id)]
-    large = PingReq(bytes(2 * HOLE_BYTES))
+    large = PingReq(bytes(size))
     return command(overlay, here, lambda now: node.data.ask(route, MessageCode.PING_REQ, large, now))
 
 
@@ -124,3 +124,28 @@ def test_a_way_that_was_narrow_is_wide_again_after_a_while() -> None:
     overlay.world.hole_bytes = None
     overlay.world.run_for(NARROW_S + 20.0)
     assert narrow(overlay) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_only_large_datagrams_vanish_they_arrive_in_pieces(seed: int) -> None:
+    """Two peers linked over DTLS, with so many small messages acknowledged that the link does not fail.
+
+    It goes on with short datagrams. (Where large ones fill the window nothing is acknowledged, and the link fails.)
+    """
+    overlay = grow(f"datagrams/{seed}", 2, overlay_link_protocols=("DTLS",))
+    overlay.world.run_for(20.0)
+    here, there = (overlay.world.hosts[f"p{number}"] for number in range(2))
+    overlay.world.hole_bytes = HOLE_BYTES
+    before = [link.number for link in overlay.node(here).connections.all()]
+    large = ping(overlay, here, there, size=HOLE_BYTES - 50)
+    small: list[int] = []
+
+    def talk() -> bool:
+        small.append(ping(overlay, here, there, size=10))
+        return is_answered(overlay, here, large)
+
+    wait_until(overlay, RECOGNISED_S, talk, step_s=0.05)
+    assert [link.number for link in overlay.node(here).connections.all()] == before
+    wait_until(overlay, 1.0, lambda: all(is_answered(overlay, here, handle) for handle in small))
+    handle = ping(overlay, here, there)
+    wait_until(overlay, 1.0, lambda: is_answered(overlay, here, handle))

@@ -11,6 +11,10 @@ when nothing at all was acknowledged for an RTO. A message is done when any of i
                    room ^            |
                         '-- again <--' lost, timed out
 
+On some paths large datagrams vanish and nobody says so, while Pings pass. A long message that was taken for lost time
+and again, while several short ones and no long one arrived, is such a case: from then on this link carries short ones,
+and `take_vanished` gives the long ones back, to be sent in fragments.
+
 Messages are passed up as they come: RELOAD asks for no order, and there is no waiting for the one that is missing. One
 that was sent again because its acknowledgements were lost comes twice, under two numbers; `Arrivals` passes on one.
 """
@@ -64,6 +68,17 @@ RECORD_BYTES_MAX = (1 << 14) - DATA_HEADER_BYTES
 """What one DTLS record carries beside the framing header (RFC 6347 section 4.1); IP fragments what is so long."""
 
 
+NARROW_BYTES = 576 - 48 - 64 - DATA_HEADER_BYTES
+"""What is left for a message in a packet that every path carries (RFC 1122 section 3.3.2) beside IP, UDP and DTLS."""
+
+VANISHED_LOSSES = 5
+"""How often one long message is taken for lost before its length is blamed: where one datagram in ten is lost, that
+happens by chance to one in 100,000."""
+
+VANISHED_ARRIVALS = 3
+"""How many short ones have to arrive, and no long one, before it is: not the path as a whole is at fault."""
+
+
 @dataclass(slots=True, eq=False)
 class _Outgoing:
     """A message of ours, in one or more transmissions."""
@@ -72,6 +87,12 @@ class _Outgoing:
     given_at: float
     is_done: bool = False
     is_told: bool = False
+    losses: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """True if not every path carries it in one packet."""
+        return len(self.message) > NARROW_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +131,7 @@ class DatagramLink(Link):
     def __init__(self, message_bytes_max: int, datagram_bytes: int, repeat_s: float, now: float) -> None:
         """`datagram_bytes` is what one datagram carries, `repeat_s` how soon an originator may repeat a message."""
         super().__init__(message_bytes_max, DATAGRAM_RTO, now)
-        self.payload_bytes = datagram_bytes - DATA_HEADER_BYTES
+        self.payload_bytes: int = datagram_bytes - DATA_HEADER_BYTES
         self._window = Window()
         self._arrivals = Arrivals(0.8 * repeat_s)
         self._output: list[bytes] = []
@@ -124,6 +145,7 @@ class DatagramLink(Link):
         self._reordering = REORDERING_MIN
         self._waiting_since = now
         self._timeouts = 0
+        self._short_in_a_row = 0
 
     @property
     def waiting_bytes(self) -> int:
@@ -167,11 +189,30 @@ class DatagramLink(Link):
 
     def take_unacknowledged(self) -> list[Unacknowledged]:
         """All that has not arrived, as far as is known, whether it was sent or still waits. The link goes on trying."""
-        flying = [transmission.outgoing for transmission in self._flight.values()]
-        untold = [one for one in (*flying, *self._again, *self._waiting) if not (one.is_done or one.is_told)]
+        untold = [one for one in self._pending() if not one.is_told]
         for outgoing in untold:
             outgoing.is_told = True
         return [Unacknowledged(one.message, one.given_at) for one in sorted(untold, key=lambda one: one.given_at)]
+
+    def take_vanished(self) -> list[bytes]:
+        """Long messages that this path does not carry, once: `payload_bytes` is now what it does carry."""
+        if self._short_in_a_row < VANISHED_ARRIVALS or all(one.losses < VANISHED_LOSSES for one in self._pending()):
+            return []
+        self.payload_bytes = min(self.payload_bytes, NARROW_BYTES)
+        vanished = list(dict.fromkeys(one for one in self._pending() if one.is_long))
+        for outgoing in vanished:
+            outgoing.is_done = True
+        for sequence in [each for each, transmission in self._flight.items() if transmission.outgoing.is_done]:
+            del self._flight[sequence]
+        self._waiting = deque(one for one in self._waiting if not one.is_done)
+        self._waiting_bytes = sum(len(one.message) for one in self._waiting)
+        # One that was told belongs to another link by now.
+        return [one.message for one in sorted(vanished, key=lambda one: one.given_at) if not one.is_told]
+
+    def _pending(self) -> Iterator[_Outgoing]:
+        """All that has not arrived."""
+        flying = (transmission.outgoing for transmission in self._flight.values())
+        return (one for one in itertools.chain(flying, self._again, self._waiting) if not one.is_done)
 
     # Sending
 
@@ -203,6 +244,7 @@ class DatagramLink(Link):
         """These have not arrived, as it seems."""
         for sequence in sequences:
             transmission = self._doubtful[sequence] = self._flight.pop(sequence)
+            transmission.outgoing.losses += transmission.outgoing.is_long
             self._again.append(transmission.outgoing)
         while len(self._doubtful) > DOUBTFUL_MAX:
             del self._doubtful[next(iter(self._doubtful))]
@@ -260,6 +302,7 @@ class DatagramLink(Link):
             if distance <= REORDERING_MAX:
                 self._reordering = max(self._reordering, distance + 1)
         transmission.outgoing.is_done = True
+        self._short_in_a_row = 0 if transmission.outgoing.is_long else self._short_in_a_row + 1
         if sequence == ack_sequence:
             # 6.6.3.1: "because retransmissions receive new sequence numbers, all received ACKs are used".
             self.round_trip.measured(now - transmission.sent_at)

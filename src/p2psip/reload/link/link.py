@@ -93,6 +93,10 @@ class Link(abc.ABC):
     def take_unacknowledged(self) -> list[Unacknowledged]:
         """What was sent and not acknowledged, the oldest first, as far as it is kept; it is told once."""
 
+    def take_vanished(self) -> list[bytes]:
+        """Messages that are too long for this path, to go in pieces of `payload_bytes`; a stream cuts them itself."""
+        return []
+
     @abc.abstractmethod
     def _overdue_at(self) -> float | None:
         """When an acknowledgement should have come at the latest; None if none is waited for."""

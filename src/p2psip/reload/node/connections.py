@@ -263,11 +263,23 @@ class Connections:
         """Frame and write a message for `node`, which must be linked."""
         connection = self.get(node)
         assert connection is not None, f"{node.short} is not linked"
-        for piece in _pieces(message, connection.link.payload_bytes, len(node)):
-            connection.link.send(piece, now)
+        self._give(connection, message, now)
         self._flush(connection)
         if connection.link.waiting_bytes > WAITING_BYTES_NORMAL:
             self._bound_waiting(now)
+
+    def _give(self, connection: Connection, message: bytes, now: float) -> None:
+        for piece in _pieces(message, connection.link.payload_bytes, len(connection.node)):
+            connection.link.send(piece, now)
+
+    def _send_vanished(self, connection: Connection, now: float) -> None:
+        """Long messages vanish on this link and short ones do not: it goes on with short ones."""
+        vanished = connection.link.take_vanished()
+        if vanished:
+            self.paths.failed(connection.remote.host, connection.kind, now)
+            self._look_at_paths()
+        for message in vanished:
+            self._give(connection, message, now)
 
     def _bound_waiting(self, now: float) -> None:
         links = self._by_number.values()
@@ -286,6 +298,7 @@ class Connections:
         if state_before is LinkState.FAILED and connection.link.state is LinkState.UP:
             self.paths.widen(connection.remote.host)
             self._look_at_paths()
+        self._send_vanished(connection, now)
         self._flush(connection)
         return connection, messages, self._changes(connection.node, SILENT)
 

@@ -13,7 +13,14 @@ from link_pair import DATAGRAM_BYTES, Fate, LinkPair, StopAndWait
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.congestion import WINDOW_INITIAL, WINDOW_MAX
-from p2psip.reload.link.datagram import ARRIVALS_MAX, DOUBTFUL_MAX, WAITING_BYTES_MAX, Arrivals, DatagramLink
+from p2psip.reload.link.datagram import (
+    ARRIVALS_MAX,
+    DOUBTFUL_MAX,
+    NARROW_BYTES,
+    WAITING_BYTES_MAX,
+    Arrivals,
+    DatagramLink,
+)
 from p2psip.reload.link.framing import FramingError, MessageTooLarge, frame_ack, frame_data
 from p2psip.reload.link.link import IDLE_S, LinkState
 from p2psip.sim.path import Path
@@ -103,6 +110,31 @@ def test_one_that_three_later_ones_overtook_is_sent_again_at_once() -> None:
     link.receive(frame_ack(5, 0), 0.1)
     assert link.take_output() == [frame_data(9, b"1")]
     assert link._window.size == pytest.approx(4.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("length", "arrives"), [(NARROW_BYTES + 1, False), (NARROW_BYTES + 1, True), (NARROW_BYTES, False)]
+)
+def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arrives: bool) -> None:
+    """Within seconds, once; not if another long one arrives, nor if it is a short one that vanishes."""
+    link = start()
+    vanishing, other = b"v" * length, b"o" * length if arrives else b"short"
+    link.send(vanishing, 0.0)
+    now, given_back = 0.0, list[bytes]()
+    while now < 10.0 and not given_back:
+        now += 0.2
+        link.send(other, now)
+        for datagram in link.take_output():
+            if datagram[8:] != vanishing:
+                link.receive(frame_ack(int.from_bytes(datagram[1:5], "big"), 0), now + 0.1)
+        link.handle_timeout(now + 0.1)
+        given_back = link.take_vanished()
+    is_hole = length > NARROW_BYTES and not arrives
+    assert given_back == ([vanishing] if is_hole else [])
+    assert link.payload_bytes == (NARROW_BYTES if is_hole else DATAGRAM_BYTES - 8)
+    assert link.take_vanished() == []
+    assert (vanishing in [one.message for one in link.take_unacknowledged()]) is not is_hole
+    assert link.state is LinkState.UP
 
 
 def test_a_late_one_teaches_how_far_this_network_reorders() -> None:
