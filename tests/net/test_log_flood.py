@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from live_overlay import HOST, OVERLAY, Daemon, LiveOverlay
 
-from p2psip.daemon.log_limits import OF_SOURCE
+from p2psip.daemon.log_limits import OF_ALL, OF_SOURCE, PIECE
 
 pytestmark = pytest.mark.slow
 
 TIMES = 150
 """How often each thing is done: several times what one address may write at once."""
+
+GOES_ON = PIECE / OF_ALL.refill_s
+"""Bytes a second that a log may grow by for long: a stranger once wrote sixty times as many."""
 
 REGISTER = (
     "REGISTER sip:{overlay} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{number}\r\nMax-Forwards: 70\r\n"
@@ -99,6 +103,15 @@ def written(daemon: Daemon, before: int) -> tuple[Counter[str], int]:
     return Counter(line["event"] for line in lines), sum(len(json.dumps(line)) for line in lines)
 
 
+def bytes_a_second(overlay: LiveOverlay, stranger: ssl.SSLContext) -> list[float]:
+    """What each log grows by, under a flood that goes on."""
+    daemons = (overlay.peers[0].daemon, overlay.enrollment)
+    before, began = [len(daemon.log) for daemon in daemons], time.monotonic()
+    flood(overlay, stranger)
+    took_s = time.monotonic() - began
+    return [written(daemon, start)[1] / took_s for daemon, start in zip(daemons, before, strict=True)]
+
+
 def test_a_stranger_does_not_fill_the_log(overlay: LiveOverlay, stranger: ssl.SSLContext) -> None:
     """What he does first of each kind is to be read, with his address; of the rest how much it was."""
     (peer,) = overlay.peers
@@ -119,4 +132,5 @@ def test_a_stranger_does_not_fill_the_log(overlay: LiveOverlay, stranger: ssl.SS
     assert HOST in peer.daemon.wait_log("link refused")["remote"]
     for event in ("enrollment", "uvicorn.error"):
         assert enrollment.wait_log(event)["source"] == HOST
+    assert max(bytes_a_second(overlay, stranger)) <= GOES_ON, "what was allowed at once is used up"
     assert peer.line("alice")["record"], "the peer is as it was"

@@ -15,6 +15,7 @@ from p2psip.api.streams import Stream
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.daemon.log_limits import LogLimits, clean, kind_of, size_of, source_of
 from p2psip.net.dtls import require_cookies
 from p2psip.net.node_host import NodeHost, boot_time
 from p2psip.net.tls import make_context
@@ -63,6 +64,7 @@ class Session:
         self._announcing: dict[str, list[asyncio.Future[None]]] = {}
         self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
         self._withdrawn = asyncio.Event()
+        self._limits = LogLimits()
 
     @property
     def configuration(self) -> OverlayConfiguration:
@@ -154,6 +156,7 @@ class Session:
                 search.set_exception(over)
         for stream in self._streams.values():
             stream.ended()
+        self._tell(self._limits.take())
 
     # Services
 
@@ -280,14 +283,14 @@ class Session:
 
     def info(self, event: str, **facts: object) -> None:
         """Something that went as it should."""
-        _log(logging.INFO, event, facts)
+        self._log(logging.INFO, event, facts)
 
     def warning(self, event: str, **facts: object) -> None:
         """Something that somebody should see."""
-        _log(logging.WARNING, event, facts)
+        self._log(logging.WARNING, event, facts)
 
     def _note(self, note: Note) -> None:
-        _log(logging.WARNING if note.is_warning else logging.DEBUG, note.event, note.facts)
+        self._log(logging.WARNING if note.is_warning else logging.DEBUG, note.event, note.facts)
         if note.event in ("no way into the overlay yet", "joining failed"):
             self.last_problem = str(note.facts.get("reason", ""))
 
@@ -295,9 +298,21 @@ class Session:
         """What was in the way, the last time that the node tried."""
         return (Cause("this node", self.last_problem, self.now()),) if self.last_problem else ()
 
+    def _log(self, level: int, event: str, facts: Mapping[str, object]) -> None:
+        """Within the limits of a peer's log: others cause most of it."""
+        now, whole = self.now(), {"event": event, **facts}
+        self._tell(self._limits.due(now))
+        if level == logging.DEBUG or self._limits.admits(kind_of(whole), source_of(whole), now, size_of(whole)):
+            _write(level, event, facts)
 
-def _log(level: int, event: str, facts: Mapping[str, object]) -> None:
-    LOG.log(level, "%s %s", event, " ".join(f"{name}={value}" for name, value in facts.items()))
+    @staticmethod
+    def _tell(left_out: Mapping[str, int]) -> None:
+        for kind, count in left_out.items():
+            _write(logging.WARNING, "lines left out", {"of": kind, "count": count})
+
+
+def _write(level: int, event: str, facts: Mapping[str, object]) -> None:
+    LOG.log(level, "%s %s", event, " ".join(f"{name}={clean(str(value))}" for name, value in facts.items()))
 
 
 def contexts(identity: CertifiedIdentity, configuration: OverlayConfiguration) -> tuple[SSL.Context, SSL.Context]:

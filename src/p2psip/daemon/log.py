@@ -18,21 +18,11 @@ from collections.abc import Callable
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from p2psip.base.address import source_key
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.log_limits import LogLimits
+from p2psip.daemon.log_limits import FACT_MAX, LogLimits, clean, kind_of, size_of, source_of
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
-
-FACT_MAX = 2000
-"""Characters of one fact."""
-
-SOURCES = ("source", "remote", "node", "previous_hop", "from", "user")
-"""Which facts say who has caused an event; the first that is there does."""
-
-KINDS = ("event", "outcome")
-"""Which facts say what kind of event it is; they are our own words."""
 
 
 def log_to_stderr(
@@ -97,7 +87,7 @@ class Limited:
         """Let a line through, or raise DropEvent. Who asks for details is given all of them."""
         now = self._clock()
         self._tell(self._limits.due(now))
-        if method != "debug" and not self._limits.admits(_kind(event), _source(event), now):
+        if method != "debug" and not self._limits.admits(kind_of(event), source_of(event), now, size_of(event)):
             raise structlog.DropEvent
         return event
 
@@ -125,28 +115,6 @@ class FromLibraries(logging.Handler):
         (log.error if record.levelno >= logging.ERROR else log.warning)(record.name, **facts)
 
 
-def _kind(event: EventDict) -> str:
-    return " ".join(str(event[name]) for name in KINDS if name in event)
-
-
-def _source(event: EventDict) -> str:
-    """Whose event it is, a machine or a name: "udp 192.0.2.1:5060" is 192.0.2.1 at whatever port."""
-    text = next((str(event[name]) for name in SOURCES if event.get(name)), "")
-    address = text.rpartition(" ")[2]
-    if address.startswith("["):
-        return source_key(address[1:].partition("]")[0])
-    host, colon, port = address.rpartition(":")
-    return source_key(host if colon and port.isdecimal() and ":" not in host else address)
-
-
 def _printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """What remotes say goes into the log without control characters, which a terminal would obey, and not at length."""
-    return {name: _clean(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _clean(text: str) -> str:
-    if len(text) > FACT_MAX:
-        text = f"{text[:FACT_MAX]}... ({len(text)} characters)"
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return {name: clean(value) if isinstance(value, str) else value for name, value in event.items()}

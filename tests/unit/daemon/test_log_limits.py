@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from p2psip.daemon.log_limits import (
     KINDS_MAX,
+    OF_ALL,
     OF_KIND,
     OF_SOURCE,
+    PIECE,
     REPORT_S,
     SOURCES_MAX,
     LogLimits,
@@ -37,6 +39,27 @@ def test_a_day_of_it_is_a_few_lines() -> None:
     assert sum(limits.admits("refused", "a", float(now)) for now in seconds for _ in range(3)) <= 9_000
     limits = LogLimits()
     assert sum(limits.admits("refused", str(now), float(now)) for now in seconds for _ in range(3)) <= 87_000
+
+
+def test_all_kinds_from_all_sources_together_are_bounded_in_bytes() -> None:
+    """Whoever causes whatever: under 100 MB a day, where a stranger once wrote 5 GB."""
+    limits, size, written = LogLimits(), 1200, 0
+    for second in range(0, int(DAY_S), 2):
+        for kind in range(20):
+            written += size * limits.admits(f"kind {kind}", f"source {second}", float(second), size)
+    at_once, a_second = OF_ALL.burst * PIECE, PIECE / OF_ALL.refill_s
+    assert 0.5 * a_second * DAY_S < written < at_once + a_second * DAY_S + 20 * 24 * size
+    assert written < 100e6
+
+
+def test_what_is_rare_is_written_whatever_else_is() -> None:
+    """Once in an hour."""
+    limits = LogLimits()
+    for number in range(OF_ALL.burst):
+        limits.admits(f"kind {number % 20}", f"source {number}", 0.0, PIECE)
+    assert not limits.admits("kind 1", "another", 0.0)
+    assert limits.admits("rare", "", 0.0)
+    assert not limits.admits("rare", "", 0.0)
 
 
 def test_what_is_left_out_is_told_once_a_minute_later() -> None:
