@@ -119,6 +119,7 @@ class PeerService:
         self._state = state
         self._journal = Journal()
         self._has_left = asyncio.Event()
+        self._is_told_to_stop = asyncio.Event()
         self._is_outcast = asyncio.Event()
         self._is_renamed = asyncio.Event()
         self._obstacles: tuple[str, ...] = ()
@@ -134,6 +135,9 @@ class PeerService:
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
+        # Before anything of ours can be seen: who sees it may say stop.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._is_told_to_stop.set)
         _allow_many_files()
         wall, now = read_wall_clock(self._overlay_began(), self._state.identity.not_after), boot_time()
         if (reason := self._expired(wall, now)) is not None:
@@ -267,13 +271,10 @@ class PeerService:
 
     async def _until_stopped(self) -> None:
         """Until a signal says stop, or the peer cannot go on as it is."""
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         watching = asyncio.create_task(self._watch())
         renewing = asyncio.create_task(Renewer(self, self._journal).run())
         refreshing = asyncio.create_task(self._refresher.run())
-        stopping = asyncio.create_task(stop.wait())
+        stopping = asyncio.create_task(self._is_told_to_stop.wait())
         leaving = asyncio.create_task(self._cast_out())
         renamed = asyncio.create_task(self._renamed())
         tasks = {watching, renewing, refreshing, stopping, leaving, renamed}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import socket
 import sqlite3
 import sys
@@ -101,6 +102,11 @@ def test_it_says_when_it_is_ready(state: PeerState) -> None:
     assert facts["phones"] == [f"{HERE}:{state.settings.phone_port}"]
     # Its sockets are free again.
     socket.create_server((HERE, state.settings.overlay_port)).close()
+
+
+def test_it_may_be_told_to_stop_as_soon_as_it_can_be_seen(state: PeerState) -> None:
+    """Else a signal that comes at once would end it with its records in the overlay."""
+    asyncio.run(PeerService(state).run(lambda _: os.kill(os.getpid(), signal.SIGTERM)))
 
 
 def test_an_expired_configuration_is_not_begun_with(state: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
