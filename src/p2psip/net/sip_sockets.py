@@ -66,7 +66,7 @@ class _Flow(asyncio.Protocol):
         self._flows.user.flow_data(self.number, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._flows.lost(self, str(exc) if exc else "closed by the other side")
+        self._flows.lost(self, words(exc) if exc else "closed by the other side")
 
 
 class Flows:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
-from p2psip.net.addresses import address_of
+from p2psip.net.addresses import address_of, words
 from p2psip.net.psk import require_shared_secret
 
 HANDSHAKE_MAX_S = 10.0
@@ -184,7 +184,7 @@ class TlsStream(asyncio.BufferedProtocol):
         self._may_write.set()
         if self._patience is not None:
             self._patience.cancel()
-        self._user.stream_down(self, self._reason or (str(exc) if exc else "closed by the other end"))
+        self._user.stream_down(self, self._reason or (words(exc) if exc else "closed by the other end"))
 
     def pause_writing(self) -> None:
         self._may_write.clear()

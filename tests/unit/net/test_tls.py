@@ -335,6 +335,18 @@ def test_a_half_closed_connection_is_closed() -> None:
     run(test)
 
 
+def test_a_reset_is_told_in_the_system_s_words_without_its_number() -> None:
+    async def test(server: End, port: int) -> None:
+        stream, client = await connect(port)
+        await server.up
+        await client.up
+        stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.abort("enough")
+        assert await server.down == "Connection reset by peer"
+
+    run(test)
+
+
 def test_a_reset_while_connecting_is_an_end_and_no_exception() -> None:
     """Also where the connection is gone before anybody has looked who is at its other end."""
 
