@@ -142,7 +142,12 @@ def test_parse_gives_a_message_or_bad_message(data: bytes) -> None:
     again = parse(written)
     assert type(again) is type(message)
     assert again.encode() == written
-    assert again.fields.values("via") == message.fields.values("via")
+    try:
+        vias = message.fields.values("via")
+    except BadMessage:
+        # One below the topmost, which is for whom it is.
+        return
+    assert again.fields.values("via") == vias
 
 
 @given(st.text(max_size=60))

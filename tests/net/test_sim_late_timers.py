@@ -27,7 +27,7 @@ from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 
 import p2psip
 from p2psip.base.address import Address
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
@@ -37,7 +37,10 @@ from p2psip.media.negotiation import Agreement, Direction
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
+from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.moving import TransferContext
 from p2psip.reload.node.node import Node
+from p2psip.reload.transport.outcome import Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
 from p2psip.reload.wire.message import join, split
 from p2psip.sim.clock import VirtualClock
@@ -209,13 +212,17 @@ def nap_of_certified_peers() -> None:
     node = overlay.node(host)
     _lack_a_piece(node, overlay.world.now)
     _be_awaiting(overlay, host, node, next(iter(node.connections)))
+    # A value that it has handed over, to whoever is responsible, and that nobody has answered for.
+    refused = TransferContext(ResourceId(bytes(16)), None, 0, (), None)
+    overlay.world.call(host, lambda now: node.moving.handle_outcome(refused, Unanswered(()), now))
     jump(overlay.world.clock, 400 * 24 * HOUR_S, random.Random(1))
     for each in overlay.alive():
         overlay.world.call(each, overlay.node(each).handle_timeout)
 
 
 def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeId) -> None:
-    """It has asked for a connection, was answered, and waits for it."""
+    """It has asked for a connection, was answered, and waits for it; nobody can dial where it says that it is."""
+    node.attaching.addresses = node.attaching.addresses | {Purpose.SIP: (Address("192.0.2.99", 5062),)}
     overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
     assert overlay.world.run_for(5.0, stop=lambda: node.attaching.next_deadline() is not None)
 

@@ -222,7 +222,7 @@ class Bootstrap:
         for _ in self._timers.pop_due(now):
             for node in self._chord.table.neighbors:
                 self._found(node)
-            sought = [address for address, lost_at in self._lost.items() if now - lost_at < LOST_LOOK_MAX_S]
+            sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
             if sought:
                 self._look_later(now)
             # Who is alone looks for the overlay anyway, in order to join it.

@@ -214,7 +214,7 @@ class Connections:
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
-            if older.came_up_at < now - REPLACED_CLOSE_S:
+            if now > older.came_up_at + REPLACED_CLOSE_S:
                 self._timers.set(("superseded", older.number), now + REPLACED_CLOSE_S, "replaced link")
             elif ("superseded", older.number) not in self._timers:
                 self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
@@ -328,11 +328,11 @@ class Connections:
         if self.paths.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self.paths.is_any_narrow
             self._effects.append(AcceptNarrow(self._is_accepting_narrow))
-        at = self.paths.next_deadline()
-        if at is None:
+        deadline = self.paths.next_deadline()
+        if deadline is None:
             self._timers.cancel(("paths", 0))
         else:
-            self._timers.set(("paths", 0), at, "a narrow way is tried again")
+            self._timers.set(("paths", 0), deadline.at, deadline.reason)
 
     def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
         if datagram_bytes is None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from p2psip.base.timers import Deadline
 from p2psip.reload.node.effects import Candidate
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
@@ -60,12 +61,13 @@ class Paths:
 
     def handle_timeout(self, now: float) -> None:
         """What was narrow for long may not be any more."""
-        while (at := self.next_deadline()) is not None and now >= at:
+        while (deadline := self.next_deadline()) is not None and now >= deadline.at:
             del self._narrow[next(iter(self._narrow))]
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted. Those that failed last are last."""
-        return next((way.narrow_until for way in self._narrow.values()), None)
+        first = next(iter(self._narrow.values()), None)
+        return None if first is None else Deadline(first.narrow_until, "a narrow way is tried again")
 
     def known(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
         """These, as they are best dialled by what is known: the preferred kind first, otherwise in their order."""
