@@ -187,5 +187,6 @@ def test_without_the_keys_there_is_nothing_to_read(evidence: Evidence) -> None:
     """Neither who is called nor that this is RELOAD."""
     captured = evidence.capture.read_bytes()
     assert len(captured) > 50_000
-    for token in (b"alice@", b"bob", b"INVITE", b"peer-peer", bytes.fromhex("d2454c4f")):
+    # None of three bytes: in so many that look like chance these come by chance now and then.
+    for token in (b"alice@", b"bob@", b"sip:bob", b"INVITE", b"peer-peer", bytes.fromhex("d2454c4f")):
         assert token not in captured
