@@ -12,10 +12,10 @@ from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key
 from p2psip.reload.security.verifier import CertificateVerifier
-from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay
 from p2psip.sim.world import Host

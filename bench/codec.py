@@ -9,9 +9,9 @@ from functools import partial
 from wire_specimens import BODIES, message
 
 from bench.results import Result, processor_us, result
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageContents
 from p2psip.reload.wire.header import ForwardingHeader
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.message import Message, body_of
 
 

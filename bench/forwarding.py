@@ -14,8 +14,8 @@ from pathlib import Path
 from live_overlay import HOST, LiveOverlay, LivePeer
 
 from bench.results import Result, result
-from p2psip.daemon.state import PeerState, load_state
-from p2psip.net.tls import TlsStream, make_context
+from p2psip.daemon.state.state import PeerState, load_state
+from p2psip.net.sockets.tls import TlsStream, make_context
 from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, frame_ack, frame_data
 from p2psip.reload.wire.contents import MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader

@@ -13,8 +13,8 @@ from membership import OVERLAY, Club, key, node_id
 
 from bench.results import Result, result
 from p2psip.base.address import Address
-from p2psip.net.dtls import DtlsListener, connect_dtls, require_cookies
-from p2psip.net.tls import Stream, TlsStream, make_context
+from p2psip.net.sockets.dtls import DtlsListener, connect_dtls, require_cookies
+from p2psip.net.sockets.tls import Stream, TlsStream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.link import Link
 from p2psip.reload.link.stream import StreamLink

@@ -24,7 +24,7 @@ from p2psip.reload.node.effects import Done
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, is_signature, sign
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, read_registrations, route_to, store_request
 from p2psip.reload.wire.common import SignatureAlgorithm

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from bench.results import Result, result
 from p2psip.base.ids import NodeId
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, route_to, store_request
 from p2psip.sim.overlay import SimulatedOverlay

@@ -10,7 +10,7 @@ from typing import Any
 from demo.overlay import POLL_S
 from demo.phones import Phone
 from demo.processes import StepFailed, together
-from p2psip.net.phone_scripts import TONE_TOLERANCE_HZ
+from p2psip.net.phone.scripts import TONE_TOLERANCE_HZ
 
 TALK_S = 2.0
 HEARD_SHARE_MIN = 0.75

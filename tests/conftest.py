@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from p2psip.daemon.log import FromLibraries
+from p2psip.daemon.log.log import FromLibraries
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk import DiskStore
-from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import (
+from p2psip.net.disk.records import DiskStore
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import (
     Age,
     Census,
     Change,

@@ -27,7 +27,7 @@ from wire_strategies import all_structures, values_of
 
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.coupling.gruu import make_gruu, read_gruu
-from p2psip.daemon.kept import (
+from p2psip.daemon.state.kept import (
     CONTACTS_FILE,
     KINDS_FILE,
     PHONES_FILE,
@@ -36,7 +36,7 @@ from p2psip.daemon.kept import (
     load_phones,
     save_phones,
 )
-from p2psip.daemon.settings import SETTINGS_FILE, load_settings, make_settings, write_settings
+from p2psip.daemon.state.settings import SETTINGS_FILE, load_settings, make_settings, write_settings
 from p2psip.enrollment.client import EnrollmentRefused, read_answer, verify_first
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.enrollment.form import read_form
@@ -54,16 +54,16 @@ from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem, read_leaf
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.reload_uri import node_uri, parse_node_uri
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.framing import FramedMessage
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import Message, body_of, split
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import StoredData, StoredMetaData
 from p2psip.reload.wire.topology_messages import ChordLeaveData
-from p2psip.sip.entities.bindings import Bindings
+from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams, NameAddr, Via
 from p2psip.sip.message.parser import parse as parse_sip

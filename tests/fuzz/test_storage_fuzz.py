@@ -15,16 +15,16 @@ from storage_bench import BOB, KINDS, Bench, element, entry, single
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.fetching import all_values
-from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Commit
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Seen, lacks_certificates, read_answer
-from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.wire.codec import Struct
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from wire_specimens import BODIES
 
 from p2psip.reload.wire.framing import FramedMessage, frame_length
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import Message, body_of, join, split
-from p2psip.reload.wire.primitives import DecodeError
 
 MESSAGES = [wire_specimens.message(code, body).encode() for _, code, body in BODIES]
 LENGTH_FIELD = slice(16, 20)

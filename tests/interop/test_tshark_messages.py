@@ -34,8 +34,8 @@ from p2psip.reload.wire.header import (
 from p2psip.reload.wire.kinds import REDIR
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import BODIES as STRUCTURES
-from p2psip.reload.wire.redir import RedirServiceProvider, RedirServiceProviderExtType
 from p2psip.reload.wire.storage_messages import DataValue, DictionaryEntry, StoredData, StoreKindData, StoreReq
+from p2psip.reload.wire.usages.redir import RedirServiceProvider, RedirServiceProviderExtType
 
 pytestmark = [pytest.mark.slow, needs_tshark]
 

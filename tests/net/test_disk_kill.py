@@ -17,8 +17,8 @@ import pytest
 from disk_victim import PLACES, SIGNER, commit, place
 from effort import times
 
-from p2psip.net.disk import DiskStore
-from p2psip.reload.storage.records import Put, Record
+from p2psip.net.disk.records import DiskStore
+from p2psip.reload.storage.store.records import Put, Record
 
 ROUNDS = times(300)
 LIFE_MAX_S = 0.1

@@ -22,18 +22,18 @@ from membership import ALGORITHMS, CHEAP, OVERLAY, key
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.init import PeerRequest, init_peer, renew_peer
-from p2psip.daemon.state import load_state
+from p2psip.daemon.state.state import load_state
 from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.client import EnrollmentRefused
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.enrollment.passwords import hash_password
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
-from p2psip.net import crowd
-from p2psip.net.crowd import CALLERS_MAX, CALLERS_OF_ADDRESS_MAX
-from p2psip.net.https_client import configuration_url, enroll, enrollment_url, fetch_configuration
-from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.net.disk.overlay_directory import OverlayDirectory
+from p2psip.net.https.client import configuration_url, enroll, enrollment_url, fetch_configuration
+from p2psip.net.https.server import EnrollmentService, HttpsServer, server_context
+from p2psip.net.sockets import crowd
+from p2psip.net.sockets.crowd import CALLERS_MAX, CALLERS_OF_ADDRESS_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import TrustAnchor
 from p2psip.reload.security.verifier import CertificateVerifier
@@ -383,7 +383,7 @@ def test_bytes_that_are_no_http_do_not_stop_the_server(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_says_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2psip.net.https_server.CONNECTION_LIFETIME_S", 0.2)
+    monkeypatch.setattr("p2psip.net.https.server.CONNECTION_LIFETIME_S", 0.2)
 
     async def test(here: Site, path: Path) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -17,7 +17,7 @@ from live_overlay import COMMAND_MAX_S, EVENT_MAX_S, HOST, OVERLAY, P2PSIP, Live
 
 import p2psip
 from p2psip.api import DictionaryKind, ErrorCode, LocalMisuse, RequestFailed, RequestRefused, SingleKind
-from p2psip.daemon.client_state import load_client
+from p2psip.daemon.state.client_state import load_client
 from p2psip.reload.config.configuration import REDIR_KIND, AccessControl, Kind, ServicePermission
 from p2psip.reload.wire.kinds import DataModel
 

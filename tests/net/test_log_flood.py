@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from live_overlay import HOST, OVERLAY, Daemon, LiveOverlay
 
-from p2psip.daemon.log_limits import OF_ALL, OF_SOURCE, PIECE
+from p2psip.daemon.log.limits import OF_ALL, OF_SOURCE, PIECE
 
 pytestmark = pytest.mark.slow
 

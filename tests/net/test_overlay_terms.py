@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from live_overlay import COMMAND_MAX_S, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
 
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, read_leaf
 from p2psip.reload.wire.common import SignatureAlgorithm
 

@@ -17,8 +17,8 @@ import pytest
 from live_overlay import COMMAND_MAX_S, HOST, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
 
-from p2psip.daemon.kept import load_phones
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.daemon.state.kept import load_phones
+from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.security.authority import DAY_S, Validity
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity

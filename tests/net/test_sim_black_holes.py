@@ -6,8 +6,8 @@ import pytest
 from sim_records import command, grow, wait_until
 
 from p2psip.base.address import Address
+from p2psip.reload.node.connecting.paths import HOSTS_MAX, NARROW_S, Paths
 from p2psip.reload.node.effects import Candidate
-from p2psip.reload.node.paths import HOSTS_MAX, NARROW_S, Paths
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

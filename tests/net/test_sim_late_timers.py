@@ -37,8 +37,8 @@ from p2psip.media.negotiation import Agreement, Direction
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
+from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.effects import Purpose
-from p2psip.reload.node.moving import TransferContext
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
@@ -46,8 +46,8 @@ from p2psip.reload.wire.message import join, split
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
-from p2psip.sip.entities.agent import UserAgent
-from p2psip.sip.entities.agent_types import AgentConfig
+from p2psip.sip.entities.agents.agent import UserAgent
+from p2psip.sip.entities.agents.types import AgentConfig
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri

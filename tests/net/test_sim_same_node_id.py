@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.node.twins import LOOK_AFTER_S
+from p2psip.reload.node.connecting.twins import LOOK_AFTER_S
 from p2psip.reload.security.roles import Identity
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host

@@ -16,8 +16,8 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services, ServicesFound
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.node.data.services import ServiceFailed, ServiceRegistered, Services, ServicesFound
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.sim.overlay import SimulatedOverlay
 
 

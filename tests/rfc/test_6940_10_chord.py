@@ -8,8 +8,8 @@ from sim_capture import Tap, node_id
 from sim_records import fill, grow, responsible
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.topology.ring import RING_SIZE, advance, distance, hash_name
-from p2psip.reload.topology.routing_table import FINGERS
+from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, hash_name
+from p2psip.reload.topology.chord.routing_table import FINGERS
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq

@@ -13,7 +13,7 @@ from node_bench import NodeBench
 from sim_records import grow
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.files import write_document
+from p2psip.net.disk.files import write_document
 from p2psip.reload.config.configuration import (
     AccessControl,
     Kind,
@@ -25,8 +25,8 @@ from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.signatures import verify_document, verify_kind
 from p2psip.reload.config.write import build, draft
-from p2psip.reload.node.reconfigure import CLIENT_STAY_S, make_topology
-from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.node.keeping.reconfigure import CLIENT_STAY_S, make_topology
+from p2psip.reload.topology.chord.client import ClientTopology
 from p2psip.reload.wire.kinds import DataModel
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<overlay xmlns="urn:ietf:params:xml:ns:p2p:config-base" {}>'

@@ -23,10 +23,10 @@ from membership import OVERLAY, key
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.init import PeerRequest, init_peer, is_overlay_name, obtain_document
-from p2psip.daemon.state import load_state
+from p2psip.daemon.state.state import load_state
 from p2psip.enrollment.founding import Founding, Terms, found
-from p2psip.net.configuration_server import find_servers, in_order, is_named, resolver_of
-from p2psip.net.https_client import discover_configuration, fetch_configuration, refetch_configuration
+from p2psip.net.https.client import discover_configuration, fetch_configuration, refetch_configuration
+from p2psip.net.https.configuration_server import find_servers, in_order, is_named, resolver_of
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import DAY_S, Validity
@@ -251,7 +251,7 @@ def test_rfc_2818_names() -> None:
 
 
 def test_a_machine_without_an_answering_dns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2psip.net.configuration_server.LOOKUP_MAX_S", 0.2)
+    monkeypatch.setattr("p2psip.net.https.configuration_server.LOOKUP_MAX_S", 0.2)
 
     async def work() -> None:
         with pytest.raises(RequestFailed, match="DNS does not answer"):

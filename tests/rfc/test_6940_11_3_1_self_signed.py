@@ -26,7 +26,7 @@ from p2psip.reload.security.authority import NO_END, Validity, self_signed
 from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import fetch_request, read_certificates
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm

@@ -27,7 +27,7 @@ from p2psip.enrollment.client import accept_certificate
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.passwords import is_password
 from p2psip.enrollment.server import CheckPassword, EnrollmentPolicy, EnrollmentServer, Post, Respond
-from p2psip.net.https_client import enroll, enrollment_url
+from p2psip.net.https.client import enroll, enrollment_url
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import DAY_S, Validity

@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from sim_records import wait_until
 
 from p2psip.base.effects import Effect
-from p2psip.net.tls import make_context
+from p2psip.net.sockets.tls import make_context
 from p2psip.reload.link.framing import Deframer
 from p2psip.reload.node.effects import Write
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity

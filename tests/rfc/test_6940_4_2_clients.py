@@ -9,8 +9,8 @@ from sim_records import command, fetch, fill, grow, is_found, line, store, wait_
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.effects import AppLinkUp, RequestRefused
-from p2psip.reload.topology.client import PEERS_WANTED, ClientTopology
-from p2psip.reload.topology.ring import advance, distance, hash_name
+from p2psip.reload.topology.chord.client import PEERS_WANTED, ClientTopology
+from p2psip.reload.topology.chord.ring import advance, distance, hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination

@@ -14,10 +14,10 @@ from p2psip.reload.link.framing import Deframer, frame_data
 from p2psip.reload.node.effects import LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidate, OverlayLinkType, PingReq
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import SecurityBlock

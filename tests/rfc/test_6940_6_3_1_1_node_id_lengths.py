@@ -23,8 +23,8 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.transport import Finished, Originate, Transport
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, ForwardingHeader
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import join, split
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
 
 EVERY_LENGTH = pytest.mark.parametrize("length", NODE_ID_LENGTHS)

@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.common import AddressType, IpAddressPort
 from p2psip.reload.wire.contents import MessageExtension, UnknownKinds
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import FindReq, StoreReq
 from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, ChordUpdate
 

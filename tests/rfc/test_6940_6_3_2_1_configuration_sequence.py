@@ -15,10 +15,10 @@ from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.sequence import is_newer, next_sequence
 from p2psip.reload.config.write import build
-from p2psip.reload.node.config_updates import LearnedKind, effective
 from p2psip.reload.node.effects import ConfigurationChanged
+from p2psip.reload.node.keeping.config_updates import LearnedKind, effective
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, Destination

@@ -17,8 +17,8 @@ from p2psip.reload.wire.header import (
     ForwardingOptionType,
     overlay_hash,
 )
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import join, split
-from p2psip.reload.wire.primitives import DecodeError
 
 A, B = NodeId(b"\xaa" * 16), NodeId(b"\xbb" * 16)
 HEADER = ForwardingHeader(

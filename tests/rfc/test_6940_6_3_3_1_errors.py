@@ -13,8 +13,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Candidate, Done, Purpose
 from p2psip.reload.node.limits import DIALS_MAX
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.wire.codec import Struct
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -25,8 +24,8 @@ from p2psip.reload.wire.contents import (
     UnknownKinds,
 )
 from p2psip.reload.wire.header import Destination, ForwardingOption, ForwardingOptionFlags, ForwardingOptionType
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import AppAttachReq, PingAns, PingReq
-from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -38,6 +37,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.topology_messages import JoinReq
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
 

@@ -26,7 +26,7 @@ from p2psip.reload.link.framing import Deframer, frame_data
 from p2psip.reload.node.effects import LinkUp, Purpose, Write
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.contents import MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader
@@ -40,7 +40,6 @@ from p2psip.reload.wire.security_block import (
     Signature,
     SignerIdentityType,
 )
-from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -50,6 +49,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.world import Host
 
 ECDSA, RSA = SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA

@@ -8,7 +8,7 @@ from sim_capture import Tap, node_id
 from sim_records import KIND, fill, grow
 
 from p2psip.base.ids import ResourceId
-from p2psip.reload.topology.ring import advance
+from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, UnknownBody
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (

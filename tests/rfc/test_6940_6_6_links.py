@@ -10,7 +10,7 @@ from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import ReceivedWindow, frame_ack, frame_data
 from p2psip.reload.link.link import Link, LinkState
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.connections import Connections, LinkLost
+from p2psip.reload.node.connecting.connections import Connections, LinkLost
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.link_messages import NO_ICE, CandType
@@ -156,7 +156,7 @@ def test_6_6_3_1_a_link_fails_with_the_third_retransmission_after_the_first_time
     assert link.state is LinkState.UP
 
 
-# 6.6.1: what holds of the links that there are. Replay, secrecy and integrity: tests/unit/net/test_dtls.py
+# 6.6.1: what holds of the links that there are. Replay, secrecy and integrity: tests/unit/net/sockets/test_dtls.py
 
 
 @pytest.mark.must("6.6.1/2")

@@ -9,7 +9,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.metadata import is_of
 from p2psip.reload.storage.verified import read_find
-from p2psip.reload.topology.ring import RING_SIZE, advance, distance, hash_name
+from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

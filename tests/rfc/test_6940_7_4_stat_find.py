@@ -24,7 +24,7 @@ from storage_bench import (
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.storage.metadata import describe, is_of
-from p2psip.reload.topology.ring import advance
+from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.rejections import InvalidMessage, ResponseTooLarge, UnknownKind
 from p2psip.reload.wire.security_block import Signature

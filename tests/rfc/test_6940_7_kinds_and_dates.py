@@ -19,7 +19,7 @@ from p2psip.reload.storage.access import Write, is_permitted
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import read_answer
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreKindData, StoreReq

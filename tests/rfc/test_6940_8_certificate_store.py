@@ -7,11 +7,11 @@ from sim_records import command, grow, line
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
-from p2psip.reload.node import certificates
-from p2psip.reload.node.certificates import RETRY_FIRST_S
+from p2psip.reload.node.keeping import certificates
+from p2psip.reload.node.keeping.certificates import RETRY_FIRST_S
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import Value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import LIFETIME_S, REFRESH_S, fetch_request, read_certificates
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER

@@ -15,7 +15,7 @@ from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import Write, node_id_match
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import (
     AGE_MAX_S,
     Announcement,
@@ -33,9 +33,9 @@ from p2psip.reload.usages.redir import (
 )
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import REDIR
-from p2psip.reload.wire.redir import RedirServiceProvider, RedirServiceProviderExtType, ServiceOffer, Tree
 from p2psip.reload.wire.rejections import DataTooLarge, DataTooOld, Forbidden
 from p2psip.reload.wire.storage_messages import DataValue, StoreKindData, StoreReq
+from p2psip.reload.wire.usages.redir import RedirServiceProvider, RedirServiceProviderExtType, ServiceOffer, Tree
 
 BINARY = Tree(2)
 

@@ -13,8 +13,8 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.tracing import Target, Traced
 from p2psip.daemon.report import trace_report
 from p2psip.reload.config.configuration import DiagnosticAccess
-from p2psip.reload.node.diagnostics import Machine
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, PathTrackReq, flags_of
 from p2psip.reload.wire.header import Destination

@@ -6,7 +6,7 @@ import pytest
 from wire_specimens import INFOS, RESOURCE
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.traffic import Average, Traffic
+from p2psip.reload.node.keeping.traffic import Average, Traffic
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import (
     ALL_FLAGS,
@@ -23,7 +23,7 @@ from p2psip.reload.wire.diagnostics import (
     flags_of,
 )
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 
 
 def test_5_1_a_request_byte_by_byte() -> None:

@@ -8,7 +8,7 @@ from node_bench import ME, NodeBench, nid
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import DiagnosticAccess
-from p2psip.reload.node.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import Machine
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, MessageExtension, MessageExtensionType, UnknownBody
 from p2psip.reload.wire.diagnostics import (
     ALL_FLAGS,

@@ -10,10 +10,9 @@ from node_bench import Heard, NodeBench, nid
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name, is_between
+from p2psip.reload.topology.chord.ring import hash_name, is_between
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -26,6 +25,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindResponse,
     StoreReq,
 )
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
 

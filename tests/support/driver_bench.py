@@ -13,10 +13,10 @@ from OpenSSL import SSL
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.net.dtls import require_cookies
-from p2psip.net.tls import make_context
+from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.tls import make_context
 from p2psip.reload.node.effects import LinkUp
-from p2psip.reload.storage.records import Commit, CommitAnswer
+from p2psip.reload.storage.store.records import Commit, CommitAnswer
 
 HERE = "127.0.0.1"
 

@@ -26,7 +26,7 @@ from typing import Any, Self
 from free_ports import free_port
 
 from p2psip.daemon.control import ask_peer
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import Kind, ServicePermission
 
 P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]

@@ -18,12 +18,11 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
 from p2psip.media.session import SendRtp
-from p2psip.net.datagrams import DatagramSocket
 from p2psip.net.sip_sockets import Flows, MediaSockets
-from p2psip.sip.entities.agent_types import MediaWanted
-from p2psip.sip.entities.bindings import Binding
+from p2psip.net.sockets.datagrams import DatagramSocket
+from p2psip.sip.entities.agents.echo import EchoService, MediaReleased, ToServer
+from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.echo import EchoService, MediaReleased, ToServer
 from p2psip.sip.entities.questions import (
     Answer,
     Credential,
@@ -35,6 +34,7 @@ from p2psip.sip.entities.questions import (
     ResolveUri,
     Target,
 )
+from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri

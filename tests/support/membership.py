@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.enrollment.passwords import Cost, hash_password
-from p2psip.net.account_database import AccountDatabase
+from p2psip.net.disk.account_database import AccountDatabase
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity

@@ -14,15 +14,15 @@ from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Commit, CommitAnswer, CommitFailed
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import Commit, CommitAnswer, CommitFailed
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
-from p2psip.reload.wire.codec import Struct
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, MessageExtension
 from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidate, OverlayLinkType
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock

@@ -8,9 +8,9 @@ from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer
 from p2psip.reload.node.effects import Write
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode, MessageExtension
 from p2psip.reload.wire.header import ForwardingHeader
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.message import Message, body_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -24,6 +23,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host

@@ -15,9 +15,9 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
+from p2psip.reload.node.data.services import Services, ServicesFound
 from p2psip.reload.node.effects import Done
-from p2psip.reload.node.services import Services, ServicesFound
-from p2psip.reload.topology.ring import distance
+from p2psip.reload.topology.chord.ring import distance
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 

@@ -19,14 +19,14 @@ from p2psip.enrollment.passwords import typed_passwords
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp, Purpose
 from p2psip.reload.node.node import Node
-from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
-from p2psip.sip.entities.agent import UserAgent
-from p2psip.sip.entities.agent_types import (
+from p2psip.sip.entities.agents.agent import UserAgent
+from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
     CallEstablished,

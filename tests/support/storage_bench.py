@@ -11,16 +11,16 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import UsageRule
-from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.limits import Limits
-from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.reading import Fetched
-from p2psip.reload.storage.records import Commit, CommitFailed
 from p2psip.reload.storage.storage import Storage, Stored
+from p2psip.reload.storage.store.continuity import Continuity
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import Commit, CommitFailed
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

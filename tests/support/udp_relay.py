@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from p2psip.base.address import Address
-from p2psip.net.datagrams import DatagramSocket
+from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.sim.path import Path
 
 HERE = "127.0.0.1"

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import HashAlgorithm, IpAddressPort, SignatureAlgorithm
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
 from p2psip.reload.wire.diagnostics import (
@@ -27,6 +26,7 @@ from p2psip.reload.wire.diagnostics import (
 )
 from p2psip.reload.wire.header import Destination, ForwardingHeader, overlay_hash
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, SIP_REGISTRATION, TURN_SERVICE
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import (
     AppAttachAns,
     AppAttachReq,
@@ -53,7 +53,6 @@ from p2psip.reload.wire.security_block import (
     SignatureAndHashAlgorithm,
     SignerIdentity,
 )
-from p2psip.reload.wire.sip_registration import SipRegistration
 from p2psip.reload.wire.storage_messages import (
     ArrayEntry,
     ArrayEntryMeta,
@@ -95,7 +94,8 @@ from p2psip.reload.wire.topology_messages import (
     RouteQueryReq,
     UpdateAns,
 )
-from p2psip.reload.wire.turn_server import TurnServer
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
+from p2psip.reload.wire.usages.turn_server import TurnServer
 
 A, B, C, D = (NodeId(bytes([number]) * 16) for number in (0xA1, 0xB2, 0xC3, 0xD4))
 RESOURCE = ResourceId(bytes(range(16)))

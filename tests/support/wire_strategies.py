@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 
 import p2psip.reload.wire as wire
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire import codec as codecs
-from p2psip.reload.wire import primitives
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.header import (
     FRAGMENT_ALWAYS_SET,
     CompressedDestination,
@@ -22,6 +19,9 @@ from p2psip.reload.wire.header import (
     ForwardingHeader,
 )
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel
+from p2psip.reload.wire.language import codec as codecs
+from p2psip.reload.wire.language import primitives
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.storage_messages import StoredDataSpecifier, UnknownKindData
 
 SHORT = 24

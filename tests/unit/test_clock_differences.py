@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.fetching import remaining_s
-from p2psip.reload.storage.records import Place, Record
+from p2psip.reload.storage.store.records import Place, Record
 
 SOURCE = Path(__file__).parents[2] / "src" / "p2psip"
 

@@ -19,12 +19,12 @@ from p2psip.api.renewing import OwnCertificate
 from p2psip.api.session import Session, contexts
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
-from p2psip.daemon.client_state import client_obstacles, load_client
-from p2psip.daemon.renewal import Renewer
-from p2psip.daemon.state import save_document
-from p2psip.net.addresses import own_address
-from p2psip.net.disk import DiskStore
+from p2psip.daemon.renewing.renewal import Renewer
+from p2psip.daemon.state.client_state import client_obstacles, load_client
+from p2psip.daemon.state.state import save_document
+from p2psip.net.disk.records import DiskStore
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
+from p2psip.net.sockets.addresses import own_address
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import ApplicationNode
@@ -32,10 +32,10 @@ from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
-from p2psip.reload.storage.continuity import Continuity
-from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Commit, CommitAnswer, RecordReader
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.continuity import Continuity
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import Commit, CommitAnswer, RecordReader
 from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import NO_ICE
 

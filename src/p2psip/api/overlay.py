@@ -16,7 +16,7 @@ from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Value, Verified, read_answer, read_find
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

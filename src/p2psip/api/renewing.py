@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from p2psip.api.session import Session
-from p2psip.daemon.client_state import load_client, renew_client
-from p2psip.daemon.renewal import date_of_renewals
+from p2psip.daemon.renewing.renewal import date_of_renewals
+from p2psip.daemon.state.client_state import load_client, renew_client
 from p2psip.net.node_host import boot_time
 from p2psip.reload.security.identity import CertifiedIdentity
 

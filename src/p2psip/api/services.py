@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from p2psip.api.kinds import Name
 from p2psip.api.session import Session
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import LIFETIME_S, Provider
 
 

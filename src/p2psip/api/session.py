@@ -15,16 +15,22 @@ from p2psip.api.streams import Stream
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.daemon.log_limits import LogLimits, clean, kind_of, size_of, source_of
-from p2psip.net.dtls import require_cookies
+from p2psip.daemon.log.limits import LogLimits, clean, kind_of, size_of, source_of
 from p2psip.net.node_host import NodeHost, boot_time
-from p2psip.net.tls import make_context
+from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
+from p2psip.reload.node.data.services import (
+    ServiceFailed,
+    ServiceRegistered,
+    Services,
+    ServicesFound,
+    ServicesWithdrawn,
+)
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.services import ServiceFailed, ServiceRegistered, Services, ServicesFound, ServicesWithdrawn
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.redir import Provider

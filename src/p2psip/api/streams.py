@@ -8,7 +8,7 @@ from typing import Self, cast
 
 from p2psip.base.ids import NodeId
 from p2psip.net.node_host import NodeHost
-from p2psip.net.tls import TlsStream
+from p2psip.net.sockets.tls import TlsStream
 from p2psip.reload.node.application import ApplicationNode
 
 CHUNK_BYTES = 1 << 16

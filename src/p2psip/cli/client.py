@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.passwords import FILE_HELP, known_password
-from p2psip.cli.progress import busy
+from p2psip.cli.terminal.passwords import FILE_HELP, known_password
+from p2psip.cli.terminal.progress import busy
 
 HELP = "Prepare an application to be a client of an overlay: no peer, no phones."
 
@@ -49,8 +49,8 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
-    from p2psip.cli.overlay_options import dns_server
-    from p2psip.daemon.client_state import ClientRequest, init_client
+    from p2psip.cli.overlay.options import dns_server
+    from p2psip.daemon.state.client_state import ClientRequest, init_client
     from p2psip.enrollment.client import parse_fingerprint
 
     if self_signed and password_file is not None:
@@ -80,8 +80,8 @@ def renew(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the enrollment server, write."""
-    from p2psip.daemon.client_state import load_client, renew_client
-    from p2psip.daemon.renewal import day
+    from p2psip.daemon.renewing.renewal import day
+    from p2psip.daemon.state.client_state import load_client, renew_client
 
     state = asyncio.run(renew_client(load_client(directory)))
     until = day(state.identity.not_after)

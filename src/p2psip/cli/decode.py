@@ -13,14 +13,14 @@ from typing import Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageContents
 from p2psip.reload.wire.framing import FramedMessage, FramedMessageType, frame_length
 from p2psip.reload.wire.header import RELO_TOKEN, ForwardingHeader
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel, Models
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
+from p2psip.reload.wire.language.render import to_json, tree
 from p2psip.reload.wire.message import Message, body_of, join, split
-from p2psip.reload.wire.primitives import DecodeError
-from p2psip.reload.wire.render import to_json, tree
 from p2psip.reload.wire.security_block import SecurityBlock
 
 EXIT_UNDECODABLE = 2

@@ -66,7 +66,7 @@ def delegate(
     import random
     import time
 
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
     from p2psip.reload.security.authority import DAY_S
 
     made = OverlayDirectory(directory).delegate(out, random.SystemRandom(), time.time(), days * DAY_S)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.passwords import FILE_HELP, known_password, new_password
-from p2psip.cli.progress import busy
-from p2psip.cli.tables import aligned
+from p2psip.cli.terminal.passwords import FILE_HELP, known_password, new_password
+from p2psip.cli.terminal.progress import busy
+from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
-    from p2psip.daemon.state import PeerState
+    from p2psip.daemon.state.state import PeerState
 
 HELP = """Look after the lines of a peer: the users whose phones register here.
 
@@ -60,7 +60,7 @@ def add(
 ) -> None:
     """Enroll, write, tell the running peer."""
     from p2psip.daemon.line_setup import set_up_line
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.names import account_name
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
 
@@ -90,8 +90,8 @@ def add(
 def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the running peer, or read the files."""
     from p2psip.daemon.control import ask_peer, is_running
-    from p2psip.daemon.line_files import line_names
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.state.line_files import line_names
+    from p2psip.daemon.state.state import load_state
 
     if is_running(peer):
         lines: Any = ask_peer(peer, "lines")
@@ -119,8 +119,8 @@ def _row(line: Any) -> tuple[str, ...]:
 @app.command(help="Remove a line: its phone can no longer register here, its record leaves the overlay.")
 def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Remove the files, tell the running peer."""
-    from p2psip.daemon.line_files import LineFiles
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.names import account_name
 
     state = load_state(peer)
@@ -137,8 +137,8 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
 def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the enrollment server, tell the running peer."""
     from p2psip.daemon.line_setup import renew_line
-    from p2psip.daemon.renewal import day
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.renewing.renewal import day
+    from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.names import account_name
 
     state = load_state(peer)
@@ -164,7 +164,7 @@ def _reload(peer: Path) -> bool:
 
 def _on_disk(state: PeerState, name: str) -> dict[str, object]:
     """What the files of a line say, in the words of a running peer."""
-    from p2psip.daemon.line_files import LineFiles
+    from p2psip.daemon.state.line_files import LineFiles
 
     aor = f"{name}@{state.configuration.instance_name}"
     facts: dict[str, object] = {"user": aor, "node_id": None, "phones": [], "record": None, "problem": ""}

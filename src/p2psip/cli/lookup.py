@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from p2psip.cli.tables import aligned, node_name
+from p2psip.cli.terminal.tables import aligned, node_name
 
 HELP = """Look a user up in the overlay: the way to the record, who keeps it, where it leads.
 

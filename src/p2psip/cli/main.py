@@ -10,7 +10,7 @@ import typer
 
 from p2psip import __version__
 from p2psip.base.errors import LocalMisuse, P2psipError
-from p2psip.cli.exits import (
+from p2psip.cli.terminal.exits import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_MISUSE,

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from p2psip.cli.keys import KeyType
-from p2psip.cli.passwords import FILE_HELP, known_password
-from p2psip.cli.progress import busy
+from p2psip.cli.terminal.passwords import FILE_HELP, known_password
+from p2psip.cli.terminal.progress import busy
 
 HELP = "Be a peer of an overlay: the PBX of the phones at this site."
 
@@ -66,7 +66,7 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
-    from p2psip.cli.overlay_options import dns_server
+    from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
     from p2psip.enrollment.client import parse_fingerprint
     from p2psip.reload.wire.common import SignatureAlgorithm
@@ -150,7 +150,7 @@ def run(
     """Check the flags, become the peer."""
     flags = {setting: value for setting, value in locals().items() if setting not in ("directory", "as_json")}
     from p2psip.cli.run_peer import replace_process
-    from p2psip.daemon.settings import load_settings
+    from p2psip.daemon.state.settings import load_settings
 
     load_settings(directory, flags)
     replace_process(directory, flags, as_json=as_json)
@@ -175,8 +175,8 @@ def renew(
     """Ask the enrollment server, tell the running peer."""
     from p2psip.daemon.control import ask_peer, is_running
     from p2psip.daemon.init import renew_peer
-    from p2psip.daemon.renewal import day
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.renewing.renewal import day
+    from p2psip.daemon.state.state import load_state
 
     state = load_state(directory)
     busy(f"renewing the certificate of {state.identity.user}")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.passwords import password_in
+from p2psip.cli.terminal.passwords import password_in
 
 if TYPE_CHECKING:
-    from p2psip.net.phone import PhoneSettings
+    from p2psip.net.phone.phone import PhoneSettings
 
 HELP = """A small headless phone that registers, calls or answers, plays a tone and checks what it hears.
 
@@ -83,18 +83,18 @@ def phone(
         return 0
     if not control:
         raise LocalMisuse("say what the phone shall do: register, call TARGET or answer; or --control")
-    from p2psip.net import phone_scripts
+    from p2psip.net.phone import scripts
 
-    return _run(phone_scripts.controlled(_settings(common, tone, auto_answer), sys.stdin, registers=common.registers))
+    return _run(scripts.controlled(_settings(common, tone, auto_answer), sys.stdin, registers=common.registers))
 
 
 @app.command()
 def register(context: typer.Context) -> int:
     """Register, say so, unregister: is the password right, does the server answer?"""
-    from p2psip.net import phone_scripts
+    from p2psip.net.phone import scripts
 
     common: _Common = context.obj
-    return _run(phone_scripts.register(_settings(common, None, None), as_json=common.as_json))
+    return _run(scripts.register(_settings(common, None, None), as_json=common.as_json))
 
 
 @app.command()
@@ -107,11 +107,11 @@ def call(
     patience: Annotated[float, typer.Option(metavar="S", help="Give up if nobody answers in time.")] = 30.0,
 ) -> int:
     """Call somebody, play a tone, listen, hang up."""
-    from p2psip.net import phone_scripts
+    from p2psip.net.phone import scripts
 
     common: _Common = context.obj
-    wishes = phone_scripts.Wishes(seconds, expect_tone, patience, common.registers, common.as_json)
-    return _run(phone_scripts.call(_settings(common, tone, None), target, wishes))
+    wishes = scripts.Wishes(seconds, expect_tone, patience, common.registers, common.as_json)
+    return _run(scripts.call(_settings(common, tone, None), target, wishes))
 
 
 @app.command()
@@ -125,11 +125,11 @@ def answer(
     patience: Annotated[float | None, typer.Option(metavar="S", help="Give up if nobody calls in time.")] = None,
 ) -> int:
     """Wait for calls and answer them."""
-    from p2psip.net import phone_scripts
+    from p2psip.net.phone import scripts
 
     common: _Common = context.obj
-    wishes = phone_scripts.Wishes(seconds, expect_tone, patience, common.registers, common.as_json)
-    return _run(phone_scripts.answer(_settings(common, tone, after), calls, wishes))
+    wishes = scripts.Wishes(seconds, expect_tone, patience, common.registers, common.as_json)
+    return _run(scripts.answer(_settings(common, tone, after), calls, wishes))
 
 
 def _run(script: Coroutine[None, None, None]) -> int:
@@ -164,7 +164,7 @@ def _password(file: Path | None, variable: str) -> str:
 
 def _settings(common: _Common, tone_hz: float | None, auto_answer_ms: int | None) -> PhoneSettings:
     from p2psip.media.engine import Performance
-    from p2psip.net.phone import PhoneSettings, resolve
+    from p2psip.net.phone.phone import PhoneSettings, resolve
 
     if not common.server or not common.user:
         raise LocalMisuse("say --server HOST[:PORT] and --user NAME before the command: p2psip phone --help")

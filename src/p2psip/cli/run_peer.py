@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse, P2psipError
-from p2psip.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
+from p2psip.cli.terminal.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
 
 
 def replace_process(directory: Path, flags: Mapping[str, object], *, as_json: bool) -> None:
@@ -28,9 +28,9 @@ def main(arguments: list[str]) -> None:
     """Run the peer until it is told to stop; the exit status as of any command."""
     # structlog loads it, if it is there, for coloured tracebacks, which no daemon prints: six megabytes.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-    from p2psip.daemon.log import log_to_stderr
+    from p2psip.daemon.log.log import log_to_stderr
     from p2psip.daemon.service import PeerService, StartAnew
-    from p2psip.daemon.state import load_state
+    from p2psip.daemon.state.state import load_state
 
     directory, flags, form = arguments
     try:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _say_json(facts: Mapping[str, object]) -> None:
-    from p2psip.daemon.log import say
+    from p2psip.daemon.log.log import say
 
     say(json.dumps({"ready": True, **facts}))
 
@@ -56,7 +56,7 @@ def _say_json(facts: Mapping[str, object]) -> None:
 def _say_text(facts: Mapping[str, object]) -> None:
     phones = facts["phones"]
     assert isinstance(phones, list), "a list of addresses"
-    from p2psip.daemon.log import say
+    from p2psip.daemon.log.log import say
 
     say(f"ready {facts['user']} {facts['node_id']}; phones: server {' or '.join(phones)}")
 

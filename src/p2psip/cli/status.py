@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from p2psip.cli.tables import aligned, node_name
+from p2psip.cli.terminal.tables import aligned, node_name
 
 HELP = """Show what a running peer says of itself: its place in the ring, its links, its lines and their phones.
 

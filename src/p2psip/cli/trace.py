@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from p2psip.cli.tables import aligned, node_name
+from p2psip.cli.terminal.tables import aligned, node_name
 
 HELP = """Trace the way through the overlay, peer by peer (RFC 7851).
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.passwords import FILE_HELP, new_password
-from p2psip.cli.tables import aligned
+from p2psip.cli.terminal.passwords import FILE_HELP, new_password
+from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
     from p2psip.enrollment.accounts import Account
-    from p2psip.net.account_database import HeldNode
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.account_database import HeldNode
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.
 
@@ -66,7 +66,7 @@ def add(
     from p2psip.enrollment.accounts import QUOTA, QUOTA_ADMIN, Account
     from p2psip.enrollment.names import account_name
     from p2psip.enrollment.passwords import hash_password
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
     user = account_name(name, directory.document().configuration.instance_name)
@@ -84,7 +84,7 @@ def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile 
     """Change the password."""
     from p2psip.enrollment.names import full_name
     from p2psip.enrollment.passwords import hash_password
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
     user = full_name(name, directory.document().configuration.instance_name)
@@ -99,7 +99,7 @@ def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile 
 @app.command(name="list", help="List the accounts, the Node-IDs in certificates of each, and which are revoked.")
 def list_(overlay: Overlay = Path(), as_json: Json = False) -> None:
     """Print all accounts."""
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     accounts, date = OverlayDirectory(overlay).accounts(), time.time()
     listed = [(account, accounts.held(account.name, date)) for account in accounts.accounts()]
@@ -149,7 +149,7 @@ def remove(
 ) -> None:
     """Remove the account and revoke what it holds."""
     from p2psip.enrollment.names import full_name
-    from p2psip.net.overlay_directory import OverlayDirectory
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
     user = full_name(name, directory.document().configuration.instance_name)

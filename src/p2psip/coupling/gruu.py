@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.header import CompressedDestination, Destination
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.sip.message.uri import SipUri, escape_user
 
 Entry = Destination | CompressedDestination

@@ -18,7 +18,7 @@ from p2psip.reload.node.effects import Done, RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import (
     REFRESH_S,

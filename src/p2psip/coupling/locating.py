@@ -21,7 +21,7 @@ from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import (
     FORWARDS_MAX,

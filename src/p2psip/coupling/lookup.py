@@ -16,8 +16,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.coupling.locating import Locator
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
-from p2psip.reload.topology.replicas import REPLICAS
-from p2psip.reload.topology.ring import advance, hash_name
+from p2psip.reload.topology.chord.replicas import REPLICAS
+from p2psip.reload.topology.chord.ring import advance, hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import Registrations, fetch_request
 from p2psip.reload.wire.contents import MessageCode

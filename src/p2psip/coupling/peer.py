@@ -26,6 +26,8 @@ from p2psip.coupling.lookup import Lookups
 from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import Traces
 from p2psip.reload.config.document import Document
+from p2psip.reload.node.connecting.twins import SameNodeId
+from p2psip.reload.node.data.services import Services
 from p2psip.reload.node.effects import (
     AppLinkDown,
     AppLinkFailed,
@@ -38,14 +40,12 @@ from p2psip.reload.node.effects import (
     Write,
 )
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.services import Services
-from p2psip.reload.node.twins import SameNodeId
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.header import Destination
-from p2psip.sip.entities.bindings import BindingsChanged
+from p2psip.sip.entities.agents.echo import EchoService, ToServer
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.echo import EchoService, ToServer
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, NotLocated, ResolveUri
+from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, SendFlow

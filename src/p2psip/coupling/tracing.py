@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.diagnostics import EXPIRES_S
 from p2psip.reload.node.effects import Done
+from p2psip.reload.node.keeping.diagnostics import EXPIRES_S
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode, MessageExtension, MessageExtensionType
@@ -28,8 +28,8 @@ from p2psip.reload.wire.diagnostics import (
     flags_of,
 )
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import PingReq
-from p2psip.reload.wire.primitives import DecodeError
 
 HOPS_MAX = 32
 TRACES_MAX = 64

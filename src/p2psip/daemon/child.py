@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from p2psip.base.errors import RequestFailed
-from p2psip.net.addresses import words
+from p2psip.net.sockets.addresses import words
 
 
 async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:

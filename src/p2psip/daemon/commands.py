@@ -11,12 +11,12 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.kept import KeptService
 from p2psip.daemon.report import lines_of, lookup_report, services_report, status_of, trace_report
+from p2psip.daemon.state.kept import KeptService
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
-from p2psip.reload.node.services import ServicesFound
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.node.data.services import ServicesFound
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 

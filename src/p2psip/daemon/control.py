@@ -19,9 +19,9 @@ import msgspec
 import structlog
 
 from p2psip.base.errors import LocalMisuse, P2psipError, RequestFailed
-from p2psip.daemon.settings import SETTINGS_FILE
-from p2psip.net.addresses import words
-from p2psip.net.tcp import StreamListener
+from p2psip.daemon.state.settings import SETTINGS_FILE
+from p2psip.net.sockets.addresses import words
+from p2psip.net.sockets.tcp import StreamListener
 
 SOCKET_FILE = "control.sock"
 LINE_BYTES_MAX = 1 << 22

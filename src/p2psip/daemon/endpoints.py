@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address, without_zone
-from p2psip.daemon.settings import PeerSettings
-from p2psip.net.addresses import LOOPBACKS, usable_hosts
+from p2psip.daemon.state.settings import PeerSettings
 from p2psip.net.peer_host import Endpoints
+from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.transports.layer import Listener
 

@@ -18,13 +18,13 @@ import structlog
 from p2psip.base.address import without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
-from p2psip.daemon.log import log_to_stderr, say
+from p2psip.daemon.log.log import log_to_stderr, say
 from p2psip.enrollment.protocol import AUTHORITY_PATH, ENROLL_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
-from p2psip.net.addresses import join_host_port, own_address, split_host_port, words
-from p2psip.net.https_server import EnrollmentService, HttpsServer, server_context
-from p2psip.net.interfaces import interface_addresses
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.net.disk.overlay_directory import OverlayDirectory
+from p2psip.net.https.server import EnrollmentService, HttpsServer, server_context
+from p2psip.net.sockets.addresses import join_host_port, own_address, split_host_port, words
+from p2psip.net.sockets.interfaces import interface_addresses
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import DAY_S, TrustAnchor
 

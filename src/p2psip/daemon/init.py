@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.renewal import day
-from p2psip.daemon.settings import make_settings
-from p2psip.daemon.state import (
+from p2psip.daemon.renewing.renewal import day
+from p2psip.daemon.state.settings import make_settings
+from p2psip.daemon.state.state import (
     CERTIFICATE_FILE,
     KEY_FILE,
     PeerState,
@@ -33,12 +33,12 @@ from p2psip.daemon.state import (
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import peer_name
 from p2psip.enrollment.protocol import ENROLL_PATH
-from p2psip.net.addresses import server_url
-from p2psip.net.configuration_server import resolver_of
-from p2psip.net.files import read_file
-from p2psip.net.https_client import discover_configuration, enroll, fetch_configuration
-from p2psip.net.overlay_directory import ANCHOR_KEY
-from p2psip.net.pem_files import read_key
+from p2psip.net.disk.files import read_file
+from p2psip.net.disk.overlay_directory import ANCHOR_KEY
+from p2psip.net.disk.pem_files import read_key
+from p2psip.net.https.client import discover_configuration, enroll, fetch_configuration
+from p2psip.net.https.configuration_server import resolver_of
+from p2psip.net.sockets.addresses import server_url
 from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name, obstacles
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError

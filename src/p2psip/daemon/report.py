@@ -9,12 +9,12 @@ from p2psip.coupling.lookup import Found, HopSeen
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.net.machine import memory_kb
-from p2psip.reload.node.services import ServicesFound
+from p2psip.reload.node.data.services import ServicesFound
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.usages.sip_registration import Registration, Route
 from p2psip.reload.wire.diagnostics import DiagnosticKind
-from p2psip.reload.wire.render import to_json
-from p2psip.sip.entities.bindings import Binding
+from p2psip.reload.wire.language.render import to_json
+from p2psip.sip.entities.registrar.bindings import Binding
 
 
 def status_of(peer: Peer, now: float) -> dict[str, object]:

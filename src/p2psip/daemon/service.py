@@ -29,8 +29,11 @@ from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
-from p2psip.daemon.journal import Journal
-from p2psip.daemon.kept import (
+from p2psip.daemon.log.journal import Journal
+from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
+from p2psip.daemon.renewing.renew import renew_in_process
+from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
+from p2psip.daemon.state.kept import (
     load_contacts,
     load_kinds,
     load_phones,
@@ -40,26 +43,24 @@ from p2psip.daemon.kept import (
     save_phones,
     save_services,
 )
-from p2psip.daemon.line_files import LineFiles, line_names
-from p2psip.daemon.refetch import Refresher, refetch_in_process
-from p2psip.daemon.renew import renew_in_process
-from p2psip.daemon.renewal import Renewer, date_of_renewals, day
-from p2psip.daemon.state import PeerState, reload_identity, save_document, save_identity
+from p2psip.daemon.state.line_files import LineFiles, line_names
+from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
-from p2psip.net.addresses import machine_hosts, words
-from p2psip.net.disk import DiskStore, is_damage, mark_damaged
-from p2psip.net.dtls import require_cookies
-from p2psip.net.files import PRIVATE
+from p2psip.net.disk.files import PRIVATE
+from p2psip.net.disk.records import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
-from p2psip.net.tls import make_context
+from p2psip.net.sockets.addresses import machine_hosts, words
+from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.forwarding.return_path import ReturnPath
+from p2psip.reload.node.data.services import ServicesFound
 from p2psip.reload.node.effects import (
     ConfigurationChanged,
     ConfigurationOutdated,
@@ -68,7 +69,6 @@ from p2psip.reload.node.effects import (
     UserNameTaken,
 )
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.services import ServicesFound
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.security.verifier import CertificateVerifier

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from p2psip.reload.node.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import Machine
 
 PROC = Path("/proc")
 SYS = Path("/sys")

@@ -24,13 +24,13 @@ from p2psip.base.address import Address, source_key
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.net.addresses import with_zones
-from p2psip.net.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
-from p2psip.net.tcp import NARROW_BYTES, StreamListener, connect_tcp
-from p2psip.net.tls import GOODBYE_MAX_S, Stream, TlsStream
+from p2psip.net.sockets.addresses import with_zones
+from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
+from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
+from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, LinkUp, Purpose, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.storage.records import Commit, CommitAnswer
+from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 DIAL_STAGGER_S = 0.25

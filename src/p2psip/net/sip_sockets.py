@@ -11,9 +11,9 @@ from typing import Protocol, cast
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.addresses import address_of, sockaddr_of, words
-from p2psip.net.datagrams import Arrived, DatagramSocket
-from p2psip.net.tcp import REFUSALS, StreamListener, connect_tcp, family_of
+from p2psip.net.sockets.addresses import address_of, sockaddr_of, words
+from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
+from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp, family_of
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0

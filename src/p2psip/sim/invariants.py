@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.topology.ring import is_between
+from p2psip.reload.topology.chord.ring import is_between
 
 
 def best_successors(successors: Mapping[NodeId, Sequence[NodeId]]) -> dict[NodeId, NodeId]:

@@ -19,8 +19,8 @@ from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.effects import ConfigurationChanged, Done, Purpose
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity, Verifier
-from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.invariants import violations

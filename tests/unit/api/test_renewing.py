@@ -17,12 +17,14 @@ from p2psip.api import Overlay
 from p2psip.api import connecting as connecting_module
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.daemon import client_state, renewal, service
-from p2psip.daemon.client_state import load_client
-from p2psip.daemon.settings import make_settings
-from p2psip.daemon.state import load_state, save_document, save_identity, save_key, save_settings
+from p2psip.daemon import service
+from p2psip.daemon.renewing import renewal
+from p2psip.daemon.state import client_state
+from p2psip.daemon.state.client_state import load_client
+from p2psip.daemon.state.settings import make_settings
+from p2psip.daemon.state.state import load_state, save_document, save_identity, save_key, save_settings
 from p2psip.net import node_host
-from p2psip.net.files import write_file
+from p2psip.net.disk.files import write_file
 from p2psip.reload.config.configuration import BootstrapNode, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.write import build

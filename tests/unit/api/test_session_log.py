@@ -9,7 +9,7 @@ import pytest
 
 from p2psip.api.session import Session
 from p2psip.base.effects import Note
-from p2psip.daemon.log_limits import FACT_MAX, OF_SOURCE
+from p2psip.daemon.log.limits import FACT_MAX, OF_SOURCE
 from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.security.identity import CertifiedIdentity
 

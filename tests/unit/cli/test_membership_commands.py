@@ -17,7 +17,7 @@ from p2psip.cli.main import main
 from p2psip.enrollment.accounts import Issue
 from p2psip.enrollment.client import verify_first
 from p2psip.enrollment.passwords import is_password
-from p2psip.net.overlay_directory import OverlayDirectory
+from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 URL = "https://192.0.2.1:8443"

@@ -16,9 +16,9 @@ from membership import OVERLAY, Club, founding, key, node_id
 
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS, main
-from p2psip.daemon.line_files import LineFiles
-from p2psip.daemon.settings import PeerSettings, make_settings
-from p2psip.daemon.state import save_document, save_identity, save_key, save_settings
+from p2psip.daemon.state.line_files import LineFiles
+from p2psip.daemon.state.settings import PeerSettings, make_settings
+from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.document import parse
 from p2psip.sip.message.digest import ha1_by_algorithm, logins
 

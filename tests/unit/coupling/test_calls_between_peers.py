@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from simulated_peers import OVERLAY, Phone, SimulatedPeers
 
-from p2psip.sip.entities.agent_types import RegistrationFailed
+from p2psip.sip.entities.agents.types import RegistrationFailed
 from p2psip.sip.entities.questions import Located, LocateUser
 from p2psip.sip.message.uri import SipUri
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_peers import Phone, SimulatedPeers
 
-from p2psip.sip.entities.agent_types import Registered
+from p2psip.sip.entities.agents.types import Registered
 
 
 def test_a_peer_that_never_got_in() -> None:

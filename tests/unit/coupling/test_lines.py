@@ -8,12 +8,12 @@ from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
 from p2psip.coupling.lines import RETRY_MAX_S
-from p2psip.reload.node.twins import LOOK_AGAIN_S
+from p2psip.reload.node.connecting.twins import LOOK_AGAIN_S
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward, Route
 from p2psip.reload.wire.rejections import DataTooOld
-from p2psip.reload.wire.sip_registration import SipRegistration
+from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
 
 

@@ -21,8 +21,8 @@ from p2psip.reload.config.configuration import (
     SIP_REGISTRATION_KIND,
     ServicePermission,
 )
-from p2psip.reload.node.services import ServiceRegistered
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.node.data.services import ServiceRegistered
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER, DataModel
 from p2psip.reload.wire.storage_messages import StoredData
 from p2psip.sim.overlay import SimulatedOverlay

@@ -15,7 +15,7 @@ import structlog
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.control import LINE_BYTES_MAX, SOCKET_FILE, ControlServer, ask_peer, is_running
-from p2psip.daemon.settings import SETTINGS_FILE
+from p2psip.daemon.state.settings import SETTINGS_FILE
 
 
 async def _add(asked: Mapping[str, object]) -> object:

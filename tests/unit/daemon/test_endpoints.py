@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.daemon import endpoints
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
-from p2psip.daemon.settings import PeerSettings, make_settings
+from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.reload.wire.link_messages import NO_ICE
 
 OVERLAY = "club.example"

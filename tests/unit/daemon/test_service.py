@@ -25,10 +25,10 @@ from p2psip.base.wallclock import WallClock
 from p2psip.cli import run_peer
 from p2psip.coupling.peer import Peer
 from p2psip.daemon import service
-from p2psip.daemon.kept import KeptService, load_services
 from p2psip.daemon.service import PeerService, TookAnotherName
-from p2psip.daemon.settings import make_settings
-from p2psip.daemon.state import (
+from p2psip.daemon.state.kept import KeptService, load_services
+from p2psip.daemon.state.settings import make_settings
+from p2psip.daemon.state.state import (
     PeerState,
     load_state,
     reload_identity,

@@ -17,7 +17,8 @@ import structlog
 
 from p2psip.base.errors import RequestFailed
 from p2psip.daemon.child import run_module
-from p2psip.net import disk, machine
+from p2psip.net import machine
+from p2psip.net.disk import records as disk
 from p2psip.net.machine import read_machine
 
 
@@ -77,7 +78,7 @@ def test_no_process_for_a_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(RequestFailed, match="no process for it: Resource temporarily unavailable"):
-        asyncio.run(run_module("p2psip.daemon.renew", limit_s=5))
+        asyncio.run(run_module("p2psip.daemon.renewing.renew", limit_s=5))
 
 
 def test_no_thread_to_wait_for_a_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +99,7 @@ def test_no_thread_to_wait_for_a_renewal(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_descriptors_for_a_renewal() -> None:
     async def main() -> None:
         with no_descriptors(), pytest.raises(RequestFailed, match="no process for it: Too many open files"):
-            await run_module("p2psip.daemon.renew", limit_s=5)
+            await run_module("p2psip.daemon.renewing.renew", limit_s=5)
 
     asyncio.run(main())
 

@@ -27,7 +27,7 @@ from p2psip.enrollment.server import (
     Post,
     Respond,
 )
-from p2psip.net.account_database import AccountDatabase
+from p2psip.net.disk.account_database import AccountDatabase
 from p2psip.reload.security.authority import DAY_S
 from p2psip.reload.security.keys import PrivateKey
 from p2psip.reload.security.roles import Member

@@ -23,13 +23,13 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.net import node_host
-from p2psip.net.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
 from p2psip.net.peer_host import Endpoints, PeerHost
-from p2psip.net.tls import Stream, TlsStream
+from p2psip.net.sockets.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
+from p2psip.net.sockets.tls import Stream, TlsStream
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
-from p2psip.reload.storage.records import Commit, CommitFailed, Committed, Moment
-from p2psip.sip.entities.agent_types import MediaWanted
-from p2psip.sip.entities.echo import MediaReleased
+from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed, Moment
+from p2psip.sip.entities.agents.echo import MediaReleased
+from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.transports.effects import SendDatagram
 
 

@@ -25,9 +25,9 @@ from enum import Enum
 from typing import Annotated
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.wire.codec import Struct, Vector, structure
 from p2psip.reload.wire.header import CompressedDestination, Destination, DestinationEntry, Entry, ForwardingHeader
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.codec import Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import DecodeError
 
 STATE_KEPT_S = 15.0
 """The maximum request lifetime; longer if the overlay-reliability-timer is."""

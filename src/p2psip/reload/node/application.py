@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
+from p2psip.reload.node.data.services import Services
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, HangUp, LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.services import Services
 
 
 @dataclass(frozen=True, slots=True)

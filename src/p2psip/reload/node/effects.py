@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
     address: Address
     link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
     is_narrow: bool = False
-    """True if only packets that every path carries are to be sent there (p2psip.reload.node.paths), by either end."""
+    """True if only packets that every path carries are to be sent there (connecting/paths.py), by either end."""
 
     def __str__(self) -> str:
         return f"{self.address} ({'DTLS' if self.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE else 'TLS'})"

@@ -13,9 +13,9 @@ from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
 from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Received, Transport
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageExtension
 from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
 MESSAGE_OVERHEAD = 1024

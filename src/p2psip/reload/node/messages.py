@@ -15,18 +15,18 @@ from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.link.link import Unacknowledged
-from p2psip.reload.node.admission import Admission
-from p2psip.reload.node.config_updates import ConfigUpdates
-from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.diagnostics import Diagnostics
+from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.traffic import Traffic
+from p2psip.reload.node.keeping.config_updates import ConfigUpdates
+from p2psip.reload.node.keeping.diagnostics import Diagnostics
+from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.transport.answers import REQUEST_LIFETIME_S
 from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import join, split
-from p2psip.reload.wire.primitives import DecodeError
 
 VERSION_FIELD = slice(10, 11)
 """Where the forwarding header has the version."""

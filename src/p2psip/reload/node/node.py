@@ -25,8 +25,8 @@ from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
-from p2psip.reload.node.admission import Admission
-from p2psip.reload.node.attach import (
+from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.attach import (
     APPLICATION_SIP,
     AppAttachContext,
     AttachContext,
@@ -34,34 +34,34 @@ from p2psip.reload.node.attach import (
     FingerContext,
     SeekContext,
 )
-from p2psip.reload.node.bootstrap import Bootstrap
-from p2psip.reload.node.certificates import CertificateContext, CertificateKeeper
-from p2psip.reload.node.commits import Commits
-from p2psip.reload.node.config_updates import (
+from p2psip.reload.node.connecting.bootstrap import Bootstrap
+from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.links import Links
+from p2psip.reload.node.connecting.twins import TwinContext, Twins
+from p2psip.reload.node.data.commits import Commits
+from p2psip.reload.node.data.moving import AdoptContext, Moving, TransferContext
+from p2psip.reload.node.data.requests import CommandContext, CompletionContext, Data
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, Purpose, RingChanged
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.keeping.certificates import CertificateContext, CertificateKeeper
+from p2psip.reload.node.keeping.config_updates import (
     ConfigUpdateContext,
     ConfigUpdates,
     NewConfiguration,
     NewKinds,
     effective,
 )
-from p2psip.reload.node.connections import Connections
-from p2psip.reload.node.data import CommandContext, CompletionContext, Data
-from p2psip.reload.node.diagnostics import Diagnostics
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, Purpose, RingChanged
-from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.keeping.diagnostics import Diagnostics
+from p2psip.reload.node.keeping.reconfigure import Reconfiguring, make_topology
+from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
-from p2psip.reload.node.links import Links
 from p2psip.reload.node.messages import Messages
-from p2psip.reload.node.moving import AdoptContext, Moving, TransferContext
-from p2psip.reload.node.reconfigure import Reconfiguring, make_topology
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.node.traffic import Traffic
-from p2psip.reload.node.twins import TwinContext, Twins
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
-from p2psip.reload.storage.records import CommitFailed, Committed
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.topology.actions import (
     Action,
     AskForUpdate,
@@ -82,7 +82,7 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
-from p2psip.reload.topology.chord import Chord
+from p2psip.reload.topology.chord.chord import Chord
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport

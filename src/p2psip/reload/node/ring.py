@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.attach import Attaching
-from p2psip.reload.node.connections import Connections
+from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.topology.actions import (
     AskForUpdate,
@@ -17,13 +17,14 @@ from p2psip.reload.topology.actions import (
     SendJoin,
     SendUpdate,
 )
+from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.plugin import NeighborView, NotAdmitting, TopologyPlugin
-from p2psip.reload.topology.ring import advance
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode, MessageExtension, UnknownBody
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import (
     PingAns,
     PingReq,
@@ -32,7 +33,6 @@ from p2psip.reload.wire.link_messages import (
     ProbeInformationType,
     ProbeReq,
 )
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.topology_messages import (
     ChordLeaveData,

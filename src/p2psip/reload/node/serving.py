@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from p2psip.reload.node.attach import Attaching
-from p2psip.reload.node.config_updates import ConfigUpdates, check_sequence
-from p2psip.reload.node.data import Data
-from p2psip.reload.node.diagnostics import Diagnostics
+from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.twins import Twins
+from p2psip.reload.node.data.requests import Data
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.keeping.config_updates import ConfigUpdates, check_sequence
+from p2psip.reload.node.keeping.diagnostics import Diagnostics
 from p2psip.reload.node.ring import Ring
-from p2psip.reload.node.twins import Twins
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import PathTrackReq

@@ -6,7 +6,7 @@ import re
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 
 _URI = re.compile(r"reload://([0-9a-f]+)@([a-z0-9.-]+)(?:/[0-9a-f]*)?\Z", re.IGNORECASE)
 

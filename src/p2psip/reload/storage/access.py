@@ -9,9 +9,9 @@ from typing import Protocol
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.wire.primitives import DecodeError
-from p2psip.reload.wire.redir import RedirServiceProvider, Tree, tree_node_name
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import DataValue, StoredData
+from p2psip.reload.wire.usages.redir import RedirServiceProvider, Tree, tree_node_name
 
 Hash = Callable[[bytes], ResourceId]
 """The hash function of the overlay, from Resource Names to Resource-IDs (section 10.2 in CHORD-RELOAD)."""

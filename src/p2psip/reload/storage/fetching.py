@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from p2psip.reload.config.configuration import Kind
-from p2psip.reload.storage.records import Record
+from p2psip.reload.storage.store.records import Record
 from p2psip.reload.storage.values import nonexistent
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import InvalidMessage

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from p2psip.base.ids import ResourceId
-from p2psip.reload.storage.continuity import Continuity
 from p2psip.reload.storage.fetching import Selected, select, size_of, to_stored_data
 from p2psip.reload.storage.metadata import describe
-from p2psip.reload.storage.records import Place, Record
+from p2psip.reload.storage.store.continuity import Continuity
+from p2psip.reload.storage.store.records import Place, Record
+from p2psip.reload.storage.store.view import View
 from p2psip.reload.storage.storing import GENERATION_MAX, Rules
 from p2psip.reload.storage.transfer import Parcel, Transfer, pack
 from p2psip.reload.storage.values import Certificates, is_of_model
-from p2psip.reload.storage.view import View
 from p2psip.reload.wire.rejections import InvalidMessage, ResponseTooLarge, UnknownKind
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

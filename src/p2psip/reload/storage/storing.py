@@ -12,9 +12,9 @@ from p2psip.reload.config.configuration import Kind
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Signer, Verifier
 from p2psip.reload.storage.access import Hash, UsageRule, Write, is_permitted
-from p2psip.reload.storage.records import Place, Record
+from p2psip.reload.storage.store.records import Place, Record
+from p2psip.reload.storage.store.view import Draft
 from p2psip.reload.storage.values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
-from p2psip.reload.storage.view import Draft
 from p2psip.reload.wire.rejections import (
     DataTooLarge,
     DataTooOld,

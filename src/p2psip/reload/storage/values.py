@@ -11,10 +11,10 @@ from p2psip.base.ids import ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.errors import BadSignature
 from p2psip.reload.security.roles import Identity, Signer, Verifier
-from p2psip.reload.storage.records import Record
-from p2psip.reload.wire.codec import Struct, Vector, structure
+from p2psip.reload.storage.store.records import Record
 from p2psip.reload.wire.kinds import DataModel
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.codec import Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.security_block import (
     CertificateType,
     GenericCertificate,

@@ -16,7 +16,7 @@ from p2psip.base.ids import ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.limits import SEEN_MAX
-from p2psip.reload.storage.records import Place
+from p2psip.reload.storage.store.records import Place
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import is_signed, key_of
 from p2psip.reload.wire.rejections import Rejection

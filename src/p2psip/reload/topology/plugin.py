@@ -13,8 +13,8 @@ from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.reload.topology.actions import Action
-from p2psip.reload.topology.replicas import ReplicaSet
-from p2psip.reload.topology.routing_table import RoutingTable
+from p2psip.reload.topology.chord.replicas import ReplicaSet
+from p2psip.reload.topology.chord.routing_table import RoutingTable
 
 
 @dataclass(frozen=True, slots=True)

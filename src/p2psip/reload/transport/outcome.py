@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from p2psip.base.errors import Cause
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorCode, MessageExtension
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
 

@@ -24,7 +24,6 @@ from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
 from p2psip.reload.transport.answers import REQUEST_LIFETIME_S, Answers
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -36,8 +35,9 @@ from p2psip.reload.wire.contents import (
 )
 from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader, ForwardingOption, ForwardingOptionFlags
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import Message, body_of, signature_input
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns

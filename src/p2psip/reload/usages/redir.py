@@ -22,14 +22,7 @@ from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Verified
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import REDIR
-from p2psip.reload.wire.primitives import DecodeError
-from p2psip.reload.wire.redir import (
-    RedirServiceProvider,
-    RedirServiceProviderExtType,
-    ServiceOffer,
-    Tree,
-    tree_node_name,
-)
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -39,6 +32,13 @@ from p2psip.reload.wire.storage_messages import (
     StoredDataSpecifier,
     StoreKindData,
     StoreReq,
+)
+from p2psip.reload.wire.usages.redir import (
+    RedirServiceProvider,
+    RedirServiceProviderExtType,
+    ServiceOffer,
+    Tree,
+    tree_node_name,
 )
 
 START_LEVEL = 2

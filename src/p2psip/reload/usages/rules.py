@@ -6,7 +6,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.roles import Verifier
 from p2psip.reload.storage.access import UsageRule
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import Permissions
 from p2psip.reload.usages.sip_registration import Namespaces
 from p2psip.reload.wire.kinds import REDIR, SIP_REGISTRATION

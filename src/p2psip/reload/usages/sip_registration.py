@@ -23,9 +23,8 @@ from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Seen, Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.security_block import GenericCertificate
-from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationRoute, SipRegistrationUri
 from p2psip.reload.wire.storage_messages import (
     DataValue,
     DictionaryEntry,
@@ -37,6 +36,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.reload.wire.usages.sip_registration import SipRegistration, SipRegistrationRoute, SipRegistrationUri
 
 LIFETIME_S = 1800
 """Records die by themselves: a registration lives half an hour at the most and is refreshed at half of that."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Prefixed, Select, Struct, structure
-from p2psip.reload.wire.primitives import Hex32, Uint16, Uint128, WireEnum
+from p2psip.reload.wire.language.codec import Prefixed, Select, Struct, structure
+from p2psip.reload.wire.language.primitives import Hex32, Uint16, Uint128, WireEnum
 
 KindId = Hex32
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Struct, Vector, structure
 from p2psip.reload.wire.common import KindId
-from p2psip.reload.wire.primitives import Boolean, Opaque16, Opaque32, Rest, WireEnum
+from p2psip.reload.wire.language.codec import Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import Boolean, Opaque16, Opaque32, Rest, WireEnum
 
 
 class MessageCode(WireEnum, width=2, is_open=True):

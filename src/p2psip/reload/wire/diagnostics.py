@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Struct, Vector, structure
 from p2psip.reload.wire.common import KindId
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import DestinationEntry
-from p2psip.reload.wire.primitives import DecodeError, Hex64, Opaque16, Opaque32, Uint8, Uint64, WireEnum
+from p2psip.reload.wire.language.codec import Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import DecodeError, Hex64, Opaque16, Opaque32, Uint8, Uint64, WireEnum
 
 
 class DiagnosticKind(WireEnum, width=2, is_open=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Struct, When, structure
-from p2psip.reload.wire.primitives import DecodeError, Opaque24, Uint, Uint32, WireEnum
+from p2psip.reload.wire.language.codec import Struct, When, structure
+from p2psip.reload.wire.language.primitives import DecodeError, Opaque24, Uint, Uint32, WireEnum
 
 DATA_HEADER_LENGTH = 8
 ACK_LENGTH = 9

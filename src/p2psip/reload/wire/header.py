@@ -8,8 +8,8 @@ from enum import IntFlag
 from typing import Annotated
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import OneOf, Prefixed, Select, Struct, Vector, structure
-from p2psip.reload.wire.primitives import (
+from p2psip.reload.wire.language.codec import OneOf, Prefixed, Select, Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import (
     Constant,
     Flags,
     Hex32,

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, When, structure
 from p2psip.reload.wire.common import IpAddressPort
-from p2psip.reload.wire.primitives import Boolean, Hex64, Opaque8, Opaque16, Opaque24, Uint16, Uint32, Uint64, WireEnum
+from p2psip.reload.wire.language.codec import Prefixed, Select, Struct, Vector, When, structure
+from p2psip.reload.wire.language.primitives import (
+    Boolean,
+    Hex64,
+    Opaque8,
+    Opaque16,
+    Opaque24,
+    Uint16,
+    Uint32,
+    Uint64,
+    WireEnum,
+)
 
 
 class OverlayLinkType(WireEnum, width=1, is_open=True):

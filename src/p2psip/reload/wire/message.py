@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackAns, PathTrackReq
 from p2psip.reload.wire.header import ForwardingHeader
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import (
     AppAttachAns,
     AppAttachReq,
@@ -22,7 +23,6 @@ from p2psip.reload.wire.link_messages import (
     ProbeAns,
     ProbeReq,
 )
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.security_block import SecurityBlock
 from p2psip.reload.wire.storage_messages import (
     FetchAns,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from p2psip.reload.wire.codec import Prefixed, Select, Struct, Vector, structure
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
-from p2psip.reload.wire.primitives import Opaque8, Opaque16, WireEnum
+from p2psip.reload.wire.language.codec import Prefixed, Select, Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import Opaque8, Opaque16, WireEnum
 
 
 class CertificateType(WireEnum, width=1, is_open=True):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import ByModel, OfKind, OneOf, Prefixed, Struct, Vector, structure
 from p2psip.reload.wire.common import HashAlgorithm, KindId
 from p2psip.reload.wire.kinds import DataModel
-from p2psip.reload.wire.primitives import Boolean, Opaque8, Opaque16, Opaque32, Reader, Uint8, Uint32, Uint64
+from p2psip.reload.wire.language.codec import ByModel, OfKind, OneOf, Prefixed, Struct, Vector, structure
+from p2psip.reload.wire.language.primitives import Boolean, Opaque8, Opaque16, Opaque32, Reader, Uint8, Uint32, Uint64
 from p2psip.reload.wire.security_block import Signature
 
 DictionaryKey = Opaque16

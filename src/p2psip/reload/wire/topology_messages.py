@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.wire.codec import Struct, Vector, When, structure
 from p2psip.reload.wire.header import DestinationEntry
-from p2psip.reload.wire.primitives import Boolean, Opaque16, Uint32, WireEnum
+from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
+from p2psip.reload.wire.language.primitives import Boolean, Opaque16, Uint32, WireEnum
 
 
 @structure

@@ -16,10 +16,11 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote
 
-from p2psip.sip.entities import identity, routing
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
-from p2psip.sip.entities.tokens import Place, Tokens
+from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.registrar.tokens import Place, Tokens
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.grammar import split_list

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from p2psip.sip.entities.bindings import Binding
 from p2psip.sip.entities.own import ServerName
+from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop

@@ -13,20 +13,20 @@ from collections.abc import Iterable
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.timers import Deadline, earliest
-from p2psip.sip.entities import routing
-from p2psip.sip.entities.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.context import reason_field
-from p2psip.sip.entities.gate import Gate, Outcome, Refused, Waits
+from p2psip.sip.entities.gate.gate import Gate, Outcome, Refused, Waits
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
-from p2psip.sip.entities.proxy import Proxy
+from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.context import reason_field
+from p2psip.sip.entities.proxy.proxy import Proxy
+from p2psip.sip.entities.proxy.targets import targets_of
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
-from p2psip.sip.entities.targets import targets_of
-from p2psip.sip.entities.tokens import Tokens
-from p2psip.sip.entities.ways import Ways
+from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
+from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
+from p2psip.sip.entities.registrar.tokens import Tokens
+from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request

@@ -20,7 +20,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import public_key_der
 from p2psip.reload.security.verifier import KNOWN_MAX, CertificateVerifier, self_signed_node_ids
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.security_block import (
     CertificateType,
     GenericCertificate,

@@ -30,11 +30,11 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import Write
-from p2psip.reload.storage.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.limits import Limits
-from p2psip.reload.storage.memory import MemoryStore
-from p2psip.reload.storage.records import Age, Commit, Committed, Moment, SetStorageTime, Usage
-from p2psip.reload.topology.ring import hash_name, is_between
+from p2psip.reload.storage.store.continuity import BootClock, Continuity, Saved, resume
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.storage.store.records import Age, Commit, Committed, Moment, SetStorageTime, Usage
+from p2psip.reload.topology.chord.ring import hash_name, is_between
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import DataTooLarge, Forbidden, RequestTimeout, UnknownKind
 from p2psip.reload.wire.storage_messages import StoredData, StoreKindData, StoreReq

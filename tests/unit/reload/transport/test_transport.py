@@ -21,7 +21,6 @@ from p2psip.reload.transport.transport import (
     Received,
     Transport,
 )
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -39,6 +38,7 @@ from p2psip.reload.wire.header import (
     ForwardingOptionType,
 )
 from p2psip.reload.wire.kinds import REGISTERED_MODELS
+from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.message import Message, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption

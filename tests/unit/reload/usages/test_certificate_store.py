@@ -10,7 +10,7 @@ from storage_bench import ALICE, ALICE_ELSEWHERE, ALICE_PLACE, BOB, WALL, Bench,
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS
 from p2psip.reload.storage.reading import Fetched
 from p2psip.reload.storage.verified import Value, Verified
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.certificate_store import (
     LIFETIME_S,
     REFRESH_S,

@@ -16,11 +16,11 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, DomainRestriction
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Write
-from p2psip.reload.storage.memory import MemoryStore
 from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import CLOCK_SKEW_S, Rules
 from p2psip.reload.storage.verified import Seen
-from p2psip.reload.topology.ring import hash_name
+from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.sip_registration import (
     LIFETIME_S,
     Forward,
@@ -39,8 +39,8 @@ from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.rejections import DataTooOld, Forbidden
-from p2psip.reload.wire.sip_registration import SipRegistration, SipRegistrationType
 from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreKindData, StoreReq
+from p2psip.reload.wire.usages.sip_registration import SipRegistration, SipRegistrationType
 
 KINDS = {SIP_REGISTRATION: SIP_REGISTRATION_KIND}
 RULES = {SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())}

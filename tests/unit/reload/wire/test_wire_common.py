@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.reload.wire.common import AddressType, IpAddressPort, IPv4AddrPort
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 
 
 @pytest.mark.parametrize(

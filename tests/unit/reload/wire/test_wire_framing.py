@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.reload.wire.framing import FramedMessage, frame_length
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.primitives import DecodeError
 
 DATA = FramedMessage.data(0x01020304, b"message")
 ACK = FramedMessage.ack(0x01020304, 0x80000001)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from wire_strategies import values_of
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.header import (
     UNFRAGMENTED,
     CompressedDestination,
@@ -24,7 +23,8 @@ from p2psip.reload.wire.header import (
     overlay_hash,
 )
 from p2psip.reload.wire.kinds import REGISTERED_MODELS
-from p2psip.reload.wire.primitives import DecodeError, Reader
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError, Reader
 
 A, B = NodeId(b"\xaa" * 16), NodeId(b"\xbb" * 16)
 RESOURCE = ResourceId(b"FOO")

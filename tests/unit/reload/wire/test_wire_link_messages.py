@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import (
     AppAttachReq,
     AttachReqAns,
@@ -22,7 +23,6 @@ from p2psip.reload.wire.link_messages import (
     ProbeInformationType,
     ProbeReq,
 )
-from p2psip.reload.wire.primitives import DecodeError
 
 ADDRESS, ADDRESS_HEX = IpAddressPort.of("192.0.2.1", 6084), "01 06 c0000201 17c4"
 HOST = IceCandidate(ADDRESS, OverlayLinkType.TLS_TCP_FH_NO_ICE, b"f", 0x01020304, CandType.HOST)

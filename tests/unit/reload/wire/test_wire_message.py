@@ -9,14 +9,14 @@ import wire_specimens
 from wire_specimens import BODIES, SECURITY_BLOCK
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.contents import MessageCode, MessageContents, UnknownBody
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import BODIES as STRUCTURES
 from p2psip.reload.wire.message import Message, body_of, join, signature_input, split
-from p2psip.reload.wire.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import StoreReq, UnknownKindData
 from p2psip.reload.wire.topology_messages import JoinReq
 

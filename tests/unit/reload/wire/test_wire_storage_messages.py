@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, REGISTERED_MODELS, SIP_REGISTRATION, TURN_SERVICE, DataModel
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.security_block import Signature
 from p2psip.reload.wire.storage_messages import (
     APPEND_INDEX,

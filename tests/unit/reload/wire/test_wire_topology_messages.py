@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.codec import Struct
 from p2psip.reload.wire.header import CompressedDestination, Destination
-from p2psip.reload.wire.primitives import DecodeError
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.topology_messages import (
     ChordLeaveData,
     ChordLeaveType,

@@ -12,7 +12,6 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
-from p2psip.sip.entities.bindings import BindingsChanged
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import (
     Credential,
@@ -25,6 +24,7 @@ from p2psip.sip.entities.questions import (
     ResolveUri,
     Target,
 )
+from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message import digest

@@ -1,0 +1,1 @@
+"""What all commands share: how they ask, print and end."""

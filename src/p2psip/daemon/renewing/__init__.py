@@ -1,0 +1,1 @@
+"""What is fetched again before it runs out: certificates, the configuration."""

@@ -1,0 +1,102 @@
+"""The lines of a peer on disk: `lines/USER.key`, `.crt`, and `.json` with hashes of the phone password.
+
+The phone password itself is not kept, and neither is the account password, ever.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.lines import Line
+from p2psip.daemon.state.state import load_identity
+from p2psip.net.disk.files import PRIVATE, read_file, write_file
+from p2psip.net.disk.pem_files import read_key
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.security.certificates import chain_to_pem
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import PrivateKey, key_to_pem
+from p2psip.sip.message.digest import Logins
+
+DIRECTORY = "lines"
+
+
+class _Phone(msgspec.Struct, forbid_unknown_fields=True):
+    """What is in the .json: who, and what is kept of the phone password for the realm, which is the overlay's name.
+
+    `ha1s` is what release 0.1 kept: H(A1) by algorithm for the user's name and the password as they are.
+    """
+
+    user: str
+    logins: dict[str, tuple[dict[str, str], ...]] = {}
+    ha1s: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LineFiles:
+    """The three files of one line."""
+
+    directory: Path
+    name: str
+
+    def path(self, ending: str) -> Path:
+        """One of them; a user name may hold what a file name may not."""
+        return self.directory / DIRECTORY / f"{quote(self.name, safe='+@')}.{ending}"
+
+    @property
+    def exists(self) -> bool:
+        """True if the line is complete."""
+        return self.path("json").exists()
+
+    def key(self) -> PrivateKey | None:
+        """The key of an earlier attempt, if there is one: it leads to the same Node-ID."""
+        path = self.path("key")
+        return read_key(path) if path.exists() else None
+
+    def save_key(self, key: PrivateKey) -> None:
+        """Before it is enrolled, so that a second attempt has the same."""
+        try:
+            self.path("key").parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise LocalMisuse(f"cannot make {self.path('key').parent}: {error.strerror}") from None
+        write_file(self.path("key"), key_to_pem(key), PRIVATE)
+
+    def save(self, identity: CertifiedIdentity, logins: Logins) -> None:
+        """The certificate, then what makes the line complete."""
+        self.save_certificate(identity)
+        data = json.dumps({"user": identity.user, "logins": logins}, indent=1).encode()
+        write_file(self.path("json"), data, PRIVATE)
+
+    def save_certificate(self, identity: CertifiedIdentity) -> None:
+        """A new or renewed certificate."""
+        write_file(self.path("crt"), chain_to_pem(identity.chain))
+
+    def remove(self) -> None:
+        """Forget the line; the .json first, so that half a line is none."""
+        for ending in ("json", "crt", "key"):
+            self.path(ending).unlink(missing_ok=True)
+
+    def load(self, configuration: OverlayConfiguration) -> Line:
+        """The line; LocalMisuse, in one line, if its files do not fit together."""
+        path = self.path("json")
+        try:
+            phone = msgspec.json.decode(read_file(path), type=_Phone)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise LocalMisuse(f"{path}: {error}") from None
+        if not (phone.logins or phone.ha1s):
+            raise LocalMisuse(f"{path} holds no password: `p2psip line add {self.name}` sets one")
+        key = self.key()
+        if key is None:
+            raise LocalMisuse(f"{self.path('key')} is missing: `p2psip line add {self.name}` makes it anew")
+        logins: Logins = phone.logins or {self.name: (phone.ha1s,)}
+        return Line(load_identity(self.path("crt"), key, configuration), logins)
+
+
+def line_names(directory: Path) -> list[str]:
+    """The users that have a line in this state directory."""
+    return sorted(unquote(path.stem) for path in (directory / DIRECTORY).glob("*.json"))

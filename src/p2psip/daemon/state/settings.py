@@ -1,0 +1,192 @@
+"""The settings of a peer: `peer.toml` in its state directory, each also a flag of `p2psip peer run`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import msgspec.inspect
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.net.disk.files import read_text
+
+SETTINGS_FILE = "peer.toml"
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is in peer.toml; `TEMPLATE` says of each setting what it means."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9+]([a-z0-9._+-]*[a-z0-9])?$", max_length=56)]
+    fingerprint: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    node_index: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
+    listen: tuple[str, ...] = ("0.0.0.0", "::")
+    advertise: tuple[str, ...] = ()
+    overlay_port: Port = 6084
+    links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
+    path_mtu: Annotated[int, msgspec.Meta(ge=576, le=9000)] = 1280
+    sip_port: Port = 5062
+    phone_listen: tuple[str, ...] = ("0.0.0.0", "::")
+    phone_port: Port = 5060
+    phone_udp: bool = True
+    phone_tcp: bool = True
+    domains: tuple[str, ...] = ()
+    first: bool = False
+    return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        """Rules that a type cannot say; ValueError becomes msgspec's ValidationError, with the field's path."""
+        for field in ("listen", "advertise", "phone_listen"):
+            for address in getattr(self, field):
+                _check_address(field, address)
+        if self.overlay_port == self.sip_port:
+            raise ValueError(f"overlay_port and sip_port are both {self.sip_port}: each needs one of its own")
+        if self.phone_tcp and self.phone_port in (self.overlay_port, self.sip_port):
+            raise ValueError(
+                f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
+            )
+        if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
+            raise ValueError(f"phone_port {self.phone_port} is overlay_port as well: both want its UDP port")
+        if not self.links:
+            raise ValueError("links need TLS or DTLS")
+        if not self.listen or not self.phone_listen:
+            raise ValueError("listen and phone_listen need at least one address")
+        if not (self.phone_udp or self.phone_tcp):
+            raise ValueError("phones need phone_udp or phone_tcp")
+
+
+WORDS = {
+    "name": "lower-case letters, digits and . _ + - between them, at most 56",
+    "fingerprint": "the 64 hex digits that `p2psip overlay show` prints",
+    "listen": "IP addresses",
+    "advertise": "IP addresses",
+    "phone_listen": "IP addresses",
+    "domains": "names",
+}
+"""What settings take that are text."""
+
+TEMPLATE = """\
+# The settings of a peer. Every one can also be given to `p2psip peer run` as a flag: overlay_port as --overlay-port.
+
+# What this peer is called: its certificate is for peer-NAME@OVERLAY.
+name = {name}
+
+# The trust anchor of the overlay, as SHA-256 of its certificate. Nobody else is believed.
+fingerprint = {fingerprint}
+
+# Where its certificate has several Node-IDs: as which of them this peer acts, counted from 1.
+node_index = {node_index}
+
+# Addresses on which other peers reach this one. "0.0.0.0" is every IPv4 address, "::" every IPv6 address.
+listen = {listen}
+
+# Addresses to tell other peers, if they are not those of this machine (behind a port forwarding, say).
+advertise = {advertise}
+
+# Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.
+overlay_port = {overlay_port}
+
+# What links this peer makes, of those that the overlay permits: "TLS" over TCP, "DTLS" over UDP.
+links = {links}
+
+# The longest IP packet that every path to other peers carries whole: links, and calls between peers, send none longer.
+path_mtu = {path_mtu}
+
+# TCP port of calls between peers (SIP over TLS). Open it in the firewall.
+sip_port = {sip_port}
+
+# Addresses and port on which the phones of this site reach the peer.
+phone_listen = {phone_listen}
+phone_port = {phone_port}
+phone_udp = {phone_udp}
+phone_tcp = {phone_tcp}
+
+# Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
+domains = {domains}
+
+# Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
+first = {first}
+
+# How answers find back through this peer: "via-list" (each request grows by this peer's neighbour), or by what it keeps
+# for 15 s ("transaction-state", "stored-list"), or by an ID that it can read again ("sealed-list", "connection-index").
+return_path = {return_path}
+
+# What to log: "debug", "info", "warning" or "error"; as "text" or "json".
+log_level = {log_level}
+log_format = {log_format}
+"""
+
+
+def write_settings(settings: PeerSettings) -> str:
+    """The text of peer.toml, with a comment for each setting."""
+    values = msgspec.to_builtins(settings)
+    # What JSON writes for strings, numbers, booleans and lists of strings is TOML as well.
+    return TEMPLATE.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+
+
+def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None) -> PeerSettings:
+    """The settings in a state directory; `overrides` (flags) go before them, those that are None excepted.
+
+    Raises LocalMisuse, in one line that names the file and the setting.
+    """
+    path = state_dir / SETTINGS_FILE
+    if not path.is_file():
+        raise LocalMisuse(f"{state_dir} is not the state directory of a peer: `p2psip peer init` makes one")
+    try:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+    settings = make_settings(values, str(path))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    return make_settings(values | given, "the flags") if given else settings
+
+
+def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:
+    """Settings from names and values; LocalMisuse that names `source`."""
+    try:
+        return msgspec.convert(dict(values), PeerSettings)
+    except msgspec.ValidationError as error:
+        raise LocalMisuse(f"{source}: {described(error, PeerSettings)}") from None
+
+
+def described(error: msgspec.ValidationError, settings: type[msgspec.Struct]) -> str:
+    """Which setting is wrong, and what to write instead."""
+    if unknown := re.search(r"unknown field `(.+)`", str(error)):
+        return f"there is no setting {unknown[1]}"
+    found = re.search(r" - at `\$\.(\w+)", str(error))
+    if found is None:
+        return str(error)
+    about = msgspec.inspect.type_info(settings)
+    assert isinstance(about, msgspec.inspect.StructType), "settings are a struct"
+    (wanted,) = (_wanted(field.type, field.name) for field in about.fields if field.name == found[1])
+    return f"{found[1]}: write {wanted}"
+
+
+def _wanted(of: msgspec.inspect.Type, name: str) -> str:
+    """What a setting of this type takes, for people."""
+    match of:
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"a list of {_wanted(item, name)}"
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(map(str, values))
+        case msgspec.inspect.IntType(ge=int(low), le=int(high)):
+            return f"a number from {low} to {high}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+    return WORDS.get(name, "text in quotes")
+
+
+def _check_address(field: str, address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(f"{field}: {address!r} is not an IP address") from None

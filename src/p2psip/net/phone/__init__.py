@@ -1,0 +1,1 @@
+"""The test phone on real sockets."""

@@ -1,0 +1,479 @@
+"""Forming connections without ICE: Attach and AppAttach (RFC 6940 section 6.5.1, 6.5.2; RFC 7904 section 5).
+
+Theory of operation. Who sends the request is the TLS server: it waits for the answer and for the connection, which
+may come in either order. Who answers dials. An attempt ends when the link is up, or after its time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.base.address import Address
+from p2psip.base.errors import Cause, RequestFailed
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.reload.forwarding.forwarder import response_route
+from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
+from p2psip.reload.node.exchange import Exchange, causes_of
+from p2psip.reload.node.limits import (
+    APP_ATTACHES_MAX,
+    CANDIDATES_MAX,
+    CONTACTS_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
+)
+from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import ErrorCode, MessageCode
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.link_messages import (
+    NO_ICE,
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    CandType,
+    IceCandidate,
+    OverlayLinkType,
+)
+from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, RequestTimeout
+
+LINK_WAIT_S = 15.0
+"""How long after the answer the connection may take."""
+
+LATE_S = 15.0
+"""How long after an AppAttach was given up its connection may still come."""
+
+ATTACH_TRANSMISSIONS = 3
+"""A candidate that does not answer in 9 s is tried again when we are next told of it."""
+
+APPLICATION_SIP = 5060
+APPLICATION_SIPS = 5061
+SIP_APPLICATIONS = frozenset({APPLICATION_SIP, APPLICATION_SIPS})
+PASSIVE = b"passive"
+ACTIVE = b"active"
+
+SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+"""What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An Attach or AppAttach of ours to one node; without a transaction, it is the link that we wait for.
+
+    `has_yielded`: the other end said that its own Attach to us goes first.
+    """
+
+    transaction_id: int | None
+    has_yielded: bool = False
+    application: int = APPLICATION_SIP
+
+
+@dataclass(frozen=True, slots=True)
+class AttachContext:
+    """What an Attach request was for."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SeekContext:
+    """An Attach toward our own place in the ring, or to whoever is at a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class FingerContext:
+    """An Attach to whoever is at a place in the Finger Table."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppAttachContext:
+    """What an AppAttach request was for."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A connection that we dial because `node` asked for it."""
+
+    node: NodeId
+    purpose: Purpose
+    user: str
+    candidates: tuple[Candidate, ...]
+    send_update: bool = False
+    application: int = APPLICATION_SIP
+
+
+class Attaching:
+    """The attempts of one node to be connected with others.
+
+    `addresses` are where our own listeners can be dialled, `contacts` where those of nodes that we know can be;
+    `able_link_types` are the links that our sockets can make; `applications` are the Application-IDs (14.5) of which
+    others may ask us for a connection.
+    """
+
+    def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
+        self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+        self.able_link_types: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+        self.contacts: dict[NodeId, Address] = {}
+        self.applications = set(SIP_APPLICATIONS)
+        self._exchange = exchange
+        self._connections = connections
+        self._chord = chord
+        self._seek: int | None = None
+        self._fingers_sought = 0
+        self._early: set[NodeId] = set()
+        """Nodes that nobody has asked by name, whose link came while a finger was sought: one may be that finger."""
+        self._pending: dict[NodeId, _Pending] = {}
+        self._app_pending: dict[NodeId, _Pending] = {}
+        self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
+        self._late: dict[NodeId, int] = {}
+        """For which application a connection of this node may still come that we have given up: no more of them than
+        may be under way, as an attempt takes as long as we remember it."""
+        self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
+        """What is asked of a node for another application when that is over."""
+        self._late_timers: Timers[NodeId] = Timers()
+
+    @property
+    def link_types(self) -> tuple[OverlayLinkType, ...]:
+        """The links that we make, of those that the overlay permits, in the order that it says."""
+        permitted = self._exchange.configuration.link_types
+        return tuple(link_type for link_type in permitted if link_type in self.able_link_types)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest((self._timers.next_deadline(), self._late_timers.next_deadline()))
+
+    # Our own
+
+    def attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
+        """Attach to a node, source-routed through `via` if given (10.6)."""
+        route = [Destination.node(via)] if via is not None and via != node and via in self._connections else []
+        self._give_up(Purpose.RELOAD, node)
+        transaction_id = self._exchange.request(
+            [*route, Destination.node(node)],
+            MessageCode.ATTACH_REQ,
+            self.offer(),
+            AttachContext(node),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        if transaction_id is None:
+            self._chord.handle_attach_failed(node, now)
+        else:
+            self._pending[node] = _Pending(transaction_id)
+
+    def seek(self, resource: ResourceId, via: NodeId | None, now: float) -> None:
+        """Attach to whoever is responsible for a place (10.5, 11.4); an earlier attempt is forgotten."""
+        if self._seek is not None:
+            self._exchange.transport.cancel(self._seek)
+        route = [] if via is None else [Destination.node(via)]
+        self._seek = self._exchange.request(
+            [*route, Destination.resource(resource)],
+            MessageCode.ATTACH_REQ,
+            self.offer(),
+            SeekContext(),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        if self._seek is None:
+            self._chord.handle_seek_failed("too many requests under way", now)
+
+    def seek_finger(self, resource: ResourceId, now: float) -> None:
+        """Attach to whoever is responsible for a place in the Finger Table; if that fails, it is refreshed later."""
+        transaction_id = self._exchange.request(
+            [Destination.resource(resource)],
+            MessageCode.ATTACH_REQ,
+            self.offer(),
+            FingerContext(),
+            now,
+            transmissions_max=ATTACH_TRANSMISSIONS,
+        )
+        self._fingers_sought += transaction_id is not None
+
+    def app_attach(
+        self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
+    ) -> None:
+        """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
+        follows. One at a time to each node: nothing in a connection says for which application it is. For the same
+        reason it waits while one that was given up for another application may still come.
+        """
+        if node in self._app_pending or node in self._held:
+            return
+        if self._late.get(node, application) != application:
+            self._held[node] = (tuple(destination_list), application)
+            return
+        request = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
+        transaction_id = None
+        if len(self._app_pending) < APP_ATTACHES_MAX:
+            context = AppAttachContext(node)
+            transaction_id = self._exchange.request(destination_list, MessageCode.APP_ATTACH_REQ, request, context, now)
+        if transaction_id is None:
+            self._app_failed(node, "too many connections are being made", (), now)
+        else:
+            self._app_pending[node] = _Pending(transaction_id, application=application)
+
+    def handle_outcome(
+        self, context: AttachContext | SeekContext | FingerContext | AppAttachContext, outcome: Outcome, now: float
+    ) -> None:
+        """An Attach or AppAttach of ours was answered, or not."""
+        if isinstance(context, AppAttachContext):
+            self._app_answered(context.node, outcome, now)
+        elif isinstance(context, FingerContext):
+            self._finger_answered(outcome, now)
+        elif isinstance(context, SeekContext):
+            self._sought(outcome, now)
+        else:
+            self._answered(context.node, outcome, now)
+
+    def _answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
+        is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
+        if isinstance(outcome, Answer) or is_under_way:
+            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
+            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
+        else:
+            self._pending.pop(node, None)
+            self._exchange.note("attach failed", node=node, causes=causes_of(outcome))
+            self._chord.handle_attach_failed(node, now)
+
+    def _sought(self, outcome: Outcome, now: float) -> None:
+        is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
+        if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
+            node = outcome.signer.node_id
+            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
+            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
+            self._chord.handle_sought(node, now)
+        else:
+            reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
+            self._chord.handle_seek_failed(reason, now)
+
+    def _finger_answered(self, outcome: Outcome, now: float) -> None:
+        self._fingers_sought -= 1
+        if isinstance(outcome, Answer):
+            node = outcome.signer.node_id
+            self._learn_contact(node, outcome.body)
+            self._chord.handle_finger_sought(node)
+            if node in self._early and node in self._connections:
+                # 6.5.1.14: the link came before the answer.
+                self._chord.handle_linked(node, now)
+            else:
+                # It may be a peer that we are linked with: it dials all the same.
+                self._pending[node] = _Pending(None)
+                self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
+        if not self._fingers_sought:
+            self._early.clear()
+
+    def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Answer):
+            self._await_link(Purpose.SIP, self._app_pending, node, now)
+        else:
+            if not isinstance(outcome, Refused):
+                self._may_come_late(node, now)
+            self._app_pending.pop(node, None)
+            self._app_failed(node, "AppAttach failed", causes_of(outcome), now)
+
+    def _await_link(
+        self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, now: float, *, has_yielded: bool = False
+    ) -> None:
+        if purpose is Purpose.RELOAD and node in self._connections:
+            pending.pop(node, None)
+        elif purpose is Purpose.RELOAD or node in pending:
+            application = pending[node].application if node in pending else APPLICATION_SIP
+            pending[node] = _Pending(None, has_yielded, application)
+            self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
+
+    def _may_come_late(self, node: NodeId, now: float) -> None:
+        if node in self._app_pending:
+            self._late[node] = self._app_pending[node].application
+            self._late_timers.set(node, now + LATE_S, "a connection that was given up may come")
+
+    def handle_unawaited(self, node: NodeId, now: float) -> None:
+        """A connection has come that is not taken: the one that was given up, if there was one."""
+        self._late_timers.cancel(node)
+        self._late_is_over(node, now)
+
+    def _late_is_over(self, node: NodeId, now: float) -> None:
+        self._late.pop(node, None)
+        if (held := self._held.pop(node, None)) is not None:
+            self.app_attach(held[0], node, now, held[1])
+
+    def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
+        self._exchange.effects.append(
+            AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes))
+        )
+
+    # Others'
+
+    def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
+        """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
+        node = request.signer.node_id
+        candidates = self._require_dialable(request, body.candidates, self.link_types)
+        self._break_tie(request, now)
+        self._learn_contact(node, body)
+        answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
+        self._exchange.answer(request, answer)
+        context = Answering(node, Purpose.RELOAD, request.signer.user, candidates, body.send_update)
+        self._connections.dial(Purpose.RELOAD, candidates, context)
+
+    def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
+        """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
+        if body.application not in self.applications:
+            raise NotFound(f"application {body.application} does not run here")
+        node = request.signer.node_id
+        candidates = self._require_dialable(request, body.candidates, SIP_LINK_TYPES)
+        answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
+        self._exchange.answer(request, answer)
+        context = Answering(node, Purpose.SIP, request.signer.user, candidates, application=body.application)
+        self._connections.dial(Purpose.SIP, candidates, context)
+
+    def _require_dialable(
+        self, request: Received, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]
+    ) -> tuple[Candidate, ...]:
+        """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
+        if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
+            # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
+            # (the default) and candidates that specify "No-ICE"."
+            raise InvalidMessage("candidates with ICE and without it")
+        found = dialable(candidates, link_types)
+        if not found:
+            raise InvalidMessage("no candidate that can be dialled from here")
+        # Each candidate is a socket, for as long as nobody answers there.
+        dialled = [context for context in self._connections.dialling() if isinstance(context, Answering)]
+        in_all = len(found) + sum(len(context.candidates) for context in dialled)
+        of_member = len(found) + sum(
+            len(context.candidates) for context in dialled if context.user == request.signer.user
+        )
+        is_too_much = in_all > DIALLED_CANDIDATES_MAX or of_member > DIALLED_CANDIDATES_PER_MEMBER_MAX
+        if is_too_much or not self._connections.can_dial:
+            raise RequestTimeout("too many connections are being made")
+        return found
+
+    def _break_tie(self, request: Received, now: float) -> None:
+        node = request.signer.node_id
+        pending = self._pending.get(node)
+        if pending is None or pending.has_yielded:
+            return
+        if pending.transaction_id is None:
+            # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
+            raise InProgress("a connection is being made already")
+        if self._exchange.identity.node_id > node:
+            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error". Where our own
+            # Attach was lost, the way that theirs came is one that works.
+            self._send_back(pending.transaction_id, request, now)
+            raise InProgress("our own Attach goes first")
+        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
+        self._exchange.transport.cancel(pending.transaction_id)
+        del self._pending[node]
+
+    def _send_back(self, transaction_id: int, request: Received, now: float) -> None:
+        route = response_route(request.message.header, request.previous_hop)
+        if route[-1] == Destination.node(request.signer.node_id):
+            self._exchange.transport.reroute(transaction_id, route, now)
+
+    # Links
+
+    def is_awaited(self, purpose: Purpose, node: NodeId) -> bool:
+        """True if we asked `node` for a connection of this purpose."""
+        return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
+
+    def is_known_finger(self, node: NodeId) -> bool:
+        """True for a link to a node that we know already, while a finger is sought, which may be that one.
+
+        A link to another node at that time is a stranger's until the answer says that it is not.
+        """
+        if self._fingers_sought and node not in self._connections:
+            self._early.add(node)
+        return self._fingers_sought > 0 and node in self._connections
+
+    def awaited_application(self, node: NodeId) -> int:
+        """For which application we asked `node` for a connection."""
+        return self._app_pending[node].application
+
+    def handle_link_up(self, purpose: Purpose, node: NodeId) -> None:
+        """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""
+        self._give_up(purpose, node)
+
+    def _give_up(self, purpose: Purpose, node: NodeId) -> None:
+        self._timers.cancel((purpose, node))
+        pending = (self._pending if purpose is Purpose.RELOAD else self._app_pending).pop(node, None)
+        if pending is not None and pending.transaction_id is not None:
+            self._exchange.transport.cancel(pending.transaction_id)
+
+    def handle_dial_failed(self, answering: Answering, reason: str, now: float) -> None:
+        """We could not dial a node that asked us to."""
+        self._exchange.note("dialling failed", node=answering.node, purpose=answering.purpose.value, reason=reason)
+        if answering.purpose is Purpose.RELOAD and answering.node not in self._connections:
+            self._chord.handle_attach_failed(answering.node, now)
+
+    def dial_again(self, node: NodeId, user: str, dialled: Address | None) -> None:
+        """A link to `user` fell silent: try once more, in the way that the Connection Table thinks best."""
+        if (address := dialled or self.contacts.get(node)) is None:
+            return
+        candidates = tuple(Candidate(address, link_type) for link_type in self.link_types)
+        self._connections.dial(Purpose.RELOAD, candidates, Answering(node, Purpose.RELOAD, user, candidates))
+
+    def handle_timeout(self, now: float) -> None:
+        """Give up on connections that did not come."""
+        for node in list(self._late_timers.pop_due(now)):
+            self._late_is_over(node, now)
+        for purpose, node in self._timers.pop_due(now):
+            if purpose is Purpose.RELOAD:
+                self._pending.pop(node, None)
+                self._exchange.note("attach failed", node=node, reason="the connection did not come")
+                self._chord.handle_attach_failed(node, now)
+            else:
+                self._may_come_late(node, now)
+                self._app_pending.pop(node, None)
+                self._app_failed(node, "it answered, but its connection did not come", (), now)
+
+    def _learn_contact(self, node: NodeId, body: object) -> None:
+        while len(self.contacts) >= CONTACTS_MAX:
+            del self.contacts[next(iter(self.contacts))]
+        if isinstance(body, AttachReqAns) and (found := dialable(body.candidates, self.link_types)):
+            self.contacts[node] = found[0].address
+
+    def offer(self) -> AttachReqAns:
+        """The body of an Attach of ours."""
+        # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
+        return AttachReqAns(b"", b"", PASSIVE, self._candidates(Purpose.RELOAD), send_update=True)
+
+    def _candidates(self, purpose: Purpose) -> tuple[IceCandidate, ...]:
+        """All without ICE; the kinds of links in the order in which we like them."""
+        link_types = self.link_types if purpose is Purpose.RELOAD else SIP_LINK_TYPES
+        pairs = [(link_type, address) for link_type in link_types for address in self.addresses[purpose]]
+        return tuple(
+            IceCandidate(
+                IpAddressPort.of(address.host, address.port),
+                link_type,
+                b"1",
+                # RFC 8445 section 5.1.2.1: type preference 126 for host, local preference falling, component 1.
+                (126 << 24) | ((65535 - rank) << 8) | 255,
+                CandType.HOST,
+            )
+            for rank, (link_type, address) in enumerate(pairs[:CANDIDATES_MAX])
+        )
+
+
+def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
+    """Those of a remote's candidates that we can dial, what the remote likes best first."""
+    wanted = [
+        candidate
+        for candidate in candidates
+        if candidate.overlay_link in link_types and candidate.type is CandType.HOST
+    ]
+    found: dict[Candidate, None] = {}
+    for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
+        host_port = candidate.addr_port.host_port
+        if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
+            found[Candidate(Address(*host_port), candidate.overlay_link)] = None
+    return tuple(found)[:CANDIDATES_MAX]
+
+
+def _is_of_one_host(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")

@@ -1,0 +1,249 @@
+"""Finding the overlay, or another part of it (RFC 6940 section 11.4, 10.7.4.4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.connections import Connection, Connections
+from p2psip.reload.node.effects import Candidate, ConfigurationOutdated, Purpose
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
+from p2psip.reload.node.ring import Ring
+from p2psip.reload.topology.actions import FindPeer
+from p2psip.reload.topology.chord.ring import advance
+from p2psip.reload.topology.plugin import TopologyPlugin
+
+LOST_LOOK_S = 45.0
+"""How often, on average, neighbours that were lost are looked for: parts of an overlay that can reach each other again
+are one within two minutes, however seldom all peers look for another part."""
+
+LOST_LOOK_MAX_S = 24 * 3600.0
+"""How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapping:
+    """A connection that we dial to find the overlay, or another part of it; or a client, to a `peer` that it wants."""
+
+    is_probe: bool = False
+    peer: NodeId | None = None
+
+
+class Bootstrap:
+    """Where to knock: `contacts`, which are remembered; addresses that are configured; and what was lost."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        attaching: Attaching,
+        chord: TopologyPlugin,
+        ring: Ring,
+        rng: random.Random,
+        *,
+        may_start_alone: bool,
+        contacts: Sequence[Address],
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._attaching = attaching
+        self._chord = chord
+        self._ring = ring
+        self._rng = rng
+        self._may_start_alone = may_start_alone
+        self.contacts = dict.fromkeys(contacts)
+        self.trouble = ""
+        """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
+        self._lost: dict[Address, float] = {}
+        """Where neighbours could be dialled that were lost, and when that was; the last one lost comes last."""
+        self._timers: Timers[None] = Timers()
+        self._is_dialling = False
+        self._is_shut_out = False
+
+    def seek(self, now: float, *, is_probe: bool) -> None:
+        """11.4: a peer that we are linked with, or a node that we dial: remembered or configured, chosen at random.
+
+        Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
+        """
+        if self._is_dialling:
+            return
+        others = sorted(self._connections)
+        peers = [] if is_probe else [node for node in others if node in self._chord.table]
+        if (not peers and self._dial(self._ways_in(), is_probe=is_probe)) or is_probe:
+            return
+        if peers or others:
+            self._chord.gateway_found(self._rng.choice(peers or others), now)
+        else:
+            self._failed("no bootstrap node is known but ourselves", now)
+
+    def _configured(self) -> list[Address]:
+        return [Address(node.address, node.port) for node in self._exchange.configuration.bootstrap_nodes]
+
+    @property
+    def _may_begin(self) -> bool:
+        """True also where others look for the overlay: at an address that may have come after the start."""
+        own = self._attaching.addresses[Purpose.RELOAD]
+        return self._may_start_alone or not set(self._configured()).isdisjoint(own)
+
+    def _ways_in(self) -> tuple[Address, ...]:
+        """Where to dial for the overlay, or another part of it.
+
+        Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
+        """
+        ways = [way for known in (self.contacts, self._configured(), self._lost) for way in self._some_of(known)]
+        return tuple(dict.fromkeys(ways))
+
+    def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
+        """By chance, of those that we are not linked with."""
+        known = self._attaching.contacts
+        linked = {known[node] for node in self._connections if node in known}
+        tried = {
+            *self._attaching.addresses[Purpose.RELOAD],
+            *linked,
+            *(link.remote for link in self._connections.all()),
+        }
+        untried = [address for address in addresses if address not in tried]
+        return self._rng.sample(untried, min(WAYS_IN, len(untried)))
+
+    def _dial(self, ways: Iterable[Address], *, is_probe: bool) -> bool:
+        link = self._connections.dial(Purpose.RELOAD, self._with_links(ways), Bootstrapping(is_probe))
+        self._is_dialling = link is not None
+        return self._is_dialling
+
+    def _with_links(self, addresses: Iterable[Address]) -> tuple[Candidate, ...]:
+        """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
+        link_types = self._attaching.link_types
+        return tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
+
+    def dial_peer(self, node: NodeId, now: float) -> None:
+        """Dial a peer where it said, when it answered our Attach, that it can be reached."""
+        known = self._attaching.contacts.get(node)
+        candidates = () if known is None else self._with_links((known,))
+        if self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(peer=node)) is None:
+            self._chord.handle_attach_failed(node, now)
+
+    def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
+        """What we dialled is a node of the overlay."""
+        if context.peer is not None:
+            self._peer_linked(context.peer, gateway, now)
+            return
+        self._is_dialling = False
+        if context.is_probe:
+            self._chord.handle_stranger_sought(gateway, now)
+            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from
+            # peer S', which is not P's successor, then the overlay is partitioned". B is linked with us now, so for
+            # our own Node-ID it would come back here (10.3): who is asked for is the successor, one place beyond.
+            self._ring.perform(FindPeer(advance(self._chord.node_id, 1), gateway), now)
+        else:
+            self._chord.gateway_found(gateway, now)
+
+    def _peer_linked(self, wanted: NodeId, node: NodeId, now: float) -> None:
+        if node == wanted:
+            self._chord.gateway_found(node, now)
+        else:
+            self._chord.handle_attach_failed(wanted, now)
+
+    def dial_failed(self, context: Bootstrapping, reason: str, now: float) -> None:
+        """Nobody is there, or nobody that we could believe."""
+        if context.peer is not None:
+            self._chord.handle_attach_failed(context.peer, now)
+            return
+        self._is_dialling = False
+        if not context.is_probe:
+            self._failed(reason, now)
+
+    def shut_out(self, connection: Connection, reason: str) -> None:
+        """Who is in the overlay proved to be there, and closed the link before it said anything: it does not admit us.
+
+        A certificate is judged after the handshake (6.5.1.11), and who is refused is told nothing. Whether it is
+        revoked the newest configuration says, which a server may have.
+        """
+        self.trouble = (
+            f"{connection.remote} does not admit this peer (link {reason}): its certificate may be revoked or have"
+            " ended; ask the overlay's administrator"
+        )
+        if not self._is_shut_out:
+            self._is_shut_out = True
+            self._exchange.warn("not admitted", node=connection.node, reason=self.trouble)
+            self._exchange.effects.append(ConfigurationOutdated(connection.node))
+
+    def admitted(self) -> None:
+        """Another node speaks with us, or we are the first."""
+        self.trouble, self._is_shut_out = "", False
+
+    def _failed(self, reason: str, now: float) -> None:
+        if not self._chord.is_connected:
+            # Who admits us not says more than that others do not answer.
+            if not self._is_shut_out:
+                self.trouble = f"no way into the overlay: {reason}"
+            if not self._may_begin:
+                self._exchange.note("no way into the overlay yet", reason=reason)
+        self.begin_if_allowed(reason, now)
+
+    def begin_if_allowed(self, why: str, now: float) -> None:
+        """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
+        if self._may_begin and not self._chord.is_serving:
+            self._exchange.note("begins the overlay", why=why)
+            self._chord.start_alone(now)
+
+    # Neighbours that were lost
+
+    def neighbor_lost(self, node: NodeId, now: float) -> None:
+        """It may be found again, in another part of the overlay."""
+        address = self._attaching.contacts.get(node)
+        if address is None:
+            return
+        self._lost.pop(address, None)
+        self._lost[address] = now
+        while len(self._lost) > CONTACTS_KEPT:
+            del self._lost[next(iter(self._lost))]
+        if None not in self._timers:
+            self._look_later(now)
+
+    def let_go(self, connection: Connection) -> None:
+        """It is there, in this part of the overlay, and no neighbour any more."""
+        self._lost.pop(connection.remote, None)
+        self._found(connection.node)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """10.7.4.4: "Future specifications may describe alternative mechanisms for determining when to repeat the
+        discovery process": a neighbour that did not say that it leaves may be in another part, and that is now.
+        """
+        for _ in self._timers.pop_due(now):
+            for node in self._chord.table.neighbors:
+                self._found(node)
+            sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
+            if sought:
+                self._look_later(now)
+            # Who is alone looks for the overlay anyway, in order to join it.
+            if len(self._chord.table) and not self._is_dialling:
+                self._dial(self._some_of(sought), is_probe=True)
+
+    def _found(self, node: NodeId) -> None:
+        if node in self._attaching.contacts:
+            self._lost.pop(self._attaching.contacts[node], None)
+
+    def _look_later(self, now: float) -> None:
+        self._timers.set(None, now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
+
+    def remember_contacts(self) -> tuple[Address, ...] | None:
+        """Where peers that we are linked with can be dialled; None if that has not changed."""
+        links = sorted(self._connections.all(), key=lambda link: -link.came_up_at)
+        known = self._attaching.contacts
+        addresses = [known[link.node] for link in links if link.node in known]
+        # 11.4: "Peers that are not directly connected MUST NOT be cached."
+        contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
+        if not contacts or contacts == self.contacts:
+            return None
+        self.contacts = contacts
+        return tuple(contacts)

@@ -1,0 +1,395 @@
+"""The Connection Table: links that are being dialled, links that are up, and the node at the other end of each.
+
+Two nodes may dial each other at the same moment and have two links for a while. Messages leave over the newest; of
+the two nodes the one with the larger Node-ID closes the other link a little later, so that never both are closed; the
+other one does if it does not. Where the newer came a while after, both know which it is, and the older goes soon:
+whoever has lost it without knowing, as its Node-ID is on two machines, learns that it has.
+
+A node is linked as long as one link to it works. One that fell silent is not: nothing is sent to it, its links are kept
+for a while in case it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.forwarding.fragmentation import fragment
+from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
+from p2psip.reload.link.link import Link, LinkState, Unacknowledged
+from p2psip.reload.link.stream import StreamLink
+from p2psip.reload.node.connecting.paths import Paths
+from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.limits import (
+    DIALS_MAX,
+    LINKS_MAX,
+    LINKS_PER_NODE_MAX,
+    WAITING_BYTES_MAX,
+    WAITING_BYTES_NORMAL,
+)
+from p2psip.reload.wire.link_messages import OverlayLinkType
+
+SUPERSEDED_CLOSE_S = 5.0
+REPLACED_CLOSE_S = 1.0
+"""A link that has been up for longer than this when a newer comes is the older to both ends, and closed after this."""
+
+SILENT = "does not answer"
+
+
+@dataclass(slots=True)
+class Connection:
+    """One overlay link that is up."""
+
+    number: int
+    node: NodeId
+    link: Link
+    remote: Address
+    came_up_at: float
+    kind: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
+    armed_at: float | None = None
+    """When its health is looked at; perhaps sooner than need be, as most links answer in time."""
+    has_spoken: bool = False
+    """True once the other end has sent a message, an acknowledgement or anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """No link to this node works any more."""
+
+    node: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBack:
+    """A link that did not answer does so again."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class LinkIdle:
+    """A Ping to this node is due: nothing was sent to it for long, or one of the links to it failed."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Messages that were given to a link to this node which then failed; perhaps it has them, perhaps not."""
+
+    node: NodeId
+    messages: tuple[Unacknowledged, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSilent:
+    """A link fell silent: large packets vanish on the way, or nobody is there. `dialled` is where, if we did."""
+
+    node: NodeId
+    dialled: Address | None
+
+
+LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle | LinkSilent
+
+
+class Connections:
+    """All overlay links of one node. Containment and iteration are over the nodes that are linked."""
+
+    def __init__(self, node_id: NodeId, message_bytes_max: int, reliability_timer_s: float = 3.0) -> None:
+        self._node_id = node_id
+        self._message_bytes_max = message_bytes_max
+        self._reliability_timer_s = reliability_timer_s
+        self.paths = Paths()
+        self._numbers = iter(range(2, 1 << 62, 2))
+        self._is_accepting_narrow = False
+        self._dialling: dict[int, tuple[object, Dial]] = {}
+        self._by_number: dict[int, Connection] = {}
+        self._by_node: dict[NodeId, list[Connection]] = {}
+        self._linked: dict[NodeId, None] = {}
+        self._timers: Timers[tuple[str, int]] = Timers()
+        self._gone: list[int] = []
+        self._effects: list[Effect] = []
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._linked
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self._linked)
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def has_room_for(self, node: NodeId) -> bool:
+        """True if a further link, to this node, may be entered."""
+        return len(self._by_number) < LINKS_MAX and len(self._by_node.get(node, ())) < LINKS_PER_NODE_MAX
+
+    @property
+    def can_dial(self) -> bool:
+        """True if a further connection may be made now."""
+        return len(self._dialling) < DIALS_MAX and len(self._by_number) + len(self._dialling) < LINKS_MAX
+
+    def use_configuration(self, message_bytes_max: int) -> None:
+        """Take messages of at most this size from now on."""
+        self._message_bytes_max = message_bytes_max
+        for connection in self._by_number.values():
+            connection.link.message_bytes_max = message_bytes_max
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def take_gone(self) -> list[int]:
+        """The links that were up and are not any more, since the last call."""
+        gone, self._gone = self._gone, []
+        return gone
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def get(self, node: NodeId) -> Connection | None:
+        """The newest link to this node that works; the newest of all if none does."""
+        connections = self._by_node.get(node, ())
+        working = [connection for connection in connections if connection.link.state is LinkState.UP]
+        return next(reversed(working or connections), None)
+
+    def by_number(self, number: int) -> Connection | None:
+        """The link with this number, if it is up."""
+        return self._by_number.get(number)
+
+    def to(self, node: NodeId) -> list[Connection]:
+        """Every link to this node, the newest last."""
+        return list(self._by_node.get(node, ()))
+
+    def all(self) -> list[Connection]:
+        """Every link, for people who look."""
+        return list(self._by_number.values())
+
+    # Dialling
+
+    def dial(self, purpose: Purpose, candidates: tuple[Candidate, ...], context: object) -> int | None:
+        """Begin to connect; `context` comes back from `dialled`. None if there are too many under way."""
+        if not self.can_dial or not candidates:
+            return None
+        number = next(self._numbers)
+        dial = Dial(number, purpose, self.paths.known(candidates))
+        self._dialling[number] = context, dial
+        self._effects.append(dial)
+        return number
+
+    def dialled(self, number: int) -> object | None:
+        """The dialling of this link is over, one way or the other: what it was for; None for an accepted link."""
+        context, _ = self._dialling.pop(number, (None, None))
+        return context
+
+    def dial_failed(self, number: int) -> object | None:
+        """Nobody answered there, or this is no link that was being dialled; `dialled` otherwise."""
+        _, dial = self._dialling.get(number, (None, None))
+        for candidate in dial.candidates if dial is not None else ():
+            if candidate.is_narrow:
+                self.paths.widen(candidate.address.host)
+        self._look_at_paths()
+        return self.dialled(number)
+
+    def dialling(self) -> Collection[object]:
+        """What the connections are for that are being made."""
+        return [context for context, _ in self._dialling.values()]
+
+    def hang_up(self, number: int, reason: str) -> None:
+        """Close a link that never became a connection here."""
+        self._effects.append(HangUp(number, reason))
+
+    # Links that are up
+
+    def add(self, number: int, node: NodeId, remote: Address, now: float, *, datagram_bytes: int | None = None) -> bool:
+        """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
+        kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
+        connection = Connection(number, node, self._make_link(datagram_bytes, now), remote, now, kind)
+        links = self._by_node.setdefault(node, [])
+        patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
+        for older in links:
+            if now > older.came_up_at + REPLACED_CLOSE_S:
+                self._timers.set(("superseded", older.number), now + REPLACED_CLOSE_S, "replaced link")
+            elif ("superseded", older.number) not in self._timers:
+                self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
+        links.append(connection)
+        self._by_number[number] = connection
+        self._rearm(connection)
+        is_new = node not in self._linked
+        self._linked[node] = None
+        return is_new
+
+    def rename(self, number: int, node: NodeId) -> list[LinkEvent]:
+        """The other end of a link turned out to be `node`, not whom we took it for."""
+        connection = self._by_number.get(number)
+        if connection is None:
+            return []
+        before, connection.node = connection.node, node
+        self._by_node[before].remove(connection)
+        if not self._by_node[before]:
+            del self._by_node[before]
+        self._by_node.setdefault(node, []).append(connection)
+        if connection.link.state is LinkState.UP:
+            self._linked[node] = None
+        return self._changes(before, "it is another")
+
+    def remove(self, number: int, reason: str) -> list[LinkEvent]:
+        """A link is down."""
+        connection = self._by_number.pop(number, None)
+        if connection is None:
+            return []
+        self._gone.append(number)
+        self._timers.cancel(("link", number))
+        self._timers.cancel(("superseded", number))
+        links = self._by_node[connection.node]
+        links.remove(connection)
+        if not links:
+            del self._by_node[connection.node]
+        return [*self._changes(connection.node, reason), *_not_taken(connection)]
+
+    def close(self, number: int, reason: str) -> list[LinkEvent]:
+        """Close a link ourselves."""
+        if number in self._by_number:
+            self._effects.append(HangUp(number, reason))
+        return self.remove(number, reason)
+
+    def send(self, node: NodeId, message: bytes, now: float) -> None:
+        """Frame and write a message for `node`, which must be linked."""
+        connection = self.get(node)
+        assert connection is not None, f"{node.short} is not linked"
+        self._give(connection, message, now)
+        self._flush(connection)
+        if connection.link.waiting_bytes > WAITING_BYTES_NORMAL:
+            self._bound_waiting(now)
+
+    def _give(self, connection: Connection, message: bytes, now: float) -> None:
+        for piece in _pieces(message, connection.link.payload_bytes, len(connection.node)):
+            connection.link.send(piece, now)
+
+    def _send_vanished(self, connection: Connection, now: float) -> None:
+        """Long messages vanish on this link and short ones do not: it goes on with short ones."""
+        vanished = connection.link.take_vanished()
+        if vanished:
+            self.paths.failed(connection.remote.host, connection.kind, now)
+            self._look_at_paths()
+        for message in vanished:
+            self._give(connection, message, now)
+
+    def _bound_waiting(self, now: float) -> None:
+        links = self._by_number.values()
+        if sum(each.link.waiting_bytes for each in links) > WAITING_BYTES_MAX:
+            slowest = max(links, key=lambda each: each.link.waiting_bytes)
+            slowest.link.give_up(now)
+            self._rearm(slowest)
+
+    def receive(self, number: int, data: bytes, now: float) -> tuple[Connection, list[bytes], list[LinkEvent]] | None:
+        """The messages that came over a link; None if it is not one of ours (any more). Raises FramingError."""
+        connection = self._by_number.get(number)
+        if connection is None:
+            return None
+        state_before = connection.link.state
+        messages = connection.link.receive(data, now)
+        if state_before is LinkState.FAILED and connection.link.state is LinkState.UP:
+            self.paths.widen(connection.remote.host)
+            self._look_at_paths()
+        self._send_vanished(connection, now)
+        self._flush(connection)
+        return connection, messages, self._changes(connection.node, SILENT)
+
+    def handle_timeout(self, now: float) -> list[LinkEvent]:
+        """Look after the health of links."""
+        events: list[LinkEvent] = []
+        for what, number in self._timers.pop_due(now):
+            if what == "paths":
+                self.paths.handle_timeout(now)
+                self._look_at_paths()
+                continue
+            connection = self._by_number.get(number)
+            if connection is None:
+                # Closed by what was due just before.
+                continue
+            if what == "link":
+                connection.armed_at = None
+                events += self._look_at(connection, now)
+            elif self.get(connection.node) is not connection:
+                events += self.close(number, "superseded by a newer link")
+            elif len(self._by_node[connection.node]) > 1:
+                # The newer one does not work at present.
+                self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
+        return events
+
+    def _look_at_paths(self) -> None:
+        if self.paths.is_any_narrow is not self._is_accepting_narrow:
+            self._is_accepting_narrow = self.paths.is_any_narrow
+            self._effects.append(AcceptNarrow(self._is_accepting_narrow))
+        deadline = self.paths.next_deadline()
+        if deadline is None:
+            self._timers.cancel(("paths", 0))
+        else:
+            self._timers.set(("paths", 0), deadline.at, deadline.reason)
+
+    def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
+        if datagram_bytes is None:
+            return StreamLink(self._message_bytes_max, now)
+        return DatagramLink(self._message_bytes_max, datagram_bytes, self._reliability_timer_s, now)
+
+    def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:
+        link, node = connection.link, connection.node
+        state_before = link.state
+        link.handle_timeout(now)
+        if link.state is LinkState.DEAD:
+            return self.close(connection.number, SILENT)
+        is_idle = link.take_idle(now) and self.get(node) is connection
+        self._flush(connection)
+        changes = self._changes(node, SILENT)
+        if link.state is LinkState.FAILED and state_before is LinkState.UP:
+            self.paths.failed(connection.remote.host, connection.kind, now)
+            self._look_at_paths()
+            changes += _not_taken(connection)
+            is_ours = connection.number % 2 == 0
+            changes.append(LinkSilent(node, connection.remote if is_ours else None))
+        # Where one link fails and another is left, that one is tried as well.
+        is_doubtful = link.state is not state_before and node in self._linked
+        return [*changes, LinkIdle(node)] if is_idle or is_doubtful else changes
+
+    def _changes(self, node: NodeId, reason: str) -> list[LinkEvent]:
+        """Whether a node is linked no more, or is again, since the last look."""
+        works = any(connection.link.state is LinkState.UP for connection in self._by_node.get(node, ()))
+        if works and node not in self._linked:
+            self._linked[node] = None
+            return [LinkBack(node)]
+        if not works and node in self._linked:
+            del self._linked[node]
+            return [LinkLost(node, reason)]
+        return []
+
+    def _flush(self, connection: Connection) -> None:
+        self._effects += [Write(connection.number, output) for output in connection.link.take_output()]
+        self._rearm(connection)
+
+    def _rearm(self, connection: Connection) -> None:
+        deadline = connection.link.next_deadline()
+        if deadline is not None and (connection.armed_at is None or deadline.at < connection.armed_at):
+            connection.armed_at = deadline.at
+            self._timers.set(("link", connection.number), deadline.at, deadline.reason)
+
+
+def _not_taken(connection: Connection) -> list[LinkEvent]:
+    messages = connection.link.take_unacknowledged()
+    return [NotTaken(connection.node, tuple(messages))] if messages else []
+
+
+def _pieces(message: bytes, payload_bytes: int | None, node_id_length: int) -> list[bytes]:
+    """6.7: what does not fit the link's datagrams is fragmented; what cannot be goes whole, and IP cuts it."""
+    if payload_bytes is None or len(message) <= payload_bytes:
+        return [message]
+    pieces = fragment(message, payload_bytes, node_id_length=node_id_length)
+    if len(pieces[0]) <= RECORD_BYTES_MAX:
+        return pieces
+    return fragment(message, RECORD_BYTES_MAX, node_id_length=node_id_length)

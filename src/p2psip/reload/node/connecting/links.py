@@ -1,0 +1,250 @@
+"""Links that come up, go down and fall silent: who may enter, what becomes of the rest (RFC 6940 section 6.5.1).
+
+The driver has the connections, `Connections` their health, `Admission` their certificates; here it is decided what each
+link is: one that we dialled for an Attach, one that a node we asked has dialled, a gateway, or a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.forwarding.return_path import ReturnPaths
+from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Attaching
+from p2psip.reload.node.connecting.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.connecting.connections import (
+    Connection,
+    Connections,
+    LinkBack,
+    LinkEvent,
+    LinkIdle,
+    LinkLost,
+    LinkSilent,
+    NotTaken,
+)
+from p2psip.reload.node.connecting.twins import Twins
+from p2psip.reload.node.data.moving import Moving
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Purpose
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
+from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.ring import Ring
+from p2psip.reload.node.serving import Serving
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.roles import Member
+from p2psip.reload.topology.plugin import TopologyPlugin
+
+
+class Links:
+    """The links of one node, as the rest of it sees them come and go."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        admission: Admission,
+        attaching: Attaching,
+        bootstrap: Bootstrap,
+        topology: TopologyPlugin,
+        ring: Ring,
+        moving: Moving,
+        messages: Messages,
+        serving: Serving,
+        paths: ReturnPaths,
+        twins: Twins,
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._admission = admission
+        self._attaching = attaching
+        self._bootstrap = bootstrap
+        self._topology = topology
+        self._ring = ring
+        self._moving = moving
+        self._messages = messages
+        self._serving = serving
+        self._paths = paths
+        self._twins = twins
+        self._node_id = exchange.identity.node_id
+        self._names: dict[NodeId, str] = {self._node_id: exchange.identity.user}
+
+    def name_of(self, node: NodeId) -> str:
+        """The user name in the certificate of a node that we have been linked with; empty for others."""
+        return self._names.get(node, "")
+
+    def up(self, link: LinkUp, now: float) -> None:
+        """A connection is up, dialled or accepted."""
+        context = self._connections.dialled(link.number)
+        try:
+            member = self._admission.check(link.certificates, now)
+        except SecurityError as error:
+            self._refuse(link, context, str(error), now)
+            return
+        awaited = (node for node in member.node_ids if self._attaching.is_awaited(link.purpose, node))
+        known = (node for node in member.node_ids if node in self._connections)
+        node = next(awaited, next(known, member.node_ids[0]))
+        if isinstance(context, Answering):
+            if context.node not in member.node_ids:
+                # 6.5.1.11: "The certificate exchanged during the TLS or DTLS handshake MUST match the node which sent
+                # the AttachReqAns, and if it does not, the connection MUST be closed."
+                self._refuse(link, context, f"{link.remote} is {member.user}, not {context.node.short}", now)
+                return
+            node = context.node
+        self._learn_name(node, member.user)
+        self._enter(link, node, member, context, now)
+
+    def down(self, number: int, reason: str, now: float) -> None:
+        """A connection is down, or never came up."""
+        context = self._connections.dial_failed(number)
+        if isinstance(context, Answering):
+            self._attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
+        else:
+            connection = self._connections.by_number(number)
+            if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
+                self._bootstrap.shut_out(connection, reason)
+            if connection is not None and connection.node in self._topology.table:
+                self._twins.look(connection.node, now)
+            self.events(self._connections.remove(number, reason), now)
+
+    def heard(self, connection: Connection) -> None:
+        """Its other end has said something, so it has let us in."""
+        if not connection.has_spoken:
+            connection.has_spoken = True
+            self._bootstrap.admitted()
+
+    def recognise(self, number: int, message: bytes, now: float) -> None:
+        """The other end of a link may be one of several Node-IDs; what it signs itself says which."""
+        node = self._admission.recognise(number, message)
+        if node is not None:
+            self.events(self._connections.rename(number, node), now)
+            # Numbers that are ours are even: those we dialled, without an Attach, to find the overlay.
+            is_gateway = number % 2 == 0
+            self._topology.handle_linked(node, now, is_stranger=not is_gateway, is_gateway=is_gateway)
+
+    def _learn_name(self, node: NodeId, user: str) -> None:
+        while len(self._names) >= NAMES_MAX:
+            del self._names[next(name for name in self._names if name != self._node_id)]
+        self._names[node] = user
+
+    def _enter(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
+        if node == self._node_id:
+            if context is None:
+                self._twins.handle_dialled(link.remote, now)
+            elif isinstance(context, Bootstrapping):
+                self._twins.handle_reached(now)
+            self._refuse(link, context, "that is ourselves", now)
+        elif link.purpose is Purpose.SIP:
+            self._enter_app(link, node, member, context, now)
+        elif not self._connections.has_room_for(node) or (
+            context is None and not self._make_room_for_stranger(node, member, now)
+        ):
+            self._refuse(link, context, "too many links", now)
+        else:
+            is_unasked = context is None and not self._attaching.is_awaited(link.purpose, node)
+            is_stranger = is_unasked and not self._attaching.is_known_finger(node)
+            is_gateway = isinstance(context, Bootstrapping)
+            self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
+            is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)
+            self._attaching.handle_link_up(link.purpose, node)
+            if is_new:
+                self._exchange.note("link up", node=node, remote=str(link.remote))
+            send_update = isinstance(context, Answering) and context.send_update
+            self._topology.handle_linked(
+                node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway
+            )
+            if isinstance(context, Bootstrapping):
+                self._bootstrap.linked(context, node, now)
+
+    def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
+        if isinstance(context, Answering) and self._are_app_links_many(node):
+            self._refuse(link, context, "too many connections of applications", now)
+            return
+        if isinstance(context, Answering):
+            application = context.application
+        elif self._attaching.is_awaited(Purpose.SIP, node):
+            application = self._attaching.awaited_application(node)
+        else:
+            self._refuse(link, context, "no AppAttach goes before it", now)
+            self._attaching.handle_unawaited(node, now)
+            return
+        if context is None or application in SIP_APPLICATIONS:
+            # Between two peers one SIP connection is enough, whoever asked for it.
+            self._attaching.handle_link_up(Purpose.SIP, node)
+        self._admission.enter(link.number, node, member, now)
+        self._exchange.effects.append(AppLinkUp(link.number, node, link.remote, link.local, application))
+
+    def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
+        self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
+        self._connections.hang_up(link.number, reason)
+        if isinstance(context, Answering):
+            self._attaching.handle_dial_failed(context, reason, now)
+        elif isinstance(context, Bootstrapping):
+            self._bootstrap.dial_failed(context, reason, now)
+
+    def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
+        """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
+        ends = dict(self._admission.ends())
+        for number, reason in links:
+            self._exchange.warn("link closed", node=ends[number], reason=reason)
+            if self._connections.by_number(number) is not None:
+                self.events(self._connections.close(number, reason), now)
+            else:
+                self._admission.forget(number)
+                self._connections.hang_up(number, reason)
+                self._exchange.effects.append(AppLinkDown(number, reason))
+
+    def _make_room_for_stranger(self, node: NodeId, member: Member, now: float) -> bool:
+        """True if there is room, or now is: a user who has many of the links has one less, for who has none."""
+        strangers = [
+            (number, known.user)
+            for number, end in self._admission.ends()
+            if end not in self._topology.table
+            and self._connections.by_number(number) is not None
+            and (known := self._admission.member(number)) is not None
+        ]
+        if node in self._connections or len(strangers) < STRANGERS_MAX:
+            return True
+        crowd = Counter(user for _, user in strangers)
+        ((most, count),) = crowd.most_common(1)
+        if count <= crowd[member.user] + 1:
+            return False
+        oldest = next(number for number, user in strangers if user == most)
+        self.expel([(oldest, "others want to be linked as well")], now)
+        return True
+
+    def _are_app_links_many(self, node: NodeId) -> bool:
+        ends = [end for number, end in self._admission.ends() if self._connections.by_number(number) is None]
+        return len(ends) >= APP_LINKS_MAX or ends.count(node) >= APP_LINKS_PER_NODE_MAX
+
+    def _lost(self, node: NodeId, now: float) -> None:
+        if node in self._topology.table.neighbors:
+            self._bootstrap.neighbor_lost(node, now)
+        self._paths.handle_link_lost(node)
+        self._messages.handle_link_lost(node, now)
+        self._moving.handle_link_lost(node)
+        self._topology.handle_link_lost(node, now)
+        self._exchange.transport.handle_link_lost(node, now)
+
+    def events(self, events: Sequence[LinkEvent], now: float) -> None:
+        """Act upon what the links have shown of themselves."""
+        for event in events:
+            match event:
+                case LinkLost(node, reason):
+                    self._exchange.warn("link lost", node=node, reason=reason)
+                    self._lost(node, now)
+                case NotTaken(node, messages):
+                    for message in messages:
+                        request = self._messages.send_again(node, message, now)
+                        if request is not None:
+                            self._serving.serve(request, now)
+                case LinkBack(node):
+                    self._exchange.note("link answers again", node=node)
+                    self._topology.handle_linked(node, now)
+                case LinkIdle(node):
+                    self._ring.probe(node, now)
+                case LinkSilent(node, dialled):
+                    self._attaching.dial_again(node, self.name_of(node), dialled)

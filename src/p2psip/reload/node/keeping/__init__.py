@@ -1,0 +1,1 @@
+"""What a node keeps up: configurations, certificates, what it tells of itself."""

@@ -1,0 +1,117 @@
+"""What of a node an overlay's configuration decides, at the beginning and when it changes (RFC 6940 section 11.1)."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline
+from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.forwarding.forwarder import Forwarder
+from p2psip.reload.node.connecting.connections import Connection, Connections
+from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.keeping.config_updates import why_no_member
+from p2psip.reload.node.messages import Messages
+from p2psip.reload.security.roles import Verifier
+from p2psip.reload.topology.chord.chord import Chord, ChordSettings
+from p2psip.reload.topology.chord.client import ClientTopology
+from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.usages.rules import rules_of
+
+CLIENT_STAY_S = 180.0
+"""How long a node that we are linked with may take to become a peer where clients are not permitted: a join takes
+seconds, and is tried again after half a minute at most."""
+
+
+class Reconfiguring:
+    """Changes every part of a node to a new configuration; who may be linked is for the node itself."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        forwarder: Forwarder,
+        messages: Messages,
+        topology: TopologyPlugin,
+        data: Data,
+        verifier: Verifier,
+    ) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._forwarder = forwarder
+        self._messages = messages
+        self._topology = topology
+        self._data = data
+        self._verifier = verifier
+
+    def use(self, configuration: OverlayConfiguration, now: float) -> tuple[str, ...]:
+        """Follow this configuration, which the exchange and the verifier have already; why we can be no member."""
+        self._forwarder.ttl_max = configuration.initial_ttl
+        self._forwarder.paths.reliability_timer_s = configuration.overlay_reliability_timer_ms / 1000
+        self._connections.use_configuration(configuration.max_message_size)
+        self._messages.reassembler.message_bytes_max = configuration.max_message_size
+        self._retune(configuration, now)
+        self._data.use_rules(rules_of(configuration, self._verifier), now)
+        self._exchange.transport.use_configuration(
+            configuration_sequence=configuration.sequence,
+            reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+            ttl=configuration.initial_ttl,
+            models=configuration.models,
+            message_bytes_max=configuration.max_message_size,
+            now=now,
+        )
+        why_not = why_no_member(self._verifier, self._exchange, now)
+        is_barred = isinstance(self._topology, ClientTopology) and not configuration.clients_permitted
+        barred = ["all nodes to be peers, and this is a client"] if is_barred else []
+        return (*obstacles(configuration), *barred, *([why_not] if why_not else []))
+
+    def _retune(self, configuration: OverlayConfiguration, now: float) -> None:
+        """Change what can be changed in a topology that runs; another one is an obstacle."""
+        if isinstance(self._topology, Chord):
+            self._topology.use_settings(_chord_settings(configuration), now)
+        elif isinstance(self._topology, ClientTopology):
+            self._topology.update_interval_s = configuration.chord_update_interval_s
+
+    # Clients where there must be none
+
+    def next_deadline(self) -> Deadline | None:
+        """When `overstayed` is wanted."""
+        soonest = min((link.came_up_at for link in self._guests()), default=None)
+        return None if soonest is None else Deadline(soonest + CLIENT_STAY_S, "no clients are permitted")
+
+    def overstayed(self, now: float) -> list[tuple[int, str]]:
+        """The links of nodes that have remained clients where the configuration says that they must not.
+
+        11.1, clients-permitted: "If the nodes are not allowed to remain clients after the initial join, the element
+        MUST be set to "false"."
+        """
+        reason = "this overlay permits no clients, and the node has not become a peer"
+        return [(link.number, reason) for link in self._guests() if now >= link.came_up_at + CLIENT_STAY_S]
+
+    def _guests(self) -> list[Connection]:
+        """Links with nodes that are no peers, where that matters."""
+        if self._exchange.configuration.clients_permitted or not self._topology.is_serving:
+            return []
+        return [link for link in self._connections.all() if link.node not in self._topology.table]
+
+
+def make_topology(
+    node_id: NodeId, configuration: OverlayConfiguration, rng: random.Random, *, is_client: bool
+) -> TopologyPlugin:
+    """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
+    if not is_client:
+        return Chord(node_id, _chord_settings(configuration), rng)
+    if not configuration.clients_permitted:
+        raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
+    return ClientTopology(node_id, configuration.chord_update_interval_s, rng)
+
+
+def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:
+    return ChordSettings(
+        update_interval_s=configuration.chord_update_interval_s,
+        ping_interval_s=configuration.chord_ping_interval_s,
+        is_reactive=configuration.chord_reactive,
+        neighbors=configuration.successors,
+    )

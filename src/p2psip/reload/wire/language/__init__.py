@@ -1,0 +1,1 @@
+"""The presentation language (RFC 6940 section 6.3.1)."""

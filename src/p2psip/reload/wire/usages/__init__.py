@@ -1,0 +1,1 @@
+"""The values of the Kinds that usages define."""

@@ -1,0 +1,1 @@
+"""User agents (RFC 3261 section 8)."""

@@ -1,0 +1,272 @@
+"""A user agent (RFC 3261 section 8): registers, places calls, answers them.
+
+A core: datagrams, connections, answers, timeouts and commands in; effects out, among them the events of
+`agent_types.py`. It does not care what is below it: a test phone gives it sockets, a peer joins its echo service to
+the proxy by datagrams in memory. Media is not its business beyond the negotiation: it asks for a local address
+(`Ask(MediaWanted(call))`) and tells what was agreed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Asks, Effect
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.timers import Deadline, earliest
+from p2psip.sip.dialogs.dialog import DialogId
+from p2psip.sip.entities.agents.call import Call, unsupported
+from p2psip.sip.entities.agents.credentials import Credentials
+from p2psip.sip.entities.agents.incoming import CallIn
+from p2psip.sip.entities.agents.outgoing import CallOut
+from p2psip.sip.entities.agents.registration import PART as REGISTRATION
+from p2psip.sip.entities.agents.registration import Registration
+from p2psip.sip.entities.agents.requests import ALLOW, ALLOWED, Wiring
+from p2psip.sip.entities.agents.types import AgentConfig, CallId
+from p2psip.sip.entities.bodies import SDP, unreadable
+from p2psip.sip.message.build import make_response
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transactions.events import (
+    AckArrived,
+    FlowClosed,
+    RequestArrived,
+    ResponseArrived,
+    TransactionEnded,
+    TransactionFailed,
+    TuEvent,
+)
+from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.layer import TransportLayer
+
+TRANSACTIONS_MAX = 1000
+
+
+class UserAgent:
+    """One user's phone, without its ears and its mouth."""
+
+    def __init__(self, config: AgentConfig, rng: random.Random) -> None:
+        transport = TransportLayer(config.listeners)
+        user = config.auth_user or config.address_of_record.user_name
+        self._config = config
+        self._transactions = TransactionLayer(transport, rng, config.timers, TRANSACTIONS_MAX)
+        # A call asks once; those that are over may still have a question open.
+        self._asks: Asks[CallId] = Asks(limit=4 * config.calls_max)
+        self._wiring = Wiring(config, self._transactions, rng, Credentials(user, config.password, rng), self._asks)
+        self._registration = Registration(self._wiring)
+        self._calls: dict[CallId, Call] = {}
+        self._numbers = itertools.count(1)
+
+    # Inputs
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came in."""
+        self._transactions.handle_datagram(local, remote, data, now)
+        self._run(now)
+
+    def handle_flow_opened(
+        self, flow: int, transport: StreamTransport, local: Address, remote: Address, now: float
+    ) -> None:
+        """A connection is open."""
+        self._transactions.handle_flow_opened(flow, transport, local, remote, now)
+        self._run(now)
+
+    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
+        """Bytes came in on a connection."""
+        self._transactions.handle_flow_data(flow, data, now)
+        self._run(now)
+
+    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
+        """A connection is gone, or could not be made."""
+        self._transactions.handle_flow_closed(flow, reason, now)
+        self._run(now)
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The media address that a call asked for, or None if there is none."""
+        number = self._asks.answered(token)
+        call = self._calls.get(number) if number is not None else None
+        if call is not None:
+            call.begin(Address(*answer) if isinstance(answer, tuple) else None, now)
+            self._run(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self._transactions.handle_timeout(now)
+        self._run(now)
+        for number in self._asks.expired(now):
+            if number in self._calls:
+                self._calls[number].begin(None, now)
+        for number, alarm in self._wiring.timers.pop_due(now):
+            if number == REGISTRATION:
+                self._registration.handle_timer(now)
+            elif number in self._calls:
+                self._calls[number].handle_timer(alarm, now)
+        self._run(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        parts = (self._transactions, self._asks, self._wiring.timers)
+        return earliest(part.next_deadline() for part in parts)
+
+    def drain(self) -> list[Effect]:
+        """What is to be done, and what has happened, in order."""
+        effects, self._wiring.effects = self._wiring.effects, []
+        return [*effects, *self._transactions.drain()]
+
+    # Commands
+
+    @property
+    def calls(self) -> list[CallId]:
+        """The calls that are not over."""
+        return [number for number, call in self._calls.items() if not call.is_over]
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if a request of ours has no final answer yet: do not go before."""
+        return self._wiring.is_waiting
+
+    def register(self, now: float) -> None:
+        """Register with the server, and stay registered."""
+        self._registration.start(now)
+        self._run(now)
+
+    def unregister(self, now: float) -> None:
+        """Tell the server that we go."""
+        self._registration.stop(now)
+        self._run(now)
+
+    def call(self, target: SipUri, now: float) -> CallId:
+        """Call somebody. Raises LocalMisuse if that cannot be."""
+        if target.scheme == "sips":
+            # 26.2.2: "sips" asks for TLS all the way.
+            raise LocalMisuse(f"{target} asks for TLS, which this phone does not have: dial sip: in place of sips:")
+        if len(self.calls) >= self._config.calls_max or self._asks.is_full:
+            raise LocalMisuse(f"there are {len(self.calls)} calls already: hang up one of them first")
+        number = next(self._numbers)
+        self._calls[number] = CallOut(self._wiring, number, target, now)
+        self._run(now)
+        return number
+
+    def answer(self, call: CallId, now: float) -> None:
+        """Pick up; nothing happens if the call is over or was never one that rings."""
+        ringing = self._calls.get(call)
+        if isinstance(ringing, CallIn):
+            ringing.answer(now)
+            self._run(now)
+
+    def reject(self, call: CallId, status: int, now: float) -> None:
+        """Refuse a call that rings: 486 busy, 603 declined ..."""
+        ringing = self._calls.get(call)
+        if isinstance(ringing, CallIn):
+            ringing.reject(status, now)
+            self._run(now)
+
+    def hold(self, call: CallId, on: bool, now: float) -> None:
+        """Put the other side on hold, or take it back."""
+        if call in self._calls:
+            self._calls[call].hold(on, now)
+            self._run(now)
+
+    def hang_up(self, call: CallId, now: float) -> None:
+        """End a call: CANCEL, BYE or a refusal, whichever it takes."""
+        if call in self._calls:
+            self._calls[call].hang_up(now)
+            self._run(now)
+
+    # What the transactions tell
+
+    def _run(self, now: float) -> None:
+        while events := self._transactions.events():
+            for event in events:
+                self._on_event(event, now)
+        self._calls = {number: call for number, call in self._calls.items() if not call.is_done}
+
+    def _on_event(self, event: TuEvent, now: float) -> None:
+        match event:
+            case RequestArrived():
+                self._on_request(event, now)
+            case AckArrived(request):
+                self._on_ack(request, now)
+            case ResponseArrived(transaction, response):
+                try:
+                    self._wiring.handle_response(transaction, response, now)
+                except BadMessage as error:
+                    self._wiring.handle_failure(transaction, f"malformed answer: {error}", now)
+            case TransactionFailed(transaction, _, what):
+                self._wiring.handle_failure(transaction, what, now)
+            case TransactionEnded(transaction):
+                self._wiring.forget(transaction)
+            case FlowClosed(flow):
+                self._registration.handle_flow_closed(flow, now)
+
+    def _on_request(self, arrived: RequestArrived, now: float) -> None:
+        try:
+            self._serve(arrived, now)
+        except BadMessage as error:
+            self._reply(arrived, error.status, now, phrase=f"Bad Request ({error.what})")
+
+    def _serve(self, arrived: RequestArrived, now: float) -> None:
+        """Section 8.2: what comes before the method's own rules, and whose rules they are."""
+        request = arrived.request
+        extensions = unsupported(request)
+        call = self._call_of(request)
+        if extensions:
+            self._reply(arrived, 420, now, ("Unsupported", ", ".join(extensions)))
+        elif request.method == "CANCEL":
+            self._on_cancel(arrived, now)
+        elif request.method in ALLOWED and (fields := unreadable(request)):
+            self._reply(arrived, 415, now, *fields)
+        elif call is not None:
+            call.handle_request(arrived.transaction, request, now)
+        elif request.to.tag:
+            self._reply(arrived, 481, now)
+        elif request.method == "INVITE":
+            self._on_invite(arrived, now)
+        elif request.method == "OPTIONS":
+            self._reply(arrived, 200, now, ("Allow", ALLOW), ("Accept", SDP))
+        else:
+            self._reply(arrived, 405, now, ("Allow", ALLOW))
+
+    def _on_invite(self, arrived: RequestArrived, now: float) -> None:
+        request = arrived.request
+        if self._is_merged(request):
+            # 8.2.2.2: the same request by another path.
+            self._reply(arrived, 482, now)
+        elif len(self.calls) >= self._config.calls_max or self._asks.is_full:
+            self._reply(arrived, 486, now)
+        else:
+            number = next(self._numbers)
+            self._calls[number] = CallIn(self._wiring, number, arrived.transaction, request, now)
+
+    def _on_cancel(self, arrived: RequestArrived, now: float) -> None:
+        meant = [c for c in self._calls.values() if isinstance(c, CallIn) and c.transaction == arrived.cancels]
+        # 9.2: "If the UAS did not find a matching transaction for the CANCEL [...], it SHOULD respond to the CANCEL
+        # with a 481"; a matching one that is answered already is not affected by it.
+        self._reply(arrived, 481 if arrived.cancels is None else 200, now)
+        for call in meant:
+            call.cancel(arrived.request, now)
+
+    def _on_ack(self, ack: Request, now: float) -> None:
+        call = self._call_of(ack)
+        if call is not None:
+            call.handle_ack(ack, now)
+
+    def _call_of(self, request: Request) -> Call | None:
+        wanted = DialogId.of_request(request)
+        return next((call for call in self._calls.values() if call.dialog and call.dialog.id == wanted), None)
+
+    def _is_merged(self, request: Request) -> bool:
+        wanted = (request.call_id, request.from_.tag, request.cseq)
+        invites = (call.invite for call in self._calls.values() if isinstance(call, CallIn))
+        return any((invite.call_id, invite.from_.tag, invite.cseq) == wanted for invite in invites)
+
+    def _reply(
+        self, arrived: RequestArrived, status: int, now: float, *extra: tuple[str, object], phrase: str | None = None
+    ) -> None:
+        """Answer a request that starts no call."""
+        tag = self._transactions.new_tag()
+        response = make_response(arrived.request, status, phrase, to_tag=tag, extra=extra)
+        self._transactions.respond(arrived.transaction, response, now)

@@ -1,0 +1,139 @@
+"""The client's side of registration (RFC 3261 section 10.2)."""
+
+from __future__ import annotations
+
+import enum
+
+from p2psip.sip.entities.agents.requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.types import EndedBy, Ending, Registered, RegistrationFailed, Unregistered
+from p2psip.sip.message.build import make_request
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.hops import StreamHop
+
+PART = 0
+"""The registration's number among the parts that have timers."""
+
+EXPIRES_S_MAX = 7200
+REFRESH_S_MIN = 5.0
+RETRY_S_FIRST = 2.0
+RETRY_S_MAX = 64.0
+RETRY_AFTER_S_MAX = 600.0
+
+
+class _State(enum.Enum):
+    OFF = "off"
+    TRYING = "trying"
+    ON = "on"
+    LEAVING = "leaving"
+
+
+class Registration:
+    """Keeps the server told where we are: refreshed at half of its lifetime, tried again for ever after a failure."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._state = _State.OFF
+        self._call_id = wiring.transactions.new_tag()
+        self._from = NameAddr(wiring.config.address_of_record).with_tag(wiring.transactions.new_tag())
+        self._cseq = 0
+        self._expires_s = wiring.config.register_expires_s
+        self._failures = 0
+        self._newest = 0
+
+    def start(self, now: float) -> None:
+        """Register, and stay registered."""
+        if self._state in (_State.OFF, _State.LEAVING):
+            self._state, self._failures = _State.TRYING, 0
+        self._register(self._expires_s, now)
+
+    def stop(self, now: float) -> None:
+        """Tell the server that we go."""
+        if self._state is _State.ON:
+            self._state = _State.LEAVING
+            self._register(0, now)
+        elif self._state is _State.TRYING:
+            self._wiring.cancel_timers(PART)
+            self._newest = 0
+            self._leave(Ending(EndedBy.US, "was not registered"))
+
+    def note_sent(self, request: Request, transaction: int, now: float) -> None:
+        """Remember what the newest request is: what comes of an older one does not matter any more."""
+        self._cseq = self._newest = request.cseq.number
+
+    def handle_response(self, request: Request, response: Response, now: float) -> None:
+        """What the registrar says."""
+        if response.is_provisional or request.cseq.number != self._newest:
+            return
+        if self._state is _State.LEAVING:
+            self._leave(Ending.of(response))
+        elif response.is_success:
+            self._settle(response, now)
+        elif response.status == 423 and (response.integer("min-expires") or 0) > self._expires_s:
+            # 10.2.8: "the UA MAY retry the registration after making the expiration interval [...] equal to or
+            # greater than the expiration interval within the Min-Expires header field".
+            self._expires_s = min(response.integer("min-expires") or 0, EXPIRES_S_MAX)
+            self._register(self._expires_s, now)
+        else:
+            self._fail(Ending.of(response), response.integer("retry-after"), now)
+
+    def handle_failure(self, request: Request, what: str, now: float) -> None:
+        """The registrar says nothing."""
+        if request.cseq.number != self._newest:
+            return
+        if self._state is _State.LEAVING:
+            self._leave(Ending(EndedBy.NOBODY, what))
+        else:
+            self._fail(Ending(EndedBy.NOBODY, what), None, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Time to refresh, or to try again."""
+        self._register(self._expires_s, now)
+
+    def handle_flow_closed(self, flow: int, now: float) -> None:
+        """Over a connection that we had opened the server finds us no more: register over a new one."""
+        if self._state is _State.ON and flow % 2 == 0 and isinstance(self._wiring.config.server, StreamHop):
+            self._wiring.set_timer(PART, Alarm.REGISTER, now + self._wiring.rng.uniform(0.1, 1.0))
+
+    def _register(self, expires_s: int, now: float) -> None:
+        config = self._wiring.config
+        self._wiring.cancel_timers(PART)
+        request = make_request(
+            "REGISTER",
+            # 10.2: "The "userinfo" and "@" components of the SIP URI MUST NOT be present".
+            SipUri(config.address_of_record.host, port=config.address_of_record.port),
+            from_=self._from,
+            to=NameAddr(config.address_of_record),
+            call_id=self._call_id,
+            cseq=self._cseq + 1,
+            extra=[("Contact", NameAddr(config.contact).with_param("expires", str(expires_s))), ("Allow", ALLOW)],
+        )
+        self._wiring.send(self, request, config.server, now)
+
+    def _settle(self, response: Response, now: float) -> None:
+        granted_s = self._granted_s(response)
+        self._wiring.set_timer(PART, Alarm.REGISTER, now + max(REFRESH_S_MIN, granted_s / 2))
+        if self._state is not _State.ON or self._failures:
+            self._wiring.effects.append(Registered(granted_s))
+        self._state, self._failures = _State.ON, 0
+
+    def _granted_s(self, response: Response) -> int:
+        """How long the registrar keeps us: it says so with our Contact, or for all of them."""
+        ours = (contact for contact in response.contacts if self._wiring.config.contact.matches(contact.uri))
+        text = next((contact.param("expires") or "" for contact in ours), "")
+        if text.isascii() and text.isdigit() and len(text) <= 10:
+            return min(int(text), EXPIRES_S_MAX)
+        return min(self._expires_s if response.expires is None else response.expires, EXPIRES_S_MAX)
+
+    def _fail(self, reason: Ending, retry_after_s: int | None, now: float) -> None:
+        # 10.2.7: "the UAC SHOULD NOT immediately re-attempt a registration to the same registrar".
+        backoff_s = min(RETRY_S_MAX, RETRY_S_FIRST * 2 ** min(self._failures, 10)) * self._wiring.rng.uniform(0.75, 1)
+        retry_s = backoff_s if retry_after_s is None else min(RETRY_AFTER_S_MAX, max(backoff_s, retry_after_s))
+        self._failures += 1
+        self._wiring.set_timer(PART, Alarm.REGISTER, now + retry_s)
+        self._wiring.effects.append(RegistrationFailed(reason, retry_s))
+
+    def _leave(self, reason: Ending) -> None:
+        self._state = _State.OFF
+        self._wiring.effects.append(Unregistered(reason))

@@ -1,0 +1,142 @@
+"""What the parts of a user agent share: its transactions, timers, effects, and whose request is whose."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Asks, Effect
+from p2psip.base.timers import Timers
+from p2psip.sip.entities.agents.credentials import Credentials
+from p2psip.sip.entities.agents.types import AgentConfig, CallId
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri, default_port
+from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.address import as_numeric
+from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
+
+ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+ALLOW = ", ".join(ALLOWED)
+CHALLENGES = (401, 407)
+CHALLENGES_MAX = 4
+"""How often one request may be challenged: by the server, by a proxy or two, and for a stale nonce."""
+
+
+class Alarm(enum.Enum):
+    """What a timer of the agent is for, in words for Deadline.reason."""
+
+    REGISTER = "register again"
+    ANSWER = "answer by itself"
+    RING = "nobody answers"
+    PROVISIONAL = "repeat 180"
+    RETRANSMIT_2XX = "retransmit 2xx"
+    GIVE_UP_2XX = "no ACK"
+    REINVITE = "try re-INVITE again"
+    CALL = "call too long"
+
+
+TimerKey: TypeAlias = tuple[CallId, Alarm]
+
+
+class Owner(Protocol):
+    """Who sent a request."""
+
+    def note_sent(self, request: Request, transaction: int, now: float) -> None:
+        """The request is under way; after a challenge this is called again, with what was sent then."""
+
+    def handle_response(self, request: Request, response: Response, now: float) -> None:
+        """A response that is not a challenge we could answer."""
+
+    def handle_failure(self, request: Request, what: str, now: float) -> None:
+        """There is no final response."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request under way; an INVITE stays after its answer, since more answers may come."""
+
+    owner: Owner
+    request: Request
+    hop: Hop
+    challenges: int
+    is_answered: bool = False
+
+
+@dataclass(slots=True)
+class Wiring:
+    """What the parts of a user agent share."""
+
+    config: AgentConfig
+    transactions: TransactionLayer
+    rng: random.Random
+    credentials: Credentials
+    asks: Asks[CallId]
+    timers: Timers[TimerKey] = field(default_factory=Timers)
+    effects: list[Effect] = field(default_factory=list)
+    _pending: dict[int, _Pending] = field(default_factory=dict)
+
+    def send(self, owner: Owner, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
+        """Send a request in a transaction; what becomes of it goes to `owner`."""
+        transaction = self.transactions.request(request, hop, now)
+        self._pending[transaction] = _Pending(owner, request, hop, challenges)
+        owner.note_sent(request, transaction, now)
+
+    def has_pending(self, owner: Owner) -> bool:
+        """True if a transaction of this owner has not ended."""
+        return any(pending.owner is owner for pending in self._pending.values())
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if a request of ours has no final answer yet."""
+        return not all(pending.is_answered for pending in self._pending.values())
+
+    def handle_response(self, transaction: int, response: Response, now: float) -> None:
+        """Give a response to whoever sent the request; answer a challenge first."""
+        pending = self._pending.get(transaction)
+        if pending is None:
+            return
+        pending.is_answered = not response.is_provisional
+        anew = None
+        if response.status in CHALLENGES and pending.challenges < CHALLENGES_MAX:
+            anew = self.credentials.answer(pending.request, response)
+        if anew is not None:
+            self.send(pending.owner, anew, pending.hop, now, pending.challenges + 1)
+        else:
+            pending.owner.handle_response(pending.request, response, now)
+
+    def handle_failure(self, transaction: int, what: str, now: float) -> None:
+        """Tell whoever sent the request."""
+        pending = self._pending.get(transaction)
+        if pending is not None:
+            pending.owner.handle_failure(pending.request, what, now)
+
+    def forget(self, transaction: int) -> None:
+        """The transaction has ended."""
+        self._pending.pop(transaction, None)
+
+    def set_timer(self, part: CallId, alarm: Alarm, at: float) -> None:
+        """Have `alarm` of a call (or 0, the registration) come due."""
+        self.timers.set((part, alarm), at, alarm.value)
+
+    def cancel_timers(self, part: CallId, alarms: Iterable[Alarm] = Alarm) -> None:
+        """Forget these alarms of a call."""
+        for alarm in alarms:
+            self.timers.cancel((part, alarm))
+
+    def hop_to(self, uri: SipUri) -> Hop:
+        """Where a request in a dialog goes: along its route set; by way of the server if that has only a name."""
+        numeric = as_numeric(uri.host)
+        server = self.config.server
+        if uri.scheme == "sips" and isinstance(server, UdpHop | StreamHop):
+            # 26.2.2: what is for a SIPS URI goes by TLS, or not at all.
+            return StreamHop("TLS", Address(numeric, default_port(uri)) if numeric else server.remote)
+        if self.config.is_tethered or numeric is None:
+            return server
+        address = Address(numeric, default_port(uri))
+        if uri.transport in (None, "UDP"):
+            return UdpHop(address)
+        return StreamHop("TCP", address) if uri.transport == "TCP" else server

@@ -1,0 +1,1 @@
+"""The proxy (RFC 3261 section 16)."""

@@ -1,0 +1,592 @@
+"""The stateful proxy (RFC 3261 section 16, RFC 4320, RFC 5393, RFC 5658, RFC 6026).
+
+Theory of operation. Each request has a `Context`, named by its server transaction, and in it a `Branch` for each
+target that has been tried. Where the request goes is known from its Route, from a token of ours in it, or is asked
+(`LocateUser`). Targets are tried in order: the first at once, each next one when `stagger_s` has passed without a
+final answer or as soon as one has failed; earlier ones go on ringing meanwhile. The first 2xx wins and the others
+are cancelled; when all have failed, the best failure goes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from p2psip.base.effects import Asks, Effect
+from p2psip.base.errors import Cause
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
+from p2psip.sip.entities.naming import Naming, answering
+from p2psip.sip.entities.own import is_own_domain
+from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
+from p2psip.sip.entities.proxy.targets import asks_for_tls, is_disowned, is_unreached, without_sender
+from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
+from p2psip.sip.entities.registrar.bindings import Bindings
+from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.ways import Ways
+from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.message.build import make_response, make_trying, phrase_of
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transactions.events import Failure, RequestArrived
+from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.hops import BoundHop, Hop, Source
+
+_STAGGER = -1
+"""The timer of a context for its next target; timers C have the number of their branch."""
+
+_ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Locating:
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolving:
+    context: Context
+    branch: Branch
+
+
+@dataclass(frozen=True, slots=True)
+class _ResolvingAck:
+    ack: Request
+    target: Target
+
+
+_Waiting: TypeAlias = _Locating | _Resolving | _ResolvingAck
+
+
+class Proxy:
+    """Carries requests and their responses. Calls down to the transaction layer; asks through `drain()`."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        layer: TransactionLayer,
+        bindings: Bindings,
+        tokens: Tokens,
+        naming: Naming,
+        ways: Ways,
+    ) -> None:
+        self._config = config
+        self._layer = layer
+        self._bindings = bindings
+        self._tokens = tokens
+        self._naming = naming
+        self._ways = ways
+        self._contexts: dict[int, Context] = {}
+        self._by_client: dict[int, tuple[Context, Branch]] = {}
+        self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=2)
+        self._timers: Timers[tuple[int, int]] = Timers()
+        self._effects: list[Effect] = []
+
+    def __len__(self) -> int:
+        return len(self._contexts)
+
+    # Requests
+
+    def start(self, arrived: RequestArrived, user: str | None, now: float) -> None:
+        """Carry a request that has been validated; `user` is the line that has proved to be its sender."""
+        request, source = arrived.request, arrived.source
+        if request.method == "INVITE":
+            # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
+            self._layer.respond(arrived.transaction, make_trying(request), now)
+        place = self._naming.sender(request, source, user)
+        if user is not None:
+            self._ways.note_port(request, source, user, now)
+        routed = self._routed(request, source, user, place)
+        breadth = request.integer("max-breadth")
+        context = Context(
+            arrived.transaction,
+            routed.request,
+            source,
+            user,
+            now,
+            f".{routing.loop_hash(request, source)}",
+            routing.MAX_BREADTH if breadth is None else breadth,
+            request,
+            place,
+        )
+        self._contexts[arrived.transaction] = context
+        uri = routed.request.sip_uri
+        if context.breadth < 1:
+            self._answer(context, 440, now)
+        elif (target := self._ways.given(routed, now)) is not None:
+            if target.hops == ():
+                # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
+                self._answer(context, 430, now, f"the connection with {target.label} is gone")
+                return
+            self._try(context, Branch(target, routed.next_route or target.uri), now)
+        elif is_own_domain(uri, self._config) and (not uri.param("gr") or self._naming.is_own_gruu(uri)):
+            self._locate(context, uri, now)
+        else:
+            self._try(context, Branch(self._ways.direct(routed.request, now), uri), now)
+
+    def cancel(self, server: int, reasons: list[str], now: float) -> None:
+        """The caller has given up (section 16.10); why, is passed on (RFC 3326)."""
+        context = self._contexts.get(server)
+        if context is None or context.final or not context.is_invite:
+            return
+        context.is_cancelled = context.is_closed = True
+        context.waiting.clear()
+        self._cancel_open(context, now, [("Reason", reason) for reason in reasons])
+        if not context.open_branches:
+            self._finish(context, now)
+
+    def forward_ack(self, ack: Request, source: Source, now: float) -> None:
+        """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
+        if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
+            return
+        routed = self._routed(ack, source, None, self._naming.sender(ack, source, None))
+        uri = routed.request.sip_uri
+        target = self._ways.given(routed, now) or Target(uri)
+        copy = routing.forwarded(routed.request, target.uri, (), [])
+        lead = routed.next_route or target.uri
+        hops = self._ways.known(lead, now) if target.hops is None else target.hops
+        if hops:
+            self._send_first(copy, target, hops, now)
+        elif not self._asks.is_full:
+            deadline = now + self._config.limits.resolve_s
+            self._effects.append(self._asks.ask(ResolveUri(lead), _ResolvingAck(copy, target), deadline))
+
+    # Responses
+
+    def on_response(self, client: int, response: Response, now: float) -> None:
+        """A response on a branch (section 16.7)."""
+        found = self._by_client.get(client)
+        if found is None:
+            return
+        context, branch = found
+        # Step 3: remove our Via; "if no Via header field values remain, the response was meant for this element".
+        fields = response.fields.without_first("via")
+        if "via" not in fields:
+            return
+        upstream = self._upstream(context, branch, response.replace(fields=fields))
+        if response.is_provisional:
+            self._on_provisional(context, branch, upstream, now)
+        elif response.is_success and context.is_invite and context.final and context.final < 300:
+            # Step 5: "any 2xx response to an INVITE" goes on, also those after the first.
+            self._layer.respond(context.server, upstream, now)
+        elif branch.result is None or (response.is_success and not context.final):
+            # A way to a phone that was silent for too long may still bring the one answer that counts.
+            self._on_final(context, branch, upstream, now)
+
+    def on_failure(self, client: int, failure: Failure, what: str, now: float) -> None:
+        """A branch gets no response (section 16.9); try the target's next hop, if it has one (RFC 3263 4.3)."""
+        found = self._by_client.get(client)
+        if found is None or found[1].result is not None:
+            return
+        context, branch = found
+        self._note(context, branch, what, now)
+        may_repeat = context.is_invite or failure is Failure.TRANSPORT
+        may_go_on = may_repeat and not context.is_closed and not branch.is_ringing
+        if may_go_on and branch.hops:
+            self._send(context, branch, now)
+        elif may_go_on and failure is Failure.TRANSPORT and branch.may_be_resolved_again:
+            # The connection that there was has died; where there is another way, or a new connection, it goes on.
+            branch.may_be_resolved_again = False
+            self._timers.cancel((context.server, context.branches.index(branch)))
+            self._resolve(context, branch, now)
+            branch.transaction = 0
+        else:
+            status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
+            self._fail(context, branch, status, what, now)
+
+    def on_ended(self, transaction: int, now: float) -> None:
+        """A transaction is forgotten, and what hung on it."""
+        self._by_client.pop(transaction, None)
+        context = self._contexts.pop(transaction, None)
+        if context is not None:
+            self._forget(context)
+
+    # The outside
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to a question of ours."""
+        waiting = self._asks.answered(token)
+        match waiting:
+            case _Locating(context):
+                context.question = 0
+                assert isinstance(answer, Located | NotLocated), f"LocateUser is not answered by {answer}"
+                self._on_located(context, answer, now)
+            case _Resolving(context, branch):
+                branch.question = 0
+                assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
+                self._on_resolved(context, branch, answer, now)
+            case _ResolvingAck(ack, target):
+                if isinstance(answer, Hops):
+                    self._send_first(ack, target, answer.hops, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        for waiting in self._asks.expired(now):
+            self._on_unanswered(waiting, now)
+        for server, which in self._timers.pop_due(now):
+            context = self._contexts[server]
+            if which == _STAGGER:
+                self._try_next(context, now)
+            else:
+                self._on_timer_c(context, context.branches[which], now)
+
+    def drain(self) -> list[Effect]:
+        """Questions and reports since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest([self._timers.next_deadline(), self._asks.next_deadline()])
+
+    # Where to
+
+    def _locate(self, context: Context, uri: SipUri, now: float) -> None:
+        if self._asks.is_full:
+            self._answer(context, 503, now, "too many questions are open", (("Retry-After", 5),))
+            return
+        request, source = context.request, context.source
+        question = LocateUser(uri, uri.user_name, request.method, request.call_id, context.user, source.peer)
+        ask = self._asks.ask(question, _Locating(context), now + self._config.limits.locate_s)
+        context.question = ask.token
+        self._effects.append(ask)
+
+    def _on_located(self, context: Context, answer: Located | NotLocated, now: float) -> None:
+        if isinstance(answer, NotLocated):
+            self._answer(context, answer.status, now, answer.reason or answer.phrase, phrase=answer.phrase)
+            return
+        targets = without_sender(context, answer.targets)[: self._config.limits.targets]
+        if not targets:
+            self._answer(context, 480, now, f"no other phone of {context.user} is registered")
+            return
+        context.waiting = deque(targets)
+        # A caller who has waited long already, for the overlay, gets all places at once.
+        is_late = now > context.began_at + self._config.limits.locate_s / 2
+        context.stagger_s = 0.0 if is_late else answer.stagger_s
+        # RFC 5393 5.3.3.1: the breadth of all branches together is at most what came in.
+        context.share = max(1, context.breadth // len(targets))
+        self._try_next(context, now)
+
+    def _try_next(self, context: Context, now: float) -> None:
+        """Start with the next target, if any and if the breadth allows one more."""
+        if context.is_closed or not context.waiting or len(context.open_branches) >= context.breadth:
+            return
+        target = context.waiting.popleft()
+        if context.waiting:
+            self._timers.set((context.server, _STAGGER), now + context.stagger_s, "next target")
+        self._try(context, Branch(target, target.lead), now)
+
+    def _try(self, context: Context, branch: Branch, now: float) -> None:
+        context.branches.append(branch)
+        hops = branch.target.hops
+        if hops is None:
+            assert branch.lead is not None
+            hops = self._ways.known(branch.lead, now)
+        if hops is not None:
+            branch.may_be_resolved_again = False
+            branch.hops.extend(hops)
+            self._send(context, branch, now)
+        else:
+            self._resolve(context, branch, now)
+
+    def _resolve(self, context: Context, branch: Branch, now: float) -> None:
+        """Ask for the way to a target that does not bring it along."""
+        limits = self._config.limits
+        deadline = context.began_at + limits.resolve_s
+        if not branch.transaction:
+            deadline = max(deadline, now + limits.resolve_least_s)
+        if self._asks.is_full:
+            self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
+        else:
+            assert branch.lead is not None, "a target has hops, or says where to ask for them"
+            ask = self._asks.ask(ResolveUri(branch.lead), _Resolving(context, branch), deadline)
+            branch.question = ask.token
+            self._effects.append(ask)
+
+    def _on_resolved(self, context: Context, branch: Branch, answer: Hops | NotLocated, now: float) -> None:
+        if isinstance(answer, Hops):
+            branch.hops.extend(answer.hops)
+            self._send(context, branch, now)
+        else:
+            self._note(context, branch, answer.reason or answer.phrase, now)
+            self._fail(context, branch, answer.status, answer.reason or answer.phrase, now)
+
+    def _on_unanswered(self, waiting: _Waiting, now: float) -> None:
+        limits = self._config.limits
+        if isinstance(waiting, _Locating):
+            waiting.context.question = 0
+            self._answer(waiting.context, 480, now, f"the overlay has not answered in {limits.locate_s:g} s")
+        elif isinstance(waiting, _Resolving):
+            waiting.branch.question = 0
+            what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
+            self._note(waiting.context, waiting.branch, what, now)
+            self._fail(waiting.context, waiting.branch, UNREACHABLE, what, now)
+
+    def _may_send_ack(self, ack: Request, source: Source) -> bool:
+        return (
+            source.is_trusted
+            or self._ways.has_proved(source.remote.host)
+            or routing.sender_token(ack, source, self._config, self._tokens) is not None
+        )
+
+    def _send_first(self, ack: Request, target: Target, hops: tuple[Hop, ...], now: float) -> None:
+        """Send without a transaction on the first hop that can be sent to."""
+        for hop in hops:
+            if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
+                continue
+            bound = self._layer.transport.bind(hop, now)
+            if bound is not None:
+                fields = self._naming.fields_to(ack.fields, self._place_at(bound, target))
+                if self._layer.send(ack.replace(fields=fields), bound, now):
+                    return
+
+    # At the edge
+
+    def _routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
+        """Without what was meant for us, and in the overlay's terms."""
+        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
+        named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
+        return replace(routed, request=named)
+
+    def _place_at(self, hop: BoundHop, target: Target) -> Place | None:
+        """Who is at the other end of a hop for a target; None if a peer."""
+        return self._naming.place(self._layer.transport.far_end(hop), target.user, target.server)
+
+    def _upstream(self, context: Context, branch: Branch, response: Response) -> Response:
+        """A response of a branch in the terms of who asked."""
+        assert branch.side is not None, "who answers was asked"
+        known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
+        is_nameless = identity.is_nameless(response)
+        translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
+        fields = self._naming.fields_to(translated.fields, context.place)
+        return answering(context.original, translated.replace(fields=fields))
+
+    # Sending
+
+    def _send(self, context: Context, branch: Branch, now: float) -> None:
+        """Send on the branch's next hop that can be sent to."""
+        while branch.hops:
+            hop = branch.hops.popleft()
+            if asks_for_tls(context, branch) and not self._layer.transport.is_secure(hop):
+                self._note(context, branch, f"sips: asks for TLS, and there is none over {hop}", now)
+                continue
+            bound = self._layer.transport.bind(hop, now)
+            if bound is None:
+                self._note(context, branch, f"no way to {hop}", now)
+                continue
+            branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
+            branch.place = self._place_at(bound, branch.target)
+            branch.transaction = self._layer.request(
+                self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
+            )
+            self._by_client[branch.transaction] = (context, branch)
+            if branch.target.others or branch.target.is_doubtful:
+                key = (context.server, context.branches.index(branch))
+                self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
+            else:
+                self._start_timer_c(context, branch, now)
+            return
+        what = context.causes[-1].what if context.causes else "no way there"
+        self._fail(context, branch, UNREACHABLE, what, now)
+
+    def _copy_for(self, context: Context, branch: Branch, hop: BoundHop) -> Request:
+        request = context.request
+        record: list[SipUri] = []
+        if request.method in routing.RECORD_ROUTED and not request.to.tag:
+            # RFC 5658 section 5: one for each side, so that each side has one that it can use.
+            sides = [
+                routing.side_uri(side, place, self._config, self._layer.transport, self._tokens)
+                for side, place in (
+                    (context.source, context.place),
+                    (self._layer.transport.far_end(hop), branch.place),
+                )
+            ]
+            record = sides if sides[0] != sides[1] else sides[:1]
+        request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
+        copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
+        if context.share > 1 or "max-breadth" in request.fields:
+            return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
+        return copy
+
+    def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
+        """Take off what was meant for us, and say who the sender has proved to be."""
+        known = identity.requested(request, source, user, self._config.realm)
+        if source.is_trusted:
+            return known
+        return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
+
+    # What became of it
+
+    def _on_provisional(self, context: Context, branch: Branch, response: Response, now: float) -> None:
+        if branch.result is None and not branch.is_alive:
+            branch.is_alive = True
+            self._start_timer_c(context, branch, now)
+        if not context.is_invite or response.status == 100 or branch.result is not None:
+            # RFC 4320 4.1: "An SIP element MUST NOT send any provisional response with a Status-Code other than 100
+            # to a non-INVITE request."
+            return
+        branch.is_ringing = True
+        # 16.7 step 2: timer C starts anew with each provisional response but 100.
+        self._start_timer_c(context, branch, now)
+        if not context.final:
+            if context.rang_at is None:
+                context.rang_at = now
+            self._layer.respond(context.server, response, now)
+
+    def _on_final(self, context: Context, branch: Branch, response: Response, now: float) -> None:
+        status = response.status
+        if status == 503 and branch.hops and not context.is_closed:
+            # RFC 3263 4.3: a 503 is a failure of that hop.
+            self._note(context, branch, "503 " + response.phrase, now)
+            self._send(context, branch, now)
+            return
+        if branch.is_expired and not context.is_closed and status == 487:
+            # 16.8: what timer C has ended counts as a 408.
+            self._fail(context, branch, 408, "rang too long", now)
+            return
+        if status >= 300:
+            self._note(context, branch, f"{status} {response.phrase}", now)
+        registered = branch.target.registered
+        if registered is not None and is_disowned(registered, status, self._bindings.of(registered.user, now)):
+            self._effects += self._bindings.forget(*registered, now)
+            self._fail(context, branch, UNREACHABLE, f"{status} {response.phrase}", now)
+            return
+        self._settle(context, branch, Result(status, branch, response), now)
+
+    def _fail(self, context: Context, branch: Branch, status: int, what: str, now: float) -> None:
+        self._settle(context, branch, Result(487 if context.is_cancelled else status, branch, None, what), now)
+
+    def _settle(self, context: Context, branch: Branch, result: Result, now: float) -> None:
+        """A branch has its result: forward it, try the next target, or end."""
+        branch.result = result
+        self._timers.cancel((context.server, context.branches.index(branch)))
+        if context.final:
+            return
+        if result.response is not None and result.response.is_success:
+            # 16.7 step 5: a 2xx goes back at once, whatever the others have said.
+            context.is_closed = True
+            self._conclude(context, result.response, branch.label, now)
+            self._cancel_open(context, now, [_ELSEWHERE])
+            return
+        if result.status >= 600:
+            # 16.7 step 5: after a 6xx "the proxy SHOULD cancel all client transactions", and new ones are not begun.
+            context.is_closed = True
+            context.waiting.clear()
+            self._cancel_open(context, now, [])
+        if branch.target.others and not context.is_closed and is_unreached(result):
+            first, *rest = branch.target.others
+            self._try(context, Branch(first.with_others(rest), None), now)
+            return
+        self._try_next(context, now)
+        if not context.open_branches and not context.final and (context.is_closed or not context.waiting):
+            self._finish(context, now)
+
+    def _finish(self, context: Context, now: float) -> None:
+        """All branches have a result, or one has won: send the best back (16.7 steps 6 to 9)."""
+        best = context.best()
+        if best is None or (context.is_cancelled and best.status != 487):
+            self._answer(context, 487, now, "cancelled by the caller")
+        elif best.response is None:
+            self._answer(context, best.status, now, best.reason)
+        elif best.status == 503:
+            # Step 6: "a 503 ... SHOULD NOT be forwarded upstream"; "it SHOULD generate 500 instead".
+            self._answer(context, 500, now, f"{best.branch.label} answers 503 {best.response.phrase}")
+        else:
+            self._conclude(context, best.response, best.branch.label, now)
+
+    def _answer(
+        self,
+        context: Context,
+        status: int,
+        now: float,
+        reason: str = "",
+        extra: tuple[tuple[str, object], ...] = (),
+        phrase: str | None = None,
+    ) -> None:
+        """Answer with a response of our own."""
+        if status == 408 and not context.is_invite:
+            # RFC 4320 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request".
+            context.final = status
+            self._report(context, status, phrase_of(status), "", now)
+            self._layer.abandon(context.server)
+            return
+        if reason and not context.causes:
+            context.causes.append(Cause("this peer", reason, now))
+        fields = (*extra, reason_field(status, reason)) if reason else extra
+        tag = self._layer.new_tag()
+        response = make_response(context.original, status, phrase, to_tag=tag, extra=fields)
+        self._conclude(context, response, "this peer", now)
+
+    def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
+        context.final = response.status
+        self._timers.cancel((context.server, _STAGGER))
+        self._report(context, response.status, response.phrase, label, now)
+        self._layer.respond(context.server, response, now)
+
+    def _report(self, context: Context, status: int, phrase: str, label: str, now: float) -> None:
+        request, source = context.request, context.source
+        self._effects.append(
+            RequestCarried(
+                request.method,
+                request.call_id,
+                context.user or str(source),
+                context.original.uri_text,
+                status,
+                phrase,
+                label,
+                None if context.rang_at is None else context.rang_at - context.began_at,
+                now - context.began_at,
+                tuple(context.causes) if status >= 300 else (),
+            )
+        )
+
+    def _note(self, context: Context, branch: Branch, what: str, now: float) -> None:
+        context.causes.append(Cause(branch.label, what, now, str(branch.hop) if branch.hop else ""))
+
+    def _cancel_open(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
+        if context.question:
+            self._effects.append(self._asks.cancel(context.question))
+            context.question = 0
+        for branch in context.open_branches:
+            branch.is_expired = True
+            if branch.transaction:
+                self._layer.cancel(branch.transaction, now, reasons)
+            else:
+                self._drop_question(branch)
+                branch.result = Result(487, branch, None, "not tried any more")
+
+    # Time
+
+    def _start_timer_c(self, context: Context, branch: Branch, now: float) -> None:
+        key = (context.server, context.branches.index(branch))
+        if context.is_invite:
+            self._timers.set(key, now + self._config.limits.timer_c_s, "rang too long (timer C)")
+        else:
+            self._timers.cancel(key)
+
+    def _on_timer_c(self, context: Context, branch: Branch, now: float) -> None:
+        """16.8: cancel it if it rings; the 487 that follows counts as 408."""
+        branch.is_expired = True
+        self._layer.cancel(branch.transaction, now)
+        if (branch.target.others or branch.target.is_doubtful) and not branch.is_alive:
+            # Nothing at all has come by this way, and there is another. Should it wake up, it is cancelled.
+            what = f"silent for {self._config.limits.flow_silence_s:g} s"
+            self._note(context, branch, what, now)
+            self._fail(context, branch, 408, what, now)
+
+    def _forget(self, context: Context) -> None:
+        self._timers.cancel((context.server, _STAGGER))
+        if context.question:
+            self._effects.append(self._asks.cancel(context.question))
+        for index, branch in enumerate(context.branches):
+            self._timers.cancel((context.server, index))
+            self._drop_question(branch)
+
+    def _drop_question(self, branch: Branch) -> None:
+        if branch.question:
+            self._effects.append(self._asks.cancel(branch.question))
+            branch.question = 0

@@ -1,0 +1,167 @@
+"""Where a request goes, as far as the request itself says (RFC 3261 sections 16.3 to 16.6)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.own import is_own_route
+from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.message import limits
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.address import as_host
+from p2psip.sip.transports.hops import Source
+from p2psip.sip.transports.layer import TransportLayer
+
+RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+"""The methods that make a dialog; in others a Record-Route has no effect."""
+
+MAX_BREADTH = 60
+"""RFC 5393 section 5.3.3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Answer this to a request that must not be forwarded."""
+
+    status: int
+    phrase: str | None = None
+    extra: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A request with our own Routes taken off.
+
+    `place` is what the token in the last of them said; `next_route` is the first that is somebody else's.
+    """
+
+    request: Request
+    place: Place | None
+    next_route: SipUri | None
+
+
+def validate(request: Request, source: Source, transport: TransportLayer) -> Rejection | None:
+    """Section 16.3, all but Max-Forwards, which is for who forwards; None if the request may go on."""
+    if request.sip_uri.headers:
+        # 19.1.5 and table 1: headers are not allowed in a Request-URI; forwarded, somebody might take them for real.
+        return Rejection(400, "Bad Request (header fields in the Request-URI)")
+    if _has_looped(request, source, transport):
+        return Rejection(482)
+    unmet = [] if source.is_trusted else identity.unmet_wishes(request)
+    if unmet:
+        return Rejection(500, f"Privacy Not Provided ({', '.join(unmet)})")
+    # Step 5: we know no extension that a proxy would have to understand.
+    wanted = request.fields.tokens("proxy-require")
+    if wanted:
+        return Rejection(420, None, tuple(("Unsupported", option) for option in wanted))
+    return None
+
+
+def loop_hash(request: Request, source: Source) -> str:
+    """The second part of our branch (RFC 5393 section 4.2.2): the same if routed the same again."""
+    # That includes which side it came from: from a phone to its peer and back again is a spiral, not a loop.
+    parts = [
+        request.uri_text,
+        request.to.tag,
+        request.from_.tag,
+        request.call_id,
+        str(request.cseq.number),
+        source.peer or "",
+        *request.fields.lines("route"),
+        *request.fields.lines("proxy-require"),
+    ]
+    return f"{zlib.crc32('|'.join(parts).encode('utf-8', 'surrogateescape')):08x}"
+
+
+def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed:
+    """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
+    request = _undo_strict_routing(request, config)
+    routes = request.routes
+    place: Place | None = None
+    taken = 0
+    for route in routes:
+        uri = route.sip_uri
+        if not is_own_route(uri, config):
+            break
+        place = tokens.read(uri.user_name) if uri.user else None
+        taken += 1
+    if taken:
+        request = request.replace(fields=request.fields.with_values("Route", routes[taken:]))
+    next_route = routes[taken].sip_uri if taken < len(routes) else None
+    return Routed(request, place, next_route)
+
+
+def sender_token(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> Place | None:
+    """What the sender's own token says, if a request belongs to a dialog that this phone has set up through us.
+
+    Its Route then has a token of ours for its own host. Others who know the token, as everybody in the dialog
+    does, gain nothing by it.
+    """
+    if not request.to.tag:
+        return None
+    uris = [route.sip_uri for route in request.routes]
+    read = [tokens.read(uri.user_name) for uri in uris if uri.user and is_own_route(uri, config)]
+    return next((place for place in read if place is not None and place.host == source.remote.host), None)
+
+
+def side_uri(
+    side: Source, place: Place | None, config: ServerConfig, transport: TransportLayer, tokens: Tokens
+) -> SipUri:
+    """Our URI for the Record-Route towards `side`: the one that peers know, or the listener that the phone uses."""
+    if place is None:
+        return config.peer_route
+    address = transport.advertised(side)
+    params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
+    return SipUri(as_host(address.host), tokens.make(place), address.port, params)
+
+
+def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri]) -> Request:
+    """Section 16.6, steps 2 to 6: the copy that goes to one target, all but its Via."""
+    fields = request.fields
+    # Step 3: "If the copy does not contain a Max-Forwards header field, the proxy MUST add one".
+    hops_left = limits.MAX_FORWARDS if request.max_forwards is None else request.max_forwards - 1
+    fields = fields.with_only("Max-Forwards", hops_left)
+    for route in reversed(routes):
+        fields = fields.with_first("Route", route)
+    for side in record:
+        # Step 4: "If the Request-URI contains a SIPS URI [...], the URI placed into the Record-Route header field MUST
+        # be a SIPS URI."
+        fields = fields.with_first("Record-Route", NameAddr(side.replace(scheme=uri.scheme)))
+    # Step 1: "If the URI contains any parameters not allowed in a Request-URI, they MUST be removed."
+    allowed = uri.as_request_uri
+    copy = request.replace(uri=request.uri_text if allowed is request.uri else allowed, fields=fields)
+    return _for_strict_router(copy)
+
+
+def _has_looped(request: Request, source: Source, transport: TransportLayer) -> bool:
+    if len(request.vias) == 1:
+        return False
+    own = [via for via in request.vias if transport.is_own_via(via)]
+    if not own:
+        return False
+    suffix = f".{loop_hash(request, source)}"
+    return any(via.branch.endswith(suffix) for via in own)
+
+
+def _undo_strict_routing(request: Request, config: ServerConfig) -> Request:
+    """16.4: a strict router put our Record-Route value into the Request-URI; the real one is the last Route."""
+    uri = request.uri
+    if not isinstance(uri, SipUri) or not uri.is_loose or not request.routes or not is_own_route(uri, config):
+        return request
+    *routes, last = request.routes
+    return request.replace(uri=last.uri, fields=request.fields.with_values("Route", [NameAddr(uri), *routes]))
+
+
+def _for_strict_router(request: Request) -> Request:
+    """16.6 step 6: a first Route without `lr` changes places with the Request-URI."""
+    routes = request.routes
+    if not routes or routes[0].sip_uri.is_loose:
+        return request
+    fields = request.fields.with_values("Route", [*routes[1:], NameAddr(request.uri)])
+    return request.replace(uri=routes[0].sip_uri.as_request_uri, fields=fields)

@@ -1,0 +1,107 @@
+"""Ways that this peer knows by itself: to its own phones, by their Contacts, addresses and tokens."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from p2psip.base.address import Address
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.naming import Naming
+from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.targets import target_of
+from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.registrar.bindings import Bindings
+from p2psip.sip.entities.registrar.registrar import hops_to
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri, default_port
+from p2psip.sip.transports.address import as_numeric
+from p2psip.sip.transports.hops import Hop, Source, StreamHop, UdpHop
+from p2psip.sip.transports.layer import TransportLayer
+
+
+class Ways:
+    """What leads to a phone of this peer."""
+
+    def __init__(self, config: ServerConfig, bindings: Bindings, naming: Naming, transport: TransportLayer) -> None:
+        self._config = config
+        self._bindings = bindings
+        self._naming = naming
+        self._transport = transport
+        self._phones: OrderedDict[str, None] = OrderedDict()
+
+    def note_phone(self, host: str) -> None:
+        """A phone at this address has proved itself: requests may be sent there."""
+        self._phones[host] = None
+        self._phones.move_to_end(host)
+        if len(self._phones) > self._config.limits.phones:
+            self._phones.popitem(last=False)
+
+    def has_proved(self, host: str) -> bool:
+        """True if a phone at this numeric address has proved itself."""
+        return host in self._phones
+
+    def note_port(self, request: Request, source: Source, user: str, now: float) -> None:
+        """A phone has sent this and proved to be of `user`: if a NAT has given it another port, it is there now."""
+        for contact in request.contacts[:1]:
+            if not isinstance(contact.uri, SipUri):
+                continue
+            binding = self._bindings.rebound(user, contact.uri, source.hop, now)
+            hops = hops_to(request, contact.uri, source)
+            if binding is not None and hops != binding.hops:
+                self._bindings.move(user, binding, hops, now)
+
+    def known(self, uri: SipUri, now: float) -> tuple[Hop, ...] | None:
+        """The way to a phone of this peer by its Contact or address. Whatever else a URI names has to be asked."""
+        binding = self._bindings.at_contact(uri, now)
+        if binding is not None:
+            return binding.hops
+        numeric = as_numeric(uri.host)
+        # No packet goes to a host that nobody vouches for.
+        if numeric is None or not (self._bindings.has_host(numeric) or self.has_proved(numeric)):
+            return None
+        address = Address(numeric, default_port(uri))
+        if self._config.is_own_host(numeric) and address.port in self._config.ports:
+            # A phone may live on our own host; what is for our own port would come back to us, again and again.
+            return None
+        if uri.scheme == "sips" or uri.transport == "TLS":
+            return (StreamHop("TLS", address),)
+        return (StreamHop("TCP", address),) if uri.transport == "TCP" else (UdpHop(address),)
+
+    def given(self, routed: routing.Routed, now: float) -> Target | None:
+        """Where a request goes that says it itself: by its Route, a token of ours in it, or a Contact that we made."""
+        uri = routed.request.sip_uri
+        meant = self._naming.meant(uri)
+        contact = meant.contact if meant is not None and meant.contact is not None else uri
+        if routed.next_route is not None:
+            return Target(contact, None, str(routed.next_route))
+        ways = [place for place in (meant, routed.place) if place is not None]
+        if not ways:
+            return None
+        phone = ways[0]
+        # Where the phone has another connection by now, its Contact still tells which phone it is.
+        said = list(dict.fromkeys(place.hop for place in ways))
+        # Two that differ: the phone has said itself, within the dialog, where it is since.
+        latest = said if len(said) > 1 else [self._latest(said[0], phone.user, contact, now)]
+        bound = [self._transport.bind(hop, now) for hop in latest if hop is not None]
+        given: list[Hop] = [hop for hop in bound if hop is not None]
+        hops = tuple(dict.fromkeys([*given, *(self.known(contact, now) or ())]))
+        if not hops and (binding := self._bindings.successor(phone.user, contact, now)) is not None:
+            return target_of(phone.user, binding)
+        path = self._path(contact, now) if routed.place is None else ()
+        label = f"{phone.user}'s phone at {phone.host}"
+        return Target(contact, hops, label, path, user=phone.user, server=phone.server)
+
+    def direct(self, request: Request, now: float) -> Target:
+        """The Request-URI itself, which may be a phone's Contact, as the place to try."""
+        uri = request.sip_uri
+        return Target(uri, None, "", () if request.routes else self._path(uri, now))
+
+    def _latest(self, hop: Hop | None, user: str, contact: SipUri, now: float) -> Hop | None:
+        """Where the phone is that was at `hop`: a NAT may have given it another port since."""
+        binding = self._bindings.rebound(user, contact, hop, now)
+        return hop if binding is None else binding.hops[0]
+
+    def _path(self, contact: SipUri, now: float) -> tuple[NameAddr, ...]:
+        binding = self._bindings.at_contact(contact, now)
+        return binding.path if binding is not None else ()

@@ -1,0 +1,89 @@
+"""peer.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.state.settings import PeerSettings, load_settings, make_settings, write_settings
+
+MINIMUM = {"name": "garden", "fingerprint": "a" * 64}
+
+
+def written(directory: Path, text: str) -> Path:
+    """A state directory with this peer.toml."""
+    (directory / "peer.toml").write_text(text)
+    return directory
+
+
+def test_the_defaults_are_what_the_readme_says() -> None:
+    settings = make_settings(MINIMUM, "test")
+    assert (settings.overlay_port, settings.sip_port, settings.phone_port) == (6084, 5062, 5060)
+    assert settings.phone_udp
+    assert settings.phone_tcp
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    settings = make_settings(
+        MINIMUM
+        | {"listen": ["127.0.0.1"], "advertise": ["2001:db8::1"], "domains": ['odd "näme"\\'], "phone_udp": False},
+        "test",
+    )
+    assert load_settings(written(tmp_path, write_settings(settings))) == settings
+
+
+def test_every_setting_is_written_with_a_comment_above_its_group() -> None:
+    text = write_settings(make_settings(MINIMUM, "test"))
+    for field in PeerSettings.__struct_fields__:
+        assert f"\n{field} = " in text
+    for block in text.strip().split("\n\n")[1:]:
+        assert block.startswith("# ")
+
+
+def test_flags_go_before_the_file(tmp_path: Path) -> None:
+    directory = written(tmp_path, 'name = "garden"\noverlay_port = 7000\nfingerprint = "' + "a" * 64 + '"\n')
+    assert load_settings(directory).overlay_port == 7000
+    settings = load_settings(directory, {"overlay_port": 7001, "sip_port": None, "listen": ["::1"]})
+    assert (settings.overlay_port, settings.sip_port, settings.listen) == (7001, 5062, ("::1",))
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("overlay_port = 70000", "overlay_port: write a number from 1 to 65535"),
+        ("sip_port = 0", "sip_port: write a number from 1 to 65535"),
+        ("sip_port = 6084", "overlay_port and sip_port are both 6084"),
+        ("phone_port = 5062", "phone_port 5062 is overlay_port or sip_port as well"),
+        ('overlay_port = "6084"', "overlay_port: write a number from 1 to 65535"),
+        ("overlay_prot = 1", "there is no setting overlay_prot"),
+        ('listen = ["here"]', "'here' is not an IP address"),
+        ("listen = []", "at least one address"),
+        ("phone_udp = false\nphone_tcp = false", "phone_udp or phone_tcp"),
+        ('log_level = "loud"', "log_level: write debug or error or info or warning"),
+        ('links = "UDP"', "links: write a list of DTLS or TLS"),
+        ("first = 1", "first: write true or false"),
+        ("listen", "Expected '=' after a key"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(tmp_path: Path, line: str, what: str) -> None:
+    directory = written(tmp_path, f'name = "garden"\nfingerprint = "{"a" * 64}"\n{line}\n')
+    with pytest.raises(LocalMisuse, match=what) as caught:
+        load_settings(directory)
+    assert "peer.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "Garden", "a b", "x" * 57, "-x"])
+def test_names_that_a_peer_cannot_have(name: str) -> None:
+    with pytest.raises(LocalMisuse, match="name"):
+        make_settings(MINIMUM | {"name": name}, "test")
+
+
+def test_other_directories(tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="is not the state directory of a peer"):
+        load_settings(tmp_path)
+    (tmp_path / "peer.toml").write_bytes(b"\xff")
+    with pytest.raises(LocalMisuse, match=r"peer\.toml"):
+        load_settings(tmp_path)

@@ -1,0 +1,557 @@
+"""Forming connections without ICE (p2psip.reload.node.connecting.attach): Attach and AppAttach of one node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from candidates import addresses_of, dtls, tls
+from node_bench import ME, NodeBench, Remote, address, nid, offer
+
+from p2psip.base.address import Address
+from p2psip.base.ids import ResourceId
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S, SIP_LINK_TYPES, dialable
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
+from p2psip.reload.node.limits import (
+    APP_LINKS_MAX,
+    APP_LINKS_PER_NODE_MAX,
+    CANDIDATES_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
+    DIALS_MAX,
+)
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import (
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    CandType,
+    IceCandidate,
+    OverlayLinkType,
+)
+
+SMALLER, LARGER = 95, 105
+"""Beside node 100 on either side, so that both are wanted as neighbours."""
+
+
+def start() -> NodeBench:
+    """Node 100 in a ring with 50 and 150."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    return bench
+
+
+def attach(bench: NodeBench, place: int) -> None:
+    """Its Chord wants a link with `place`, of which 150 told it."""
+    bench.update(150, predecessors=(ME,), successors=(place,))
+    assert bench.hear_one(150, MessageCode.UPDATE_ANS)
+
+
+@pytest.mark.must("10.6/1", "6.5.1.1/1")
+def test_an_attach_goes_by_way_of_who_named_the_node() -> None:
+    """10.6: "it MUST source-route the Attach request through the peer from which it learned the new peer's Node-ID"."""
+    bench = start()
+    attach(bench, LARGER)
+    sent = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    assert sent.header.destination_list == (Destination.node(nid(150)), Destination.node(nid(LARGER)))
+    assert isinstance(sent.body, AttachReqAns)
+    assert (sent.body.role, sent.body.send_update) == (b"passive", True)
+    (candidate,) = sent.body.candidates
+    assert candidate.addr_port.host_port == address(ME)
+    assert (candidate.overlay_link, candidate.type) == (OverlayLinkType.TLS_TCP_FH_NO_ICE, CandType.HOST)
+
+
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/2")
+def test_6_5_1_2_an_attach_is_answered_and_its_sender_dialled() -> None:
+    """ "it MUST process this request and SHOULD generate its own response"; the answerer is the TLS client."""
+    bench = start()
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER, via_list=(Destination.node(nid(LARGER)),))
+    answer = bench.hear_one(150, MessageCode.ATTACH_ANS)
+    assert answer.header.destination_list == (Destination.node(nid(150)), Destination.node(nid(LARGER)))
+    assert isinstance(answer.body, AttachReqAns)
+    assert answer.body.role == b"active"
+    assert [(dial.purpose, addresses_of(dial)) for dial in bench.dials()] == [(Purpose.RELOAD, (address(LARGER),))]
+
+
+def answering(bench: NodeBench, place: int) -> Dial:
+    """`place` attaches; the dialling that follows."""
+    bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    (dial,) = bench.dials()
+    return dial
+
+
+@pytest.mark.must("6.4.2.3/1")
+def test_6_4_2_3_send_update_is_honoured_when_the_link_is_up() -> None:
+    """ "it MUST send an Update message back to the sender of the Attach request after completion of the [...] TLS
+    connection"."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.link(LARGER, dial.link)
+    update = bench.hear_one(LARGER, MessageCode.UPDATE_REQ)
+    assert update.header.destination_list == (Destination.node(nid(LARGER)),)
+
+
+@pytest.mark.must("6.5.1.11/1")
+@pytest.mark.parametrize("place", [SMALLER, LARGER])
+def test_6_5_1_11_a_wrong_certificate_closes_the_link(place: int) -> None:
+    """ "The certificate exchanged during the TLS or DTLS handshake MUST match the node [...], and if it does not, the
+    connection MUST be closed."
+    """
+    bench = start()
+    dial = answering(bench, place)
+    bench.link(place, dial.link, presents=77)
+    assert bench.hung_up() == [dial.link]
+    assert nid(77) not in bench.node.connections
+    assert nid(place) not in bench.node.connections
+    assert "is peer-77@sim.example, not" in str(bench.notes("link refused")[0].facts["reason"])
+
+
+def test_a_banned_node_gets_no_link() -> None:
+    """Neither dialled nor accepted."""
+    bench = start()
+    remote = bench.link(66)
+    assert bench.hung_up() == [remote.number]
+    assert "bad node" in str(bench.notes("link refused")[0].facts["reason"])
+
+
+def test_what_we_dial_may_be_ourselves() -> None:
+    """An address that comes back to us is no link."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.link(LARGER, dial.link, presents=ME)
+    assert bench.hung_up() == [dial.link]
+
+
+# Tie-breaks
+
+
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/3", "6.5.1.2/4")
+def test_6_5_1_2_both_at_once_the_smaller_gives_way() -> None:
+    """ "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach
+    request. It MUST then process this Attach request"."""
+    bench = start()
+    attach(bench, LARGER)
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
+    (dial,) = bench.dials()
+    bench.run_for(4.0)
+    assert bench.heard(150, MessageCode.ATTACH_REQ) == []
+    bench.link(LARGER, dial.link)
+    bench.update(LARGER)
+    assert nid(LARGER) in bench.node.chord.table
+
+
+@pytest.mark.must("6.5.1.2/1", "6.5.1.2/5")
+def test_6_5_1_2_both_at_once_the_larger_goes_on() -> None:
+    """ "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error to this Attach request,
+    and then proceed to wait for and complete the Attach"; the way that theirs came is taken for ours as well.
+    """
+    bench = start()
+    attach(bench, SMALLER)
+    first = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    via = (Destination.node(nid(SMALLER)), Destination.node(nid(40)))
+    bench.send(50, MessageCode.ATTACH_REQ, offer(SMALLER), signer=SMALLER, via_list=via)
+    again, error = bench.heard(50)
+    assert error.error.error_code is ErrorCode.IN_PROGRESS
+    assert bench.dials() == []
+    assert again.header.transaction_id == first.header.transaction_id
+    assert again.header.destination_list == tuple(Destination.node(nid(place)) for place in (50, 40, SMALLER))
+    bench.answer(50, again, MessageCode.ATTACH_ANS, offer(SMALLER, b"active"), signer=SMALLER)
+    bench.link(SMALLER)
+    bench.update(SMALLER)
+    assert nid(SMALLER) in bench.node.chord.table
+
+
+@pytest.mark.parametrize("place", [SMALLER, LARGER])
+def test_6_5_1_2_a_connection_in_progress_goes_first(place: int) -> None:
+    """ "it SHOULD generate an Error_In_Progress error instead of an AttachReqAns", whoever is larger."""
+    bench = start()
+    attach(bench, place)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    assert bench.hear_one(150).error.error_code is ErrorCode.IN_PROGRESS
+
+
+def test_who_was_told_in_progress_waits_for_the_other_s_link() -> None:
+    """And answers the other's Attach when it comes, though its own is not over."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    error = ErrorResponse.of(ErrorCode.IN_PROGRESS, "")
+    bench.answer(150, request, MessageCode.ERROR, error, signer=LARGER)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
+    assert len(bench.dials()) == 1
+
+
+# How attempts end
+
+
+def answered(bench: NodeBench, place: int) -> None:
+    """`place` answers our Attach to it."""
+    attach(bench, place)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+
+
+@pytest.mark.must("6.5.1.12/1", "6.5.1.14/1")
+def test_when_the_link_is_there_nothing_more_is_asked() -> None:
+    """It came before the answer, which does not come at all: no further offer, and no failure."""
+    bench = start()
+    attach(bench, LARGER)
+    assert bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.link(LARGER)
+    bench.update(LARGER)
+    bench.run_for(LINK_WAIT_S + 1)
+    sent = bench.heard(150, MessageCode.ATTACH_REQ)
+    assert not any(message.header.destination_list[-1].node_id == nid(LARGER) for message in sent)
+    assert bench.notes("attach failed") == []
+
+
+@pytest.mark.must("6.5.1.14/1")
+def test_the_link_may_come_before_the_answer() -> None:
+    """Then the answer is not waited for."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.link(LARGER)
+    bench.update(LARGER)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
+    bench.run_for(LINK_WAIT_S + 1)
+    sent = bench.heard(150, MessageCode.ATTACH_REQ)
+    assert not any(message.header.destination_list[-1].node_id == nid(LARGER) for message in sent)
+    assert bench.notes("attach failed") == []
+
+
+def test_an_answer_without_a_link_is_a_failure_after_a_while() -> None:
+    """The other end could not reach us."""
+    bench = start()
+    answered(bench, LARGER)
+    bench.update(150)
+    bench.run_for(LINK_WAIT_S + 0.1)
+    (note,) = bench.notes("attach failed")
+    assert note.facts == {"node": nid(LARGER), "reason": "the connection did not come"}
+
+
+def test_a_refused_attach_says_why() -> None:
+    """In the words of who refused."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.FORBIDDEN, "no"), signer=LARGER)
+    (note,) = bench.notes("attach failed")
+    assert "Error_Forbidden: no" in str(note.facts["causes"])
+
+
+def test_an_attach_that_cannot_be_followed_is_refused_before_it_is_answered() -> None:
+    """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
+    bench = start()
+    bench.send(150, MessageCode.ATTACH_REQ, replace(offer(LARGER), candidates=()), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.INVALID_MESSAGE
+    for place in range(1000, 1000 + DIALS_MAX):
+        bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.REQUEST_TIMEOUT
+    assert len(bench.dials()) == DIALS_MAX
+
+
+def test_one_node_cannot_keep_others_from_being_dialled() -> None:
+    """Attaches of one node that lead nowhere leave room for those of another."""
+    bench = start()
+    for _ in range(DIALS_MAX):
+        bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
+    assert len(bench.dials()) == DIALLED_CANDIDATES_PER_MEMBER_MAX
+    bench.heard(150)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(SMALLER), signer=SMALLER)
+    assert bench.hear_one(150, MessageCode.ATTACH_ANS)
+    (dial,) = bench.dials()
+    assert addresses_of(dial) == (address(SMALLER),)
+
+
+def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
+    """Each is a socket until it is given up: those of one member are bounded, and those of all."""
+    bench = start()
+    crowd = replace(offer(LARGER), candidates=tuple(candidate("192.0.2.1", port) for port in range(1, 100)))
+    for place in (LARGER, LARGER, LARGER, *range(1000, 1030)):
+        bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=place)
+    dials = bench.dials()
+    assert len(dials) == DIALLED_CANDIDATES_MAX / CANDIDATES_MAX
+    assert all(len(dial.candidates) == CANDIDATES_MAX for dial in dials)
+    answered = [message.signer for message in bench.heard(150, MessageCode.ATTACH_ANS)]
+    assert len(answered) == len(dials)
+    bench.dial_failed(dials[0].link)
+    bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=LARGER)
+    assert len(bench.dials()) == 1, "what is over makes room"
+    bench.dial_failed(dials[-1].link)
+    bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=LARGER)
+    assert bench.dials() == [], "but not for whom has as many as one member may"
+
+
+def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
+    """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
+    bench = start()
+    bench.node.attaching.seek_finger(ResourceId(nid(1000)), bench.now)
+    bench.node.settle(bench.now)
+    bench.settle()
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    for place in (1000, 2000):
+        bench.link(place)
+    bench.run_for(1.0)
+    assert bench.heard(1000) == bench.heard(2000) == []
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(1000, b"active"), signer=1000)
+    assert bench.hear_one(1000, MessageCode.UPDATE_REQ)
+    assert bench.heard(2000) == []
+    bench.link(3000)
+    assert bench.heard(3000) == []
+
+
+def test_a_dialling_that_fails_is_told_to_the_log() -> None:
+    """And makes room for others."""
+    bench = start()
+    dial = answering(bench, LARGER)
+    bench.dial_failed(dial.link)
+    (note,) = bench.notes("dialling failed")
+    assert note.facts["reason"] == "connection refused"
+
+
+# Candidates
+
+
+def candidate(host: str, port: int, **fields: object) -> IceCandidate:
+    """A host candidate without ICE."""
+    usual: dict[str, object] = {
+        "overlay_link": OverlayLinkType.TLS_TCP_FH_NO_ICE,
+        "foundation": b"1",
+        "priority": 1,
+        "type": CandType.HOST,
+    }
+    return IceCandidate(IpAddressPort.of(host, port), **(usual | fields))  # type: ignore[arg-type]
+
+
+def test_candidates_are_dialled_by_priority() -> None:
+    """Each address once."""
+    candidates = [candidate("192.0.2.1", 1, priority=5), candidate("2001:db8::1", 2, priority=9)]
+    wanted = tls(Address("2001:db8::1", 2), Address("192.0.2.1", 1))
+    assert dialable([*candidates, candidates[0]], SIP_LINK_TYPES) == wanted
+
+
+def test_of_the_links_that_both_make_the_one_that_the_other_likes_best_is_dialled() -> None:
+    """An address may be there twice, for TLS and for DTLS; who makes no DTLS leaves those out."""
+    both = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
+    here = Address("192.0.2.1", 1)
+    offered = [
+        candidate(*here, priority=5),
+        candidate(*here, priority=9, overlay_link=OverlayLinkType.DTLS_UDP_SR_NO_ICE),
+    ]
+    assert dialable(offered, both) == (*dtls(here), *tls(here))
+    assert dialable(offered, both[:1]) == tls(here)
+    assert dialable(offered, both[1:]) == dtls(here)
+
+
+def test_what_cannot_be_dialled_is_left_out() -> None:
+    """Other transports, ICE's kinds, and addresses that are not of one host."""
+    assert dialable([
+        candidate("192.0.2.1", 1, overlay_link=OverlayLinkType.DTLS_UDP_SR),
+        candidate("192.0.2.1", 0),
+        candidate("224.0.0.1", 1),
+        candidate("ff02::1", 1),
+        candidate("0.0.0.0", 1),
+        candidate("255.255.255.255", 1),
+        candidate("::", 1),
+    ], SIP_LINK_TYPES) == ()  # fmt: skip
+
+
+def test_the_number_of_candidates_is_bounded() -> None:
+    """One message does not make us dial the whole world."""
+    assert len(dialable([candidate("192.0.2.1", port) for port in range(1, 100)], SIP_LINK_TYPES)) == CANDIDATES_MAX
+
+
+# AppAttach
+
+
+def app_offer(place: int, application: int = APPLICATION_SIP) -> AppAttachReq:
+    """The body of an AppAttach."""
+    return AppAttachReq(b"", b"", application, b"passive", offer(place).candidates)
+
+
+@pytest.mark.must("6.5.2.2/1")
+def test_6_5_2_2_an_unknown_application_is_not_found() -> None:
+    """ "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."."""
+    bench = start()
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER, 4711), signer=LARGER)
+    assert bench.hear_one(150).error.error_code is ErrorCode.NOT_FOUND
+    assert bench.dials() == []
+
+
+def test_an_app_attach_is_answered_and_dialled() -> None:
+    """What comes up is the application's."""
+    bench = start()
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER), signer=LARGER)
+    answer = bench.hear_one(150, MessageCode.APP_ATTACH_ANS)
+    assert isinstance(answer.body, AppAttachAns)
+    assert (answer.body.application, answer.body.role) == (APPLICATION_SIP, b"active")
+    (dial,) = bench.dials()
+    assert dial.purpose is Purpose.SIP
+    bench.link(LARGER, dial.link, purpose=Purpose.SIP)
+    assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), address(ME))]
+    assert nid(LARGER) not in bench.node.connections
+
+
+def connect_app(bench: NodeBench, place: int) -> bool:
+    """`place` asks for a SIP connection and we dial it; True if the connection may stay."""
+    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(place), signer=place)
+    (dial,) = bench.dials()
+    bench.link(place, dial.link, purpose=Purpose.SIP)
+    return bench.hung_up() == []
+
+
+def test_connections_of_applications_are_bounded_for_each_node() -> None:
+    """However often one asks; another still gets its own, and one that ends makes room."""
+    bench = start()
+    assert [connect_app(bench, LARGER) for _ in range(APP_LINKS_PER_NODE_MAX + 1)] == [
+        *[True] * APP_LINKS_PER_NODE_MAX,
+        False,
+    ]
+    assert connect_app(bench, SMALLER)
+    first, *_ = bench.take(AppLinkUp)
+    assert isinstance(first, AppLinkUp)
+    bench.node.app_link_down(first.link)
+    assert connect_app(bench, LARGER)
+
+
+def test_connections_of_applications_are_bounded_altogether() -> None:
+    """But one that we asked for comes in."""
+    bench = start()
+    for place in range(1000, 1000 + APP_LINKS_MAX):
+        assert connect_app(bench, place)
+    assert not connect_app(bench, LARGER)
+    bench.take(AppLinkUp)
+    app_attach(bench, SMALLER)
+    remote = accepted(bench, SMALLER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(SMALLER), address(SMALLER), address(ME))]
+
+
+def app_attach(bench: NodeBench, place: int) -> None:
+    """The layer above wants a SIP connection to `place`."""
+    bench.node.app_attach([Destination.node(nid(place))], nid(place), bench.now)
+    bench.settle()
+
+
+def accepted(bench: NodeBench, place: int) -> Remote:
+    """`place` dials our SIP listener."""
+    return bench.link(place, purpose=Purpose.SIP)
+
+
+def test_our_own_app_attach() -> None:
+    """Asked once, answered, and the connection comes."""
+    bench = start()
+    app_attach(bench, LARGER)
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME))]
+    bench.run_for(60.0)
+    assert bench.take(AppLinkFailed) == []
+
+
+def test_a_sip_connection_that_nobody_asked_for_is_refused() -> None:
+    """Phones have a listener of their own; this one is for peers after an AppAttach."""
+    bench = start()
+    remote = accepted(bench, LARGER)
+    assert bench.hung_up() == [remote.number]
+    assert bench.take(AppLinkUp) == []
+
+
+def failure(bench: NodeBench) -> AppLinkFailed:
+    """That no connection came about."""
+    (failed,) = bench.take(AppLinkFailed)
+    assert isinstance(failed, AppLinkFailed)
+    return failed
+
+
+def test_an_app_attach_that_nobody_answers_fails() -> None:
+    """After five transmissions, with a cause if there is one."""
+    bench = start()
+    app_attach(bench, LARGER)
+    bench.run_for(15.0)
+    failed = failure(bench)
+    assert failed.node == nid(LARGER)
+    assert str(failed.error).startswith(f"no connection to {nid(LARGER).short}: AppAttach failed")
+
+
+def test_an_app_attach_that_is_refused_fails_with_the_reason() -> None:
+    """In the words of who refused it."""
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.NOT_FOUND, "no SIP"), signer=LARGER)
+    assert "Error_Not_Found: no SIP" in str(failure(bench).error)
+
+
+def test_an_app_attach_whose_connection_does_not_come_fails() -> None:
+    """It answered, but cannot reach us."""
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    bench.run_for(LINK_WAIT_S + 0.1)
+    assert "its connection did not come" in str(failure(bench).error)
+
+
+def ask_for(bench: NodeBench, application: int) -> None:
+    """An AppAttach for an application."""
+    bench.node.app_attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, application)
+    bench.settle()
+
+
+def unanswered(application: int) -> NodeBench:
+    """An AppAttach that nobody has answered, after its time."""
+    bench = start()
+    ask_for(bench, application)
+    bench.run_for(15.0)
+    failure(bench)
+    bench.heard(150)
+    return bench
+
+
+def test_a_connection_that_comes_late_is_not_given_to_the_next_application() -> None:
+    """6.5.2: nothing in it says for which it is: while one may come, another application waits."""
+    bench = unanswered(4711)
+    ask_for(bench, 4712)
+    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
+    late = accepted(bench, LARGER)
+    assert bench.hung_up() == [late.number]
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    assert isinstance(request.body, AppAttachReq)
+    assert request.body.application == 4712
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4712)]
+
+
+def test_where_none_comes_late_the_next_application_asks_after_a_while() -> None:
+    bench = unanswered(4711)
+    ask_for(bench, 4712)
+    bench.run_for(LATE_S - 0.1)
+    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
+    bench.run_for(0.2)
+    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+
+
+def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_may_come() -> None:
+    bench = unanswered(4711)
+    ask_for(bench, 4711)
+    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4711)]
+    ask_for(bench, 4712)
+    second = accepted(bench, LARGER)
+    assert bench.hung_up() == [second.number]
+    assert bench.take(AppLinkUp) == []

@@ -1,0 +1,315 @@
+"""How a node finds the overlay, and another part of it (RFC 6940 section 10.7.4.4, 11.4)."""
+
+from __future__ import annotations
+
+import pytest
+from candidates import addresses_of
+from node_bench import ME, NodeBench, address, nid, offer
+
+from p2psip.base.address import Address
+from p2psip.reload.config.configuration import BootstrapNode
+from p2psip.reload.node.connecting.attach import LINK_WAIT_S
+from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
+from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial, Purpose
+from p2psip.reload.topology.chord.joining import JoinState
+from p2psip.reload.topology.chord.ring import advance
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
+
+
+def start(**settings: object) -> NodeBench:
+    """A node that looks for the overlay; the configured bootstrap node is 1."""
+    bench = NodeBench(**settings)  # type: ignore[arg-type]
+    bench.node.start(0.0)
+    bench.settle()
+    bench.run_for(0.0)
+    return bench
+
+
+def dialled(bench: NodeBench) -> Dial:
+    """The one dialling under way."""
+    (dial,) = bench.dials()
+    return dial
+
+
+@pytest.mark.must("10.5/1", "10.5/3", "11.4/1", "11.4/2", "11.4/3")
+def test_11_4_joining_through_the_bootstrap_node() -> None:
+    """The whole way, message by message."""
+    bench = start()
+    dial = dialled(bench)
+    assert (dial.purpose, addresses_of(dial)) == (Purpose.RELOAD, (address(1),))
+    bench.link(1, dial.link)
+    attach = bench.hear_one(1)
+    place = Destination.resource(advance(nid(ME), 1))
+    assert attach.header.destination_list == (Destination.node(nid(1)), place)
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.link(150)
+    bench.update(150)
+    bench.heard(150, MessageCode.UPDATE_ANS)
+    join = bench.hear_one(150)
+    assert join.body == JoinReq(nid(ME))
+    bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns())
+    assert not bench.node.chord.is_serving
+    bench.update(150, predecessors=(ME,))
+    assert bench.node.chord.joining.is_member
+    assert bench.notes("joined")
+
+
+@pytest.mark.must("6.5.1.14/1")
+def test_the_admitting_peer_may_be_linked_before_it_answers() -> None:
+    """As the bootstrap node is, or who was quick to dial: then no further link is waited for."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    attach = bench.hear_one(1)
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(1, b"active"), signer=1)
+    bench.update(1)
+    bench.answer(1, bench.heard(1)[-1], MessageCode.JOIN_ANS, JoinAns())
+    bench.update(1, predecessors=(ME,))
+    bench.run_for(LINK_WAIT_S + 1)
+    assert bench.notes("joined")
+    assert bench.notes("attach failed") == []
+
+
+def test_a_join_answer_of_another_is_discarded() -> None:
+    """6.4.2.1: "Joining Nodes MUST verify that the signature on the JoinAns message matches the expected target"."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    bench.answer(1, bench.hear_one(1), MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.link(150)
+    bench.update(150)
+    bench.heard(150, MessageCode.UPDATE_ANS)
+    bench.answer(150, bench.hear_one(150), MessageCode.JOIN_ANS, JoinAns(), signer=1)
+    assert bench.node.chord.joining.state is JoinState.ASKING
+
+
+def test_one_dialling_at_a_time() -> None:
+    """A bootstrap node that is slow is not dialled again and again meanwhile."""
+    bench = start()
+    dial = dialled(bench)
+    bench.run_for(20.0)
+    assert bench.dials() == []
+    bench.dial_failed(dial.link)
+    bench.run_for(60.0)
+    assert len(bench.dials()) == 1
+
+
+def test_remembered_nodes_are_tried_together_with_the_configured_ones() -> None:
+    """11.4: "as an optimization it MAY attempt to use one or more of them"; all of them in time, not the first only."""
+    contacts = [address(place) for place in range(10, 20)]
+    bench, tried = start(contacts=contacts), set()
+    for _ in range(40):
+        for dial in bench.dials():
+            assert address(1) in addresses_of(dial)
+            tried |= set(addresses_of(dial))
+            bench.dial_failed(dial.link)
+        bench.run_for(50.0)
+    assert tried == {*contacts, address(1)}
+
+
+def test_our_own_addresses_are_not_dialled() -> None:
+    """A bootstrap node is in its own configuration."""
+    bench = NodeBench(contacts=[address(ME)], may_start_alone=True)
+    bench.node.attaching.addresses = {purpose: (address(ME), address(1)) for purpose in Purpose}
+    bench.node.start(0.0)
+    bench.settle()
+    bench.run_for(0.0)
+    assert bench.dials() == []
+    assert bench.node.chord.is_serving
+
+
+def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
+    """ "some mechanism whereby nodes can determine that they are potentially the first node"."""
+    for may in (False, True):
+        bench = start(may_start_alone=may)
+        bench.dial_failed(dialled(bench).link)
+        assert bench.node.chord.is_serving is may
+        # What is right for the first peer does not look like a failure.
+        assert bool(bench.notes("no way into the overlay yet")) is not may
+        assert bool(bench.notes("begins the overlay")) is may
+        assert bool(bench.node.bootstrap.trouble) is not may
+
+
+def test_who_is_not_admitted_knows_it_and_says_it_once() -> None:
+    """Links that come up and are closed before the other end has said anything: a revoked peer hears no more."""
+    bench = start()
+    bench.acknowledges = False
+    for attempt in range(3):
+        bench.link(1, dialled(bench).link)
+        bench.drop(1)
+        assert "192.0.2.1:6084 does not admit this peer" in bench.node.bootstrap.trouble
+        assert len(bench.notes("not admitted")) == 1
+        assert len(bench.take(ConfigurationOutdated)) == (0 if attempt else 1)
+        bench.run_for(40.0)
+    bench.dial_failed(dialled(bench).link)
+    assert "does not admit" in bench.node.bootstrap.trouble
+
+
+def test_a_link_that_is_lost_later_is_no_refusal() -> None:
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    attach = bench.hear_one(1)
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.drop(1)
+    assert not bench.notes("not admitted")
+
+
+def test_a_gateway_outside_of_the_ring_is_asked_again_later() -> None:
+    """It may have found the ring by then; it is linked, so it is not dialled anew."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    assert bench.hear_one(1).code is MessageCode.ATTACH_REQ
+    bench.run_for(9.0)
+    bench.heard(1)
+    bench.run_for(2.0)
+    again = bench.hear_one(1)
+    assert bench.dials() == []
+    bench.answer(1, again, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    assert bench.node.chord.joining.admitting_peer == nid(150)
+
+
+@pytest.mark.must("11.4/4")
+def test_where_linked_peers_can_be_dialled_is_worth_remembering() -> None:
+    """11.4: "Peers that are not directly connected MUST NOT be cached"; told when it changes."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    assert bench.take(ContactsChanged) == [ContactsChanged((address(120),))]
+    bench.update(120)
+    bench.link(110)
+    bench.update(110)
+    assert bench.take(ContactsChanged) == []
+
+
+def probed(bench: NodeBench) -> Dial:
+    """Let time go on until the node looks for another part of the overlay."""
+    for _ in range(200):
+        bench.run_for(10.0)
+        bench.settle_updates()
+        if dials := bench.dials():
+            return dials[0]
+    raise AssertionError("it never looks")
+
+
+@pytest.mark.must("10.7.4.4/1")
+def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
+    """ "If a response is received from peer S', which is not P's successor, then the overlay is partitioned and P
+    SHOULD send an Attach to S' routed through B". The Ping goes one place beyond our own Node-ID: a B that is linked
+    with us would pass one for that very place back to us (10.3).
+    """
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    dial = probed(bench)
+    assert addresses_of(dial) == (address(1),)
+    bench.link(1, dial.link)
+    ping = bench.hear_one(1)
+    assert ping.body == PingReq()
+    beyond = Destination.resource(advance(nid(ME), 1))
+    assert ping.header.destination_list == (Destination.node(nid(1)), beyond)
+    bench.answer(1, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=110)
+    attach = bench.hear_one(1)
+    assert attach.code is MessageCode.ATTACH_REQ
+    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.node(nid(110)))
+
+
+def test_when_there_is_no_other_part_the_link_is_let_go() -> None:
+    """A bootstrap node is not linked with everybody for ever."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    dial = probed(bench)
+    bench.link(1, dial.link)
+    bench.heard(1)
+    bench.run_for(16.0)
+    assert dial.link in bench.hung_up()
+
+
+def with_lost_neighbor(**settings: object) -> NodeBench:
+    """A member of a ring whose neighbour 120 has just been lost."""
+    bench = NodeBench(**settings)  # type: ignore[arg-type]
+    bench.become_ring(150, 50)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    bench.drop(120)
+    bench.dials()
+    return bench
+
+
+def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_are() -> None:
+    """They may live on in another part."""
+    bench = with_lost_neighbor(chord_update_interval_s=10)
+    assert set(addresses_of(probed(bench))) == {address(1), address(120)}
+
+
+def looked_for(bench: NodeBench) -> Dial:
+    """The dialling by which a member looks for the neighbour that it lost; within two minutes there are two."""
+    limit_s = bench.now + 1.5 * LOST_LOOK_S
+    assert limit_s < bench.now + 120.0 / 1.5
+    while not (dials := bench.dials()) and bench.now < limit_s:
+        bench.run_for(1.0)
+    (dial,) = dials
+    assert addresses_of(dial) == (address(120),)
+    return dial
+
+
+def test_neighbors_that_were_lost_are_looked_for_soon_and_for_a_day() -> None:
+    """However seldom all peers look for another part."""
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    for _ in range(3):
+        bench.dial_failed(looked_for(bench).link)
+    bench.run_for(LOST_LOOK_MAX_S - bench.now)
+    bench.dial_failed(bench.dials()[-1].link)
+    bench.run_for(2 * LOST_LOOK_S)
+    bench.dials()
+    bench.run_for(1000.0)
+    assert bench.dials() == []
+
+
+def test_a_lost_neighbor_that_is_back_is_looked_for_no_more() -> None:
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    bench.send(150, MessageCode.ATTACH_REQ, offer(120), signer=120)
+    bench.link(120, bench.dials()[0].link)
+    bench.update(120)
+    bench.run_for(1000.0)
+    assert bench.dials() == []
+
+
+def test_a_lost_neighbor_that_proves_to_be_there_and_no_neighbor_is_let_go_and_forgotten() -> None:
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    dial = looked_for(bench)
+    bench.link(120, dial.link)
+    ping = bench.hear_one(120)
+    assert ping.body == PingReq()
+    bench.answer(120, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=150)
+    bench.run_for(1000.0)
+    assert dial.link in bench.hung_up()
+    assert bench.dials() == []
+
+
+def test_of_several_bootstrap_nodes_another_is_tried_each_time() -> None:
+    """Shuffled, so that the load is shared."""
+    nodes = tuple(BootstrapNode(f"198.51.100.{number}", 6084) for number in range(1, 9))
+    bench, tried = start(bootstrap_nodes=nodes), set()
+    for _ in range(30):
+        for dial in bench.dials():
+            tried |= set(addresses_of(dial))
+            bench.dial_failed(dial.link)
+        bench.run_for(50.0)
+    assert tried == {Address(node.address, node.port) for node in nodes}
+
+
+def test_an_attempt_that_was_given_up_does_not_fail_the_next() -> None:
+    """Its Attach is forgotten with it."""
+    nodes = (BootstrapNode(*address(1)), BootstrapNode(*address(2)))
+    bench = start(bootstrap_nodes=nodes)
+    bench.link(1, dialled(bench).link)
+    bench.run_for(5.0)
+    bench.drop(1)
+    bench.run_for(2.0)
+    bench.link(2, dialled(bench).link)
+    bench.run_for(5.0)
+    assert bench.node.chord.joining.state is JoinState.SEEKING
+    assert len(bench.notes("joining failed")) == 1
