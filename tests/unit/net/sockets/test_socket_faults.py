@@ -175,6 +175,22 @@ class Far:
         """As a machine does that is started anew."""
         self._loop.call_soon_threadsafe(lambda: [each.abort("killed") for each in list(self.end.host._numbers)])
 
+    @contextmanager
+    def reading_nothing(self) -> Iterator[None]:
+        """Meanwhile what is sent there stays in the sockets: however fast either side is, they take no more than they hold."""
+        is_held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            is_held.set()
+            go_on.wait(LIMIT_S)
+
+        self._loop.call_soon_threadsafe(hold)
+        assert is_held.wait(LIMIT_S)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def close(self) -> None:
         async def close() -> None:
             self.end.host.close()
@@ -227,7 +243,8 @@ class Scene:
         await self.until("answered", lambda: near.count("data") > data)
         downs = far.count("down")
         is_stream = candidates[0].link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
-        near.do(Write(number, bytes(MORE_THAN_A_SOCKET_TAKES if is_stream else 10)), HangUp(number, "enough"))
+        with self.far.reading_nothing():
+            near.do(Write(number, bytes(MORE_THAN_A_SOCKET_TAKES if is_stream else 10)), HangUp(number, "enough"))
         await self.until("down there", lambda: far.count("down") > downs)
 
     async def _dialled_by_them(self, number: int, candidates: Any) -> None:
