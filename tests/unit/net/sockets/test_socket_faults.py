@@ -177,7 +177,7 @@ class Far:
 
     @contextmanager
     def reading_nothing(self) -> Iterator[None]:
-        """Meanwhile what is sent there stays in the sockets: however fast either side is, they take no more than they hold."""
+        """What is sent there meanwhile stays in the sockets, which take no more than they hold."""
         is_held, go_on = threading.Event(), threading.Event()
 
         def hold() -> None:
