@@ -9,8 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from membership import OVERLAY, Club, key, node_id
-
 from bench.results import Result, result
 from p2psip.base.address import Address
 from p2psip.net.sockets.dtls import DtlsListener, connect_dtls, require_cookies
@@ -18,6 +16,7 @@ from p2psip.net.sockets.tls import Stream, TlsStream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.link import Link
 from p2psip.reload.link.stream import StreamLink
+from p2psip.sim.membership import OVERLAY, Club, key, node_id
 
 HERE = "127.0.0.1"
 MESSAGE = bytes(1000)

@@ -9,13 +9,13 @@ import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from membership import DATE, Club, founding
 
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.signatures import verify_update
 from p2psip.reload.config.write import build, draft
+from p2psip.sim.membership import DATE, Club, founding
 
 
 @cache

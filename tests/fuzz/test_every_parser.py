@@ -20,7 +20,6 @@ import wire_specimens
 from effort import times
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from membership import DATE, OVERLAY, Club, founding, key, node_id
 from mutations import mutant
 from wire_specimens import BODIES
 from wire_strategies import all_structures, values_of
@@ -63,6 +62,7 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import Message, body_of, split
 from p2psip.reload.wire.storage_messages import StoredData, StoredMetaData
 from p2psip.reload.wire.topology_messages import ChordLeaveData
+from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams, NameAddr, Via

@@ -9,7 +9,6 @@ import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from membership import DATE, Club
 from storage_bench import BOB, KINDS, Bench, element, entry, single
 
 from p2psip.base.wallclock import WallClock
@@ -38,6 +37,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.sim.membership import DATE, Club
 
 MODELS = {kind_id: kind.data_model for kind_id, kind in KINDS.items()}
 CLUB = Club.of(required_kinds=tuple(KINDS.values()))

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.reload.security.authority import DAY_S, Validity
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from accounts import CHEAP
 from cryptography import x509
-from membership import ALGORITHMS, CHEAP, OVERLAY, key
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
@@ -38,6 +38,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import TrustAnchor
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, OVERLAY, key
 
 PASSWORD = "alice's secret"
 ALICE = f"alice@{OVERLAY}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_records import command, grow, wait_until
 
 from p2psip.base.address import Address
 from p2psip.reload.node.connecting.paths import HOSTS_MAX, NARROW_S, Paths
@@ -13,6 +12,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import OverlayLinkType, PingReq
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import command, grow, wait_until
 from p2psip.sim.world import Host
 
 TLS, DTLS = OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_records import fill, grow, missing, wait_until
 
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.stream import StreamLink
@@ -13,6 +12,7 @@ from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import NO_ICE, PingReq
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.path import Path
+from p2psip.sim.records import fill, grow, missing, wait_until
 
 LOSSY = Path(delay_s=0.01, jitter_s=0.03, loss=0.1, duplication=0.02)
 DTLS = NO_ICE[1:]

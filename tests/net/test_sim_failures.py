@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from sim_records import Record, fill, grow, host_of, missing, responsible, restart, wait_until
 
 from p2psip.reload.node.effects import Purpose
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import Record, fill, grow, host_of, missing, responsible, restart, wait_until
 from p2psip.sim.world import Host
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from sim_records import fill, grow, missing, wait_until
 
 from p2psip.reload.transport.outcome import Answer
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import fill, grow, missing, wait_until
 
 
 @pytest.mark.long

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from sim_records import fill, grow, missing, wait_until
 
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import fill, grow, missing, wait_until
 from p2psip.sim.world import Host
 
 HEAL_S = 120.0

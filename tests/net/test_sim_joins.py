@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sim_records import fill, grow, missing, responsible, restart, wait_until
 
 from p2psip.base.effects import Effect
 from p2psip.base.ids import ResourceId
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import fill, grow, missing, responsible, restart, wait_until
 from p2psip.sim.world import Host
 
 

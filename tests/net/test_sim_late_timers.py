@@ -18,12 +18,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from certified_overlay import CertifiedOverlay
+from accounts import CHEAP, accounts
 from effort import times
-from membership import CHEAP, DATE, Club, accounts, key
-from membership import OVERLAY as CLUB
-from sim_services import SETTINGS
-from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 
 import p2psip
 from p2psip.base.address import Address
@@ -43,8 +39,14 @@ from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
 from p2psip.reload.wire.message import join, split
+from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.clock import VirtualClock
+from p2psip.sim.membership import DATE, Club, key
+from p2psip.sim.membership import OVERLAY as CLUB
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.services import SETTINGS
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.site import Phone, Site
 from p2psip.sim.world import Host
 from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig

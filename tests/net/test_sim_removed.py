@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_records import KIND, Record, command, fetch, fill, grow, store, wait_until
 
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.transport.outcome import Answer
@@ -17,6 +16,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import KIND, Record, command, fetch, fill, grow, store, wait_until
 from p2psip.sim.world import Host
 
 UPDATE_INTERVAL_S = 120

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from sim_services import ServiceBench, choose, closest, grow_with_services
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -19,6 +18,7 @@ from p2psip.reload.config.configuration import (
 from p2psip.reload.node.data.services import ServiceFailed, ServiceRegistered, Services, ServicesFound
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.services import ServiceBench, choose, closest, grow_with_services
 
 
 def announce(bench: ServiceBench, count: int) -> list[NodeId]:

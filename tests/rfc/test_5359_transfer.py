@@ -7,8 +7,9 @@ where it is dialled (RFC 3515 2.4.2: the Refer-To's URI is the one that the reci
 from __future__ import annotations
 
 import pytest
-from simulated_peers import OVERLAY, Phone, SimulatedPeers
 
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.site import Phone
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request, Response

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from node_bench import ME, NodeBench, nid, offer
-from sim_capture import Tap, node_id
-from sim_records import fill, grow, responsible
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, hash_name
@@ -15,6 +13,8 @@ from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq
+from p2psip.sim.capture import Tap, node_id
+from p2psip.sim.records import fill, grow, responsible
 
 
 @pytest.mark.long

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from certified_overlay import CertifiedOverlay
-from membership import Club
-from sim_records import Record, command, fetch, is_found, line, missing, store, wait_until
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
@@ -17,7 +14,10 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
+from p2psip.sim.certified import CertifiedOverlay
+from p2psip.sim.membership import Club
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import Record, command, fetch, is_found, line, missing, store, wait_until
 from p2psip.sim.world import Host
 
 

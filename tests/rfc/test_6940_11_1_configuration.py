@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from lxml import etree
-from membership import ALGORITHMS, founding
 
 from p2psip.reload.config.blobs import blobs
 from p2psip.reload.config.document import _grammar, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, founding
 
 EXAMPLE = """\
 <?xml version="1.0" encoding="UTF-8"?>

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from membership import DATE, Club, founding
 from node_bench import NodeBench
-from sim_records import grow
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.disk.files import write_document
@@ -28,6 +26,8 @@ from p2psip.reload.config.write import build, draft
 from p2psip.reload.node.keeping.reconfigure import CLIENT_STAY_S, make_topology
 from p2psip.reload.topology.chord.client import ClientTopology
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.sim.membership import DATE, Club, founding
+from p2psip.sim.records import grow
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<overlay xmlns="urn:ietf:params:xml:ns:p2p:config-base" {}>'
 NAME = 'instance-name="club.example"'

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from dns.rdtypes.IN.SRV import SRV
 from dns_server import dns_server
-from membership import OVERLAY, key
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -33,6 +32,7 @@ from p2psip.reload.security.authority import DAY_S, Validity
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.keys import key_to_pem
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import OVERLAY, key
 
 WELL_KNOWN = "/.well-known/reload-config"
 SRV_NAME = f"_reload-config._tcp.{OVERLAY}"

@@ -8,10 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from certified_overlay import CertifiedOverlay
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from membership import DATE, OVERLAY, Club, founding, key, node_id
-from sim_records import command
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -32,6 +29,9 @@ from p2psip.reload.usages.certificate_store import fetch_request, read_certifica
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
+from p2psip.sim.certified import CertifiedOverlay
+from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
+from p2psip.sim.records import command
 
 DIGESTS = {HashAlgorithm.SHA1: hashlib.sha1, HashAlgorithm.SHA256: hashlib.sha256}
 ALWAYS = Validity(0.0, NO_END)

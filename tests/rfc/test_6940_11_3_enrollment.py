@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from accounts import CHEAP, accounts
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from membership import CHEAP, DATE, OVERLAY, Club, accounts, founding, key
 
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -36,6 +36,7 @@ from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.keys import key_to_pem
 from p2psip.reload.security.reload_uri import parse_node_uri
 from p2psip.reload.wire.header import Destination
+from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key
 
 ALICE = f"alice@{OVERLAY}"
 PASSWORD = "älices gehéimnis"

@@ -8,11 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from certified_overlay import CertifiedOverlay, enrolled, ring_id
 from cryptography import x509
-from membership import DATE, OVERLAY, Club, founding, key
 from OpenSSL import SSL
-from sim_records import wait_until
 
 from p2psip.base.effects import Effect
 from p2psip.net.sockets.tls import make_context
@@ -24,6 +21,9 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.message import Message
+from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
+from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key
+from p2psip.sim.records import wait_until
 from p2psip.sim.world import Host
 
 ECDSA = SignatureAlgorithm.ECDSA

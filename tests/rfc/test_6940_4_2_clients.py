@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_capture import Tap
-from sim_records import command, fetch, fill, grow, is_found, line, store, wait_until
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -17,7 +15,9 @@ from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import JoinReq
+from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import command, fetch, fill, grow, is_found, line, store, wait_until
 from p2psip.sim.world import Host
 
 

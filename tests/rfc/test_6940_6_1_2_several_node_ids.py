@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from certified_overlay import CertifiedOverlay, ring_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from membership import OVERLAY, Club, key
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
@@ -22,6 +20,8 @@ from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidat
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import SecurityBlock
 from p2psip.reload.wire.topology_messages import JoinReq, RouteQueryReq
+from p2psip.sim.certified import CertifiedOverlay, ring_id
+from p2psip.sim.membership import OVERLAY, Club, key
 
 REMOTE, HERE = Address("192.0.2.1", 6084), Address("192.0.2.2", 6084)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from node_bench import ME, Heard, NodeBench, nid
-from sim_records import command, grow
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.forwarding.return_path import ReturnPath
@@ -13,6 +12,7 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.sim.records import command, grow
 
 
 def to(place: int) -> Destination:

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 from node_bench import ME, Heard, NodeBench, nid
-from sim_capture import Tap
-from sim_records import command, fill, grow, missing
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.forwarding.return_path import ReturnPath
@@ -15,7 +13,9 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import CompressedDestination, Destination, Entry
 from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import command, fill, grow, missing
 
 PREVIOUS, NEXT, BEFORE = 50, 150, 30
 """Node 100 passes on from 50 to 150; the request came to 50 from 30."""

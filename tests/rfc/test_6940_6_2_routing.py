@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from sim_capture import Tap, node_id
-from sim_records import command, grow, line
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
+from p2psip.sim.capture import Tap, node_id
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import command, grow, line
 from p2psip.sim.world import Host
 
 

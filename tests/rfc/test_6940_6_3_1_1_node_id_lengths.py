@@ -9,7 +9,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from membership import DATE, OVERLAY, Club, key
 from wire_strategies import values_of
 
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId, ResourceId
@@ -26,6 +25,7 @@ from p2psip.reload.wire.header import Destination, ForwardingHeader
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import join, split
 from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
+from p2psip.sim.membership import DATE, OVERLAY, Club, key
 
 EVERY_LENGTH = pytest.mark.parametrize("length", NODE_ID_LENGTHS)
 

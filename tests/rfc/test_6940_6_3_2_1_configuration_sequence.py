@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sim_capture import Tap
-from sim_records import command, grow, wait_until
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -40,7 +38,9 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
+from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
+from p2psip.sim.records import command, grow, wait_until
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
 

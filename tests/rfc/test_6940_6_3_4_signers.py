@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from certified_overlay import CertifiedOverlay, enrolled, ring_id
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_der_x509_certificate
-from membership import OVERLAY, Club, key
-from sim_records import command, fetch, is_found
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
@@ -50,6 +47,9 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
+from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
+from p2psip.sim.membership import OVERLAY, Club, key
+from p2psip.sim.records import command, fetch, is_found
 from p2psip.sim.world import Host
 
 ECDSA, RSA = SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA

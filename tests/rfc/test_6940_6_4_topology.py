@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from node_bench import ME, NodeBench, identity, nid, offer
-from sim_capture import Tap, node_id
-from sim_records import KIND, fill, grow
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.topology.chord.ring import advance
@@ -20,7 +18,9 @@ from p2psip.reload.wire.link_messages import (
     ProbeReq,
 )
 from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, ChordUpdate, JoinAns, JoinReq, RouteQueryReq
+from p2psip.sim.capture import Tap, node_id
 from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.records import KIND, fill, grow
 
 SHARE, COUNT, UPTIME = (
     ProbeInformationType.RESPONSIBLE_SET,

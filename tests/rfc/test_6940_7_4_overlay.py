@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_records import KIND, Record, command, fetch, fill, grow, line, store
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.fetching import all_values
@@ -26,6 +25,7 @@ from p2psip.reload.wire.storage_messages import (
     StoredMetaData,
 )
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import KIND, Record, command, fetch, fill, grow, line, store
 from p2psip.sim.world import Host
 
 

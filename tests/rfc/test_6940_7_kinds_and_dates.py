@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from membership import DATE, Club, founding, key
 from storage_bench import ALICE, BOB, KINDS, SINGLE, signer
 
 from p2psip.base.wallclock import WallClock
@@ -23,6 +22,7 @@ from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreKindData, StoreReq
+from p2psip.sim.membership import DATE, Club, founding, key
 
 MULTIPLE = Kind(0xF0000001, DataModel.SINGLE, AccessControl.NODE_MULTIPLE, 1, 100, max_node_multiple=3)
 HOUR_S = 3600.0

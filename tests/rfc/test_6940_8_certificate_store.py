@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sim_records import command, grow, line
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
@@ -17,6 +16,7 @@ from p2psip.reload.usages.certificate_store import LIFETIME_S, REFRESH_S, fetch_
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import command, grow, line
 from p2psip.sim.signer import SimulatedIdentity
 
 KINDS = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)

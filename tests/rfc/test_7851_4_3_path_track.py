@@ -6,8 +6,6 @@ import itertools
 import json
 
 import pytest
-from sim_capture import Tap
-from simulated_peers import SimulatedPeers, Site
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.tracing import Target, Traced
@@ -18,6 +16,9 @@ from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, PathTrackReq, flags_of
 from p2psip.reload.wire.header import Destination
+from p2psip.sim.capture import Tap
+from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.site import Site
 
 EVERYBODY = frozenset([NodeId.wildcard()])
 OPEN = (DiagnosticKind.STATUS_INFO, DiagnosticKind.SOFTWARE_VERSION, DiagnosticKind.APP_UPTIME)

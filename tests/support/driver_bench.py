@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
 
-from membership import OVERLAY, Club, key, node_id
 from OpenSSL import SSL
 
 from p2psip.base.effects import Effect
@@ -17,6 +16,7 @@ from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.tls import make_context
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
+from p2psip.sim.membership import OVERLAY, Club, key, node_id
 
 HERE = "127.0.0.1"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from free_ports import free_port
-from membership import DATE, OVERLAY, Club, founding, key, node_id
 
 import p2psip
 from p2psip.api import Overlay
@@ -32,6 +31,7 @@ from p2psip.reload.security.authority import DAY_S
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_to_pem
+from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 
 HERE = "127.0.0.1"
 TODAY = DATE + 300 * DAY_S

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from membership import OVERLAY, Club, founding, key, node_id
 
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS, main
@@ -20,6 +19,7 @@ from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.document import parse
+from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 from p2psip.sip.message.digest import ha1_by_algorithm, logins
 
 FINGERPRINT = "5" * 64

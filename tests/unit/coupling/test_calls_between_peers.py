@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated_peers import OVERLAY, Phone, SimulatedPeers
 
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.site import Phone
 from p2psip.sip.entities.agents.types import RegistrationFailed
 from p2psip.sip.entities.questions import Located, LocateUser
 from p2psip.sip.message.uri import SipUri

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from simulated_peers import Phone, SimulatedPeers, Site
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.coupling.peer_flows import ABSENT_S
 from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.wire.header import Destination
+from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.site import Phone, Site
 
 NOTICED_S = 3.0
 NOT_NOTICED_S = 8.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from simulated_peers import Phone, SimulatedPeers
 
+from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.site import Phone
 from p2psip.sip.entities.agents.types import Registered
 
 

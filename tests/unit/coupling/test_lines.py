@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from simulated_peers import OVERLAY, Phone, SimulatedPeers, Site
 
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
@@ -15,6 +14,8 @@ from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.site import Phone, Site
 
 
 def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:

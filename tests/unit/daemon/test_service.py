@@ -17,7 +17,6 @@ import msgspec
 import pytest
 import structlog
 from free_ports import free_port
-from membership import OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -41,6 +40,7 @@ from p2psip.net import node_host
 from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
 from p2psip.reload.config.document import parse
 from p2psip.reload.node.effects import Purpose
+from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 
 HERE = "127.0.0.1"
 EXPIRATION = 1_900_000_000.0

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.enrollment.client import (
@@ -29,6 +28,7 @@ from p2psip.reload.security.authority import TrustAnchor
 from p2psip.reload.security.certificates import CONFIGURATION_SIGNER, fingerprint
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 SERVER = "https://192.0.2.1/enroll"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from accounts import CHEAP
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from membership import ALGORITHMS, CHEAP, OVERLAY, key
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
@@ -27,6 +27,7 @@ from p2psip.enrollment.passwords import (
 from p2psip.enrollment.rejections import BadCsr, BadForm, NotAcceptable
 from p2psip.reload.security.keys import public_key_hash
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, OVERLAY, key
 
 
 @pytest.mark.parametrize("name", ["alice", "1001", "+49301234", "dj0abc", "a.b-c_d+e", "x" * 64])

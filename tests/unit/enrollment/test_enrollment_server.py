@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from accounts import CHEAP, accounts
 from cryptography import x509
-from membership import ALGORITHMS, CHEAP, DATE, OVERLAY, Club, accounts, key, node_id
 
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
@@ -32,6 +32,7 @@ from p2psip.reload.security.authority import DAY_S
 from p2psip.reload.security.keys import PrivateKey
 from p2psip.reload.security.roles import Member
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, key, node_id
 
 PASSWORD = "alice's secret"
 

@@ -14,7 +14,6 @@ import pytest
 from candidates import dtls, tls
 from driver_bench import HERE, Disk, Notes, context, datagram_context
 from free_ports import free_port
-from membership import DATE, OVERLAY, Club, node_id
 from OpenSSL import SSL
 
 from p2psip.base.address import Address
@@ -28,6 +27,7 @@ from p2psip.net.sockets.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
 from p2psip.net.sockets.tls import Stream, TlsStream
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed, Moment
+from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.transports.effects import SendDatagram

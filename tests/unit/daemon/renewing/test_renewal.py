@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
-from membership import DATE, OVERLAY, Club, key, node_id
 
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.daemon.renewing import renewal
 from p2psip.daemon.renewing.renewal import RETRY_FIRST_S, RETRY_MAX_S, Renewer, renewal_date
 from p2psip.reload.security.authority import DAY_S, NO_END
 from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.sim.membership import DATE, OVERLAY, Club, key, node_id
 
 PEER, ALICE = f"peer-garden@{OVERLAY}", f"alice@{OVERLAY}"
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from membership import OVERLAY, Club, key, node_id
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.line_files import LineFiles
+from p2psip.sim.membership import OVERLAY, Club, key, node_id
 from p2psip.sip.message.digest import ha1_by_algorithm, logins
 
 

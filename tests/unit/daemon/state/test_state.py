@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from membership import ALGORITHMS, OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import PeerRequest, init_peer, preferred_algorithm
@@ -17,6 +16,7 @@ from p2psip.enrollment.founding import revised
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, OVERLAY, Club, founding, key, node_id
 
 PEER = f"peer-garden@{OVERLAY}"
 

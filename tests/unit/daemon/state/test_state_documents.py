@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from membership import OVERLAY, founding
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import obtain_document
@@ -17,6 +16,7 @@ from p2psip.enrollment.founding import Terms, found
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import OVERLAY, founding
 
 
 def test_a_document_whose_trust_anchor_was_replaced_by_updates(tmp_path: Path) -> None:

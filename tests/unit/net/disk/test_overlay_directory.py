@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from membership import CHEAP, DATE, OVERLAY, founding, node_id
+from accounts import CHEAP
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.accounts import Account, Issue
@@ -20,6 +20,7 @@ from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.net.sockets.addresses import ip_port, join_host_port, own_address, server_url, split_host_port
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import DATE, OVERLAY, founding, node_id
 
 ADMIN = Account(f"admin@{OVERLAY}", hash_password("admin's secret", random.Random(1), CHEAP), is_admin=True)
 

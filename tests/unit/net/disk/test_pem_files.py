@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from membership import founding
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.disk.pem_files import read_chain, read_key
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.keys import key_to_pem
+from p2psip.sim.membership import founding
 
 
 def test_what_is_wrong_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:

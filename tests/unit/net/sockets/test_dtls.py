@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import pytest
-from membership import OVERLAY, Club, key, node_id
 from OpenSSL import SSL
 from udp_relay import UdpRelay
 
@@ -22,6 +21,7 @@ from p2psip.net.sockets.dtls import DtlsAssociation, DtlsListener, connect_dtls,
 from p2psip.net.sockets.tls import Stream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import OVERLAY, Club, key, node_id
 from p2psip.sim.path import Path
 
 HERE = "127.0.0.1"

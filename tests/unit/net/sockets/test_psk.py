@@ -7,7 +7,6 @@ import random
 from functools import cache
 
 import pytest
-from membership import OVERLAY, key
 from OpenSSL import SSL, crypto
 
 from p2psip.enrollment.client import self_enroll
@@ -16,6 +15,7 @@ from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import SHARED_SECRET_MAX, OverlayConfiguration
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import OVERLAY, key
 
 RSA, ECDSA = SignatureAlgorithm.RSA, SignatureAlgorithm.ECDSA
 SECRET = "s" * 43

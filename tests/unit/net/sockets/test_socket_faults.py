@@ -22,7 +22,6 @@ import pytest
 from candidates import dtls, tls
 from driver_bench import HERE, Disk, Notes, context, datagram_context
 from free_ports import free_port
-from membership import DATE
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
@@ -34,6 +33,7 @@ from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tcp
 from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
 from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.sim.membership import DATE
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import CallId, MediaWanted
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import pytest
-from membership import DATE, OVERLAY, Club, key, node_id
 from OpenSSL import SSL, crypto
 
 from p2psip.net.sockets import tls
 from p2psip.net.sockets.tls import TlsStream, make_context
 from p2psip.reload.security.authority import DAY_S, Validity
 from p2psip.reload.security.errors import SecurityError
+from p2psip.sim.membership import DATE, OVERLAY, Club, key, node_id
 
 
 @dataclass

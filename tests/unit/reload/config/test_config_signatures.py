@@ -7,7 +7,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, node_id
 
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import parse
@@ -17,6 +16,7 @@ from p2psip.reload.config.write import build
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.security_block import SecurityBlock
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, founding, node_id
 
 
 def check(raw: bytes, configuration: OverlayConfiguration) -> object:

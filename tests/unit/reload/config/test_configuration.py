@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from membership import node_id
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
@@ -21,6 +20,7 @@ from p2psip.reload.config.configuration import (
 )
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.sim.membership import node_id
 
 PLAIN = OverlayConfiguration("club.example")
 

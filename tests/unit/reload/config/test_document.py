@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from membership import DATE, founding, node_id
 
 from p2psip.reload.config.blobs import DEPTH_MAX, DOCUMENT_SIZE_MAX, blobs
 from p2psip.reload.config.configuration import (
@@ -26,6 +25,7 @@ from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.sim.membership import DATE, founding, node_id
 
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<overlay xmlns="{BASE_NAMESPACE}">'
 CHORD = 'xmlns:chord="urn:ietf:params:xml:ns:p2p:config-chord"'

@@ -7,11 +7,11 @@ import random
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 
 @pytest.mark.must("11.3/13", "11.3/17", "11.3/18", "11.3/19")

@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 from cryptography import x509
-from membership import Club
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem, load_certificate
 from p2psip.reload.security.errors import UntrustedCertificate
+from p2psip.sim.membership import Club
 
 
 def test_a_serial_number_that_is_not_positive_is_refused_in_silence() -> None:

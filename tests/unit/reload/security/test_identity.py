@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from membership import Club, key, node_id
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.security_block import SignerIdentity
+from p2psip.sim.membership import Club, key, node_id
 
 
 def test_6_3_4_one_node_id_is_signed_with_cert_hash() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from membership import ALGORITHMS, key
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.security.keys import (
@@ -20,6 +19,7 @@ from p2psip.reload.security.keys import (
     usable,
 )
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.sim.membership import ALGORITHMS, key
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

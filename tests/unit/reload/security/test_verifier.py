@@ -10,7 +10,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.authority import DAY_S, NO_END, TrustAnchor, Validity, self_signed
@@ -28,6 +27,7 @@ from p2psip.reload.wire.security_block import (
     SignatureAndHashAlgorithm,
     SignerIdentity,
 )
+from p2psip.sim.membership import ALGORITHMS, DATE, OVERLAY, Club, founding, key, node_id
 
 ALICE = f"alice@{OVERLAY}"
 THREE = [node_id(1), node_id(2), node_id(3)]

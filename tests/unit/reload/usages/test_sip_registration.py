@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from membership import DATE, OVERLAY, Club, node_id
 from storage_bench import ALICE, ALICE_ELSEWHERE, BOB, WALL, Bench, entry, member, signer
 
 from p2psip.base.errors import LocalMisuse
@@ -41,6 +40,7 @@ from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.rejections import DataTooOld, Forbidden
 from p2psip.reload.wire.storage_messages import DataValue, FetchAns, FetchKindResponse, StoreKindData, StoreReq
 from p2psip.reload.wire.usages.sip_registration import SipRegistration, SipRegistrationType
+from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
 
 KINDS = {SIP_REGISTRATION: SIP_REGISTRATION_KIND}
 RULES = {SIP_REGISTRATION: Namespaces("example.org", DomainRestriction())}

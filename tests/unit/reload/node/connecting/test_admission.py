@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from certified_overlay import CertifiedOverlay, enrolled, ring_id
-from membership import DATE, OVERLAY, Club
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
@@ -16,6 +14,8 @@ from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.header import Destination
+from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
+from p2psip.sim.membership import DATE, OVERLAY, Club
 
 WALL = WallClock(DATE)
 ECDSA = SignatureAlgorithm.ECDSA

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-
-from sim_records import grow
+from typing import Any
 
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
@@ -19,16 +18,17 @@ from p2psip.reload.node.data.services import Services, ServicesFound
 from p2psip.reload.node.effects import Done
 from p2psip.reload.topology.chord.ring import distance
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import grow
 from p2psip.sim.world import Host
 
 STEP_S = 0.1
-SETTINGS: dict[str, object] = {
+SETTINGS: dict[str, Any] = {
     "required_kinds": (SIP_REGISTRATION_KIND, REDIR_KIND),
     "services": (ServicePermission(ANY_SERVICE, ("*@sim.example",)),),
 }
 
 
-def grow_with_services(seed: str, peers: int, **settings: object) -> ServiceBench:
+def grow_with_services(seed: str, peers: int, **settings: Any) -> ServiceBench:
     """An overlay with the Kind REDIR."""
     return ServiceBench(grow(seed, peers, **(SETTINGS | settings)))
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from membership import Club, key
-from sim_records import wait_until
-
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
+from p2psip.sim.membership import Club, key
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.records import wait_until
 
 
 def ring_id(number: int, place: int = 0) -> NodeId:

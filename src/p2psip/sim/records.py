@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
@@ -54,7 +55,7 @@ def wait_until(overlay: SimulatedOverlay, limit_s: float, condition: Callable[[]
     return overlay.world.now - began
 
 
-def grow(seed: int | str, peers: int, *, at_once: int = 5, **settings: object) -> SimulatedOverlay:
+def grow(seed: int | str, peers: int, *, at_once: int = 5, **settings: Any) -> SimulatedOverlay:
     """An overlay of so many peers that have joined, some at the same time."""
     overlay = SimulatedOverlay(seed, **settings)
     for number in range(peers):

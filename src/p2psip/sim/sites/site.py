@@ -1,29 +1,17 @@
-"""Whole peers (`coupling.Peer`) in the virtual world of `p2psip.sim`, with phones that are user agents."""
+"""A site: one peer and the phones on its LAN."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
-from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
-from p2psip.base.wallclock import WallClock
-from p2psip.coupling.lines import Line
-from p2psip.coupling.lookup import Found
-from p2psip.coupling.peer import Peer, peer_uri
-from p2psip.enrollment.names import typed_names
-from p2psip.enrollment.passwords import typed_passwords
+from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
-from p2psip.reload.node.effects import LinkUp, Purpose
-from p2psip.reload.node.node import Node
-from p2psip.reload.storage.storage import Storage
-from p2psip.reload.storage.store.memory import MemoryStore
-from p2psip.reload.usages.rules import rules_of
-from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
-from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.reload.node.effects import LinkUp
 from p2psip.sim.world import Host, World
 from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import (
@@ -35,15 +23,12 @@ from p2psip.sip.entities.agents.types import (
     Registered,
     RegistrationFailed,
 )
-from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.reports import RequestCarried
-from p2psip.sip.message.digest import logins
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
 
-OVERLAY = "sim.example"
 LAN_S = 0.001
 
 
@@ -60,24 +45,31 @@ class Site:
     """Where media addresses of the echo service were wanted for."""
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
+        """A connection with another peer is up."""
         self.peer.handle_link_up(link, now)
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came over it."""
         self.peer.handle_link_data(number, data, now)
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        """It is down, or never came up."""
         self.peer.handle_link_down(number, reason, now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to a question of the peer."""
         self.peer.handle_answer(token, answer, now)
 
     def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
         self.peer.handle_timeout(now)
 
     def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
         return self.peer.next_deadline()
 
     def drain(self) -> list[Effect]:
+        """Carry to the phones what is for them; the rest is for the world."""
         for_world: list[Effect] = []
         for effect in self.peer.drain():
             match effect:
@@ -99,6 +91,7 @@ class Site:
 
     @property
     def host(self) -> Host:
+        """The machine of the world that it runs on now."""
         return self.world.hosts[self.name]
 
     def carried(self, method: str = "INVITE") -> list[RequestCarried]:
@@ -153,6 +146,7 @@ class Phone:
         site.phones[self.address] = self
 
     def register(self) -> Phone:
+        """Tell the server where it is, from now on."""
         self.run(self.agent.register)
         return self
 
@@ -164,6 +158,7 @@ class Phone:
         return numbers[0]
 
     def hang_up(self, call: int) -> None:
+        """End a call."""
         self.run(lambda now: self.agent.hang_up(call, now))
 
     def unplug(self) -> None:
@@ -171,6 +166,7 @@ class Phone:
         self.is_plugged_in = False
 
     def receive(self, data: bytes) -> None:
+        """A datagram of the server has come."""
         if self.is_plugged_in:
             self.received.append(data)
             self.run(lambda now: self.agent.handle_datagram(self.address, self.site.local, data, now))
@@ -180,16 +176,19 @@ class Phone:
         self.site.call(lambda now: self.site.peer.handle_datagram(self.site.local, self.address, data, now))
 
     def run(self, do: Callable[[float], object]) -> None:
+        """Give the agent one input, and do what it wants done."""
         do(self.site.world.now)
         for effect in self.agent.drain():
             self._perform(effect)
         self._arm()
 
     def of(self, kind: type[Effect]) -> list[Effect]:
+        """What its user has been told, of one kind."""
         return [effect for _, effect in self.events if isinstance(effect, kind)]
 
     @property
     def is_registered(self) -> bool:
+        """True once the server has taken a registration."""
         return bool(self.of(Registered))
 
     @property
@@ -213,6 +212,7 @@ class Phone:
         return next((str(e.reason) for e in self.of(CallEnded) if e.call == call), None)  # type: ignore[attr-defined]
 
     def established_after(self, call: int, began: float) -> float | None:
+        """How long after `began` a call was answered, in seconds; None if it was not."""
         return next((at - began for at, e in self.events if isinstance(e, CallEstablished) and e.call == call), None)
 
     def _perform(self, effect: Effect) -> None:
@@ -239,122 +239,6 @@ class Phone:
         if self._armed_at == at:
             self._armed_at = None
             self.run(self.agent.handle_timeout)
-
-
-class SimulatedPeers:
-    """Sites p0, p1, ... in one world; p0 is the bootstrap node."""
-
-    def __init__(self, seed: int | str, count: int = 0, *, wall: WallClock | None = None, **settings: object) -> None:
-        self.seed = seed
-        self.world = World(seed)
-        self.sites: dict[str, Site] = {}
-        self.wall = wall or WallClock(EPOCH_S)
-        self.configuration = simulated_configuration([SimulatedOverlay.address_of(0)], **settings)
-        self.verifier = SimulatedVerifier()
-        for number in range(count):
-            self.add(number)
-            self.world.run_for(3.0)
-        if count:
-            self.world.run_for(10.0, stop=lambda: all(s.peer.node.chord.is_serving for s in self.sites.values()))
-
-    def __getitem__(self, number: int) -> Site:
-        return self.sites[f"p{number}"]
-
-    def add(self, number: int, store: MemoryStore | None = None) -> Site:
-        """Make a peer and start it; with `store`, one that was there before."""
-        name = f"p{number}"
-        rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
-        node_id = NodeId(random.Random(f"{self.seed}/{name}").randbytes(16))
-        identity = SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id)
-        now, store = self.world.now, store or MemoryStore()
-        rules = rules_of(self.configuration, self.verifier)
-        storage = Storage(store, rules, self.wall, now)
-        node = Node(
-            identity, self.verifier, self.configuration, storage, self.wall, rng, now, may_start_alone=number == 0
-        )
-        address = SimulatedOverlay.address_of(number)
-        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
-        local = Address(f"192.168.{number}.1", 5060)
-        server = ServerConfig(
-            realm=OVERLAY,
-            domains=frozenset({OVERLAY, local.host, name}),
-            listeners=(Listener("UDP", local),),
-            peer_side=peer_uri(f"peer-{name}", OVERLAY, node_id),
-            token_secret=f"secret of {name}".encode(),
-        )
-        site = Site(name, Peer(node, server, rng, now), self.world, local)
-        self.sites[name] = site
-        self.world.add(name, address, (identity.certificate,), site, store)
-        site.call(site.peer.start)
-        return site
-
-    def restart(self, number: int) -> None:
-        """End a peer and start it anew, with its lines and what it has kept of its phones; they notice nothing."""
-        old = self[number]
-        snapshot = old.peer.server.snapshot(self.world.now)
-        store = old.host.store
-        self.world.crash(old.host)
-        self.run(1.0)
-        new = self.add(number, store)
-        for line in old.peer.publisher.lines:
-            new.call(lambda now, line=line: new.peer.add_line(line, now))  # type: ignore[misc]
-        new.call(lambda now: new.peer.restore(snapshot, 1.0, now))
-        new.phones = old.phones
-        for phone in new.phones.values():
-            phone.site = new
-        # The bootstrap node is alone at first, until the others have found it.
-        others = len(self.sites) - 1
-        assert self.run(120.0, stop=lambda: len(new.peer.node.chord.table.successors) >= others)
-
-    def line(self, number: int, user: str, *, name: str | None = None) -> Line:
-        """Give `user` a line at a peer."""
-        node_id = NodeId(random.Random(f"{self.seed}/line {user} {number}").randbytes(16))
-        identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
-        names = typed_names(f"{name or user}@{OVERLAY}")
-        line = Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
-        site = self[number]
-        site.call(lambda now: site.peer.add_line(line, now))
-        return line
-
-    def phone(self, number: int, user: str, which: int = 0, **options: object) -> Phone:
-        """A phone of a user who has a line, registered."""
-        phone = Phone(self[number], user, which, **options).register()  # type: ignore[arg-type]
-        self.world.run_for(1.0, stop=lambda: phone.is_registered)
-        assert phone.is_registered, phone.refusal
-        return phone
-
-    def with_phones(self, *users: tuple[int, str], **options: object) -> list[Phone]:
-        """Lines and registered phones, (peer, user) each; the records are stored."""
-        for number, user in users:
-            self.line(number, user)
-        self.settle_records(number for number, _ in users)
-        phones = [self.phone(number, user, which, **options) for which, (number, user) in enumerate(users)]
-        self.run(2.0)
-        return phones
-
-    def settle_records(self, numbers: Iterable[int]) -> None:
-        sites = [self[number] for number in set(numbers)]
-        stored = self.world.run_for(
-            30.0, stop=lambda: all(s.peer.publisher.placed(line.name) for s in sites for line in s.peer.publisher.lines)
-        )
-        assert stored
-
-    def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
-        return self.world.run_for(seconds, stop=stop)
-
-    def look_up(self, number: int, user: str) -> Found:
-        """What `p2psip lookup` finds."""
-        site = self[number]
-        handles: list[int] = []
-        site.call(lambda now: handles.append(site.peer.look_up(f"{user}@{OVERLAY}", now)))
-
-        def found() -> Found | None:
-            return next((e for e in site.host.events if isinstance(e, Found) and e.handle == handles[0]), None)
-
-        self.run(60.0, stop=lambda: found() is not None)
-        result = found()
-        assert result is not None
-        return result
 
 
 def _discard(_: object) -> None:

@@ -1,18 +1,14 @@
-"""Overlays, members and enrollment servers for tests: deterministic but for the keys, which are made once a run."""
+"""Overlays with X.509 certificates and their members: deterministic but for the keys, which are made once a run."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 from p2psip.base.ids import NodeId
-from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.founding import Founding, Terms, found
-from p2psip.enrollment.passwords import Cost, hash_password
-from p2psip.net.disk.account_database import AccountDatabase
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -22,9 +18,8 @@ from p2psip.reload.wire.common import SignatureAlgorithm
 
 OVERLAY = "club.example"
 DATE = 1_800_000_000.0
-"""2027-01-15, when the overlays of these tests begin."""
+"""2027-01-15, when these overlays begin."""
 
-CHEAP = Cost(log_n=4, r=8, p=1)
 ALGORITHMS = (SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA)
 
 
@@ -97,12 +92,3 @@ class Club:
         """Somebody with a certificate and its key."""
         certificate = self.certificate(user, node_ids, number=number)
         return CertifiedIdentity(key(self.algorithm, number), [certificate], signs_as)
-
-
-def accounts(directory: Path, people: Iterable[tuple[str, str]], *, quota: int = 4) -> AccountDatabase:
-    """A database with (name, password) accounts."""
-    database = AccountDatabase.create(directory / "accounts.db")
-    for name, password in people:
-        hashed = hash_password(password, random.Random(name), CHEAP)
-        database.add(Account(f"{name}@{OVERLAY}", hashed, quota=quota))
-    return database

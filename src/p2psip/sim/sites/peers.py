@@ -1,0 +1,147 @@
+"""Sites of one virtual world, with lines and phones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling.lines import Line
+from p2psip.coupling.lookup import Found
+from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.enrollment.names import typed_names
+from p2psip.enrollment.passwords import typed_passwords
+from p2psip.reload.node.effects import Purpose
+from p2psip.reload.node.node import Node
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.usages.rules import rules_of
+from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
+from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.world import World
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.message.digest import logins
+from p2psip.sip.transports.layer import Listener
+
+OVERLAY = "sim.example"
+
+
+class SimulatedPeers:
+    """Sites p0, p1, ... in one world; p0 is the bootstrap node."""
+
+    def __init__(self, seed: int | str, count: int = 0, *, wall: WallClock | None = None, **settings: object) -> None:
+        self.seed = seed
+        self.world = World(seed)
+        self.sites: dict[str, Site] = {}
+        self.wall = wall or WallClock(EPOCH_S)
+        self.configuration = simulated_configuration([SimulatedOverlay.address_of(0)], **settings)
+        self.verifier = SimulatedVerifier()
+        for number in range(count):
+            self.add(number)
+            self.world.run_for(3.0)
+        if count:
+            self.world.run_for(10.0, stop=lambda: all(s.peer.node.chord.is_serving for s in self.sites.values()))
+
+    def __getitem__(self, number: int) -> Site:
+        return self.sites[f"p{number}"]
+
+    def add(self, number: int, store: MemoryStore | None = None) -> Site:
+        """Make a peer and start it; with `store`, one that was there before."""
+        name = f"p{number}"
+        rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
+        node_id = NodeId(random.Random(f"{self.seed}/{name}").randbytes(16))
+        identity = SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id)
+        now, store = self.world.now, store or MemoryStore()
+        rules = rules_of(self.configuration, self.verifier)
+        storage = Storage(store, rules, self.wall, now)
+        node = Node(
+            identity, self.verifier, self.configuration, storage, self.wall, rng, now, may_start_alone=number == 0
+        )
+        address = SimulatedOverlay.address_of(number)
+        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
+        local = Address(f"192.168.{number}.1", 5060)
+        server = ServerConfig(
+            realm=OVERLAY,
+            domains=frozenset({OVERLAY, local.host, name}),
+            listeners=(Listener("UDP", local),),
+            peer_side=peer_uri(f"peer-{name}", OVERLAY, node_id),
+            token_secret=f"secret of {name}".encode(),
+        )
+        site = Site(name, Peer(node, server, rng, now), self.world, local)
+        self.sites[name] = site
+        self.world.add(name, address, (identity.certificate,), site, store)
+        site.call(site.peer.start)
+        return site
+
+    def restart(self, number: int) -> None:
+        """End a peer and start it anew, with its lines and what it has kept of its phones; they notice nothing."""
+        old = self[number]
+        snapshot = old.peer.server.snapshot(self.world.now)
+        store = old.host.store
+        self.world.crash(old.host)
+        self.run(1.0)
+        new = self.add(number, store)
+        for line in old.peer.publisher.lines:
+            new.call(lambda now, line=line: new.peer.add_line(line, now))  # type: ignore[misc]
+        new.call(lambda now: new.peer.restore(snapshot, 1.0, now))
+        new.phones = old.phones
+        for phone in new.phones.values():
+            phone.site = new
+        # The bootstrap node is alone at first, until the others have found it.
+        others = len(self.sites) - 1
+        assert self.run(120.0, stop=lambda: len(new.peer.node.chord.table.successors) >= others)
+
+    def line(self, number: int, user: str, *, name: str | None = None) -> Line:
+        """Give `user` a line at a peer."""
+        node_id = NodeId(random.Random(f"{self.seed}/line {user} {number}").randbytes(16))
+        identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
+        names = typed_names(f"{name or user}@{OVERLAY}")
+        line = Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
+        site = self[number]
+        site.call(lambda now: site.peer.add_line(line, now))
+        return line
+
+    def phone(self, number: int, user: str, which: int = 0, **options: object) -> Phone:
+        """A phone of a user who has a line, registered."""
+        phone = Phone(self[number], user, which, **options).register()  # type: ignore[arg-type]
+        self.world.run_for(1.0, stop=lambda: phone.is_registered)
+        assert phone.is_registered, phone.refusal
+        return phone
+
+    def with_phones(self, *users: tuple[int, str], **options: object) -> list[Phone]:
+        """Lines and registered phones, (peer, user) each; the records are stored."""
+        for number, user in users:
+            self.line(number, user)
+        self.settle_records(number for number, _ in users)
+        phones = [self.phone(number, user, which, **options) for which, (number, user) in enumerate(users)]
+        self.run(2.0)
+        return phones
+
+    def settle_records(self, numbers: Iterable[int]) -> None:
+        """Let time go on until the lines of these peers have stored their records."""
+        sites = [self[number] for number in set(numbers)]
+        stored = self.world.run_for(
+            30.0, stop=lambda: all(s.peer.publisher.placed(line.name) for s in sites for line in s.peer.publisher.lines)
+        )
+        assert stored
+
+    def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let time go on; True as soon as `stop` says so."""
+        return self.world.run_for(seconds, stop=stop)
+
+    def look_up(self, number: int, user: str) -> Found:
+        """What `p2psip lookup` finds."""
+        site = self[number]
+        handles: list[int] = []
+        site.call(lambda now: handles.append(site.peer.look_up(f"{user}@{OVERLAY}", now)))
+
+        def found() -> Found | None:
+            return next((e for e in site.host.events if isinstance(e, Found) and e.handle == handles[0]), None)
+
+        self.run(60.0, stop=lambda: found() is not None)
+        result = found()
+        assert result is not None
+        return result
