@@ -6,8 +6,8 @@ import random
 
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key

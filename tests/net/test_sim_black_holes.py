@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.reload.node.connecting.paths import HOSTS_MAX, NARROW_S, Paths
-from p2psip.reload.node.effects import Candidate
+from p2psip.reload.paths.values import Candidate
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from p2psip.reload.node.effects import Purpose
+from p2psip.reload.paths.values import Purpose
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import Record, fill, grow, host_of, missing, responsible, restart, wait_until
 from p2psip.sim.world import Host

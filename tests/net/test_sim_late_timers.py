@@ -34,8 +34,8 @@ from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATI
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.data.moving import TransferContext
-from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
 from p2psip.reload.wire.message import join, split

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import Deframer, frame_data
-from p2psip.reload.node.effects import LinkUp, Purpose, Write
+from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents

@@ -10,8 +10,9 @@ import pytest
 from node_bench import NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.effects import Candidate, Done, Purpose
+from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import DIALS_MAX
+from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import (

@@ -20,7 +20,8 @@ from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND
 from p2psip.reload.link.framing import Deframer, frame_data
-from p2psip.reload.node.effects import LinkUp, Purpose, Write
+from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2psip.base.address import Address
-from p2psip.reload.node.effects import Candidate, Dial
+from p2psip.reload.node.effects import Dial
+from p2psip.reload.paths.values import Candidate
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 

@@ -12,8 +12,9 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, CommitAnswer, CommitFailed

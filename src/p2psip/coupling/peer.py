@@ -28,18 +28,9 @@ from p2psip.coupling.tracing import Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
 from p2psip.reload.node.data.services import Services
-from p2psip.reload.node.effects import (
-    AppLinkDown,
-    AppLinkFailed,
-    AppLinkUp,
-    Done,
-    HangUp,
-    LinkUp,
-    Purpose,
-    RingChanged,
-    Write,
-)
+from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.agents.echo import EchoService, ToServer

@@ -61,14 +61,9 @@ from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.data.services import ServicesFound
-from p2psip.reload.node.effects import (
-    ConfigurationChanged,
-    ConfigurationOutdated,
-    ContactsChanged,
-    Purpose,
-    UserNameTaken,
-)
+from p2psip.reload.node.effects import ConfigurationChanged, ConfigurationOutdated, ContactsChanged, UserNameTaken
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.security.verifier import CertificateVerifier

@@ -28,8 +28,9 @@ from p2psip.net.sockets.addresses import with_zones
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
 from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
-from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
 

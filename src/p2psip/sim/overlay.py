@@ -16,8 +16,9 @@ from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.sequence import next_sequence
 from p2psip.reload.config.write import build
 from p2psip.reload.forwarding.return_path import ReturnPath
-from p2psip.reload.node.effects import ConfigurationChanged, Done, Purpose
+from p2psip.reload.node.effects import ConfigurationChanged, Done
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore

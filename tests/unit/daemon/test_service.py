@@ -39,7 +39,7 @@ from p2psip.daemon.state.state import (
 from p2psip.net import node_host
 from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
 from p2psip.reload.config.document import parse
-from p2psip.reload.node.effects import Purpose
+from p2psip.reload.paths.values import Purpose
 from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 
 HERE = "127.0.0.1"

@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.net.node_host import NodeCore, NodeHost, Store
-from p2psip.reload.node.effects import AcceptNarrow, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Purpose
 
 
 class Wishes:

@@ -25,7 +25,8 @@ from p2psip.net import node_host
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
 from p2psip.net.sockets.tls import Stream, TlsStream
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, Write
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed, Moment
 from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
 from p2psip.sip.entities.agents.echo import MediaReleased

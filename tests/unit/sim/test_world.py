@@ -9,7 +9,8 @@ from candidates import tls
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, LinkUp, Write
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, Committed, Moment
 from p2psip.sim.world import DIAL_TIMEOUT_S, Host, World

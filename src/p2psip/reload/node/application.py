@@ -12,8 +12,9 @@ from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.data.services import Services
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, HangUp, LinkUp, Write
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import HangUp
 
 
 @dataclass(frozen=True, slots=True)

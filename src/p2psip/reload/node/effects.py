@@ -5,37 +5,16 @@ Link numbers that the node chooses are even; those of accepted connections are o
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.document import Document
+from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
-from p2psip.reload.wire.link_messages import OverlayLinkType
-
-
-class Purpose(enum.Enum):
-    """What a connection carries: each has its own listener, as nothing at accept tells them apart."""
-
-    RELOAD = "reload"
-    SIP = "sip"
-
-
-class Candidate(NamedTuple):
-    """Where a node may be dialled, and with what: TLS over TCP or DTLS over UDP."""
-
-    address: Address
-    link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
-    is_narrow: bool = False
-    """True if only packets that every path carries are to be sent there (connecting/paths.py), by either end."""
-
-    def __str__(self) -> str:
-        return f"{self.address} ({'DTLS' if self.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE else 'TLS'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +27,6 @@ class Dial(Effect):
     link: int
     purpose: Purpose
     candidates: tuple[Candidate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptNarrow(Effect):
-    """Whether connections that are accepted from now on carry only packets that every path carries.
-
-    The other end of a way that we know to be narrow may dial us, and not know it; nothing at accept tells who it is.
-    """
-
-    is_narrow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +49,6 @@ class Write(Effect):
 
     link: int
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp(Effect):
-    """Close a link once what was written is out; the node has forgotten it already."""
-
-    link: int
-    reason: str
 
 
 class RequestRefused(RequestFailed):

@@ -41,7 +41,7 @@ from p2psip.reload.node.connecting.twins import TwinContext, Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.data.requests import CommandContext, CompletionContext, Data
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, Purpose, RingChanged
+from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.certificates import CertificateContext, CertificateKeeper
 from p2psip.reload.node.keeping.config_updates import (
@@ -58,6 +58,7 @@ from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage

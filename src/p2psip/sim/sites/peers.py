@@ -13,8 +13,8 @@ from p2psip.coupling.lookup import Found
 from p2psip.coupling.peer import Peer, peer_uri
 from p2psip.enrollment.names import typed_names
 from p2psip.enrollment.passwords import typed_passwords
-from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of

@@ -31,7 +31,8 @@ from p2psip.media.session import SendRtp
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tcp
-from p2psip.reload.node.effects import Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, Write
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE
 from p2psip.sip.entities.agents.echo import MediaReleased

@@ -14,8 +14,9 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import frame_data
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.twins import ECHO_S, PRESENT_S
-from p2psip.reload.node.effects import LinkUp, Purpose, RingChanged
+from p2psip.reload.node.effects import LinkUp, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.contents import (
     ErrorCode,
     MessageCode,

@@ -16,7 +16,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connecting.connections import Connections
-from p2psip.reload.node.effects import AppLinkFailed, Candidate, Purpose
+from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import (
     APP_ATTACHES_MAX,
@@ -25,6 +25,7 @@ from p2psip.reload.node.limits import (
     DIALLED_CANDIDATES_MAX,
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
 )
+from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received

@@ -11,10 +11,11 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.connections import Connection, Connections
-from p2psip.reload.node.effects import Candidate, ConfigurationOutdated, Purpose
+from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.node.ring import Ring
+from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.topology.actions import FindPeer
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.plugin import TopologyPlugin

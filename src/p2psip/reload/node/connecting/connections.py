@@ -23,7 +23,7 @@ from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.connecting.paths import Paths
-from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, Write
 from p2psip.reload.node.limits import (
     DIALS_MAX,
     LINKS_MAX,
@@ -31,6 +31,7 @@ from p2psip.reload.node.limits import (
     WAITING_BYTES_MAX,
     WAITING_BYTES_NORMAL,
 )
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 SUPERSEDED_CLOSE_S = 5.0

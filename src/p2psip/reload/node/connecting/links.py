@@ -26,12 +26,13 @@ from p2psip.reload.node.connecting.connections import (
 )
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.moving import Moving
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Purpose
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 from p2psip.reload.topology.plugin import TopologyPlugin

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Candidate
+from p2psip.reload.paths.values import Candidate
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 HOSTS_MAX: Final = 256

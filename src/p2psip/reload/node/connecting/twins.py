@@ -18,8 +18,8 @@ from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.attach import Attaching, dialable
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
-from p2psip.reload.node.effects import Purpose
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode

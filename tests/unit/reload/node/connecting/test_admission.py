@@ -9,7 +9,8 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.connecting.admission import GRACE_S, Admission
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, HangUp, LinkUp, Purpose
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
+from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm

@@ -11,7 +11,7 @@ from node_bench import ME, NodeBench, Remote, address, nid, offer
 from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S, SIP_LINK_TYPES, dialable
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial, Purpose
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial
 from p2psip.reload.node.limits import (
     APP_LINKS_MAX,
     APP_LINKS_PER_NODE_MAX,
@@ -20,6 +20,7 @@ from p2psip.reload.node.limits import (
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
     DIALS_MAX,
 )
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination

@@ -10,7 +10,8 @@ from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.connecting.attach import LINK_WAIT_S
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
-from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial, Purpose
+from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.chord.joining import JoinState
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.wire.contents import MessageCode

@@ -22,8 +22,9 @@ from p2psip.reload.node.connecting.connections import (
     NotTaken,
 )
 from p2psip.reload.node.connecting.paths import NARROW_S
-from p2psip.reload.node.effects import AcceptNarrow, Dial, HangUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
+from p2psip.reload.paths.values import AcceptNarrow, HangUp, Purpose
 
 REMOTE = Address("192.0.2.1", 6084)
 

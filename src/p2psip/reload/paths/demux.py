@@ -1,0 +1,143 @@
+"""One UDP port for all links: what a datagram is (RFC 7983), and whose.
+
+Theory of operation. A datagram is told by its first byte, then by its two addresses. Between two addresses there is one
+DTLS association, and for a while a second that is to take its place: the other end was started anew, or we dial it
+again. A record of the handshake in clear (epoch 0) is the newcomer's; an encrypted one is whose key fits, which each of
+them finds out for itself: what is not for it, it drops (RFC 6347 section 4.1.2.7). When the newcomer is up the other is
+over; section 4.2.8: "the server MUST NOT destroy the existing association until the client has demonstrated
+reachability".
+
+Two nodes may dial each other at once. Of their two ClientHellos the one with the larger random goes first, which both
+ends find alike; who sent the other serves it, and takes that association for the one that it wanted.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from p2psip.base.address import Address
+
+RECORD_HEADER_BYTES: Final = 13
+EPOCH = slice(3, 5)
+EPOCH_ZERO: Final = bytes(2)
+HANDSHAKE: Final = 22
+CLIENT_HELLO: Final = 1
+FRAGMENT_OFFSET = slice(19, 22)
+RANDOM = slice(27, 59)
+"""RFC 6347 4.2.2: a record's header, 12 bytes of a handshake message's, client_version; then the random."""
+
+
+class Kind(enum.Enum):
+    """What shares a port with links."""
+
+    STUN = "stun"
+    DTLS = "dtls"
+    OTHER = "other"
+
+
+def kind_of(datagram: bytes) -> Kind:
+    """RFC 7983 section 7: "The receiver looks at the first byte of the packet."."""
+    first = datagram[0] if datagram else -1
+    if 20 <= first <= 63:
+        return Kind.DTLS
+    # ZRTP, TURN channels and RTP are not spoken here: "If the value does not match any known range, then the packet
+    # MUST be dropped".
+    return Kind.STUN if 0 <= first <= 3 else Kind.OTHER
+
+
+def hello_random(datagram: bytes) -> bytes | None:
+    """The random of a ClientHello that begins a datagram; None if none does. The one with a cookie has the same."""
+    is_hello = (
+        len(datagram) >= RANDOM.stop
+        and datagram[0] == HANDSHAKE
+        and datagram[EPOCH] == EPOCH_ZERO
+        and datagram[RECORD_HEADER_BYTES] == CLIENT_HELLO
+        and not any(datagram[FRAGMENT_OFFSET])
+    )
+    return datagram[RANDOM] if is_hello else None
+
+
+class Pair(NamedTuple):
+    """Both ends of datagrams, as this machine sees them."""
+
+    local: Address
+    remote: Address
+
+
+A = TypeVar("A")
+
+
+class Route(NamedTuple, Generic[A]):
+    """All of `takers` take a datagram; if it `begins`, it may begin an association of which this end is the server."""
+
+    takers: tuple[A, ...] = ()
+    begins: bool = False
+
+
+class _Newcomer(NamedTuple, Generic[A]):
+    association: A
+    random: bytes
+    is_client: bool
+
+
+class Associations(Generic[A]):
+    """Which association of DTLS a datagram is for, by the two addresses between which it goes."""
+
+    def __init__(self) -> None:
+        self._newcomers: dict[Pair, _Newcomer[A]] = {}
+        self._up: dict[Pair, A] = {}
+
+    def __len__(self) -> int:
+        return len(self._newcomers) + len(self._up)
+
+    @property
+    def handshaking(self) -> int:
+        """How many are not up yet."""
+        return len(self._newcomers)
+
+    def newcomer(self, pair: Pair) -> A | None:
+        """The association of this pair whose handshake is under way."""
+        found = self._newcomers.get(pair)
+        return None if found is None else found.association
+
+    def begin(self, pair: Pair, association: A, random: bytes, *, is_client: bool) -> A | None:
+        """A handshake begins, by the ClientHello with this random. The one under way whose place it takes."""
+        before = self._newcomers.get(pair)
+        self._newcomers[pair] = _Newcomer(association, random, is_client)
+        return None if before is None else before.association
+
+    def up(self, pair: Pair, association: A) -> A | None:
+        """A handshake is done. The association that was up before, which is over now."""
+        if self.newcomer(pair) is association:
+            del self._newcomers[pair]
+        before = self._up.get(pair)
+        self._up[pair] = association
+        return None if before is association else before
+
+    def forget(self, pair: Pair, association: A) -> None:
+        """It is over, or another has its place already."""
+        if self.newcomer(pair) is association:
+            del self._newcomers[pair]
+        if self._up.get(pair) is association:
+            del self._up[pair]
+
+    def route(self, pair: Pair, datagram: bytes) -> Route[A]:
+        """Whom a datagram of DTLS is for."""
+        newcomer, known = self._newcomers.get(pair), self._up.get(pair)
+        random = hello_random(datagram)
+        if random is not None:
+            return self._route_hello(newcomer, random)
+        takers = () if newcomer is None else (newcomer.association,)
+        if known is not None and (newcomer is None or datagram[EPOCH] != EPOCH_ZERO):
+            takers = (known, *takers)
+        return Route(takers)
+
+    def _route_hello(self, newcomer: _Newcomer[A] | None, random: bytes) -> Route[A]:
+        if newcomer is None:
+            return Route(begins=True)
+        if random == newcomer.random:
+            # Repeated by who is served already. Or our own: then we have dialled ourselves, and it is an answer.
+            return Route((newcomer.association,))
+        # Where both ends dial at once the larger goes first. Where we serve already the other end has begun anew.
+        return Route(begins=not newcomer.is_client or random > newcomer.random)

@@ -1,0 +1,160 @@
+"""What goes in and out of the core that makes paths.
+
+Numbers that the core chooses are even; those of accepted connections are odd and chosen by the driver.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
+
+COMPONENT: Final = 1
+"""ICE's component (RFC 8445 section 4): a link is one, so the messages of 6.5.1 do not name it."""
+
+
+class Purpose(enum.Enum):
+    """What a connection carries."""
+
+    RELOAD = "reload"
+    SIP = "sip"
+
+
+class Candidate(NamedTuple):
+    """Where a node may be dialled, and with what: TLS over TCP or DTLS over UDP."""
+
+    address: Address
+    link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
+    is_narrow: bool = False
+    """True if only packets that every path carries are to be sent there (paths/narrow.py), by either end."""
+
+    @property
+    def is_stream(self) -> bool:
+        """True for TLS over TCP."""
+        return self.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
+
+    def __str__(self) -> str:
+        return f"{self.address} ({'TLS' if self.is_stream else 'DTLS'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What one end says of itself in an Attach or AppAttach (6.5.1.1, 6.5.2.1), as far as it concerns the path.
+
+    `role` says who is the TLS client: "active" is. Without ICE `ufrag` and `password` mean nothing.
+    """
+
+    ufrag: bytes
+    password: bytes
+    role: bytes
+    candidates: tuple[IceCandidate, ...]
+    component: int = COMPONENT
+
+    @classmethod
+    def of(cls, body: AttachReqAns | AppAttachReq | AppAttachAns) -> Parameters:
+        """Those in the body of a message."""
+        return cls(body.ufrag, body.password, body.role, body.candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One attempt to have a path, and what it is for.
+
+    `remote` and `local` are both ends' words in one Attach; of a bootstrap node, which is dialled without one, there
+    are none. `candidates` are what to try, best first. `asked_by` is the user on whose request we try, empty where it
+    is our own wish.
+    """
+
+    purpose: Purpose
+    candidates: tuple[Candidate, ...]
+    local: Parameters | None = None
+    remote: Parameters | None = None
+    asked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt came to nothing, or its connection did before it was secured: what it was for, and why."""
+
+    context: object
+    reason: str
+
+
+# What the core wants its driver to do
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Effect):
+    """Connect with a candidate, as the TLS or DTLS client; the handshake waits for `Secure`.
+
+    `Opened` follows as soon as the other end has answered at all, `Zoned`, or `handle_link_down` with why not.
+    """
+
+    path: int
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Secure(Effect):
+    """This connection is the path: let the handshake go on. `handle_link_up` follows, or `handle_link_down`."""
+
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Effect):
+    """Close a connection once what was written is out, or stop making it; the core has forgotten it already."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptNarrow(Effect):
+    """Whether connections that are accepted from now on carry only packets that every path carries.
+
+    The other end of a way that we know to be narrow may dial us, and not know it; nothing at accept tells who it is.
+    """
+
+    is_narrow: bool
+
+
+# What the driver tells
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where this machine accepts connections; an unspecified host stands for all of its addresses."""
+
+    addresses: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The other end of a connection that we make has answered. `local` is our end."""
+
+    path: int
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Zoned:
+    """The wire knows no zones: the link-local address of this candidate may be any of these."""
+
+    path: int
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Somebody has connected, and has yet to say who."""
+
+    path: int
+    remote: Address
+
+
+PathEvent = Listening | Opened | Zoned | Accepted
