@@ -23,6 +23,7 @@ from p2psip.sip.entities.questions import Answer, Credential, FindCredential, Lo
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -116,10 +117,10 @@ class _Site:
                 return
             source, target, data = self._on_the_way.popleft()
             if target == SERVER:
-                arrive = partial(self._server.handle_datagram, SERVER, source, data, self.now)
+                arrive = partial(self._server.handle, Datagram(SERVER, source, data), self.now)
                 self._serve(arrive)
             else:
-                self._phones[target].handle_datagram(target, source, data, self.now)
+                self._phones[target].handle(Datagram(target, source, data), self.now)
 
     def _of_phone(self, address: Address, phone: UserAgent, effect: Effect) -> None:
         match effect:

@@ -68,7 +68,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams, NameAddr, Via
 from p2psip.sip.message.parser import parse as parse_sip
 from p2psip.sip.message.uri import parse_sip_uri, parse_uri
-from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.framing import StreamFraming
 from p2psip.stun.message import MessageClass, NotStun, StunMessage
 from p2psip.stun.message import decode as decode_stun
 
@@ -238,7 +238,7 @@ def _sip(data: bytes) -> bytes:
 
 
 def _sip_stream(data: bytes) -> None:
-    framer = Framer()
+    framer = StreamFraming()
     for start in range(0, len(data), 7):
         framer.feed(data[start : start + 7])
     if framer.error is not None:

@@ -32,8 +32,9 @@ from p2psip.sip.message.headers import AuthParams, NameAddr, Reason, Via
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
-from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp, FromAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLimits
 
@@ -167,7 +168,7 @@ def test_values_are_read_or_refused(text: str) -> None:
 @given(st.lists(anything, max_size=4), st.integers(1, 30))
 @settings(max_examples=times(100))
 def test_any_stream_is_cut_or_refused(pieces: list[bytes], size: int) -> None:
-    framer = Framer()
+    framer = StreamFraming()
     stream = b"".join(pieces)
     with contextlib.suppress(BadMessage):
         for at in range(0, len(stream), size):
@@ -224,31 +225,31 @@ class Driver:
         self.now = 0.0
         self.asked: list[Ask] = []
         self.sent: list[Request] = []
-        self.server.handle_flow_opened(1, "TLS", LOCAL, HOSTS[0], 0.0, PEER)
+        self.server.handle(FlowUp(1, "TLS", LOCAL, HOSTS[0], PEER), 0.0)
 
     def step(self, kind: str, what: object) -> None:
         server, now = self.server, self.now
         if kind == "datagram":
-            server.handle_datagram(LOCAL, HOSTS[0], what, now)
+            server.handle(Datagram(LOCAL, HOSTS[0], what), now)
         elif kind == "local":
-            server.handle_local("echo", what, now)
+            server.handle(FromAgent("echo", what), now)
         elif kind == "peer":
-            server.handle_flow_data(1, what, now)
+            server.handle(FlowData(1, what), now)
         elif kind == "phone":
-            server.handle_flow_opened(3, "TCP", LOCAL, HOSTS[1], now)
-            server.handle_flow_data(3, what, now)
+            server.handle(FlowUp(3, "TCP", LOCAL, HOSTS[1]), now)
+            server.handle(FlowData(3, what), now)
         elif kind == "close":
-            server.handle_flow_closed(what, "closed", now)
+            server.handle(FlowDown(what, "closed"), now)
         elif kind == "answer" and self.asked:
             ask = self.asked.pop(0)
             server.handle_answer(ask.token, answer_for(ask.question, what), now)
         elif kind == "echo back" and self.sent:
             answer = Response(what, "Phrase", self.sent[-1].fields)
-            server.handle_datagram(LOCAL, HOSTS[1], answer.encode(), now)
+            server.handle(Datagram(LOCAL, HOSTS[1], answer.encode()), now)
         elif kind == "call":
             # A peer's INVITE for whom the overlay has found: the branches come into being, and one answers.
             text = REQUEST.format(method="INVITE", uri="sip:bob@overlay", branch=what, tag="", route="")
-            server.handle_flow_data(1, text.replace("\n", "\r\n").encode(), now)
+            server.handle(FlowData(1, text.replace("\n", "\r\n").encode()), now)
             self.take()
             self.step("answer", what % 3)
             self.step("echo back", what)
@@ -277,13 +278,13 @@ class Driver:
                     # No packet goes to a host that nobody vouches for.
                     assert remote.host in ("10.0.0.2", "10.0.0.3"), remote
                     self.note(data)
-                case DeliverLocal(_, data) | SendFlow(_, data) if data.strip():
+                case ToAgent(_, data) | SendFlow(_, data) if data.strip():
                     self.note(data)
                 case OpenFlow(flow, _, remote):
                     assert remote.host in ("10.0.0.2", "10.0.0.3"), remote
                     assert flow % 2 == 0
                 case CloseFlow(1):
-                    self.server.handle_flow_opened(1, "TLS", LOCAL, HOSTS[0], self.now, PEER)
+                    self.server.handle(FlowUp(1, "TLS", LOCAL, HOSTS[0], PEER), self.now)
         counts = self.server.counts
         assert counts["transactions"] <= 20
         assert counts["requests under way"] <= 20

@@ -53,6 +53,7 @@ from p2psip.sip.entities.agents.types import AgentConfig
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -251,17 +252,17 @@ def nap_of_a_server() -> None:
         OVERLAY, frozenset({here.host}), (Listener("TCP", here), Listener("UDP", here)), SipUri(OVERLAY, "p")
     )
     server = SipServer(config, random.Random(1))
-    server.handle_flow_opened(1, "TCP", here, phone, 0.0)
-    server.handle_flow_data(1, b"INVITE sip:", 0.0)
+    server.handle(FlowUp(1, "TCP", here, phone), 0.0)
+    server.handle(FlowData(1, b"INVITE sip:"), 0.0)
     agent = _agent(here, phone)
     agent.register(0.0)
     for _ in range(2):
         for effect in agent.drain():
             if isinstance(effect, SendDatagram):
-                server.handle_datagram(here, phone, effect.data, 0.0)
+                server.handle(Datagram(here, phone, effect.data), 0.0)
         for effect in server.drain():
             if isinstance(effect, SendDatagram):
-                agent.handle_datagram(phone, here, effect.data, 0.0)
+                agent.handle(Datagram(phone, here, effect.data), 0.0)
     server.handle_timeout(HOUR_S)
     agent.handle_timeout(HOUR_S)
 
@@ -280,9 +281,9 @@ def nap_of_media() -> None:
         engines[0].handle_timeout(0.02 * number)
         packets += engines[0].drain()
     for sent in (*packets[:3], *packets[4:]):
-        engines[1].handle_datagram(ends[1], ends[0], sent.data, 0.3)
+        engines[1].handle(Datagram(ends[1], ends[0], sent.data), 0.3)
     for sent in engines[1].drain():
-        engines[0].handle_datagram(ends[0], ends[1], sent.data, 0.3)
+        engines[0].handle(Datagram(ends[0], ends[1], sent.data), 0.3)
     for engine in engines:
         engine.handle_timeout(HOUR_S)
 

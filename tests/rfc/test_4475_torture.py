@@ -16,8 +16,9 @@ from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import OtherUri, SipUri
+from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
-from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.layer import Listener
 
 LOCAL = Address("192.0.2.200", 5060)
@@ -68,7 +69,7 @@ def answers(name: str) -> list[bytes]:
     domains = frozenset({"example.com", "example.org", "company.com", "example.net", "chair-dnrc.example.com"})
     config = ServerConfig("example.com", domains, (Listener("UDP", LOCAL),), SipUri("peers.invalid", "ours"))
     server = SipServer(config, random.Random(0))
-    server.handle_datagram(LOCAL, REMOTE, MESSAGES[name], 0.0)
+    server.handle(Datagram(LOCAL, REMOTE, MESSAGES[name]), 0.0)
     return [effect.data for effect in server.drain() if isinstance(effect, SendDatagram)]
 
 
@@ -226,7 +227,7 @@ def test_mpart01() -> None:
 
 
 def test_mpart01_in_a_stream() -> None:
-    assert Framer().feed(MESSAGES["mpart01"]) == [MESSAGES["mpart01"]]
+    assert StreamFraming().feed(MESSAGES["mpart01"]) == [MESSAGES["mpart01"]]
 
 
 def test_unreason() -> None:
@@ -277,7 +278,7 @@ def test_badinv01() -> None:
 
 def test_clerr_in_a_stream() -> None:
     """3.1.2.2: on a stream one can only wait for the rest."""
-    framer = Framer()
+    framer = StreamFraming()
     assert framer.feed(MESSAGES["clerr"]) == []
     assert not framer.is_between_messages
 
@@ -285,7 +286,7 @@ def test_clerr_in_a_stream() -> None:
 @pytest.mark.parametrize("name", ["ncl", "mcl01"])
 def test_framing_errors_are_final(name: str) -> None:
     """3.1.2.3, 3.3.9."""
-    framer = Framer()
+    framer = StreamFraming()
     assert framer.feed(MESSAGES[name]) == []
     assert framer.error is not None
     assert framer.error.request is not None, "it can be answered with 400"

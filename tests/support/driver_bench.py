@@ -17,6 +17,7 @@ from p2psip.net.sockets.tls import make_context
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.sim.membership import OVERLAY, Club, key, node_id
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
 
 HERE = "127.0.0.1"
 
@@ -60,17 +61,16 @@ class Notes:
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         self.told.append(("answer", token, answer))
 
-    def handle_datagram(self, local: object, remote: object, data: bytes, now: float) -> None:
-        self.told.append(("datagram", data, local, remote))
-
-    def handle_flow_opened(self, flow: int, *_: object) -> None:
-        self.told.append(("flow", flow))
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        self.told.append(("flow data", flow, data))
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        self.told.append(("flow closed", flow, reason))
+    def handle_sip(self, arrival: Arrival, now: float) -> None:
+        match arrival:
+            case Datagram(local, remote, data):
+                self.told.append(("datagram", data, local, remote))
+            case FlowUp(flow):
+                self.told.append(("flow", flow))
+            case FlowData(flow, data):
+                self.told.append(("flow data", flow, data))
+            case FlowDown(flow, reason):
+                self.told.append(("flow closed", flow, reason))
 
     async def hears(self, what: str, count: int = 1, limit_s: float = 60.0) -> list[tuple[object, ...]]:
         """Wait until it was told this, so many times."""

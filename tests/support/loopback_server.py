@@ -38,7 +38,8 @@ from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FromAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
 from p2psip.sip.transports.hops import LocalHop
 from p2psip.sip.transports.layer import Listener
 
@@ -88,7 +89,7 @@ class LoopbackServer:
         )
         self._server = SipServer(config, random.Random(1))
         self._echo = EchoService(SipUri("127.0.0.1", ECHO, self._local.port), random.Random(2))
-        self._flows = Flows(self, self._not_accepted)
+        self._flows = Flows(self._arrived, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_arrived)
         self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)
         self._flows.listen(self._local)
@@ -100,24 +101,15 @@ class LoopbackServer:
 
     # What the sockets say
 
-    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
-        self._server.handle_flow_opened(flow, "TCP", local, remote, self._loop.time())
-        self._run()
-
-    def flow_data(self, flow: int, data: bytes) -> None:
-        self._server.handle_flow_data(flow, data, self._loop.time())
-        self._run()
-
-    def flow_closed(self, flow: int, reason: str) -> None:
-        self._server.handle_flow_closed(flow, reason, self._loop.time())
+    def _arrived(self, arrival: Arrival) -> None:
+        self._server.handle(arrival, self._loop.time())
         self._run()
 
     def _not_accepted(self, local: Address, reason: str) -> None:
         raise AssertionError(f"connections at {local} are not accepted: {reason}")
 
     def _sip_arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        self._server.handle_datagram(local, remote, data, self._loop.time())
-        self._run()
+        self._arrived(Datagram(local, remote, data))
 
     def _media_arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self._echo.handle_media(local, remote, data, self._loop.time())
@@ -147,10 +139,10 @@ class LoopbackServer:
                 self._flows.do(effect)
             case SendRtp(local, remote, data):
                 self._media.send(local, remote, data)
-            case DeliverLocal(_, data):
+            case ToAgent(_, data):
                 self._echo.handle_message(data, now)
             case ToServer(data):
-                self._server.handle_local(ECHO, data, now)
+                self._server.handle(FromAgent(ECHO, data), now)
             case MediaReleased(local):
                 self._media.close(local)
             case Ask(token, MediaWanted()):

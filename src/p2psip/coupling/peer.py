@@ -39,8 +39,8 @@ from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, SendFlow
-from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp, FromAgent
+from p2psip.sip.transports.effects import CloseFlow, SendFlow, ToAgent
 
 
 def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
@@ -186,7 +186,7 @@ class Peer:
         """Bytes came over it."""
         if number in self.flows:
             self.flows.heard(number, data, now)
-            self.server.handle_flow_data(flow_of(number), data, now)
+            self.server.handle(FlowData(flow_of(number), data), now)
         else:
             self.node.handle_link_data(number, data, now)
         self._settle(now)
@@ -194,33 +194,16 @@ class Peer:
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
         """It is down, or never came up."""
         if self.flows.down(number):
-            self.server.handle_flow_closed(flow_of(number), reason, now)
+            self.server.handle(FlowDown(flow_of(number), reason), now)
         else:
             self.node.handle_link_down(number, reason, now)
         self._settle(now)
 
     # Phones
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came from a phone."""
-        self.server.handle_datagram(local, remote, data, now)
-        self._settle(now)
-
-    def handle_flow_opened(
-        self, flow: int, transport: StreamTransport, local: Address, remote: Address, now: float
-    ) -> None:
-        """A connection with a phone is open."""
-        self.server.handle_flow_opened(flow, transport, local, remote, now)
-        self._settle(now)
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        """Bytes came from a phone."""
-        self.server.handle_flow_data(flow, data, now)
-        self._settle(now)
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        """A connection with a phone is gone, or could not be made."""
-        self.server.handle_flow_closed(flow, reason, now)
+    def handle_sip(self, arrival: Arrival, now: float) -> None:
+        """Something came from a phone."""
+        self.server.handle(arrival, now)
         self._settle(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
@@ -245,7 +228,7 @@ class Peer:
         for link, reason in self.flows.handle_timeout(now):
             self._effects.append(HangUp(link, reason))
             self.flows.down(link)
-            self.server.handle_flow_closed(flow_of(link), reason, now)
+            self.server.handle(FlowDown(flow_of(link), reason), now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -299,10 +282,10 @@ class Peer:
                 self.flows.up(effect, now)
                 self._effects.append(Write(link, PING))
                 here, there = Address(*local), Address(*remote)
-                self.server.handle_flow_opened(flow_of(link), "TLS", here, there, now, peer=node.hex())
+                self.server.handle(FlowUp(flow_of(link), "TLS", here, there, node.hex()), now)
             case AppLinkDown(link, reason):
                 self.flows.down(link)
-                self.server.handle_flow_closed(flow_of(link), reason, now)
+                self.server.handle(FlowDown(flow_of(link), reason), now)
             case AppLinkFailed():
                 self.flows.failed(effect, now)
             case RingChanged(is_member):
@@ -326,11 +309,11 @@ class Peer:
             case CloseFlow(flow) if is_peer_flow(flow):
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
-            case DeliverLocal(name, data):
+            case ToAgent(name, data):
                 assert name == ECHO, "there is no other agent"
                 self.echo.handle_message(data, now)
             case ToServer(data):
-                self.server.handle_local(ECHO, data, now)
+                self.server.handle(FromAgent(ECHO, data), now)
             case _:
                 self._effects.append(effect)
 

@@ -19,6 +19,7 @@ from p2psip.net.sockets.dtls import PATH_MTU
 from p2psip.reload.paths.values import Purpose
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 ZONES_MAX = 256
@@ -58,7 +59,7 @@ class PeerHost(NodeHost):
         )
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
-        self._phone_flows = Flows(self, self._not_accepted)
+        self._phone_flows = Flows(self._flow_arrived, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._zones: dict[str, str] = {}
 
@@ -103,23 +104,15 @@ class PeerHost(NodeHost):
 
     def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self._note_zone(remote)
-        self.call(lambda now: self.peer.handle_datagram(local, remote, data, now))
+        self.call(lambda now: self.peer.handle_sip(Datagram(local, remote, data), now))
 
     def _media_datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self.call(lambda now: self.peer.handle_media(local, remote, data, now))
 
-    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
-        """A phone has connected, or a phone that we connect to has answered."""
-        self._note_zone(remote)
-        self.call(lambda now: self.peer.handle_flow_opened(flow, "TCP", local, remote, now))
-
-    def flow_data(self, flow: int, data: bytes) -> None:
-        """Bytes came from a phone."""
-        self.call(lambda now: self.peer.handle_flow_data(flow, data, now))
-
-    def flow_closed(self, flow: int, reason: str) -> None:
-        """A phone's connection is gone."""
-        self.call(lambda now: self.peer.handle_flow_closed(flow, reason, now))
+    def _flow_arrived(self, arrival: FlowArrival) -> None:
+        if isinstance(arrival, FlowUp):
+            self._note_zone(arrival.remote)
+        self.call(lambda now: self.peer.handle_sip(arrival, now))
 
     def _note_zone(self, remote: Address) -> None:
         """A phone at a link-local address names it in SDP as well, where nothing says of which link it is."""

@@ -7,31 +7,19 @@ import itertools
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.sockets.addresses import address_of, sockaddr_of, words
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
 from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp, family_of
+from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 
 CONNECT_S_MAX = 8.0
 GOODBYE_MAX_S = 5.0
 WRITE_BUFFER_MAX = 1024 * 1024
-
-
-class FlowUser(Protocol):
-    """Who hears of connections."""
-
-    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
-        """A connection is open."""
-
-    def flow_data(self, flow: int, data: bytes) -> None:
-        """Bytes came in."""
-
-    def flow_closed(self, flow: int, reason: str) -> None:
-        """A connection is gone, or did not come about."""
 
 
 class _Flow(asyncio.Protocol):
@@ -63,7 +51,7 @@ class _Flow(asyncio.Protocol):
             asyncio.get_running_loop().call_later(GOODBYE_MAX_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        self._flows.user.flow_data(self.number, data)
+        self._flows.arrived(FlowData(self.number, data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._flows.lost(self, words(exc) if exc else "closed by the other side")
@@ -72,9 +60,9 @@ class _Flow(asyncio.Protocol):
 class Flows:
     """SIP over TCP: the connections that the core opens, and those that are accepted."""
 
-    def __init__(self, user: FlowUser, tell: Callable[[Address, str], None]) -> None:
-        """`tell` is called with where connections are not accepted, and why."""
-        self.user = user
+    def __init__(self, arrived: Callable[[FlowArrival], None], tell: Callable[[Address, str], None]) -> None:
+        """`arrived` is called with what comes; `tell` with where connections are not accepted, and why."""
+        self.arrived = arrived
         self._tell = tell
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
@@ -93,7 +81,7 @@ class Flows:
             case OpenFlow(flow, "TLS", remote):
                 # There is no TLS towards phones, and what is to go over TLS never goes in clear.
                 why = f"no TLS to {remote}: phones are reached over UDP and TCP only"
-                asyncio.get_running_loop().call_soon(self.user.flow_closed, flow, why)
+                asyncio.get_running_loop().call_soon(self.arrived, FlowDown(flow, why))
             case OpenFlow(flow, _, remote):
                 self._opening[flow] = asyncio.get_running_loop().create_task(self._connect(flow, remote))
             case SendFlow(flow, data):
@@ -105,12 +93,12 @@ class Flows:
     def opened(self, flow: _Flow, local: Address, remote: Address) -> None:
         """A connection is made."""
         self._open[flow.number] = flow
-        self.user.flow_opened(flow.number, local, remote)
+        self.arrived(FlowUp(flow.number, "TCP", local, remote))
 
     def lost(self, flow: _Flow, reason: str) -> None:
         """A connection is gone."""
         if self._open.pop(flow.number, None) is not None or flow.number in self._opening:
-            self.user.flow_closed(flow.number, reason)
+            self.arrived(FlowDown(flow.number, reason))
 
     def close(self) -> None:
         """Close all of it."""
@@ -124,7 +112,7 @@ class Flows:
             async with asyncio.timeout(CONNECT_S_MAX):
                 await connect_tcp(lambda: _Flow(flow, self), remote)
         except (ConnectionError, TimeoutError) as error:
-            self.user.flow_closed(flow, f"cannot connect to tcp {remote}: {words(error)}")
+            self.arrived(FlowDown(flow, f"cannot connect to tcp {remote}: {words(error)}"))
         finally:
             self._opening.pop(flow, None)
 

@@ -25,6 +25,7 @@ from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstabli
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_sip_uri
 from p2psip.sip.transports.address import as_host
+from p2psip.sip.transports.arrivals import Arrival, Datagram
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -62,7 +63,7 @@ class Phone:
         self._rng = rng or random.SystemRandom()
         self._story = Storyteller(settings.server)
         self._media = MediaEngine(settings.performance, self._rng)
-        self._flows = Flows(self, self._not_accepted)
+        self._flows = Flows(self._sip_arrived, self._not_accepted)
         self._sip_sockets: dict[Address, DatagramSocket] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,7 +86,7 @@ class Phone:
     async def _bind(self, wish: Address) -> DatagramSocket:
         """The UDP socket is there with TCP as well: it finds a port that is free, and phones call over UDP too."""
         for tries_left in reversed(range(PORT_TRIES if wish.port == 0 else 1)):
-            sip = await DatagramSocket.bind(wish.host, wish.port, self._sip_arrived)
+            sip = await DatagramSocket.bind(wish.host, wish.port, self._datagram)
             if self.settings.transport != "TCP":
                 break
             try:
@@ -156,24 +157,12 @@ class Phone:
 
     # What the sockets say
 
-    def flow_opened(self, flow: int, local: Address, remote: Address) -> None:
-        """A connection is open."""
-        self.agent.handle_flow_opened(flow, "TCP", local, remote, self._now())
+    def _sip_arrived(self, arrival: Arrival) -> None:
+        self.agent.handle(arrival, self._now())
         self._run()
 
-    def flow_data(self, flow: int, data: bytes) -> None:
-        """Bytes came in on a connection."""
-        self.agent.handle_flow_data(flow, data, self._now())
-        self._run()
-
-    def flow_closed(self, flow: int, reason: str) -> None:
-        """A connection is gone, or did not come about."""
-        self.agent.handle_flow_closed(flow, reason, self._now())
-        self._run()
-
-    def _sip_arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        self.agent.handle_datagram(local, remote, data, self._now())
-        self._run()
+    def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
+        self._sip_arrived(Datagram(local, remote, data))
 
     def _rtp_arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self._media.handle_datagram(local, remote, data, self._now())

@@ -25,6 +25,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -169,11 +170,11 @@ class Phone:
         """A datagram of the server has come."""
         if self.is_plugged_in:
             self.received.append(data)
-            self.run(lambda now: self.agent.handle_datagram(self.address, self.site.local, data, now))
+            self.run(lambda now: self.agent.handle(Datagram(self.address, self.site.local, data), now))
 
     def send(self, data: bytes) -> None:
         """Bytes of one's own choice."""
-        self.site.call(lambda now: self.site.peer.handle_datagram(self.site.local, self.address, data, now))
+        self.site.call(lambda now: self.site.peer.handle_sip(Datagram(self.site.local, self.address, data), now))
 
     def run(self, do: Callable[[float], object]) -> None:
         """Give the agent one input, and do what it wants done."""

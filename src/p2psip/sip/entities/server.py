@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities.bodies import SDP, unreadable
@@ -32,7 +31,6 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
 from p2psip.sip.transactions.events import (
     AckArrived,
-    FlowClosed,
     RequestArrived,
     ResponseArrived,
     TransactionEnded,
@@ -40,7 +38,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.layer import TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
@@ -74,37 +72,9 @@ class SipServer:
 
     # Inputs
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came in at `local`, an own address."""
-        self._layer.handle_datagram(local, remote, data, now)
-        self._run(now)
-
-    def handle_local(self, name: str, data: bytes, now: float) -> None:
-        """The user agent `name` inside this process sends a message."""
-        self._layer.handle_local(name, data, now)
-        self._run(now)
-
-    def handle_flow_opened(
-        self,
-        flow: int,
-        transport: StreamTransport,
-        local: Address,
-        remote: Address,
-        now: float,
-        peer: str | None = None,
-    ) -> None:
-        """A connection is open; `peer` is the authenticated Node-ID in hex of the overlay peer at its other end."""
-        self._layer.handle_flow_opened(flow, transport, local, remote, now, peer)
-        self._run(now)
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        """Bytes came in on a connection."""
-        self._layer.handle_flow_data(flow, data, now)
-        self._run(now)
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        """A connection is gone, or could not be made."""
-        self._layer.handle_flow_closed(flow, reason, now)
+    def handle(self, arrival: Arrival, now: float) -> None:
+        """Something came in, from a phone, another peer or an agent."""
+        self._layer.handle(arrival, now)
         self._run(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
@@ -203,8 +173,8 @@ class SipServer:
                 self._proxy.on_failure(transaction, failure, what, now)
             case TransactionEnded(transaction):
                 self._proxy.on_ended(transaction, now)
-            case FlowClosed(flow):
-                self._effects += self._bindings.handle_flow_closed(flow, now)
+            case FlowDown():
+                self._effects += self._bindings.handle_flow_down(event, now)
 
     def _on_bad(self, event: TuEvent, error: BadMessage, now: float) -> None:
         """A field that only its reader could find malformed: 400, or whatever the error says."""

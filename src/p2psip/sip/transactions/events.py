@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.transports.arrivals import FlowDown
 from p2psip.sip.transports.hops import Source
 
 
@@ -62,12 +63,4 @@ class TransactionEnded:
     transaction: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlowClosed:
-    """A connection is gone."""
-
-    flow: int
-    reason: str
-
-
-TuEvent: TypeAlias = RequestArrived | AckArrived | ResponseArrived | TransactionFailed | TransactionEnded | FlowClosed
+TuEvent: TypeAlias = RequestArrived | AckArrived | ResponseArrived | TransactionFailed | TransactionEnded | FlowDown

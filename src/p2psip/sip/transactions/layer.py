@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.message import build
@@ -23,7 +22,6 @@ from p2psip.sip.transactions import machines
 from p2psip.sip.transactions.events import (
     AckArrived,
     Failure,
-    FlowClosed,
     RequestArrived,
     ResponseArrived,
     TransactionEnded,
@@ -33,8 +31,9 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.keys import Key, client_key, invite_key, server_key
 from p2psip.sip.transactions.machines import Action, Input, State, Table
 from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
-from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, StreamTransport
-from p2psip.sip.transports.layer import FlowLost, Malformed, Received, TransportEvent, TransportLayer
+from p2psip.sip.transports.arrivals import Arrival, FlowDown
+from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source
+from p2psip.sip.transports.layer import Malformed, Received, TransportEvent, TransportLayer
 
 TRANSACTIONS_MAX = 20_000
 """All transactions at once. Finished ones give way to new ones, the oldest first."""
@@ -108,33 +107,9 @@ class TransactionLayer:
 
     # Inputs, as the driver gives them
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came in."""
-        self._take(self.transport.handle_datagram(local, remote, data, now), now)
-
-    def handle_local(self, name: str, data: bytes, now: float) -> None:
-        """A user agent inside this process sends a message."""
-        self._take(self.transport.handle_local(name, data, now), now)
-
-    def handle_flow_opened(
-        self,
-        flow: int,
-        transport: StreamTransport,
-        local: Address,
-        remote: Address,
-        now: float,
-        peer: str | None = None,
-    ) -> None:
-        """A connection is open."""
-        self._take(self.transport.handle_flow_opened(flow, transport, local, remote, now, peer), now)
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        """Bytes came in on a connection."""
-        self._take(self.transport.handle_flow_data(flow, data, now), now)
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        """A connection is gone, or could not be made."""
-        self._take(self.transport.handle_flow_closed(flow, reason, now), now)
+    def handle(self, arrival: Arrival, now: float) -> None:
+        """Something came in."""
+        self._take(self.transport.handle(arrival, now), now)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
@@ -217,8 +192,8 @@ class TransactionLayer:
                     self._on_response(response, now)
                 case Malformed():
                     self._on_malformed(event, now)
-                case FlowLost(flow, reason):
-                    self._on_flow_lost(flow, reason, now)
+                case FlowDown():
+                    self._on_flow_down(event, now)
 
     def _on_request(self, request: Request, source: Source, now: float) -> None:
         key = server_key(request, source)
@@ -276,12 +251,12 @@ class TransactionLayer:
             phrase = f"{build.phrase_of(error.status)} ({error.what})"
             self._answer_statelessly(error.request, event.source, error.status, phrase, now)
 
-    def _on_flow_lost(self, flow: int, reason: str, now: float) -> None:
-        for number in sorted(self._on_flow.pop(flow, ())):
+    def _on_flow_down(self, down: FlowDown, now: float) -> None:
+        for number in sorted(self._on_flow.pop(down.flow, ())):
             transaction = self._transactions[number]
-            transaction.lost = reason
+            transaction.lost = down.reason
             self._input(transaction, Input.TRANSPORT_ERROR, now)
-        self._events.append(FlowClosed(flow, reason))
+        self._events.append(down)
 
     def _refuse(self, request: Request, source: Source, now: float) -> None:
         self.dropped += 1

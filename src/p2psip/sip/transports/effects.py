@@ -24,7 +24,7 @@ class SendDatagram(Effect):
 
 @dataclass(frozen=True, slots=True)
 class OpenFlow(Effect):
-    """Connect; then `handle_flow_opened`, or `handle_flow_closed` with the reason why not."""
+    """Connect over this transport and no other; then FlowUp, or FlowDown with the reason why not."""
 
     flow: int
     transport: StreamTransport
@@ -47,7 +47,7 @@ class CloseFlow(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverLocal(Effect):
+class ToAgent(Effect):
     """Hand a message to a user agent inside this process, as a datagram."""
 
     name: str

@@ -1,12 +1,21 @@
-"""Messages in a stream (RFC 3261 section 18.3) and keep-alives between them (RFC 5626 section 4.4.1)."""
+"""How each transport carries messages (RFC 3261 section 18.3), and keep-alives beside them (RFC 5626 section 4.4).
+
+A transport has a strategy of its own: one message a datagram, or messages one after the other in a stream.
+`framing_of` says which; what is above takes messages and sends replies, whatever they came by.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
+from p2psip.base.address import Address
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.parser import content_length_on_stream
+from p2psip.sip.transports.hops import Transport
+from p2psip.stun.binding import answer_binding
+from p2psip.stun.message import may_be_stun
 
 _END_OF_HEAD = b"\r\n\r\n"
 _TLS_HANDSHAKE = 0x16
@@ -14,16 +23,61 @@ _NO_BEGINNING = re.compile(rb"[^\t\r\n -~]")
 """What no start line begins with, as a TLS handshake does (0x16)."""
 
 
-class Framer:
+class Framing(Protocol):
+    """What makes messages of the bytes from one place."""
+
+    error: BadMessage | None
+    """Why what comes has no meaning any more, if so; what came before it has been given out."""
+
+    @property
+    def is_between_messages(self) -> bool:
+        """True if no message has begun."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete now."""
+
+    def take_replies(self) -> list[bytes]:
+        """What keep-alives since the last call are answered with."""
+
+
+class DatagramFraming:
+    """A datagram from `remote` is a message, or a keep-alive: line ends, zeros, or STUN."""
+
+    __slots__ = ("_remote", "_reply", "error")
+
+    is_between_messages = True
+
+    def __init__(self, remote: Address) -> None:
+        self.error: BadMessage | None = None
+        self._remote = remote
+        self._reply: bytes | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The message, if it is one."""
+        if not data.strip(b"\r\n\0"):
+            return []
+        if may_be_stun(data):
+            # RFC 5626 section 8: who "receives SIP requests on a given interface and UDP port, [...] MUST also provide
+            # a limited version of a STUN server on the same interface and UDP port".
+            self._reply = answer_binding(data, self._remote)
+            return []
+        return [data]
+
+    def take_replies(self) -> list[bytes]:
+        """The answer of the STUN server."""
+        reply, self._reply = self._reply, None
+        return [] if reply is None else [reply]
+
+
+class StreamFraming:
     """Cuts one connection's bytes into messages, the same however they come in pieces."""
 
     def __init__(self) -> None:
         self.error: BadMessage | None = None
-        """Why the stream has no meaning any more, if so; what came before it has been given out."""
         self._buffer = bytearray()
         self._searched = 0
         self._needed = 0
-        self.pings = 0
+        self._pings = 0
         """Double-CRLF keep-alives that wait for their pong."""
 
     @property
@@ -44,10 +98,10 @@ class Framer:
                 self._buffer.clear()
         return messages
 
-    def take_pings(self) -> int:
-        """How many pings came in since the last call."""
-        pings, self.pings = self.pings, 0
-        return pings
+    def take_replies(self) -> list[bytes]:
+        """RFC 5626 4.4.1: "the server MUST respond with a single CRLF ("pong")", to each ping."""
+        pings, self._pings = self._pings, 0
+        return [b"\r\n"] * pings
 
     def _next(self) -> bytes | None:
         if not self._needed and not self._read_head():
@@ -79,7 +133,7 @@ class Framer:
         skip = 0
         while self._buffer.startswith(_END_OF_HEAD, skip):
             skip += len(_END_OF_HEAD)
-            self.pings += 1
+            self._pings += 1
         rest = bytes(self._buffer[skip : skip + len(_END_OF_HEAD)])
         # A lone CRLF is a pong, unless it is the first half of a ping of which the rest is still under way.
         if rest.startswith(b"\r\n") and not _END_OF_HEAD.startswith(rest):
@@ -87,3 +141,12 @@ class Framer:
         if skip:
             del self._buffer[:skip]
             self._searched = 0
+
+
+def framing_of(transport: Transport, remote: Address) -> Framing:
+    """For a new connection, or for one datagram."""
+    match transport:
+        case "UDP":
+            return DatagramFraming(remote)
+        case "TCP" | "TLS":
+            return StreamFraming()

@@ -9,6 +9,9 @@ from p2psip.base.address import Address
 Transport: TypeAlias = Literal["UDP", "TCP", "TLS"]
 StreamTransport: TypeAlias = Literal["TCP", "TLS"]
 
+DEFAULT_PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
+"""RFC 3261 section 18.2.2: of a sent-by, and of a Contact, without a port."""
+
 
 class UdpHop(NamedTuple):
     """A datagram to `remote`, from the listener at `local` (None: the first that fits)."""

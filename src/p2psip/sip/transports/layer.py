@@ -21,9 +21,11 @@ from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.transports.address import WILDCARDS, OwnAddresses, as_host, as_numeric
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
-from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp, FromAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.framing import Framing, framing_of
 from p2psip.sip.transports.hops import (
+    DEFAULT_PORTS,
     BoundHop,
     FlowHop,
     Hop,
@@ -34,8 +36,6 @@ from p2psip.sip.transports.hops import (
     Transport,
     UdpHop,
 )
-from p2psip.stun.binding import answer_binding
-from p2psip.stun.message import may_be_stun
 
 DATAGRAM_BYTES_MAX = 65_507
 LOCAL_ADDRESS = Address("127.0.0.1", 5060)
@@ -79,15 +79,7 @@ class Malformed:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class FlowLost:
-    """A connection is gone, or did not come about."""
-
-    flow: int
-    reason: str
-
-
-TransportEvent: TypeAlias = Received | Malformed | FlowLost
+TransportEvent: TypeAlias = Received | Malformed | FlowDown
 
 
 @dataclass(slots=True)
@@ -98,9 +90,9 @@ class _Flow:
     peer: str | None
     is_open: bool
     active_at: float
+    framing: Framing
     local_host: str | None = None
     """Where the other end reaches us; None until it is connected."""
-    framer: Framer = field(default_factory=Framer)
     message_began_at: float | None = None
     """When the message under way began; for an accepted connection first of all when it was accepted."""
     queue: list[bytes] = field(default_factory=list)
@@ -133,73 +125,24 @@ class TransportLayer:
 
     # Inputs
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> list[TransportEvent]:
-        """A datagram came in at `local`, an own address."""
-        assert any(is_at(local, one) for one in self._udp_locals), f"{local} is not the address of a UDP listener"
-        self._own.hear(local.host)
-        # Keep-alives (CRLF, zeros, STUN) are no messages.
-        if not data.strip(b"\r\n\0"):
-            return []
-        if may_be_stun(data):
-            # RFC 5626 section 8: who "receives SIP requests on a given interface and UDP port, [...] MUST also provide
-            # a limited version of a STUN server on the same interface and UDP port".
-            answer = answer_binding(data, remote)
-            if answer is not None:
-                self._effects.append(SendDatagram(local, remote, answer))
-            return []
-        return [self._read(data, Source(UdpHop(remote, local), "UDP", remote))]
-
-    def handle_local(self, name: str, data: bytes, now: float) -> list[TransportEvent]:
-        """A user agent inside this process sends a message."""
-        return [self._read(data, Source(LocalHop(name), "UDP", LOCAL_ADDRESS))]
-
-    def handle_flow_opened(
-        self,
-        flow: int,
-        transport: StreamTransport,
-        local: Address,
-        remote: Address,
-        now: float,
-        peer: str | None = None,
-    ) -> list[TransportEvent]:
-        """A connection that we asked for is open, or somebody else's is accepted."""
-        if flow in self._flows:
-            self._on_connected(self._flows[flow], peer, now)
-        elif flow % 2 == 0 or not self._has_room(remote.host, peer):
-            # Even numbers are ours: we have given this one up meanwhile.
-            self._effects.append(CloseFlow(flow))
-        else:
-            self._add(_Flow(flow, transport, remote, peer, True, now, message_began_at=now))
-        if flow in self._flows and peer is None:
-            self._flows[flow].local_host = local.host
-            self._own.hear(local.host)
-        return []
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> list[TransportEvent]:
-        """Bytes came in on a connection."""
-        state = self._flows.get(flow)
-        if state is None:
-            return []
-        state.active_at = now
-        source, was_broken = self._source(state), state.framer.error is not None
-        messages = state.framer.feed(data)
-        events: list[TransportEvent] = [self._read(message, source) for message in messages]
-        self._note_progress(state, bool(messages), now)
-        # RFC 5626 4.4.1: "the server MUST respond with a single CRLF ("pong")", to each.
-        self._effects += [SendFlow(flow, b"\r\n")] * state.framer.take_pings()
-        if state.framer.error is not None and not was_broken:
-            events.append(_malformed(state.framer.error, source))
-            # It is closed when it has been answered.
-            self._arm(state)
-        return events
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> list[TransportEvent]:
-        """A connection is gone, or could not be made."""
-        state = self._flows.get(flow)
-        if state is None:
-            return []
-        self._forget(state)
-        return [FlowLost(flow, reason)]
+    def handle(self, arrival: Arrival, now: float) -> list[TransportEvent]:
+        """Something came in."""
+        match arrival:
+            case Datagram(local, remote, data):
+                return self._on_datagram(local, remote, data)
+            case FlowData(flow, data):
+                return self._on_data(flow, data, now)
+            case FromAgent(name, data):
+                return [self._read(data, Source(LocalHop(name), "UDP", LOCAL_ADDRESS))]
+            case FlowUp():
+                self._on_up(arrival, now)
+                return []
+            case FlowDown(flow):
+                state = self._flows.get(flow)
+                if state is None:
+                    return []
+                self._forget(state)
+                return [arrival]
 
     def handle_timeout(self, now: float) -> list[TransportEvent]:
         """Close what took too long."""
@@ -244,7 +187,7 @@ class TransportLayer:
             case FlowHop(flow) if flow in self._flows:
                 return self._send_flow(self._flows[flow], data)
             case LocalHop(name):
-                self._effects.append(DeliverLocal(name, data))
+                self._effects.append(ToAgent(name, data))
                 return True
         return False
 
@@ -261,8 +204,7 @@ class TransportLayer:
         if source.peer is not None:
             return FlowHop(self._flow_of_peer.get(source.peer, hop.flow))
         transport: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"
-        default = 5061 if transport == "TLS" else 5060
-        return StreamHop(transport, Address(source.remote.host, via.port or default))
+        return StreamHop(transport, Address(source.remote.host, via.port or DEFAULT_PORTS[transport]))
 
     def is_reliable(self, hop: BoundHop) -> bool:
         """True if what is sent there arrives or the connection is lost (section 17)."""
@@ -318,6 +260,30 @@ class TransportLayer:
 
     # Reading
 
+    def _on_datagram(self, local: Address, remote: Address, data: bytes) -> list[TransportEvent]:
+        assert any(is_at(local, one) for one in self._udp_locals), f"{local} is not the address of a UDP listener"
+        self._own.hear(local.host)
+        framing, source = framing_of("UDP", remote), Source(UdpHop(remote, local), "UDP", remote)
+        events: list[TransportEvent] = [self._read(message, source) for message in framing.feed(data)]
+        self._effects += [SendDatagram(local, remote, reply) for reply in framing.take_replies()]
+        return events
+
+    def _on_data(self, flow: int, data: bytes, now: float) -> list[TransportEvent]:
+        state = self._flows.get(flow)
+        if state is None:
+            return []
+        state.active_at = now
+        source, was_broken = self._source(state), state.framing.error is not None
+        messages = state.framing.feed(data)
+        events: list[TransportEvent] = [self._read(message, source) for message in messages]
+        self._note_progress(state, bool(messages), now)
+        self._effects += [SendFlow(flow, reply) for reply in state.framing.take_replies()]
+        if state.framing.error is not None and not was_broken:
+            events.append(_malformed(state.framing.error, source))
+            # It is closed when it has been answered.
+            self._arm(state)
+        return events
+
     def _read(self, data: bytes, source: Source) -> TransportEvent:
         try:
             message = parse(data)
@@ -328,6 +294,20 @@ class TransportLayer:
         return Received(message, source)
 
     # Connections
+
+    def _on_up(self, up: FlowUp, now: float) -> None:
+        """A connection that we asked for is open, or somebody else's is accepted."""
+        flow, transport, local, remote, peer = up.flow, up.transport, up.local, up.remote, up.peer
+        if flow in self._flows:
+            self._on_connected(self._flows[flow], peer, now)
+        elif flow % 2 == 0 or not self._has_room(remote.host, peer):
+            # Even numbers are ours: we have given this one up meanwhile.
+            self._effects.append(CloseFlow(flow))
+        else:
+            self._add(_Flow(flow, transport, remote, peer, True, now, framing_of(transport, remote), None, now))
+        if flow in self._flows and peer is None:
+            self._flows[flow].local_host = local.host
+            self._own.hear(local.host)
 
     def _source(self, flow: _Flow) -> Source:
         return Source(FlowHop(flow.number), flow.transport, flow.remote, flow.peer)
@@ -344,7 +324,8 @@ class TransportLayer:
             if not self._has_room(hop.remote.host, None):
                 return None
             number = next(self._numbers)
-            self._add(_Flow(number, hop.transport, hop.remote, None, False, now))
+            framing = framing_of(hop.transport, hop.remote)
+            self._add(_Flow(number, hop.transport, hop.remote, None, False, now, framing))
             self._effects.append(OpenFlow(number, hop.transport, hop.remote))
         return FlowHop(number)
 
@@ -377,7 +358,7 @@ class TransportLayer:
     def _close(self, flow: _Flow, reason: str) -> list[TransportEvent]:
         self._forget(flow)
         self._effects.append(CloseFlow(flow.number))
-        return [FlowLost(flow.number, reason)]
+        return [FlowDown(flow.number, reason)]
 
     def _forget(self, flow: _Flow) -> None:
         del self._flows[flow.number]
@@ -395,8 +376,8 @@ class TransportLayer:
     def _note_progress(self, flow: _Flow, has_message: bool, now: float) -> None:
         before = flow.message_began_at
         if has_message:
-            flow.message_began_at = None if flow.framer.is_between_messages else now
-        elif before is None and not flow.framer.is_between_messages:
+            flow.message_began_at = None if flow.framing.is_between_messages else now
+        elif before is None and not flow.framing.is_between_messages:
             flow.message_began_at = now
         # An idle connection's timer stays where it is: `active_at` is looked at when it fires.
         if flow.message_began_at != before:
@@ -404,8 +385,8 @@ class TransportLayer:
 
     def _due(self, flow: _Flow) -> Deadline | None:
         """When to lose patience with a connection, and why."""
-        if flow.framer.error is not None:
-            return Deadline(flow.active_at, flow.framer.error.what)
+        if flow.framing.error is not None:
+            return Deadline(flow.active_at, flow.framing.error.what)
         if not flow.is_open:
             return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
         # Connections between peers live and die with their links; they are not ours to close.

@@ -43,8 +43,9 @@ from p2psip.sip.transactions.events import (
 )
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_host
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
-from p2psip.sip.transports.framing import Framer
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
@@ -102,14 +103,14 @@ class World:
             assert isinstance(server, Server)
             server.flows[end.number] = end
             server.links[far.name] = end.number
-            server.core.handle_flow_opened(end.number, "TLS", server.address, far.address, self.now, far.node_id)
+            server.core.handle(FlowUp(end.number, "TLS", server.address, far.address, far.node_id), self.now)
         return here, there
 
     def cut(self, flow: Flow, reason: str = "link lost") -> None:
         for end in (flow, flow.other):
             assert end is not None
             if end.owner.flows.pop(end.number, None) is not None:
-                end.owner.core.handle_flow_closed(end.number, reason, self.now)
+                end.owner.core.handle(FlowDown(end.number, reason), self.now)
         self.settle()
 
     def run(self, for_s: float) -> None:
@@ -164,13 +165,13 @@ class World:
     def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
         for party in self.parties():
             if party.address == remote and party.is_alive:
-                party.core.handle_datagram(remote, local, data, self.now)
+                party.core.handle(Datagram(remote, local, data), self.now)
                 return
 
     def _open(self, party: Server | Phone, flow: int, transport: str, remote: Address) -> None:
         far = next((one for one in self.parties() if one.address == remote and one.is_alive), None)
         if far is None:
-            self.at(DELAY_S, lambda: party.core.handle_flow_closed(flow, "connection refused", self.now))
+            self.at(DELAY_S, lambda: party.core.handle(FlowDown(flow, "connection refused"), self.now))
             return
         here, there = Flow(party, flow), Flow(far, far.next_flow())
         here.other, there.other = there, here
@@ -178,18 +179,18 @@ class World:
         ephemeral = Address(party.address.host, 40_000 + flow)
 
         def connected() -> None:
-            far.core.handle_flow_opened(there.number, transport, far.address, ephemeral, self.now)
-            party.core.handle_flow_opened(flow, transport, ephemeral, remote, self.now)
+            far.core.handle(FlowUp(there.number, transport, far.address, ephemeral), self.now)
+            party.core.handle(FlowUp(flow, transport, ephemeral, remote), self.now)
 
         self.at(DELAY_S, connected)
 
     def _flow_data(self, end: Flow | None, data: bytes) -> None:
         if end is not None and end.number in end.owner.flows:
-            end.owner.core.handle_flow_data(end.number, data, self.now)
+            end.owner.core.handle(FlowData(end.number, data), self.now)
 
     def _flow_closed(self, end: Flow | None) -> None:
         if end is not None and end.owner.flows.pop(end.number, None):
-            end.owner.core.handle_flow_closed(end.number, "closed by the other side", self.now)
+            end.owner.core.handle(FlowDown(end.number, "closed by the other side"), self.now)
 
 
 class NotedServer(SipServer):
@@ -198,16 +199,15 @@ class NotedServer(SipServer):
     def __init__(self, config: ServerConfig, rng: random.Random) -> None:
         super().__init__(config, rng)
         self.requests: dict[tuple[str | None, ...], Request] = {}
-        self._framers: dict[int, Framer] = {}
+        self._framings: dict[int, StreamFraming] = {}
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        self._note(data)
-        super().handle_datagram(local, remote, data, now)
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        for message in self._framers.setdefault(flow, Framer()).feed(data):
-            self._note(message)
-        super().handle_flow_data(flow, data, now)
+    def handle(self, arrival: Arrival, now: float) -> None:
+        if isinstance(arrival, Datagram):
+            self._note(arrival.data)
+        elif isinstance(arrival, FlowData):
+            for message in self._framings.setdefault(arrival.flow, StreamFraming()).feed(arrival.data):
+                self._note(message)
+        super().handle(arrival, now)
 
     def _note(self, data: bytes) -> None:
         try:
@@ -250,7 +250,7 @@ class Server:
         self.asked: list[object] = []
         self.reports: list[RequestCarried] = []
         self.changes: list[BindingsChanged] = []
-        self.delivered: list[DeliverLocal] = []
+        self.delivered: list[ToAgent] = []
         self.notes: list[Note] = []
         self.opened: list[OpenFlow] = []
         self.answered: list[Response] = []
@@ -295,7 +295,7 @@ class Server:
                     self.reports.append(effect)
                 case BindingsChanged():
                     self.changes.append(effect)
-                case DeliverLocal():
+                case ToAgent():
                     self.delivered.append(effect)
                 case OpenFlow():
                     self.opened.append(effect)
@@ -406,17 +406,8 @@ class Phone:
     def handle_timeout(self, now: float) -> None:
         self.layer.handle_timeout(now)
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        self.layer.handle_datagram(local, remote, data, now)
-
-    def handle_flow_opened(self, flow: int, transport: str, local: Address, remote: Address, now: float) -> None:
-        self.layer.handle_flow_opened(flow, transport, local, remote, now)  # type: ignore[arg-type]
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        self.layer.handle_flow_data(flow, data, now)
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        self.layer.handle_flow_closed(flow, reason, now)
+    def handle(self, arrival: Arrival, now: float) -> None:
+        self.layer.handle(arrival, now)
 
     def step(self) -> None:
         while events := self.layer.events():

@@ -12,6 +12,7 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import FlowDown
 
 SECRET = b"of the state directory"
 
@@ -234,7 +235,7 @@ def restart(world, server) -> None:
     snapshot = server.core.snapshot(world.now)
     for flow in list(server.flows.values()):
         flow.other.owner.flows.pop(flow.other.number)
-        flow.other.owner.core.handle_flow_closed(flow.other.number, "reset by peer", world.now)
+        flow.other.owner.core.handle(FlowDown(flow.other.number, "reset by peer"), world.now)
     server.flows.clear(), server.links.clear()
     server.core = type(server.core)(server.config, random.Random(f"{server.name} again"))
     server.core.restore(snapshot, world.now)

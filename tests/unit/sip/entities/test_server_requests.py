@@ -10,6 +10,7 @@ from p2psip.sip.entities.questions import Located, LocateUser, Target
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import Datagram, FlowData
 from p2psip.sip.transports.hops import FlowHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
@@ -131,7 +132,7 @@ def test_26_2_2_sips_from_a_peer_ends_where_there_is_no_tls(world, one, other, b
     alice = NameAddr(SipUri("overlay.example", "alice")).with_tag("1")
     via = ("Via", "SIP/2.0/TLS one.invalid;branch=z9hG4bKsips")
     invite = make_request("INVITE", uri, from_=alice, to=NameAddr(uri), call_id="c", cseq=1, extra=[via])
-    other.core.handle_flow_data(other.links["one"], invite.encode(), world.now)
+    other.core.handle(FlowData(other.links["one"], invite.encode()), world.now)
     world.run(2.0)
     final = other.answered[-1]
     assert (final.status, final.reasons[0].text) == (
@@ -156,7 +157,7 @@ def test_26_2_2_an_ack_does_not_leave_in_clear_either(world, one, alice):
     ack = make_request("ACK", contact, from_=alice.contact, to=alice.contact, call_id="c", cseq=1)
     ack = ack.replace(fields=ack.fields.with_first("Via", "SIP/2.0/UDP 10.1.0.11;branch=z9hG4bKa"))
     before = len(world.datagrams)
-    one.core.handle_datagram(one.address, alice.address, ack.encode(), world.now)
+    one.core.handle(Datagram(one.address, alice.address, ack.encode()), world.now)
     world.run(1.0)
     assert len(world.datagrams) == before
 
@@ -261,7 +262,7 @@ def test_stranger_in_a_made_up_dialog_is_challenged(world, one):
         extra=[("Via", "SIP/2.0/UDP 10.1.0.66;branch=z9hG4bKq")],
     )
     world.datagrams.clear()
-    one.core.handle_datagram(one.address, stranger, request.encode(), world.now)
+    one.core.handle(Datagram(one.address, stranger, request.encode()), world.now)
     world.run(1.0)
     [(_, remote, data)] = world.datagrams
     assert remote == stranger
@@ -281,7 +282,7 @@ def test_stray_ack_goes_nowhere(world, one):
     )
     world.datagrams.clear()
     for remote in (Address("10.1.0.66", 5060), ALICE_AT):
-        one.core.handle_datagram(one.address, remote, ack.encode(), world.now)
+        one.core.handle(Datagram(one.address, remote, ack.encode()), world.now)
     world.run(1.0)
     assert world.datagrams == []
 
@@ -293,7 +294,9 @@ def test_token_serves_only_the_phone_that_it_names(world, one, other, alice, bob
     stolen = alice.in_dialog(call, "BYE")
     fields = stolen.fields.with_first("Via", "SIP/2.0/UDP 10.1.0.66;branch=z9hG4bKq")
     world.datagrams.clear()
-    one.core.handle_datagram(one.address, Address("10.1.0.66", 5060), stolen.replace(fields=fields).encode(), world.now)
+    one.core.handle(
+        Datagram(one.address, Address("10.1.0.66", 5060), stolen.replace(fields=fields).encode()), world.now
+    )
     world.run(1.0)
     assert [data[:11] for _, _, data in world.datagrams] == [b"SIP/2.0 407"]
     assert bob.calls[0].is_over is False

@@ -8,6 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerLimits
+from p2psip.sip.transports.arrivals import Datagram
 
 SENDER = Address("10.1.0.11", 5060)
 METHODS = ("REGISTER", "OPTIONS", "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "BYE", "CANCEL", "INFO", "ODD")
@@ -47,7 +48,7 @@ def request(method: str, uri: str, odd: dict[str, str]) -> bytes:
 def test_8_2_6_2_every_response_has_what_it_must(world, one, odd):
     for number, (method, uri) in enumerate(itertools.product(METHODS, URIS)):
         data = request(method, uri, odd).replace(b"Call-ID: c", b"Call-ID: c%d" % number)
-        one.core.handle_datagram(one.address, SENDER, data.replace(b"z9hG4bKq", b"z9hG4bKq%d" % number), world.now)
+        one.core.handle(Datagram(one.address, SENDER, data.replace(b"z9hG4bKq", b"z9hG4bKq%d" % number)), world.now)
     world.run(40.0)
     finals = {response.call_id for response in one.answered if response.status >= 200}
     assert len(finals) == len(METHODS) * len(URIS), "each has its answer"
@@ -64,7 +65,7 @@ def test_8_2_6_2_registration_and_its_refusals(world, one):
 def test_8_2_7_a_stateless_503_gets_the_same_tag_again(world):
     full = world.server("full", "10.1.0.2", limits=ServerLimits(transactions=0))
     for _ in range(2):
-        full.core.handle_datagram(full.address, SENDER, request("INVITE", "sip:bob@10.1.0.2", {}), world.now)
+        full.core.handle(Datagram(full.address, SENDER, request("INVITE", "sip:bob@10.1.0.2", {})), world.now)
         full.step()
     first, second = full.answered
     assert (first.status, first.to.tag) == (503, second.to.tag)

@@ -12,6 +12,7 @@ from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import FlowData, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
 from p2psip.sip.transports.layer import Listener
 
@@ -57,9 +58,9 @@ def answers(chunks: list[bytes]) -> tuple[list[bytes], int, bool]:
     """
     config = ServerConfig("overlay.example", frozenset({"10.1.0.1"}), (Listener("TCP", HERE),), SipUri("o", "p"))
     server = SipServer(config, random.Random(1))
-    server.handle_flow_opened(FLOW, "TCP", HERE, THERE, 0.0)
+    server.handle(FlowUp(FLOW, "TCP", HERE, THERE), 0.0)
     for chunk in chunks:
-        server.handle_flow_data(FLOW, chunk, 0.0)
+        server.handle(FlowData(FLOW, chunk), 0.0)
     deadline = server.next_deadline()
     assert deadline is not None
     if deadline.at == 0.0:

@@ -15,7 +15,6 @@ from p2psip.sip.message.uri import parse_sip_uri
 from p2psip.sip.transactions.events import (
     AckArrived,
     Failure,
-    FlowClosed,
     RequestArrived,
     ResponseArrived,
     TransactionEnded,
@@ -23,6 +22,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
@@ -67,12 +67,12 @@ def run(layer: TransactionLayer, until: float) -> list[tuple[float, str]]:
 
 
 def answer(layer: TransactionLayer, request: Request, status: int, now: float) -> None:
-    layer.handle_datagram(LOCAL, REMOTE, make_response(request, status, to_tag="2").encode(), now)
+    layer.handle(Datagram(LOCAL, REMOTE, make_response(request, status, to_tag="2").encode()), now)
 
 
 def from_remote(layer: TransactionLayer, request: Request, now: float, branch: str = "z9hG4bKx") -> None:
     fields = request.fields.with_first("Via", f"SIP/2.0/UDP 192.0.2.2:5060;branch={branch}")
-    layer.handle_datagram(LOCAL, REMOTE, request.replace(fields=fields).encode(), now)
+    layer.handle(Datagram(LOCAL, REMOTE, request.replace(fields=fields).encode()), now)
 
 
 def of_kind(events: list[TuEvent], kind: type) -> list[TuEvent]:
@@ -188,7 +188,7 @@ def test_cancelled_invite_that_nobody_ends_times_out() -> None:
 @pytest.mark.parametrize("status", [None, 180])
 def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> None:
     layer = make_layer()
-    layer.handle_flow_opened(7, "TLS", LOCAL, REMOTE, 0.0, peer="ab" * 16)
+    layer.handle(FlowUp(7, "TLS", LOCAL, REMOTE, "ab" * 16), 0.0)
     number = layer.request(request_of(), FlowHop(7), 0.0)
     [effect] = layer.drain()
     assert isinstance(effect, SendFlow)
@@ -196,13 +196,13 @@ def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> Non
     assert isinstance(invite, Request)
     assert str(invite.via).startswith("SIP/2.0/TLS peer.invalid;branch=z9hG4bK")
     if status is not None:
-        layer.handle_flow_data(7, make_response(invite, status, to_tag="t").encode(), 0.5)
+        layer.handle(FlowData(7, make_response(invite, status, to_tag="t").encode()), 0.5)
         layer.events()
-    layer.handle_flow_closed(7, "link lost", 1.0)
+    layer.handle(FlowDown(7, "link lost"), 1.0)
     assert layer.events() == [
         TransactionFailed(number, Failure.TRANSPORT, "link lost"),
         TransactionEnded(number),
-        FlowClosed(7, "link lost"),
+        FlowDown(7, "link lost"),
     ]
 
 
@@ -211,14 +211,14 @@ def test_reliable_transports_repeat_nothing_and_linger_not() -> None:
     layer.request(request_of("MESSAGE"), StreamHop("TCP", REMOTE), 0.0)
     [opened] = layer.drain()
     assert opened == OpenFlow(2, "TCP", REMOTE)
-    layer.handle_flow_opened(2, "TCP", Address("192.0.2.1", 40000), REMOTE, 0.1)
+    layer.handle(FlowUp(2, "TCP", Address("192.0.2.1", 40000), REMOTE), 0.1)
     [effect] = layer.drain()
     assert isinstance(effect, SendFlow)
     request = parse(effect.data)
     assert isinstance(request, Request)
     layer.handle_timeout(5.0)
     assert layer.drain() == []
-    layer.handle_flow_data(2, make_response(request, 200, to_tag="t").encode(), 5.0)
+    layer.handle(FlowData(2, make_response(request, 200, to_tag="t").encode()), 5.0)
     assert [type(event) for event in layer.events()] == [ResponseArrived, TransactionEnded]
     assert len(layer) == 0
 
@@ -308,7 +308,7 @@ def test_cancel_of_a_phone_that_has_learnt_its_address_meanwhile() -> None:
     from_remote(layer, request_of(), 0.0)
     cancel = request_of("CANCEL")
     fields = cancel.fields.with_first("Via", "SIP/2.0/UDP 198.51.100.7:33333;branch=z9hG4bKx;rport")
-    layer.handle_datagram(LOCAL, REMOTE, cancel.replace(fields=fields).encode(), 0.1)
+    layer.handle(Datagram(LOCAL, REMOTE, cancel.replace(fields=fields).encode()), 0.1)
     invite, cancelled = (event for event in layer.events() if isinstance(event, RequestArrived))
     assert cancelled.cancels == invite.transaction
 
@@ -341,7 +341,7 @@ def test_cancel_from_elsewhere_finds_nothing() -> None:
     from_remote(layer, request_of(), 0.0)
     fields = request_of("CANCEL").fields.with_first("Via", "SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKx")
     data = request_of("CANCEL").replace(fields=fields).encode()
-    layer.handle_datagram(LOCAL, Address("198.51.100.66", 5060), data, 0.1)
+    layer.handle(Datagram(LOCAL, Address("198.51.100.66", 5060), data), 0.1)
     assert [event.cancels for event in layer.events() if isinstance(event, RequestArrived)] == [None, None]
 
 
@@ -397,7 +397,7 @@ def test_malformed_request_is_answered_without_state() -> None:
     layer = make_layer()
     fields = request_of().fields.with_first("Via", "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKx")
     data = request_of().replace(fields=fields.with_only("CSeq", "1 BYE")).encode()
-    layer.handle_datagram(LOCAL, REMOTE, data, 0.0)
+    layer.handle(Datagram(LOCAL, REMOTE, data), 0.0)
     [response] = sent(layer)
     assert isinstance(response, Response)
     assert response.start_line() == "SIP/2.0 400 Bad Request (CSeq is for BYE, the request is INVITE)"

@@ -11,9 +11,10 @@ from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import OwnAddresses, as_host, as_numeric
-from p2psip.sip.transports.effects import CloseFlow, DeliverLocal, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
-from p2psip.sip.transports.layer import FlowLost, Listener, Malformed, Received, TransportLayer, TransportLimits
+from p2psip.sip.transports.layer import Listener, Malformed, Received, TransportLayer, TransportLimits
 
 UDP = Address("192.0.2.1", 5060)
 UDP6 = Address("2001:db8::1", 5060)
@@ -33,7 +34,7 @@ def request_with(via: str) -> Request:
 
 
 def receive(via: str, remote: Address = REMOTE) -> tuple[Via, Source]:
-    [event] = make_layer().handle_datagram(UDP, remote, request_with(via).encode(), 0.0)
+    [event] = make_layer().handle(Datagram(UDP, remote, request_with(via).encode()), 0.0)
     assert isinstance(event, Received)
     return event.message.via, event.source
 
@@ -86,13 +87,13 @@ def test_response_over_a_lost_connection_takes_a_new_one() -> None:
     source = Source(FlowHop(7), "TCP", REMOTE)
     via = Via("TCP", "host", 5064)
     assert layer.response_hop(source, via) == StreamHop("TCP", Address(REMOTE.host, 5064))
-    layer.handle_flow_opened(7, "TCP", TCP, REMOTE, 0.0)
+    layer.handle(FlowUp(7, "TCP", TCP, REMOTE), 0.0)
     assert layer.response_hop(source, via) == FlowHop(7)
 
 
 def test_response_to_a_peer_takes_the_newer_connection_with_it() -> None:
     layer = make_layer()
-    layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
+    layer.handle(FlowUp(9, "TLS", TCP, REMOTE, PEER), 0.0)
     assert layer.response_hop(Source(FlowHop(7), "TLS", REMOTE, PEER), Via("TLS", "x")) == FlowHop(9)
     assert layer.flow_of_peer(PEER) == 9
     assert layer.far_end(FlowHop(9)).peer == PEER
@@ -101,12 +102,12 @@ def test_response_to_a_peer_takes_the_newer_connection_with_it() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\0", b"\0" * 20, b"\x01\x01\0\0!\x12\xa4B"])
 def test_keep_alives_are_no_messages(data: bytes) -> None:
-    assert make_layer().handle_datagram(UDP, REMOTE, data, 0.0) == []
+    assert make_layer().handle(Datagram(UDP, REMOTE, data), 0.0) == []
 
 
 def test_malformed_request_is_stamped_too() -> None:
     data = request_with("SIP/2.0/UDP 10.0.0.1;rport").encode().replace(b"1 OPTIONS", b"1 BYE")
-    [event] = make_layer().handle_datagram(UDP, REMOTE, data, 0.0)
+    [event] = make_layer().handle(Datagram(UDP, REMOTE, data), 0.0)
     assert isinstance(event, Malformed)
     assert event.error.request is not None
     assert event.error.request.via.rport == 40_000
@@ -114,7 +115,7 @@ def test_malformed_request_is_stamped_too() -> None:
 
 def test_driver_names_its_listener() -> None:
     with pytest.raises(AssertionError):
-        make_layer().handle_datagram(Address("0.0.0.0", 5060), REMOTE, b"x", 0.0)
+        make_layer().handle(Datagram(Address("0.0.0.0", 5060), REMOTE, b"x"), 0.0)
 
 
 # Via of what goes out
@@ -126,7 +127,7 @@ def test_18_1_1_sent_by_is_what_others_reach_us_at() -> None:
     assert flow is not None
     assert str(layer.via(flow, "x")) == "SIP/2.0/TCP 192.0.2.1:5062;branch=x;rport"
     assert str(layer.via(UdpHop(REMOTE, UDP6), "x")) == "SIP/2.0/UDP [2001:db8::1]:5060;branch=x;rport"
-    layer.handle_flow_opened(9, "TLS", TCP, REMOTE, 0.0, PEER)
+    layer.handle(FlowUp(9, "TLS", TCP, REMOTE, PEER), 0.0)
     assert str(layer.via(FlowHop(9), "x")) == "SIP/2.0/TLS ab.invalid;branch=x"
     for hop in (flow, UdpHop(REMOTE, UDP6), FlowHop(9)):
         assert layer.is_own_via(layer.via(hop, "x"))
@@ -149,7 +150,7 @@ def test_sending() -> None:
     assert layer.send(LocalHop("echo"), b"y", 0.0)
     assert not layer.send(UdpHop(REMOTE, UDP), b"x" * 65_508, 0.0)
     assert not layer.send(FlowHop(9), b"x", 0.0)
-    assert layer.drain() == [SendDatagram(UDP, REMOTE, b"x"), DeliverLocal("echo", b"y")]
+    assert layer.drain() == [SendDatagram(UDP, REMOTE, b"x"), ToAgent("echo", b"y")]
     assert layer.bind(LocalHop("echo"), 0.0) == LocalHop("echo")
 
 
@@ -157,7 +158,7 @@ def test_sending() -> None:
 
 
 def opened(layer: TransportLayer, flow: int = 1, now: float = 0.0, remote: Address = REMOTE) -> list[Effect]:
-    layer.handle_flow_opened(flow, "TCP", TCP, remote, now)
+    layer.handle(FlowUp(flow, "TCP", TCP, remote), now)
     return layer.drain()
 
 
@@ -187,7 +188,7 @@ def test_connection_that_does_not_come_about() -> None:
     deadline = layer.next_deadline()
     assert deadline is not None
     assert (deadline.at, deadline.reason) == (8.0, "no connection in time")
-    assert layer.handle_timeout(8.0) == [FlowLost(2, "no connection in time")]
+    assert layer.handle_timeout(8.0) == [FlowDown(2, "no connection in time")]
     assert layer.drain()[-1] == CloseFlow(2)
     # It comes after all: we do not want it any more.
     assert opened(layer, 2, 9.0) == [CloseFlow(2)]
@@ -205,8 +206,8 @@ def test_what_waits_for_a_connection_is_bounded() -> None:
 def test_connection_refused() -> None:
     layer = make_layer()
     layer.bind(StreamHop("TCP", REMOTE), 0.0)
-    assert layer.handle_flow_closed(2, "refused", 0.1) == [FlowLost(2, "refused")]
-    assert layer.handle_flow_closed(2, "refused", 0.1) == []
+    assert layer.handle(FlowDown(2, "refused"), 0.1) == [FlowDown(2, "refused")]
+    assert layer.handle(FlowDown(2, "refused"), 0.1) == []
     assert layer.bind(StreamHop("TCP", REMOTE), 0.2) == FlowHop(4)
 
 
@@ -215,19 +216,19 @@ def test_slow_drip_is_cut_off() -> None:
     opened(layer)
     data = request_with("SIP/2.0/TCP a").encode()
     for second in range(30):
-        layer.handle_flow_data(1, data[second : second + 1], float(second))
-    assert layer.handle_timeout(30.0) == [FlowLost(1, "no whole message in time")]
+        layer.handle(FlowData(1, data[second : second + 1]), float(second))
+    assert layer.handle_timeout(30.0) == [FlowDown(1, "no whole message in time")]
     assert layer.drain() == [CloseFlow(1)]
-    assert layer.handle_flow_data(1, b"x", 31.0) == []
+    assert layer.handle(FlowData(1, b"x"), 31.0) == []
 
 
 def test_pings_alone_keep_no_connection() -> None:
     layer = make_layer()
     opened(layer)
     for second in range(1, 30):
-        layer.handle_flow_data(1, b"\r\n\r\n", float(second))
+        layer.handle(FlowData(1, b"\r\n\r\n"), float(second))
     assert layer.drain() == [SendFlow(1, b"\r\n")] * 29
-    assert layer.handle_timeout(30.0) == [FlowLost(1, "no whole message in time")]
+    assert layer.handle_timeout(30.0) == [FlowDown(1, "no whole message in time")]
 
 
 def test_connection_lives_while_it_is_used() -> None:
@@ -235,23 +236,23 @@ def test_connection_lives_while_it_is_used() -> None:
     opened(layer)
     data = request_with("SIP/2.0/TCP a").encode()
     for at in (1.0, 90.0, 180.0):
-        [event] = layer.handle_flow_data(1, data, at)
+        [event] = layer.handle(FlowData(1, data), at)
         assert isinstance(event, Received)
         assert layer.handle_timeout(at + 5.0) == []
     assert layer.handle_timeout(200.0) == []
     deadline = layer.next_deadline()
     assert deadline is not None
     assert (deadline.at, deadline.reason) == (280.0, "idle connection")
-    assert layer.handle_timeout(280.0) == [FlowLost(1, "idle connection")]
+    assert layer.handle_timeout(280.0) == [FlowDown(1, "idle connection")]
 
 
 def test_second_message_has_its_own_time() -> None:
     layer = make_layer()
     opened(layer)
     data = request_with("SIP/2.0/TCP a").encode()
-    layer.handle_flow_data(1, data + data[:5], 10.0)
+    layer.handle(FlowData(1, data + data[:5]), 10.0)
     assert layer.handle_timeout(39.0) == []
-    [event] = layer.handle_flow_data(1, data[5:], 39.5)
+    [event] = layer.handle(FlowData(1, data[5:]), 39.5)
     assert isinstance(event, Received)
     assert layer.handle_timeout(100.0) == []
 
@@ -260,25 +261,25 @@ def test_message_that_begins_later_has_its_own_time() -> None:
     layer = make_layer()
     opened(layer)
     data = request_with("SIP/2.0/TCP a").encode()
-    layer.handle_flow_data(1, data, 10.0)
-    layer.handle_flow_data(1, data[:5], 100.0)
-    layer.handle_flow_data(1, data[5:9], 120.0)
+    layer.handle(FlowData(1, data), 10.0)
+    layer.handle(FlowData(1, data[:5]), 100.0)
+    layer.handle(FlowData(1, data[5:9]), 120.0)
     assert layer.handle_timeout(129.0) == []
-    assert layer.handle_timeout(130.0) == [FlowLost(1, "no whole message in time")]
+    assert layer.handle_timeout(130.0) == [FlowDown(1, "no whole message in time")]
 
 
 def test_connections_with_peers_are_not_ours_to_close() -> None:
     layer = make_layer()
-    layer.handle_flow_opened(1, "TLS", TCP, REMOTE, 0.0, PEER)
+    layer.handle(FlowUp(1, "TLS", TCP, REMOTE, PEER), 0.0)
     assert layer.next_deadline() is None
-    layer.handle_flow_closed(1, "gone", 1.0)
+    layer.handle(FlowDown(1, "gone"), 1.0)
     assert layer.flow_of_peer(PEER) is None
 
 
 def test_connection_opened_to_a_peer() -> None:
     layer = make_layer()
     layer.bind(StreamHop("TLS", REMOTE), 0.0)
-    layer.handle_flow_opened(2, "TLS", TCP, REMOTE, 0.1, PEER)
+    layer.handle(FlowUp(2, "TLS", TCP, REMOTE, PEER), 0.1)
     assert layer.flow_of_peer(PEER) == 2
     assert layer.next_deadline() is None
 
@@ -286,11 +287,11 @@ def test_connection_opened_to_a_peer() -> None:
 def test_garbage_closes_a_connection() -> None:
     layer = make_layer()
     opened(layer)
-    [malformed] = layer.handle_flow_data(1, b"GET / HTTP/1.1\r\n\r\n", 0.1)
+    [malformed] = layer.handle(FlowData(1, b"GET / HTTP/1.1\r\n\r\n"), 0.1)
     assert isinstance(malformed, Malformed)
     assert layer.drain() == [], "there may be an answer to send before"
-    assert layer.handle_flow_data(1, request_with("SIP/2.0/TCP a").encode(), 0.2) == []
-    assert layer.handle_timeout(0.2) == [FlowLost(1, "no Content-Length on a stream")]
+    assert layer.handle(FlowData(1, request_with("SIP/2.0/TCP a").encode()), 0.2) == []
+    assert layer.handle_timeout(0.2) == [FlowDown(1, "no Content-Length on a stream")]
     assert layer.drain() == [CloseFlow(1)]
 
 
@@ -299,7 +300,7 @@ def test_malformed_message_in_a_good_frame_does_not() -> None:
     opened(layer)
     good = request_with("SIP/2.0/TCP a").encode()
     bad = good.replace(b"1 OPTIONS", b"1 BYE")
-    malformed, received = layer.handle_flow_data(1, bad + good, 0.1)
+    malformed, received = layer.handle(FlowData(1, bad + good), 0.1)
     assert isinstance(malformed, Malformed)
     assert isinstance(received, Received)
 
@@ -310,7 +311,7 @@ def test_connections_are_bounded_and_no_host_takes_them_all() -> None:
     other = Address("198.51.100.8", 1)
     assert [opened(layer, flow, remote=other) for flow in (7, 9)] == [[], []]
     assert layer.bind(StreamHop("TCP", Address("198.51.100.9", 1)), 0.0) is None
-    layer.handle_flow_closed(1, "", 1.0)
+    layer.handle(FlowDown(1, ""), 1.0)
     assert opened(layer, 11) == []
 
 
@@ -360,21 +361,21 @@ def test_a_phone_is_told_the_address_that_it_uses(host: str) -> None:
     """Whichever of ours is the best: the socket's word, on UDP and on a connection, and it is an own one at once."""
     layer, own = everywhere("192.0.2.1", "2001:db8::9")
     remote = Address("fe80::7%eth0" if ":" in host else "192.0.2.7", 40_000)
-    [event] = layer.handle_datagram(
-        Address(host, 5060), remote, request_with("SIP/2.0/UDP p;branch=x;rport").encode(), 0.0
+    [event] = layer.handle(
+        Datagram(Address(host, 5060), remote, request_with("SIP/2.0/UDP p;branch=x;rport").encode()), 0.0
     )
     assert isinstance(event, Received)
     assert layer.advertised(event.source) == Address(host, 5060)
     assert host.partition("%")[0] in own
-    layer.handle_flow_opened(1, "TCP", Address(host, 5060), remote, 0.0)
+    layer.handle(FlowUp(1, "TCP", Address(host, 5060), remote), 0.0)
     assert str(layer.via(FlowHop(1), "x")).startswith(f"SIP/2.0/TCP {as_host(host)}:5060;")
     assert layer.is_own_via(layer.via(FlowHop(1), "x"))
 
 
 def test_the_answer_leaves_from_where_the_phone_sent_to() -> None:
     layer, _ = everywhere("192.0.2.1", "192.0.2.2")
-    [event] = layer.handle_datagram(
-        Address("192.0.2.2", 5060), REMOTE, request_with("SIP/2.0/UDP p;branch=x;rport").encode(), 0.0
+    [event] = layer.handle(
+        Datagram(Address("192.0.2.2", 5060), REMOTE, request_with("SIP/2.0/UDP p;branch=x;rport").encode()), 0.0
     )
     assert isinstance(event, Received)
     hop = layer.bind(layer.response_hop(event.source, event.message.via), 0.0)
@@ -394,8 +395,11 @@ def test_a_zone_is_not_on_the_wire() -> None:
     """RFC 3261 25.1: IPv6address has none; RFC 4007 11.2: it means something on this machine alone."""
     layer, _ = everywhere("fe80::1%eth0")
     remote = Address("fe80::7%eth0", 40_000)
-    [event] = layer.handle_datagram(
-        Address("fe80::1%eth0", 5060), remote, request_with("SIP/2.0/UDP [fe80::7]:5060;branch=x;rport").encode(), 0.0
+    [event] = layer.handle(
+        Datagram(
+            Address("fe80::1%eth0", 5060), remote, request_with("SIP/2.0/UDP [fe80::7]:5060;branch=x;rport").encode()
+        ),
+        0.0,
     )
     assert isinstance(event, Received)
     assert str(event.message.via) == "SIP/2.0/UDP [fe80::7]:5060;branch=x;rport=40000;received=fe80::7"

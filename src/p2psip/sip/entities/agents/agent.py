@@ -31,7 +31,6 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import (
     AckArrived,
-    FlowClosed,
     RequestArrived,
     ResponseArrived,
     TransactionEnded,
@@ -39,7 +38,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.layer import TransportLayer
 
 TRANSACTIONS_MAX = 1000
@@ -62,26 +61,9 @@ class UserAgent:
 
     # Inputs
 
-    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came in."""
-        self._transactions.handle_datagram(local, remote, data, now)
-        self._run(now)
-
-    def handle_flow_opened(
-        self, flow: int, transport: StreamTransport, local: Address, remote: Address, now: float
-    ) -> None:
-        """A connection is open."""
-        self._transactions.handle_flow_opened(flow, transport, local, remote, now)
-        self._run(now)
-
-    def handle_flow_data(self, flow: int, data: bytes, now: float) -> None:
-        """Bytes came in on a connection."""
-        self._transactions.handle_flow_data(flow, data, now)
-        self._run(now)
-
-    def handle_flow_closed(self, flow: int, reason: str, now: float) -> None:
-        """A connection is gone, or could not be made."""
-        self._transactions.handle_flow_closed(flow, reason, now)
+    def handle(self, arrival: Arrival, now: float) -> None:
+        """Something came in."""
+        self._transactions.handle(arrival, now)
         self._run(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
@@ -199,8 +181,8 @@ class UserAgent:
                 self._wiring.handle_failure(transaction, what, now)
             case TransactionEnded(transaction):
                 self._wiring.forget(transaction)
-            case FlowClosed(flow):
-                self._registration.handle_flow_closed(flow, now)
+            case FlowDown():
+                self._registration.handle_flow_down(event, now)
 
     def _on_request(self, arrived: RequestArrived, now: float) -> None:
         try:

@@ -1,8 +1,8 @@
 """The number that brings the caller's voice back, so that one phone alone can be tested.
 
 A user agent that answers every call, and an echo for its media, as one core. It has no SIP socket: what the server
-delivers to it comes in by `handle_message`, and what it says leaves as `ToServer`, to go into the server's
-`handle_local`. Media has sockets: `Ask(MediaWanted)` is answered by an address whose datagrams come to
+delivers to it comes in by `handle_message`, and what it says leaves as `ToServer`, to go into the server as
+`FromAgent`. Media has sockets: `Ask(MediaWanted)` is answered by an address whose datagrams come to
 `handle_media`, and `MediaReleased` gives it back.
 """
 
@@ -18,6 +18,7 @@ from p2psip.media.engine import MediaEngine, Performance
 from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener
@@ -63,7 +64,7 @@ class EchoService:
 
     def handle_message(self, data: bytes, now: float) -> None:
         """The server delivers a SIP message."""
-        self._agent.handle_datagram(LOCAL_ADDRESS, LOCAL_ADDRESS, data, now)
+        self._agent.handle(Datagram(LOCAL_ADDRESS, LOCAL_ADDRESS, data), now)
         self._run(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:

@@ -10,6 +10,7 @@ from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import FlowDown
 from p2psip.sip.transports.hops import StreamHop
 
 PART = 0
@@ -91,9 +92,9 @@ class Registration:
         """Time to refresh, or to try again."""
         self._register(self._expires_s, now)
 
-    def handle_flow_closed(self, flow: int, now: float) -> None:
+    def handle_flow_down(self, down: FlowDown, now: float) -> None:
         """Over a connection that we had opened the server finds us no more: register over a new one."""
-        if self._state is _State.ON and flow % 2 == 0 and isinstance(self._wiring.config.server, StreamHop):
+        if self._state is _State.ON and down.flow % 2 == 0 and isinstance(self._wiring.config.server, StreamHop):
             self._wiring.set_timer(PART, Alarm.REGISTER, now + self._wiring.rng.uniform(0.1, 1.0))
 
     def _register(self, expires_s: int, now: float) -> None:

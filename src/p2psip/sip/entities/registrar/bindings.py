@@ -14,6 +14,7 @@ from p2psip.sip.entities.own import ServerName
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import FlowDown
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, StreamTransport, UdpHop
 
 
@@ -167,11 +168,11 @@ class Bindings:
             changes.append(BindingsChanged(user, self.of(user, now)))
         return changes
 
-    def handle_flow_closed(self, flow: int, now: float) -> list[BindingsChanged]:
+    def handle_flow_down(self, down: FlowDown, now: float) -> list[BindingsChanged]:
         """A connection is gone: phones that were reached by it alone are away (RFC 5626 section 4.2.1)."""
         changes = []
-        for user in sorted(self._users_on_flow.get(flow, ())):
-            rest = [_without_flow(binding, flow) for binding in self.of(user, now)]
+        for user in sorted(self._users_on_flow.get(down.flow, ())):
+            rest = [_without_flow(binding, down.flow) for binding in self.of(user, now)]
             self.store(user, tuple(binding for binding in rest if binding.hops))
             changes.append(BindingsChanged(user, self.of(user, now)))
         return changes

@@ -20,7 +20,7 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import as_numeric
-from p2psip.sip.transports.hops import FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
+from p2psip.sip.transports.hops import DEFAULT_PORTS, FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
 
 EXTENSIONS = ("path", "outbound")
 """What a REGISTER may require (RFC 3327, RFC 5626). No GRUU of ours leads to a phone, so "gruu" is not among them."""
@@ -233,7 +233,7 @@ def _is_out_of_order(binding: Binding, request: Request) -> bool:
 def hops_to(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...]:
     """The ways to a phone, or to the first proxy of its Path, best first; `contact` is how that calls itself."""
     is_direct = as_numeric(contact.host) == without_zone(source.remote.host)
-    listening = Address(source.remote.host, contact.port or (5061 if source.transport == "TLS" else 5060))
+    listening = Address(source.remote.host, contact.port or DEFAULT_PORTS[source.transport])
     if isinstance(source.hop, FlowHop):
         stream: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"
         return (source.hop, StreamHop(stream, listening)) if is_direct else (source.hop,)

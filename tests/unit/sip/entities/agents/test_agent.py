@@ -35,6 +35,7 @@ from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
@@ -141,7 +142,7 @@ class Wire:
         while self._flying and self._flying[0][0] <= self.now:
             _, _, sender, to, data = self._flying.pop(0)
             if to in self.agents:
-                self.agents[to].handle_datagram(to, sender, data, self.now)
+                self.agents[to].handle(Datagram(to, sender, data), self.now)
             elif to in self.places:
                 request = parse(data)
                 answer = self.places[to](request) if isinstance(request, Request) else None
@@ -906,16 +907,16 @@ def test_over_tcp_one_connection_carries_all_and_its_loss_registers_anew() -> No
     alice = UserAgent(config("alice", ALICE, SERVER, server=hop, listeners=(Listener("TCP", ALICE),)), random.Random(1))
     alice.register(0.0)
     (opening,) = [effect for effect in alice.drain() if isinstance(effect, OpenFlow)]
-    alice.handle_flow_opened(opening.flow, "TCP", ALICE, SERVER, 0.1)
+    alice.handle(FlowUp(opening.flow, "TCP", ALICE, SERVER), 0.1)
     (sent,) = [effect for effect in alice.drain() if isinstance(effect, SendFlow)]
     request = parse(sent.data)
     assert isinstance(request, Request)
     assert request.via.transport == "TCP"
-    alice.handle_flow_data(
-        opening.flow, make_response(request, 200, extra=[("Expires", 100)], to_tag="t").encode(), 0.2
+    alice.handle(
+        FlowData(opening.flow, make_response(request, 200, extra=[("Expires", 100)], to_tag="t").encode()), 0.2
     )
     assert alice.drain() == [Registered(100)]
-    alice.handle_flow_closed(opening.flow, "reset", 5.0)
+    alice.handle(FlowDown(opening.flow, "reset"), 5.0)
     deadline = alice.next_deadline()
     assert deadline
     assert 5.0 < deadline.at <= 6.0
@@ -934,6 +935,6 @@ def test_a_connection_that_does_not_come_about_fails_the_call_at_once() -> None:
     alice.handle_answer(ask.token, ("192.0.2.1", 4000), 0.0)
     (opening,) = alice.drain()
     assert isinstance(opening, OpenFlow)
-    alice.handle_flow_closed(opening.flow, "connection refused", 0.1)
+    alice.handle(FlowDown(opening.flow, "connection refused"), 0.1)
     (ended,) = [effect for effect in alice.drain() if isinstance(effect, CallEnded)]
     assert "connection refused" in str(ended.reason)

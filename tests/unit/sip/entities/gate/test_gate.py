@@ -10,6 +10,7 @@ from p2psip.sip.message import digest
 from p2psip.sip.message.headers import AuthParams, NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, parse_uri
+from p2psip.sip.transports.arrivals import Datagram
 
 ALICE_AT = Address("10.1.0.11", 5060)
 HELD_S = 100.0
@@ -137,7 +138,7 @@ def test_guesses_in_another_hosts_name_count_for_nobody(phone, world, one):
     nonce = _challenge(thief).get("nonce")
     for number in range(60):
         forged = _forged(thief, nonce, number)
-        one.core.handle_datagram(one.address, ALICE_AT, forged, world.now)
+        one.core.handle(Datagram(one.address, ALICE_AT, forged), world.now)
         world.settle()
     assert not [note for note in one.notes if "Wrong" in str(note.facts)]
     status, waited_s = in_time(phone)

@@ -14,6 +14,7 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Datagram, FromAgent
 from p2psip.sip.transports.hops import LocalHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
@@ -238,7 +239,7 @@ def test_retransmissions_are_absorbed_at_the_edge(world, one, alice, bob):
     world.run(1.0)
     sent = [data for local, _, data in world.datagrams if data.startswith(b"INVITE") and local == ALICE_AT]
     for _ in range(5):
-        one.core.handle_datagram(one.address, ALICE_AT, sent[-1], world.now)
+        one.core.handle(Datagram(one.address, ALICE_AT, sent[-1]), world.now)
     world.run(1.0)
     assert len(bob.calls) == 1
 
@@ -252,7 +253,7 @@ def test_agent_inside_the_process_answers(world, one, alice):
     invite = parse(delivered.data)
     assert isinstance(invite, Request)
     contact = ("Contact", NameAddr(SipUri("10.1.0.1", "*43", 5060)))
-    one.core.handle_local("echo", make_response(invite, 200, to_tag="e", extra=[contact]).encode(), world.now)
+    one.core.handle(FromAgent("echo", make_response(invite, 200, to_tag="e", extra=[contact]).encode()), world.now)
     world.run(0.5)
     assert call.is_up
     ack = parse(one.delivered[-1].data)
@@ -268,7 +269,7 @@ def test_agent_inside_the_process_answers(world, one, alice):
         routes=invite.record_routes,
         extra=[("Via", "SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKe1")],
     )
-    one.core.handle_local("echo", bye.encode(), world.now)
+    one.core.handle(FromAgent("echo", bye.encode()), world.now)
     world.run(0.5)
     assert [request.method for request in alice.received] == ["BYE"]
     answer = parse(one.delivered[-1].data)

@@ -12,6 +12,7 @@ from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Datagram, FlowData
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import FlowHop, UdpHop
 from p2psip.stun.message import AttributeType, MessageClass, StunMessage, decode, read_xor_address
@@ -36,8 +37,8 @@ class Edge:
     def step(self):
         pass
 
-    def handle_datagram(self, local, remote, data, now):
-        message = parse(data)
+    def handle(self, arrival, now):
+        message, remote = parse(arrival.data), arrival.remote
         if isinstance(message, Response):
             self.back(message)
         elif remote == HOME:
@@ -370,14 +371,14 @@ def test_a_flow_that_wakes_up_late_still_answers(world, one, alice):
     world.run(1.0)
     register(second, instance(7, 2))
     held = []
-    second.handle_datagram = lambda local, remote, data, now: held.append((local, remote, data))
+    second.handle = lambda arrival, now: held.append(arrival)
     call = alice.invite("carol")
     world.run(5.0)
     assert 180 in call.statuses
-    del second.handle_datagram
-    invite = parse(held[0][2])
+    del second.handle
+    invite = parse(held[0].data)
     ok = make_response(invite, 200, to_tag="late", extra=[("Contact", second.contact)])
-    one.core.handle_datagram(one.address, second.address, ok.encode(), world.now)
+    one.core.handle(Datagram(one.address, second.address, ok.encode()), world.now)
     world.run(1.0)
     assert call.is_up
     assert first.calls[0].is_over
@@ -391,7 +392,7 @@ def test_a_connection_with_keep_alives_is_watched(world, one, alice):
     assert bindings(one)[0].hops == (FlowHop(flow.number),), "over that flow, and no other way"
     for _ in range(5):
         world.run(120.0)
-        one.core.handle_flow_data(flow.number, b"\r\n\r\n", world.now)
+        one.core.handle(FlowData(flow.number, b"\r\n\r\n"), world.now)
     assert len(bindings(one)) == 1
     world.run(181.0)
     assert bindings(one) == ()
@@ -455,13 +456,13 @@ def test_a_former_contact_that_nobody_answers_for(world, one, alice):
     phone.register()
     world.run(1.0)
     phone.register()
-    handle = phone.handle_datagram
+    handle = phone.handle
 
-    def knows_only_itself(local, remote, data, now):
-        if b"sip:former@" not in data.partition(b"\r\n")[0]:
-            handle(local, remote, data, now)
+    def knows_only_itself(arrival, now):
+        if b"sip:former@" not in arrival.data.partition(b"\r\n")[0]:
+            handle(arrival, now)
 
-    phone.handle_datagram = knows_only_itself
+    phone.handle = knows_only_itself
     call = alice.invite("carol")
     world.run(5.0)
     assert call.statuses == [100, 486]
@@ -520,7 +521,7 @@ def test_an_instance_started_anew_rings_by_its_newest_contact(world, one, alice)
 
 def test_5626_8_stun_is_answered_on_the_sip_port(world, one):
     request = StunMessage(MessageClass.REQUEST, 1, b"twelve bytes")
-    one.core.handle_datagram(one.address, Address("198.51.100.7", 1111), request.encode(), 0.0)
+    one.core.handle(Datagram(one.address, Address("198.51.100.7", 1111), request.encode()), 0.0)
     [effect] = one.core.drain()
     assert (effect.local, effect.remote) == (one.address, Address("198.51.100.7", 1111))
     answer = decode(effect.data)

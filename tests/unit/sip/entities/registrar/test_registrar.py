@@ -11,6 +11,7 @@ from p2psip.sip.entities.registrar.bindings import Binding, Bindings
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
@@ -196,7 +197,7 @@ def test_phone_that_listens_elsewhere_than_it_sends_from(phone, one, world):
 
     def send(request):
         fields = request.fields.with_first("Via", binding_via + str(request.cseq.number))
-        one.core.handle_datagram(one.address, ALICE_AT, request.replace(fields=fields).encode(), world.now)
+        one.core.handle(Datagram(one.address, ALICE_AT, request.replace(fields=fields).encode()), world.now)
         world.run(0.5)
 
     authenticated = []
@@ -270,7 +271,7 @@ def test_stale_nonce_is_said_to_be_stale(phone, world, one):
     sent = [data for local, _, data in world.datagrams if b"Authorization" in data][-1]
     world.run(400.0)
     branch = sent.replace(b"branch=z9hG4bK", b"branch=z9hG4bKagain")
-    one.core.handle_datagram(one.address, ALICE_AT, branch, world.now)
+    one.core.handle(Datagram(one.address, ALICE_AT, branch), world.now)
     one.step()
     assert b"401 Unauthorized" in world.datagrams[-1][2]
     assert b"stale=true" in world.datagrams[-1][2]
@@ -287,7 +288,7 @@ def test_no_registration_through_another_peer(phone, one, other, world):
     request = phone._new("REGISTER", SipUri("overlay.example"), NameAddr(phone.aor), [("Contact", phone.contact)])
     fields = request.fields.with_first("Via", "SIP/2.0/TLS x.invalid;branch=z9hG4bK1")
     flow = one.flows[one.links["two"]]
-    one.core.handle_flow_data(flow.number, request.replace(fields=fields).encode(), world.now)
+    one.core.handle(FlowData(flow.number, request.replace(fields=fields).encode()), world.now)
     [answer] = [effect.data for effect in one.core.drain()]
     assert answer.startswith(b"SIP/2.0 403 Phones register with their own peer")
 
@@ -365,4 +366,4 @@ def test_indexes_are_empty_when_all_is():
     assert not table.has_host("10.0.0.1")
     assert table.at_contact(two.contact, 5.0) is None
     assert table.next_deadline() is None
-    assert table.handle_flow_closed(1, 30.0) == []
+    assert table.handle_flow_down(FlowDown(1, "closed"), 30.0) == []
