@@ -27,6 +27,7 @@ from p2psip.reload.wire.storage_messages import (
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.topologies import is_whole
 from p2psip.sim.world import Host
 
 KIND = 1
@@ -55,6 +56,11 @@ def wait_until(overlay: SimulatedOverlay, limit_s: float, condition: Callable[[]
     return overlay.world.now - began
 
 
+def wait_whole(overlay: SimulatedOverlay, limit_s: float, step_s: float = 0.25) -> float:
+    """Let time go on until all who live are one overlay; after how many seconds it was."""
+    return wait_until(overlay, limit_s, lambda: is_whole(overlay), step_s)
+
+
 def grow(seed: int | str, peers: int, *, at_once: int = 5, **settings: Any) -> SimulatedOverlay:
     """An overlay of so many peers that have joined, some at the same time."""
     overlay = SimulatedOverlay(seed, **settings)
@@ -62,7 +68,7 @@ def grow(seed: int | str, peers: int, *, at_once: int = 5, **settings: Any) -> S
         overlay.add_peer(number)
         if number % at_once == 0:
             overlay.world.run_for(1.0)
-    wait_until(overlay, 60.0, overlay.is_ring)
+    wait_whole(overlay, 60.0)
     return overlay
 
 

@@ -7,6 +7,7 @@ import pytest
 from p2psip.reload.node.connecting.twins import LOOK_AFTER_S
 from p2psip.reload.security.roles import Identity
 from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.topologies import Case, is_whole, neighbors
 from p2psip.sim.world import Host
 
 TRUE, COPY = 3, 103
@@ -21,13 +22,13 @@ class Copied(SimulatedOverlay):
         return super().identity(number % 100)
 
 
-def grown(seed: object) -> Copied:
-    overlay = Copied(f"copied/{seed}")
+def grown(topology: Case, seed: object) -> Copied:
+    overlay = Copied(f"copied/{seed}", **topology.settings)
     for number in range(6):
         overlay.add_peer(number)
         overlay.world.run_for(5.0)
-    overlay.world.run_for(30.0, stop=overlay.is_ring)
-    assert overlay.is_ring()
+    overlay.world.run_for(30.0, stop=lambda: is_whole(overlay))
+    assert is_whole(overlay)
     return overlay
 
 
@@ -42,8 +43,8 @@ def whole_after_s(overlay: Copied) -> float:
     """How long after the copy was stopped the ring is whole with the true peer in it."""
     stopped = overlay.world.now
     leave(overlay, overlay.world.hosts[f"p{COPY}"])
-    overlay.world.run_for(2 * WHOLE_S, stop=overlay.is_ring)
-    assert overlay.is_ring()
+    overlay.world.run_for(2 * WHOLE_S, stop=lambda: is_whole(overlay))
+    assert is_whole(overlay)
     return overlay.world.now - stopped
 
 
@@ -63,9 +64,9 @@ def named_after_s(overlay: Copied) -> float:
 
 
 @pytest.mark.parametrize("seed", [2, 6, 58])
-def test_when_the_copy_has_left_the_true_peer_is_whole_again(seed: int) -> None:
+def test_when_the_copy_has_left_the_true_peer_is_whole_again(topology: Case, seed: int) -> None:
     """Nobody holds against it what the other has said in its name, and no answer to it that went to the other."""
-    overlay = grown(seed)
+    overlay = grown(topology, seed)
     overlay.add_peer(COPY)
     overlay.world.run_for(10.0)
     assert whole_after_s(overlay) <= WHOLE_S
@@ -73,16 +74,16 @@ def test_when_the_copy_has_left_the_true_peer_is_whole_again(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 140))
-def test_it_is_so_whatever_their_place_and_however_they_take_turns(seed: int) -> None:
-    overlay = grown(seed)
+def test_it_is_so_whatever_their_place_and_however_they_take_turns(topology: Case, seed: int) -> None:
+    overlay = grown(topology, seed)
     assert named_after_s(overlay) <= NAMED_S
     overlay.world.run_for(30.0)
     assert whole_after_s(overlay) <= WHOLE_S
 
 
 @pytest.mark.parametrize("seed", [0, 69, 93])
-def test_both_know_of_each_other_and_where_the_other_is(seed: int) -> None:
-    overlay = grown(seed)
+def test_both_know_of_each_other_and_where_the_other_is(topology: Case, seed: int) -> None:
+    overlay = grown(topology, seed)
     assert not any(overlay.nodes[host.name].twins.at(overlay.world.now) for host in overlay.alive())
     world = overlay.world
     assert named_after_s(overlay) <= NAMED_S
@@ -93,16 +94,16 @@ def test_both_know_of_each_other_and_where_the_other_is(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_attach_of_ours_that_a_bad_path_has_held_up_is_no_other_machine_s(seed: int) -> None:
+def test_an_attach_of_ours_that_a_bad_path_has_held_up_is_no_other_machine_s(topology: Case, seed: int) -> None:
     """What TCP kept while nothing passed comes when the request has long been given up."""
     latency_s = 0.02
-    overlay = SimulatedOverlay(f"held up/{seed}", latency_s=lambda _: latency_s)
+    overlay = SimulatedOverlay(f"held up/{seed}", latency_s=lambda _: latency_s, **topology.settings)
     for number in range(4):
         host = overlay.add_peer(number)
         overlay.world.run_for(5.0)
-    assert overlay.is_ring()
+    assert is_whole(overlay)
     world, node = overlay.world, overlay.node(host)
-    world.call(host, lambda now: node.twins.look(node.topology.table.successors[0], now))
+    world.call(host, lambda now: node.twins.look(neighbors(node)[0], now))
     world.run_for(LOOK_AFTER_S - 0.01)
     latency_s = 6.0
     world.run_for(1.0)

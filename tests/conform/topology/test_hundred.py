@@ -8,22 +8,23 @@ import pytest
 
 from p2psip.reload.transport.outcome import Answer
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fill, grow, missing, wait_until
+from p2psip.sim.records import fill, grow, missing, wait_whole
+from p2psip.sim.topologies import Case
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("is_silent", "limit_s"), [(False, 5.0), (True, 45.0)], ids=["killed", "power cut"])
 def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_found(
-    is_silent: bool, limit_s: float
+    topology: Case, is_silent: bool, limit_s: float
 ) -> None:
     """Killed, or with a power cut that says nothing."""
-    overlay = grow("a hundred", 100, at_once=10)
+    overlay = grow("a hundred", 100, at_once=10, **topology.settings)
     records = fill(overlay, 100)
     assert hops_of(overlay) < 6.0
     for victim in random.Random(1).sample(overlay.alive(), 20):
         overlay.world.crash(victim, is_silent=is_silent)
-    wait_until(overlay, limit_s, overlay.is_ring, 0.5)
+    wait_whole(overlay, limit_s, 0.5)
     assert missing(overlay, records) == []
 
 

@@ -1,0 +1,124 @@
+"""The topology plug-ins that simulated overlays run, and what is true of each, told without its code.
+
+What a topology may choose is who is responsible for what, and whom it knows; `Case` says what is right there. All else
+is asked of every plug-in alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.node.node import Node
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.world import Host
+
+COPIES = 2
+"""Of what a peer is responsible for, beside its own."""
+
+PLACES = 24
+"""Identifiers of which it is looked at who answers for them, besides those beside each member."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A topology plug-in, by the name that it has in a configuration."""
+
+    name: str
+    holders: Callable[[Sequence[NodeId], bytes], list[NodeId]]
+    """All members, who is responsible for an identifier first, who would be next after it."""
+    knows: Callable[[Node, Sequence[NodeId]], bool]
+    """True if a member knows those of the others that it should know."""
+    counts_on: Callable[[Node, NodeId], bool]
+    """True if a member takes a node for a member."""
+    is_at_rest: Callable[[Node], bool]
+    """True if a member has nothing under way."""
+    violations: Callable[[SimulatedOverlay], list[str]]
+    """What is wrong that may never be, not for a moment, joins and deaths under way or not."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What makes a configuration one of an overlay with this topology."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _first_at_or_beyond(members: Sequence[NodeId], target: bytes) -> list[NodeId]:
+    """RFC 6940 section 10.1: "a peer, n, is responsible for a particular Resource-ID k if k is less than or equal to n
+    and k is greater than p".
+    """
+    ring = sorted(members)
+    return [node for node in ring if node >= target] + [node for node in ring if node < target]
+
+
+def _knows_ring_neighbors(node: Node, members: Sequence[NodeId]) -> bool:
+    """10.7: as many successors and predecessors as there should be, and the true ones."""
+    ring = sorted(members)
+    place = ring.index(node.node_id)
+    others = ring[place + 1 :] + ring[:place]
+    count = min(node.configuration.successors, len(others))
+    table = node.chord.table
+    return table.successors == tuple(others[:count]) and table.predecessors == tuple(others[::-1][:count])
+
+
+CHORD = Case(
+    "CHORD-RELOAD",
+    holders=_first_at_or_beyond,
+    knows=_knows_ring_neighbors,
+    counts_on=lambda node, other: other in node.chord.table,
+    is_at_rest=lambda node: not node.chord._candidates.under_way and not node.chord._admitting,
+    violations=SimulatedOverlay.violations,
+)
+
+CASES = {case.name: case for case in (CHORD,)}
+
+
+def case_of(overlay: SimulatedOverlay) -> Case:
+    """That of an overlay's configuration."""
+    return CASES[overlay.configuration.topology_plugin]
+
+
+def is_whole(overlay: SimulatedOverlay, hosts: Sequence[Host] | None = None) -> bool:
+    """True if these peers, or all that live, are one overlay: each a member who knows whom it should know, each
+    identifier with the one peer that is responsible for it, and copies of it where they belong.
+    """
+    case = case_of(overlay)
+    nodes = [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)]
+    members = [node.node_id for node in nodes]
+    if not all(node.topology.is_serving and case.knows(node, members) for node in nodes):
+        return False
+    return all(_is_held(nodes, case.holders(members, place), place) for place in _places(members))
+
+
+def _places(members: Sequence[NodeId]) -> list[ResourceId]:
+    """Some by chance, some where chance does not come: on a member and one beside it."""
+    rng, length = random.Random(1), len(members[0])
+    last = (1 << 8 * length) - 1
+    beside = [int.from_bytes(node, "big") + step & last for node in members[:PLACES] for step in (-1, 0, 1)]
+    chosen = [*beside, *(rng.getrandbits(8 * length) for _ in range(PLACES))]
+    return [ResourceId(place.to_bytes(length, "big")) for place in chosen]
+
+
+def _is_held(nodes: Sequence[Node], holders: Sequence[NodeId], place: ResourceId) -> bool:
+    return all(
+        node.topology.is_responsible(place) == (node.node_id == holders[0])
+        and (node.node_id != holders[0] or replicas_for(node, place) == tuple(holders[1 : 1 + COPIES]))
+        for node in nodes
+    )
+
+
+def is_member(node: Node) -> bool:
+    """True if a peer is part of an overlay with others."""
+    return node.topology.is_serving and bool(neighbors(node))
+
+
+def neighbors(node: Node) -> tuple[NodeId, ...]:
+    """Whom a peer watches, the nearest first."""
+    return node.topology.table.neighbors
+
+
+def replicas_for(node: Node, place: ResourceId) -> tuple[NodeId, ...]:
+    """To whom a peer sends copies of what it is responsible for."""
+    return node.topology.replicas.nodes
