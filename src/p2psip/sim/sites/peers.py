@@ -106,7 +106,7 @@ class SimulatedPeers:
 
     def phone(self, number: int, user: str, which: int = 0, **options: object) -> Phone:
         """A phone of a user who has a line, registered."""
-        phone = Phone(self[number], user, which, **options).register()  # type: ignore[arg-type]
+        phone = Phone(self[number], user, which, **options).register()
         self.world.run_for(1.0, stop=lambda: phone.is_registered)
         assert phone.is_registered, phone.refusal
         return phone
