@@ -14,7 +14,8 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import AcceptNarrow, Candidate, Dial, HangUp, LinkUp, Purpose, Write
+from p2psip.reload.node.effects import Dial, LinkUp, Write
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.ip.machine import Machine
