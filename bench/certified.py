@@ -58,7 +58,7 @@ class CertifiedOverlay(SimulatedOverlay):
         """One more user, with a line at this member."""
         self._lines += 1
         identity = self._identity(f"user{self._lines}")
-        self.node(host).add_client(identity)
+        self.world.call(host, lambda now: self.node(host).add_client(identity, now))
         return identity
 
     def _identity(self, name: str) -> CertifiedIdentity:

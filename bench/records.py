@@ -24,6 +24,7 @@ from p2psip.reload.node.effects import Done
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, is_signature, sign
 from p2psip.reload.storage.storing import Rules
+from p2psip.reload.storage.verified import Reader
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, read_registrations, route_to, store_request
@@ -107,10 +108,10 @@ def _readings_ms(work: Callable[[], None]) -> Sequence[float]:
 def _store(overlay: CertifiedOverlay, host: Host, line: CertifiedIdentity) -> None:
     node = overlay.node(host)
 
-    def ask(now: float) -> int:
-        issued = node.data.issue_storage_time(line.node_id, now)
+    def ask(context: object, now: float) -> None:
+        issued = node.issue_storage_time(line.node_id, now)
         request = store_request(line, route_to(node.node_id), issued.storage_time_ms, hash_name)
-        return node.data.store(line, request, now, after=issued.after)
+        node.store(line, request, context, now, after=issued.after)
 
     done = _ask(overlay, host, ask)
     assert isinstance(done.result, Answer), done
@@ -119,18 +120,16 @@ def _store(overlay: CertifiedOverlay, host: Host, line: CertifiedIdentity) -> No
 
 def _fetch(overlay: CertifiedOverlay, host: Host, aor: str) -> None:
     node = overlay.node(host)
-    done = _ask(overlay, host, lambda now: node.data.fetch(fetch_request(aor, hash_name), now))
+    done = _ask(overlay, host, lambda context, now: node.fetch(fetch_request(aor, hash_name), context, now))
     assert isinstance(done.result, Answer), done
     assert isinstance(done.result.body, FetchAns)
     rules = Rules(overlay.configuration.kinds, overlay.verifiers[host.name], hash_name)
-    found = read_registrations(aor, done.result.body, done.result.certificates, rules, node.wall, overlay.world.now)
+    reader = Reader(rules, node.reader.wall)
+    found = read_registrations(aor, done.result.body, done.result.certificates, reader, overlay.world.now)
     assert found.entries, found
 
 
-def _ask(overlay: CertifiedOverlay, host: Host, ask: Callable[[float], int]) -> Done:
-    handles: list[int] = []
-    overlay.world.call(host, lambda now: handles.append(ask(now)))
-    overlay.world.call(host, overlay.node(host).settle)
-    done = overlay.wait_done(host, handles[0])
+def _ask(overlay: CertifiedOverlay, host: Host, ask: Callable[[object, float], None]) -> Done:
+    done = overlay.wait_done(host, overlay.command(host, ask))
     host.events.clear()
     return done

@@ -59,30 +59,20 @@ def _join_s(overlay: SimulatedOverlay, number: int) -> float:
 def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
     node = overlay.node(host)
     line = SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(number).randbytes(16)))
-    node.add_client(line)
-    handles: list[int] = []
 
-    def store(now: float) -> None:
-        request = store_request(line, route_to(node.node_id), node.wall.date_ms(now), hash_name)
-        handles.append(node.data.store(line, request, now))
-        node.settle(now)
+    def store(context: object, now: float) -> None:
+        node.add_client(line, now)
+        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), hash_name)
+        node.store(line, request, context, now)
 
-    overlay.world.call(host, store)
-    assert isinstance(overlay.wait_done(host, handles[0]).result, Answer)
+    assert isinstance(overlay.wait_done(host, overlay.command(host, store)).result, Answer)
 
 
 def _look_up(overlay: SimulatedOverlay, rng: random.Random) -> Answer:
     host = rng.choice(overlay.alive())
     node = overlay.node(host)
     request = fetch_request(f"user{rng.randrange(PEERS)}@sim.example", hash_name)
-    handles: list[int] = []
-
-    def fetch(now: float) -> None:
-        handles.append(node.data.fetch(request, now))
-        node.settle(now)
-
-    overlay.world.call(host, fetch)
-    done = overlay.wait_done(host, handles[0])
+    done = overlay.wait_done(host, overlay.command(host, lambda context, now: node.fetch(request, context, now)))
     assert isinstance(done.result, Answer), done
     host.events.clear()
     return done.result

@@ -8,11 +8,12 @@ from p2psip.base.address import Address
 from p2psip.reload.node.connecting.paths import HOSTS_MAX, NARROW_S, Paths
 from p2psip.reload.paths.values import Candidate
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import OverlayLinkType, PingReq
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import command, grow, wait_until
+from p2psip.sim.overlay import Command, SimulatedOverlay
+from p2psip.sim.records import ask, grow, wait_until
 from p2psip.sim.world import Host
 
 TLS, DTLS = OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE
@@ -68,11 +69,11 @@ def test_after_a_while_large_packets_are_tried_again() -> None:
     assert paths.next_deadline() is None
 
 
-def ping(overlay: SimulatedOverlay, here: Host, there: Host, size: int = 2 * HOLE_BYTES) -> int:
-    """A request, which by itself is too large for the hole; its handle."""
-    node, route = overlay.node(here), [Destination.node(overlay.node(there).node_id)]
+def ping(overlay: SimulatedOverlay, here: Host, there: Host, size: int = 2 * HOLE_BYTES) -> Command:
+    """A request, which by itself is too large for the hole."""
+    route = [Destination.node(overlay.node(there).node_id)]
     large = PingReq(bytes(size))
-    return command(overlay, here, lambda now: node.data.ask(route, MessageCode.PING_REQ, large, now))
+    return ask(overlay, here, OverlayRequest(route, MessageCode.PING_REQ, large))
 
 
 def is_answered(overlay: SimulatedOverlay, host: Host, handle: int) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import NO_ICE, PingReq
@@ -83,8 +84,8 @@ def test_messages_longer_than_a_datagram_arrive(size: int) -> None:
 
     def ask(now: float) -> None:
         destination = Destination.node(overlay.node(asked).node_id)
-        transport.request([destination], MessageCode.PING_REQ, PingReq(bytes(size)), "x", now)
-        node.settle(now)
+        transport.request(OverlayRequest([destination], MessageCode.PING_REQ, PingReq(bytes(size))), "x", now)
+        node._settle(now)
 
     overlay.world.call(asker, ask)
     wait_until(overlay, 15.0, lambda: bool(outcomes))

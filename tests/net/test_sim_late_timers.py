@@ -45,8 +45,7 @@ from p2psip.sim.membership import DATE, Club, key
 from p2psip.sim.membership import OVERLAY as CLUB
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.services import SETTINGS
-from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
 from p2psip.sim.world import Host
 from p2psip.sip.entities.agents.agent import UserAgent
@@ -148,13 +147,13 @@ def busy(world: SimulatedPeers, phones: list[Phone], rng: random.Random) -> None
         case "nobody" if len(phone.agent.calls) < CALLS_MAX:
             phone.dial("nobody")
         case "look up":
-            site.call(lambda now: site.peer.look_up(f"{other.user}@{OVERLAY}", now))
+            site.call(lambda now: site.peer.look_up(f"{other.user}@{OVERLAY}", None, now))
         case "trace":
-            site.call(lambda now: site.peer.trace(other.site.peer.node.node_id, now))
+            site.call(lambda now: site.peer.trace(other.site.peer.node.node_id, None, now))
         case "announce":
             site.call(lambda now: site.peer.announce("relay", 1, "", now))
         case "find":
-            site.call(lambda now: site.peer.find_services("relay", site.peer.node.node_id, 3, now))
+            site.call(lambda now: site.peer.find_services("relay", site.peer.node.node_id, 3, None, now))
         case "hang up":
             for call in list(phone.agent.calls):
                 phone.hang_up(call)

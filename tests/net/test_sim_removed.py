@@ -16,7 +16,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, Record, command, fetch, fill, grow, store, wait_until
+from p2psip.sim.records import KIND, Record, fetch, fill, grow, store, wait_until
 from p2psip.sim.world import Host
 
 UPDATE_INTERVAL_S = 120
@@ -27,13 +27,13 @@ def remove(overlay: SimulatedOverlay, record: Record) -> None:
     """The line's peer removes its registration."""
     node, entry = overlay.node(record.host), DictionaryEntry(bytes(record.line.node_id), DataValue.nonexistent())
 
-    def run(now: float) -> int:
-        issued = node.data.issue_storage_time(record.line.node_id, now)
+    def run(context: object, now: float) -> None:
+        issued = node.issue_storage_time(record.line.node_id, now)
         value = sign_value(record.line, record.resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
         request = StoreReq(record.resource, 0, (StoreKindData(KIND, 0, (value,)),))
-        return node.data.store(record.line, request, now, after=issued.after)
+        node.store(record.line, request, context, now, after=issued.after)
 
-    assert isinstance(overlay.wait_done(record.host, command(overlay, record.host, run)).result, Answer)
+    assert isinstance(overlay.wait_done(record.host, overlay.command(record.host, run)).result, Answer)
 
 
 def found(overlay: SimulatedOverlay, host: Host, record: Record) -> StoredData:

@@ -102,7 +102,7 @@ def test_an_overlay_without_the_kind() -> None:
     overlay = SimulatedOverlay("no services", required_kinds=(SIP_REGISTRATION_KIND,))
     host = overlay.add_peer(0)
     with pytest.raises(LocalMisuse, match="no service discovery"):
-        Services(overlay.node(host)).find("turn-server", bytes(16), 1, 0.0)
+        Services(overlay.node(host)).find("turn-server", bytes(16), 1, None, 0.0)
     assert REDIR_KIND.kind_id == 0x104
 
 
@@ -112,13 +112,13 @@ def test_a_configuration_that_takes_service_discovery_away() -> None:
     host = bench.overlay.world.hosts["p1"]
     node, configuration = bench.overlay.node(host), bench.configuration
     bench.register(host, "turn-server")
-    search = bench.services(host).find("turn-server", bytes(16), 3, bench.overlay.world.now)
+    bench.services(host).find("turn-server", bytes(16), 3, "a search", bench.overlay.world.now)
     node._exchange.configuration = replace(configuration, required_kinds=(SIP_REGISTRATION_KIND,))
     bench.run_for(10.0)
     failed = [effect for effect in bench.effects["p1"] if isinstance(effect, ServiceFailed)]
     assert "no service discovery any more" in str(failed[0].error)
     (found,) = (effect for effect in bench.effects["p1"] if isinstance(effect, ServicesFound))
-    assert (found.handle, str(found.error)) == (search, "the overlay has no service discovery any more")
+    assert (found.context, str(found.error)) == ("a search", "the overlay has no service discovery any more")
     node._exchange.configuration = configuration
     bench.run_for(120.0)
     assert any(isinstance(effect, ServiceRegistered) for effect in bench.effects["p1"])

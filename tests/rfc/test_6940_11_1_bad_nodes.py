@@ -11,13 +11,14 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.membership import Club
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, command, fetch, is_found, line, missing, store, wait_until
+from p2psip.sim.records import Record, ask, fetch, is_found, line, missing, store, wait_until
 from p2psip.sim.world import Host
 
 
@@ -81,10 +82,9 @@ def test_11_1_messages_of_a_bad_node_are_not_processed_wherever_they_come_from()
     bad, relay, aware = (overlay.world.hosts[f"p{number}"] for number in range(3))
     outcast = overlay.node(bad).node_id
     way = [Destination.node(overlay.node(host).node_id) for host in (relay, aware)]
-    node = overlay.node(bad)
 
     def ping() -> Answer | RequestFailed:
-        handle = command(overlay, bad, lambda now: node.data.ask(way, MessageCode.PING_REQ, PingReq(), now))
+        handle = ask(overlay, bad, OverlayRequest(way, MessageCode.PING_REQ, PingReq()))
         return overlay.wait_done(bad, handle).result
 
     assert isinstance(ping(), Answer)

@@ -23,6 +23,7 @@ from p2psip.reload.security.authority import NO_END, Validity, self_signed
 from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey
+from p2psip.reload.storage.verified import Reader
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import fetch_request, read_certificates
@@ -31,7 +32,6 @@ from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
-from p2psip.sim.records import command
 
 DIGESTS = {HashAlgorithm.SHA1: hashlib.sha1, HashAlgorithm.SHA256: hashlib.sha256}
 ALWAYS = Validity(0.0, NO_END)
@@ -151,14 +151,12 @@ def certificates_of(overlay: CertifiedOverlay, user: str) -> set[NodeId]:
     """Whose certificates are in the overlay under a user name, as p0 finds them."""
     host, resource = overlay.world.hosts["p0"], hash_name(user.encode())
     request = fetch_request(CERTIFICATE_BY_USER, resource)
-    handle = command(overlay, host, lambda now: overlay.node(host).data.fetch(request, now))
+    handle = overlay.command(host, lambda context, now: overlay.node(host).fetch(request, context, now))
     answer = overlay.wait_done(host, handle).result
     assert isinstance(answer, Answer)
     assert isinstance(answer.body, FetchAns)
-    data = overlay.node(host).data
-    verified = read_certificates(
-        resource, answer.body, answer.certificates, data.storage.rules, WallClock(DATE), overlay.world.now
-    )
+    reader = Reader(overlay.node(host).reader.rules, WallClock(DATE))
+    verified = read_certificates(resource, answer.body, answer.certificates, reader, overlay.world.now)
     return {value.signer.node_id for value in verified.of(CERTIFICATE_BY_USER)}
 
 
@@ -188,14 +186,14 @@ def test_11_3_1_the_certificate_is_stored_and_a_name_that_is_taken_is_left_alone
     # As its daemon does: the same key, so the same Node-ID, and another name.
     makes[2] = next_name(users[2])
     node = overlay.nodes["p2"]
-    overlay.world.call(overlay.world.hosts["p2"], lambda now: (node.use_identity(identity(2)), node.settle(now))[1])
+    overlay.world.call(overlay.world.hosts["p2"], lambda now: node.use_identity(identity(2), now))
     overlay.world.run_for(10.0)
     assert makes[2] == f"peer-lake-2@{OVERLAY}"
     assert certificates_of(overlay, makes[2]) == {second}
     assert len(names_taken(overlay, "p2")) == 1
     # Who was first and comes again is not told to go: its own certificate is there.
     again = overlay.nodes["p1"]
-    overlay.world.call(overlay.world.hosts["p1"], lambda now: (again.use_identity(identity(1)), again.settle(now))[1])
+    overlay.world.call(overlay.world.hosts["p1"], lambda now: again.use_identity(identity(1), now))
     overlay.world.run_for(10.0)
     assert not names_taken(overlay, "p1")
     assert certificates_of(overlay, users[1]) == {first}

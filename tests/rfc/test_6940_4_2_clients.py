@@ -10,6 +10,7 @@ from p2psip.reload.node.effects import AppLinkUp, RequestRefused
 from p2psip.reload.topology.chord.client import PEERS_WANTED, ClientTopology
 from p2psip.reload.topology.chord.ring import advance, distance, hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
@@ -17,7 +18,7 @@ from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import command, fetch, fill, grow, is_found, line, store, wait_until
+from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, store, wait_until
 from p2psip.sim.world import Host
 
 
@@ -51,8 +52,7 @@ def attached(overlay: SimulatedOverlay, *, is_reachable: bool = True) -> Host:
 def ping(overlay: SimulatedOverlay, host: Host, *destinations: NodeId) -> object:
     """What a Ping to the last of these, by way of the others, comes to."""
     route = [Destination.node(node) for node in destinations]
-    node = overlay.node(host)
-    handle = command(overlay, host, lambda now: node.data.ask(route, MessageCode.PING_REQ, PingReq(), now))
+    handle = ask(overlay, host, OverlayRequest(route, MessageCode.PING_REQ, PingReq()))
     return overlay.wait_done(host, handle).result
 
 
@@ -174,11 +174,7 @@ def test_4_2_a_client_keeps_nothing_and_lets_nobody_in(calm: SimulatedOverlay) -
         (MessageCode.JOIN_REQ, JoinReq(calm.node(peer).node_id)),
     )
     for code, body in requests:
-        handle = command(
-            calm,
-            peer,
-            lambda now, code=code, body=body: calm.node(peer).data.ask([Destination.node(node_id)], code, body, now),
-        )
+        handle = ask(calm, peer, OverlayRequest([Destination.node(node_id)], code, body))
         refused = calm.wait_done(peer, handle).result
         assert isinstance(refused, RequestRefused)
         assert refused.code is ErrorCode.FORBIDDEN

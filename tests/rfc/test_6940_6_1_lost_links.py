@@ -9,10 +9,11 @@ from p2psip.base.ids import ResourceId
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.link import RETAINED_S
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
-from p2psip.sim.records import command, grow
+from p2psip.sim.records import ask, grow
 
 
 def to(place: int) -> Destination:
@@ -94,8 +95,7 @@ def test_what_was_acknowledged_is_not_sent_again() -> None:
 def test_requests_of_our_own_are_sent_again_once() -> None:
     """By the transport, which counts transmissions."""
     bench = start()
-    bench.node.data.ask([at(140)], MessageCode.PING_REQ, PingReq(), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.request(OverlayRequest([at(140)], MessageCode.PING_REQ, PingReq()), "asked", bench.now)
     bench.settle()
     sent = bench.hear_one(150, MessageCode.PING_REQ).header.transaction_id
     bench.drop(150)
@@ -133,9 +133,7 @@ def test_requests_survive_the_death_of_a_peer_without_a_timeout() -> None:
     for number in range(100):
         host = hosts[number % len(hosts)]
         place = Destination.resource(ResourceId(bytes([number * 37 % 256]) * 16))
-        node = overlay.node(host)
-        ask = lambda now: node.data.ask([place], MessageCode.PING_REQ, PingReq(), now)  # noqa: E731, B023
-        asked.append((host, command(overlay, host, ask)))
+        asked.append((host, ask(overlay, host, OverlayRequest([place], MessageCode.PING_REQ, PingReq()))))
         if number % 2:
             overlay.world.run_for(0.002)
         if number == 50:

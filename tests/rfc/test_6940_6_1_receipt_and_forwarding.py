@@ -6,6 +6,7 @@ import pytest
 from node_bench import ME, NodeBench, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import (
     CompressedDestination,
@@ -179,8 +180,7 @@ def test_6_1_2_who_is_linked_gets_it_directly(bench: NodeBench, place: int) -> N
     """
     bench.link(200)
     assert sightings(bench, ping(bench, to(place), to(30), place=200)) == [(place, PING)]
-    bench.node.data.ask([to(place)], PING, PingReq(), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.request(OverlayRequest([to(place)], PING, PingReq()), "asked", bench.now)
     bench.settle()
     assert bench.hear_one(place, PING).header.via_list == ()
 
@@ -191,8 +191,7 @@ def test_6_2_1_our_own_requests(bench: NodeBench) -> None:
     6.3.2: transaction IDs "MUST be randomly generated": of 64 bits, with no order in them.
     """
     for _ in range(20):
-        bench.node.data.ask([at(140)], PING, PingReq(), bench.now)
-    bench.node.settle(bench.now)
+        bench.node.request(OverlayRequest([at(140)], PING, PingReq()), "asked", bench.now)
     bench.settle()
     headers = [message.header for message in bench.heard(150, PING)]
     assert {header.destination_list for header in headers} == {(at(140),)}
@@ -256,8 +255,7 @@ def test_6_3_2_the_initial_ttl_is_the_most(bench: NodeBench) -> None:
     assert sightings(other, ping(other, at(140), ttl=21)) == [(50, ERROR)]
     assert sightings(other, ping(other, at(140), ttl=20)) == [(150, PING)]
     for node, ttl in ((bench, 100), (other, 20)):
-        node.node.data.ask([at(140)], PING, PingReq(), node.now)
-        node.node.settle(node.now)
+        node.node.request(OverlayRequest([at(140)], PING, PingReq()), "asked", node.now)
         node.settle()
         assert node.hear_one(150, PING).header.ttl == ttl
 

@@ -10,12 +10,13 @@ from node_bench import ME, Heard, NodeBench, nid
 from p2psip.base.ids import ResourceId
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import CompressedDestination, Destination, Entry
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import command, fill, grow, missing
+from p2psip.sim.records import ask, fill, grow, missing
 
 PREVIOUS, NEXT, BEFORE = 50, 150, 30
 """Node 100 passes on from 50 to 150; the request came to 50 from 30."""
@@ -197,11 +198,11 @@ def test_6_1_2_an_overlay_of_mixed_peers_works(mixed: SimulatedOverlay) -> None:
     asked = [
         (
             host,
-            command(
+            ask(
                 mixed,
                 host,
-                lambda now, host=host, place=place: mixed.node(host).data.ask(  # type: ignore[misc]
-                    [Destination.resource(place)], MessageCode.PING_REQ, PingReq(), now
+                OverlayRequest(  # type: ignore[misc]
+                    [Destination.resource(place)], MessageCode.PING_REQ, PingReq()
                 ),
             ),
         )

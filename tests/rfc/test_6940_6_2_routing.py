@@ -6,19 +6,19 @@ import pytest
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.capture import Tap, node_id
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import command, grow, line
+from p2psip.sim.overlay import Command, SimulatedOverlay
+from p2psip.sim.records import ask, grow, line
 from p2psip.sim.world import Host
 
 
-def ping(overlay: SimulatedOverlay, host: Host, *destinations: Destination) -> int:
-    """A Ping of a host; the command's handle."""
-    node = overlay.node(host)
-    return command(overlay, host, lambda now: node.data.ask(destinations, MessageCode.PING_REQ, PingReq(), now))
+def ping(overlay: SimulatedOverlay, host: Host, *destinations: Destination) -> Command:
+    """A Ping of a host."""
+    return ask(overlay, host, OverlayRequest(destinations, MessageCode.PING_REQ, PingReq()))
 
 
 def far_resource(overlay: SimulatedOverlay, host: Host) -> ResourceId:

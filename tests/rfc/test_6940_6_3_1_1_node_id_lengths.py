@@ -19,6 +19,7 @@ from p2psip.reload.forwarding.reassembly import Reassembler
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Finished, Originate, Transport
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, ForwardingHeader
@@ -157,7 +158,7 @@ def test_6_3_4_requests_and_answers_of_every_length(length: int) -> None:
         )
         for number in range(2)
     )
-    here.request(alice, [to(names[1])], MessageCode.JOIN_REQ, JoinReq(names[0]), "join", 0.0)
+    here.request(alice, OverlayRequest([to(names[1])], MessageCode.JOIN_REQ, JoinReq(names[0])), "join", 0.0)
     received = there.receive(*carried(here, length), names[0], names[1], 0.1)
     assert received is not None
     assert (received.signer.node_id, received.body) == (names[0], JoinReq(names[0]))

@@ -18,6 +18,7 @@ from p2psip.reload.node.keeping.config_updates import LearnedKind, effective
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, Destination
 from p2psip.reload.wire.kinds import DataModel
@@ -40,7 +41,7 @@ from p2psip.reload.wire.storage_messages import (
 )
 from p2psip.sim.capture import Tap
 from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
-from p2psip.sim.records import command, grow, wait_until
+from p2psip.sim.records import ask, grow, wait_until
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.world import Host
 
@@ -51,11 +52,7 @@ def give(overlay: SimulatedOverlay, host: Host, document: Document) -> None:
     """The operator of a peer gives it a document."""
     node = overlay.node(host)
 
-    def run(now: float) -> None:
-        node.config_updates.accept(document.raw, now)
-        node.settle(now)
-
-    overlay.world.call(host, run)
+    overlay.world.call(host, lambda now: node.accept_configuration(document.raw, now))
 
 
 def refused(overlay: SimulatedOverlay, host: Host, raw: bytes) -> Rejection:
@@ -112,15 +109,9 @@ def test_who_asks_with_an_old_configuration_is_refused_told_and_then_served(pair
     # As if the new one had come while the other was not linked: nobody passes it on.
     node.config_updates.use(document, ())
     node._use_configuration(document.configuration, pair.world.now)
-    tap, handles = Tap(pair), []
-
-    def ping(now: float) -> None:
-        target = [Destination.node(node.node_id)]
-        handles.append(pair.node(asks).data.ask(target, MessageCode.PING_REQ, PingReq(), now))
-        pair.node(asks).settle(now)
-
-    pair.world.call(asks, ping)
-    done = pair.wait_done(asks, handles[0], limit_s=2.0)
+    tap, target = Tap(pair), [Destination.node(node.node_id)]
+    command = ask(pair, asks, OverlayRequest(target, MessageCode.PING_REQ, PingReq()))
+    done = pair.wait_done(asks, command, limit_s=2.0)
     assert isinstance(done.result, Answer)
     errors = [seen.body for seen in tap.seen if isinstance(seen.body, ErrorResponse)]
     assert [error.error_code for error in errors] == [ErrorCode.CONFIG_TOO_OLD]
@@ -137,15 +128,9 @@ def test_who_asks_with_a_newer_configuration_tells_the_other(pair: SimulatedOver
     node = pair.node(asks)
     node.config_updates.use(document, ())
     node._use_configuration(document.configuration, pair.world.now)
-    tap, handles = Tap(pair), []
-
-    def ping(now: float) -> None:
-        target = [Destination.node(pair.node(behind).node_id)]
-        handles.append(node.data.ask(target, MessageCode.PING_REQ, PingReq(), now))
-        node.settle(now)
-
-    pair.world.call(asks, ping)
-    assert isinstance(pair.wait_done(asks, handles[0], limit_s=2.0).result, Answer)
+    tap, target = Tap(pair), [Destination.node(pair.node(behind).node_id)]
+    command = ask(pair, asks, OverlayRequest(target, MessageCode.PING_REQ, PingReq()))
+    assert isinstance(pair.wait_done(asks, command, limit_s=2.0).result, Answer)
     errors = [seen.body.error_code for seen in tap.seen if isinstance(seen.body, ErrorResponse)]
     assert errors == [ErrorCode.CONFIG_TOO_NEW]
     assert pair.node(behind).configuration == document.configuration
@@ -169,16 +154,15 @@ def test_a_config_update_with_sequence_65535_is_taken_another_request_is_not(pai
     exchange = pair.node(host)._exchange
 
     def send(now: float) -> None:
-        exchange.request(
+        asked = OverlayRequest(
             [Destination.node(pair.node(other).node_id)],
             MessageCode.PING_REQ,
             PingReq(),
-            pair.node(host).config_updates,
-            now,
             configuration_sequence=CONFIGURATION_SEQUENCE_ANY,
             transmissions_max=1,
         )
-        pair.node(host).settle(now)
+        exchange.request(asked, pair.node(host).config_updates, now)
+        pair.node(host)._settle(now)
 
     exchange_finished: list[object] = []
     pair.node(host)._finished = lambda finished, now: exchange_finished.append(finished)  # type: ignore[method-assign]
@@ -261,14 +245,14 @@ def test_what_a_server_has_and_the_trust_anchor_proves_replaces_what_was_learned
     of_successor = frozenset({successor.node_id})
     newer = parse(signed(pair, successor, sequence=9, initial_ttl=55, configuration_signers=of_successor))
     assert isinstance(refused(pair, host, newer.raw), Forbidden)
-    pair.world.call(host, lambda now: node.take_proven(newer, now))
+    pair.world.call(host, lambda now: node.accept_proven(newer, now))
     assert node.configuration == newer.configuration
     assert node.forwarder.ttl_max == 55
     (changed,) = [event for event in host.events if isinstance(event, ConfigurationChanged)]
     assert changed.document.raw == newer.raw
     older = parse(signed(pair, successor, sequence=8, configuration_signers=of_successor))
     with pytest.raises(ConfigTooOld):
-        node.take_proven(older, pair.world.now)
+        node.accept_proven(older, pair.world.now)
     assert node.configuration == newer.configuration
 
 
@@ -297,16 +281,15 @@ def test_a_flood_of_documents_is_not_read(pair: SimulatedOverlay) -> None:
     def flood(now: float) -> None:
         for number in range(40):
             raw = b"<overlay>%d</overlay>" % number
-            node._exchange.request(
+            asked = OverlayRequest(
                 [Destination.node(pair.node(other).node_id)],
                 MessageCode.CONFIG_UPDATE_REQ,
                 ConfigUpdateReq.config(raw),
-                None,
-                now,
                 configuration_sequence=CONFIGURATION_SEQUENCE_ANY,
                 transmissions_max=1,
             )
-        node.settle(now)
+            node._exchange.request(asked, None, now)
+        node._settle(now)
 
     node._finished = lambda finished, now: None  # type: ignore[method-assign]
     pair.world.call(host, flood)
@@ -348,11 +331,7 @@ def give_kinds(overlay: SimulatedOverlay, host: Host, blocks: list[bytes]) -> No
     """The operator of a peer gives it kind-blocks."""
     node = overlay.node(host)
 
-    def run(now: float) -> None:
-        node.config_updates.accept_kinds(blocks, now)
-        node.settle(now)
-
-    overlay.world.call(host, run)
+    overlay.world.call(host, lambda now: node.accept_kinds(blocks, now))
 
 
 @pytest.mark.long
@@ -400,15 +379,15 @@ def store_note(overlay: SimulatedOverlay, host: Host) -> None:
     node = overlay.node(host)
     identity, resource = node.identity, hash_name(node.user.encode())
 
-    def run(now: float) -> int:
-        issued = node.data.issue_storage_time(identity.node_id, now)
+    def run(context: object, now: float) -> None:
+        issued = node.issue_storage_time(identity.node_id, now)
         value = sign_value(
             identity, resource, NOTES.kind_id, DataValue(True, b"x"), issued.storage_time_ms, lifetime_s=600
         )
         request = StoreReq(resource, 0, (StoreKindData(NOTES.kind_id, 0, (value,)),))
-        return node.data.store(identity, request, now, after=issued.after)
+        node.store(identity, request, context, now, after=issued.after)
 
-    assert isinstance(overlay.wait_done(host, command(overlay, host, run)).result, Answer)
+    assert isinstance(overlay.wait_done(host, overlay.command(host, run)).result, Answer)
 
 
 @pytest.mark.must("11.1/29")
@@ -441,16 +420,11 @@ def test_who_does_not_know_a_kind_is_told_and_then_serves(pair: SimulatedOverlay
     learned = (LearnedKind(signed, ADMIN.node_id),)
     node.config_updates.use(pair.document, learned)
     node._use_configuration(effective(pair.document, learned), pair.world.now)
-    tap, handles = Tap(pair), []
+    tap = Tap(pair)
     other = pair.node(lacks).node_id
     request = FetchReq(hash_name(b"nobody"), (StoredDataSpecifier(NOTES.kind_id, 0, SingleSpecifier()),))
-
-    def fetch(now: float) -> None:
-        handles.append(node.data.ask([Destination.node(other)], MessageCode.FETCH_REQ, request, now))
-        node.settle(now)
-
-    pair.world.call(asks, fetch)
-    result = pair.wait_done(asks, handles[0], limit_s=2.0).result
+    command = ask(pair, asks, OverlayRequest([Destination.node(other)], MessageCode.FETCH_REQ, request))
+    result = pair.wait_done(asks, command, limit_s=2.0).result
     assert isinstance(result, Answer)
     errors = [seen.body.error_code for seen in tap.seen if isinstance(seen.body, ErrorResponse)]
     assert errors == [ErrorCode.UNKNOWN_KIND]

@@ -15,6 +15,7 @@ from p2psip.reload.node.limits import DIALS_MAX
 from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -178,7 +179,7 @@ def in_progress() -> ErrorResponse:
     """ "An Attach to this peer is already in progress." """
     bench = alone()
     bench.node.attaching.attach(nid(60), None, bench.now)
-    bench.node.settle(bench.now)
+    bench.node._settle(bench.now)
     bench.settle()
     return answer(bench, MessageCode.ATTACH_REQ, offer(60), signer=60)
 
@@ -286,8 +287,7 @@ def test_6_3_2_our_own_reads_say_what_we_take() -> None:
     bench = NodeBench(max_message_size=4000)
     bench.become_ring(50)
     request = FetchReq(ResourceId(nid(40)), (StoredDataSpecifier(KIND, 0, DictionarySpecifier(())),))
-    bench.node.data.fetch(request, bench.now)
-    bench.node.settle(bench.now)
+    bench.node.fetch(request, "asked", bench.now)
     bench.settle()
     assert bench.hear_one(50, MessageCode.FETCH_REQ).header.max_response_length == 4000
 
@@ -297,8 +297,9 @@ def test_6_6_a_request_of_ours_that_is_too_large_fails_at_once() -> None:
     bench = NodeBench(max_message_size=2000)
     bench.become_ring(50)
     bench.take(Done)
-    bench.node.data.ask([Destination.node(nid(50))], MessageCode.PING_REQ, PingReq(bytes(2000)), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.request(
+        OverlayRequest([Destination.node(nid(50))], MessageCode.PING_REQ, PingReq(bytes(2000))), "asked", bench.now
+    )
     bench.settle()
     (done,) = bench.take(Done)
     assert "more than max-message-size" in str(done)
@@ -322,8 +323,7 @@ def test_6_3_3_a_response_that_is_beyond_us_is_none() -> None:
     bench = NodeBench()
     bench.become_ring(50)
     bench.take(Done)
-    bench.node.data.ask([Destination.node(nid(50))], MessageCode.PING_REQ, PingReq(), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.request(OverlayRequest([Destination.node(nid(50))], MessageCode.PING_REQ, PingReq()), "asked", bench.now)
     bench.settle()
     request = bench.hear_one(50, MessageCode.PING_REQ)
     extension = MessageExtension(MessageExtensionType(0x7777), True, b"")

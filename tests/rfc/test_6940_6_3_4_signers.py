@@ -50,7 +50,8 @@ from p2psip.reload.wire.storage_messages import (
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.membership import OVERLAY, Club, key
-from p2psip.sim.records import command, fetch, is_found
+from p2psip.sim.overlay import Command
+from p2psip.sim.records import fetch, is_found
 from p2psip.sim.world import Host
 
 ECDSA, RSA = SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA
@@ -118,20 +119,20 @@ def values_of(message: Message) -> list[StoredData]:
     return []
 
 
-def store(overlay: CertifiedOverlay, host: Host, line: CertifiedIdentity) -> int:
-    """A line of a host stores its registration; the command's handle."""
+def store(overlay: CertifiedOverlay, host: Host, line: CertifiedIdentity) -> Command:
+    """A line of a host stores its registration."""
     node, resource = overlay.node(host), hash_name(line.user.encode())
-    node.add_client(line)
     value = DataValue(True, SipRegistration.route((Destination.node(node.node_id),)).encode())
 
-    def run(now: float) -> int:
-        issued = node.data.issue_storage_time(line.node_id, now)
+    def run(context: object, now: float) -> None:
+        node.add_client(line, now)
+        issued = node.issue_storage_time(line.node_id, now)
         entry = DictionaryEntry(bytes(line.node_id), value)
         signed = sign_value(line, resource, SIP_REGISTRATION_KIND.kind_id, entry, issued.storage_time_ms, 1800)
         request = StoreReq(resource, 0, (StoreKindData(SIP_REGISTRATION_KIND.kind_id, 0, (signed,)),))
-        return node.data.store(line, request, now, after=issued.after)
+        node.store(line, request, context, now, after=issued.after)
 
-    return command(overlay, host, run)
+    return overlay.command(host, run)
 
 
 def line(club: Club, algorithm: SignatureAlgorithm = ECDSA) -> CertifiedIdentity:

@@ -10,6 +10,7 @@ from p2psip.reload.storage.metadata import is_of
 from p2psip.reload.storage.verified import read_find
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.storage_messages import (
@@ -25,7 +26,7 @@ from p2psip.reload.wire.storage_messages import (
     StoredMetaData,
 )
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, Record, command, fetch, fill, grow, line, store
+from p2psip.sim.records import KIND, Record, ask, fetch, fill, grow, line, store
 from p2psip.sim.world import Host
 
 
@@ -43,10 +44,9 @@ def records(overlay: SimulatedOverlay) -> list[Record]:
 
 def stat(overlay: SimulatedOverlay, host: Host, node: NodeId, resource: ResourceId) -> tuple[StoredMetaData, ...]:
     """What a peer says that it has."""
-    asker = overlay.node(host)
     request = StatReq(resource, (all_values(overlay.configuration.kinds[KIND]),))
     destinations = [Destination.node(node)]
-    handle = command(overlay, host, lambda now: asker.data.ask(destinations, MessageCode.STAT_REQ, request, now))
+    handle = ask(overlay, host, OverlayRequest(destinations, MessageCode.STAT_REQ, request))
     result = overlay.wait_done(host, handle).result
     assert isinstance(result, Answer), result
     assert result.signer.node_id == node
@@ -97,7 +97,9 @@ def test_7_4_4_find_walks_the_overlay(overlay: SimulatedOverlay, records: list[R
     gone, asked = 0, 0
     while gone < RING_SIZE:
         request = FindReq(at, (KIND,))
-        handle = command(overlay, host, lambda now, request=request: overlay.node(host).data.find(request, now))  # type: ignore[misc]
+        handle = ask(
+            overlay, host, OverlayRequest([Destination.resource(request.resource)], MessageCode.FIND_REQ, request)
+        )  # type: ignore[misc]
         result = overlay.wait_done(host, handle).result
         assert isinstance(result, Answer), result
         assert isinstance(result.body, FindAns)

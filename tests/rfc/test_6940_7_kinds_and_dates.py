@@ -17,7 +17,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.access import Write, is_permitted
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import read_answer
+from p2psip.reload.storage.verified import Reader, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import Forbidden
@@ -84,10 +84,10 @@ def test_7_1_a_value_whose_signer_s_certificate_has_expired_is_neither_stored_no
 
     valid, late = WallClock(DATE), WallClock(member.not_after + HOUR_S)
     assert rules.examine(request, member.certificates, valid, 0.0)
-    assert read_answer(resource, answer, member.certificates, rules, valid, 0.0).values
+    assert read_answer(resource, answer, member.certificates, Reader(rules, valid), 0.0).values
     with pytest.raises(Forbidden, match="expired"):
         rules.examine(request, member.certificates, late, 0.0)
-    verified = read_answer(resource, answer, member.certificates, rules, late, 0.0)
+    verified = read_answer(resource, answer, member.certificates, Reader(rules, late), 0.0)
     assert verified.values == ()
     assert "expired" in verified.dropped[0]
 
@@ -101,5 +101,5 @@ def test_7_1_nor_is_one_whose_certificate_is_not_valid_yet() -> None:
     stored = sign_value(member, resource, SINGLE.kind_id, DataValue(True, b"x"), 1, 600)
     answer = FetchAns((FetchKindResponse(SINGLE.kind_id, 1, (stored,)),))
     for date, is_valid in ((DATE, False), (DATE + HOUR_S, True)):
-        verified = read_answer(resource, answer, member.certificates, rules, WallClock(date), 0.0)
+        verified = read_answer(resource, answer, member.certificates, Reader(rules, WallClock(date)), 0.0)
         assert bool(verified.values) is is_valid

@@ -16,7 +16,7 @@ from p2psip.reload.usages.certificate_store import LIFETIME_S, REFRESH_S, fetch_
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import command, grow, line
+from p2psip.sim.records import grow, line
 from p2psip.sim.signer import SimulatedIdentity
 
 KINDS = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
@@ -27,12 +27,11 @@ def stored(overlay: SimulatedOverlay, kind: int, resource: ResourceId, by: str =
     host = overlay.world.hosts[by]
     node = overlay.node(host)
     done = overlay.wait_done(
-        host, command(overlay, host, lambda now: node.data.fetch(fetch_request(kind, resource), now))
+        host, overlay.command(host, lambda context, now: node.fetch(fetch_request(kind, resource), context, now))
     )
     assert isinstance(done.result, Answer), done
     assert isinstance(done.result.body, FetchAns)
-    rules = node.data.storage.rules
-    found = read_certificates(resource, done.result.body, done.result.certificates, rules, node.wall, overlay.world.now)
+    found = read_certificates(resource, done.result.body, done.result.certificates, node.reader, overlay.world.now)
     assert found.dropped == ()
     return found.values
 
@@ -73,8 +72,7 @@ def test_8_so_does_a_user_with_each_of_his_lines(overlay: SimulatedOverlay) -> N
 
 def _add(overlay: SimulatedOverlay, name: str, who: SimulatedIdentity, now: float) -> None:
     node = overlay.nodes[name]
-    node.add_client(who)
-    node.settle(now)
+    node.add_client(who, now)
 
 
 def test_8_it_is_stored_anew_before_its_lifetime_ends_and_the_list_does_not_grow(
@@ -86,7 +84,7 @@ def test_8_it_is_stored_anew_before_its_lifetime_ends_and_the_list_does_not_grow
     resource = hash_name(node.node_id)
     (before,) = stored(overlay, CERTIFICATE_BY_NODE, resource)
     monkeypatch.setattr(certificates, "REFRESH_S", 300.0)
-    overlay.world.call(overlay.world.hosts["p2"], lambda now: (node.use_identity(_identity(node)), node.settle(now))[1])
+    overlay.world.call(overlay.world.hosts["p2"], lambda now: node.use_identity(_identity(node), now))
     overlay.world.run_for(330.0)
     (after,) = stored(overlay, CERTIFICATE_BY_NODE, resource)
     assert (after.key, after.data) == (before.key, before.data)
@@ -103,7 +101,7 @@ def test_8_a_renewed_certificate_comes_after_the_old_one(overlay: SimulatedOverl
     node = overlay.nodes["p3"]
     host = overlay.world.hosts["p3"]
     renewed = SimulatedIdentity(node.user + ".", node.node_id)
-    overlay.world.call(host, lambda now: (node.use_identity(renewed), node.settle(now))[1])
+    overlay.world.call(host, lambda now: node.use_identity(renewed, now))
     overlay.world.run_for(5.0)
     values = stored(overlay, CERTIFICATE_BY_NODE, hash_name(node.node_id))
     assert ders(values) == [host.certificates[0], renewed.certificates[0].certificate]
@@ -204,9 +202,4 @@ def test_8_who_comes_again_at_once_stays(overlay: SimulatedOverlay) -> None:
 
 def _retire(overlay: SimulatedOverlay, who: SimulatedIdentity) -> None:
     node = overlay.nodes["p1"]
-
-    def retire(now: float) -> None:
-        node.retire_client(who.node_id, now)
-        node.settle(now)
-
-    overlay.world.call(overlay.world.hosts["p1"], retire)
+    overlay.world.call(overlay.world.hosts["p1"], lambda now: node.retire_client(who.node_id, now))

@@ -43,11 +43,11 @@ def world() -> SimulatedPeers:
 
 def trace(world: SimulatedPeers, site: Site, target: Target) -> Traced:
     """What `p2psip trace` gets."""
-    handles: list[int] = []
-    site.call(lambda now: handles.append(site.peer.trace(target, now)))
+    context = object()
+    site.call(lambda now: site.peer.trace(target, context, now))
 
     def done() -> Traced | None:
-        return next((e for e in site.host.events if isinstance(e, Traced) and e.handle == handles[0]), None)
+        return next((e for e in site.host.events if isinstance(e, Traced) and e.context is context), None)
 
     world.run(60.0, stop=lambda: done() is not None)
     traced = done()

@@ -305,7 +305,7 @@ class NodeBench:
     def become_first(self) -> None:
         """Node 100 begins the overlay."""
         self.node.chord.start_alone(self.now)
-        self.node.settle(self.now)
+        self.node._settle(self.now)
         self.settle()
 
     def admit(self, place: int) -> None:

@@ -18,6 +18,7 @@ from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Value, Verified, read_answer, read_find
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
@@ -175,7 +176,7 @@ class Overlay:
         """For each Kind the closest resource at or after this one of which the responsible peer keeps values."""
         numbers = {kind.kind_id(self._session.configuration): kind for kind in kinds}
         request = FindReq(self.resource(name), tuple(numbers))
-        answer = await self._session.request(lambda now: self._session.node.data.find(request, now))
+        answer = await self._session.request(_at_resource(MessageCode.FIND_REQ, request))
         closest = read_find(request, _body(answer, FindAns))
         return {kind: closest.get(number) for number, kind in numbers.items()}
 
@@ -184,7 +185,7 @@ class Overlay:
     ) -> Mapping[int | bytes | None, Metadata]:
         kind_id = kind.kind_id(self._session.configuration)
         request = StatReq(self.resource(name), (specifier(kind, kind_id, keys, ranges),))
-        answer = await self._session.request(lambda now: self._session.node.data.stat(request, now))
+        answer = await self._session.request(_at_resource(MessageCode.STAT_REQ, request))
         return _metadata(_body(answer, StatAns), kind_id)
 
     async def _lifetime_left_s(self, name: Name, kind: AnyKind, key: bytes | None, index: int | None) -> int:
@@ -211,16 +212,16 @@ class Overlay:
         identity, node = self._session.identity, self._session.node
         stored_ms = 0
 
-        def begin(now: float) -> int:
+        def begin(context: object, now: float) -> None:
             nonlocal stored_ms
-            issued = node.data.issue_storage_time(identity.node_id, now)
+            issued = node.issue_storage_time(identity.node_id, now)
             stored_ms = issued.storage_time_ms
             signed = sign_value(identity, resource, kind_id, value, stored_ms, lifetime_s)
             request = StoreReq(resource, 0, (StoreKindData(kind_id, generation, (signed,)),))
-            return node.data.store(identity, request, now, after=issued.after)
+            node.store(identity, request, context, now, after=issued.after)
 
         try:
-            answer = await self._session.request(begin)
+            answer = await self._session.run(begin)
         except Rejection as error:
             raise RequestFailed("not stored", (Cause("this node", str(error), 0.0),)) from None
         response = next((entry for entry in _body(answer, StoreAns).kind_responses if entry.kind == kind_id), None)
@@ -232,11 +233,9 @@ class Overlay:
         self, name: Name, kind: AnyKind, kind_id: int, keys: Sequence[bytes], ranges: Sequence[tuple[int, int]]
     ) -> Verified:
         request = FetchReq(self.resource(name), (specifier(kind, kind_id, keys, ranges),))
-        node = self._session.node
-        answer = await self._session.request(lambda now: node.data.fetch(request, now))
-        body = _body(answer, FetchAns)
-        rules, seen, now = node.data.storage.rules, node.data.seen, self._session.now()
-        return read_answer(request.resource, body, answer.certificates, rules, node.wall, now, seen=seen)
+        answer = await self._session.request(_at_resource(MessageCode.FETCH_REQ, request))
+        body, reader = _body(answer, FetchAns), self._session.node.reader
+        return read_answer(request.resource, body, answer.certificates, reader, self._session.now())
 
     # Nodes
 
@@ -244,8 +243,7 @@ class Overlay:
         """Ask a node, or whoever is responsible for a name, for a sign of life (6.5.3)."""
         last = Destination.node(target) if isinstance(target, NodeId) else Destination.resource(self.resource(target))
         route = [*map(Destination.node, via), last]
-        node = self._session.node
-        answer = await self._session.request(lambda now: node.data.ask(route, MessageCode.PING_REQ, PingReq(), now))
+        answer = await self._session.request(OverlayRequest(route, MessageCode.PING_REQ, PingReq()))
         _body(answer, PingAns)
         return Pong(answer.signer.node_id, answer.signer.user, answer.rtt_s * 1000, answer.hops)
 
@@ -275,6 +273,10 @@ class Overlay:
 async def _each(waiting: asyncio.Queue[Stream]) -> AsyncIterator[Stream]:
     while True:
         yield await waiting.get()
+
+
+def _at_resource(code: MessageCode, body: FetchReq | StatReq | FindReq) -> OverlayRequest:
+    return OverlayRequest([Destination.resource(body.resource)], code, body)
 
 
 def _body(answer: Answer, wanted: type[T]) -> T:

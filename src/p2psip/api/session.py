@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from OpenSSL import SSL
 
@@ -23,6 +24,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
 from p2psip.reload.node.data.services import (
+    ServiceContext,
     ServiceFailed,
     ServiceRegistered,
     Services,
@@ -33,6 +35,7 @@ from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Co
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.wire.header import Destination
 
@@ -63,12 +66,12 @@ class Session:
         self._core = core
         self._keep = keep
         self._host: NodeHost | None = None
-        self._requests: dict[int, asyncio.Future[Answer]] = {}
+        self._open: set[asyncio.Future[Any]] = set()
+        """What somebody waits for: the context of a request or a search of ours."""
         self._attaching: dict[NodeId, _Attaching] = {}
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[int, asyncio.Queue[Stream]] = {}
         self._announcing: dict[str, list[asyncio.Future[None]]] = {}
-        self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
         self._withdrawn = asyncio.Event()
         self._limits = LogLimits()
 
@@ -90,24 +93,29 @@ class Session:
     def use_identity(self, identity: CertifiedIdentity) -> None:
         """Sign with a renewed certificate from now on, and show it on connections that begin; the others stay."""
         self.identity = identity
-        self.node.use_identity(identity)
+        self.host.call(lambda now: self.node.use_identity(identity, now))
         self.host.use_context(*contexts(identity, self.configuration))
 
     def now(self) -> float:
         """The time of the node's clock."""
         return boot_time()
 
-    async def request(self, begin: Callable[[float], int]) -> Answer:
-        """Have the node begin a request; its answer. Raises RequestFailed."""
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    async def request(self, asked: OverlayRequest) -> Answer:
+        """Have the node make a request; its answer. Raises RequestFailed."""
+        return await self.run(lambda context, now: self.node.request(asked, context, now))
 
-        def run(now: float) -> None:
-            handle = begin(now)
-            self._requests[handle] = waiting
-            self.node.settle(now)
-
-        self.host.call(run)
+    async def run(self, begin: Callable[[object, float], None]) -> Answer:
+        """Have the node begin a command; its answer. Raises RequestFailed."""
+        waiting: asyncio.Future[Answer] = self._expect()
+        self.host.call(lambda now: begin(waiting, now))
         return await waiting
+
+    def _expect(self) -> asyncio.Future[Any]:
+        """The context of a command: its caller waits for it."""
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._open.add(waiting)
+        waiting.add_done_callback(self._open.discard)
+        return waiting
 
     async def app_attach(self, route: Sequence[Destination], application: int) -> Stream:
         """Ask the last of `route` for a connection. Raises RequestFailed.
@@ -147,9 +155,8 @@ class Session:
     def close(self) -> None:
         """Whoever still waits is told that it is over."""
         over = RequestFailed("the connection to the overlay was closed")
-        for request in self._requests.values():
-            if not request.done():
-                request.set_exception(over)
+        for waiting in [each for each in self._open if not each.done()]:
+            waiting.set_exception(over)
         for node in list(self._attaching):
             if (attaching := self._attached(node)) is not None:
                 attaching.set_exception(over)
@@ -157,9 +164,6 @@ class Session:
             for each in announcing:
                 if not each.done():
                     each.set_exception(over)
-        for search in self._searches.values():
-            if not search.done():
-                search.set_exception(over)
         for stream in self._streams.values():
             stream.ended()
         self._tell(self._limits.take())
@@ -179,22 +183,12 @@ class Session:
 
     def unregister_service(self, name: str) -> None:
         """Announce it no more."""
-
-        def run(now: float) -> None:
-            self._core.services.unregister(name, now)
-            self.node.settle(now)
-
-        self.host.call(run)
+        self.host.call(lambda now: self._core.services.unregister(name, now))
 
     async def find_services(self, name: str, near: bytes, want: int) -> tuple[Provider, ...]:
         """The closest providers. Raises LocalMisuse or RequestFailed."""
-        waiting: asyncio.Future[ServicesFound] = asyncio.get_running_loop().create_future()
-
-        def run(now: float) -> None:
-            self._searches[self._core.services.find(name, near, want, now)] = waiting
-            self.node.settle(now)
-
-        self.host.call(run)
+        waiting: asyncio.Future[ServicesFound] = self._expect()
+        self.host.call(lambda now: self._core.services.find(name, near, want, waiting, now))
         found = await waiting
         if found.error is not None:
             raise found.error
@@ -203,20 +197,11 @@ class Session:
     async def withdraw_services(self) -> None:
         """RFC 7374 section 4.6: before we leave."""
         self._withdrawn.clear()
-
-        def run(now: float) -> None:
-            self._core.services.unregister_all(now)
-            self.node.settle(now)
-
-        self.host.call(run)
+        self.host.call(self._core.services.unregister_all)
         if self._core.services.is_withdrawing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WITHDRAW_MAX_S):
                     await self._withdrawn.wait()
-
-    def _for_services(self, done: Done) -> None:
-        """A request that a service began; the walk's next one follows."""
-        self.host.call(lambda now: self._core.handle_done(done, now))
 
     def _announced(self, name: str, what: Effect) -> None:
         for waiting in self._announcing.pop(name, []):
@@ -232,16 +217,15 @@ class Session:
     def handle_effect(self, effect: Effect) -> None:
         """net.node_host: an effect that is for us."""
         match effect:
-            case Done(handle, result):
-                if (request := self._requests.pop(handle, None)) is not None:
-                    _finish(request, result)
-                else:
-                    self._for_services(effect)
+            case Done(ServiceContext() as context, result):
+                self.host.call(lambda now: self._core.services.handle_done(context, result, now))
+            case Done(asyncio.Future() as waiting, result):
+                _finish(waiting, result)
             case ServiceRegistered(name) | ServiceFailed(name):
                 self._announced(name, effect)
-            case ServicesFound(handle):
-                if not (search := self._searches.pop(handle)).done():
-                    search.set_result(effect)
+            case ServicesFound(asyncio.Future() as waiting):
+                if not waiting.done():
+                    waiting.set_result(effect)
             case ServicesWithdrawn():
                 self._withdrawn.set()
             case RingChanged(True):
@@ -258,8 +242,8 @@ class Session:
                 if (stream := self._streams.pop(link, None)) is not None:
                     stream.ended()
             case AppLinkFailed(node, error):
-                if (waiting := self._attached(node)) is not None:
-                    waiting.set_exception(error)
+                if (attaching := self._attached(node)) is not None:
+                    attaching.set_exception(error)
             case Note():
                 self._note(effect)
 

@@ -37,6 +37,14 @@ class Ask(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AskAnswered(Effect):
+    """The answer to an Ask, from another core than the one that asked."""
+
+    token: int
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsk(Effect):
     """Nobody waits for this answer any more; the driver may stop working on it."""
 

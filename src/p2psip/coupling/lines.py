@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import Done, RequestRefused
+from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import (
     REFRESH_S,
     fetch_request,
@@ -78,13 +79,13 @@ class Placed:
 class _Published:
     """A line and the state of its record.
 
-    `request` is the handle of the Store or Fetch that is open; `is_wanted` says that the record is to be stored anew
-    as soon as that is over, or the overlay can be reached.
+    `is_asking` says that a Store or Fetch is open; `is_wanted` that the record is to be stored anew as soon as that is
+    over, or the overlay can be reached.
     """
 
     line: Line
     storage_time_ms: int = 0
-    request: int | None = None
+    is_asking: bool = False
     is_wanted: bool = False
     placed: Placed | None = None
     failure: str = ""
@@ -93,14 +94,27 @@ class _Published:
     has_asked_date: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PublishContext:
+    """A request for the record of a line."""
+
+    published: _Published
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalContext:
+    """The Store by which the record of a line is removed; `node` is the line's."""
+
+    node: NodeId
+
+
 class Publisher:
     """Keeps the records of this peer's lines in the overlay."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._lines: dict[str, _Published] = {}
-        self._requests: dict[int, str] = {}
-        self._removals: dict[int, NodeId] = {}
+        self._removals = 0
         self._is_over = False
         self._timers: Timers[str] = Timers()
 
@@ -134,7 +148,7 @@ class Publisher:
             published.storage_time_ms, published.phones = known.storage_time_ms, known.phones
         elif known is not None:
             self._withdraw(known, now)
-        self._node.add_client(line.identity)
+        self._node.add_client(line.identity, now)
         self._lines[line.name] = published
         self._set(line.name, now, "store the line's record")
 
@@ -158,7 +172,7 @@ class Publisher:
     def joined(self, now: float) -> None:
         """The overlay can be reached: what could not be stored is stored now."""
         for name, published in self._lines.items():
-            if published.request is None and published.placed is None:
+            if not published.is_asking and published.placed is None:
                 self._set(name, now, "store the line's record")
 
     def restore_all(self, now: float) -> None:
@@ -176,7 +190,7 @@ class Publisher:
     @property
     def is_withdrawing(self) -> bool:
         """True while removals are under way."""
-        return bool(self._removals)
+        return self._removals > 0
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -187,19 +201,18 @@ class Publisher:
         for name in self._timers.pop_due(now):
             self._publish(self._lines[name], now)
 
-    def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
-        """The end of a request; False if it is none of ours."""
-        if (removed := self._removals.pop(done.handle, None)) is not None:
-            self._forget_client(removed, now)
-            return True
-        name = self._requests.pop(done.handle, None)
-        published = self._lines.get(name) if name is not None else None
-        if published is not None and published.request == done.handle:
-            published.request = None
-            self._take(published, done, wall, now)
-            if published.is_wanted and published.request is None:
+    def handle_done(self, published: _Published, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a request for the record of a line, which may be served anew meanwhile, or no more."""
+        if self._lines.get(published.line.name) is published:
+            published.is_asking = False
+            self._take(published, result, now)
+            if published.is_wanted and not published.is_asking:
                 self._set(published.line.name, now, "wanted meanwhile")
-        return name is not None
+
+    def handle_removed(self, removed: RemovalContext, now: float) -> None:
+        """The record of a line is out of the overlay, or could not be taken out."""
+        self._removals -= 1
+        self._forget_client(removed.node, now)
 
     def _set(self, name: str, at: float, why: str) -> None:
         if not self._is_over:
@@ -207,22 +220,19 @@ class Publisher:
 
     def _publish(self, published: _Published, now: float, above_ms: int = 0) -> None:
         """Store the record, now or as soon as that can be."""
-        published.is_wanted = published.request is not None or not self._node.chord.is_serving
+        published.is_wanted = published.is_asking or not self._node.chord.is_serving
         if published.is_wanted:
             return
         identity = published.line.identity
         try:
-            issued = self._node.data.issue_storage_time(identity.node_id, now, above_ms=above_ms)
+            issued = self._node.issue_storage_time(identity.node_id, now, above_ms=above_ms)
         except Rejection as error:
             self._failed(published, str(error), now)
             return
         request = store_request(identity, route_to(self._node.node_id), issued.storage_time_ms, hash_name)
         published.storage_time_ms = issued.storage_time_ms
-        self._expect(published, self._node.data.store(identity, request, now, after=issued.after))
-
-    def _expect(self, published: _Published, handle: int) -> None:
-        published.request = handle
-        self._requests[handle] = published.line.name
+        published.is_asking = True
+        self._node.store(identity, request, PublishContext(published), now, after=issued.after)
 
     def _withdraw(self, published: _Published, now: float) -> None:
         """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
@@ -231,14 +241,14 @@ class Publisher:
             self._forget_client(identity.node_id, now)
             return
         try:
-            issued = self._node.data.issue_storage_time(identity.node_id, now)
+            issued = self._node.issue_storage_time(identity.node_id, now)
         except Rejection:
             # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
             self._forget_client(identity.node_id, now)
             return
         request = store_request(identity, None, issued.storage_time_ms, hash_name)
-        handle = self._node.data.store(identity, request, now, after=issued.after)
-        self._removals[handle] = identity.node_id
+        self._removals += 1
+        self._node.store(identity, request, RemovalContext(identity.node_id), now, after=issued.after)
 
     def _forget_client(self, node: NodeId, now: float) -> None:
         if self._is_over:
@@ -247,19 +257,18 @@ class Publisher:
         elif all(published.line.identity.node_id != node for published in self._lines.values()):
             self._node.retire_client(node, now)
 
-    def _take(self, published: _Published, done: Done, wall: WallClock, now: float) -> None:
+    def _take(self, published: _Published, result: Answer | RequestFailed, now: float) -> None:
         """What became of a Store, or of the Fetch that looks for the record which stands in its way."""
-        result = done.result
         if isinstance(result, Answer) and isinstance(result.body, StoreAns):
             self._stored(published, result, result.body, now)
         elif isinstance(result, Answer) and isinstance(result.body, FetchAns):
-            self._chased(published, result, result.body, wall, now)
+            self._chased(published, result, result.body, now)
         elif isinstance(result, Answer) and isinstance(result.body, PingAns):
             self._dated(published, result, result.body, now)
         elif isinstance(result, RequestRefused) and result.code is ErrorCode.DATA_TOO_OLD:
             # Our clock is behind the one by which an earlier record of this line was stored.
-            request = fetch_request(published.line.aor, hash_name)
-            self._expect(published, self._node.data.fetch(request, now))
+            published.is_asking = True
+            self._node.fetch(fetch_request(published.line.aor, hash_name), PublishContext(published), now)
         else:
             self._failed(published, str(result), now)
 
@@ -269,19 +278,18 @@ class Publisher:
         published.failure, published.retry_s, published.has_asked_date = "", RETRY_FIRST_S, False
         self._set(published.line.name, now + REFRESH_S, "refresh the line's record")
 
-    def _chased(self, published: _Published, answer: Answer, body: FetchAns, wall: WallClock, now: float) -> None:
+    def _chased(self, published: _Published, answer: Answer, body: FetchAns, now: float) -> None:
         """Store again, with a storage_time later than that of the record that is there, if we did sign that."""
         line = published.line
-        found_ms = latest_ms(
-            line.aor, line.identity.node_id, body, answer.certificates, self._node.data.storage.rules, wall, now
-        )
+        found_ms = latest_ms(line.aor, line.identity.node_id, body, answer.certificates, self._node.reader, now)
         if found_ms >= published.storage_time_ms:
             self._publish(published, now, above_ms=found_ms)
         elif not published.has_asked_date:
             # There is none: by the clock of who refused ours was signed too long ago.
-            published.has_asked_date = True
+            published.has_asked_date = published.is_asking = True
             where = Destination.resource(resource_id(line.aor, hash_name))
-            self._expect(published, self._node.data.ask([where], MessageCode.PING_REQ, PingReq(), now))
+            asked = OverlayRequest([where], MessageCode.PING_REQ, PingReq())
+            self._node.request(asked, PublishContext(published), now)
         else:
             self._too_old(published, answer, now)
 
@@ -296,7 +304,7 @@ class Publisher:
         """When the certificate of one of ours runs out; 0 if it is not one that counts."""
         chain = [entry.certificate for entry in identity.certificates]
         try:
-            return 1000 * self._node.data.storage.rules.verifier.check(chain, 0.0, False).not_after
+            return 1000 * self._node.reader.rules.verifier.check(chain, 0.0, False).not_after
         except UntrustedCertificate:
             return 0.0
 

@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.timers import Deadline, Timers
-from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
-from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
@@ -66,17 +65,24 @@ class _Search:
         return self.aor.rpartition("@")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class LocateContext:
+    """A Fetch of a search: the SIP server's question that it is for, and the AoR that is looked up."""
+
+    token: int
+    aor: str
+
+
 class Locator:
-    """Answers LocateUser. `answers` collects (token, answer)."""
+    """Answers LocateUser."""
 
     def __init__(self, node: Node, server: SipServer, publisher: Publisher, overlay: str) -> None:
-        self.answers: list[tuple[int, Located | NotLocated]] = []
+        self._answers: list[AskAnswered] = []
         self._node = node
         self._server = server
         self._publisher = publisher
         self._overlay = overlay
         self._searches: dict[int, _Search] = {}
-        self._fetches: dict[int, tuple[int, str]] = {}
         self._timers: Timers[int] = Timers()
 
     def __len__(self) -> int:
@@ -85,26 +91,33 @@ class Locator:
     def locate(self, token: int, question: LocateUser, now: float) -> None:
         """Find the places to try for a request; the answer may come at once."""
         if question.user == ECHO_NUMBER:
-            self.answers.append((token, Located((Target(question.uri, (LocalHop(ECHO),), "echo"),))))
+            self._answers.append(AskAnswered(token, Located((Target(question.uri, (LocalHop(ECHO),), "echo"),))))
             return
         if question.from_peer is not None:
             # Another peer sends to us what our record says is here: there is nowhere else to look.
-            self.answers.append((token, self._answer_peer(question.user, now)))
+            self._answers.append(AskAnswered(token, self._answer_peer(question.user, now)))
             return
         try:
             search = self._search(question)
         except NotAnAor as error:
-            self.answers.append((token, NotLocated(404, "Not Found", str(error))))
+            self._answers.append(AskAnswered(token, NotLocated(404, "Not Found", str(error))))
             return
         if not self._node.chord.is_serving:
             search.failures.append(RequestFailed("this peer is not in the overlay (yet)"))
-            self.answers.append((token, self._conclude(search, now)))
+            self._answers.append(AskAnswered(token, self._conclude(search, now)))
         elif len(self._searches) >= SEARCHES_MAX:
-            self.answers.append((token, NotLocated(480, "Temporarily Unavailable", "too many lookups under way")))
+            self._answers.append(
+                AskAnswered(token, NotLocated(480, "Temporarily Unavailable", "too many lookups under way"))
+            )
         else:
             self._searches[token] = search
             self._timers.set(token, now + STAGGER_S, "try what is known")
             self._look_up(token, search, search.aor, now)
+
+    def drain(self) -> list[AskAnswered]:
+        """The answers since the last call."""
+        answers, self._answers = self._answers, []
+        return answers
 
     def cancel(self, token: int) -> None:
         """The SIP server does not want to know any more."""
@@ -121,31 +134,29 @@ class Locator:
             if self._places(self._searches[token], now):
                 self._end(token, now)
 
-    def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
-        """The end of a Fetch; False if it is none of ours."""
-        token, aor = self._fetches.pop(done.handle, (0, ""))
+    def handle_done(self, fetched: LocateContext, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a Fetch, for a search that may have been cancelled."""
+        token = fetched.token
         search = self._searches.get(token)
         if search is None:
-            return bool(aor)
+            return
         search.open -= 1
-        if isinstance(done.result, RequestFailed):
-            search.failures.append(done.result)
+        if isinstance(result, RequestFailed):
+            search.failures.append(result)
         else:
-            self._take(token, search, aor, self.read(aor, done.result, wall, now), now)
+            self._take(token, search, fetched.aor, self.read(fetched.aor, result, now), now)
         if search.open:
-            return True
+            return
         if not search.found and not search.failures and search.aor != search.in_lower_case:
             search.aor = search.in_lower_case
             self._look_up(token, search, search.aor, now)
         else:
             self._end(token, now)
-        return True
 
-    def read(self, aor: str, answer: Answer, wall: WallClock, now: float) -> Registrations:
+    def read(self, aor: str, answer: Answer, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
         assert isinstance(answer.body, FetchAns), "the transport lets no other answer to a Fetch pass"
-        rules, seen = self._node.data.storage.rules, self._node.data.seen
-        return read_registrations(aor, answer.body, answer.certificates, rules, wall, now, seen=seen)
+        return read_registrations(aor, answer.body, answer.certificates, self._node.reader, now)
 
     def _search(self, question: LocateUser) -> _Search:
         dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
@@ -156,8 +167,7 @@ class Locator:
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
         search.seen.add(aor)
         search.open += 1
-        handle = self._node.data.fetch(fetch_request(aor, hash_name), now)
-        self._fetches[handle] = (token, aor)
+        self._node.fetch(fetch_request(aor, hash_name), LocateContext(token, aor), now)
 
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         search.dropped += registrations.dropped
@@ -170,7 +180,7 @@ class Locator:
     def _end(self, token: int, now: float) -> None:
         search = self._searches[token]
         self.cancel(token)
-        self.answers.append((token, self._conclude(search, now)))
+        self._answers.append(AskAnswered(token, self._conclude(search, now)))
 
     def _conclude(self, search: _Search, now: float) -> Located | NotLocated:
         places = self._places(search, now)

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.wallclock import WallClock
 from p2psip.coupling.locating import Locator
-from p2psip.reload.node.effects import Done
 from p2psip.reload.node.node import Node
 from p2psip.reload.topology.chord.replicas import REPLICAS
 from p2psip.reload.topology.chord.ring import advance, hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import Registrations, fetch_request
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
@@ -40,10 +39,12 @@ class HopSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Effect):
-    """The end of a lookup. `fetch_ms` is how long the Fetch itself took, over `fetch_hops`."""
+class LookedUp(Effect):
+    """The end of a lookup, of which `context` was given. `fetch_ms` is how long the Fetch itself took, over
+    `fetch_hops`.
+    """
 
-    handle: int
+    context: object
     aor: str
     resource: ResourceId
     path: tuple[HopSeen, ...]
@@ -58,7 +59,7 @@ class Found(Effect):
 class _Lookup:
     """One lookup under way; `next_step` takes the outcome of the request that is open."""
 
-    handle: int
+    context: object
     aor: str
     resource: ResourceId
     next_step: Callable[[_Lookup, Answer, float], None]
@@ -70,23 +71,28 @@ class _Lookup:
     fetch_hops: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LookupContext:
+    """A request of a lookup."""
+
+    lookup: _Lookup
+
+
 class Lookups:
-    """The lookups that an operator has asked for. `effects` collects their results."""
+    """The lookups that an operator has asked for."""
 
     def __init__(self, node: Node, locator: Locator) -> None:
-        self.effects: list[Effect] = []
+        self._effects: list[Effect] = []
         self._node = node
         self._locator = locator
-        self._serial = 0
-        self._by_request: dict[int, _Lookup] = {}
-        self._wall = node.wall
+        self._under_way = 0
 
-    def begin(self, aor: str, now: float) -> int:
-        """Look a canonical AoR up; `Found` with this handle follows."""
-        self._serial += 1
+    def begin(self, aor: str, context: object, now: float) -> None:
+        """Look a canonical AoR up; `LookedUp(context, ...)` follows."""
         resource = hash_name(aor.encode())
-        lookup = _Lookup(self._serial, aor, resource, self._on_route)
-        if len(self._by_request) >= LOOKUPS_MAX:
+        lookup = _Lookup(context, aor, resource, self._on_route)
+        self._under_way += 1
+        if self._under_way > LOOKUPS_MAX:
             self._end(lookup, RequestFailed("too many lookups under way"))
         elif self._node.chord.is_responsible(resource):
             self._fetch(lookup, now)
@@ -94,29 +100,28 @@ class Lookups:
             self._end(lookup, RequestFailed("this peer has not joined the overlay yet"))
         else:
             self._ask_route(lookup, first, now)
-        return self._serial
 
-    def handle_done(self, done: Done, wall: WallClock, now: float) -> bool:
-        """The end of a request; False if it is none of ours."""
-        lookup = self._by_request.pop(done.handle, None)
-        if lookup is None:
-            return False
-        self._wall = wall
-        if isinstance(done.result, Answer):
-            lookup.next_step(lookup, done.result, now)
+    def drain(self) -> list[Effect]:
+        """The lookups that are over since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def handle_done(self, lookup: _Lookup, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a request."""
+        if isinstance(result, Answer):
+            lookup.next_step(lookup, result, now)
         elif lookup.registrations is None and lookup.asked is not None:
             # The way could not be asked; the record may be there all the same.
             lookup.asked = None
             self._fetch(lookup, now)
         else:
-            self._end(lookup, None if lookup.registrations is not None else done.result)
-        return True
+            self._end(lookup, None if lookup.registrations is not None else result)
 
     def _ask_route(self, lookup: _Lookup, node: NodeId, now: float) -> None:
         lookup.next_step, lookup.asked = self._on_route, node
         query = RouteQueryReq(False, Destination.resource(lookup.resource))
-        handle = self._node.data.ask([Destination.node(node)], MessageCode.ROUTE_QUERY_REQ, query, now)
-        self._by_request[handle] = lookup
+        asked = OverlayRequest([Destination.node(node)], MessageCode.ROUTE_QUERY_REQ, query)
+        self._node.request(asked, LookupContext(lookup), now)
 
     def _on_route(self, lookup: _Lookup, answer: Answer, now: float) -> None:
         lookup.path.append(_seen(answer))
@@ -130,11 +135,11 @@ class Lookups:
 
     def _fetch(self, lookup: _Lookup, now: float) -> None:
         lookup.next_step = self._on_fetch
-        self._by_request[self._node.data.fetch(fetch_request(lookup.aor, hash_name), now)] = lookup
+        self._node.fetch(fetch_request(lookup.aor, hash_name), LookupContext(lookup), now)
 
     def _on_fetch(self, lookup: _Lookup, answer: Answer, now: float) -> None:
         assert isinstance(answer.body, FetchAns)
-        lookup.registrations = self._locator.read(lookup.aor, answer, self._wall, now)
+        lookup.registrations = self._locator.read(lookup.aor, answer, now)
         lookup.fetch_ms, lookup.fetch_hops = answer.rtt_s * 1000, answer.hops
         if not lookup.path or lookup.path[-1].node != answer.signer.node_id:
             lookup.path.append(_seen(answer))
@@ -142,8 +147,8 @@ class Lookups:
 
     def _ping_behind(self, lookup: _Lookup, node: NodeId, now: float) -> None:
         lookup.next_step = self._on_replica
-        destination = Destination.resource(advance(node, 1))
-        self._by_request[self._node.data.ask([destination], MessageCode.PING_REQ, PingReq(), now)] = lookup
+        asked = OverlayRequest([Destination.resource(advance(node, 1))], MessageCode.PING_REQ, PingReq())
+        self._node.request(asked, LookupContext(lookup), now)
 
     def _on_replica(self, lookup: _Lookup, answer: Answer, now: float) -> None:
         seen = _seen(answer)
@@ -157,9 +162,10 @@ class Lookups:
             self._end(lookup, None)
 
     def _end(self, lookup: _Lookup, error: RequestFailed | None) -> None:
-        self.effects.append(
-            Found(
-                lookup.handle,
+        self._under_way -= 1
+        self._effects.append(
+            LookedUp(
+                lookup.context,
                 lookup.aor,
                 lookup.resource,
                 tuple(lookup.path),

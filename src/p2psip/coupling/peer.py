@@ -15,27 +15,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
-from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect
+from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
-from p2psip.coupling.lines import Line, Publisher
-from p2psip.coupling.locating import ECHO, ECHO_NUMBER, Locator
-from p2psip.coupling.lookup import Lookups
-from p2psip.coupling.peer_flows import PING, PeerFlows, flow_of, is_peer_flow, link_of
-from p2psip.coupling.tracing import Traces
+from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
+from p2psip.coupling.locating import ECHO, ECHO_NUMBER, LocateContext, Locator
+from p2psip.coupling.lookup import LookupContext, Lookups
+from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
+from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
-from p2psip.reload.node.data.services import Services
+from p2psip.reload.node.data.services import ServiceContext, Services
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.security.roles import Identity
+from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.agents.echo import EchoService, ToServer
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, NotLocated, ResolveUri
+from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
@@ -74,7 +76,7 @@ class Peer:
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         self.services = Services(node)
-        self._timed = (node, self.server, self.echo, self.publisher, self.locator, self.services)
+        self._timed = (node, self.server, self.echo, self.publisher, self.locator, self.services, self.flows)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -110,11 +112,10 @@ class Peer:
                 self.server.remove_user(user)
         self._settle(now)
 
-    def find_services(self, name: str, near: bytes, want: int, now: float) -> int:
-        """Search providers of a service for an operator; `ServicesFound` follows. Raises LocalMisuse."""
-        handle = self.services.find(name, near, want, now)
+    def find_services(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
+        """Search providers of a service for an operator; `ServicesFound(context, ...)` follows. Raises LocalMisuse."""
+        self.services.find(name, near, want, context, now)
         self._settle(now)
-        return handle
 
     def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
         """Announce a service of this peer until it stops. Raises LocalMisuse."""
@@ -126,36 +127,35 @@ class Peer:
         self.services.unregister(name, now)
         self._settle(now)
 
-    def use_identity(self, identity: Identity) -> None:
+    def use_identity(self, identity: Identity, now: float) -> None:
         """Sign with this peer's renewed certificate from now on."""
-        self.node.use_identity(identity)
+        self.node.use_identity(identity, now)
+        self._settle(now)
 
-    def take_configuration(self, raw: bytes, now: float) -> None:
+    def accept_configuration(self, raw: bytes, now: float) -> None:
         """A configuration document from the operator. Raises a Rejection if it is not to be followed."""
-        self.node.take_configuration(raw, now)
+        self.node.accept_configuration(raw, now)
         self._settle(now)
 
-    def take_proven(self, document: Document, now: float) -> None:
+    def accept_proven(self, document: Document, now: float) -> None:
         """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
-        self.node.take_proven(document, now)
+        self.node.accept_proven(document, now)
         self._settle(now)
 
-    def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:
+    def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
         """Kind-blocks from the operator. Raises a Rejection."""
-        self.node.take_kinds(blocks, now)
+        self.node.accept_kinds(blocks, now)
         self._settle(now)
 
-    def look_up(self, aor: str, now: float) -> int:
-        """Look a canonical AoR up for an operator; `Found` follows."""
-        handle = self.lookups.begin(aor, now)
+    def look_up(self, aor: str, context: object, now: float) -> None:
+        """Look a canonical AoR up for an operator; `LookedUp(context, ...)` follows."""
+        self.lookups.begin(aor, context, now)
         self._settle(now)
-        return handle
 
-    def trace(self, target: NodeId | ResourceId, now: float) -> int:
-        """Trace the way to a node or a place for an operator; `Traced` follows."""
-        handle = self.traces.begin(target, now)
+    def trace(self, target: NodeId | ResourceId, context: object, now: float) -> None:
+        """Trace the way to a node or a place for an operator; `Traced(context, ...)` follows."""
+        self.traces.begin(target, context, now)
         self._settle(now)
-        return handle
 
     def stop(self, now: float) -> None:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
@@ -225,15 +225,11 @@ class Peer:
         """Do what is due."""
         for part in self._timed:
             part.handle_timeout(now)
-        for link, reason in self.flows.handle_timeout(now):
-            self._effects.append(HangUp(link, reason))
-            self.flows.down(link)
-            self.server.handle(FlowDown(flow_of(link), reason), now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in (*self._timed, self.flows))
+        return earliest(part.next_deadline() for part in self._timed)
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -250,31 +246,27 @@ class Peer:
         if self._is_stopping and not self._has_stopped and self.node.has_left:
             self._has_stopped = True
             self._effects.append(Stopped())
-        for asked in (self.lookups, self.traces, self.services):
-            self._effects += asked.effects
-            asked.effects.clear()
 
     def _carry(self, now: float) -> None:
         """What one part says goes to the others, until all are quiet."""
-        while effects := self._collect(now):
+        while effects := self._collect():
             for effect in effects:
                 self._handle(effect, now)
 
-    def _collect(self, now: float) -> list[Effect]:
-        """What the parts want now; the node is settled first, since others have called parts of it."""
-        for token, answer in [*self.locator.answers, *self.flows.answers]:
-            self.server.handle_answer(token, answer, now)
-        self.locator.answers.clear()
-        self.flows.answers.clear()
-        self.node.settle(now)
-        return [*self.node.drain(), *map(_of_server, self.server.drain()), *map(_of_echo, self.echo.drain())]
+    def _collect(self) -> list[Effect]:
+        """What the parts want now."""
+        asked = (self.locator, self.flows, self.lookups, self.traces, self.services, self.node)
+        own = [effect for part in asked for effect in part.drain()]
+        return [*own, *map(_of_server, self.server.drain()), *map(_of_echo, self.echo.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
         match effect:
             case _ServerAsks(token, question):
                 self._answer(token, question, now)
-            case Done():
-                self._done(effect, now)
+            case AskAnswered(token, answer):
+                self.server.handle_answer(token, answer, now)
+            case Done(context, result):
+                self._done(context, result, now)
             case _ServerCancels(token):
                 self.locator.cancel(token)
                 self.flows.cancel(token)
@@ -284,6 +276,10 @@ class Peer:
                 here, there = Address(*local), Address(*remote)
                 self.server.handle(FlowUp(flow_of(link), "TLS", here, there, node.hex()), now)
             case AppLinkDown(link, reason):
+                self.flows.down(link)
+                self.server.handle(FlowDown(flow_of(link), reason), now)
+            case FlowOver(link, reason):
+                self._effects.append(HangUp(link, reason))
                 self.flows.down(link)
                 self.server.handle(FlowDown(flow_of(link), reason), now)
             case AppLinkFailed():
@@ -317,17 +313,24 @@ class Peer:
             case _:
                 self._effects.append(effect)
 
-    def _done(self, done: Done, now: float) -> None:
-        wall = self.node.wall
-        taken = (
-            self.publisher.handle_done(done, wall, now)
-            or self.locator.handle_done(done, wall, now)
-            or self.flows.handle_done(done, now)
-            or self.lookups.handle_done(done, wall, now)
-            or self.traces.handle_done(done, now)
-            or self.services.handle_done(done, now)
-        )
-        assert taken, f"nobody waits for request {done.handle}"
+    def _done(self, context: object, result: Answer | RequestFailed, now: float) -> None:
+        """A request of one of our parts is over."""
+        match context:
+            case PublishContext(published):
+                self.publisher.handle_done(published, result, now)
+            case RemovalContext():
+                self.publisher.handle_removed(context, now)
+            case LocateContext():
+                self.locator.handle_done(context, result, now)
+            case PlaceContext():
+                self.flows.handle_done(context, result, now)
+            case LookupContext(lookup):
+                self.lookups.handle_done(lookup, result, now)
+            case TraceContext(trace):
+                self.traces.handle_done(trace, result, now)
+            case _:
+                assert isinstance(context, ServiceContext), f"nobody waits for {context}"
+                self.services.handle_done(context, result, now)
 
     def _answer(self, token: int, question: object, now: float) -> None:
         match question:
@@ -355,7 +358,7 @@ class Peer:
         node = last_node(destination_list) if destination_list else None
         if destination_list is None or node is None:
             reason = f"{uri} is not in the overlay {self.overlay}, and there is no gateway to elsewhere"
-            self.flows.answers.append((token, NotLocated(404, "Not Found", reason)))
+            self.flows.refuse(token, reason)
         else:
             self.flows.want(destination_list, node, token, now)
 

@@ -22,11 +22,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.effects import AskAnswered, Effect
+from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Done
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, RouteQueryReq
@@ -86,19 +89,34 @@ class _Wait:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class FlowOver(Effect):
+    """A connection is to be closed, on both its sides: the link of the node and the flow of the SIP server."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceContext:
+    """A RouteQuery for the place of a node."""
+
+    node: NodeId
+
+
 class PeerFlows:
-    """The pool. `answers` collects (token of the SIP server's question, answer)."""
+    """The pool."""
 
     def __init__(self, node: Node) -> None:
-        self.answers: list[tuple[int, Hops | NotLocated]] = []
+        self._effects: list[Effect] = []
         self._node = node
         self._links: dict[int, _Link] = {}
         self._by_node: dict[NodeId, list[int]] = {}
         self._waiting: dict[int, _Wait] = {}
         self._attaching: dict[NodeId, float] = {}
         """Since when an AppAttach to a node is under way."""
-        self._asked: dict[int, NodeId] = {}
-        """RouteQueries that are open: whose place it is that was asked for."""
+        self._asked: set[NodeId] = set()
+        """Whose place is asked for, by a RouteQuery that is open."""
         self._absent: OrderedDict[NodeId, tuple[str, float]] = OrderedDict()
         """Nodes that are not in the overlay: in which words, and until when that is believed."""
         self._timers: Timers[tuple[str, int]] = Timers()
@@ -125,11 +143,13 @@ class PeerFlows:
             self._absent.pop(node, None)
         absent, until = self._absent.get(node, ("", 0.0))
         if links:
-            self.answers.append((token, Hops((FlowHop(flow_of(links[-1])),))))
+            self._effects.append(AskAnswered(token, Hops((FlowHop(flow_of(links[-1])),))))
         elif until > now:
-            self.answers.append((token, NotLocated(480, "Temporarily Unavailable", absent)))
+            self._effects.append(AskAnswered(token, NotLocated(480, "Temporarily Unavailable", absent)))
         elif len(self._waiting) >= WAITING_MAX:
-            self.answers.append((token, NotLocated(480, "Temporarily Unavailable", "too many calls wait for a peer")))
+            self._effects.append(
+                AskAnswered(token, NotLocated(480, "Temporarily Unavailable", "too many calls wait for a peer"))
+            )
         else:
             self._waiting[token] = _Wait(node, now)
             self._attach(destination_list, node, now)
@@ -169,12 +189,20 @@ class PeerFlows:
             # It may have come back too late for that attempt, and in time for those who have waited since.
             self._attach([Destination.node(event.node)], event.node, now)
 
-    def handle_done(self, done: Done, now: float) -> bool:
-        """The end of a request; False if it is none of ours."""
-        node = self._asked.pop(done.handle, None)
-        if node is not None and isinstance(done.result, Answer) and _is_nowhere(node, done.result):
-            self._graces.set(node, now + ABSENT_GRACE_S, "a node whose place is empty")
-        return node is not None
+    def refuse(self, token: int, reason: str) -> None:
+        """There is no way to where a request is to go."""
+        self._effects.append(AskAnswered(token, NotLocated(404, "Not Found", reason)))
+
+    def drain(self) -> list[Effect]:
+        """The answers, and the connections that are to end, since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def handle_done(self, asked: PlaceContext, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a RouteQuery."""
+        self._asked.discard(asked.node)
+        if isinstance(result, Answer) and _is_nowhere(asked.node, result):
+            self._graces.set(asked.node, now + ABSENT_GRACE_S, "a node whose place is empty")
 
     def heard(self, link: int, data: bytes, now: float) -> None:
         """Bytes came over a link."""
@@ -207,8 +235,8 @@ class PeerFlows:
         """When `handle_timeout` is wanted."""
         return earliest([self._timers.next_deadline(), self._graces.next_deadline()])
 
-    def handle_timeout(self, now: float) -> list[tuple[int, str]]:
-        """The links to be closed, and why."""
+    def handle_timeout(self, now: float) -> None:
+        """Close links that do not answer, or that nobody uses; ask after who is in doubt."""
         ended: dict[int, str] = {}
         for node in self._graces.pop_due(now):
             ended |= self._on_absent(node, now)
@@ -223,7 +251,7 @@ class PeerFlows:
                 self._timers.set(("idle", link), idle_until, "SIP connection to a peer idle")
             else:
                 ended.setdefault(link, "nobody has used it for a while")
-        return list(ended.items())
+        self._effects += [FlowOver(link, reason) for link, reason in ended.items()]
 
     def _attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
         self._attaching.setdefault(node, now)
@@ -234,11 +262,12 @@ class PeerFlows:
 
     def _ask_for(self, node: NodeId, now: float) -> None:
         """Ask whoever is responsible for the place of `node` where it would send a message for it."""
-        if node in self._asked.values():
+        if node in self._asked:
             return
         query = RouteQueryReq(False, Destination.node(node))
         place = Destination.resource(ResourceId(node))
-        self._asked[self._node.data.ask([place], MessageCode.ROUTE_QUERY_REQ, query, now)] = node
+        self._asked.add(node)
+        self._node.request(OverlayRequest([place], MessageCode.ROUTE_QUERY_REQ, query), PlaceContext(node), now)
 
     def _on_absent(self, node: NodeId, now: float) -> dict[int, str]:
         """A node is not in the overlay, and has not answered for itself; the links to be closed."""
@@ -259,7 +288,7 @@ class PeerFlows:
         tokens = [token for token, wait in self._waiting.items() if wait.node == node and wait.since <= until]
         for token in tokens:
             del self._waiting[token]
-        self.answers += [(token, answer) for token in tokens]
+        self._effects += [AskAnswered(token, answer) for token in tokens]
 
 
 def _is_nowhere(node: NodeId, answer: Answer) -> bool:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.node.effects import Done
 from p2psip.reload.node.keeping.diagnostics import EXPIRES_S
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode, MessageExtension, MessageExtensionType
 from p2psip.reload.wire.diagnostics import (
     DiagnosticInfo,
@@ -49,12 +49,12 @@ class TraceHop:
 
 @dataclass(frozen=True, slots=True)
 class Traced(Effect):
-    """The end of a trace; with `error` it ends before the target.
+    """The end of a trace, of which `context` was given; with `error` it ends before the target.
 
     `ping_ms` is how long a Ping took there and back, routed as any message is, over `ping_hops` on its way out.
     """
 
-    handle: int
+    context: object
     target: Target
     hops: tuple[TraceHop, ...]
     error: RequestFailed | None
@@ -66,47 +66,53 @@ class Traced(Effect):
 class _Trace:
     """One trace under way: `asked` are the hops that were asked, the last of which has not answered."""
 
-    handle: int
+    context: object
     target: Target
     asked: list[NodeId]
     hops: list[TraceHop] = field(default_factory=list)
     is_pinging: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A request of a trace."""
+
+    trace: _Trace
+
+
 class Traces:
-    """The traces that an operator has asked for. `effects` collects their results."""
+    """The traces that an operator has asked for."""
 
     def __init__(self, node: Node) -> None:
-        self.effects: list[Effect] = []
+        self._effects: list[Effect] = []
         self._node = node
-        self._serial = 0
-        self._by_request: dict[int, _Trace] = {}
+        self._under_way = 0
 
-    def begin(self, target: Target, now: float) -> int:
-        """Trace the way to a node or a place; `Traced` with this handle follows."""
-        self._serial += 1
+    def begin(self, target: Target, context: object, now: float) -> None:
+        """Trace the way to a node or a place; `Traced(context, ...)` follows."""
         first = self._node.next_peer(target)
-        trace = _Trace(self._serial, target, [first])
-        if len(self._by_request) >= TRACES_MAX:
+        trace = _Trace(context, target, [first])
+        self._under_way += 1
+        if self._under_way > TRACES_MAX:
             self._end(trace, "too many traces under way")
         elif not self._node.topology.is_connected and not self._node.topology.is_serving:
             self._end(trace, "this peer has not joined the overlay yet")
         else:
             self._ask(trace, now)
-        return trace.handle
 
-    def handle_done(self, done: Done, now: float) -> bool:
-        """The end of a request; False if it is none of ours."""
-        trace = self._by_request.pop(done.handle, None)
-        if trace is None:
-            return False
+    def drain(self) -> list[Effect]:
+        """The traces that are over since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def handle_done(self, trace: _Trace, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a request."""
         if trace.is_pinging:
-            self._pinged(trace, done.result)
-        elif isinstance(done.result, Answer):
-            self._answered(trace, done.result, now)
+            self._pinged(trace, result)
+        elif isinstance(result, Answer):
+            self._answered(trace, result, now)
         else:
-            self._failed(trace, done.result)
-        return True
+            self._failed(trace, result)
 
     def _ask(self, trace: _Trace, now: float) -> None:
         permits = self._node.configuration.permits_diagnostics
@@ -114,7 +120,7 @@ class Traces:
         wanted = [kind for kind in DiagnosticKind if permits(self._node.node_id, kind)]
         route = [Destination.node(node) for node in trace.asked]
         body = PathTrackReq(_place(trace.target), self._request(flags_of(wanted), now))
-        self._by_request[self._node.data.ask(route, MessageCode.PATH_TRACK_REQ, body, now)] = trace
+        self._node.request(OverlayRequest(route, MessageCode.PATH_TRACK_REQ, body), TraceContext(trace), now)
 
     def _ping(self, trace: _Trace, now: float) -> None:
         """4.2.1: a Ping with the extension, not critical; its hop_counter tells how far it has come."""
@@ -122,8 +128,8 @@ class Traces:
         request = self._request(0, now).encode()
         extension = MessageExtension(MessageExtensionType.DIAGNOSTIC_PING, False, request)
         route = [_place(trace.target)]
-        handle = self._node.data.ask(route, MessageCode.PING_REQ, PingReq(), now, extensions=(extension,))
-        self._by_request[handle] = trace
+        asked = OverlayRequest(route, MessageCode.PING_REQ, PingReq(), extensions=(extension,))
+        self._node.request(asked, TraceContext(trace), now)
 
     def _request(self, flags: int, now: float) -> DiagnosticsRequest:
         """6.1: "The timestamp_initiated field is set to the current time, and the expiration field is constructed based
@@ -133,13 +139,12 @@ class Traces:
         return DiagnosticsRequest(date_ms + EXPIRES_S * 1000, date_ms, flags)
 
     def _pinged(self, trace: _Trace, result: Answer | RequestFailed) -> None:
-        hops = tuple(trace.hops)
         if isinstance(result, RequestFailed):
             error = RequestFailed("every hop answers, but a Ping all the way got no answer", result.causes)
-            self.effects.append(Traced(trace.handle, trace.target, hops, error))
+            self._over(trace, error)
             return
         ping_ms, ping_hops = result.rtt_s * 1000, _hops(result, self._node.configuration.initial_ttl)
-        self.effects.append(Traced(trace.handle, trace.target, hops, None, ping_ms, ping_hops))
+        self._over(trace, None, ping_ms, ping_hops)
 
     def _answered(self, trace: _Trace, answer: Answer, now: float) -> None:
         assert isinstance(answer.body, PathTrackAns), "the transport lets no other answer through"
@@ -168,10 +173,16 @@ class Traces:
     def _failed(self, trace: _Trace, failure: RequestFailed) -> None:
         named = f", the next hop of {_last(trace)}," if trace.hops else ", our own next hop,"
         what = f"hop {len(trace.asked)}, {trace.asked[-1].short}{named} gave no answer"
-        self.effects.append(Traced(trace.handle, trace.target, tuple(trace.hops), RequestFailed(what, failure.causes)))
+        self._over(trace, RequestFailed(what, failure.causes))
 
     def _end(self, trace: _Trace, reason: str) -> None:
-        self.effects.append(Traced(trace.handle, trace.target, tuple(trace.hops), RequestFailed(reason)))
+        self._over(trace, RequestFailed(reason))
+
+    def _over(
+        self, trace: _Trace, error: RequestFailed | None, ping_ms: float | None = None, ping_hops: int | None = None
+    ) -> None:
+        self._under_way -= 1
+        self._effects.append(Traced(trace.context, trace.target, tuple(trace.hops), error, ping_ms, ping_hops))
 
 
 def _place(target: Target) -> Destination:

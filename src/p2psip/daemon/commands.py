@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.coupling.lookup import Found
+from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
@@ -42,9 +43,6 @@ class Commands:
         self._reload_lines = reload_lines
         self._reload_identity = reload_identity
         self._keep_services = keep_services
-        self._lookups: dict[int, asyncio.Future[Found]] = {}
-        self._traces: dict[int, asyncio.Future[Traced]] = {}
-        self._searches: dict[int, asyncio.Future[ServicesFound]] = {}
 
     def table(self) -> dict[str, Command]:
         """By name."""
@@ -80,23 +78,29 @@ class Commands:
         """Take a configuration document, or kind-blocks, and pass them on."""
         document, kinds = asked.get("document"), asked.get("kinds")
         if isinstance(document, str):
-            self._host.call(lambda now: self._peer.take_configuration(document.encode(), now))
+            self._host.call(lambda now: self._peer.accept_configuration(document.encode(), now))
         if isinstance(kinds, list):
             blocks = [str(block).encode() for block in kinds]
-            self._host.call(lambda now: self._peer.take_kinds(blocks, now))
+            self._host.call(lambda now: self._peer.accept_kinds(blocks, now))
         return self._configuration()
 
-    def found(self, found: Found) -> None:
-        """A lookup is over."""
-        waiting = self._lookups.pop(found.handle, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(found)
+    @staticmethod
+    def is_over(end: LookedUp | Traced | ServicesFound) -> None:
+        """What was asked for is there; who asked may not wait any more."""
+        waiting = end.context
+        assert isinstance(waiting, asyncio.Future), "the context of each is who waits for it"
+        if not waiting.done():
+            waiting.set_result(end)
 
-    def traced(self, traced: Traced) -> None:
-        """A trace is over."""
-        waiting = self._traces.pop(traced.handle, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(traced)
+    async def _wait(self, begin: Callable[[object, float], None], what: str) -> Any:
+        """Have the peer begin something; its end. Raises RequestFailed if that takes too long."""
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._host.call(lambda now: begin(waiting, now))
+        try:
+            async with asyncio.timeout(LOOKUP_MAX_S):
+                return await waiting
+        except TimeoutError:
+            raise RequestFailed(f"{what} is not over after {LOOKUP_MAX_S:.0f} s") from None
 
     async def _lookup(self, asked: Mapping[str, object]) -> object:
         aor = self._aor(str(asked.get("uri", "")))
@@ -107,54 +111,25 @@ class Commands:
             found = await self._find(lower)
         return lookup_report(self._peer, found, boot_time())
 
-    async def _find(self, aor: str) -> Found:
-        waiting: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-
-        def begin(now: float) -> None:
-            self._lookups[self._peer.look_up(aor, now)] = waiting
-
-        self._host.call(begin)
-        try:
-            async with asyncio.timeout(LOOKUP_MAX_S):
-                return await waiting
-        except TimeoutError:
-            raise RequestFailed(f"the lookup of {aor} is not over after {LOOKUP_MAX_S:.0f} s") from None
+    async def _find(self, aor: str) -> LookedUp:
+        found = await self._wait(lambda context, now: self._peer.look_up(aor, context, now), f"the lookup of {aor}")
+        assert isinstance(found, LookedUp)
+        return found
 
     async def _trace(self, asked: Mapping[str, object]) -> object:
         text = str(asked.get("target", "")).strip()
         target = self._target(text)
-        waiting: asyncio.Future[Traced] = asyncio.get_running_loop().create_future()
-
-        def begin(now: float) -> None:
-            self._traces[self._peer.trace(target, now)] = waiting
-
-        self._host.call(begin)
-        try:
-            async with asyncio.timeout(LOOKUP_MAX_S):
-                return trace_report(text, await waiting)
-        except TimeoutError:
-            raise RequestFailed(f"the trace of {text} is not over after {LOOKUP_MAX_S:.0f} s") from None
-
-    def services_found(self, found: ServicesFound) -> None:
-        """A search for services is over."""
-        waiting = self._searches.pop(found.handle, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(found)
+        what = f"the trace of {text}"
+        return trace_report(text, await self._wait(lambda context, now: self._peer.trace(target, context, now), what))
 
     async def _find_services(self, asked: Mapping[str, object]) -> object:
         name, near, want = str(asked.get("name", "")), str(asked.get("near") or ""), _number(asked, "want", 1)
         place = self._target(near) if near else self._peer.node.node_id
-        waiting: asyncio.Future[ServicesFound] = asyncio.get_running_loop().create_future()
 
-        def begin(now: float) -> None:
-            self._searches[self._peer.find_services(name, place, want, now)] = waiting
+        def begin(context: object, now: float) -> None:
+            self._peer.find_services(name, place, want, context, now)
 
-        self._host.call(begin)
-        try:
-            async with asyncio.timeout(LOOKUP_MAX_S):
-                return services_report(name, place, await waiting)
-        except TimeoutError:
-            raise RequestFailed(f"the search for {name} is not over after {LOOKUP_MAX_S:.0f} s") from None
+        return services_report(name, place, await self._wait(begin, f"the search for {name}"))
 
     async def _announce(self, asked: Mapping[str, object]) -> object:
         """Announce a service, or with `withdraw` no more; which ones are announced now."""

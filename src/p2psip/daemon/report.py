@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from p2psip.base.ids import NodeId
-from p2psip.coupling.lookup import Found, HopSeen
+from p2psip.coupling.lookup import HopSeen, LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.net.machine import memory_kb
@@ -58,7 +58,7 @@ def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:
     ]
 
 
-def lookup_report(peer: Peer, found: Found, now: float) -> dict[str, object]:
+def lookup_report(peer: Peer, found: LookedUp, now: float) -> dict[str, object]:
     """The result of a lookup."""
     registrations = found.registrations
     return {

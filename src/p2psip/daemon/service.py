@@ -23,7 +23,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.lookup import Found
+from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
@@ -403,7 +403,7 @@ class PeerService:
     def load_identity(self) -> None:
         """Use the certificate that is on disk now, which has been renewed. Raises LocalMisuse if it is no such one."""
         self._state = reload_identity(self._state)
-        self._peer.use_identity(self._state.identity)
+        self._host.call(lambda now: self._peer.use_identity(self._state.identity, now))
         self._host.own_certificate_ends = self._state.identity.not_after
         self._host.use_context(self._context(), self._datagram_context())
 
@@ -440,7 +440,7 @@ class PeerService:
             document = parse(raw, current.instance_name)
             if not is_newer(document.configuration.sequence, current.sequence):
                 return False
-            self._host.call(lambda now: self._peer.take_configuration(raw, now))
+            self._host.call(lambda now: self._peer.accept_configuration(raw, now))
         except Rejection as rejection:
             self._prove(raw, rejection)
         return True
@@ -452,7 +452,7 @@ class PeerService:
             document = verify_first(raw, fingerprint, time.time(), False, overlay)
         except ConfigurationError as error:
             raise RequestFailed(f"{rejection}; {error}") from None
-        self._host.call(lambda now: self._peer.take_proven(document, now))
+        self._host.call(lambda now: self._peer.accept_proven(document, now))
 
     # What is kept beside the records
 
@@ -521,14 +521,10 @@ class PeerService:
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()
-            case Found():
-                self._commands.found(effect)
+            case LookedUp() | Traced() | ServicesFound():
+                self._commands.is_over(effect)
             case UserNameTaken():
                 self._user_name_taken(effect)
-            case Traced():
-                self._commands.traced(effect)
-            case ServicesFound():
-                self._commands.services_found(effect)
             case Stopped():
                 self._has_left.set()
             case _:

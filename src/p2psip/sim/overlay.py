@@ -53,6 +53,10 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
     return OverlayConfiguration(**(fields | settings))  # type: ignore[arg-type]
 
 
+class Command:
+    """A command of a simulated node: the context by which its end is known."""
+
+
 class SimulatedOverlay:
     """Peers p0, p1, ... and clients c0, c1, ... in one world; p0 is the bootstrap node and the first peer.
 
@@ -218,13 +222,19 @@ class SimulatedOverlay:
         """The living peers that think themselves responsible: one, in a sound ring."""
         return [host for host in self.alive() if self.node(host).chord.is_responsible(resource)]
 
-    def done(self, host: Host, handle: int) -> Done | None:
-        """What became of a command given to the peer on `host`."""
-        return next((e for e in host.events if isinstance(e, Done) and e.handle == handle), None)
+    def command(self, host: Host, begin: Callable[[object, float], None]) -> Command:
+        """Give the node on `host` a command, with a context of its own."""
+        command = Command()
+        self.world.call(host, lambda now: begin(command, now))
+        return command
 
-    def wait_done(self, host: Host, handle: int, limit_s: float = 30.0) -> Done:
+    def done(self, host: Host, command: Command) -> Done | None:
+        """What became of a command given to the node on `host`."""
+        return next((e for e in host.events if isinstance(e, Done) and e.context is command), None)
+
+    def wait_done(self, host: Host, command: Command, limit_s: float = 30.0) -> Done:
         """Let time go on until a command is over."""
-        self.world.run_for(limit_s, stop=lambda: self.done(host, handle) is not None)
-        done = self.done(host, handle)
-        assert done is not None, f"command {handle} of {host.name} is not over after {limit_s} s"
+        self.world.run_for(limit_s, stop=lambda: self.done(host, command) is not None)
+        done = self.done(host, command)
+        assert done is not None, f"a command of {host.name} is not over after {limit_s} s"
         return done

@@ -12,6 +12,7 @@ from p2psip.reload.node.effects import Done
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.storage_messages import (
     DataValue,
@@ -25,7 +26,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.overlay import Command, SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.topologies import is_whole
 from p2psip.sim.world import Host
@@ -78,38 +79,31 @@ def restart(overlay: SimulatedOverlay, host: Host) -> Host:
     return overlay.add_peer(int(host.name.removeprefix("p")))
 
 
-def command(overlay: SimulatedOverlay, host: Host, run: Callable[[float], int]) -> int:
-    """Give the node of a host a command; its handle."""
-    handles: list[int] = []
-
-    def give(now: float) -> None:
-        handles.append(run(now))
-        overlay.node(host).settle(now)
-
-    overlay.world.call(host, give)
-    return handles[0]
+def ask(overlay: SimulatedOverlay, host: Host, asked: OverlayRequest) -> Command:
+    """The node of a host makes a request."""
+    return overlay.command(host, lambda context, now: overlay.node(host).request(asked, context, now))
 
 
-def store(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> int:
-    """A line of a host stores its registration; the command's handle."""
+def store(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> Command:
+    """A line of a host stores its registration."""
     node, resource = overlay.node(host), hash_name(line.user.encode())
-    node.add_client(line)
     route = SipRegistration.route((Destination.node(node.node_id),))
     entry = DictionaryEntry(bytes(line.node_id), DataValue(True, route.encode()))
 
-    def run(now: float) -> int:
-        issued = node.data.issue_storage_time(line.node_id, now)
+    def run(context: object, now: float) -> None:
+        node.add_client(line, now)
+        issued = node.issue_storage_time(line.node_id, now)
         value = sign_value(line, resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
         request = StoreReq(resource, 0, (StoreKindData(KIND, 0, (value,)),))
-        return node.data.store(line, request, now, after=issued.after)
+        node.store(line, request, context, now, after=issued.after)
 
-    return command(overlay, host, run)
+    return overlay.command(host, run)
 
 
-def fetch(overlay: SimulatedOverlay, host: Host, resource: ResourceId) -> int:
-    """A peer asks for all registrations at a resource; the command's handle."""
+def fetch(overlay: SimulatedOverlay, host: Host, resource: ResourceId) -> Command:
+    """A peer asks for all registrations at a resource."""
     request = FetchReq(resource, (StoredDataSpecifier(KIND, 0, DictionarySpecifier(())),))
-    return command(overlay, host, lambda now: overlay.node(host).data.fetch(request, now))
+    return overlay.command(host, lambda context, now: overlay.node(host).fetch(request, context, now))
 
 
 def line(number: int | str) -> SimulatedIdentity:
@@ -121,9 +115,9 @@ def fill(overlay: SimulatedOverlay, count: int, *, first: int = 0, seed: int = 1
     """So many lines, at peers that chance chooses, store their registrations; all are acknowledged."""
     rng = random.Random(f"fill {seed}")
     records = [Record(line(number), rng.choice(overlay.alive())) for number in range(first, first + count)]
-    handles = [store(overlay, record.host, record.line) for record in records]
-    for record, handle in zip(records, handles, strict=True):
-        result = overlay.wait_done(record.host, handle).result
+    commands = [store(overlay, record.host, record.line) for record in records]
+    for record, command in zip(records, commands, strict=True):
+        result = overlay.wait_done(record.host, command).result
         assert isinstance(result, Answer), f"{record.line.user}: {result}"
     return records
 
@@ -142,9 +136,9 @@ def missing(overlay: SimulatedOverlay, records: Iterable[Record], *, seed: int =
     rng = random.Random(f"fetch {seed}")
     asked = [(record, host := rng.choice(overlay.alive()), fetch(overlay, host, record.resource)) for record in records]
     ends_at = overlay.world.now + limit_s
-    while overlay.world.now < ends_at and any(overlay.done(host, handle) is None for _, host, handle in asked):
+    while overlay.world.now < ends_at and any(overlay.done(host, command) is None for _, host, command in asked):
         overlay.world.run_for(0.25)
-    return [record.line.user for record, host, handle in asked if not is_found(overlay.done(host, handle))]
+    return [record.line.user for record, host, command in asked if not is_found(overlay.done(host, command))]
 
 
 def responsible(overlay: SimulatedOverlay, record: Record) -> Host:

@@ -14,7 +14,7 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import Services, ServicesFound
+from p2psip.reload.node.data.services import ServiceContext, Services, ServicesFound
 from p2psip.reload.node.effects import Done
 from p2psip.reload.topology.chord.ring import distance
 from p2psip.sim.overlay import SimulatedOverlay
@@ -65,16 +65,11 @@ class ServiceBench:
 
     def find(self, host: Host, name: str, near: bytes, want: int = 1) -> ServicesFound:
         """What a search comes to."""
-        handles: list[int] = []
-
-        def begin(now: float) -> None:
-            handles.append(self.services(host).find(name, near, want, now))
-            self.overlay.node(host).settle(now)
-
-        self.overlay.world.call(host, begin)
+        context = object()
+        self.overlay.world.call(host, lambda now: self.services(host).find(name, near, want, context, now))
         for _ in range(600):
             for effect in self.effects.get(host.name, []):
-                if isinstance(effect, ServicesFound) and effect.handle == handles[0]:
+                if isinstance(effect, ServicesFound) and effect.context is context:
                     return effect
             self.run_for(STEP_S)
         raise AssertionError("the search is not over after a minute")
@@ -82,17 +77,15 @@ class ServiceBench:
     def _drive(self, host: Host) -> None:
         if not host.is_alive:
             return
-        services, node = self._services[host.name], self.overlay.node(host)
+        services = self._services[host.name]
 
         def step(now: float) -> None:
             for effect in host.events[self._taken.get(host.name, 0) :]:
-                if isinstance(effect, Done):
-                    services.handle_done(effect, now)
+                if isinstance(effect, Done) and isinstance(effect.context, ServiceContext):
+                    services.handle_done(effect.context, effect.result, now)
             self._taken[host.name] = len(host.events)
             services.handle_timeout(now)
-            self.effects.setdefault(host.name, []).extend(services.effects)
-            services.effects.clear()
-            node.settle(now)
+            self.effects.setdefault(host.name, []).extend(services.drain())
 
         self.overlay.world.call(host, step)
 

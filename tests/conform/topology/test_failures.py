@@ -137,7 +137,7 @@ def test_who_leaves_refuses_an_attach(topology: Case) -> None:
 
     def attach(now: float) -> None:
         node.attaching.attach(gone, None, now)
-        node.settle(now)
+        node._settle(now)
 
     overlay.world.call(asking, attach)
     assert node.attaching.is_awaited(Purpose.RELOAD, gone)

@@ -7,11 +7,12 @@ from itertools import permutations
 import pytest
 
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, command, fetch, fill, grow, is_found, line, missing, store, wait_until
+from p2psip.sim.records import Record, ask, fetch, fill, grow, is_found, line, missing, store, wait_until
 from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone
 from p2psip.sim.topologies import Case
@@ -20,8 +21,8 @@ from p2psip.sim.world import Host
 
 def ping(overlay: SimulatedOverlay, host: Host, other: Host) -> object:
     """What a Ping from one node to another comes to."""
-    node, route = overlay.node(host), [Destination.node(overlay.node(other).node_id)]
-    handle = command(overlay, host, lambda now: node.data.ask(route, MessageCode.PING_REQ, PingReq(), now))
+    route = [Destination.node(overlay.node(other).node_id)]
+    handle = ask(overlay, host, OverlayRequest(route, MessageCode.PING_REQ, PingReq()))
     return overlay.wait_done(host, handle).result
 
 

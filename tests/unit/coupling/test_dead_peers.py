@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.coupling.peer_flows import ABSENT_S
@@ -166,9 +167,8 @@ def test_who_began_to_wait_after_an_attempt_waits_for_the_next() -> None:
     for token, since in ((1001, now), (1002, now + 5.0)):
         flows.want([Destination.node(nobody)], nobody, token, since)
     flows.failed(AppLinkFailed(nobody, RequestFailed("no answer")), now + 15.0)
-    assert [token for token, _ in flows.answers] == [1001]
+    assert [each.token for each in flows.drain() if isinstance(each, AskAnswered)] == [1001]
     assert flows.waiting == 1
-    flows.answers.clear()
     flows.failed(AppLinkFailed(nobody, RequestFailed("no answer")), now + 30.0)
-    assert [token for token, _ in flows.answers] == [1002]
+    assert [each.token for each in flows.drain() if isinstance(each, AskAnswered)] == [1002]
     assert flows.waiting == 0

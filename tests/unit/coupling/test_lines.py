@@ -14,8 +14,7 @@ from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
-from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
 
 
@@ -124,7 +123,7 @@ def test_while_another_machine_has_our_keys_our_records_are_the_newest() -> None
     world.run(2.0)
     assert entries(world, "bob") == []
     site.peer.node.twins._met("192.0.2.9", world.world.now)
-    site.call(lambda now: site.peer.node.settle(now))
+    site.call(lambda now: site.peer.node._settle(now))
     world.run(LOOK_AGAIN_S + 2.0)
     assert entries(world, "bob") == ["p1"]
 

@@ -12,7 +12,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.coupling.lines import Line
-from p2psip.coupling.lookup import Found
+from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer, Stopped, peer_uri
 from p2psip.reload.config.configuration import (
     ANY_SERVICE,
@@ -56,8 +56,8 @@ def has_stopped(host: Host) -> bool:
     return any(isinstance(event, Stopped) for event in host.events)
 
 
-def found(host: Host) -> list[Found]:
-    return [event for event in host.events if isinstance(event, Found)]
+def found(host: Host) -> list[LookedUp]:
+    return [event for event in host.events if isinstance(event, LookedUp)]
 
 
 @pytest.mark.parametrize("users", [(), ("alice",), ("alice", "bob", "carol")])
@@ -73,7 +73,7 @@ def test_a_peer_leaves_and_says_so(users: tuple[str, ...]) -> None:
     overlay.world.call(goes, peer.stop)
     assert overlay.world.run_for(SOON_S, stop=lambda: has_stopped(goes))
     for user in users:
-        overlay.world.call(stays, lambda now, user=user: other.look_up(f"{user}@sim.example", now))
+        overlay.world.call(stays, lambda now, user=user: other.look_up(f"{user}@sim.example", user, now))
     assert overlay.world.run_for(10, stop=lambda: len(found(stays)) == len(users))
     assert all(each.registrations is not None and not each.registrations.entries for each in found(stays))
 

@@ -12,7 +12,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.data.services import Services
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, Done, LinkUp, Write
+from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp
 
@@ -90,23 +90,15 @@ class ApplicationNode:
         """Do what is due."""
         self._node.handle_timeout(now)
         self.services.handle_timeout(now)
-        self._node.settle(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         return earliest([self._node.next_deadline(), self.services.next_deadline()])
 
-    def handle_done(self, done: Done, now: float) -> bool:
-        """The end of a request; False if it is none of ours, but of who uses the node."""
-        is_ours = self.services.handle_done(done, now)
-        self._node.settle(now)
-        return is_ours
-
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         self._collect()
-        effects, self._effects = [*self._effects, *self.services.effects], []
-        self.services.effects.clear()
+        effects, self._effects = [*self._effects, *self.services.drain()], []
         return effects
 
     def _collect(self) -> None:

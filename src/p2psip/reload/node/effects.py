@@ -61,9 +61,9 @@ class RequestRefused(RequestFailed):
 
 @dataclass(frozen=True, slots=True)
 class Done(Effect):
-    """A command is over. `handle` is what the command returned; `result` is its answer, or why there is none."""
+    """A command is over. `context` is what its caller gave; `result` is its answer, or why there is none."""
 
-    handle: int
+    context: object
     result: Answer | RequestFailed
 
 

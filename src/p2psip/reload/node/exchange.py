@@ -12,9 +12,10 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
-from p2psip.reload.transport.transport import TRANSMISSIONS_MAX, Received, Transport
+from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
+from p2psip.reload.transport.transport import Received, Transport
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageExtension
-from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
@@ -51,38 +52,12 @@ class Exchange:
         """The identity of this node, or of a client of ours."""
         return self.clients.get(node, self.identity)
 
-    def request(
-        self,
-        destination_list: Sequence[Entry],
-        code: MessageCode,
-        body: Struct,
-        context: object,
-        now: float,
-        *,
-        identity: Identity | None = None,
-        certificates: Sequence[GenericCertificate] = (),
-        extensions: tuple[MessageExtension, ...] = (),
-        transmissions_max: int = TRANSMISSIONS_MAX,
-        after: int | None = None,
-        configuration_sequence: int | None = None,
-    ) -> int | None:
+    def request(self, asked: OverlayRequest, context: object, now: float) -> int | None:
         """Begin a transaction; None if too many are open, which the caller treats as a failure."""
         if self.transport.is_full:
             return None
-        transaction_id = self.transport.request(
-            identity or self.identity,
-            destination_list,
-            code,
-            body,
-            context,
-            now,
-            certificates=certificates,
-            extensions=extensions,
-            transmissions_max=transmissions_max,
-            after=after,
-            configuration_sequence=configuration_sequence,
-        )
-        if code is MessageCode.ATTACH_REQ:
+        transaction_id = self.transport.request(asked.identity or self.identity, asked, context, now)
+        if asked.code is MessageCode.ATTACH_REQ:
             self._attaches.append(transaction_id)
         return transaction_id
 
@@ -91,10 +66,18 @@ class Exchange:
         return transaction_id in self._attaches
 
     def to_node(
-        self, node: NodeId, code: MessageCode, body: Struct, context: object, now: float, *, transmissions_max: int = 5
+        self,
+        node: NodeId,
+        code: MessageCode,
+        body: Struct,
+        context: object,
+        now: float,
+        *,
+        transmissions_max: int = TRANSMISSIONS_MAX,
     ) -> int | None:
         """A request to one node by its Node-ID."""
-        return self.request([Destination.node(node)], code, body, context, now, transmissions_max=transmissions_max)
+        asked = OverlayRequest([Destination.node(node)], code, body, transmissions_max=transmissions_max)
+        return self.request(asked, context, now)
 
     def answer(
         self,

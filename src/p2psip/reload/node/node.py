@@ -61,8 +61,9 @@ from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
-from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.storage import Storage, StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
+from p2psip.reload.storage.verified import Reader
 from p2psip.reload.topology.actions import (
     Action,
     AskForUpdate,
@@ -86,9 +87,11 @@ from p2psip.reload.topology.actions import (
 from p2psip.reload.topology.chord.chord import Chord
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import Entry
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
 
 
 class Node:
@@ -223,15 +226,17 @@ class Node:
         """True when what `leave` began is done."""
         return self._is_leaving and not self.moving.is_handing_over
 
-    def add_client(self, identity: Identity) -> None:
+    def add_client(self, identity: Identity, now: float) -> None:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""
         self._exchange.clients[identity.node_id] = identity
         self.forwarder.clients.add(identity.node_id)
         self._certificates.add(identity.node_id)
+        self._settle(now)
 
     def retire_client(self, node: NodeId, now: float) -> None:
         """Forget an in-process client as soon as its certificates are out of the overlay."""
         self._certificates.withdraw(node, now)
+        self._settle(now)
 
     def remove_client(self, node: NodeId) -> None:
         """Forget an in-process client, which may come again: its certificates stay as long as they live."""
@@ -245,11 +250,39 @@ class Node:
         """As whom we sign."""
         return self._exchange.identity
 
-    def use_identity(self, identity: Identity) -> None:
+    def use_identity(self, identity: Identity, now: float) -> None:
         """Sign with a renewed certificate from now on."""
         assert identity.node_id == self.node_id, "a renewal keeps the key, and the key the Node-ID"
         self._exchange.identity = identity
         self._certificates.add(identity.node_id)
+        self._settle(now)
+
+    @property
+    def reader(self) -> Reader:
+        """By what answers to a Fetch are believed."""
+        return self.data.reader
+
+    def issue_storage_time(self, signer: NodeId, now: float, *, above_ms: int = 0) -> StorageTime:
+        """A storage_time for one of our own identities, greater than all that it has used and than `above_ms`."""
+        return self.data.issue_storage_time(signer, now, above_ms=above_ms)
+
+    def store(
+        self, identity: Identity, request: StoreReq, context: object, now: float, *, after: int | None = None
+    ) -> None:
+        """Store as one of our own identities, once `after` is committed; `Done(context, ...)` follows."""
+        route = [Destination.resource(request.resource)]
+        self.request(OverlayRequest(route, MessageCode.STORE_REQ, request, identity, after=after), context, now)
+
+    def fetch(self, request: FetchReq, context: object, now: float) -> None:
+        """Fetch from whoever is responsible; `Done(context, ...)` follows."""
+        self.request(
+            OverlayRequest([Destination.resource(request.resource)], MessageCode.FETCH_REQ, request), context, now
+        )
+
+    def request(self, asked: OverlayRequest, context: object, now: float) -> None:
+        """Any request of the layer above; `Done(context, ...)` follows."""
+        self.data.request(asked, context, now)
+        self._settle(now)
 
     def app_attach(
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
@@ -272,17 +305,17 @@ class Node:
         self._links.expel(self._admission.review(now), now)
         self._settle(now)
 
-    def take_configuration(self, raw: bytes, now: float) -> None:
+    def accept_configuration(self, raw: bytes, now: float) -> None:
         """A document from our operator or a configuration server. Raises a Rejection if it is not to be followed."""
         self.config_updates.accept(raw, now)
         self._settle(now)
 
-    def take_proven(self, document: Document, now: float) -> None:
+    def accept_proven(self, document: Document, now: float) -> None:
         """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
         self.config_updates.accept_proven(document, now)
         self._settle(now)
 
-    def take_kinds(self, blocks: Sequence[bytes], now: float) -> None:
+    def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
         """Kind-blocks from our operator. Raises a Rejection."""
         self.config_updates.accept_kinds(blocks, now)
         self._settle(now)
@@ -307,10 +340,6 @@ class Node:
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
         return self._links.name_of(node)
-
-    def settle(self, now: float) -> None:
-        """Call this after calling a part of the node, `data` say, directly."""
-        self._settle(now)
 
     # Links, from the driver
 

@@ -20,6 +20,7 @@ from p2psip.reload.topology.actions import (
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.plugin import NeighborView, NotAdmitting, TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, MessageExtension, UnknownBody
 from p2psip.reload.wire.header import Destination
@@ -125,7 +126,8 @@ class Ring:
             case FindPeer(resource, via):
                 route = [Destination.node(via)] if via is not None else []
                 destinations = [*route, Destination.resource(resource)]
-                self._exchange.request(destinations, MessageCode.PING_REQ, PingReq(), FindContext(via), now)
+                asked = OverlayRequest(destinations, MessageCode.PING_REQ, PingReq())
+                self._exchange.request(asked, FindContext(via), now)
             case SendUpdate(node, is_full):
                 self._send_update(node, now, is_full=is_full)
             case AskForUpdate(node):

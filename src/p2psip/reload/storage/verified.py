@@ -94,17 +94,21 @@ class Seen:
         return time_ms < newest_ms and digest != newest
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """By what a node believes what it reads: the rules of the overlay, the date, and what it has read before."""
+
+    rules: Rules
+    wall: WallClock
+    seen: Seen | None = None
+    """None where a value counts that is older than one read before."""
+
+
 def read_answer(
-    resource: ResourceId,
-    answer: FetchAns,
-    certificates: Sequence[GenericCertificate],
-    rules: Rules,
-    wall: WallClock,
-    now: float,
-    *,
-    seen: Seen | None = None,
+    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
 ) -> Verified:
     """The values of an answer to a Fetch at `resource` that are what they claim to be, whatever their data model."""
+    rules, seen = reader.rules, reader.seen
     found: dict[tuple[int, bytes], Value] = {}
     generations: dict[int, int] = {}
     dropped: list[str] = []
@@ -119,7 +123,7 @@ def read_answer(
             try:
                 # "nodes MUST verify the signatures on all the received values. Any values with invalid signatures
                 # (including expired certificates) MUST be discarded."
-                believed, signer = rules.believe(resource, response.kind, stored, certificates, wall, now)
+                believed, signer = rules.believe(resource, response.kind, stored, certificates, reader.wall, now)
             except Rejection as error:
                 dropped.append(str(error))
                 continue

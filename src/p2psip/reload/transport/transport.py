@@ -24,6 +24,7 @@ from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
 from p2psip.reload.transport.answers import REQUEST_LIFETIME_S, Answers
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
+from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -41,9 +42,6 @@ from p2psip.reload.wire.message import Message, body_of, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns
-
-TRANSMISSIONS_MAX = 5
-"""6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
 
 OPEN_REQUESTS_MAX = 2048
 MESSAGE_BYTES_MAX = 5000
@@ -139,18 +137,14 @@ class Received:
 class _Open:
     """A request of ours that nobody has answered yet."""
 
+    asked: OverlayRequest
     sender: NodeId
     destination_list: tuple[Entry, ...]
-    code: MessageCode
     payload: bytes
     context: object
     began_at: float
-    transmissions_max: int
-    after: int | None
     transmissions: int = 0
     first_hop: NodeId | None = None
-    configuration_sequence: int | None = None
-    """What the header says in place of our own configuration's."""
     sent_under: int = -1
     """Our configuration when it was transmitted last."""
     mismatched: NodeId | None = None
@@ -222,7 +216,7 @@ class Transport:
         for transaction_id, request in list(self._open.items()):
             if request.mismatched is not None and node in (None, request.mismatched):
                 request.mismatched = None
-                if request.transmissions < request.transmissions_max:
+                if request.transmissions < request.asked.transmissions_max:
                     self._transmit(transaction_id, now)
 
     def drain(self) -> list[Effect]:
@@ -241,34 +235,15 @@ class Transport:
         """True if no further request may be made now."""
         return len(self._open) >= OPEN_REQUESTS_MAX
 
-    def request(
-        self,
-        identity: Identity,
-        destination_list: Sequence[Entry],
-        code: MessageCode,
-        body: Struct,
-        context: object,
-        now: float,
-        *,
-        certificates: Sequence[GenericCertificate] = (),
-        extensions: tuple[MessageExtension, ...] = (),
-        transmissions_max: int = TRANSMISSIONS_MAX,
-        after: int | None = None,
-        configuration_sequence: int | None = None,
-    ) -> int:
-        """Begin a transaction, signed by `identity`; its end is a `Finished(context, ...)`. Returns its ID.
-
-        With `after` it leaves as soon as that Ask is answered. `configuration_sequence` is for a ConfigUpdate.
-        """
+    def request(self, identity: Identity, asked: OverlayRequest, context: object, now: float) -> int:
+        """Begin a transaction, signed by `identity`; its end is a `Finished(context, ...)`. Returns its ID."""
         assert not self.is_full, "look at is_full before making a request"
         # 6.3.2: "In order to provide a high probability that transaction IDs are unique, they MUST be randomly
         # generated."
         transaction_id = self._rng.getrandbits(64)
-        payload = self._sign(identity, transaction_id, code, body, certificates, extensions)
-        self._open[transaction_id] = _Open(
-            identity.node_id, tuple(destination_list), code, payload, context, now, transmissions_max, after
-        )
-        self._open[transaction_id].configuration_sequence = configuration_sequence
+        payload = self._sign(identity, transaction_id, asked.code, asked.body, asked.certificates, asked.extensions)
+        route = tuple(asked.destination_list)
+        self._open[transaction_id] = _Open(asked, identity.node_id, route, payload, context, now)
         self._transmit(transaction_id, now)
         return transaction_id
 
@@ -292,7 +267,7 @@ class Transport:
         if (request := self._open.get(transaction_id)) is not None:
             assert request.destination_list[-1] == destination_list[-1], "the destination stays the same"
             request.destination_list = tuple(destination_list)
-            if request.transmissions < request.transmissions_max:
+            if request.transmissions < request.asked.transmissions_max:
                 self._transmit(transaction_id, now)
 
     def left_by(self, transaction_id: int, first_hop: NodeId) -> None:
@@ -318,14 +293,14 @@ class Transport:
                     # It was to go by way of that node; now the overlay finds the way.
                     request.destination_list = request.destination_list[1:]
                 self.hint(transaction_id, Cause("this peer", f"lost the link to {node.short}", now))
-                if request.transmissions < request.transmissions_max:
+                if request.transmissions < request.asked.transmissions_max:
                     self._transmit(transaction_id, now)
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit or give up what is due; forget answers that nobody may ask for again."""
         for transaction_id in self._timers.pop_due(now):
             request = self._open[transaction_id]
-            if request.transmissions < request.transmissions_max:
+            if request.transmissions < request.asked.transmissions_max:
                 self._transmit(transaction_id, now)
             else:
                 # 6.2.1: "After the timer for the fifth transmission fires, the message MUST be considered to have
@@ -339,7 +314,7 @@ class Transport:
         self._answers.forget_waiting(token)
         cause = Cause("this peer", "its disk failed", now)
         for transaction_id, request in list(self._open.items()):
-            if request.after == token:
+            if request.asked.after == token:
                 self.fail(transaction_id, cause)
 
     def _transmit(self, transaction_id: int, now: float) -> None:
@@ -348,11 +323,11 @@ class Transport:
         request.sent_under = self.configuration_sequence
         self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
         # 6.3.2: "This is used by requesting nodes to avoid receiving (unexpected) very large responses."
-        most = self._message_bytes_max if request.code in READS else 0
+        most = self._message_bytes_max if request.asked.code in READS else 0
         header = self._header(transaction_id, request.destination_list, max_response_length=most)
-        if request.configuration_sequence is not None:
-            header = replace(header, configuration_sequence=request.configuration_sequence)
-        self._effects.append(Originate(request.sender, header, request.payload, request.after))
+        if request.asked.configuration_sequence is not None:
+            header = replace(header, configuration_sequence=request.asked.configuration_sequence)
+        self._effects.append(Originate(request.sender, header, request.payload, request.asked.after))
 
     def _header(
         self,
@@ -499,7 +474,7 @@ class Transport:
         signer = self._verify(message, now)
         body = self._body_of(contents)
         if isinstance(body, ErrorResponse) and body.error_code is ErrorCode.NOT_FOUND:
-            body = _NOTHING_THERE.get(request.code, body)
+            body = _NOTHING_THERE.get(request.asked.code, body)
         why_not = self._why_no_answer(contents, signer.node_id, request)
         if isinstance(body, ErrorResponse):
             outcome: Outcome = Refused(signer, body.error_code, body.error_info, now)
@@ -526,7 +501,7 @@ class Transport:
 
     def _is_mismatch(self, error: ErrorResponse, node: NodeId, transaction_id: int, request: _Open) -> bool:
         """True if the request may be served once the two of us have the same configuration: then it stays open."""
-        if error.error_code not in _MISMATCHES or request.configuration_sequence is not None:
+        if error.error_code not in _MISMATCHES or request.asked.configuration_sequence is not None:
             return False
         kinds = tuple(kind for kind in _unknown_kinds(error) if kind in self.defined_kinds)
         if error.error_code is ErrorCode.UNKNOWN_KIND and not kinds:
@@ -539,8 +514,8 @@ class Transport:
 
     def _why_no_answer(self, contents: MessageContents, signer: NodeId, request: _Open) -> str | None:
         """What is wrong with a response to this request; None if it may answer it."""
-        if contents.message_code not in (request.code.answer, MessageCode.ERROR):
-            return f"answered {request.code.rfc_name} with {contents.message_code.rfc_name}"
+        if contents.message_code not in (request.asked.code.answer, MessageCode.ERROR):
+            return f"answered {request.asked.code.rfc_name} with {contents.message_code.rfc_name}"
         if extensions.beyond_us(contents) is not None:
             return "answered with a critical extension that is unknown here"
         return None if self._may_answer(signer, request) else "answered in another's place"

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
-from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Value, Verified, read_answer
+from p2psip.reload.storage.verified import Reader, Value, Verified, read_answer
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.security_block import CertificateType, GenericCertificate
 from p2psip.reload.wire.storage_messages import (
@@ -81,15 +79,10 @@ def remove_request(
 
 
 def read_certificates(
-    resource: ResourceId,
-    answer: FetchAns,
-    certificates: Sequence[GenericCertificate],
-    rules: Rules,
-    wall: WallClock,
-    now: float,
+    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
 ) -> Verified:
     """The certificates of an answer that are valid and were stored by whom they certify; `data` of each is its DER."""
-    return read_answer(resource, answer, (*certificates, *certificates_in(answer)), rules, wall, now)
+    return read_answer(resource, answer, (*certificates, *certificates_in(answer)), reader, now)
 
 
 def certificates_in(answer: FetchAns) -> tuple[GenericCertificate, ...]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import DomainRestriction
 from p2psip.reload.security.roles import Identity, Signer
 from p2psip.reload.storage.access import Hash, Write
-from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Seen, Value, read_answer
+from p2psip.reload.storage.verified import Reader, Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.language.primitives import DecodeError
@@ -172,17 +170,11 @@ def fetch_request(aor: str, hash_name: Hash) -> FetchReq:
 
 
 def read_registrations(
-    aor: str,
-    answer: FetchAns,
-    certificates: Sequence[GenericCertificate],
-    rules: Rules,
-    wall: WallClock,
-    now: float,
-    *,
-    seen: Seen | None = None,
+    aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
 ) -> Registrations:
     """The entries under an AoR that are signed by a line of its user and lead somewhere."""
-    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now, seen=seen)
+    rules = reader.rules
+    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, reader, now)
     found: list[Registration] = []
     dropped = list(verified.dropped)
     for value in verified.of(SIP_REGISTRATION):
@@ -199,12 +191,13 @@ def latest_ms(
     line: NodeId,
     answer: FetchAns,
     certificates: Sequence[GenericCertificate],
-    rules: Rules,
-    wall: WallClock,
+    reader: Reader,
     now: float,
 ) -> int:
     """The storage_time of a line's own entry under its AoR, a removed one included; 0 if it signed none."""
-    verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, rules, wall, now)
+    # Also of an entry that is older than what was read before: whoever has it refuses what is older still.
+    anything = replace(reader, seen=None)
+    verified = read_answer(resource_id(aor, reader.rules.hash_name), answer, certificates, anything, now)
     own = [value for value in (*verified.values, *verified.removed) if value.signer.node_id == line]
     return max((value.storage_time_ms for value in own if value.kind == SIP_REGISTRATION), default=0)
 

@@ -416,7 +416,7 @@ def test_a_route_query_for_an_opaque_id_is_forbidden() -> None:
 def test_a_client_s_request_goes_out_under_its_own_name_and_its_answer_comes_back() -> None:
     """A line: it signs, we forward."""
     bench = start()
-    bench.node.add_client(identity(7))
+    bench.node.add_client(identity(7), bench.now)
     bench.send(50, MessageCode.PING_REQ, PingReq(), destinations=[to(ME), to(7)])
     answer = bench.hear_one(50)
     assert answer.signer == nid(7)

@@ -14,6 +14,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.errors import BadSignature, UntrustedCertificate
 from p2psip.reload.transport.answers import ANSWER_BYTES_MAX, ANSWERS_MAX
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import (
     OPEN_REQUESTS_MAX,
     Finished,
@@ -91,7 +92,7 @@ def finished(here: Transport) -> list[Finished]:
 def ping(here: Transport, now: float = 0.0, to: Destination | None = None, **options: object) -> Originate:
     """Alice pings bob, or a resource; the first transmission."""
     destination = to or Destination.node(BOB.node_id)
-    here.request(ALICE, [destination], MessageCode.PING_REQ, PingReq(), "context", now, **options)  # type: ignore[arg-type]
+    here.request(ALICE, OverlayRequest([destination], MessageCode.PING_REQ, PingReq(), **options), "context", now)  # type: ignore[arg-type]
     (sent,) = originated(here.drain())
     return sent
 
@@ -213,7 +214,7 @@ def test_error_not_found_to_a_fetch_or_stat_says_that_nothing_is_there(
 ) -> None:
     """6.3.3.1: "The resource or node cannot be found or does not exist"; every reader gets an answer without values."""
     here = transport()
-    here.request(ALICE, [Destination.node(BOB.node_id)], code, body, "context", 0.0)
+    here.request(ALICE, OverlayRequest([Destination.node(BOB.node_id)], code, body), "context", 0.0)
     (sent,) = originated(here.drain())
     (over,) = response(here, sent, ErrorResponse.of(ErrorCode.NOT_FOUND, ""), MessageCode.ERROR)
     if nothing is None:

@@ -18,7 +18,7 @@ from p2psip.reload.storage.access import Write
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import CLOCK_SKEW_S, Rules
-from p2psip.reload.storage.verified import Seen
+from p2psip.reload.storage.verified import Reader, Seen
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.sip_registration import (
     LIFETIME_S,
@@ -62,7 +62,7 @@ def register(
 
 def look_up(bench: Bench, aor: str = ALICE.user) -> Registrations:
     fetched = bench.storage.fetch(fetch_request(aor, hash_name), bench.now)
-    return read_registrations(aor, fetched.answer, fetched.certificates, bench.rules, WALL, bench.now)
+    return read_registrations(aor, fetched.answer, fetched.certificates, Reader(bench.rules, WALL), bench.now)
 
 
 # --- Names.
@@ -195,8 +195,8 @@ def test_where_the_date_is_not_known_nothing_is_too_old() -> None:
     storing = dated(nobody_knows)
     storing.send(signed_at(TODAY_MS - TEN_YEARS_MS))
     fetched = storing.storage.fetch(fetch_request(ALICE.user, hash_name), 0.0)
-    reader = read_registrations(ALICE.user, fetched.answer, fetched.certificates, storing.rules, nobody_knows, 0.0)
-    assert len(reader.entries) == 1
+    reader = Reader(storing.rules, nobody_knows)
+    assert len(read_registrations(ALICE.user, fetched.answer, fetched.certificates, reader, 0.0).entries) == 1
 
 
 def test_of_copies_those_that_are_too_old_are_left_out() -> None:
@@ -219,7 +219,7 @@ def test_a_reader_remembers_what_it_has_seen() -> None:
 
     def read(request: StoreReq) -> int:
         answer = FetchAns((FetchKindResponse(SIP_REGISTRATION, 1, request.kind_data[0].values),))  # type: ignore[union-attr]
-        found = read_registrations(ALICE.user, answer, ALICE.certificates, served.rules, WALL, 0.0, seen=seen)
+        found = read_registrations(ALICE.user, answer, ALICE.certificates, Reader(served.rules, WALL, seen), 0.0)
         return len(found.entries)
 
     first = store_request(ALICE, route_to(PEER_1), TODAY_MS - 3000, hash_name)
@@ -334,7 +334,7 @@ def test_a_lying_storing_peer_is_not_believed() -> None:
     newer = replace(good, storage_time=9000)
     response = FetchKindResponse(SIP_REGISTRATION, 1, (of_bob, no_certificate, other_key, newer, good))
     certificates = (*ALICE.certificates, *BOB.certificates)
-    found = read_registrations(ALICE.user, FetchAns((response,)), certificates, b.rules, WALL, 0.0)
+    found = read_registrations(ALICE.user, FetchAns((response,)), certificates, Reader(b.rules, WALL), 0.0)
     assert [(entry.line, entry.storage_time_ms) for entry in found.entries] == [(ALICE.node_id, 1000)]
     assert len(found.dropped) == 4
 
@@ -358,7 +358,7 @@ def test_with_real_keys_and_certificates(algorithm: SignatureAlgorithm) -> None:
     fetched = replica.fetch(fetch_request(line.user, hash_name), 10.0)
     reader = Rules(club.configuration.kinds, club.verifier, hash_name)
     answer = FetchAns.decode(fetched.answer.encode())
-    found = read_registrations(line.user, answer, fetched.certificates, reader, wall, 10.0)
+    found = read_registrations(line.user, answer, fetched.certificates, Reader(reader, wall), 10.0)
     assert found.dropped == ()
     assert [(entry.line, entry.lifetime_s, entry.target) for entry in found.entries] == [
         (line.node_id, 1790, Route((Destination.node(node_id(9)),)))

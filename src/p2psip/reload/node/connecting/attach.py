@@ -28,6 +28,7 @@ from p2psip.reload.node.limits import (
 from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -156,14 +157,7 @@ class Attaching:
         """Attach to a node, source-routed through `via` if given (10.6)."""
         route = [Destination.node(via)] if via is not None and via != node and via in self._connections else []
         self._give_up(Purpose.RELOAD, node)
-        transaction_id = self._exchange.request(
-            [*route, Destination.node(node)],
-            MessageCode.ATTACH_REQ,
-            self.offer(),
-            AttachContext(node),
-            now,
-            transmissions_max=ATTACH_TRANSMISSIONS,
-        )
+        transaction_id = self._request([*route, Destination.node(node)], AttachContext(node), now)
         if transaction_id is None:
             self._chord.handle_attach_failed(node, now)
         else:
@@ -174,28 +168,20 @@ class Attaching:
         if self._seek is not None:
             self._exchange.transport.cancel(self._seek)
         route = [] if via is None else [Destination.node(via)]
-        self._seek = self._exchange.request(
-            [*route, Destination.resource(resource)],
-            MessageCode.ATTACH_REQ,
-            self.offer(),
-            SeekContext(),
-            now,
-            transmissions_max=ATTACH_TRANSMISSIONS,
-        )
+        self._seek = self._request([*route, Destination.resource(resource)], SeekContext(), now)
         if self._seek is None:
             self._chord.handle_seek_failed("too many requests under way", now)
 
     def seek_finger(self, resource: ResourceId, now: float) -> None:
         """Attach to whoever is responsible for a place in the Finger Table; if that fails, it is refreshed later."""
-        transaction_id = self._exchange.request(
-            [Destination.resource(resource)],
-            MessageCode.ATTACH_REQ,
-            self.offer(),
-            FingerContext(),
-            now,
-            transmissions_max=ATTACH_TRANSMISSIONS,
-        )
+        transaction_id = self._request([Destination.resource(resource)], FingerContext(), now)
         self._fingers_sought += transaction_id is not None
+
+    def _request(
+        self, route: Sequence[Entry], context: AttachContext | SeekContext | FingerContext, now: float
+    ) -> int | None:
+        asked = OverlayRequest(route, MessageCode.ATTACH_REQ, self.offer(), transmissions_max=ATTACH_TRANSMISSIONS)
+        return self._exchange.request(asked, context, now)
 
     def app_attach(
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
@@ -209,11 +195,11 @@ class Attaching:
         if self._late.get(node, application) != application:
             self._held[node] = (tuple(destination_list), application)
             return
-        request = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
+        body = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
         transaction_id = None
         if len(self._app_pending) < APP_ATTACHES_MAX:
-            context = AppAttachContext(node)
-            transaction_id = self._exchange.request(destination_list, MessageCode.APP_ATTACH_REQ, request, context, now)
+            asked = OverlayRequest(destination_list, MessageCode.APP_ATTACH_REQ, body)
+            transaction_id = self._exchange.request(asked, AppAttachContext(node), now)
         if transaction_id is None:
             self._app_failed(node, "too many connections are being made", (), now)
         else:

@@ -21,6 +21,7 @@ from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
@@ -145,8 +146,8 @@ class Twins:
 
     def _ask(self, way: NodeId, now: float) -> None:
         route = [Destination.node(way), Destination.node(self._node_id)]
-        offer = self._attaching.offer()
-        self._exchange.request(route, MessageCode.ATTACH_REQ, offer, TwinContext(), now, transmissions_max=1)
+        asked = OverlayRequest(route, MessageCode.ATTACH_REQ, self._attaching.offer(), transmissions_max=1)
+        self._exchange.request(asked, TwinContext(), now)
 
     def _is_present(self, now: float) -> bool:
         return self._met_at is not None and now < self._met_at + PRESENT_S

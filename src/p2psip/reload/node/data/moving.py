@@ -25,6 +25,7 @@ from p2psip.reload.storage.store.records import Place
 from p2psip.reload.storage.transfer import Transfer
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.rejections import Rejection
@@ -143,15 +144,10 @@ class Moving:
         resource = transfer.request.resource
         destination = Destination.resource(resource) if node is None else Destination.node(node)
         context = TransferContext(resource, node, transfer.request.replica_number, transfer.places, task)
-        begun = self._exchange.request(
-            [destination],
-            MessageCode.STORE_REQ,
-            transfer.request,
-            context,
-            now,
-            certificates=transfer.certificates,
+        asked = OverlayRequest(
+            [destination], MessageCode.STORE_REQ, transfer.request, certificates=transfer.certificates
         )
-        return begun is not None
+        return self._exchange.request(asked, context, now) is not None
 
     # What the topology wants moved
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from p2psip.base.errors import RequestFailed
@@ -14,37 +13,36 @@ from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.exchange import MESSAGE_OVERHEAD, Exchange, failure_of
 from p2psip.reload.node.limits import COMMANDS_MAX
-from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.verified import Seen, lacks_certificates
+from p2psip.reload.storage.verified import Reader, Seen, lacks_certificates
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.usages.certificate_store import KINDS as CERTIFICATE_KINDS
 from p2psip.reload.usages.certificate_store import certificates_in
-from p2psip.reload.wire.contents import MessageCode, MessageExtension
-from p2psip.reload.wire.header import Destination, Entry
-from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.rejections import Forbidden, NotFound
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatReq, StoreReq
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """A Store or Fetch of the layer above; `resource` is what it fetches from, if that is what it does."""
+    """A command of the layer above, which gave `context`; `fetched` is the resource that it reads, if it is a Fetch."""
 
-    handle: int
-    resource: ResourceId | None = None
+    context: object
+    fetched: ResourceId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionContext:
     """A Fetch of the certificates that the answer to a command lacks."""
 
-    handle: int
+    context: object
     answer: Answer
 
 
@@ -53,13 +51,11 @@ class Data:
 
     def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving) -> None:
         self.storage = commits.storage
-        self.seen = Seen()
-        """What this node has read, whoever asked for it."""
+        self._seen = Seen()
         self._exchange = exchange
         self._chord = chord
         self._commits = commits
         self._moving = moving
-        self._serial = 0
         self._commands = 0
 
     def use_rules(self, rules: Rules, now: float) -> None:
@@ -86,66 +82,27 @@ class Data:
 
     # Commands of the layer above
 
+    @property
+    def reader(self) -> Reader:
+        """By what answers are believed; what this node has read is one memory, whoever asked for it."""
+        return Reader(self.storage.rules, self._exchange.transport.wall, self._seen)
+
     def issue_storage_time(self, signer: NodeId, now: float, *, above_ms: int = 0) -> StorageTime:
         """A storage_time for one of our own identities, greater than all that it has used and than `above_ms`."""
         issued = self.storage.issue_storage_time(signer, now, above_ms=above_ms)
         self._commits.pull()
         return issued
 
-    def store(self, identity: Identity, request: StoreReq, now: float, *, after: int | None = None) -> int:
-        """Store as one of our own identities, once `after` is committed. Returns the handle that `Done` will carry."""
-        destinations = [Destination.resource(request.resource)]
-        return self._command(identity, destinations, MessageCode.STORE_REQ, request, now, after=after)
-
-    def fetch(self, request: FetchReq, now: float) -> int:
-        """Fetch from whoever is responsible. Returns the handle that `Done` will carry."""
-        return self.ask([Destination.resource(request.resource)], MessageCode.FETCH_REQ, request, now)
-
-    def stat(self, request: StatReq, now: float) -> int:
-        """Ask for metadata of values, of whoever is responsible. Returns the handle that `Done` will carry."""
-        return self.ask([Destination.resource(request.resource)], MessageCode.STAT_REQ, request, now)
-
-    def find(self, request: FindReq, now: float) -> int:
-        """Ask whoever is responsible for the closest resources there. Returns the handle that `Done` will carry."""
-        return self.ask([Destination.resource(request.resource)], MessageCode.FIND_REQ, request, now)
-
-    def ask(
-        self,
-        destinations: Sequence[Entry],
-        code: MessageCode,
-        body: Struct,
-        now: float,
-        *,
-        extensions: tuple[MessageExtension, ...] = (),
-    ) -> int:
-        """Any other request of the layer above. Returns the handle that `Done` will carry."""
-        return self._command(self._exchange.identity, destinations, code, body, now, extensions=extensions)
-
-    def _command(
-        self,
-        identity: Identity,
-        destinations: Sequence[Entry],
-        code: MessageCode,
-        body: Struct,
-        now: float,
-        *,
-        after: int | None = None,
-        extensions: tuple[MessageExtension, ...] = (),
-    ) -> int:
-        self._serial += 1
-        handle = self._serial
+    def request(self, asked: OverlayRequest, context: object, now: float) -> None:
+        """A request of the layer above; `Done(context, ...)` follows."""
+        fetched = asked.body.resource if isinstance(asked.body, FetchReq) else None
         begun = None
         if self._commands < COMMANDS_MAX:
-            context = CommandContext(handle, body.resource if isinstance(body, FetchReq) else None)
-            begun = self._exchange.request(
-                destinations, code, body, context, now, identity=identity, after=after, extensions=extensions
-            )
+            begun = self._exchange.request(asked, CommandContext(context, fetched), now)
         if begun is None:
-            failure = RequestFailed("too many requests under way")
-            self._exchange.effects.append(Done(handle, failure))
+            self._exchange.effects.append(Done(context, RequestFailed("too many requests under way")))
         else:
             self._commands += 1
-        return handle
 
     # Requests of others
 
@@ -218,7 +175,7 @@ class Data:
             return
         self._commands -= 1
         result = outcome if isinstance(outcome, Answer) else failure_of(outcome)
-        self._exchange.effects.append(Done(context.handle, result))
+        self._exchange.effects.append(Done(context.context, result))
 
     def _complete(self, context: CommandContext, answer: Answer, now: float) -> bool:
         """Look in the Certificate Store (section 8) for what an answer lacks; False if there is nothing to look for.
@@ -228,14 +185,14 @@ class Data:
         rules = self.storage.rules
         kinds = [kind for kind in CERTIFICATE_KINDS if kind in rules.kinds]
         body = answer.body
-        if context.resource is None or not kinds or not isinstance(body, FetchAns):
+        if context.fetched is None or not kinds or not isinstance(body, FetchAns):
             return False
         if not lacks_certificates(body, answer.certificates, rules):
             return False
-        request = FetchReq(context.resource, tuple(all_values(rules.kinds[kind]) for kind in kinds))
-        completion = CompletionContext(context.handle, answer)
-        destinations = [Destination.resource(context.resource)]
-        return self._exchange.request(destinations, MessageCode.FETCH_REQ, request, completion, now) is not None
+        request = FetchReq(context.fetched, tuple(all_values(rules.kinds[kind]) for kind in kinds))
+        completion = CompletionContext(context.context, answer)
+        asked = OverlayRequest([Destination.resource(context.fetched)], MessageCode.FETCH_REQ, request)
+        return self._exchange.request(asked, completion, now) is not None
 
 
 def _completed(answer: Answer, outcome: Outcome) -> Answer:

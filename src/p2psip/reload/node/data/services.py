@@ -13,7 +13,6 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import SEARCHES_MAX, SERVICES_MAX
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import read_answer
@@ -75,9 +74,9 @@ class ServicesWithdrawn(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ServicesFound(Effect):
-    """A search is over. `providers` come in the order of the ring from where it began."""
+    """A search is over, of which `context` was given. `providers` come in the order of the ring from where it began."""
 
-    handle: int
+    context: object
     providers: tuple[Provider, ...]
     error: RequestFailed | None
 
@@ -96,7 +95,7 @@ class _Registration:
 class _Search:
     """A search under way: the walk of the present lookup, and what was fetched so far."""
 
-    handle: int
+    context: object
     name: str
     near: bytes
     want: int
@@ -110,7 +109,7 @@ class _Search:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class ServiceContext:
     """A request of a walk; of none, where a record is taken back."""
 
     owner: _Registration | _Search | None
@@ -118,22 +117,21 @@ class _Open:
 
 
 class Services:
-    """The services that one node announces, and its searches. `effects` collects what became of them."""
+    """The services that one node announces, and its searches."""
 
     def __init__(self, node: Node) -> None:
-        self.effects: list[Effect] = []
+        self._effects: list[Effect] = []
         self._node = node
         self._registrations: dict[str, _Registration] = {}
-        self._requests: dict[int, _Open] = {}
+        self._withdrawing = 0
         self._searches = 0
-        self._serial = 0
         self._start = StartLevel()
         self._timers: Timers[str] = Timers()
 
     @property
     def is_withdrawing(self) -> bool:
         """True while records are being taken back."""
-        return any(request.owner is None for request in self._requests.values())
+        return self._withdrawing > 0
 
     @property
     def names(self) -> list[str]:
@@ -186,25 +184,21 @@ class Services:
         for name in self.names:
             self.unregister(name, now)
 
-    def find(self, name: str, near: bytes, want: int, now: float) -> int:
-        """Search the `want` providers that come first at or after `near` on the ring; `ServicesFound` follows.
-
-        Raises LocalMisuse.
+    def find(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
+        """Search the `want` providers that come first at or after `near` on the ring; `ServicesFound(context, ...)`
+        follows. Raises LocalMisuse.
         """
         check_name(name)
         tree = require_discovery(self._node.configuration)
         if not 1 <= want <= WANT_MAX:
             raise LocalMisuse(f"want 1 to {WANT_MAX} providers")
-        self._serial += 1
         seen: Providers = {}
         walk = lookup(tree, near, self._start.level, seen)
-        search = _Search(self._serial, name, near, want, walk, near, seen=seen)
         if self._searches >= SEARCHES_MAX:
-            self.effects.append(ServicesFound(search.handle, (), RequestFailed("too many searches under way")))
+            self._effects.append(ServicesFound(context, (), RequestFailed("too many searches under way")))
         else:
             self._searches += 1
-            self._go_on(search, None, now)
-        return search.handle
+            self._go_on(_Search(context, name, near, want, walk, near, seen=seen), None, now)
 
     def joined(self, now: float) -> None:
         """The overlay can be reached: what has waited for that is announced at once."""
@@ -233,27 +227,31 @@ class Services:
                 registration.walk = register(tree, self._node.node_id, START_LEVEL)
                 self._go_on(registration, None, now)
 
-    def handle_done(self, done: Done, now: float) -> bool:
-        """The end of a request; False if it is none of ours."""
-        request = self._requests.pop(done.handle, None)
-        if request is None:
-            return False
+    def drain(self) -> list[Effect]:
+        """What became of announcements and searches since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def handle_done(self, request: ServiceContext, result: Answer | RequestFailed, now: float) -> None:
+        """The end of a request of a walk."""
         owner = request.owner
-        if owner is None and not self.is_withdrawing:
-            self.effects.append(ServicesWithdrawn())
-        if owner is None or (isinstance(owner, _Registration) and owner.walk is None):
-            return True
-        there = self._providers(owner, request.step, done.result, now)
+        if owner is None:
+            self._withdrawing -= 1
+            if not self.is_withdrawing:
+                self._effects.append(ServicesWithdrawn())
+            return
+        if isinstance(owner, _Registration) and owner.walk is None:
+            return
+        there = self._providers(owner, request.step, result, now)
         if there is None:
-            assert isinstance(done.result, RequestFailed), "an answer can be read"
-            self._failed(owner, done.result, now)
+            assert isinstance(result, RequestFailed), "an answer can be read"
+            self._failed(owner, result, now)
         else:
             if isinstance(owner, _Search) and isinstance(request.step, FetchNode):
                 owner.fetched[request.step] = there
             elif isinstance(owner, _Registration) and isinstance(request.step, StoreAt):
                 owner.places.add(request.step)
             self._go_on(owner, there, now)
-        return True
 
     def _providers(
         self, owner: _Registration | _Search, step: FetchNode | StoreAt, result: Answer | RequestFailed, now: float
@@ -264,11 +262,9 @@ class Services:
         if isinstance(step, StoreAt) or not isinstance(result.body, FetchAns):
             return {}
         name = owner.name if isinstance(owner, _Search) else owner.announced.name
-        node = self._node
-        resource = resource_of(name, step.level, step.node, hash_name)
-        rules, seen = node.data.storage.rules, node.data.seen
-        verified = read_answer(resource, result.body, result.certificates, rules, node.wall, now, seen=seen)
-        return read_providers(verified, node.wall.date_ms(now) if node.wall.is_trusted else None)
+        resource, reader = resource_of(name, step.level, step.node, hash_name), self._node.reader
+        verified = read_answer(resource, result.body, result.certificates, reader, now)
+        return read_providers(verified, reader.wall.date_ms(now) if reader.wall.is_trusted else None)
 
     # Walks
 
@@ -293,26 +289,25 @@ class Services:
             name = owner.name if isinstance(owner, _Search) else owner.announced.name
             if isinstance(owner, _Search):
                 owner.level = step.level
-            handle = self._node.data.fetch(fetch_request(name, step, hash_name), now)
-            self._requests[handle] = _Open(owner, step)
+            self._node.fetch(fetch_request(name, step, hash_name), ServiceContext(owner, step), now)
 
     def _store(self, owner: _Registration | None, announced: Announcement, place: StoreAt, now: float) -> None:
         """Store our record, or take it back."""
         node, identity = self._node, self._node.identity
         try:
-            issued = node.data.issue_storage_time(identity.node_id, now)
+            issued = node.issue_storage_time(identity.node_id, now)
         except Rejection as error:
             if owner is not None:
                 self._failed(owner, RequestFailed("not stored", (Cause("this node", str(error), now),)), now)
             return
         if owner is None:
+            self._withdrawing += 1
             request = remove_request(identity, announced, place, issued.storage_time_ms, hash_name)
         else:
             expires_ms = issued.storage_time_ms + 1000 * announced.lifetime_s
             told = announced.until(expires_ms)
             request = store_request(identity, told, place, issued.storage_time_ms, hash_name)
-        handle = node.data.store(identity, request, now, after=issued.after)
-        self._requests[handle] = _Open(owner, place)
+        node.store(identity, request, ServiceContext(owner, place), now, after=issued.after)
 
     def _registered(self, registration: _Registration, now: float) -> None:
         registration.walk, registration.retry_s = None, RETRY_FIRST_S
@@ -322,7 +317,7 @@ class Services:
             for place in registration.places:
                 self._store(None, announced, place, now)
             return
-        self.effects.append(ServiceRegistered(announced.name, len(registration.places)))
+        self._effects.append(ServiceRegistered(announced.name, len(registration.places)))
         if announced.name not in self._timers:
             self._timers.set(announced.name, now + REFRESH_AT * announced.lifetime_s, "refresh the announcement")
 
@@ -364,7 +359,7 @@ class Services:
 
     def _end(self, search: _Search, error: RequestFailed | None) -> None:
         self._searches -= 1
-        self.effects.append(ServicesFound(search.handle, tuple(search.found.values()), error))
+        self._effects.append(ServicesFound(search.context, tuple(search.found.values()), error))
 
     def _failed(self, owner: _Registration | _Search, error: RequestFailed, now: float) -> None:
         if isinstance(owner, _Search):
@@ -372,7 +367,7 @@ class Services:
             return
         owner.walk = None
         if self._registrations.get(owner.announced.name) is owner:
-            self.effects.append(ServiceFailed(owner.announced.name, error))
+            self._effects.append(ServiceFailed(owner.announced.name, error))
             self._retry(owner, now)
 
     def _retry(self, registration: _Registration, now: float) -> None:

@@ -19,9 +19,10 @@ from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
-from p2psip.reload.storage.verified import Verified
+from p2psip.reload.storage.verified import Reader, Verified
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.certificate_store import (
     KINDS,
     REFRESH_S,
@@ -143,9 +144,9 @@ class CertificateKeeper:
         if identity is None:
             return
         resource = resource_id(entry[1], identity.user, identity.node_id, self._data.storage.rules.hash_name)
-        destinations = [Destination.resource(resource)]
-        context, body = CertificateContext(entry), fetch_request(entry[1], resource)
-        if self._exchange.request(destinations, MessageCode.FETCH_REQ, body, context, now) is None:
+        body = fetch_request(entry[1], resource)
+        asked = OverlayRequest([Destination.resource(resource)], MessageCode.FETCH_REQ, body)
+        if self._exchange.request(asked, CertificateContext(entry), now) is None:
             self._failed(entry, "too many requests under way", now)
 
     def _found(self, entry: Entry, answer: Answer, now: float) -> None:
@@ -154,8 +155,8 @@ class CertificateKeeper:
         if identity is None or kind is None or not isinstance(answer.body, FetchAns):
             return
         resource = resource_id(entry[1], identity.user, identity.node_id, rules.hash_name)
-        wall = self._exchange.transport.wall
-        present = read_certificates(resource, answer.body, answer.certificates, rules, wall, now)
+        reader = Reader(rules, self._exchange.transport.wall)
+        present = read_certificates(resource, answer.body, answer.certificates, reader, now)
         if self._is_going(entry):
             self._take_out(entry, identity, own_slots(identity, present, entry[1]), now)
             return
@@ -196,16 +197,9 @@ class CertificateKeeper:
             self._failed(entry, str(error), now)
             return
         request = make(issued.storage_time_ms, self._data.storage.rules.hash_name)
-        begun = self._exchange.request(
-            [Destination.resource(request.resource)],
-            MessageCode.STORE_REQ,
-            request,
-            CertificateContext(entry),
-            now,
-            identity=identity,
-            after=issued.after,
-        )
-        if begun is None:
+        route = [Destination.resource(request.resource)]
+        asked = OverlayRequest(route, MessageCode.STORE_REQ, request, identity, after=issued.after)
+        if self._exchange.request(asked, CertificateContext(entry), now) is None:
             self._failed(entry, "too many requests under way", now)
 
     def _failed(self, entry: Entry, why: str, now: float) -> None:

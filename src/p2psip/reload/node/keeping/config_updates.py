@@ -40,6 +40,7 @@ from p2psip.reload.node.limits import (
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Verifier
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Mismatch, Received
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import CONFIGURATION_SEQUENCE_ANY, Destination, Entry
@@ -408,15 +409,11 @@ class ConfigUpdates:
             self._told.popitem(last=False)
         # 6.3.2.1: "The one exception to this rule is that if the configuration_sequence field is equal to 65535 and the
         # message type is ConfigUpdate, then the message MUST be accepted".
-        begun = self._exchange.request(
-            route,
-            MessageCode.CONFIG_UPDATE_REQ,
-            body,
-            ConfigUpdateContext(node, self._exchange.configuration.sequence),
-            now,
-            configuration_sequence=CONFIGURATION_SEQUENCE_ANY,
+        asked = OverlayRequest(
+            route, MessageCode.CONFIG_UPDATE_REQ, body, configuration_sequence=CONFIGURATION_SEQUENCE_ANY
         )
-        if begun is not None:
+        context = ConfigUpdateContext(node, self._exchange.configuration.sequence)
+        if self._exchange.request(asked, context, now) is not None:
             self._open += 1
 
 

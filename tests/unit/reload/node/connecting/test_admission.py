@@ -107,7 +107,7 @@ def test_a_link_whose_certificate_ends_is_closed_and_a_renewal_keeps_it() -> Non
     p0, p1, p2 = (overlay.world.hosts[name] for name in ("p0", "p1", "p2"))
     overlay.world.run_for(100.0)
     links_before = {link.number for link in overlay.node(p0).connections.to(ring_id(1))}
-    overlay.node(p1).use_identity(enrolled(club, 1, ECDSA, ends=DATE + DAY_S))
+    overlay.world.call(p1, lambda now: overlay.node(p1).use_identity(enrolled(club, 1, ECDSA, ends=DATE + DAY_S), now))
     overlay.world.run_for(1800.0)
     assert ring_id(2) in overlay.node(p0).connections
     overlay.world.run_for(300.0)

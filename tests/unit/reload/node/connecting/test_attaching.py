@@ -297,7 +297,7 @@ def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
     """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
     bench = start()
     bench.node.attaching.seek_finger(ResourceId(nid(1000)), bench.now)
-    bench.node.settle(bench.now)
+    bench.node._settle(bench.now)
     bench.settle()
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)
     for place in (1000, 2000):

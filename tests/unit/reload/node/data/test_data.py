@@ -21,9 +21,10 @@ from p2psip.base.ids import ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import COMMANDS_MAX, HELD_COST
 from p2psip.reload.storage.metadata import describe
-from p2psip.reload.storage.verified import read_answer
+from p2psip.reload.storage.verified import Reader, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.certificate_store import store_request as store_certificate
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -239,17 +240,15 @@ def test_stat_and_find_are_commands_as_fetch_is() -> None:
         MessageCode.STAT_REQ: (MessageCode.STAT_ANS, StatAns((StatKindResponse(KIND, 0, ()),))),
         MessageCode.FIND_REQ: (MessageCode.FIND_ANS, FindAns((FindKindData(KIND, resource),))),
     }
-    data, now = bench.node.data, bench.now
-    handles = [
-        data.stat(StatReq(resource, fetch_request(theirs).specifiers), now),
-        data.find(FindReq(resource, ()), now),
-    ]
-    bench.node.settle(now)
+    route = [Destination.resource(resource)]
+    stat = OverlayRequest(route, MessageCode.STAT_REQ, StatReq(resource, fetch_request(theirs).specifiers))
+    bench.node.request(stat, "stat", bench.now)
+    bench.node.request(OverlayRequest(route, MessageCode.FIND_REQ, FindReq(resource, ())), "find", bench.now)
     bench.settle()
     for asked, (code, body) in answers.items():
         bench.answer(150, bench.hear_one(150, asked), code, body)
     done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
-    assert [one.handle for one in done] == handles
+    assert [one.context for one in done] == ["stat", "find"]
     assert [one.result.body for one in done if isinstance(one.result, Answer)] == [body for _, body in answers.values()]
 
 
@@ -282,8 +281,7 @@ def test_8_certificates_that_an_answer_lacks_are_looked_for_in_the_certificate_s
         (request,) = [one for one in heard if one.body.resource == resource]  # type: ignore[attr-defined]
         return request
 
-    handle = bench.node.data.fetch(fetch_request(theirs), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.fetch(fetch_request(theirs), "asked", bench.now)
     bench.settle()
     answer = FetchAns((FetchKindResponse(KIND, 1, (value_of(theirs),)),))
     bench.answer(150, asked(), MessageCode.FETCH_ANS, answer)
@@ -299,11 +297,11 @@ def test_8_certificates_that_an_answer_lacks_are_looked_for_in_the_certificate_s
     else:
         bench.refuse(150, request, ErrorCode.UNKNOWN_KIND)
     (done,) = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
-    assert done.handle == handle
+    assert done.context == "asked"
     assert isinstance(done.result, Answer)
     assert done.result.body == answer
-    rules = bench.node.data.storage.rules
-    verified = read_answer(resource, answer, done.result.certificates, rules, bench.node.wall, bench.now)
+    reader = Reader(bench.node.reader.rules, bench.node.reader.wall)
+    verified = read_answer(resource, answer, done.result.certificates, reader, bench.now)
     assert bool(verified.values) is is_found
 
 
@@ -311,8 +309,7 @@ def test_an_answer_that_lacks_nothing_is_not_added_to() -> None:
     bench = Bench()
     bench.have_certificate_store()
     bench.store_as(WHO)
-    bench.node.data.fetch(fetch_request(WHO), bench.now)
-    bench.node.settle(bench.now)
+    bench.node.fetch(fetch_request(WHO), "asked", bench.now)
     bench.settle()
     assert len(bench.take(Done)) == 1
 
@@ -321,14 +318,14 @@ def test_a_command_ends_once() -> None:
     """With its answer, or with why there is none."""
     bench = Bench()
     (theirs,) = users_between(100, 150, 1)
-    handles = [bench.node.data.fetch(fetch_request(theirs), bench.now) for _ in range(2)]
-    bench.node.settle(bench.now)
+    for context in ("first", "second"):
+        bench.node.fetch(fetch_request(theirs), context, bench.now)
     bench.settle()
     first, second = bench.heard(150, MessageCode.FETCH_REQ)
     bench.answer(150, first, MessageCode.FETCH_ANS, FetchAns((FetchKindResponse(KIND, 0, ()),)))
     bench.refuse(150, second, ErrorCode.FORBIDDEN)
     done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
-    assert [effect.handle for effect in done] == handles
+    assert [effect.context for effect in done] == ["first", "second"]
     assert isinstance(done[0].result, Answer)
     assert "Error_Forbidden" in str(done[1].result)
 
@@ -336,11 +333,11 @@ def test_a_command_ends_once() -> None:
 def test_commands_are_bounded() -> None:
     """One more is over at once."""
     bench = Bench()
-    for _ in range(COMMANDS_MAX + 1):
-        handle = bench.node.data.fetch(fetch_request(WHO), bench.now)
-    bench.node.settle(bench.now)
+    (theirs,) = users_between(100, 150, 1)
+    for number in range(COMMANDS_MAX + 1):
+        bench.node.fetch(fetch_request(theirs), number, bench.now)
     done = [effect for effect in bench.node.drain() if isinstance(effect, Done)]
-    assert [effect.handle for effect in done if "too many" in str(effect.result)] == [handle]
+    assert [effect.context for effect in done if "too many" in str(effect.result)] == [COMMANDS_MAX]
 
 
 def test_a_store_of_ours_waits_until_its_storage_time_is_on_disk() -> None:
@@ -349,10 +346,9 @@ def test_a_store_of_ours_waits_until_its_storage_time_is_on_disk() -> None:
     bench.holds_commits = True
     (theirs,) = users_between(100, 150, 1)
     for fails in (False, True):
-        issued = bench.node.data.issue_storage_time(theirs.node_id, bench.now)
+        issued = bench.node.issue_storage_time(theirs.node_id, bench.now)
         request = store_request(theirs, time_ms=issued.storage_time_ms)
-        bench.node.data.store(theirs, request, bench.now, after=issued.after)
-        bench.node.settle(bench.now)
+        bench.node.store(theirs, request, "asked", bench.now, after=issued.after)
         bench.settle()
         bench.run_for(4.0)
         assert bench.stores_heard(150) == []

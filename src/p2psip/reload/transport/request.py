@@ -1,0 +1,34 @@
+"""A request as its sender wants it: to whom, what, and how (RFC 6940 section 6.2.1, 6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.wire.contents import MessageCode, MessageExtension
+from p2psip.reload.wire.header import Entry
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.security_block import GenericCertificate
+
+TRANSMISSIONS_MAX = 5
+"""6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRequest:
+    """One request, passed whole from whoever makes it to the transport."""
+
+    destination_list: Sequence[Entry]
+    code: MessageCode
+    body: Struct
+    identity: Identity | None = None
+    """As whom it is made: a client of this node; None for the node itself."""
+    certificates: Sequence[GenericCertificate] = ()
+    """Those that the receiver needs beside the signer's own."""
+    extensions: tuple[MessageExtension, ...] = ()
+    transmissions_max: int = TRANSMISSIONS_MAX
+    after: int | None = None
+    """It leaves as soon as this Ask is answered (a commit to disk)."""
+    configuration_sequence: int | None = None
+    """What the header says in place of our own configuration's: for a ConfigUpdate."""
