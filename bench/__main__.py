@@ -16,6 +16,7 @@ GROUPS = {
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "links": "one link over TLS, one over DTLS: handshakes, messages",
     "virtual": "100 peers in virtual time: joins, hops",
+    "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
 

@@ -12,6 +12,8 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.events = 0
+        """How many have happened."""
         self._serial = itertools.count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -23,6 +25,7 @@ class VirtualClock:
         """Let things happen up to `end`, or until `stop` says so; True if it did."""
         while self._heap and self._heap[0][0] <= end:
             self.now, _, run = heapq.heappop(self._heap)
+            self.events += 1
             run()
             if stop():
                 return True

@@ -1,0 +1,98 @@
+"""Idle peers in virtual time: what one costs the simulator, in processor and in memory.
+
+Peers join a few at a time; each stores the registration of a line, and its certificates and the line's, and stores them
+anew at half of their lifetimes, as in production. Nobody calls. Latencies, signatures and the seed are those of
+`bench.virtual`. SIM_PEERS and SIM_SECONDS in the environment say how many and how long: 100 and 600 if they do not.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import resource
+import time
+from collections.abc import Iterator
+
+from bench.results import Result, result
+from p2psip.base.ids import NodeId
+from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
+from p2psip.reload.topology.chord.ring import hash_name
+from p2psip.reload.usages.sip_registration import REFRESH_S, route_to, store_request
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.world import Host
+
+AT_ONCE = 10
+"""So many peers start in each second."""
+JOIN_MAX_S = 300.0
+STEP_S = 60.0
+"""A reading is the mean over so long."""
+WARM_UP_S = 720.0
+"""Time to learn of everybody that matters: the interval of updates is ten minutes."""
+
+
+def measure() -> Iterator[Result]:
+    """Joins, then a time in which nobody wants anything."""
+    peers, seconds = int(os.environ.get("SIM_PEERS", "100")), float(os.environ.get("SIM_SECONDS", "600"))
+    empty_kb = _resident_kb()
+    began = time.process_time()
+    overlay = SimulatedOverlay("bench", required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS))
+    joins_s = _join(overlay, peers)
+    yield result("sim.join", "s", joins_s)
+    yield result("sim.join.processor", "ms", [(time.process_time() - began) / peers * 1000])
+    overlay.world.run_for(WARM_UP_S)
+    assert overlay.is_ring()
+    costs_ms, rates = [], []
+    ends_at = overlay.world.now + seconds
+    while overlay.world.now < ends_at:
+        before, events = time.process_time(), overlay.world.clock.events
+        overlay.world.run_for(STEP_S)
+        used_s = time.process_time() - before
+        costs_ms.append(used_s * 1000 / STEP_S / peers)
+        rates.append((overlay.world.clock.events - events) / used_s)
+    assert overlay.is_ring()
+    yield result("sim.idle.processor", "ms/s", costs_ms)
+    yield result("sim.events", "1/s", rates, more_is_better=True)
+    yield result("sim.processor", "s", [time.process_time() - began])
+    gc.collect()
+    yield result("sim.memory", "kB", [(_resident_kb() - empty_kb) / peers])
+    yield result("sim.memory.most", "MB", [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
+
+
+def _join(overlay: SimulatedOverlay, peers: int) -> list[float]:
+    """Start them; how long each but the first took to be a member. Each then stores the record of a line."""
+    began, took_s = overlay.world.now, []
+    waiting: dict[int, float] = {}
+    started = 0
+    while started < peers or waiting:
+        if started < peers and overlay.world.now >= began + started / AT_ONCE:
+            overlay.add_peer(started)
+            waiting[started] = overlay.world.now
+            started += 1
+        overlay.world.run_for(0.1)
+        for number in [number for number in waiting if overlay.nodes[f"p{number}"].chord.is_serving]:
+            took_s.append(overlay.world.now - waiting.pop(number))
+            _publish(overlay, overlay.world.hosts[f"p{number}"], number)
+        assert overlay.world.now < began + peers / AT_ONCE + JOIN_MAX_S, f"{len(waiting)} are not in"
+    return took_s[1:]
+
+
+def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
+    """A peer has a line, whose record is stored now and at half of each lifetime."""
+    node, world = overlay.node(host), overlay.world
+    line = SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(number).randbytes(16)))
+    node.add_client(line)
+
+    def store(now: float) -> None:
+        request = store_request(line, route_to(node.node_id), node.wall.date_ms(now), hash_name)
+        node.data.store(line, request, now)
+        node.settle(now)
+        world.clock.at(now + REFRESH_S, lambda: world.call(host, store))
+
+    world.call(host, store)
+
+
+def _resident_kb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() / 1024
