@@ -80,7 +80,7 @@ def _strategy(
             return st.binary(max_size=SHORT) if model is None else values_of(codec.arms[model], None, length)
         case codecs._LengthTwice():
             return _strategy(codec.vector, owner, model, length)
-        case codecs._Nested():
+        case primitives.Nested():
             return values_of(codec.struct, model, length)
         case codecs._Vector():
             elements = st.lists(_strategy(codec.element, owner, model, length), max_size=3)

@@ -209,7 +209,7 @@ class ForwardingHeader(Struct):
     def encode_to(self, out: bytearray) -> None:
         """Append the header: the usual one by hand, whatever else as it is declared."""
         if self.options or not _write_usual_header(self, out):
-            Struct.encode_to(self, out)
+            self.encode_declared(out)
 
     @property
     def is_unfragmented(self) -> bool:
@@ -231,28 +231,39 @@ class ForwardingHeader(Struct):
 # without options whose lists consist of Node-IDs and Resource-IDs, and leaves all others to `decode_declared`.
 
 _FIXED_PART = struct.Struct(">IIHBBIIQIHHH")
-_FIXED_FIELDS = (
-    "relo_token",
-    "overlay",
-    "configuration_sequence",
-    "version",
-    "ttl",
-    "fragment",
-    "length",
-    "transaction_id",
-    "max_response_length",
-)
 _new = object.__new__
-_set = object.__setattr__
+_NODE, _RESOURCE = DestinationType.NODE, DestinationType.RESOURCE
+_set_relo_token, _set_overlay, _set_configuration_sequence, _set_version, _set_ttl, _set_fragment, _set_length = (
+    vars(ForwardingHeader)[name].__set__
+    for name in ("relo_token", "overlay", "configuration_sequence", "version", "ttl", "fragment", "length")
+)
+_set_transaction_id, _set_max_response_length, _set_via_list, _set_destination_list, _set_options = (
+    vars(ForwardingHeader)[name].__set__
+    for name in ("transaction_id", "max_response_length", "via_list", "destination_list", "options")
+)
+_set_type, _set_destination_data = (vars(Destination)[name].__set__ for name in ("type", "destination_data"))
 
 
 def _read_usual_header(reader: Reader) -> ForwardingHeader | None:
     data, start = reader.data, reader.offset + _FIXED_PART.size
     if start > reader.end:
         return None
-    *fixed, via_length, destination_length, options_length = _FIXED_PART.unpack_from(data, reader.offset)
+    (
+        relo_token,
+        overlay,
+        configuration_sequence,
+        version,
+        ttl,
+        fragment,
+        length,
+        transaction_id,
+        max_response_length,
+        via_length,
+        destination_length,
+        options_length,
+    ) = _FIXED_PART.unpack_from(data, reader.offset)
     middle, end = start + via_length, start + via_length + destination_length
-    is_usual = fixed[0] == RELO_TOKEN and fixed[3] == VERSION and fixed[5] & FRAGMENT_ALWAYS_SET
+    is_usual = relo_token == RELO_TOKEN and version == VERSION and fragment & FRAGMENT_ALWAYS_SET
     if not is_usual or options_length or end > reader.end:
         return None
     via_list = _read_usual_entries(data, start, middle, reader.node_id_length)
@@ -260,11 +271,18 @@ def _read_usual_header(reader: Reader) -> ForwardingHeader | None:
     if via_list is None or destination_list is None:
         return None
     header = _new(ForwardingHeader)
-    for name, value in zip(_FIXED_FIELDS, fixed, strict=True):
-        _set(header, name, value)
-    _set(header, "via_list", via_list)
-    _set(header, "destination_list", destination_list)
-    _set(header, "options", ())
+    _set_relo_token(header, relo_token)
+    _set_overlay(header, overlay)
+    _set_configuration_sequence(header, configuration_sequence)
+    _set_version(header, version)
+    _set_ttl(header, ttl)
+    _set_fragment(header, fragment)
+    _set_length(header, length)
+    _set_transaction_id(header, transaction_id)
+    _set_max_response_length(header, max_response_length)
+    _set_via_list(header, via_list)
+    _set_destination_list(header, destination_list)
+    _set_options(header, ())
     reader.offset = end
     return header
 
@@ -274,22 +292,36 @@ def _write_usual_header(header: ForwardingHeader, out: bytearray) -> bool:
     destination_list = _usual_entries_bytes(header.destination_list)
     if via_list is None or destination_list is None:
         return False
-    fixed = [getattr(header, name) for name in _FIXED_FIELDS]
-    out += _FIXED_PART.pack(*fixed, len(via_list), len(destination_list), 0)
+    out += _FIXED_PART.pack(
+        header.relo_token,
+        header.overlay,
+        header.configuration_sequence,
+        header.version,
+        header.ttl,
+        header.fragment,
+        header.length,
+        header.transaction_id,
+        header.max_response_length,
+        len(via_list),
+        len(destination_list),
+        0,
+    )
     out += via_list
     out += destination_list
     return True
 
 
 def _usual_entries_bytes(entries: tuple[Destination | CompressedDestination, ...]) -> bytes | None:
+    if not entries:
+        return b""
     parts: list[bytes] = []
     for entry in entries:
         if not isinstance(entry, Destination):
             return None
-        data = entry.destination_data
-        if entry.type is DestinationType.NODE:
+        data, kind = entry.destination_data, entry.type
+        if kind is _NODE:
             parts += (bytes((1, len(data))), data)
-        elif entry.type is DestinationType.RESOURCE:
+        elif kind is _RESOURCE:
             parts += (bytes((2, len(data) + 1, len(data))), data)
         else:
             return None
@@ -297,6 +329,8 @@ def _usual_entries_bytes(entries: tuple[Destination | CompressedDestination, ...
 
 
 def _read_usual_entries(data: bytes, offset: int, end: int, node_id_length: int) -> tuple[Destination, ...] | None:
+    if offset == end:
+        return ()
     entries: list[Destination] = []
     while offset < end:
         value = offset + 2
@@ -304,12 +338,12 @@ def _read_usual_entries(data: bytes, offset: int, end: int, node_id_length: int)
         if offset > end:
             return None
         entry = _new(Destination)
-        if data[value - 2] == DestinationType.NODE and offset - value == node_id_length:
-            _set(entry, "type", DestinationType.NODE)
-            _set(entry, "destination_data", NodeId(data[value:offset]))
-        elif data[value - 2] == DestinationType.RESOURCE and 0 < offset - value == data[value] + 1 < 0x100:
-            _set(entry, "type", DestinationType.RESOURCE)
-            _set(entry, "destination_data", ResourceId(data[value + 1 : offset]))
+        if data[value - 2] == 1 and offset - value == node_id_length:
+            _set_type(entry, _NODE)
+            _set_destination_data(entry, NodeId(data[value:offset]))
+        elif data[value - 2] == 2 and 0 < offset - value == data[value] + 1 < 0x100:
+            _set_type(entry, _RESOURCE)
+            _set_destination_data(entry, ResourceId(data[value + 1 : offset]))
         else:
             return None
         entries.append(entry)

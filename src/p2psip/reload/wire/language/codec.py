@@ -20,42 +20,30 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel, Models
+from p2psip.reload.wire.language.compiled import compile_check, compile_decode, compile_encode
 from p2psip.reload.wire.language.primitives import (
     Codec,
     DecodeError,
     EnumCodec,
+    Nested,
     NodeIdCodec,
     Reader,
     ResourceIdCodec,
     Rest,
     WireEnum,
+    fill_in_length,
     require,
 )
+from p2psip.reload.wire.language.steps import Field, LengthOfAll, Step
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Struct")
-
-
-class _Nested(Codec[S]):
-    """A structure inside a structure."""
-
-    def __init__(self, struct: type[S]) -> None:
-        self.struct = struct
-
-    def check(self, value: S, owner: object) -> None:
-        require(value, self.struct)
-
-    def encode(self, value: S, out: bytearray, owner: object) -> None:
-        value.encode_to(out)
-
-    def decode(self, reader: Reader, owner: object) -> S:
-        return self.struct.decode_from(reader)
 
 
 class _Vector(Codec[tuple[T, ...]]):
@@ -74,7 +62,7 @@ class _Vector(Codec[tuple[T, ...]]):
                 self.element.check(item, owner)
             except ValueError as error:
                 raise ValueError(f"[{index}]: {error}") from None
-        if self.length_bytes < 4 or self.least:
+        if (value and self.length_bytes < 4) or self.least:
             self._check_size(sum(self.element.size(item, owner) for item in value))
 
     def _check_size(self, size: int) -> None:
@@ -85,7 +73,7 @@ class _Vector(Codec[tuple[T, ...]]):
         start = len(out)
         out += bytes(self.length_bytes)
         self.encode_elements(value, out, owner)
-        _fill_in_length(out, start, self.length_bytes)
+        fill_in_length(out, start, self.length_bytes)
 
     def encode_elements(self, value: tuple[T, ...], out: bytearray, owner: object) -> None:
         """The elements without their length."""
@@ -168,6 +156,9 @@ class Select(Codec[Any]):
         """The codec that the owner's type asks for."""
         return self.arms.get(getattr(owner, self.tag), self.unknown)
 
+    def size(self, value: Any, owner: object) -> int:
+        return self.arm(owner).size(value, owner)
+
     def check(self, value: Any, owner: object) -> None:
         self.arm(owner).check(value, owner)
 
@@ -222,7 +213,7 @@ class Prefixed(Codec[Any]):
         start = len(out)
         out += bytes(self.length_bytes)
         self.codec.encode(value, out, owner)
-        _fill_in_length(out, start, self.length_bytes)
+        fill_in_length(out, start, self.length_bytes)
 
     def decode(self, reader: Reader, owner: object) -> Any:
         outer = reader.enter(reader.uint(self.length_bytes))
@@ -321,7 +312,7 @@ def codec_of(annotation: object) -> Codec[Any]:
     if issubclass(annotation, WireEnum):
         return EnumCodec(annotation)
     assert issubclass(annotation, Struct), f"no codec for {annotation}"
-    return _Nested(annotation)
+    return Nested(annotation)
 
 
 def _annotated(annotation: object) -> Codec[Any]:
@@ -336,47 +327,11 @@ def _annotated(annotation: object) -> Codec[Any]:
     return codec_of(base)
 
 
-class _Step(ABC):
-    """One or more fields of a structure that are written together."""
-
-    @abstractmethod
-    def check(self, owner: object) -> None: ...
-
-    @abstractmethod
-    def encode(self, owner: object, out: bytearray) -> None: ...
-
-    @abstractmethod
-    def decode(self, owner: object, reader: Reader) -> None: ...
-
-
-class _Field(_Step):
-    """One field."""
-
-    def __init__(self, name: str, codec: Codec[Any]) -> None:
-        self.name = name
-        self.codec = codec
-
-    def check(self, owner: object) -> None:
-        try:
-            self.codec.check(getattr(owner, self.name), owner)
-        except ValueError as error:
-            raise ValueError(f"{type(owner).__name__}.{self.name}: {error}") from None
-
-    def encode(self, owner: object, out: bytearray) -> None:
-        self.codec.encode(getattr(owner, self.name), out, owner)
-
-    def decode(self, owner: object, reader: Reader) -> None:
-        try:
-            object.__setattr__(owner, self.name, self.codec.decode(reader, owner))
-        except DecodeError as error:
-            raise error.inside(self.name) from None
-
-
-class _LengthsFirst(_Step):
+class _LengthsFirst(Step):
     """The vectors with lengths first: all their lengths, then all their elements."""
 
     def __init__(self) -> None:
-        self.fields: list[tuple[_Field, _Vector[Any]]] = []
+        self.fields: list[tuple[Field, _Vector[Any]]] = []
 
     def check(self, owner: object) -> None:
         for field, _ in self.fields:
@@ -399,49 +354,18 @@ class _LengthsFirst(_Step):
                 raise error.inside(field.name) from None
 
 
-class _LengthOfAll(_Step):
-    """A length of everything that follows in the structure."""
-
-    def __init__(self, length_bytes: int, steps: tuple[_Step, ...]) -> None:
-        self.length_bytes = length_bytes
-        self.steps = steps
-
-    def check(self, owner: object) -> None:
-        for step in self.steps:
-            step.check(owner)
-
-    def encode(self, owner: object, out: bytearray) -> None:
-        start = len(out)
-        out += bytes(self.length_bytes)
-        for step in self.steps:
-            step.encode(owner, out)
-        _fill_in_length(out, start, self.length_bytes)
-
-    def decode(self, owner: object, reader: Reader) -> None:
-        outer = reader.enter(reader.uint(self.length_bytes))
-        for step in self.steps:
-            step.decode(owner, reader)
-        reader.leave(outer)
-
-
-def _fill_in_length(out: bytearray, start: int, length_bytes: int) -> None:
-    body = start + length_bytes
-    out[start:body] = (len(out) - body).to_bytes(length_bytes, "big")
-
-
 class Struct:
     """A structure of the wire: immutable, valid once it exists."""
 
     __slots__ = ()
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    steps: ClassVar[tuple[_Step, ...]] = ()
+    steps: ClassVar[tuple[Step, ...]] = ()
     codecs: ClassVar[Mapping[str, Codec[Any]]] = {}
 
     def __post_init__(self) -> None:
-        for step in self.steps:
-            step.check(self)
-        self.validate()
+        """Raise ValueError if a field has a value that cannot be encoded; `structure` makes it of the fields."""
+        raise NotImplementedError
 
     def validate(self) -> None:
         """Raise ValueError if fields do not go together; for subclasses that have such rules."""
@@ -463,7 +387,11 @@ class Struct:
         return bytes(out)
 
     def encode_to(self, out: bytearray) -> None:
-        """Append the bytes on the wire."""
+        """Append the bytes on the wire; `structure` makes something faster of the fields."""
+        self.encode_declared(out)
+
+    def encode_declared(self, out: bytearray) -> None:
+        """Append the bytes field by field, as they are declared."""
         for step in self.steps:
             step.encode(self, out)
 
@@ -505,12 +433,12 @@ class Struct:
 
     @classmethod
     def decode_from(cls, reader: Reader) -> Self:
-        """Read the structure, as part of another."""
+        """Read the structure, as part of another; `structure` makes something faster of the fields."""
         return cls.decode_declared(reader)
 
     @classmethod
     def decode_declared(cls, reader: Reader) -> Self:
-        """Read the structure as it is declared; a hot one may override `decode_from` with something faster."""
+        """Read the structure field by field, as they are declared."""
         start = reader.offset
         self = object.__new__(cls)
         for step in cls.steps:
@@ -534,9 +462,10 @@ def structure(*, kw_only: bool = False, length_bytes: int = 0) -> Callable[[type
 def structure(
     cls: type[S] | None = None, /, *, kw_only: bool = False, length_bytes: int = 0
 ) -> type[S] | Callable[[type[S]], type[S]]:
-    """Declare a structure: a frozen dataclass with slots, and its codecs.
+    """Declare a structure: a frozen dataclass with slots, its codecs, and functions made of those.
 
-    With `length_bytes` the structure starts with a length of what follows in it.
+    With `length_bytes` the structure starts with a length of what follows in it. One that has an `encode_to` or
+    `decode_from` of its own keeps it.
     """
 
     def declare(cls: type[S]) -> type[S]:
@@ -544,10 +473,20 @@ def structure(
         hints = typing.get_type_hints(made, include_extras=True)
         made.codecs = {field.name: _field_codec(hints[field.name], field) for field in dataclasses.fields(made)}
         steps = tuple(_steps(made.codecs))
-        made.steps = (_LengthOfAll(length_bytes, steps),) if length_bytes else steps
+        made.steps = (LengthOfAll(length_bytes, steps),) if length_bytes else steps
+        _compile(made)
         return made
 
     return declare if cls is None else declare(cls)
+
+
+def _compile(made: type[Struct]) -> None:
+    type.__setattr__(made, "__post_init__", compile_check(made, made.steps))
+    if "encode_to" not in vars(made):
+        type.__setattr__(made, "encode_to", compile_encode(made, made.steps))
+    if "decode_from" not in vars(made):
+        has_rules = made.validate is not Struct.validate
+        type.__setattr__(made, "decode_from", classmethod(compile_decode(made, made.steps, has_rules=has_rules)))
 
 
 def _field_codec(hint: object, field: dataclasses.Field[Any]) -> Codec[Any]:
@@ -560,11 +499,11 @@ def _field_codec(hint: object, field: dataclasses.Field[Any]) -> Codec[Any]:
     return codec
 
 
-def _steps(codecs: Mapping[str, Codec[Any]]) -> list[_Step]:
-    steps: list[_Step] = []
+def _steps(codecs: Mapping[str, Codec[Any]]) -> list[Step]:
+    steps: list[Step] = []
     group = _LengthsFirst()
     for name, codec in codecs.items():
-        field = _Field(name, codec)
+        field = Field(name, codec)
         if not (isinstance(codec, _Vector) and codec.lengths_first):
             steps.append(field)
             continue

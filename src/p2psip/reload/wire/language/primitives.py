@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import IntEnum, IntFlag
-from typing import Annotated, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, ClassVar, Generic, Protocol, Self, TypeVar
 
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId, ResourceId
@@ -56,7 +56,11 @@ class Reader:
 
     def uint(self, width: int) -> int:
         """The next `width` bytes as an unsigned integer in network byte order."""
-        return int.from_bytes(self.take(width), "big")
+        start, stop = self.offset, self.offset + width
+        if stop > self.end:
+            raise DecodeError(f"{width} bytes wanted, {self.end - start} left", start)
+        self.offset = stop
+        return int.from_bytes(self.data[start:stop], "big")
 
     def peek(self, width: int) -> int:
         """The integer that `uint` would read, which stays unread."""
@@ -125,6 +129,9 @@ class Uint(Codec[int]):
     def decode(self, reader: Reader, owner: object) -> int:
         return reader.uint(self.width)
 
+    def size(self, value: int, owner: object) -> int:
+        return self.width
+
 
 class Constant(Uint):
     """An integer that has one permitted value."""
@@ -180,6 +187,9 @@ class Opaque(Codec[bytes]):
     def decode(self, reader: Reader, owner: object) -> bytes:
         return reader.take(reader.uint(self.length_bytes))
 
+    def size(self, value: bytes, owner: object) -> int:
+        return self.length_bytes + len(value)
+
 
 class Rest(Codec[bytes]):
     """All bytes up to the end of what encloses it."""
@@ -197,6 +207,8 @@ class Rest(Codec[bytes]):
 class NodeIdCodec(Codec[NodeId]):
     """opaque NodeId[NodeIdLength]: no length on the wire, the overlay says it."""
 
+    type = NodeId
+
     def check(self, value: NodeId, owner: object) -> None:
         require(value, NodeId)
 
@@ -205,6 +217,9 @@ class NodeIdCodec(Codec[NodeId]):
 
     def decode(self, reader: Reader, owner: object) -> NodeId:
         return NodeId(reader.take(reader.node_id_length))
+
+    def size(self, value: NodeId, owner: object) -> int:
+        return len(value)
 
 
 class ResourceIdCodec(Codec[ResourceId]):
@@ -223,6 +238,9 @@ class ResourceIdCodec(Codec[ResourceId]):
             return ResourceId(reader.take(reader.uint(1)))
         except ValueError as error:
             raise DecodeError(str(error), start) from None
+
+    def size(self, value: ResourceId, owner: object) -> int:
+        return 1 + len(value)
 
 
 class WireEnum(IntEnum):
@@ -301,6 +319,40 @@ class Flags(Codec[IntFlag]):
 
     def decode(self, reader: Reader, owner: object) -> IntFlag:
         return self.flags(reader.uint(self.width))
+
+
+class Structured(Protocol):
+    """A structure, as far as one around it cares."""
+
+    def encode_to(self, out: bytearray) -> None: ...
+
+    @classmethod
+    def decode_from(cls, reader: Reader) -> Self: ...
+
+
+S = TypeVar("S", bound=Structured)
+
+
+def fill_in_length(out: bytearray, start: int, length_bytes: int) -> None:
+    """Write how many bytes follow the length at `start`."""
+    body = start + length_bytes
+    out[start:body] = (len(out) - body).to_bytes(length_bytes, "big")
+
+
+class Nested(Codec[S]):
+    """A structure inside a structure."""
+
+    def __init__(self, struct: type[S]) -> None:
+        self.struct = struct
+
+    def check(self, value: S, owner: object) -> None:
+        require(value, self.struct)
+
+    def encode(self, value: S, out: bytearray, owner: object) -> None:
+        value.encode_to(out)
+
+    def decode(self, reader: Reader, owner: object) -> S:
+        return self.struct.decode_from(reader)
 
 
 Uint8 = Annotated[int, Uint(1)]

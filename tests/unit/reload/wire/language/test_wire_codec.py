@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import pytest
@@ -13,9 +15,9 @@ from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, UnknownBody, UnknownKinds
-from p2psip.reload.wire.kinds import DataModel
+from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel
 from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
-from p2psip.reload.wire.language.primitives import DecodeError, Opaque8, Uint8, Uint16, WireEnum
+from p2psip.reload.wire.language.primitives import DecodeError, Opaque8, Reader, Uint8, Uint16, WireEnum
 from p2psip.reload.wire.link_messages import AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.storage_messages import StoreAns, StoredData, StoreKindResponse, StoreReq
 from p2psip.reload.wire.topology_messages import ChordUpdate, ChordUpdateType, JoinReq
@@ -54,6 +56,42 @@ def test_any_bytes_end_in_a_value_or_decode_error(struct: type[Struct], data: st
         except DecodeError:
             continue
         assert value.encode() == mutated
+
+
+@EACH
+@FEW
+@given(data=st.data(), model=MODELS, length=LENGTHS)
+def test_what_is_made_of_a_declaration_does_what_it_says(
+    struct: type[Struct], data: st.DataObject, model: DataModel, length: int
+) -> None:
+    """The functions that `structure` makes encode and decode as the fields do, one by one, errors included."""
+    value = data.draw(values_of(struct, model, length))
+    declared = bytearray()
+    value.encode_declared(declared)
+    assert value.encode() == declared
+    for mutated in [bytes(declared), *_mutations(bytes(declared), data)]:
+        assert _outcome(struct.decode_from, mutated, length, model) == _outcome(
+            struct.decode_declared, mutated, length, model
+        )
+
+
+@EACH
+@FEW
+@given(data=st.data(), model=MODELS)
+def test_a_field_of_another_type_is_refused(struct: type[Struct], data: st.DataObject, model: DataModel) -> None:
+    """Whichever of its fields it is: what is constructible is what the declaration permits."""
+    value = data.draw(values_of(struct, model))
+    for name in struct.codecs:
+        with pytest.raises(ValueError, match=rf"^{struct.__name__}\.{name}: "):
+            replace(value, **{name: 1.5})
+
+
+def _outcome(read: Callable[[Reader], Struct], data: bytes, length: int, model: DataModel) -> object:
+    reader = Reader(data, 0, length, REGISTERED_MODELS, model)
+    try:
+        return read(reader), reader.offset
+    except DecodeError as error:
+        return str(error)
 
 
 def _mutations(encoded: bytes, data: st.DataObject) -> list[bytes]:
