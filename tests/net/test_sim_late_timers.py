@@ -45,7 +45,8 @@ from p2psip.sim.membership import DATE, Club, key
 from p2psip.sim.membership import OVERLAY as CLUB
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.services import SETTINGS
-from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
 from p2psip.sim.world import Host
 from p2psip.sip.entities.agents.agent import UserAgent

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone
 from p2psip.sip.entities.agents.types import RegistrationFailed
 from p2psip.sip.entities.questions import Located, LocateUser

@@ -14,7 +14,8 @@ from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
-from p2psip.sim.sites.peers import OVERLAY, SimulatedPeers
+from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
 
 

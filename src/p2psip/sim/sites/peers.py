@@ -6,27 +6,16 @@ import random
 from collections.abc import Callable, Iterable
 
 from p2psip.base.address import Address
-from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import LookedUp
-from p2psip.coupling.peer import Peer, peer_uri
-from p2psip.enrollment.names import typed_names
-from p2psip.enrollment.passwords import typed_passwords
-from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import Purpose
-from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
-from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
-from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.signer import SimulatedVerifier
+from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Phone, Site
 from p2psip.sim.world import World
-from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.message.digest import logins
-from p2psip.sip.transports.layer import Listener
-
-OVERLAY = "sim.example"
 
 
 class SimulatedPeers:
@@ -50,27 +39,24 @@ class SimulatedPeers:
 
     def add(self, number: int, store: MemoryStore | None = None) -> Site:
         """Make a peer and start it; with `store`, one that was there before."""
-        name = f"p{number}"
+        name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
-        node_id = NodeId(random.Random(f"{self.seed}/{name}").randbytes(16))
-        identity = SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id)
-        now, store = self.world.now, store or MemoryStore()
-        rules = rules_of(self.configuration, self.verifier)
-        storage = Storage(store, rules, self.wall, now)
-        node = Node(
-            identity, self.verifier, self.configuration, storage, self.wall, rng, now, may_start_alone=number == 0
-        )
-        address = SimulatedOverlay.address_of(number)
-        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
+        identity, store = identity_of(self.seed, name), store or MemoryStore()
         local = Address(f"192.168.{number}.1", 5060)
-        server = ServerConfig(
-            realm=OVERLAY,
-            domains=frozenset({OVERLAY, local.host, name}),
-            listeners=(Listener("UDP", local),),
-            peer_side=peer_uri(f"peer-{name}", OVERLAY, node_id),
-            token_secret=f"secret of {name}".encode(),
+        peer = make_peer(
+            name,
+            identity,
+            self.configuration,
+            self.verifier,
+            store,
+            self.wall,
+            rng,
+            self.world.now,
+            advertised={Purpose.RELOAD: (address,), Purpose.SIP: (address,)},
+            phone_side=[local],
+            may_start_alone=number == 0,
         )
-        site = Site(name, Peer(node, server, rng, now), self.world, local)
+        site = Site(name, peer, self.world, local)
         self.sites[name] = site
         self.world.add(name, address, (identity.certificate,), site, store)
         site.call(site.peer.start)
@@ -96,17 +82,14 @@ class SimulatedPeers:
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""
-        node_id = NodeId(random.Random(f"{self.seed}/line {user} {number}").randbytes(16))
-        identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
-        names = typed_names(f"{name or user}@{OVERLAY}")
-        line = Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
+        line = line_of(self.seed, number, user, name or user)
         site = self[number]
         site.call(lambda now: site.peer.add_line(line, now))
         return line
 
     def phone(self, number: int, user: str, which: int = 0, **options: object) -> Phone:
         """A phone of a user who has a line, registered."""
-        phone = Phone(self[number], user, which, **options).register()  # type: ignore[arg-type]
+        phone = Phone(self[number], user, which, **options).register()
         self.world.run_for(1.0, stop=lambda: phone.is_registered)
         assert phone.is_registered, phone.refusal
         return phone

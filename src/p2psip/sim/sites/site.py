@@ -5,30 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from p2psip.base.address import Address
-from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp
+from p2psip.sim.sites.phone import VirtualPhone
 from p2psip.sim.world import Host, World
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import (
-    AgentConfig,
-    CallEnded,
-    CallEstablished,
-    IncomingCall,
     MediaWanted,
-    Registered,
-    RegistrationFailed,
 )
 from p2psip.sip.entities.reports import RequestCarried
-from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
-from p2psip.sip.transports.hops import UdpHop
-from p2psip.sip.transports.layer import Listener
 
 LAN_S = 0.001
 
@@ -111,135 +103,30 @@ class Site:
         self.world.clock.at(self.world.now + LAN_S, run)
 
 
-class Phone:
-    """A phone on the LAN of a site: registers, calls, answers after `answer_s`, or rings for ever with None."""
+class Phone(VirtualPhone):
+    """A phone on the LAN of a site."""
 
-    def __init__(
-        self,
-        site: Site,
-        user: str,
-        number: int,
-        *,
-        password: str = "",
-        answer_s: float | None = 0.5,
-        server: str = "",
-        auth_user: str = "",
-    ) -> None:
+    def __init__(self, site: Site, user: str, number: int, **options: Any) -> None:
+        """`options` as of a VirtualPhone."""
         self.site = site
-        self.user = user
-        self.address = Address(site.local.host.rpartition(".")[0] + f".{100 + number}", 5060)
-        self.is_plugged_in = True
-        self.events: list[tuple[float, Effect]] = []
-        self.received: list[bytes] = []
-        domain = server or site.local.host
-        config = AgentConfig(
-            address_of_record=SipUri(domain, user),
-            contact=SipUri(self.address.host, user, self.address.port),
-            server=UdpHop(site.local),
-            listeners=(Listener("UDP", self.address),),
-            password=password or f"phone of {user}",
-            auth_user=auth_user,
-            is_tethered=True,
-            auto_answer_s=answer_s,
-        )
-        self.agent = UserAgent(config, random.Random(f"{user} {number} {site.name}"))
-        self._armed_at: float | None = None
+        address = Address(site.local.host.rpartition(".")[0] + f".{100 + number}", 5060)
+        super().__init__(user, address, site.local, random.Random(f"{user} {number} {site.name}"), **options)
         site.phones[self.address] = self
 
-    def register(self) -> Phone:
-        """Tell the server where it is, from now on."""
-        self.run(self.agent.register)
-        return self
-
-    def dial(self, target: str) -> int:
-        """Call `target`, a URI, or a name at the server that the phone is set to; the number of the call."""
-        uri = parse_sip_uri(target if target.startswith("sip:") else f"sip:{target}@{self.site.local.host}")
-        numbers: list[int] = []
-        self.run(lambda now: numbers.append(self.agent.call(uri, now)))
-        return numbers[0]
-
-    def hang_up(self, call: int) -> None:
-        """End a call."""
-        self.run(lambda now: self.agent.hang_up(call, now))
-
-    def unplug(self) -> None:
-        """No power: whatever comes is lost."""
-        self.is_plugged_in = False
-
-    def receive(self, data: bytes) -> None:
-        """A datagram of the server has come."""
-        if self.is_plugged_in:
-            self.received.append(data)
-            self.run(lambda now: self.agent.handle(Datagram(self.address, self.site.local, data), now))
+    @property
+    def now(self) -> float:
+        """The world's time is the phone's."""
+        return self.site.world.now
 
     def send(self, data: bytes) -> None:
         """Bytes of one's own choice."""
         self.site.call(lambda now: self.site.peer.handle_sip(Datagram(self.site.local, self.address, data), now))
 
-    def run(self, do: Callable[[float], object]) -> None:
-        """Give the agent one input, and do what it wants done."""
-        do(self.site.world.now)
-        for effect in self.agent.drain():
-            self._perform(effect)
-        self._arm()
+    def _transmit(self, data: bytes) -> None:
+        self._at(self.now + LAN_S, lambda: self.send(data))
 
-    def of(self, kind: type[Effect]) -> list[Effect]:
-        """What its user has been told, of one kind."""
-        return [effect for _, effect in self.events if isinstance(effect, kind)]
-
-    @property
-    def is_registered(self) -> bool:
-        """True once the server has taken a registration."""
-        return bool(self.of(Registered))
-
-    @property
-    def refusal(self) -> str:
-        """Why it could not register, the last time."""
-        failed = self.of(RegistrationFailed)
-        return str(failed[-1].reason) if failed else ""  # type: ignore[attr-defined]
-
-    @property
-    def talks(self) -> bool:
-        """True while a call is up."""
-        return any(isinstance(e, CallEstablished) and e.call in self.agent.calls for _, e in self.events)
-
-    @property
-    def rang(self) -> int:
-        """How many calls have come in."""
-        return len(self.of(IncomingCall))
-
-    def ended(self, call: int) -> str | None:
-        """How a call ended, in words; None while it lasts."""
-        return next((str(e.reason) for e in self.of(CallEnded) if e.call == call), None)  # type: ignore[attr-defined]
-
-    def established_after(self, call: int, began: float) -> float | None:
-        """How long after `began` a call was answered, in seconds; None if it was not."""
-        return next((at - began for at, e in self.events if isinstance(e, CallEstablished) and e.call == call), None)
-
-    def _perform(self, effect: Effect) -> None:
-        world = self.site.world
-        match effect:
-            case SendDatagram(_, _, data):
-                if self.is_plugged_in:
-                    world.clock.at(world.now + LAN_S, lambda: self.send(data))
-            case Ask(token, MediaWanted()):
-                media = Address(self.address.host, 20_000 + 2 * token)
-                world.clock.at(world.now, lambda: self.run(lambda now: self.agent.handle_answer(token, media, now)))
-            case CancelAsk():
-                pass
-            case _:
-                self.events.append((world.now, effect))
-
-    def _arm(self) -> None:
-        deadline = self.agent.next_deadline()
-        if deadline is not None and (self._armed_at is None or deadline.at < self._armed_at):
-            self._armed_at = deadline.at
-            self.site.world.clock.at(deadline.at, lambda at=deadline.at: self._timeout(at))  # type: ignore[misc]
-
-    def _timeout(self, at: float) -> None:
-        if self._armed_at == at:
-            self._armed_at = None
-            self.run(self.agent.handle_timeout)
+    def _at(self, when: float, run: Callable[[], None]) -> None:
+        self.site.world.clock.at(when, run)
 
 
 def _discard(_: object) -> None:

@@ -1,0 +1,314 @@
+"""Reliable streams in order over packets that get lost, late, twice and out of order: what TCP is to its users.
+
+Theory of operation. Segments are numbered by bytes and acknowledged cumulatively. What is not acknowledged is sent
+again after a time that doubles (RFC 6298 section 5.5), or when three acknowledgements say the same (RFC 5681 section
+3.2); after so many times the stream is lost. There is no congestion control: a window of fixed size is all that
+limits a sender.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Protocol as Interfaces
+
+from p2psip.base.address import Address
+from p2psip.sim.ip.packet import (
+    IP_BYTES,
+    TCP_BYTES,
+    IcmpError,
+    Packet,
+    Protocol,
+    Segment,
+    SocketRefused,
+    Unreachable,
+    version_of,
+)
+
+if TYPE_CHECKING:
+    from p2psip.sim.ip.machine import Machine
+
+WINDOW_BYTES = 65536
+INTERFACE_MTU_BYTES = 1500
+FIRST_RTO_S = 1.0
+RTO_MIN_S = 0.2
+RTO_MAX_S = 60.0
+SYN_RETRIES = 6
+"""Linux's: given up after 127 s."""
+DATA_RETRIES = 15
+DUPLICATES = 3
+
+
+class StreamUser(Interfaces):
+    """Who a stream reports to."""
+
+    def stream_connected(self, stream: Stream) -> None:
+        """The other end has answered."""
+
+    def stream_data(self, stream: Stream, data: bytes) -> None:
+        """Bytes have come."""
+
+    def stream_ended(self, stream: Stream) -> None:
+        """The other end sends no more."""
+
+    def stream_lost(self, stream: Stream, reason: str) -> None:
+        """The stream is over, for this reason; not after an `abort` of one's own."""
+
+
+@dataclass(eq=False)
+class StreamListener:
+    """Where a machine accepts streams. Who accepts one sets its `user` at once."""
+
+    local: Address
+    accept: Callable[[Stream], None]
+    mss_bytes: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Sent:
+    """What is on its way."""
+
+    segment: Segment
+    at: float
+    is_repeated: bool = False
+
+
+class Stream:
+    """One end of a stream."""
+
+    def __init__(self, machine: Machine, local: Address, remote: Address, *, mss_bytes: int | None = None) -> None:
+        self.local = local
+        self.remote = remote
+        self.user: StreamUser | None = None
+        self.is_open = False
+        self._machine = machine
+        header = IP_BYTES[version_of(remote.host)] + TCP_BYTES
+        self._mss_bytes = min(mss_bytes or INTERFACE_MTU_BYTES, INTERFACE_MTU_BYTES - header)
+        self._own_mss_bytes = self._mss_bytes
+        self._next = 0
+        self._unsent = bytearray()
+        self._flight: deque[_Sent] = deque()
+        self._expected = 0
+        self._early: dict[int, Segment] = {}
+        self._listener: StreamListener | None = None
+        self._is_closing = False
+        self._has_finished = False
+        self._is_finished_there = False
+        self._is_over = False
+        self._rto_s = FIRST_RTO_S
+        self._backoff = 0
+        self._duplicates = 0
+        self._armed_at: float | None = None
+
+    # For the machine
+
+    def connect(self) -> None:
+        """Say SYN."""
+        self._transmit(Segment(0, 0, syn=True, mss_bytes=self._own_mss_bytes))
+
+    def accept(self, syn: Segment, listener: StreamListener) -> None:
+        """Answer a SYN; `listener` hears of the stream once it is up."""
+        self._listener = listener
+        self._heed_mss(syn)
+        self._expected = syn.sequence + 1
+        self._transmit(Segment(0, self._expected, syn=True, ack=True, mss_bytes=self._own_mss_bytes))
+
+    def receive(self, segment: Segment) -> None:
+        """A segment of the other end has come."""
+        if segment.rst:
+            self._lose("connection reset" if self.is_open else "connection refused")
+            return
+        if segment.syn:
+            self._synchronised(segment)
+        if segment.ack:
+            self._acknowledged(segment)
+        if segment.length and not self._is_over and (self.is_open or segment.syn):
+            self._take(segment)
+
+    def unreachable(self, error: IcmpError) -> None:
+        """ICMP says what became of a segment of ours."""
+        if error.what is Unreachable.TOO_BIG:
+            self._mss_bytes = min(self._mss_bytes, error.mtu_bytes - IP_BYTES[version_of(self.remote.host)] - TCP_BYTES)
+            self._repeat()
+
+    # For the user
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What was written and is not acknowledged."""
+        return len(self._unsent) + sum(len(sent.segment.data) for sent in self._flight)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; after the stream is over, or was closed, they are dropped."""
+        if not self._is_over and not self._is_closing:
+            self._unsent += data
+            self._push()
+
+    def close(self) -> None:
+        """End this direction once all is sent; the stream is over when the other end has done so too."""
+        if not self._is_over and not self._is_closing:
+            self._is_closing = True
+            self._push()
+
+    def abort(self, reason: str) -> None:
+        """Reset the stream."""
+        if not self._is_over:
+            self._send(Segment(self._next, self._expected, rst=True, ack=True))
+            self._end()
+
+    # Inside
+
+    def _synchronised(self, segment: Segment) -> None:
+        self._heed_mss(segment)
+        if not self.is_open and segment.ack:
+            self._expected = segment.sequence + 1
+            self._open()
+
+    def _heed_mss(self, segment: Segment) -> None:
+        # RFC 9293 section 3.7.1: what either end says in its SYN bounds what the other sends.
+        self._mss_bytes = min(self._mss_bytes, segment.mss_bytes or self._mss_bytes)
+
+    def _open(self) -> None:
+        if self.is_open:
+            return
+        self.is_open = True
+        if self._listener is not None:
+            self._listener.accept(self)
+        if self.user is not None:
+            self.user.stream_connected(self)
+        self._push()
+
+    def _acknowledged(self, segment: Segment) -> None:
+        is_news = False
+        while (
+            self._flight and self._flight[0].segment.sequence + self._flight[0].segment.length <= segment.acknowledged
+        ):
+            sent = self._flight.popleft()
+            is_news = True
+            if not sent.is_repeated:
+                # RFC 6298 section 3 (Karn): no time is taken of what was sent again.
+                self._rto_s = max(RTO_MIN_S, 0.875 * self._rto_s + 0.125 * 4 * (self._machine.now - sent.at))
+        if is_news:
+            self._backoff = self._duplicates = 0
+            self._armed_at = None
+            if self._listener is not None and not self.is_open:
+                self._open()
+            self._push()
+            self._arm()
+        elif self._flight and not segment.length:
+            self._duplicates += 1
+            if self._duplicates == DUPLICATES:
+                self._repeat()
+        self._end_if_done()
+
+    def _take(self, segment: Segment) -> None:
+        if segment.sequence > self._expected:
+            if len(self._early) * INTERFACE_MTU_BYTES < WINDOW_BYTES:
+                self._early[segment.sequence] = segment
+        elif segment.end > self._expected:
+            self._in_order(segment)
+            while (after := self._early.pop(self._expected, None)) is not None:
+                self._in_order(after)
+        if not self._is_over:
+            self._send(Segment(self._next, self._expected, ack=True))
+            self._end_if_done()
+
+    def _in_order(self, segment: Segment) -> None:
+        if self._is_over:
+            return
+        # Pieces of what was cut anew, for a smaller path, may overlap what is here.
+        data = segment.data[max(0, self._expected - segment.sequence - segment.syn) :]
+        self._expected = segment.end
+        if data and self.user is not None:
+            self.user.stream_data(self, data)
+        if segment.fin and not self._is_finished_there:
+            self._is_finished_there = True
+            if self.user is not None and not self._is_over:
+                self.user.stream_ended(self)
+
+    def _push(self) -> None:
+        """Send what the window takes, and the end of it all after that."""
+        if not self.is_open:
+            return
+        in_flight = sum(sent.segment.length for sent in self._flight)
+        while self._unsent and in_flight < WINDOW_BYTES:
+            data = bytes(self._unsent[: self._mss_bytes])
+            del self._unsent[: self._mss_bytes]
+            in_flight += len(data)
+            self._transmit(Segment(self._next, self._expected, data, ack=True))
+        if self._is_closing and not self._unsent and not self._has_finished:
+            self._has_finished = True
+            self._transmit(Segment(self._next, self._expected, fin=True, ack=True))
+
+    def _transmit(self, segment: Segment) -> None:
+        self._next = segment.end
+        self._flight.append(_Sent(segment, self._machine.now))
+        self._send(segment)
+        self._arm()
+
+    def _repeat(self) -> None:
+        """Send the first again of what is on its way, in pieces if the path has turned out to be smaller."""
+        if not self._flight:
+            return
+        first = self._flight.popleft().segment
+        data = first.data
+        pieces = [data[at : at + self._mss_bytes] for at in range(0, len(data), self._mss_bytes)] or [b""]
+        sequence, again = first.sequence, []
+        for piece in pieces:
+            again.append(
+                Segment(sequence, self._expected, piece, first.syn, first.fin, False, first.ack, first.mss_bytes)
+            )
+            sequence += len(piece)
+        for segment in reversed(again):
+            self._flight.appendleft(_Sent(segment, self._machine.now, is_repeated=True))
+        for segment in again:
+            self._send(segment)
+        self._arm()
+
+    def _send(self, segment: Segment) -> None:
+        try:
+            self._machine.send(Packet(Protocol.TCP, self.local, self.remote, segment))
+        except SocketRefused:
+            # No way at the moment: as good as lost, and sent again.
+            return
+
+    def _arm(self) -> None:
+        if not self._flight or self._armed_at is not None:
+            return
+        at = self._armed_at = self._machine.now + min(RTO_MAX_S, self._rto_s * (1 << self._backoff))
+        self._machine.at(at, lambda: self._overdue(at))
+
+    def _overdue(self, at: float) -> None:
+        if self._armed_at != at or self._is_over:
+            return
+        self._armed_at = None
+        self._backoff += 1
+        if self._backoff > (DATA_RETRIES if self.is_open else SYN_RETRIES):
+            self._lose("timed out")
+        else:
+            self._repeat()
+
+    def _end_if_done(self) -> None:
+        if self._has_finished and self._is_finished_there and not self._flight and not self._is_over:
+            self._lose("closed")
+
+    def _lose(self, reason: str) -> None:
+        if self._is_over:
+            return
+        self._end()
+        if self.user is not None:
+            self.user.stream_lost(self, reason)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self.is_open = False
+        self._flight.clear()
+        self._unsent.clear()
+        self._machine.forget(self)
+
+
+def reset_for(segment: Segment) -> Segment:
+    """What a machine says to a segment of no stream that it knows (RFC 9293 section 3.5.2)."""
+    return Segment(segment.acknowledged, segment.end, rst=True, ack=True)

@@ -1,0 +1,71 @@
+"""What is common to peers of every virtual world: who they are, and the cores that they consist of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.base.wallclock import WallClock
+from p2psip.coupling.lines import Line
+from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.enrollment.names import typed_names
+from p2psip.enrollment.passwords import typed_passwords
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import Purpose
+from p2psip.reload.security.roles import Verifier
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.storage.store.continuity import Continuity
+from p2psip.reload.storage.store.memory import MemoryStore
+from p2psip.reload.usages.rules import rules_of
+from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.message.digest import logins
+from p2psip.sip.transports.layer import Listener
+
+OVERLAY = "sim.example"
+
+
+def identity_of(seed: int | str, name: str) -> SimulatedIdentity:
+    """Who a peer is: always the same."""
+    return SimulatedIdentity(f"peer-{name}@{OVERLAY}", NodeId(random.Random(f"{seed}/{name}").randbytes(16)))
+
+
+def line_of(seed: int | str, number: int, user: str, typed_as: str) -> Line:
+    """The line of a user at peer `number`, whose phones know the user as `typed_as`."""
+    node_id = NodeId(random.Random(f"{seed}/line {user} {number}").randbytes(16))
+    names = typed_names(f"{typed_as}@{OVERLAY}")
+    identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
+    return Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
+
+
+def make_peer(
+    name: str,
+    identity: SimulatedIdentity,
+    configuration: OverlayConfiguration,
+    verifier: Verifier,
+    store: MemoryStore,
+    wall: WallClock,
+    rng: random.Random,
+    now: float,
+    *,
+    advertised: dict[Purpose, tuple[Address, ...]],
+    phone_side: Iterable[Address],
+    may_start_alone: bool,
+    continuity: Continuity | None = None,
+) -> Peer:
+    """A peer that has not been started; `phone_side` is where it listens for phones."""
+    storage = Storage(store, rules_of(configuration, verifier), wall, now, continuity=continuity)
+    node = Node(identity, verifier, configuration, storage, wall, rng, now, may_start_alone=may_start_alone)
+    node.attaching.addresses = advertised
+    phone_side = tuple(phone_side)
+    server = ServerConfig(
+        realm=OVERLAY,
+        domains=frozenset({OVERLAY, name, *(local.host for local in phone_side)}),
+        listeners=tuple(Listener("UDP", local) for local in phone_side),
+        peer_side=peer_uri(f"peer-{name}", OVERLAY, identity.node_id),
+        token_secret=f"secret of {name}".encode(),
+    )
+    return Peer(node, server, rng, now)
