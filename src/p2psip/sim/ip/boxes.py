@@ -171,6 +171,7 @@ class Nat(Router):
         self._mappings: dict[tuple[Protocol, Address, tuple[str, int]], _Mapping] = {}
         self._ports: dict[tuple[Protocol, Address], _Mapping] = {}
         self._paired: dict[str, str] = {}
+        self._forwarded: dict[tuple[Protocol, int], Address] = {}
 
     @property
     def outside(self) -> Interface:
@@ -182,6 +183,10 @@ class Nat(Router):
         """Inside addresses by outside ones, of the mappings that live."""
         now = self.internet.now
         return {each.outside: each.key[1] for each in self._mappings.values() if each.expires_at > now}
+
+    def forward(self, protocol: Protocol, port: int, inside: Address) -> None:
+        """What comes to a port of the outside goes to `inside` for ever, as people set it in their routers."""
+        self._forwarded[protocol, port] = inside
 
     def reboot(self, *hosts: str, off_s: float = 20.0) -> None:
         """Off for a while; then all mappings are forgotten, and the outside addresses are `hosts`, if any are given."""
@@ -224,6 +229,10 @@ class Nat(Router):
             self._forward(packet.from_(mapping.outside))
 
     def _inward(self, packet: Packet) -> None:
+        if (inside := self._forwarded.get((packet.protocol, packet.destination.port))) is not None:
+            self._mapped(packet.from_(inside).to(packet.source))
+            self._deliver(packet.to(inside))
+            return
         mapping = self._ports.get((packet.protocol, packet.destination))
         now = self.internet.now
         if mapping is None or mapping.expires_at <= now:
@@ -290,10 +299,13 @@ class Nat(Router):
     def _make(self, key: tuple[Protocol, Address, tuple[str, int]]) -> _Mapping | None:
         protocol, inside, _ = key
         host = self._outside_host(inside.host)
-        for port in self._candidates(inside.port):
+        forwarded = [port for (kind, port), to in self._forwarded.items() if (kind, to) == (protocol, inside)]
+        for port in forwarded or self._candidates(inside.port):
             outside = Address(host, port)
-            if self._may_have(protocol, outside):
-                if (used := self._ports.get((protocol, outside))) is not None and not self.behaviour.overloads_ports:
+            if forwarded or self._may_have(protocol, outside):
+                if (used := self._ports.get((protocol, outside))) is not None and not (
+                    forwarded or self.behaviour.overloads_ports
+                ):
                     self._mappings.pop(used.key, None)
                 mapping = self._mappings[key] = self._ports[protocol, outside] = _Mapping(key, outside, 0.0)
                 return mapping
@@ -322,6 +334,8 @@ class Nat(Router):
     def _may_have(self, protocol: Protocol, outside: Address) -> bool:
         # REQ-3: "A NAT MUST NOT have a 'Port assignment' behavior of 'Port overloading'."
         used = self._ports.get((protocol, outside))
+        if (protocol, outside.port) in self._forwarded:
+            return False
         return self.behaviour.overloads_ports or used is None or used.expires_at <= self.internet.now
 
     def _lifetime_s(self, protocol: Protocol) -> float:

@@ -136,6 +136,7 @@ class Machine:
         self._rate = clock_rate
         self.clock = MachineClock(internet.now, rate=clock_rate, date_error_s=date_error_s)
         self._life = 1
+        self._reached = 0.0
         self._waking: list[Callable[[], None]] = []
         self._udp: dict[Address, UdpSocket] = {}
         self._listeners: dict[Address, StreamListener] = {}
@@ -214,16 +215,18 @@ class Machine:
 
     @property
     def now(self) -> float:
-        """Seconds since boot."""
-        return self.clock.since_boot(self.internet.now)
+        """Seconds since boot; never less than what the program was woken for, however the clock's rate is rounded."""
+        return max(self._reached, self.clock.since_boot(self.internet.now))
 
     def at(self, when: float, run: Callable[[], None]) -> None:
         """Have the program do something when the clock since boot says so; later if the machine sleeps then."""
         life = self._life
 
         def due() -> None:
-            if life == self._life:
-                self._waking.append(run) if self.is_asleep else run()
+            if life != self._life:
+                return
+            self._reached = max(self._reached, when)
+            self._waking.append(run) if self.is_asleep else run()
 
         self.internet.clock.at(self.clock.in_world(when), due)
 
@@ -243,6 +246,7 @@ class Machine:
         assert not self.is_on, f"{self.name} is on"
         self.is_on, self.is_asleep = True, False
         self.boots += 1
+        self._reached = 0.0
         before = self.clock
         self.clock = MachineClock(
             self.internet.now, rate=self._rate, date_error_s=before.date_error_s, is_trusted=before.is_trusted

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.coupling.peer import Peer
+from p2psip.coupling.peer import BindingsToKeep, Peer
 from p2psip.media.session import SendRtp
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
@@ -33,6 +33,7 @@ class PeerDriver(NodeDriver):
         self._udp: dict[Address, UdpSocket] = {}
         self._media: dict[tuple[str, int], UdpSocket] = {}
         self._flows = PhoneFlows(self)
+        self.bindings_changed: Callable[[], None] = _not_kept
 
     def listen_phones(self, addresses: Iterable[Address]) -> None:
         """Take SIP there, over UDP and over streams. Raises SocketRefused."""
@@ -57,6 +58,8 @@ class PeerDriver(NodeDriver):
             case MediaReleased(local):
                 if (socket := self._media.pop(local, None)) is not None:
                     socket.close()
+            case BindingsToKeep():
+                self.bindings_changed()
             case _:
                 super()._do(effect)
 
@@ -146,3 +149,7 @@ def _send(socket: UdpSocket | None, remote: tuple[str, int], data: bytes) -> Non
             socket.send(Address(*remote), data)
         except SocketRefused:
             return
+
+
+def _not_kept() -> None:
+    """Nobody writes the registrations of phones down."""

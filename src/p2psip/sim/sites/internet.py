@@ -1,0 +1,235 @@
+"""Sites on an Internet of their own: peers and phones as machines, behind routers and NATs or not.
+
+    world = InternetSites(seed=7)
+    hill = world.add_public(0)                  # s0 is the bootstrap node
+    valley = world.add_behind_nat(1)            # its router forwards the ports of its peer
+    world.line(hill, "alice"), world.line(valley, "bob")
+    world.settle()
+    alice, bob = world.phone(hill, "alice"), world.phone(valley, "bob")
+    call = alice.dial("bob")
+    world.run(5.0)
+
+A public site n has its peer at 198.18.n.1, and beside it a LAN 192.168.n.0/24 for phones. At a site behind a NAT peer
+and phones are in a LAN that has the same addresses at each of them. What becomes of packets is `world.internet`'s to
+say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2psip.base.address import Address
+from p2psip.coupling.lines import Line
+from p2psip.coupling.peer import Peer
+from p2psip.reload.config.document import parse
+from p2psip.reload.config.write import build
+from p2psip.reload.paths.values import Purpose
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
+from p2psip.sim.ip.boxes import Nat, NatBehaviour
+from p2psip.sim.ip.machine import Machine
+from p2psip.sim.ip.network import Internet, Network
+from p2psip.sim.ip.packet import Protocol
+from p2psip.sim.ip.secured import Credentials
+from p2psip.sim.overlay import ADMIN, simulated_configuration
+from p2psip.sim.report import Meter, Report
+from p2psip.sim.signer import SimulatedVerifier
+from p2psip.sim.sites.disk import Disk
+from p2psip.sim.sites.machine_phone import MachinePhone
+from p2psip.sim.sites.making import identity_of, line_of, make_peer
+from p2psip.sim.sites.peer_driver import PeerDriver
+
+OVERLAY_PORT = 6084
+PEER_SIP_PORT = 5061
+PHONE_PORT = 5060
+NAT_LAN = "192.168.1"
+
+
+@dataclass(eq=False)
+class InternetSite:
+    """One peer's machine and what is around it."""
+
+    number: int
+    machine: Machine
+    disk: Disk
+    isp: Network
+    lan: Network
+    advertised: str
+    """At which address other peers reach it."""
+    nat: Nat | None = None
+    phones: list[MachinePhone] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    starts: int = 0
+    driver: PeerDriver = field(init=False)
+    kept: tuple[bytes, float] | None = None
+    """The registrations of phones as they were written down last, and at which date."""
+
+    @property
+    def name(self) -> str:
+        """Of the peer, and of its machine."""
+        return self.machine.name
+
+    @property
+    def peer(self) -> Peer:
+        """The core that runs now."""
+        return self.driver.peer
+
+    @property
+    def phone_side(self) -> Address:
+        """Where phones on the LAN reach the peer."""
+        return Address(next(host for host in self.machine.hosts if host in self.lan), PHONE_PORT)
+
+
+class InternetSites:
+    """See above. `settings` replace fields of the overlay's configuration."""
+
+    def __init__(self, seed: int | str, *, link_types: Sequence[OverlayLinkType] = NO_ICE, **settings: object) -> None:
+        self.seed = seed
+        self.meter = Meter()
+        self.internet = Internet(seed)
+        self.sites: list[InternetSite] = []
+        self._link_types = tuple(link_types)
+        bootstrap = Address(public_host(0), OVERLAY_PORT)
+        self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
+
+    # Building
+
+    def add_public(self, number: int) -> InternetSite:
+        """A site whose peer has a public address, and another in the LAN of its phones."""
+        isp, lan = self._networks(number, f"192.168.{number}.0/24")
+        machine = self._machine(number)
+        machine.plug(isp, public_host(number))
+        machine.plug(lan, f"192.168.{number}.1")
+        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, public_host(number)))
+
+    def add_behind_nat(
+        self, number: int, behaviour: NatBehaviour | None = None, *, forwards: bool = True
+    ) -> InternetSite:
+        """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not."""
+        isp, lan = self._networks(number, f"{NAT_LAN}.0/24")
+        nat = Nat(self.internet, f"nat{number}", behaviour)
+        nat.plug(isp, public_host(number))
+        nat.plug(lan, f"{NAT_LAN}.1", is_inside=True)
+        machine = self._machine(number)
+        machine.plug(lan, f"{NAT_LAN}.2", gateways=(f"{NAT_LAN}.1",))
+        for port in (OVERLAY_PORT, PEER_SIP_PORT) if forwards else ():
+            for protocol in (Protocol.TCP, Protocol.UDP):
+                nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
+        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, public_host(number), nat))
+
+    def line(self, site: InternetSite, user: str) -> None:
+        """Give a user a line at a peer, there to stay."""
+        line = line_of(self.seed, site.number, user, user)
+        site.lines.append(line)
+        site.driver.call(lambda now: site.peer.add_line(line, now))
+
+    def phone(self, site: InternetSite, user: str, *, machine: Machine | None = None, **options: Any) -> MachinePhone:
+        """A phone of a user who has a line, registered: on the LAN of the site, or `machine` wherever that is."""
+        if machine is None:
+            machine = Machine(self.internet, f"{site.name} phone {user}")
+            host = f"{site.phone_side.host.rpartition('.')[0]}.{100 + len(site.phones)}"
+            machine.plug(site.lan, host, gateways=() if site.nat is None else (f"{NAT_LAN}.1",))
+        server = site.phone_side if machine.interfaces[0].network is site.lan else Address(site.advertised, PHONE_PORT)
+        phone = MachinePhone(machine, user, server, **options).register()
+        site.phones.append(phone)
+        assert self.run(10.0, stop=lambda: phone.is_registered), phone.refusal or "the server does not answer"
+        return phone
+
+    # Time and fortune
+
+    def run(self, seconds: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Let time go on; True as soon as `stop` says so."""
+        return self.internet.run_for(seconds, stop=stop)
+
+    def settle(self, limit_s: float = 120.0) -> None:
+        """Let time go on until every peer that runs is a member and has placed the records of its lines."""
+        is_whole = self.run(limit_s, stop=lambda: all(map(_is_at_home, self.running())))
+        assert is_whole, [site.name for site in self.running() if not _is_at_home(site)]
+
+    def running(self) -> list[InternetSite]:
+        """The sites whose peers have power."""
+        return [site for site in self.sites if site.machine.is_on]
+
+    def cut_power(self, site: InternetSite) -> None:
+        """The peer's machine is off; what was not synced is lost."""
+        site.machine.cut_power()
+
+    def power_up(self, site: InternetSite) -> None:
+        """The machine boots, and its peer starts with what is on its disk: records, lines, the phones of before."""
+        site.machine.boot()
+        self._start(site)
+
+    def report(self) -> Report:
+        """What the run has cost until now."""
+        return self.meter.read(self.internet.clock, len(self.sites))
+
+    # Inside
+
+    def _networks(self, number: int, prefix: str) -> tuple[Network, Network]:
+        isp = self.internet.network(f"isp{number}", f"{public_host(number).rpartition('.')[0]}.0/24")
+        return isp, self.internet.lan(f"lan{number}", prefix)
+
+    def _machine(self, number: int) -> Machine:
+        return Machine(self.internet, f"s{number}")
+
+    def _add(self, site: InternetSite) -> InternetSite:
+        self.sites.append(site)
+        self._start(site)
+        return site
+
+    def _start(self, site: InternetSite) -> None:
+        site.starts += 1
+        machine, identity = site.machine, identity_of(self.seed, site.name)
+        rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
+        wall = machine.clock.wall(self.internet.now)
+        continuity = site.disk.open()
+        peer = make_peer(
+            site.name,
+            identity,
+            self.document.configuration,
+            SimulatedVerifier(),
+            site.disk.synced,
+            wall,
+            rng,
+            machine.now,
+            advertised={
+                Purpose.RELOAD: (Address(site.advertised, OVERLAY_PORT),),
+                Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
+            },
+            phone_side=[Address(host, PHONE_PORT) for host in machine.hosts],
+            may_start_alone=site.number == 0,
+            continuity=continuity,
+        )
+        peer.node.attaching.able_link_types = self._link_types
+        credentials = Credentials([each.certificate for each in identity.certificates], rng)
+        driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
+        own = next(host for host in machine.hosts if host not in site.lan or site.nat is not None)
+        driver.listen(Purpose.RELOAD, [Address(own, OVERLAY_PORT)])
+        driver.listen_datagrams([Address(own, OVERLAY_PORT)])
+        driver.listen(Purpose.SIP, [Address(own, PEER_SIP_PORT)])
+        driver.listen_phones([Address(host, PHONE_PORT) for host in machine.hosts])
+        for line in site.lines:
+            driver.call(lambda now, line=line: peer.add_line(line, now))  # type: ignore[misc]
+        if site.kept is not None:
+            snapshot, date = site.kept
+            elapsed_s = max(0.0, wall.date(machine.now) - date)
+            driver.call(lambda now: peer.restore(snapshot, elapsed_s, now))
+        driver.bindings_changed = lambda: self._keep(site)
+        driver.call(peer.start)
+
+    def _keep(self, site: InternetSite) -> None:
+        """Write down the registrations of phones, as a peer does on its disk."""
+        wall = site.machine.clock.wall(self.internet.now)
+        site.kept = site.peer.server.snapshot(site.machine.now), wall.date(site.machine.now)
+
+
+def public_host(number: int) -> str:
+    """The public address of a site, in 198.18.0.0/15 (RFC 2544)."""
+    return f"198.{18 + (number >> 8)}.{number & 255}.1"
+
+
+def _is_at_home(site: InternetSite) -> bool:
+    publisher = site.peer.publisher
+    return site.peer.node.chord.is_serving and all(publisher.placed(line.name) for line in publisher.lines)
