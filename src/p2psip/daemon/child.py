@@ -10,7 +10,10 @@ from p2psip.net.sockets.addresses import words
 
 
 async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:
-    """What it prints. Raises RequestFailed in its words, the last line of what it says on standard error."""
+    """What it prints. Raises RequestFailed in its words, the last line of what it says on standard error.
+
+    Whoever cancels it and waits for the end leaves no process behind.
+    """
     process = await _started(module, *map(str, arguments))
     try:
         async with asyncio.timeout(limit_s):
@@ -20,6 +23,7 @@ async def run_module(module: str, *arguments: object, limit_s: float) -> bytes:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines()
         raise RequestFailed(lines[-1] if lines else f"exit status {process.returncode}")

@@ -281,6 +281,8 @@ class PeerService:
         finally:
             for task in tasks:
                 task.cancel()
+            # One of them may have a process of its own, which must not outlive this one.
+            await asyncio.wait(tasks)
 
     async def _watch(self) -> None:
         """Look after what changes without a word: the date, this machine's addresses, how it does."""

@@ -112,3 +112,27 @@ def test_session_keys_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest
         write = _keylogger()
     assert write is not None
     write(b"CLIENT_RANDOM 00 00")
+
+
+def test_a_job_that_is_called_off_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+    pids: list[int] = []
+    popen = subprocess.Popen.__init__
+
+    def begin(process: subprocess.Popen[bytes], *arguments: object, **named: object) -> None:
+        popen(process, *arguments, **named)  # type: ignore[call-overload]
+        pids.append(process.pid)
+        begun.set()
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", begin)
+
+    async def called_off() -> None:
+        job = asyncio.create_task(run_module("timeit", "-n", "1", "import time; time.sleep(600)", limit_s=600))
+        await begun.wait()
+        job.cancel()
+        await asyncio.wait([job])
+        assert job.cancelled()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pids[0], 0)
+
+    asyncio.run(called_off())
