@@ -55,7 +55,7 @@ class Overlay:
         self._directory = directory / "overlay"
         self._processes = processes
         self._passwords = directory
-        first, *others = free_ports(1 + len(SITES), together=3)
+        first, *others = free_ports(1 + len(SITES), together=4)
         self.enrollment_url = f"https://{LOOPBACK}:{first}"
         self._enrollment_at = f"{LOOPBACK}:{first}"
         self.sites = [Site(name, directory / name, port) for name, port in zip(SITES, others, strict=True)]

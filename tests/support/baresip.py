@@ -8,6 +8,7 @@ server, a user and a password. What its version wants:
 - The sine source wants 48 kHz; a file at 8 kHz does not. The file source has no player beside it: an
   audio bridge that nobody listens to is the player, and the same bridge as source and player is an echo.
 - The name of a recording has 127 characters, and then ends: it is given relative to where baresip runs.
+- Over TLS it takes any certificate, whoever has issued it.
 - Events come over the control connection between commands and their responses.
 """
 

@@ -36,7 +36,7 @@ sip_tcp_port={port}
 bind_address={host}
 use_ipv6=0
 default_proxy=0
-
+{more}
 [rtp]
 audio_rtp_port={rtp_port}
 
@@ -54,13 +54,30 @@ username={user}
 passwd={password}
 """
 
+TLS = """\
+sip_tls_port=-1
+root_ca={trusts}
+verify_server_certs=1
+verify_server_cn={looks_at_name}
+"""
+
 
 class Linphone:
     """One linphonec process, registered with its server."""
 
     def __init__(
-        self, directory: Path, user: str, *, server: str, password: str, host: str = "127.0.0.1", transport: str = "udp"
+        self,
+        directory: Path,
+        user: str,
+        *,
+        server: str,
+        password: str,
+        host: str = "127.0.0.1",
+        transport: str = "udp",
+        trusts: Path | None = None,
+        looks_at_name: bool = True,
     ) -> None:
+        """Over TLS it believes whom the authority in the file `trusts` has issued one, of that name or not."""
         self.user = user
         self._directory = directory / f"linphone-{user}"
         (self._directory / ".local/share/linphone").mkdir(parents=True)
@@ -75,6 +92,7 @@ class Linphone:
             port=free_port(together=2),
             rtp_port=free_port(together=2),
             transport=transport,
+            more="" if trusts is None else TLS.format(trusts=trusts, looks_at_name=int(looks_at_name)),
         )
         (self._directory / "config").write_text(config)
 

@@ -139,6 +139,11 @@ class LivePeer:
         return f"{self.host}:{self.phone_port}"
 
     @property
+    def tls_server(self) -> str:
+        """The same for a phone over TLS."""
+        return f"{self.host}:{self.phone_port + 1}"
+
+    @property
     def is_running(self) -> bool:
         """True from `run` to `kill` or `stop`."""
         return self._daemon is not None

@@ -92,7 +92,7 @@ class LoopbackServer:
         self._flows = Flows(self._arrived, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_arrived)
         self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)
-        self._flows.listen(self._local)
+        self._flows.listen("TCP", self._local)
         self._is_up.set()
         await self._ended.wait()
         self._udp.close()

@@ -138,6 +138,9 @@ def run(
     phone_port: Annotated[int | None, typer.Option(metavar="PORT", help="UDP and TCP, phones.")] = None,
     phone_udp: Annotated[bool | None, typer.Option(help="Serve phones over UDP.")] = None,
     phone_tcp: Annotated[bool | None, typer.Option(help="Serve phones over TCP.")] = None,
+    phone_tls: Annotated[bool | None, typer.Option(help="Serve phones over TLS, on the next port.")] = None,
+    phone_certificate: Annotated[str | None, typer.Option(metavar="FILE", help="Show phones this, in PEM.")] = None,
+    phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
     return_path: Annotated[
@@ -185,6 +188,36 @@ def renew(
         ask_peer(directory, "reload-identity")
     facts = {"user": identity.user, "node_id": str(identity.node_id), "until": day(identity.not_after)}
     print(json.dumps(facts) if as_json else f"{identity.user}: certificate valid until {facts['until']}")
+
+
+TRUST_HELP = """Print, or write down, in PEM the certificate that phones have to trust for calls over TLS.
+
+Put it into a phone as a trusted authority, have the phone register over TLS with port 5061, and nobody on the way can
+read or change what it says. It is the overlay's trust anchor; where members make their own certificates, this peer's
+own; and with phone_certificate in peer.toml, whoever issued that, if its file has it.
+
+Example:
+
+\b
+    p2psip peer trust ./peer --out club.pem
+"""
+
+
+@app.command(help=TRUST_HELP)
+def trust(
+    directory: Annotated[Path, typer.Argument(metavar="STATE_DIR", help="The directory of the peer.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there. [print it]")] = None,
+) -> None:
+    """Read the state directory, print or write."""
+    from p2psip.daemon.phone_certificate import to_trust
+    from p2psip.daemon.state.state import load_state
+    from p2psip.net.disk.files import write_file
+
+    pem = to_trust(load_state(directory))
+    if out is None:
+        print(pem.decode(), end="")
+    else:
+        write_file(out, pem)
 
 
 def _host_name() -> str:

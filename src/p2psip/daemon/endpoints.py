@@ -27,13 +27,15 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
         tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen)),
         phones if settings.phone_udp else (),
         phones if settings.phone_tcp else (),
+        tuple(Address(host, settings.phone_tls_port) for host, _ in phones) if settings.phone_tls else (),
     )
 
 
 def listeners_of(endpoints: Endpoints) -> tuple[Listener, ...]:
     """The same for SIP with phones."""
     udp = (Listener("UDP", local) for local in endpoints.phone_udp)
-    return (*udp, *(Listener("TCP", local) for local in endpoints.phone_tcp))
+    tcp = (Listener("TCP", local) for local in endpoints.phone_tcp)
+    return (*udp, *tcp, *(Listener("TLS", local) for local in endpoints.phone_tls))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
 from p2psip.daemon.log.journal import Journal
+from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
@@ -54,6 +55,7 @@ from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.sockets.addresses import machine_hosts, words
 from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.phone_tls import client_context
 from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.config.document import parse
@@ -162,6 +164,8 @@ class PeerService:
                 path_mtu=self._state.settings.path_mtu,
             )
             self._host.own_certificate_ends = self._state.identity.not_after
+            self._phone_certificate = PhoneCertificate(self._state)
+            self._use_phone_tls()
             self._commands = Commands(
                 self._peer,
                 self._host,
@@ -243,6 +247,12 @@ class PeerService:
             identity.chain, identity.key, is_datagram=is_datagram, shared_secret=secret, keylog=self._keylog
         )
 
+    def _use_phone_tls(self) -> None:
+        """What there is now to show to phones. Raises LocalMisuse if it is no certificate with its key."""
+        if self._state.settings.phone_tls:
+            context = self._phone_certificate.context(self._state, self._keylog)
+            self._host.use_phone_tls(context, client_context(self._state.configuration.root_certs))
+
     def _datagram_context(self) -> SSL.Context:
         context = self._context(is_datagram=True)
         require_cookies(context)
@@ -292,6 +302,7 @@ class PeerService:
             if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
                 raise RequestFailed(reason)
             self._look_at_addresses()
+            self._look_at_phone_certificate()
             if boot_time() - machine_at >= MACHINE_S:
                 machine_at = boot_time()
                 self._peer.node.diagnostics.machine = read_machine()
@@ -308,6 +319,16 @@ class PeerService:
         self._host.use_media_host(known_as.media_host)
         addresses = self._reload_addresses()
         self._host.call(lambda now: self._peer.use_addresses(addresses, known_as.own, now))
+
+    def _look_at_phone_certificate(self) -> None:
+        """Whoever renews the operator's files tells nobody; until both are as they should be, the ones before count."""
+        if not self._phone_certificate.has_changed():
+            return
+        try:
+            self._use_phone_tls()
+            self._journal.info("phones are shown another certificate now")
+        except LocalMisuse as error:
+            self._journal.warning("the certificate for phones is not taken", reason=str(error))
 
     def _look_for_hosts(self) -> list[str]:
         """The addresses of this machine; those of the last look where the kernel does not say, which is said once."""
@@ -408,6 +429,8 @@ class PeerService:
         self._host.call(lambda now: self._peer.use_identity(self._state.identity, now))
         self._host.own_certificate_ends = self._state.identity.not_after
         self._host.use_context(self._context(), self._datagram_context())
+        if not self._state.settings.phone_certificate:
+            self._use_phone_tls()
 
     def certificates(self) -> dict[str, CertifiedIdentity]:
         """renewal.Certificates: the peer's own, and those of its lines."""

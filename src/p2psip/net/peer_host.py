@@ -38,6 +38,7 @@ class Endpoints:
     sip: tuple[Address, ...]
     phone_udp: tuple[Address, ...]
     phone_tcp: tuple[Address, ...]
+    phone_tls: tuple[Address, ...] = ()
 
 
 class PeerHost(NodeHost):
@@ -59,7 +60,7 @@ class PeerHost(NodeHost):
         )
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
-        self._phone_flows = Flows(self._flow_arrived, self._not_accepted)
+        self._phone_flows = Flows(self._flow_arrived, self._not_accepted, self._not_secured)
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._zones: dict[str, str] = {}
 
@@ -71,7 +72,13 @@ class PeerHost(NodeHost):
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:
-            self._phone_flows.listen(local)
+            self._phone_flows.listen("TCP", local)
+        for local in endpoints.phone_tls:
+            self._phone_flows.listen("TLS", local)
+
+    def use_phone_tls(self, server: SSL.Context, client: SSL.Context) -> None:
+        """What to show phones on connections that begin from now on, and which to believe that we connect to."""
+        self._phone_flows.use_tls(server, client)
 
     def use_media_host(self, host: str) -> None:
         """Where calls have their voice from now on, of which nobody has said where it goes."""
@@ -113,6 +120,9 @@ class PeerHost(NodeHost):
         if isinstance(arrival, FlowUp):
             self._note_zone(arrival.remote)
         self.call(lambda now: self.peer.handle_sip(arrival, now))
+
+    def _not_secured(self, remote: Address, reason: str) -> None:
+        self._other(Note("no TLS with a phone", {"phone": str(remote), "reason": reason}, is_warning=True))
 
     def _note_zone(self, remote: Address) -> None:
         """A phone at a link-local address names it in SDP as well, where nothing says of which link it is."""

@@ -1,28 +1,38 @@
-"""The sockets of phones, ours and those that a peer serves: SIP over UDP and TCP, one UDP socket a call for RTP."""
+"""The sockets of phones, ours and those that a peer serves: SIP over UDP, TCP and TLS; one for RTP for each call."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import cast
+from typing import TypeAlias, cast
+
+from OpenSSL import SSL
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.sockets.addresses import address_of, sockaddr_of, words
+from p2psip.net.sockets.crowd import Handshakes
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
+from p2psip.net.sockets.names import is_named
 from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp, family_of
+from p2psip.net.sockets.tls import Stream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.hops import StreamTransport
 
 CONNECT_S_MAX = 8.0
 GOODBYE_MAX_S = 5.0
 WRITE_BUFFER_MAX = 1024 * 1024
 
 
-class _Flow(asyncio.Protocol):
+def _nobody_listens(remote: Address, reason: str) -> None:
+    raise AssertionError("who listens for TLS hears of handshakes that fail")
+
+
+class _TcpFlow(asyncio.Protocol):
     def __init__(self, number: int, flows: Flows) -> None:
         self.number = number
         self._flows = flows
@@ -35,7 +45,7 @@ class _Flow(asyncio.Protocol):
             # A connection that was reset before we could look at it.
             self.transport.abort()
         else:
-            self._flows.opened(self, *(address_of(name) for name in names))
+            self._flows.opened(self, "TCP", *(address_of(name) for name in names))
 
     def write(self, data: bytes) -> None:
         """Send; who does not read what we send is cut off."""
@@ -57,43 +67,109 @@ class _Flow(asyncio.Protocol):
         self._flows.lost(self, words(exc) if exc else "closed by the other side")
 
 
-class Flows:
-    """SIP over TCP: the connections that the core opens, and those that are accepted."""
+class _TlsFlow:
+    """The user of one TLS stream (net.sockets.tls.StreamUser): whatever comes before it is up is told to nobody above.
 
-    def __init__(self, arrived: Callable[[FlowArrival], None], tell: Callable[[Address, str], None]) -> None:
-        """`arrived` is called with what comes; `tell` with where connections are not accepted, and why."""
+    Who connects is asked for no certificate: a phone proves itself by its password. Whom we connect to must have one.
+    """
+
+    def __init__(self, number: int, flows: Flows, context: SSL.Context, *, is_server: bool) -> None:
+        self.number = number
+        self.stream = TlsStream(context, self, is_server=is_server)
+        self.is_up = asyncio.get_running_loop().create_future()
+        self._flows = flows
+
+    def write(self, data: bytes) -> None:
+        """Send; who does not read what we send is cut off."""
+        self.stream.write(data)
+        if self.stream.backlog_bytes > WRITE_BUFFER_MAX:
+            self.stream.abort("the other side does not read")
+
+    def close(self) -> None:
+        """Close when what was written is out, or after a while."""
+        self.stream.close("closed by this side")
+
+    def stream_accepted(self, stream: Stream) -> None:
+        self._flows.handshakes.begin(stream)
+
+    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+        self._flows.handshakes.end(stream)
+        if not stream.is_server and not is_named(certificates[0], stream.remote[0]):
+            # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says (here: at that address).
+            stream.abort(f"its certificate is not for {stream.remote[0]}")
+            return
+        self.is_up.set_result(None)
+        self._flows.opened(self, "TLS", Address(*stream.local), Address(*stream.remote))
+
+    def stream_data(self, stream: Stream, data: bytes) -> None:
+        if self.is_up.done():
+            self._flows.arrived(FlowData(self.number, data))
+
+    def stream_down(self, stream: Stream, reason: str) -> None:
+        self._flows.handshakes.end(stream)
+        if self.is_up.done():
+            self._flows.lost(self, reason)
+        elif stream.is_server:
+            self.is_up.cancel()
+            self._flows.not_secured(Address(*stream.remote), reason)
+        else:
+            self.is_up.set_exception(ConnectionError(reason))
+
+
+_Flow: TypeAlias = _TcpFlow | _TlsFlow
+
+
+class Flows:
+    """SIP over TCP and TLS: the connections that the core opens, and those that are accepted."""
+
+    def __init__(
+        self,
+        arrived: Callable[[FlowArrival], None],
+        tell: Callable[[Address, str], None],
+        not_secured: Callable[[Address, str], None] = _nobody_listens,
+    ) -> None:
+        """`arrived` is called with what comes; `tell` with where connections are not accepted, and why; `not_secured`
+        with who has connected and did not get through the handshake of TLS, and why.
+        """
         self.arrived = arrived
+        self.handshakes = Handshakes()
+        self.not_secured = not_secured
         self._tell = tell
+        self._server: SSL.Context | None = None
+        self._client: SSL.Context | None = None
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._accepted = itertools.count(1, 2)
-        self._servers: list[StreamListener] = []
+        self._listeners: list[StreamListener] = []
 
-    def listen(self, local: Address) -> None:
+    def use_tls(self, server: SSL.Context, client: SSL.Context) -> None:
+        """What to show who connects from now on, and whom to believe where we connect."""
+        self._server, self._client = server, client
+
+    def listen(self, transport: StreamTransport, local: Address) -> None:
         """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""
-        self._servers.append(
-            StreamListener.bind(local, lambda: _Flow(next(self._accepted), self), partial(self._tell, local))
-        )
+        make = self._accept_tls if transport == "TLS" else self._accept_tcp
+        self._listeners.append(StreamListener.bind(local, make, partial(self._tell, local)))
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
         match effect:
-            case OpenFlow(flow, "TLS", remote):
-                # There is no TLS towards phones, and what is to go over TLS never goes in clear.
-                why = f"no TLS to {remote}: phones are reached over UDP and TCP only"
-                asyncio.get_running_loop().call_soon(self.arrived, FlowDown(flow, why))
-            case OpenFlow(flow, _, remote):
-                self._opening[flow] = asyncio.get_running_loop().create_task(self._connect(flow, remote))
+            case OpenFlow(flow, transport, remote):
+                connect = self._connect_tls if transport == "TLS" else self._connect_tcp
+                what = f"{transport.lower()} {remote}"
+                self._opening[flow] = asyncio.get_running_loop().create_task(
+                    self._connect(flow, what, connect(flow, remote))
+                )
             case SendFlow(flow, data):
                 if flow in self._open:
                     self._open[flow].write(data)
             case CloseFlow(flow):
                 self._close(flow)
 
-    def opened(self, flow: _Flow, local: Address, remote: Address) -> None:
-        """A connection is made."""
+    def opened(self, flow: _Flow, transport: StreamTransport, local: Address, remote: Address) -> None:
+        """A connection is made, and secured where it shall be."""
         self._open[flow.number] = flow
-        self.arrived(FlowUp(flow.number, "TCP", local, remote))
+        self.arrived(FlowUp(flow.number, transport, local, remote))
 
     def lost(self, flow: _Flow, reason: str) -> None:
         """A connection is gone."""
@@ -102,19 +178,43 @@ class Flows:
 
     def close(self) -> None:
         """Close all of it."""
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         for flow in [*self._open, *self._opening]:
             self._close(flow)
+        self.handshakes.close()
 
-    async def _connect(self, flow: int, remote: Address) -> None:
+    def _accept_tcp(self) -> _TcpFlow:
+        return _TcpFlow(next(self._accepted), self)
+
+    def _accept_tls(self) -> TlsStream:
+        assert self._server is not None, "nobody listens without a certificate"
+        return _TlsFlow(next(self._accepted), self, self._server, is_server=True).stream
+
+    async def _connect(self, flow: int, what: str, connecting: Coroutine[None, None, None]) -> None:
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                await connect_tcp(lambda: _Flow(flow, self), remote)
+                await connecting
         except (ConnectionError, TimeoutError) as error:
-            self.arrived(FlowDown(flow, f"cannot connect to tcp {remote}: {words(error)}"))
+            self.arrived(FlowDown(flow, f"cannot connect to {what}: {words(error)}"))
         finally:
             self._opening.pop(flow, None)
+
+    async def _connect_tcp(self, flow: int, remote: Address) -> None:
+        await connect_tcp(lambda: _TcpFlow(flow, self), remote)
+
+    async def _connect_tls(self, flow: int, remote: Address) -> None:
+        """What is to go over TLS never goes in clear."""
+        if self._client is None:
+            raise ConnectionError("there is no TLS here")
+        secured = _TlsFlow(flow, self, self._client, is_server=False)
+        await connect_tcp(lambda: secured.stream, remote)
+        secured.stream.begin()
+        try:
+            await secured.is_up
+        except asyncio.CancelledError:
+            secured.stream.abort("too late")
+            raise
 
     def _close(self, number: int) -> None:
         flow, task = self._open.pop(number, None), self._opening.pop(number, None)

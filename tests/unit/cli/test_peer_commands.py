@@ -121,7 +121,7 @@ def test_every_setting_is_a_flag(p2psip: Callable[..., str]) -> None:
         (["peer", "run", "{peer}", "--sip-port", "6084"], "overlay_port and sip_port are both 6084"),
         (["peer", "run", "{peer}", "--listen", "here"], "'here' is not an IP address"),
         (["peer", "run", "{peer}", "--advertise", "pbx.example"], "'pbx.example' is not an IP address"),
-        (["peer", "run", "{peer}", "--no-phone-udp", "--no-phone-tcp"], "phones need phone_udp or phone_tcp"),
+        (["peer", "run", "{peer}", "--no-phone-udp", "--no-phone-tcp", "--no-phone-tls"], "phones need phone_udp"),
         (["peer", "run", "{peer}", "--log-level", "loud"], "log_level: write debug or error"),
         (["peer", "run", "{peer}", "--log-format", "xml"], "log_format: write json or text"),
         (["peer", "run", "{peer}", "--fingerprint", "abc"], "fingerprint"),

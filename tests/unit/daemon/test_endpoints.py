@@ -35,7 +35,9 @@ def test_everywhere_is_opened_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened.sip == (Address("0.0.0.0", 5062), Address("::", 5062))
     assert [(one.transport, *one.local) for one in listeners_of(opened)] == [
         ("UDP", "0.0.0.0", 5060), ("UDP", "::", 5060), ("TCP", "0.0.0.0", 5060), ("TCP", "::", 5060),
+        ("TLS", "0.0.0.0", 5061), ("TLS", "::", 5061),
     ]  # fmt: skip
+    assert endpoints_of(settings(phone_tls=False), NO_ICE).phone_tls == ()
     assert endpoints_of(settings(phone_udp=False), NO_ICE).phone_udp == ()
 
 

@@ -21,7 +21,7 @@ def test_a_connection_that_is_to_be_tls_is_not_made_without() -> None:
         heard: asyncio.Queue[FlowArrival] = asyncio.Queue()
         flows = Flows(heard.put_nowait, lambda local, reason: None)
         flows.do(OpenFlow(2, "TLS", remote))
-        why = f"no TLS to {remote}: phones are reached over UDP and TCP only"
+        why = f"cannot connect to tls {remote}: there is no TLS here"
         assert await asyncio.wait_for(heard.get(), 30) == FlowDown(2, why)
         flows.do(OpenFlow(4, "TCP", remote))
         up = await asyncio.wait_for(heard.get(), 30)

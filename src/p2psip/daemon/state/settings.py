@@ -37,6 +37,9 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_port: Port = 5060
     phone_udp: bool = True
     phone_tcp: bool = True
+    phone_tls: bool = True
+    phone_certificate: str = ""
+    phone_key: str = ""
     domains: tuple[str, ...] = ()
     first: bool = False
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
@@ -54,14 +57,28 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
             )
+        if self.phone_tls and self.phone_tls_port in (self.overlay_port, self.sip_port):
+            raise ValueError(
+                f"phones have TLS on the port after phone_port, and {self.phone_tls_port} is overlay_port or sip_port: "
+                "change one of them, or set phone_tls to false"
+            )
+        if self.phone_tls and self.phone_tls_port > 65535:
+            raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
+        if bool(self.phone_certificate) != bool(self.phone_key):
+            raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
         if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
             raise ValueError(f"phone_port {self.phone_port} is overlay_port as well: both want its UDP port")
         if not self.links:
             raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
             raise ValueError("listen and phone_listen need at least one address")
-        if not (self.phone_udp or self.phone_tcp):
-            raise ValueError("phones need phone_udp or phone_tcp")
+        if not (self.phone_udp or self.phone_tcp or self.phone_tls):
+            raise ValueError("phones need phone_udp, phone_tcp or phone_tls")
+
+    @property
+    def phone_tls_port(self) -> int:
+        """Where phones have TLS: 5061 beside 5060 (RFC 3261 section 19.1.2), and so with other numbers."""
+        return self.phone_port + 1
 
 
 WORDS = {
@@ -109,6 +126,13 @@ phone_listen = {phone_listen}
 phone_port = {phone_port}
 phone_udp = {phone_udp}
 phone_tcp = {phone_tcp}
+
+# Whether phones are served over TLS as well, on the port after phone_port: 5061. They are shown this peer's own
+# certificate, which the overlay's authority has issued (`p2psip peer trust` writes down what a phone has to trust), or
+# the one in these two files (PEM; the certificate with its chain). Files that change are read anew.
+phone_tls = {phone_tls}
+phone_certificate = {phone_certificate}
+phone_key = {phone_key}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}

@@ -90,7 +90,7 @@ class Phone:
             if self.settings.transport != "TCP":
                 break
             try:
-                self._flows.listen(sip.local)
+                self._flows.listen("TCP", sip.local)
                 break
             except LocalMisuse:
                 # The kernel knows which port is free for UDP; over TCP somebody may have the same.

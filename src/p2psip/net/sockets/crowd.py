@@ -17,11 +17,14 @@ from typing import Any
 import structlog
 
 from p2psip.base.address import source_key
+from p2psip.net.sockets.tls import Stream
 
 CALLERS_MAX = 128
 CALLERS_OF_ADDRESS_MAX = 32
 REQUEST_MAX_S = 20.0
 """From being accepted to the last byte of the request, TLS included."""
+
+HANDSHAKES_MAX = 128
 
 NOTE_S = 60.0
 
@@ -115,3 +118,35 @@ class Door(socket.socket):
         connection, address = super().accept()
         self._crowd.add(connection, address[0])
         return connection, address
+
+
+class Handshakes:
+    """Accepted connections whose handshake is not done: for one more than there may be, one has to go.
+
+    That is the oldest of those that come from where most come from. How long one may take, its stream knows.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[Stream, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def begin(self, stream: Stream) -> None:
+        """Somebody has connected."""
+        self._streams[stream] = None
+        if len(self._streams) > HANDSHAKES_MAX:
+            crowd = Counter(source_key(each.remote[0]) for each in self._streams)
+            ((most, _),) = crowd.most_common(1)
+            oldest = next(each for each in self._streams if source_key(each.remote[0]) == most)
+            del self._streams[oldest]
+            oldest.abort("too many handshakes at once")
+
+    def end(self, stream: Stream) -> None:
+        """It is done, or the connection is gone."""
+        self._streams.pop(stream, None)
+
+    def close(self) -> None:
+        """Let none of them be done."""
+        for stream in list(self._streams):
+            stream.abort("closed by this side")

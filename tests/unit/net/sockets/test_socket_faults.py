@@ -22,6 +22,7 @@ import pytest
 from candidates import dtls, tls
 from driver_bench import HERE, Disk, Notes, context, datagram_context
 from free_ports import free_port
+from phone_certificates import PhoneAuthority
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
@@ -31,6 +32,7 @@ from p2psip.media.session import SendRtp
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tcp
+from p2psip.net.sockets.phone_tls import client_context, server_context
 from p2psip.reload.node.effects import Dial, Write
 from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -38,6 +40,7 @@ from p2psip.sim.membership import DATE
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import CallId, MediaWanted
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.hops import StreamTransport
 
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 GONE = (errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT)
@@ -117,6 +120,10 @@ class Faults:
         return call
 
 
+AUTHORITY = PhoneAuthority()
+PHONES = AUTHORITY.issue(HERE)
+
+
 @dataclass
 class End:
     """A driver, and what its core is told."""
@@ -137,9 +144,9 @@ class End:
 
     @classmethod
     async def begin(cls, number: int) -> End:
-        addresses = [(Address(HERE, free_port()),) for _ in range(3)]
-        overlay, sip, phones = addresses
-        endpoints = Endpoints(overlay, overlay, sip, phones, phones)
+        addresses = [(Address(HERE, free_port()),) for _ in range(4)]
+        overlay, sip, phones, secured = addresses
+        endpoints = Endpoints(overlay, overlay, sip, phones, phones, secured)
         core, others = Notes(), list[Effect]()
         host = PeerHost(
             cast(Peer, core),
@@ -149,6 +156,7 @@ class End:
             others.append,
             datagram_context=datagram_context(number),
         )
+        host.use_phone_tls(server_context([PHONES.der], PHONES.key), client_context([AUTHORITY.der]))
         await host.listen(endpoints)
         return cls(host, core, endpoints, others)
 
@@ -271,23 +279,30 @@ class Scene:
         near.do(Write(6, b"anybody?"), HangUp(6, "they are gone"))
 
     async def _flows(self) -> None:
+        await self._flow("TCP", 2, self.near.at.phone_tcp[0], self.far.end.at.phone_tcp[0])
+        await self._flow("TLS", 6, self.near.at.phone_tls[0], self.far.end.at.phone_tls[0])
+
+    async def _flow(self, transport: StreamTransport, number: int, here: Address, there: Address) -> None:
         near, far = self.near, self.far.end
-        near.do(OpenFlow(2, "TCP", far.at.phone_tcp[0]))
-        await self.until("flow", lambda: near.count("flow") > 0 and far.count("flow") > 0)
-        near.do(SendFlow(2, b"INVITE"))
-        await self.until("sent", lambda: far.count("flow data") > 0)
-        near.do(CloseFlow(2))
-        await self.until("closed", lambda: far.count("flow closed") > 0)
-        flows = near.count("flow")
-        self.far.do(OpenFlow(4, "TCP", near.at.phone_tcp[0]))
-        await self.until("flow here", lambda: near.count("flow") > flows and far.count("flow") > 1)
-        self.far.do(SendFlow(4, b"REGISTER"))
-        await self.until("sent here", lambda: near.count("flow data") > 0)
+        flows, theirs = near.count("flow"), far.count("flow")
+        data, heard = near.count("flow data"), far.count("flow data")
+        gone = far.count("flow closed")
+        near.do(OpenFlow(number, transport, there))
+        await self.until("flow", lambda: near.count("flow") > flows and far.count("flow") > theirs)
+        near.do(SendFlow(number, b"INVITE"))
+        await self.until("sent", lambda: far.count("flow data") > heard)
+        near.do(CloseFlow(number))
+        await self.until("closed", lambda: far.count("flow closed") > gone)
+        flows, theirs, heard = near.count("flow"), far.count("flow"), far.count("flow data")
+        self.far.do(OpenFlow(number + 2, transport, here))
+        await self.until("flow here", lambda: near.count("flow") > flows and far.count("flow") > theirs)
+        self.far.do(SendFlow(number + 2, b"REGISTER"))
+        await self.until("sent here", lambda: near.count("flow data") > data)
         for told in [told for told in near.core.told if told[0] == "flow data"]:
             near.do(SendFlow(cast(int, told[1]), b"200 OK"))
-        await self.until("answered there", lambda: far.count("flow data") > 1)
+        await self.until("answered there", lambda: far.count("flow data") > heard)
         closed = near.count("flow closed")
-        self.far.do(CloseFlow(4))
+        self.far.do(CloseFlow(number + 2))
         await self.until("closed here", lambda: near.count("flow closed") > closed)
 
     async def _datagrams(self) -> None:

@@ -169,7 +169,8 @@ class World:
                 return
 
     def _open(self, party: Server | Phone, flow: int, transport: str, remote: Address) -> None:
-        far = next((one for one in self.parties() if one.address == remote and one.is_alive), None)
+        wanted = [one.secure if transport == "TLS" else one.address for one in self.parties()]
+        far = next((one for one, at in zip(self.parties(), wanted, strict=True) if at == remote and one.is_alive), None)
         if far is None:
             self.at(DELAY_S, lambda: party.core.handle(FlowDown(flow, "connection refused"), self.now))
             return
@@ -179,7 +180,7 @@ class World:
         ephemeral = Address(party.address.host, 40_000 + flow)
 
         def connected() -> None:
-            far.core.handle(FlowUp(there.number, transport, far.address, ephemeral), self.now)
+            far.core.handle(FlowUp(there.number, transport, remote, ephemeral), self.now)
             party.core.handle(FlowUp(flow, transport, ephemeral, remote), self.now)
 
         self.at(DELAY_S, connected)
@@ -234,13 +235,13 @@ class Server:
 
     def __init__(self, world: World, name: str, host: str, **changes: object) -> None:
         self.world, self.name = world, name
-        self.address = Address(host, 5060)
+        self.address, self.secure = Address(host, 5060), Address(host, 5061)
         self.node_id = (name.encode().hex() * 16)[:32]
         self.is_alive = True
         config = ServerConfig(
             OVERLAY,
             frozenset({OVERLAY, host}),
-            (Listener("UDP", self.address), Listener("TCP", self.address)),
+            (Listener("UDP", self.address), Listener("TCP", self.address), Listener("TLS", self.secure)),
             SipUri(OVERLAY, f"peer-{name}", None, (("gr", self.node_id),)),
         )
         self.config = replace(config, **changes)  # type: ignore[arg-type]
@@ -376,12 +377,15 @@ class Phone:
         self.password = password or world.passwords[user]
         self.auth_user = user
         self.rng = random.Random(f"{user}{address}")
-        self.layer = TransactionLayer(TransportLayer((Listener("UDP", address), Listener("TCP", address))), self.rng)
+        self.secure = Address(address.host, address.port + 1)
+        listeners = (Listener("UDP", address), Listener("TCP", address), Listener("TLS", self.secure))
+        self.layer = TransactionLayer(TransportLayer(listeners), self.rng)
         self.core = self
         self.is_alive = True
         self.flows: dict[int, Flow] = {}
-        suffix: tuple[tuple[str, str | None], ...] = (("transport", "tcp"),) if transport == "TCP" else ()
-        self.contact = NameAddr(SipUri(contact_host or as_host(address.host), user, address.port, suffix))
+        suffix = () if transport == "UDP" else (("transport", transport.lower()),)
+        port = self.secure.port if transport == "TLS" else address.port
+        self.contact = NameAddr(SipUri(contact_host or as_host(address.host), user, port, suffix))
         self.calls: list[Call] = []
         self.pending: dict[int, tuple[Request, Call | None]] = {}
         self.finals: list[Response] = []
@@ -390,7 +394,8 @@ class Phone:
         self.digest_uri = ""
         """What stands in credentials as uri, if not the Request-URI."""
         self.cseq = itertools.count(1)
-        self.hop: Hop = UdpHop(server.address) if transport == "UDP" else StreamHop("TCP", server.address)
+        hops: dict[str, Hop] = {"TCP": StreamHop("TCP", server.address), "TLS": StreamHop("TLS", server.secure)}
+        self.hop = hops.get(transport, UdpHop(server.address))
         self.aor = SipUri(server.address.host, user)
         self._flow_numbers = itertools.count(1, 2)
         self._timers: list[tuple[float, Callable[[], None]]] = []
@@ -433,7 +438,7 @@ class Phone:
         return self.finals[-1]
 
     def invite(self, to: str) -> Call:
-        uri = parse_sip_uri(to if to.startswith("sip:") else f"sip:{to}@{self.server.address.host}")
+        uri = parse_sip_uri(to if to.startswith(("sip:", "sips:")) else f"sip:{to}@{self.server.address.host}")
         request = self._new("INVITE", uri, NameAddr(uri), [("Contact", self.contact)], b"offer")
         call = Call(request, 0)
         self.calls.append(call)

@@ -132,11 +132,16 @@ def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record:
     for side in record:
         # Step 4: "If the Request-URI contains a SIPS URI [...], the URI placed into the Record-Route header field MUST
         # be a SIPS URI."
-        fields = fields.with_first("Record-Route", NameAddr(side.replace(scheme=uri.scheme)))
+        fields = fields.with_first("Record-Route", NameAddr(_secured(side) if uri.scheme == "sips" else side))
     # Step 1: "If the URI contains any parameters not allowed in a Request-URI, they MUST be removed."
     allowed = uri.as_request_uri
     copy = request.replace(uri=request.uri_text if allowed is request.uri else allowed, fields=fields)
     return _for_strict_router(copy)
+
+
+def _secured(uri: SipUri) -> SipUri:
+    # 26.2.2: "The use of "transport=tls" has consequently been deprecated", as "sips" says it of every hop.
+    return uri.replace(scheme="sips", params=tuple(param for param in uri.params if param[0] != "transport"))
 
 
 def _has_looped(request: Request, source: Source, transport: TransportLayer) -> bool:

@@ -1,0 +1,68 @@
+"""What phones are shown over TLS, and what they have to trust for it (RFC 3261 section 26.2.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from OpenSSL import SSL
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.state.state import PeerState
+from p2psip.net.disk.pem_files import read_chain, read_key
+from p2psip.net.sockets.phone_tls import server_context
+from p2psip.reload.security.certificates import chain_to_pem
+
+
+class PhoneCertificate:
+    """The peer's own certificate, or the one in the operator's files, which others renew."""
+
+    def __init__(self, state: PeerState) -> None:
+        settings = state.settings
+        named = (settings.phone_certificate, settings.phone_key) if settings.phone_certificate else ()
+        self._files = tuple(state.directory / name for name in named)
+        self._used = self._seen = self._look()
+
+    def context(self, state: PeerState, keylog: Callable[[bytes], None] | None) -> SSL.Context:
+        """To show phones what there is now. Raises LocalMisuse, in one line that names the file."""
+        self._used = self._seen = self._look()
+        if not self._files:
+            return server_context(state.identity.chain, state.identity.key, keylog)
+        chain, key = self._files
+        try:
+            return server_context(read_chain(chain), read_key(key), keylog)
+        except LocalMisuse as error:
+            raise LocalMisuse(f"phones have no TLS: {error}") from None
+
+    def has_changed(self) -> bool:
+        """True if the files are others than those last used, and the same as at the last look: both are written."""
+        before, self._seen = self._seen, self._look()
+        return self._seen != self._used and self._seen == before
+
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_signature(path) for path in self._files)
+
+
+def to_trust(state: PeerState) -> bytes:
+    """The certificates, in PEM, of which a phone has to trust one. Raises LocalMisuse if they are not here."""
+    if not state.settings.phone_certificate:
+        # Where members make their own certificates, nobody vouches for this one but itself.
+        return chain_to_pem(state.configuration.root_certs or state.identity.chain)
+    path = state.directory / state.settings.phone_certificate
+    der = read_chain(path)[-1]
+    last = x509.load_der_x509_certificate(der)
+    if last.subject != last.issuer:
+        issuer = last.issuer.rfc4514_string()
+        raise LocalMisuse(f"{path} was issued by {issuer}, which phones have to trust, and which is not in there")
+    return chain_to_pem([der])
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Of a file as it is now; None while there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

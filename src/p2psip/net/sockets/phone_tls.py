@@ -1,0 +1,38 @@
+"""TLS with phones (RFC 3261 section 26.2.1): they look at our certificate, and prove themselves by a password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from OpenSSL import SSL, crypto
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.net.sockets.tls import describe, make_context
+
+
+def server_context(
+    chain: Sequence[bytes], key: PrivateKeyTypes, keylog: Callable[[bytes], None] | None = None
+) -> SSL.Context:
+    """To show phones this certificate (DER, our own first). Raises LocalMisuse if the key is another's."""
+    try:
+        context = make_context(chain, key, keylog=keylog)
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise LocalMisuse(f"certificate and key do not go together ({describe(error)})") from None
+    context.set_verify(SSL.VERIFY_NONE)
+    return context
+
+
+def client_context(anchors: Sequence[bytes]) -> SSL.Context:
+    """To connect to phones whose certificates come from one of these authorities (DER)."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    store = context.get_cert_store()
+    assert store is not None, "a context has a store"
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(x509.load_der_x509_certificate(anchor)))
+    context.set_verify(SSL.VERIFY_PEER)
+    return context
