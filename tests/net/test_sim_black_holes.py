@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from p2psip.base.address import Address
@@ -12,8 +14,10 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import OverlayLinkType, PingReq
+from p2psip.sim.ip.network import WAN
 from p2psip.sim.overlay import Command, SimulatedOverlay
 from p2psip.sim.records import ask, grow, wait_until
+from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.world import Host
 
 TLS, DTLS = OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE
@@ -150,3 +154,64 @@ def test_where_only_large_datagrams_vanish_they_arrive_in_pieces(seed: int) -> N
     wait_until(overlay, 1.0, lambda: all(is_answered(overlay, here, handle) for handle in small))
     handle = ping(overlay, here, there)
     wait_until(overlay, 1.0, lambda: is_answered(overlay, here, handle))
+
+
+# Sites between which large packets vanish from the beginning
+
+HOLE = replace(WAN, mtu_bytes=HOLE_BYTES, fragments=False, tells_too_big=False)
+AUTHORITY = bytes(HOLE_BYTES)
+"""With it a flight of the handshake is too large for the hole; without it the handshake passes."""
+
+
+def two_sites(seed: object, links: tuple[OverlayLinkType, ...], authority: bytes = b"") -> InternetSites:
+    world = InternetSites(f"sites/{seed}", link_types=links, authority=authority)
+    world.internet.default_way = HOLE
+    for number, user in enumerate(("alice", "bob")):
+        world.line(world.add_public(number), user)
+    return world
+
+
+@pytest.mark.parametrize("authority", [b"", AUTHORITY], ids=["handshakes pass", "handshakes stall"])
+@pytest.mark.parametrize("links", [(TLS,), (DTLS,), (TLS, DTLS)], ids=["TLS", "DTLS", "both"])
+@pytest.mark.parametrize("seed", range(3))
+def test_peers_join_store_and_carry_calls(seed: int, links: tuple[OverlayLinkType, ...], authority: bytes) -> None:
+    """A handshake that stands still is begun anew with small packets; an INVITE that vanished goes the next way."""
+    world = two_sites(seed, links, authority)
+    world.settle(RECOGNISED_S)
+    alice, bob = (world.phone(site, user) for site, user in zip(world.sites, ("alice", "bob"), strict=True))
+    for caller, callee in ((alice, bob), (bob, alice)):
+        number = caller.dial(callee.user)
+        assert world.run(RECOGNISED_S, stop=lambda: alice.talks and bob.talks), caller.ended(number)
+        caller.hang_up(number)
+        assert world.run(RECOGNISED_S, stop=lambda: not alice.talks and not bob.talks)
+    assert world.internet.counts["too big"] > 0
+
+
+@pytest.mark.parametrize("forth", [True, False], ids=["to who asks", "to who is asked"])
+@pytest.mark.parametrize("seed", range(3))
+def test_large_packets_vanish_in_one_direction(seed: int, forth: bool) -> None:
+    """Who dials may take its handshake for done where the other end has not heard the last of it."""
+    world = two_sites(seed, (TLS,), AUTHORITY)
+    world.internet.default_way = WAN
+    world.settle()
+    alice, bob = (world.phone(site, user) for site, user in zip(world.sites, ("alice", "bob"), strict=True))
+    hill, valley = (site.isp for site in world.sites)
+    world.internet.join(*((valley, hill) if forth else (hill, valley)), HOLE, WAN)
+    alice.dial("bob")
+    assert world.run(RECOGNISED_S, stop=lambda: alice.talks and bob.talks)
+    assert world.internet.counts["too big"] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_call_into_a_connection_whose_way_has_become_narrow(seed: int) -> None:
+    """The request itself is delivered; later ones lose no time."""
+    world = two_sites(seed, (TLS, DTLS))
+    world.internet.default_way = WAN
+    world.settle()
+    alice, bob = (world.phone(site, user) for site, user in zip(world.sites, ("alice", "bob"), strict=True))
+    for within_s in (2.0, RECOGNISED_S, 2.0):
+        number = bob.dial("alice")
+        assert world.run(within_s, stop=lambda: alice.talks and bob.talks), bob.ended(number)
+        bob.hang_up(number)
+        assert world.run(2.0, stop=lambda: not alice.talks and not bob.talks)
+        world.internet.default_way = HOLE

@@ -15,6 +15,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.tls import make_context
 from p2psip.reload.node.effects import LinkUp
+from p2psip.reload.paths.values import PathEvent
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.sim.membership import OVERLAY, Club, key, node_id
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
@@ -47,6 +48,9 @@ class Notes:
     def handle_timeout(self, now: float) -> None:
         self.deadline = None
         self.told.append(("timeout",))
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        self.told.append(("path", event))
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         self.datagram_bytes = link.datagram_bytes

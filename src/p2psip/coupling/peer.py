@@ -31,7 +31,7 @@ from p2psip.reload.node.connecting.twins import SameNodeId
 from p2psip.reload.node.data.services import ServiceContext, Services
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import HangUp, Purpose
+from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
@@ -176,6 +176,11 @@ class Peer:
         self._settle(now)
 
     # Links between peers
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """What a connection shows of the way that it takes, beside coming up and going down."""
+        self.node.handle_path(event, now)
+        self._settle(now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection with another node is up."""

@@ -6,7 +6,10 @@ connections to peers are negative as well, so that they never meet those of a dr
 Theory of operation. Two peers that want each other at the same moment get two connections; each end uses the newest
 that it has, and one that nobody uses ends after a while. TCP does not say that the other end has lost its power. So
 what is sent has a keep-alive behind it (RFC 5626 section 4.4.1), whose answer must come soon; from a peer that has
-never answered one, none is expected.
+never answered one, none is expected. Nor does anybody say that large packets vanish on the way: then nothing arrives
+any more, whatever its size, and what was sent is not acknowledged. A connection on which either is so is given up, its
+way is taken for one that carries small packets alone (as that of a silent link), and who waits for an answer over it
+asks for the next connection.
 
 Nor does the overlay say that a peer has died: a message for a node that is not there is dropped in silence (RFC 6940
 section 6.1.1). But whoever is responsible for the place of a Node-ID knows whether that node is there. So together with
@@ -22,12 +25,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.values import CutIfSilent
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
@@ -41,6 +46,9 @@ WAITING_MAX = 4096
 
 PING = b"\r\n\r\n"
 PONG_MAX_S = 2.0
+UNACKNOWLEDGED_MAX_S = 3.0
+"""How long what was sent may not be acknowledged, which the other end's machine does at once."""
+
 PONG_DOUBTFUL_S = 0.5
 """Without an answer for so long, the overlay is asked whether the peer is there at all."""
 
@@ -77,6 +85,7 @@ class _Link:
     """A connection: when it was used last, and what is known of its other end."""
 
     node: NodeId
+    remote: Address
     used_at: float
     answers_pings: bool = False
 
@@ -174,7 +183,8 @@ class PeerFlows:
 
     def up(self, event: AppLinkUp, now: float) -> None:
         """A connection is up, whoever wanted it. It is to be greeted with a PING."""
-        self._links[event.link] = _Link(event.node, now)
+        self._links[event.link] = _Link(event.node, event.remote, now)
+        self._effects.append(CutIfSilent(event.link, UNACKNOWLEDGED_MAX_S))
         self._by_node.setdefault(event.node, []).append(event.link)
         self._timers.set(("idle", event.link), now + IDLE_MAX_S, "SIP connection to a peer idle")
         self._attaching.pop(event.node, None)
@@ -246,6 +256,7 @@ class PeerFlows:
             if what == "doubt":
                 self._ask_for(state.node, now)
             elif what == "pong":
+                self._node.app_link_silent(state.remote.host, now)
                 ended[link] = f"peer {state.node.short} does not answer over its connection"
             elif idle_until > now:
                 self._timers.set(("idle", link), idle_until, "SIP connection to a peer idle")

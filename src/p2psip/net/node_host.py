@@ -30,7 +30,7 @@ from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import Dial, LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose, Stalled
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
@@ -87,6 +87,9 @@ class NodeCore(Protocol):
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """What a connection shows of the way that it takes, beside coming up and going down."""
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection with another node is up."""
@@ -248,6 +251,9 @@ class NodeHost:
                 self._dials[number] = self._spawn(self._dial(effect))
             case HangUp(number, reason):
                 self._hang_up(number, reason)
+            case CutIfSilent(number, silent_s):
+                if (tls := self.stream(number)) is not None:
+                    tls.cut_if_silent(silent_s)
             case AcceptNarrow(is_narrow):
                 self._limit_accepted(self._bytes_to(is_narrow=is_narrow))
             case Ask(token, Commit() as commit):
@@ -406,6 +412,9 @@ class NodeHost:
             self._is_quiet.set()
         self._handshaking.pop(stream, None)
         was_up = self._streams.pop(number, None) is not None
+        if number and stream.is_stalled:
+            stalled = Stalled(number, Address(*stream.remote), _kind_of(stream))
+            self.call(lambda now: self._core.handle_path(stalled, now))
         if was_up or (number and not stream.is_server):
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
 
@@ -430,6 +439,11 @@ class NodeHost:
         # The loop's clock stands still while the machine sleeps, the peer's does not.
         self._arm()
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
+
+
+def _kind_of(stream: Stream) -> OverlayLinkType:
+    is_tls = isinstance(stream, TlsStream)
+    return OverlayLinkType.TLS_TCP_FH_NO_ICE if is_tls else OverlayLinkType.DTLS_UDP_SR_NO_ICE
 
 
 def _nothing(now: float) -> None:

@@ -18,7 +18,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -32,6 +32,8 @@ DIAL_TIMEOUT_S = 10.0
 
 class Core(Protocol):
     """What the world drives: a node, or something that has one inside."""
+
+    def handle_path(self, event: PathEvent, now: float) -> None: ...
 
     def handle_link_up(self, link: LinkUp, now: float) -> None: ...
 
@@ -167,7 +169,8 @@ class World:
                 host.is_narrow = is_narrow
             case Ask(token, Commit() as commit):
                 self._later(COMMIT_S, self._commit, host, token, commit)
-            case CancelAsk() | Note():
+            case CancelAsk() | Note() | CutIfSilent():
+                # A stream that is cut stands still for ever.
                 pass
             case _:
                 host.events.append(effect)

@@ -23,11 +23,13 @@ from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.net import node_host
 from p2psip.net.peer_host import Endpoints, PeerHost
+from p2psip.net.sockets import tls as tls_sockets
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, DtlsListener, connect_dtls
 from p2psip.net.sockets.tls import Stream, TlsStream
 from p2psip.reload.node.effects import Dial, Write
-from p2psip.reload.paths.values import HangUp, Purpose
+from p2psip.reload.paths.values import CutIfSilent, HangUp, Purpose, Stalled
 from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed, Moment
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import MediaWanted
@@ -700,5 +702,46 @@ def test_connections_from_an_address_that_is_gone_are_over() -> None:
         assert await bench.core.hears("down") == [("down", 2, "the address of this end is gone")]
         await other.down.wait()
         other.close()
+
+    run(test)
+
+
+def test_a_handshake_that_stalls_is_told_as_that_at_either_end(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    """Beside its end: whether anybody was there at all decides what is tried next."""
+    monkeypatch.setattr(tls_sockets, "STALL_S", 0.1)
+
+    async def test(bench: Bench) -> None:
+        kind = OverlayLinkType.TLS_TCP_FH_NO_ICE
+        silent = Address(*listener.getsockname())
+        bench.do(Dial(2, Purpose.RELOAD, tls(silent)))
+        await bench.core.hears("down")
+        assert bench.core.told == [("path", Stalled(2, silent, kind)), ("down", 2, "TLS handshake stalled")]
+        bench.core.told.clear()
+        client = SSL.Connection(context(2))
+        client.set_connect_state()
+        with pytest.raises(SSL.WantReadError):
+            client.do_handshake()
+        with socket.create_connection(bench.overlay) as other:
+            other.sendall(client.bio_read(65536))
+            remote = Address(*other.getsockname())
+            ((_, stalled),) = await bench.core.hears("path")
+            assert stalled == Stalled(1, remote, kind)
+        assert await bench.core.hears("down", 0) == [], "it was never told that it is there"
+
+    run(test)
+
+
+def test_a_connection_of_which_nothing_is_acknowledged_is_cut_where_the_core_wants() -> None:
+    async def test(bench: Bench) -> None:
+        other = Other()
+        bench.do(Dial(2, Purpose.SIP, tls(await other.listen())))
+        await bench.core.hears("up")
+        stream = bench.host.stream(2)
+        assert stream is not None
+        bench.do(CutIfSilent(2, 3.0), CutIfSilent(4, 3.0))
+        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3000
+        other.server.close()
 
     run(test)

@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
 from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import HangUp, Purpose
+from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, Committed, Moment
 from p2psip.sim.world import DIAL_TIMEOUT_S, Host, World
@@ -24,6 +24,9 @@ class Recorder:
     wanted: list[Effect] = field(default_factory=list)
     seen: list[tuple[float, object]] = field(default_factory=list)
     deadline: Deadline | None = None
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        self.seen.append((now, event))
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         self.seen.append((now, ("up", link.number, link.certificates[0], link.remote.host)))

@@ -76,6 +76,7 @@ class DtlsAssociation:
         self.local: tuple[str, int] = local
         self.is_server = is_server
         self.is_up = False
+        self.is_stalled = False
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tls = tls
         self._user = user
@@ -178,7 +179,11 @@ class DtlsAssociation:
     def _be_patient(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
-        self._patience = asyncio.get_running_loop().call_later(HANDSHAKE_MAX_S, self.abort, "DTLS handshake timed out")
+        self._patience = asyncio.get_running_loop().call_later(HANDSHAKE_MAX_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self.is_stalled = self.answered.done()
+        self.abort("DTLS handshake timed out")
 
     def _advance(self) -> None:
         """Let the handshake go on, or take what was decrypted; then send what DTLS has to say."""

@@ -21,6 +21,9 @@ from p2psip.net.sockets.addresses import address_of, words
 from p2psip.net.sockets.psk import require_shared_secret
 
 HANDSHAKE_MAX_S = 10.0
+STALL_S = 4.0
+"""A handshake in which nothing has come for so long, after we had said something, stands still."""
+
 GOODBYE_MAX_S = 5.0
 """How long a closed stream may take to get rid of what was written to it."""
 
@@ -39,6 +42,8 @@ class Stream(Protocol):
     remote: tuple[str, int]
     local: tuple[str, int]
     is_server: bool
+    is_stalled: bool
+    """True of one that is down because nothing went on any more, though the other end had answered."""
 
     @property
     def datagram_bytes(self) -> int | None:
@@ -139,6 +144,7 @@ class TlsStream(asyncio.BufferedProtocol):
         self.remote: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self.is_server = is_server
+        self.is_stalled = False
         self._user = user
         self._tls = SSL.Connection(context)
         if is_server:
@@ -148,9 +154,11 @@ class TlsStream(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket
         self._is_up = False
+        self._has_spoken = False
         self._is_closing = False
         self._reason = ""
         self._patience: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -184,6 +192,8 @@ class TlsStream(asyncio.BufferedProtocol):
         self._may_write.set()
         if self._patience is not None:
             self._patience.cancel()
+        self._stall_at(None)
+        self.is_stalled = self.is_stalled or isinstance(exc, TimeoutError)
         self._user.stream_down(self, self._reason or (words(exc) if exc else "closed by the other end"))
 
     def pause_writing(self) -> None:
@@ -268,6 +278,11 @@ class TlsStream(asyncio.BufferedProtocol):
             self._transport.set_write_buffer_limits(high=0)
             self._end_if_written()
 
+    def cut_if_silent(self, silent_s: float) -> None:
+        """Cut the connection, as one that is stalled, when what was sent is not acknowledged for so long."""
+        if self.is_connected:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silent_s * 1000))
+
     def abort(self, reason: str) -> None:
         """Cut the connection; `stream_down` follows."""
         self._reason = self._reason or reason
@@ -291,6 +306,16 @@ class TlsStream(asyncio.BufferedProtocol):
             self._patience.cancel()
         self._patience = asyncio.get_running_loop().call_later(delay_s, self.abort, reason)
 
+    def _stall_at(self, delay_s: float | None) -> None:
+        """Take the handshake for stalled then, unless something comes."""
+        if self._stall is not None:
+            self._stall.cancel()
+        self._stall = None if delay_s is None else asyncio.get_running_loop().call_later(delay_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self.is_stalled = True
+        self.abort("TLS handshake stalled")
+
     def _advance(self) -> None:
         """Let the handshake go on, or take what was decrypted; then write what TLS has to say, once."""
         try:
@@ -305,6 +330,8 @@ class TlsStream(asyncio.BufferedProtocol):
             self.abort(describe(error))
             return
         self._flush()
+        if not self._is_up and self._has_spoken:
+            self._stall_at(STALL_S)
         if data:
             self._user.stream_data(self, data)
 
@@ -315,6 +342,7 @@ class TlsStream(asyncio.BufferedProtocol):
             return
         assert self._patience is not None, "begin() started it"
         self._patience.cancel()
+        self._stall_at(None)
         self._is_up = True
         self._flush()
         self._user.stream_up(self, certificates_of(self._tls))
@@ -338,6 +366,7 @@ class TlsStream(asyncio.BufferedProtocol):
                 self._transport.write(self._tls.bio_read(READ_BYTES))
             except SSL.WantReadError:
                 break
+            self._has_spoken = True
         if self.backlog_bytes > WRITE_BUFFER_MAX:
             self.abort("the other end does not read")
 

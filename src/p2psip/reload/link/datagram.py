@@ -68,8 +68,11 @@ RECORD_BYTES_MAX = (1 << 14) - DATA_HEADER_BYTES
 """What one DTLS record carries beside the framing header (RFC 6347 section 4.1); IP fragments what is so long."""
 
 
-NARROW_BYTES = 576 - 48 - 64 - DATA_HEADER_BYTES
-"""What is left for a message in a packet that every path carries (RFC 1122 section 3.3.2) beside IP, UDP and DTLS."""
+NARROW_DATAGRAM_BYTES = 576 - 48
+"""What is left beside IP and UDP in a packet that every path carries (RFC 1122 section 3.3.2)."""
+
+NARROW_BYTES = NARROW_DATAGRAM_BYTES - 64 - DATA_HEADER_BYTES
+"""What is left of that for a message beside DTLS."""
 
 VANISHED_LOSSES = 5
 """How often one long message is taken for lost before its length is blamed: where one datagram in ten is lost, that

@@ -14,7 +14,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.data.services import Services
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import HangUp
+from p2psip.reload.paths.values import HangUp, PathEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class ApplicationNode:
             self._effects += [HangUp(link, reason), AppLinkDown(link, reason)]
 
     # From the driver
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """What a connection shows of the way that it takes, beside coming up and going down."""
+        self._node.handle_path(event, now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection with another node is up."""

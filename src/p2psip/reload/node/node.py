@@ -58,7 +58,7 @@ from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage, StorageTime
@@ -333,6 +333,11 @@ class Node:
         """A SIP connection is down, or was hung up by the layer above."""
         self._admission.forget(number)
 
+    def app_link_silent(self, host: str, now: float) -> None:
+        """A SIP connection to this host fell silent: nobody is there, or large packets vanish on the way."""
+        self.connections.app_link_silent(host, now)
+        self._settle(now)
+
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
         """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
         return self._ring.next_peer(target)
@@ -342,6 +347,12 @@ class Node:
         return self._links.name_of(node)
 
     # Links, from the driver
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """What a connection shows of the way that it takes, beside coming up and going down."""
+        if isinstance(event, Stalled):
+            self._links.stalled(event, now)
+        self._settle(now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection is up, dialled or accepted."""

@@ -123,6 +123,17 @@ class AcceptNarrow(Effect):
     is_narrow: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CutIfSilent(Effect):
+    """Give up this stream, which is up, if the other end does not acknowledge what was written to it for so long.
+
+    (RFC 5482: TCP's user timeout.) `Stalled` and `handle_link_down` follow then.
+    """
+
+    link: int
+    silent_s: float
+
+
 # What the driver tells
 
 
@@ -157,4 +168,17 @@ class Accepted:
     remote: Address
 
 
-PathEvent = Listening | Opened | Zoned | Accepted
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The other end had answered, and then nothing went on: large packets may vanish. The connection was given up.
+
+    Its handshake stood still, or it was up and `CutIfSilent`. `path` is one that we dialled, or the odd number of an
+    accepted connection. `handle_link_down` follows, unless nothing was told of it before.
+    """
+
+    path: int
+    remote: Address
+    link_type: OverlayLinkType
+
+
+PathEvent = Listening | Opened | Zoned | Accepted | Stalled

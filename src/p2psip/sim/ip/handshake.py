@@ -96,6 +96,11 @@ class Handshake:
         """Datagrams: the last flight again, as nobody has answered it."""
         self._send_flight()
 
+    def narrow(self, datagram_bytes: int) -> None:
+        """Send no datagrams that are longer than this any more."""
+        assert self._datagram_bytes is not None, "a stream has none"
+        self._datagram_bytes = min(self._datagram_bytes, datagram_bytes)
+
     def drain(self) -> list[bytes]:
         """What is to be sent since the last call."""
         output, self._output = self._output, []

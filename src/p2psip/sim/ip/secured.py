@@ -12,9 +12,15 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, hello_random, verify_request
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import SocketRefused
-from p2psip.sim.ip.streams import Stream
+from p2psip.sim.ip.streams import TIMED_OUT, Stream
 
 HANDSHAKE_MAX_S = 10.0
+STALL_S = 4.0
+"""A handshake over a stream in which nothing has come for so long, after this end had spoken, stands still."""
+
+WIDE_FLIGHTS_MAX = 2
+"""How often a flight is repeated before it goes out in smaller pieces (RFC 6347 section 4.1.1.1)."""
+
 FLIGHT_S = 1.0
 """RFC 6347 section 4.2.4.1: "an initial timer value of 1 second", which doubles."""
 PATH_MTU = 1280
@@ -45,6 +51,8 @@ class Connection(Protocol):
     local: Address
     remote: Address
     is_server: bool
+    is_stalled: bool
+    """True of one that is down because nothing went on any more, though the other end had answered."""
 
     @property
     def datagram_bytes(self) -> int | None:
@@ -83,6 +91,8 @@ class SecuredStream:
         self._session = Handshake(own.certificates, own.rng, is_server=is_server)
         self._user = user
         self._is_over = False
+        self.is_stalled = False
+        self._progress = 0
         stream.user = self
         if is_server:
             self._be_patient()
@@ -97,12 +107,17 @@ class SecuredStream:
         self._be_patient()
         self._session.begin()
         self._flush()
+        self._await_progress()
 
     def write(self, data: bytes) -> None:
         """Send, once it is up."""
         if self._session.is_up and not self._is_over:
             self._session.write(data)
             self._flush()
+
+    def cut_if_silent(self, silent_s: float) -> None:
+        """Give it up, as one that is stalled, when what was sent is not acknowledged for so long."""
+        self._stream.user_timeout_s = silent_s
 
     def close(self, reason: str) -> None:
         """Say goodbye; the stream ends once all is out."""
@@ -135,6 +150,7 @@ class SecuredStream:
             self.close(str(error))
             return
         self._flush()
+        self._await_progress()
         if self._session.is_up and not was_up:
             self._user.connection_up(self, self._session.certificates)
         for each in written:
@@ -147,6 +163,7 @@ class SecuredStream:
 
     def stream_lost(self, stream: Stream, reason: str) -> None:
         """The stream is over."""
+        self.is_stalled = self.is_stalled or reason == TIMED_OUT
         self._down(reason)
 
     # Inside
@@ -161,6 +178,18 @@ class SecuredStream:
     def _overdue(self) -> None:
         if not self._session.is_up:
             self.abort("TLS handshake timed out")
+
+    def _await_progress(self) -> None:
+        if self._session.is_up:
+            return
+        self._progress = progress = self._progress + 1
+
+        def due() -> None:
+            if not (self._session.is_up or self._is_over) and progress == self._progress:
+                self.is_stalled = True
+                self.abort("TLS handshake stalled")
+
+        self._machine.at(self._machine.now + STALL_S, due)
 
     def _down(self, reason: str) -> None:
         if not self._is_over:
@@ -190,7 +219,9 @@ class Association:
         self._has_answered = session.is_server
         self._held: list[bytes] | None = None if session.is_server else []
         self._is_over = False
+        self.is_stalled = False
         self._flights = 0
+        self._repeated = 0
         machine.at(machine.now + HANDSHAKE_MAX_S, self._overdue)
 
     @property
@@ -265,6 +296,9 @@ class Association:
 
         def due(delay_s: float) -> None:
             if not self._is_over and not self._session.is_up and flight == self._flights:
+                self._repeated += 1
+                if self._repeated == WIDE_FLIGHTS_MAX:
+                    self._session.narrow(NARROW_BYTES - IP_UDP_BYTES)
                 self._session.repeat()
                 self._flush()
                 self._machine.at(self._machine.now + 2 * delay_s, lambda: due(2 * delay_s))
@@ -281,6 +315,7 @@ class Association:
 
     def _overdue(self) -> None:
         if not self._session.is_up:
+            self.is_stalled = self._has_answered
             self.abort("DTLS handshake timed out")
 
 

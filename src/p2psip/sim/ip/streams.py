@@ -8,6 +8,7 @@ limits a sender.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ SYN_RETRIES = 6
 """Linux's: given up after 127 s."""
 DATA_RETRIES = 15
 DUPLICATES = 3
+TIMED_OUT = "timed out"
 
 
 class StreamUser(Interfaces):
@@ -83,6 +85,8 @@ class Stream:
         self.remote = remote
         self.user: StreamUser | None = None
         self.is_open = False
+        self.user_timeout_s = math.inf
+        """How long what was sent may not be acknowledged (RFC 5482)."""
         self._machine = machine
         header = IP_BYTES[version_of(remote.host)] + TCP_BYTES
         self._mss_bytes = min(mss_bytes or INTERFACE_MTU_BYTES, INTERFACE_MTU_BYTES - header)
@@ -101,6 +105,8 @@ class Stream:
         self._backoff = 0
         self._duplicates = 0
         self._armed_at: float | None = None
+        self._heard_at = 0.0
+        """When the first of what is on its way was sent for the first time, or something before it acknowledged."""
 
     # For the machine
 
@@ -193,6 +199,7 @@ class Stream:
         if is_news:
             self._backoff = self._duplicates = 0
             self._armed_at = None
+            self._heard_at = self._machine.now
             if self._listener is not None and not self.is_open:
                 self._open()
             self._push()
@@ -244,6 +251,8 @@ class Stream:
 
     def _transmit(self, segment: Segment) -> None:
         self._next = segment.end
+        if not self._flight:
+            self._heard_at = self._machine.now
         self._flight.append(_Sent(segment, self._machine.now))
         self._send(segment)
         self._arm()
@@ -277,7 +286,8 @@ class Stream:
     def _arm(self) -> None:
         if not self._flight or self._armed_at is not None:
             return
-        at = self._armed_at = self._machine.now + min(RTO_MAX_S, self._rto_s * (1 << self._backoff))
+        rto_s = min(RTO_MAX_S, self._rto_s * (1 << self._backoff))
+        at = self._armed_at = min(self._machine.now + rto_s, self._heard_at + self.user_timeout_s)
         self._machine.at(at, lambda: self._overdue(at))
 
     def _overdue(self, at: float) -> None:
@@ -285,8 +295,11 @@ class Stream:
             return
         self._armed_at = None
         self._backoff += 1
-        if self._backoff > (DATA_RETRIES if self.is_open else SYN_RETRIES):
-            self._lose("timed out")
+        if (
+            self._backoff > (DATA_RETRIES if self.is_open else SYN_RETRIES)
+            or at >= self._heard_at + self.user_timeout_s
+        ):
+            self._lose(TIMED_OUT)
         else:
             self._repeat()
 

@@ -83,14 +83,24 @@ class InternetSite:
 
 
 class InternetSites:
-    """See above. `settings` replace fields of the overlay's configuration."""
+    """See above. `settings` replace fields of the overlay's configuration; `authority` is a certificate that every peer
+    shows beside its own, so that handshakes are as large as those with X.509.
+    """
 
-    def __init__(self, seed: int | str, *, link_types: Sequence[OverlayLinkType] = NO_ICE, **settings: object) -> None:
+    def __init__(
+        self,
+        seed: int | str,
+        *,
+        link_types: Sequence[OverlayLinkType] = NO_ICE,
+        authority: bytes = b"",
+        **settings: object,
+    ) -> None:
         self.seed = seed
         self.meter = Meter()
         self.internet = Internet(seed)
         self.sites: list[InternetSite] = []
         self._link_types = tuple(link_types)
+        self._shown = (authority,) if authority else ()
         bootstrap = Address(public_host(0), OVERLAY_PORT)
         self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
 
@@ -203,7 +213,7 @@ class InternetSites:
             continuity=continuity,
         )
         peer.node.attaching.able_link_types = self._link_types
-        credentials = Credentials([each.certificate for each in identity.certificates], rng)
+        credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
         own = next(host for host in machine.hosts if host not in site.lan or site.nat is not None)
         driver.listen(Purpose.RELOAD, [Address(own, OVERLAY_PORT)])

@@ -15,7 +15,7 @@ from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose, Stalled
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.ip.machine import Machine
@@ -45,6 +45,8 @@ class Core(Protocol):
     def start(self, now: float) -> None: ...
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None: ...
+
+    def handle_path(self, event: PathEvent, now: float) -> None: ...
 
     def handle_link_up(self, link: LinkUp, now: float) -> None: ...
 
@@ -166,6 +168,9 @@ class NodeDriver:
                 self._dial_next(number)
             case HangUp(number, reason):
                 self._hang_up(number, reason)
+            case CutIfSilent(number, silent_s):
+                if isinstance(connection := self._up.get(number), SecuredStream):
+                    connection.cut_if_silent(silent_s)
             case AcceptNarrow(is_narrow):
                 self._accepted_mtu = NARROW_BYTES if is_narrow else self._path_mtu
                 for listener in self._listeners:
@@ -265,6 +270,10 @@ class NodeDriver:
     def connection_down(self, connection: Connection, reason: str) -> None:
         """It is gone; of one that was accepted and never came up the core knows nothing."""
         number, _ = self._numbers.pop(connection, (0, None))
+        if number and connection.is_stalled:
+            is_stream = connection.datagram_bytes is None
+            kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if is_stream else OverlayLinkType.DTLS_UDP_SR_NO_ICE
+            self.call(lambda now: self._core.handle_path(Stalled(number, connection.remote, kind), now))
         if self._up.pop(number, None) is not None:
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
         elif (dialling := self._dials.get(number)) is not None:

@@ -13,6 +13,7 @@ from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp
+from p2psip.reload.paths.values import PathEvent
 from p2psip.sim.sites.phone import VirtualPhone
 from p2psip.sim.world import Host, World
 from p2psip.sip.entities.agents.types import (
@@ -36,6 +37,10 @@ class Site:
     phones: dict[Address, Phone] = field(default_factory=dict)
     media_towards: list[str | None] = field(default_factory=list)
     """Where media addresses of the echo service were wanted for."""
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """What a connection shows of the way that it takes, beside coming up and going down."""
+        self.peer.handle_path(event, now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection with another peer is up."""

@@ -392,3 +392,83 @@ def test_a_connection_that_was_gone_at_once() -> None:
         assert await end.down == "closed by the other end"
 
     asyncio.run(main())
+
+
+def hello() -> bytes:
+    """What a client says first."""
+    client = SSL.Connection(context())
+    client.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    return client.bio_read(65536)
+
+
+def test_who_answers_and_says_no_more_has_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the server's flight is too large for the path: the client hears nothing at all."""
+    monkeypatch.setattr(tls, "STALL_S", 0.1)
+
+    async def test(server: End, port: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            stream, client = await connect(nobody.getsockname()[1])
+            assert await client.down == "TLS handshake stalled"
+            assert stream.is_stalled
+
+    run(test)
+
+
+def test_a_client_of_which_the_last_flight_does_not_come_has_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not said a word, and was not said one to, is no sign of anything."""
+    monkeypatch.setattr(tls, "STALL_S", 0.1)
+    monkeypatch.setattr(tls, "HANDSHAKE_MAX_S", 0.2)
+
+    async def test(server: End, port: int) -> None:
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        assert await server.down == "TLS handshake timed out"
+        assert not server.streams[0].is_stalled
+        server.down = asyncio.get_running_loop().create_future()
+        _, talking = await asyncio.open_connection("127.0.0.1", port)
+        talking.write(hello())
+        assert await server.down == "TLS handshake stalled"
+        assert server.streams[1].is_stalled
+        for writer in (silent, talking):
+            writer.close()
+
+    run(test)
+
+
+def test_as_long_as_something_comes_a_handshake_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not for ever: whoever says it byte by byte is cut off as well."""
+    monkeypatch.setattr(tls, "STALL_S", 0.5)
+    monkeypatch.setattr(tls, "HANDSHAKE_MAX_S", 1.0)
+
+    async def test(server: End, port: int) -> None:
+        _, slow = await asyncio.open_connection("127.0.0.1", port)
+        slow.write(hello())
+        # A record, of which there is always one byte more to come.
+        slow.write(b"\x17\x03\x03\x40\x00")
+        while not server.down.done():
+            slow.write(b"x")
+            await asyncio.sleep(0.05)
+        assert await server.down == "TLS handshake timed out"
+        assert not server.streams[0].is_stalled
+        slow.close()
+
+    run(test)
+
+
+def test_what_the_system_gives_up_has_stalled() -> None:
+    """TCP's user timeout (RFC 5482); that packets vanish is for tests/net/test_black_hole_processes.py to try."""
+
+    async def test(server: End, port: int) -> None:
+        stream, client = await connect(port)
+        await asyncio.gather(server.up, client.up)
+        stream.cut_if_silent(3.0)
+        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3000
+        assert stream._transport is not None
+        stream._transport._fatal_error(TimeoutError(110, "Connection timed out"))  # type: ignore[attr-defined]
+        assert await client.down == "Connection timed out"
+        assert stream.is_stalled
+        await server.down
+        assert not server.streams[0].is_stalled
+
+    run(test)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
@@ -67,12 +67,14 @@ SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 class _Pending:
     """An Attach or AppAttach of ours to one node; without a transaction, it is the link that we wait for.
 
-    `has_yielded`: the other end said that its own Attach to us goes first.
+    `has_yielded`: the other end said that its own Attach to us goes first. `hosts`: from where it may come, as it said.
     """
 
     transaction_id: int | None
     has_yielded: bool = False
     application: int = APPLICATION_SIP
+    hosts: frozenset[str] = frozenset()
+    has_stalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +222,9 @@ class Attaching:
 
     def _answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
         is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
-        if isinstance(outcome, Answer) or is_under_way:
+        if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
             self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
-            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
+            self._await_link(Purpose.RELOAD, self._pending, node, outcome, now)
         else:
             self._pending.pop(node, None)
             self._exchange.note("attach failed", node=node, causes=causes_of(outcome))
@@ -233,7 +235,7 @@ class Attaching:
         if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
             node = outcome.signer.node_id
             self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
-            self._await_link(Purpose.RELOAD, self._pending, node, now, has_yielded=is_under_way)
+            self._await_link(Purpose.RELOAD, self._pending, node, outcome, now)
             self._chord.handle_sought(node, now)
         else:
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
@@ -250,14 +252,14 @@ class Attaching:
                 self._chord.handle_linked(node, now)
             else:
                 # It may be a peer that we are linked with: it dials all the same.
-                self._pending[node] = _Pending(None)
+                self._pending[node] = _Pending(None, hosts=_hosts(outcome))
                 self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
         if not self._fingers_sought:
             self._early.clear()
 
     def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answer):
-            self._await_link(Purpose.SIP, self._app_pending, node, now)
+            self._await_link(Purpose.SIP, self._app_pending, node, outcome, now)
         else:
             if not isinstance(outcome, Refused):
                 self._may_come_late(node, now)
@@ -265,13 +267,14 @@ class Attaching:
             self._app_failed(node, "AppAttach failed", causes_of(outcome), now)
 
     def _await_link(
-        self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, now: float, *, has_yielded: bool = False
+        self, purpose: Purpose, pending: dict[NodeId, _Pending], node: NodeId, outcome: Answer | Refused, now: float
     ) -> None:
         if purpose is Purpose.RELOAD and node in self._connections:
             pending.pop(node, None)
         elif purpose is Purpose.RELOAD or node in pending:
-            application = pending[node].application if node in pending else APPLICATION_SIP
-            pending[node] = _Pending(None, has_yielded, application)
+            before = pending.get(node, _Pending(None))
+            has_yielded = isinstance(outcome, Refused)
+            pending[node] = replace(before, transaction_id=None, has_yielded=has_yielded, hosts=_hosts(outcome))
             self._timers.set((purpose, node), now + LINK_WAIT_S, "connection awaited")
 
     def _may_come_late(self, node: NodeId, now: float) -> None:
@@ -377,6 +380,23 @@ class Attaching:
             self._early.add(node)
         return self._fingers_sought > 0 and node in self._connections
 
+    def is_expected_from(self, host: str) -> bool:
+        """True if a node that we asked for a connection may come from there."""
+        return any(host in each.hosts for pending in (self._pending, self._app_pending) for each in pending.values())
+
+    def handle_stalled(self, host: str, now: float) -> None:
+        """A connection came from there, and its handshake stood still.
+
+        Who dialled may have got through it and not know: of a link it finds out by itself. For a connection of an
+        application, which need not say anything, it is asked once more.
+        """
+        for node, pending in list(self._app_pending.items()):
+            if host in pending.hosts and not pending.has_stalled:
+                self._give_up(Purpose.SIP, node)
+                self.app_attach([Destination.node(node)], node, now, pending.application)
+                if node in self._app_pending:
+                    self._app_pending[node].has_stalled = True
+
     def awaited_application(self, node: NodeId) -> int:
         """For which application we asked `node` for a connection."""
         return self._app_pending[node].application
@@ -459,6 +479,14 @@ def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLin
         if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
             found[Candidate(Address(*host_port), candidate.overlay_link)] = None
     return tuple(found)[:CANDIDATES_MAX]
+
+
+def _hosts(outcome: Answer | Refused) -> frozenset[str]:
+    """Where a node is that answered an Attach or AppAttach."""
+    body = outcome.body if isinstance(outcome, Answer) else None
+    candidates = body.candidates if isinstance(body, AttachReqAns | AppAttachAns) else ()
+    found = (candidate.addr_port.host_port for candidate in candidates)
+    return frozenset(host_port[0] for host_port in found if host_port is not None)
 
 
 def _is_of_one_host(host: str) -> bool:

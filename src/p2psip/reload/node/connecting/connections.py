@@ -19,7 +19,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
-from p2psip.reload.link.datagram import RECORD_BYTES_MAX, DatagramLink
+from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.connecting.paths import Paths
@@ -31,7 +31,7 @@ from p2psip.reload.node.limits import (
     WAITING_BYTES_MAX,
     WAITING_BYTES_NORMAL,
 )
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose, Stalled
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 SUPERSEDED_CLOSE_S = 5.0
@@ -39,6 +39,15 @@ REPLACED_CLOSE_S = 1.0
 """A link that has been up for longer than this when a newer comes is the older to both ends, and closed after this."""
 
 SILENT = "does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialling:
+    """A connection that is being made, what for, and how often its handshake has stood still so far."""
+
+    dial: Dial
+    context: object
+    stalls: int = 0
 
 
 @dataclass(slots=True)
@@ -108,7 +117,7 @@ class Connections:
         self.paths = Paths()
         self._numbers = iter(range(2, 1 << 62, 2))
         self._is_accepting_narrow = False
-        self._dialling: dict[int, tuple[object, Dial]] = {}
+        self._dialling: dict[int, _Dialling] = {}
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
@@ -178,29 +187,55 @@ class Connections:
         """Begin to connect; `context` comes back from `dialled`. None if there are too many under way."""
         if not self.can_dial or not candidates:
             return None
+        return self._dial(purpose, candidates, context)
+
+    def _dial(self, purpose: Purpose, candidates: tuple[Candidate, ...], context: object, stalls: int = 0) -> int:
         number = next(self._numbers)
         dial = Dial(number, purpose, self.paths.known(candidates))
-        self._dialling[number] = context, dial
+        self._dialling[number] = _Dialling(dial, context, stalls)
         self._effects.append(dial)
         return number
 
     def dialled(self, number: int) -> object | None:
         """The dialling of this link is over, one way or the other: what it was for; None for an accepted link."""
-        context, _ = self._dialling.pop(number, (None, None))
-        return context
+        dialling = self._dialling.pop(number, None)
+        return None if dialling is None else dialling.context
 
     def dial_failed(self, number: int) -> object | None:
         """Nobody answered there, or this is no link that was being dialled; `dialled` otherwise."""
-        _, dial = self._dialling.get(number, (None, None))
-        for candidate in dial.candidates if dial is not None else ():
+        dialling = self._dialling.get(number)
+        for candidate in dialling.dial.candidates if dialling is not None else ():
             if candidate.is_narrow:
                 self.paths.widen(candidate.address.host)
         self._look_at_paths()
         return self.dialled(number)
 
+    def dial_stalled(self, stalled: Stalled, now: float) -> None:
+        """A handshake stood still. It is dialled again with small packets, and then by the other kind, if any."""
+        dialling = self._dialling.get(stalled.path)
+        if dialling is None:
+            return
+        dial, host, stalls = dialling.dial, stalled.remote.host, dialling.stalls + 1
+        was_narrow = any(candidate.is_narrow for candidate in dial.candidates if candidate.address.host == host)
+        if was_narrow or not self.paths.is_narrow(host):
+            self.large_vanish(host, stalled.link_type, now)
+        if stalls <= len({candidate.link_type for candidate in dial.candidates}):
+            del self._dialling[stalled.path]
+            self._dial(dial.purpose, dial.candidates, dialling.context, stalls)
+
+    def large_vanish(self, host: str, kind: OverlayLinkType, now: float) -> None:
+        """Large packets seem to vanish on the way to this host, over connections of this kind."""
+        self.paths.failed(host, kind, now)
+        self._look_at_paths()
+
+    def app_link_silent(self, host: str, now: float) -> None:
+        """A connection of an application fell silent, which is made over TLS."""
+        if not self.paths.is_narrow(host):
+            self.large_vanish(host, OverlayLinkType.TLS_TCP_FH_NO_ICE, now)
+
     def dialling(self) -> Collection[object]:
         """What the connections are for that are being made."""
-        return [context for context, _ in self._dialling.values()]
+        return [dialling.context for dialling in self._dialling.values()]
 
     def hang_up(self, number: int, reason: str) -> None:
         """Close a link that never became a connection here."""
@@ -221,6 +256,10 @@ class Connections:
                 self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
         links.append(connection)
         self._by_number[number] = connection
+        is_narrow = datagram_bytes is not None and datagram_bytes <= NARROW_DATAGRAM_BYTES
+        if is_narrow and not self.paths.is_narrow(remote.host):
+            # The handshake did not get through with larger ones: others need not find that out once more.
+            self.large_vanish(remote.host, kind, now)
         self._rearm(connection)
         is_new = node not in self._linked
         self._linked[node] = None
@@ -277,8 +316,7 @@ class Connections:
         """Long messages vanish on this link and short ones do not: it goes on with short ones."""
         vanished = connection.link.take_vanished()
         if vanished:
-            self.paths.failed(connection.remote.host, connection.kind, now)
-            self._look_at_paths()
+            self.large_vanish(connection.remote.host, connection.kind, now)
         for message in vanished:
             self._give(connection, message, now)
 
@@ -350,8 +388,7 @@ class Connections:
         self._flush(connection)
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
-            self.paths.failed(connection.remote.host, connection.kind, now)
-            self._look_at_paths()
+            self.large_vanish(connection.remote.host, connection.kind, now)
             changes += _not_taken(connection)
             is_ours = connection.number % 2 == 0
             changes.append(LinkSilent(node, connection.remote if is_ours else None))

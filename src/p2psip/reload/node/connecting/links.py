@@ -32,7 +32,7 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.ring import Ring
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 from p2psip.reload.topology.plugin import TopologyPlugin
@@ -110,6 +110,19 @@ class Links:
             if connection is not None and connection.node in self._topology.table:
                 self._twins.look(connection.node, now)
             self.events(self._connections.remove(number, reason), now)
+
+    def stalled(self, stalled: Stalled, now: float) -> None:
+        """A connection stood still in its handshake, which we dialled or accepted, or one of an application later."""
+        host = stalled.remote.host
+        self._exchange.note("connection stalled", remote=str(stalled.remote))
+        if self._admission.member(stalled.path) is not None:
+            self._connections.app_link_silent(host, now)
+        elif stalled.path % 2 == 0:
+            self._connections.dial_stalled(stalled, now)
+        elif self._attaching.is_expected_from(host):
+            # Nothing is remembered of anybody else who connects and says no more.
+            self._connections.large_vanish(host, stalled.link_type, now)
+            self._attaching.handle_stalled(host, now)
 
     def heard(self, connection: Connection) -> None:
         """Its other end has said something, so it has let us in."""

@@ -20,7 +20,7 @@ from p2psip.reload.node.limits import (
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
     DIALS_MAX,
 )
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -556,3 +556,42 @@ def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_
     second = accepted(bench, LARGER)
     assert bench.hung_up() == [second.number]
     assert bench.take(AppLinkUp) == []
+
+
+# Handshakes that stand still
+
+
+def stalled(bench: NodeBench, host: str, number: int = 1001) -> None:
+    """A connection came from there, and nothing followed."""
+    bench.node.handle_path(Stalled(number, Address(host, 40000), OverlayLinkType.TLS_TCP_FH_NO_ICE), bench.now)
+    bench.settle()
+
+
+def test_a_connection_that_was_asked_for_and_stalls_is_asked_for_once_more() -> None:
+    """And accepted with small packets. Who dialled may take its handshake for done, and not dial again by itself."""
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    stalled(bench, address(LARGER).host)
+    assert bench.take(AcceptNarrow) == [], "where it is it has not said yet"
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    stalled(bench, address(LARGER).host)
+    assert bench.take(AcceptNarrow) == [AcceptNarrow(True)]
+    again = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.answer(150, again, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    stalled(bench, address(LARGER).host)
+    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == [], "but not for ever"
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME))]
+
+
+def test_of_a_stranger_that_connects_and_says_no_more_nothing_is_remembered() -> None:
+    bench = start()
+    app_attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
+    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
+    stalled(bench, "203.0.113.9")
+    assert bench.take(AcceptNarrow) == []
+    assert bench.heard(150) == []

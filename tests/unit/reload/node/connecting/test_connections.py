@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from candidates import tls
+from candidates import dtls, tls
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
@@ -24,7 +24,8 @@ from p2psip.reload.node.connecting.connections import (
 from p2psip.reload.node.connecting.paths import NARROW_S
 from p2psip.reload.node.effects import Dial, Write
 from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
-from p2psip.reload.paths.values import AcceptNarrow, HangUp, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, HangUp, Purpose, Stalled
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -396,3 +397,63 @@ def test_what_waits_on_all_datagram_links_together_is_bounded() -> None:
     assert hung == [2 * 7 + 1]
     assert sum(each.link.waiting_bytes for each in here.all()) <= WAITING_BYTES_MAX
     assert len(here) == 19
+
+
+BOTH = (*tls(REMOTE), *dtls(REMOTE))
+
+
+def stall(here: Connections, now: float = 0.0) -> None:
+    """The handshake of the last dial stands still, with the candidate that was its first."""
+    dial = tried(here)
+    here.dial_stalled(Stalled(dial.link, REMOTE, dial.candidates[0].link_type), now)
+
+
+def tried(here: Connections) -> Dial:
+    """The dial under way."""
+    (dialling,) = here._dialling.values()
+    return dialling.dial
+
+
+def test_a_handshake_that_stalls_is_begun_anew_with_small_packets_and_then_by_the_other_kind() -> None:
+    """For the same purpose and with one context, which comes back once."""
+    here = start()
+    here.dial(Purpose.RELOAD, BOTH, "why")
+    narrow = [candidate._replace(is_narrow=True) for candidate in BOTH]
+    for number, candidates in ((2, BOTH), (4, tuple(narrow)), (6, tuple(reversed(narrow)))):
+        assert tried(here) == Dial(number, Purpose.RELOAD, candidates)
+        stall(here)
+        # What the driver says after that is of a connection which is over.
+        assert number == 6 or here.dial_failed(number) is None
+    assert list(here.dialling()) == ["why"], "it is not tried a fourth time"
+    assert accepting(here) == [AcceptNarrow(True)]
+    assert here.dial_failed(6) == "why"
+    assert accepting(here) == [AcceptNarrow(False)], "small packets do not arrive either"
+
+
+def test_where_there_is_one_kind_of_link_small_packets_are_tried_once() -> None:
+    here = start()
+    here.dial(Purpose.SIP, tls(REMOTE), "why")
+    stall(here)
+    assert [candidate.is_narrow for candidate in tried(here).candidates] == [True]
+    stall(here)
+    assert here.dial_failed(4) == "why"
+
+
+def test_two_dials_that_stall_with_large_packets_have_found_out_one_thing() -> None:
+    """That the second was not told in time says nothing against small packets over TLS."""
+    here = start()
+    first, second = (here.dial(Purpose.RELOAD, BOTH, context) for context in ("a", "b"))
+    for number in (first, second):
+        assert number is not None
+        here.dial_stalled(Stalled(number, REMOTE, OverlayLinkType.TLS_TCP_FH_NO_ICE), 0.0)
+    for dialling in here._dialling.values():
+        assert [candidate.is_stream for candidate in dialling.dial.candidates] == [True, False]
+
+
+def test_a_datagram_link_that_came_up_with_small_datagrams_has_shown_its_way() -> None:
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
+    assert dialled(here) == [False]
+    for number in (3, 5):
+        here.add(number, LARGER, REMOTE, 0.0, datagram_bytes=500)
+        assert here.paths.known(BOTH) == tuple(each._replace(is_narrow=True) for each in reversed(BOTH))

@@ -1,0 +1,69 @@
+"""The pool of SIP connections to other peers (p2psip.coupling.peer_flows), as one of its peers sees it."""
+
+from __future__ import annotations
+
+from p2psip.base.address import Address
+from p2psip.base.effects import AskAnswered
+from p2psip.base.ids import NodeId
+from p2psip.coupling.peer_flows import ABSENT_S, PING, PONG_MAX_S, UNACKNOWLEDGED_MAX_S, FlowOver, PeerFlows
+from p2psip.reload.node.effects import AppLinkUp
+from p2psip.reload.paths.values import CutIfSilent
+from p2psip.reload.wire.header import Destination
+from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sip.entities.questions import NotLocated
+
+REMOTE = Address("203.0.113.5", 5061)
+
+
+def answers(flows: PeerFlows) -> list[object]:
+    """What those who wait for a connection are told."""
+    return [effect.answer for effect in flows.drain() if isinstance(effect, AskAnswered)]
+
+
+def want(flows: PeerFlows, node: NodeId, now: float) -> None:
+    flows.want([Destination.node(node)], node, 1001, now)
+
+
+def test_a_peer_that_is_linked_again_is_called_at_once_whatever_is_remembered_of_it() -> None:
+    world = SimulatedPeers("linked again", 3)
+    flows, now = world[0].peer.flows, world.world.now
+    nobody, linked = NodeId(bytes(15) + b"\x01"), next(iter(world[0].peer.node.connections))
+    for node in (nobody, linked):
+        assert flows._on_absent(node, now) == {}
+    want(flows, nobody, now)
+    (refused,) = answers(flows)
+    assert isinstance(refused, NotLocated)
+    assert refused.reason == f"peer {nobody.short} is not in the overlay"
+    want(flows, linked, now)
+    assert answers(flows) == []
+    assert flows.waiting == 1, "a connection to it is being made"
+    want(flows, nobody, now + ABSENT_S)
+    assert answers(flows) == [], "after a moment it is sought again"
+
+
+def up(flows: PeerFlows, node: NodeId, now: float) -> int:
+    """A connection is up, and its other end has answered a keep-alive."""
+    flows.up(AppLinkUp(7, node, REMOTE, REMOTE), now)
+    flows.heard(7, b"\r\n", now)
+    return 7
+
+
+def test_a_connection_is_cut_if_what_goes_over_it_is_not_acknowledged() -> None:
+    """That no acknowledgement comes the driver sees, whatever the other end says of keep-alives."""
+    world = SimulatedPeers("cut", 1)
+    flows, now = world[0].peer.flows, world.world.now
+    link = up(flows, NodeId(bytes(16)), now)
+    assert flows.drain() == [CutIfSilent(link, UNACKNOWLEDGED_MAX_S)]
+
+
+def test_the_way_of_a_connection_that_falls_silent_is_taken_for_narrow() -> None:
+    """Whether large packets vanish there or nobody is there, nobody knows."""
+    world = SimulatedPeers("silent", 1)
+    peer, now = world[0].peer, world.world.now
+    link = up(peer.flows, NodeId(bytes(16)), now)
+    assert peer.flows.outgoing(link, b"INVITE", now) == b"INVITE" + PING
+    assert not peer.node.connections.paths.is_narrow(REMOTE.host)
+    peer.flows.drain()
+    peer.flows.handle_timeout(now + PONG_MAX_S)
+    assert [type(effect) for effect in peer.flows.drain()] == [FlowOver]
+    assert peer.node.connections.paths.is_narrow(REMOTE.host)
