@@ -82,14 +82,13 @@ def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
     """A peer has a line, whose record is stored now and at half of each lifetime."""
     node, world = overlay.node(host), overlay.world
     line = SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(number).randbytes(16)))
-    node.add_client(line)
 
     def store(now: float) -> None:
-        request = store_request(line, route_to(node.node_id), node.wall.date_ms(now), hash_name)
-        node.data.store(line, request, now)
-        node.settle(now)
+        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), hash_name)
+        node.store(line, request, None, now)
         world.clock.at(now + REFRESH_S, lambda: world.call(host, store))
 
+    world.call(host, lambda now: node.add_client(line, now))
     world.call(host, store)
 
 

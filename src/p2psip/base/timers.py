@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Deadline:
+class Deadline(NamedTuple):
     """When `handle_timeout` is wanted, in seconds of the core's clock, and why (for people who debug)."""
 
     at: float
@@ -21,9 +19,13 @@ class Deadline:
 class Timers(Generic[K]):
     """Keyed deadlines. Setting a key again moves its deadline; due keys come out in order of time, then of setting."""
 
+    __slots__ = ("_heap", "_live", "_next", "_serial")
+
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, K]] = []
         self._live: dict[K, tuple[int, Deadline]] = {}
+        self._next: tuple[int, Deadline] | None = None
+        """The earliest that is live, if that is known."""
         self._serial = 0
 
     def __contains__(self, key: K) -> bool:
@@ -34,16 +36,25 @@ class Timers(Generic[K]):
 
     def set(self, key: K, at: float, reason: str) -> None:
         """Have `key` come due at `at`, whatever was set for it before."""
-        self._serial += 1
-        self._live[key] = (self._serial, Deadline(at, reason))
-        heapq.heappush(self._heap, (at, self._serial, key))
-        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._live):
-            self._heap = [entry for entry in self._heap if self._is_live(entry)]
+        self._serial = serial = self._serial + 1
+        live = serial, Deadline(at, reason)
+        if self._next is not None:
+            if self._live.get(key) is self._next:
+                self._next = None
+            elif at < self._next[1].at:
+                self._next = live
+        self._live[key] = live
+        heap = self._heap
+        heapq.heappush(heap, (at, serial, key))
+        if len(heap) > 64 and len(heap) > 4 * len(self._live):
+            self._heap = [entry for entry in heap if self._is_live(entry)]
             heapq.heapify(self._heap)
 
     def cancel(self, key: K) -> None:
         """Forget `key`; no matter if it was not set."""
-        self._live.pop(key, None)
+        live = self._live.pop(key, None)
+        if live is not None and live is self._next:
+            self._next = None
 
     def pop_due(self, now: float) -> Iterator[K]:
         """Remove the keys that are due, one by one.
@@ -51,6 +62,9 @@ class Timers(Generic[K]):
         What is done about one may cancel another, which then does not come; what it sets comes at the next call. A
         machine that slept finds timers due together that otherwise never are.
         """
+        return self._pop_due(now) if self._heap and self._heap[0][0] <= now else iter(())
+
+    def _pop_due(self, now: float) -> Iterator[K]:
         last = self._serial
         later: list[tuple[float, int, K]] = []
         try:
@@ -61,20 +75,26 @@ class Timers(Generic[K]):
                 if entry[1] > last:
                     later.append(entry)
                     continue
-                del self._live[entry[2]]
+                self.cancel(entry[2])
                 yield entry[2]
         finally:
             for entry in later:
                 heapq.heappush(self._heap, entry)
+            if later:
+                self._next = None
 
     def next_deadline(self) -> Deadline | None:
         """The earliest deadline, or None if nothing is set."""
-        while self._heap:
-            _, serial, key = self._heap[0]
+        if self._next is not None:
+            return self._next[1]
+        heap = self._heap
+        while heap:
+            _, serial, key = heap[0]
             live = self._live.get(key)
             if live is not None and live[0] == serial:
+                self._next = live
                 return live[1]
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
         return None
 
     def _is_live(self, entry: tuple[float, int, K]) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.errors import BadSignature, CertificateMissing, CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import (
-    CertHash,
     CertificateType,
     GenericCertificate,
     Signature,
@@ -31,6 +31,19 @@ def _hash(*parts: bytes) -> bytes:
     return hashlib.blake2b(b"".join(parts), digest_size=32).digest()
 
 
+@lru_cache(maxsize=8192)
+def _identity_of(certificate: bytes) -> SignerIdentity:
+    """Who signs with it: the few that there are are asked for with every message."""
+    return SignerIdentity.cert_hash(HashAlgorithm.SHA256, _hash(certificate))
+
+
+@lru_cache(maxsize=8192)
+def _member_of(certificate: bytes) -> Member:
+    user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
+    node_id = NodeId(certificate[len(_MAGIC) : len(_MAGIC) + 16])
+    return Member(user, (node_id,), certificate, 0.0, float("inf"))
+
+
 class SimulatedIdentity:
     """An Identity that signs by hashing."""
 
@@ -40,7 +53,7 @@ class SimulatedIdentity:
         self.node_ids = (node_id,)
         self.certificate = _MAGIC + node_id + user.encode()
         self.certificates = (GenericCertificate(CertificateType.X509, self.certificate),)
-        self._identity = SignerIdentity.cert_hash(HashAlgorithm.SHA256, _hash(self.certificate))
+        self._identity = _identity_of(self.certificate)
         self._suffix = self._identity.encode()
 
     def sign(self, prefix: bytes) -> Signature:
@@ -72,11 +85,10 @@ class SimulatedVerifier:
         certificate = chain[0] if chain else b""
         if not certificate.startswith(_MAGIC) or len(certificate) < len(_MAGIC) + 16:
             raise UntrustedCertificate(CertificateProblem.MALFORMED, "not of this simulation")
-        node_id = NodeId(certificate[len(_MAGIC) : len(_MAGIC) + 16])
-        if node_id in self._bad_nodes:
-            raise UntrustedCertificate(CertificateProblem.BAD_NODE, str(node_id))
-        user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
-        return Member(user, (node_id,), certificate, 0.0, float("inf"))
+        member = _member_of(certificate)
+        if self._bad_nodes and member.node_ids[0] in self._bad_nodes:
+            raise UntrustedCertificate(CertificateProblem.BAD_NODE, str(member.node_ids[0]))
+        return member
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
         """True if the certificate that a signature names is not among these."""
@@ -101,6 +113,7 @@ class SimulatedVerifier:
 
 
 def _named_by(signature: Signature, certificates: Sequence[GenericCertificate]) -> bytes | None:
-    identity = signature.identity.identity
-    wanted = identity.certificate_hash if isinstance(identity, CertHash) else b""
-    return next((entry.certificate for entry in certificates if _hash(entry.certificate) == wanted), None)
+    for entry in certificates:
+        if _identity_of(entry.certificate) == signature.identity:
+            return entry.certificate
+    return None

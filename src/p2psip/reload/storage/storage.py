@@ -303,7 +303,7 @@ class Storage:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self._asks.next_deadline(), self._timers.next_deadline()])
+        return earliest((self._asks.next_deadline(), self._timers.next_deadline()))
 
     def drain(self) -> list[Effect]:
         """What the driver is to do: commits, each an Ask."""

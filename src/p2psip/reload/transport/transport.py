@@ -40,7 +40,7 @@ from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import Message, body_of, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
-from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
+from p2psip.reload.wire.security_block import GenericCertificate, encode_block
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns
 
 OPEN_REQUESTS_MAX = 2048
@@ -226,7 +226,7 @@ class Transport:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self._timers.next_deadline(), self._answers.next_deadline()])
+        return earliest((self._timers.next_deadline(), self._answers.next_deadline()))
 
     # Requests of ours
 
@@ -359,8 +359,10 @@ class Transport:
         """Contents and security block. 6.3.4: "All messages MUST be signed by their originator."""
         contents = MessageContents(code, body.encode(), extensions).encode()
         signature = identity.sign(signature_input(self._overlay, transaction_id, contents))
-        bucket = tuple(dict.fromkeys((*identity.certificates, *certificates)))
-        return contents + SecurityBlock(bucket, signature).encode()
+        bucket = identity.certificates
+        if certificates:
+            bucket = tuple(dict.fromkeys((*bucket, *certificates)))
+        return contents + encode_block(bucket, signature)
 
     # What comes in
 
@@ -388,7 +390,8 @@ class Transport:
             # 6.2.1: "Receiving nodes MUST generate semantically equivalent responses to retransmissions of the
             # same request (this can be determined by the transaction ID)". Who repeats it may sign it anew.
             if earlier.payload is not None:
-                self._send_answer(message.header, previous_hop, node, earlier.payload, earlier.after)
+                onward = self._answer_header(message.header, previous_hop)
+                self._effects.append(Originate(node, onward, earlier.payload, earlier.after))
             return None
         self._answers.begin(key, now)
         try:
@@ -422,7 +425,7 @@ class Transport:
     ) -> None:
         """Answer with an error what came over the link to `previous_hop` and is not worth receiving (6.6)."""
         payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
-        self._send_answer(header, previous_hop, identity.node_id, payload)
+        self._effects.append(Originate(identity.node_id, self._answer_header(header, previous_hop), payload))
 
     def _answer(
         self,
@@ -436,7 +439,8 @@ class Transport:
     ) -> None:
         header = request.message.header
         payload = self._sign(identity, header.transaction_id, code, body, certificates, extensions)
-        size = len(payload) + len(self._answer_header(header, request.previous_hop).encode())
+        onward = self._answer_header(header, request.previous_hop)
+        size = len(payload) + len(onward.encode())
         # 6.3.2: "responding peers MUST check that any response would not exceed it", and 6.6 has a limit for every
         # message.
         if size > min(header.max_response_length or self._message_bytes_max, self._message_bytes_max):
@@ -444,17 +448,7 @@ class Transport:
             payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
         key = (header.transaction_id, request.signer.node_id)
         self._answers.answered(key, payload, after)
-        self._send_answer(header, request.previous_hop, request.node, payload, after)
-
-    def _send_answer(
-        self,
-        header: ForwardingHeader,
-        previous_hop: NodeId,
-        node: NodeId,
-        payload: bytes,
-        after: int | None = None,
-    ) -> None:
-        self._effects.append(Originate(node, self._answer_header(header, previous_hop), payload, after))
+        self._effects.append(Originate(request.node, onward, payload, after))
 
     def _answer_header(self, header: ForwardingHeader, previous_hop: NodeId) -> ForwardingHeader:
         # 6.3.2.3: "If the RESPONSE_COPY flag is set, any node generating a response MUST copy the option from the

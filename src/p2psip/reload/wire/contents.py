@@ -57,7 +57,10 @@ class MessageCode(WireEnum, width=2, is_open=True):
     def answer(self) -> MessageCode:
         """The code of the answer to this request."""
         assert self.is_request, f"{self.rfc_name} is no request"
-        return MessageCode(self + 1)
+        return _ANSWERS.get(self) or MessageCode(self + 1)
+
+
+_ANSWERS = {code: MessageCode(code + 1) for code in MessageCode if code.is_request}
 
 
 class ErrorCode(WireEnum, width=2, is_open=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
@@ -119,3 +120,14 @@ class SecurityBlock(Struct):
 
     certificates: Annotated[tuple[GenericCertificate, ...], Vector(2)]
     signature: Signature
+
+
+@lru_cache(maxsize=256)
+def _up_to_signature(certificates: tuple[GenericCertificate, ...]) -> bytes:
+    nobody = Signature.none()
+    return SecurityBlock(certificates, nobody).encode().removesuffix(nobody.encode())
+
+
+def encode_block(certificates: tuple[GenericCertificate, ...], signature: Signature) -> bytes:
+    """The bytes of a SecurityBlock. Whoever signs much has the same certificates each time: they are written once."""
+    return _up_to_signature(certificates) + signature.encode()

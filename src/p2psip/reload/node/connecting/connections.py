@@ -38,6 +38,9 @@ SUPERSEDED_CLOSE_S = 5.0
 REPLACED_CLOSE_S = 1.0
 """A link that has been up for longer than this when a newer comes is the older to both ends, and closed after this."""
 
+EARLY_LOOK_S = 5.0
+"""So much too early a link may be looked at: under load its timer is not moved with each message."""
+
 SILENT = "does not answer"
 
 
@@ -61,7 +64,7 @@ class Connection:
     came_up_at: float
     kind: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
     armed_at: float | None = None
-    """When its health is looked at; perhaps sooner than need be, as most links answer in time."""
+    """When its health is looked at; perhaps a little sooner than need be."""
     has_spoken: bool = False
     """True once the other end has sent a message, an acknowledgement or anything else."""
 
@@ -332,14 +335,15 @@ class Connections:
         connection = self._by_number.get(number)
         if connection is None:
             return None
-        state_before = connection.link.state
-        messages = connection.link.receive(data, now)
-        if state_before is LinkState.FAILED and connection.link.state is LinkState.UP:
+        link = connection.link
+        state_before = link.state
+        messages = link.receive(data, now)
+        if state_before is LinkState.FAILED and link.state is LinkState.UP:
             self.paths.widen(connection.remote.host)
             self._look_at_paths()
         self._send_vanished(connection, now)
         self._flush(connection)
-        return connection, messages, self._changes(connection.node, SILENT)
+        return connection, messages, [] if link.state is state_before else self._changes(connection.node, SILENT)
 
     def handle_timeout(self, now: float) -> list[LinkEvent]:
         """Look after the health of links."""
@@ -413,7 +417,9 @@ class Connections:
 
     def _rearm(self, connection: Connection) -> None:
         deadline = connection.link.next_deadline()
-        if deadline is not None and (connection.armed_at is None or deadline.at < connection.armed_at):
+        armed_at = connection.armed_at
+        # Sooner, or much later: most links answer in time, and then have nothing to say for long.
+        if deadline is not None and (armed_at is None or not armed_at <= deadline.at <= armed_at + EARLY_LOOK_S):
             connection.armed_at = deadline.at
             self._timers.set(("link", connection.number), deadline.at, deadline.reason)
 

@@ -201,6 +201,8 @@ class Links:
 
     def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
         """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
+        if not links:
+            return
         ends = dict(self._admission.ends())
         for number, reason in links:
             self._exchange.warn("link closed", node=ends[number], reason=reason)

@@ -22,7 +22,7 @@ class Commits:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self.storage.next_deadline(), self._overdue.next_deadline()])
+        return earliest((self.storage.next_deadline(), self._overdue.next_deadline()))
 
     def pull(self) -> None:
         """Pass the storage's questions up; from now on what depends on their answers is held back."""

@@ -83,6 +83,8 @@ class CertificateKeeper:
 
     def take_gone(self) -> list[NodeId]:
         """The identities whose entries are out, or could not be taken out: those die by themselves."""
+        if not self._going:
+            return []
         gone = [node for node, entries in self._going.items() if not entries]
         for node in gone:
             del self._going[node]
@@ -98,9 +100,9 @@ class CertificateKeeper:
 
     def begin(self, now: float) -> None:
         """Store what is new, if the overlay can be reached and has the Kinds."""
-        kinds = self._data.storage.rules.kinds
-        if not self._fresh or kinds.keys().isdisjoint(KINDS) or not self._topology.is_connected:
+        if not self._fresh or not self._topology.is_connected:
             return
+        kinds = self._data.storage.rules.kinds
         ready = [entry for entry in self._fresh if entry[1] in kinds]
         for entry in ready:
             del self._fresh[entry]

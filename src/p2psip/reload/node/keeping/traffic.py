@@ -13,7 +13,7 @@ PERIOD_S = 5.0
 ALPHA = 0.8
 """5.3: "A suitable value for alpha is 0.8"."""
 
-CODES = frozenset(MessageCode)
+CODES = {code.to_bytes(2, "big"): code for code in MessageCode}
 
 
 class Average:
@@ -73,5 +73,4 @@ class Traffic:
 
 def _code(payload: bytes) -> MessageCode:
     """The message's code; what has none that we know, and what is no message, is counted under zero."""
-    code = MessageCode(int.from_bytes(payload[:2], "big"))
-    return code if code in CODES else MessageCode.INVALID_MESSAGE_CODE
+    return CODES.get(payload[:2], MessageCode.INVALID_MESSAGE_CODE)

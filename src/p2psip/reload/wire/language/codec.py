@@ -21,7 +21,7 @@ import dataclasses
 import types
 import typing
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 from p2psip.base.ids import NodeId, ResourceId
@@ -53,6 +53,7 @@ class _Vector(Codec[tuple[T, ...]]):
         self.element = element
         self.length_bytes = length_bytes
         self.least = least
+        self.takes_nothing = least == 0
         self.lengths_first = lengths_first
 
     def check(self, value: tuple[T, ...], owner: object) -> None:
@@ -332,6 +333,10 @@ class _LengthsFirst(Step):
 
     def __init__(self) -> None:
         self.fields: list[tuple[Field, _Vector[Any]]] = []
+
+    @property
+    def parts(self) -> Sequence[Step]:
+        return [field for field, _ in self.fields]
 
     def check(self, owner: object) -> None:
         for field, _ in self.fields:

@@ -99,7 +99,7 @@ def _sure(codec: Codec[Any], function: _Function) -> str | None:
             return f"type(v) is {function.name(ResourceId)}"
         case Nested():
             return f"type(v) is {function.name(codec.struct)}"
-    return None
+    return "v == ()" if codec.takes_nothing else None
 
 
 def compile_encode(made: type, steps: Sequence[Step]) -> Callable[[Any, bytearray], None]:
@@ -236,10 +236,10 @@ def _setter(function: _Function, made: type, field: Field) -> str:
 
 def _flat(steps: Iterable[Step]) -> Iterable[Step]:
     for step in steps:
-        if isinstance(step, LengthOfAll):
-            yield from _flat(step.steps)
-        else:
+        if isinstance(step, Field):
             yield step
+        else:
+            yield from _flat(step.parts)
 
 
 def _runs(steps: Sequence[Step]) -> list[list[Any]]:

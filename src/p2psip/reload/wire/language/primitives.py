@@ -86,6 +86,9 @@ class Reader:
 class Codec(ABC, Generic[T]):
     """How one kind of value is written. `owner` is the structure that the value belongs to."""
 
+    takes_nothing = False
+    """True if an empty tuple is a value."""
+
     @abstractmethod
     def check(self, value: T, owner: object) -> None:
         """Raise ValueError if the value cannot be encoded."""

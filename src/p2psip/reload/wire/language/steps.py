@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from p2psip.reload.wire.language.primitives import Codec, DecodeError, Reader, fill_in_length
@@ -10,6 +11,11 @@ from p2psip.reload.wire.language.primitives import Codec, DecodeError, Reader, f
 
 class Step(ABC):
     """One or more fields of a structure that are written together."""
+
+    @property
+    def parts(self) -> Sequence[Step]:
+        """The steps that it consists of; itself, if of no others."""
+        return (self,)
 
     @abstractmethod
     def check(self, owner: object) -> None: ...
@@ -50,6 +56,10 @@ class LengthOfAll(Step):
     def __init__(self, length_bytes: int, steps: tuple[Step, ...]) -> None:
         self.length_bytes = length_bytes
         self.steps = steps
+
+    @property
+    def parts(self) -> Sequence[Step]:
+        return self.steps
 
     def check(self, owner: object) -> None:
         for step in self.steps:
