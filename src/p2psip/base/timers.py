@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -19,9 +19,13 @@ class Deadline(NamedTuple):
 class Timers(Generic[K]):
     """Keyed deadlines. Setting a key again moves its deadline; due keys come out in order of time, then of setting."""
 
-    __slots__ = ("_heap", "_live", "_next", "_serial")
+    __slots__ = ("_heap", "_live", "_next", "_queue", "_serial", "armed_at")
 
-    def __init__(self) -> None:
+    def __init__(self, queue: TimerQueue | None = None) -> None:
+        """Those of a part of a core that has a `queue` for all of them, or of something that stands alone."""
+        self.armed_at: float | None = None
+        """When the queue looks here."""
+        self._queue = queue
         self._heap: list[tuple[float, int, K]] = []
         self._live: dict[K, tuple[int, Deadline]] = {}
         self._next: tuple[int, Deadline] | None = None
@@ -46,6 +50,8 @@ class Timers(Generic[K]):
         self._live[key] = live
         heap = self._heap
         heapq.heappush(heap, (at, serial, key))
+        if self._queue is not None and (self.armed_at is None or at < self.armed_at):
+            self._queue.arm(self, at)
         if len(heap) > 64 and len(heap) > 4 * len(self._live):
             self._heap = [entry for entry in heap if self._is_live(entry)]
             heapq.heapify(self._heap)
@@ -82,6 +88,8 @@ class Timers(Generic[K]):
                 heapq.heappush(self._heap, entry)
             if later:
                 self._next = None
+                if self._queue is not None:
+                    self._queue.arm(self, later[0][0])
 
     def next_deadline(self) -> Deadline | None:
         """The earliest deadline, or None if nothing is set."""
@@ -100,6 +108,46 @@ class Timers(Generic[K]):
     def _is_live(self, entry: tuple[float, int, K]) -> bool:
         live = self._live.get(entry[2])
         return live is not None and live[0] == entry[1]
+
+
+class TimerQueue:
+    """The timers of one core: each of its parts has a scope of them, and here is which comes due first."""
+
+    __slots__ = ("_clean_at", "_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timers[Any]]] = []
+        self._serial = 0
+        self._clean_at = 64
+
+    def scope(self) -> Timers[Any]:
+        """The timers of one part."""
+        return Timers(self)
+
+    def arm(self, timers: Timers[Any], at: float) -> None:
+        """Something comes due in this scope, sooner than all else there."""
+        self._serial += 1
+        timers.armed_at = at
+        heapq.heappush(self._heap, (at, self._serial, timers))
+        if len(self._heap) > self._clean_at:
+            # Each scope once is enough: the others are of times when something else was its first.
+            first = {each: (when, serial, each) for when, serial, each in self._heap if when == each.armed_at}
+            self._heap = sorted(first.values())
+            self._clean_at = max(64, 4 * len(self._heap))
+
+    def next_deadline(self) -> Deadline | None:
+        """The earliest deadline of all scopes, or None if nothing is set."""
+        while self._heap:
+            at, _, timers = self._heap[0]
+            deadline = timers.next_deadline()
+            if deadline is not None and deadline.at == at:
+                return deadline
+            heapq.heappop(self._heap)
+            if timers.armed_at == at:
+                timers.armed_at = None
+                if deadline is not None:
+                    self.arm(timers, deadline.at)
+        return None
 
 
 def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:

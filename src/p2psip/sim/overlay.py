@@ -56,6 +56,10 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
 class Command:
     """A command of a simulated node: the context by which its end is known."""
 
+    def __repr__(self) -> str:
+        # The same in each run of a seed, unlike an address.
+        return "Command"
+
 
 class SimulatedOverlay:
     """Peers p0, p1, ... and clients c0, c1, ... in one world; p0 is the bootstrap node and the first peer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 
 
 def test_due_keys_come_in_order_of_time_then_of_setting() -> None:
@@ -106,3 +106,52 @@ def test_what_is_set_by_one_that_came_comes_the_next_time() -> None:
     assert came == ["first", "second"]
     assert timers.next_deadline() == Deadline(0.0, "again")
     assert list(timers.pop_due(3600.0)) == ["first"]
+
+
+OPERATIONS = st.tuples(
+    st.sampled_from(["set", "cancel", "due"]), st.integers(0, 2), st.integers(0, 3), st.integers(0, 20)
+)
+
+
+@given(st.lists(OPERATIONS, max_size=60))
+def test_a_queue_knows_the_earliest_of_its_scopes(operations: list[tuple[str, int, int, int]]) -> None:
+    """Property: after whatever is done to them, the same as asking each; and each does as it does alone."""
+    queue = TimerQueue()
+    scopes: list[Timers[int]] = [queue.scope() for _ in range(3)]
+    alone: list[Timers[int]] = [Timers() for _ in range(3)]
+    for what, part, key, at in operations:
+        for timers in (scopes[part], alone[part]):
+            if what == "set":
+                timers.set(key, float(at), f"{key}")
+            elif what == "cancel":
+                timers.cancel(key)
+        if what == "due":
+            assert list(scopes[part].pop_due(float(at))) == list(alone[part].pop_due(float(at)))
+        expected = earliest(timers.next_deadline() for timers in alone)
+        found = queue.next_deadline()
+        assert (found and found.at) == (expected and expected.at)
+
+
+def test_a_queue_sees_what_is_set_and_put_off_while_timers_come_due() -> None:
+    """Set for now while another is due: it comes at the next call, and the queue says so."""
+    queue = TimerQueue()
+    timers: Timers[str] = queue.scope()
+    timers.set("first", 1.0, "first")
+    for _ in timers.pop_due(5.0):
+        timers.set("again", 2.0, "again")
+    assert queue.next_deadline() == Deadline(2.0, "again")
+    assert list(timers.pop_due(5.0)) == ["again"]
+    assert queue.next_deadline() is None
+
+
+def test_moving_one_scope_for_ever_takes_no_memory() -> None:
+    """What is armed earlier and later with each packet must not grow in the queue either."""
+    queue = TimerQueue()
+    timers: Timers[int] = queue.scope()
+    for serial in range(10_000):
+        timers.set(0, serial + 100_000.0, "")
+        timers.set(1, serial + 3.0, "")
+        assert queue.next_deadline() == Deadline(serial + 3.0, "")
+        timers.cancel(1)
+        assert queue.next_deadline() == Deadline(serial + 100_000.0, "")
+    assert len(queue._heap) <= 65

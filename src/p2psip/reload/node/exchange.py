@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.security.roles import Identity
@@ -31,14 +32,17 @@ ATTACHES_MAX = 256
 
 
 class Exchange:
-    """The node's own identity, those of its in-process clients, the overlay's configuration, its transport, and the
-    effects it collects.
+    """The node's own identity, those of its in-process clients, the overlay's configuration, its transport, its timers,
+    and the effects it collects.
     """
 
-    def __init__(self, identity: Identity, configuration: OverlayConfiguration, transport: Transport) -> None:
+    def __init__(
+        self, identity: Identity, configuration: OverlayConfiguration, transport: Transport, queue: TimerQueue
+    ) -> None:
         self.identity = identity
         self.configuration = configuration
         self.transport = transport
+        self.queue = queue
         self.clients: dict[NodeId, Identity] = {}
         self.effects: list[Effect] = []
         self._attaches: deque[int] = deque(maxlen=ATTACHES_MAX)

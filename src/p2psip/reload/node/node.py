@@ -17,7 +17,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, TimerQueue, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
@@ -122,17 +122,18 @@ class Node:
         self.user = identity.user
         self.wall = wall
         self.topology = make_topology(self.node_id, configuration, rng, is_client=is_client)
+        self._queue = TimerQueue()
         self.connections = Connections(
-            self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000
+            self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000, self._queue
         )
         self._verifier = verifier
-        self._admission = Admission(verifier, wall)
+        self._admission = Admission(verifier, wall, self._queue)
         self._is_leaving = False
         self.forwarder = _forwarder(
             identity, configuration, self.topology, self.connections, return_path, rng, is_client=is_client
         )
-        transport = _transport(configuration, verifier, self.topology, rng, wall)
-        self._exchange = Exchange(identity, configuration, transport)
+        transport = _transport(configuration, verifier, self.topology, rng, wall, self._queue)
+        self._exchange = Exchange(identity, configuration, transport, self._queue)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
         self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
         gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
@@ -384,7 +385,12 @@ class Node:
                 self._serve(request, now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
-        return self._settle(now)
+            if events:
+                self._settle(now)
+            elif not messages:
+                # An acknowledgement: only its link has something to say, if that.
+                self._effects += self.connections.drain()
+        return None
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
@@ -419,9 +425,16 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        links = (self.connections, self._admission, self._messages, self._exchange.transport)
-        parts = (*links, self._reconfiguring, self.attaching, self.bootstrap, self.twins, self.topology, self.data)
-        return earliest(part.next_deadline() for part in (*parts, self.moving, self._certificates))
+        return earliest(
+            (
+                self._queue.next_deadline(),
+                self.topology.next_deadline(),
+                self.data.next_deadline(),
+                self._exchange.transport.answers.next_deadline(),
+                self._messages.next_deadline(),
+                self._reconfiguring.next_deadline(),
+            )
+        )
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -590,6 +603,7 @@ def _transport(
     topology: TopologyPlugin,
     rng: random.Random,
     wall: WallClock,
+    queue: TimerQueue,
 ) -> Transport:
     return Transport(
         configuration.overlay_hash,
@@ -603,4 +617,5 @@ def _transport(
         models=configuration.models,
         message_bytes_max=configuration.max_message_size,
         node_id_length=configuration.node_id_length,
+        queue=queue,
     )

@@ -16,7 +16,7 @@ from typing import Protocol
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
@@ -169,6 +169,7 @@ class Transport:
         models: Models = REGISTERED_MODELS,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         node_id_length: int = 16,
+        queue: TimerQueue | None = None,
     ) -> None:
         self.configuration_sequence = configuration_sequence
         self.defined_kinds: Container[int] = frozenset()
@@ -183,8 +184,8 @@ class Transport:
         self._message_bytes_max = message_bytes_max
         self._node_id_length = node_id_length
         self._open: dict[int, _Open] = {}
-        self._timers: Timers[int] = Timers()
-        self._answers = Answers()
+        self._timers: Timers[int] = Timers(queue)
+        self.answers = Answers()
         self._use_timer(reliability_timer_s)
         self._effects: list[Effect] = []
 
@@ -209,7 +210,7 @@ class Transport:
     def _use_timer(self, reliability_timer_s: float) -> None:
         self._timer_s = reliability_timer_s
         # Where the overlay has others repeat their requests more slowly, they do so for longer.
-        self._answers.lifetime_s = max(REQUEST_LIFETIME_S, TRANSMISSIONS_MAX * reliability_timer_s)
+        self.answers.lifetime_s = max(REQUEST_LIFETIME_S, TRANSMISSIONS_MAX * reliability_timer_s)
 
     def retry_mismatched(self, node: NodeId | None, now: float) -> None:
         """Send again at once what `node` (None: anybody) refused for its idea of the configuration."""
@@ -226,7 +227,7 @@ class Transport:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._timers.next_deadline(), self._answers.next_deadline()))
+        return earliest((self._timers.next_deadline(), self.answers.next_deadline()))
 
     # Requests of ours
 
@@ -307,11 +308,11 @@ class Transport:
                 # failed."
                 del self._open[transaction_id]
                 self._effects.append(Finished(request.context, Unanswered(tuple(request.causes))))
-        self._answers.handle_timeout(now)
+        self.answers.handle_timeout(now)
 
     def handle_commit_failed(self, token: int, now: float) -> None:
         """What waited for this commit did not come about: requests fail, and whoever repeats one is served anew."""
-        self._answers.forget_waiting(token)
+        self.answers.forget_waiting(token)
         cause = Cause("this peer", "its disk failed", now)
         for transaction_id, request in list(self._open.items()):
             if request.asked.after == token:
@@ -385,7 +386,7 @@ class Transport:
     ) -> Received | None:
         signer = self._verify(message, now)
         key = (message.header.transaction_id, signer.node_id)
-        earlier = self._answers.get(key)
+        earlier = self.answers.get(key)
         if earlier is not None:
             # 6.2.1: "Receiving nodes MUST generate semantically equivalent responses to retransmissions of the
             # same request (this can be determined by the transaction ID)". Who repeats it may sign it anew.
@@ -393,7 +394,7 @@ class Transport:
                 onward = self._answer_header(message.header, previous_hop)
                 self._effects.append(Originate(node, onward, earlier.payload, earlier.after))
             return None
-        self._answers.begin(key, now)
+        self.answers.begin(key, now)
         try:
             body = self._body_of(contents)
         except DecodeError:
@@ -418,7 +419,7 @@ class Transport:
         self._answer(request, identity, MessageCode.ERROR, error, (), None)
         if error.error_code in _PASSING:
             # The same request may come again, and be served, once one of us has learned of the other's configuration.
-            self._answers.forget((request.message.header.transaction_id, request.signer.node_id))
+            self.answers.forget((request.message.header.transaction_id, request.signer.node_id))
 
     def reject_unread(
         self, header: ForwardingHeader, previous_hop: NodeId, identity: Identity, error: ErrorResponse
@@ -447,7 +448,7 @@ class Transport:
             error = ErrorResponse.of(ErrorCode.RESPONSE_TOO_LARGE, f"the answer has {size} bytes")
             payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
         key = (header.transaction_id, request.signer.node_id)
-        self._answers.answered(key, payload, after)
+        self.answers.answered(key, payload, after)
         self._effects.append(Originate(request.node, onward, payload, after))
 
     def _answer_header(self, header: ForwardingHeader, previous_hop: NodeId) -> ForwardingHeader:

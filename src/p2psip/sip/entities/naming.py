@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from p2psip.sip.entities.config import ServerConfig
@@ -26,7 +27,7 @@ from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.grammar import split_list
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri, Uri
+from p2psip.sip.message.uri import REMEMBERED_CHARACTERS, SipUri, Uri
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
@@ -52,6 +53,9 @@ class Naming:
 
     def __init__(self, config: ServerConfig, tokens: Tokens, transport: TransportLayer) -> None:
         self._config = config
+        # All messages of a call name the same few, and so do those of the next.
+        self._known_to_phone = lru_cache(maxsize=1024)(self._value_to_phone)
+        self._known_to_overlay = lru_cache(maxsize=1024)(self._value_to_overlay)
         self._tokens = tokens
         self._transport = transport
 
@@ -94,7 +98,7 @@ class Naming:
         """What a phone asks; its Contact does not name it if `is_nameless`."""
         if place is None or place.is_agent:
             return request
-        fields = _with_uris(request.fields, self._overlays, lambda uri: self._gruu(uri, place, is_nameless))
+        fields = self._in_overlay(request.fields, lambda uri: self._gruu(uri, place, is_nameless))
         uri = request.sip_uri
         # Within a dialog it is a Contact: one that we have made, or, from an implementation of another kind, one that
         # only the phone which gave it knows how to read.
@@ -108,7 +112,7 @@ class Naming:
         # RFC 3261 8.1.3.4: what a 3xx names in Contact (and 21.4.23 a 485) is not this phone, but whom to try instead.
         is_elsewhere = response.status >= 300
         rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place, is_nameless)
-        return response.replace(fields=_with_uris(response.fields, self._overlays, rename))
+        return response.replace(fields=self._in_overlay(response.fields, rename))
 
     # To a phone, in its own terms
 
@@ -117,11 +121,32 @@ class Naming:
         if place is None or place.is_agent:
             return fields
 
-        def rename(uri: SipUri) -> SipUri:
-            is_ours = uri.host == self._config.realm
-            return uri.replace(host=place.server.host, port=place.server.port) if is_ours else uri
+        def translate(key: str, value: str) -> str:
+            known = self._known_to_phone if len(value) <= REMEMBERED_CHARACTERS else self._value_to_phone
+            return known(key, value, place.server)
 
-        return _with_uris(fields, rename, rename)
+        return _translated(fields, translate)
+
+    def _value_to_phone(self, key: str, value: str, server: ServerName) -> str:
+        def rename(uri: SipUri) -> SipUri:
+            return uri.replace(host=server.host, port=server.port) if uri.host == self._config.realm else uri
+
+        return _with_uri(key, value, rename)
+
+    def _in_overlay(self, fields: Fields, rename_contact: Rename) -> Fields:
+        changes = self._config.addresses.changes
+
+        def translate(key: str, value: str) -> str:
+            if key == "contact":
+                return _with_uri(key, value, rename_contact)
+            known = self._known_to_overlay if len(value) <= REMEMBERED_CHARACTERS else self._value_to_overlay
+            return known(key, value, changes)
+
+        return _translated(fields, translate)
+
+    def _value_to_overlay(self, key: str, value: str, changes: int) -> str:
+        """What `key` says in the overlay's terms, while our own addresses have changed so often."""
+        return _with_uri(key, value, self._overlays)
 
     def _overlays(self, uri: SipUri) -> SipUri:
         if not is_own_domain(uri, self._config):
@@ -151,12 +176,10 @@ def answering(original: Request, response: Response) -> Response:
     return response.replace(fields=fields)
 
 
-def _with_uris(fields: Fields, rename: Rename, rename_contact: Rename) -> Fields:
-    """The fields with other URIs in them."""
-    return Fields(
-        (key, name, _with_uri(key, value, rename_contact if key == "contact" else rename) if key in _NAMING else value)
-        for key, name, value in fields
-    )
+def _translated(fields: Fields, translate: Callable[[str, str], str]) -> Fields:
+    """The fields with other URIs in them; the same, if there is nothing to translate."""
+    new = [(key, name, translate(key, value)) if key in _NAMING else (key, name, value) for key, name, value in fields]
+    return fields if tuple(new) == tuple(fields) else Fields(new)
 
 
 def _with_uri(key: str, value: str, rename: Rename) -> str:

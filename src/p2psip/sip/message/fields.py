@@ -111,7 +111,9 @@ class Fields:
         return self.without_first(key_of(name)).with_first(name, value)
 
     def without(self, *keys: str) -> Fields:
-        """Without all fields of these keys."""
+        """Without all fields of these keys; the same, if there are none."""
+        if self._index().keys().isdisjoint(keys):
+            return self
         return Fields([field for field in self._fields if field[0] not in keys])
 
     def without_first(self, key: str) -> Fields:

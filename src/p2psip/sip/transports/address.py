@@ -42,18 +42,22 @@ class OwnAddresses:
     """
 
     def __init__(self, present: Iterable[str] = ()) -> None:
+        self.changes = 0
+        """How often they have become others."""
         self.use(present)
 
     def use(self, present: Iterable[str]) -> None:
         """The machine has these now, the best first; what was before is forgotten."""
         self._present = tuple(dict.fromkeys(map(without_zone, present)))
         self._heard_at: dict[str, None] = {}
+        self.changes += 1
 
     def hear(self, host: str) -> None:
         """Something came in at this address of ours."""
         host = without_zone(host)
         if host not in self:
             self._heard_at[host] = None
+            self.changes += 1
             if len(self._heard_at) > HEARD_AT_MAX:
                 del self._heard_at[next(iter(self._heard_at))]
 

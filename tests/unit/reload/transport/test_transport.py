@@ -554,7 +554,7 @@ def test_answers_that_are_kept_are_bounded_in_number() -> None:
     here = transport()
     for transaction_id in range(ANSWERS_MAX + 1):
         asked(here, transaction_id)
-    assert len(here._answers) == ANSWERS_MAX
+    assert len(here.answers) == ANSWERS_MAX
     assert ask(here, 0) is not None
     assert ask(here, ANSWERS_MAX) is None
 
@@ -565,7 +565,7 @@ def test_answers_that_are_kept_are_bounded_in_bytes() -> None:
     large = UnknownBody(b"x" * (ANSWER_BYTES_MAX // 10))
     for transaction_id in range(30):
         here.answer(asked(here, transaction_id), BOB, large)
-    assert here._answers.bytes_kept <= ANSWER_BYTES_MAX
+    assert here.answers.bytes_kept <= ANSWER_BYTES_MAX
     assert ask(here, 29) is None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.keys import digest
@@ -38,11 +38,11 @@ class _Admitted:
 class Admission:
     """The members at the other ends of our links, by link number."""
 
-    def __init__(self, verifier: Verifier, wall: WallClock) -> None:
+    def __init__(self, verifier: Verifier, wall: WallClock, queue: TimerQueue | None = None) -> None:
         self.wall = wall
         self._verifier = verifier
         self._links: dict[int, _Admitted] = {}
-        self._timers: Timers[int] = Timers()
+        self._timers: Timers[int] = Timers(queue)
 
     def __len__(self) -> int:
         return len(self._links)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Timers
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed
@@ -135,23 +135,19 @@ class Attaching:
         """Nodes that nobody has asked by name, whose link came while a finger was sought: one may be that finger."""
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
-        self._timers: Timers[tuple[Purpose, NodeId]] = Timers()
+        self._timers: Timers[tuple[Purpose, NodeId]] = exchange.queue.scope()
         self._late: dict[NodeId, int] = {}
         """For which application a connection of this node may still come that we have given up: no more of them than
         may be under way, as an attempt takes as long as we remember it."""
         self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
         """What is asked of a node for another application when that is over."""
-        self._late_timers: Timers[NodeId] = Timers()
+        self._late_timers: Timers[NodeId] = exchange.queue.scope()
 
     @property
     def link_types(self) -> tuple[OverlayLinkType, ...]:
         """The links that we make, of those that the overlay permits, in the order that it says."""
         permitted = self._exchange.configuration.link_types
         return tuple(link_type for link_type in permitted if link_type in self.able_link_types)
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return earliest((self._timers.next_deadline(), self._late_timers.next_deadline()))
 
     # Our own
 

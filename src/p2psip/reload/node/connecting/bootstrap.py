@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Timers
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.effects import ConfigurationOutdated
@@ -63,7 +63,7 @@ class Bootstrap:
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
         self._lost: dict[Address, float] = {}
         """Where neighbours could be dialled that were lost, and when that was; the last one lost comes last."""
-        self._timers: Timers[None] = Timers()
+        self._timers: Timers[None] = exchange.queue.scope()
         self._is_dialling = False
         self._is_shut_out = False
 
@@ -211,10 +211,6 @@ class Bootstrap:
         """It is there, in this part of the overlay, and no neighbour any more."""
         self._lost.pop(connection.remote, None)
         self._found(connection.node)
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """10.7.4.4: "Future specifications may describe alternative mechanisms for determining when to repeat the

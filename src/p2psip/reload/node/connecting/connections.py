@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
@@ -113,7 +113,13 @@ LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle | LinkSilent
 class Connections:
     """All overlay links of one node. Containment and iteration are over the nodes that are linked."""
 
-    def __init__(self, node_id: NodeId, message_bytes_max: int, reliability_timer_s: float = 3.0) -> None:
+    def __init__(
+        self,
+        node_id: NodeId,
+        message_bytes_max: int,
+        reliability_timer_s: float = 3.0,
+        queue: TimerQueue | None = None,
+    ) -> None:
         self._node_id = node_id
         self._message_bytes_max = message_bytes_max
         self._reliability_timer_s = reliability_timer_s
@@ -124,7 +130,7 @@ class Connections:
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
-        self._timers: Timers[tuple[str, int]] = Timers()
+        self._timers: Timers[tuple[str, int]] = Timers(queue)
         self._gone: list[int] = []
         self._effects: list[Effect] = []
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Timers
 from p2psip.reload.node.connecting.attach import Attaching, dialable
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
@@ -78,7 +78,7 @@ class Twins:
         self._looks = 0
         self._dialled_from = ""
         self._reached_at = -math.inf
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = exchange.queue.scope()
 
     def at(self, now: float) -> str:
         """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
@@ -90,10 +90,6 @@ class Twins:
         self._looks = LOOKS
         if "look" not in self._timers:
             self._timers.set("look", now + LOOK_AFTER_S, "look for our own Node-ID")
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

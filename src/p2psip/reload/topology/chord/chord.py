@@ -166,8 +166,14 @@ class Chord:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._timers, self._candidates, self.joining, self.replicas)
-        return earliest(part.next_deadline() for part in parts)
+        return earliest(
+            (
+                self._timers.next_deadline(),
+                self._candidates.next_deadline(),
+                self.joining.next_deadline(),
+                self.replicas.next_deadline(),
+            )
+        )
 
     def use_settings(self, settings: ChordSettings, now: float) -> None:
         """The overlay has a new configuration."""

@@ -28,7 +28,7 @@ from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, UdpHop
 
 _REMEMBERED_CHARACTERS = 512
-"""What longer tokens say is not remembered, so that nobody fills the memory."""
+"""Longer tokens, and what they say, are not remembered, so that nobody fills the memory."""
 
 
 class Place(NamedTuple):
@@ -73,12 +73,17 @@ class Tokens:
         self._cipher = AESSIV(hashlib.sha256(secret or drawn).digest())
         # The same few tokens come in every message of a dialog, several times each.
         self._read_short = lru_cache(maxsize=1024)(self._read)
+        self._make_short = lru_cache(maxsize=1024)(self._make)
         self._run = hmac.digest(drawn, b"this run", "sha256")[:4].hex()
 
     def make(self, place: Place) -> str:
         """The token for a place: letters, digits, `-` and `_`."""
-        kind, number, detail = self._way(place.hop)
         contact = "" if place.contact is None else str(place.contact)
+        is_short = len(contact) + len(place.user) <= _REMEMBERED_CHARACTERS
+        return self._make_short(place, contact) if is_short else self._make(place, contact)
+
+    def _make(self, place: Place, contact: str) -> str:
+        kind, number, detail = self._way(place.hop)
         user = place.user.encode("utf-8", "surrogateescape")
         written = _Written(
             kind, number, detail, place.host, user, place.server, contact.encode("utf-8", "surrogateescape")
