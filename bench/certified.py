@@ -15,7 +15,7 @@ from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.topology.chord.ring import hash_name
+from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay
 from p2psip.sim.world import Host
@@ -36,7 +36,7 @@ class CertifiedOverlay(SimulatedOverlay):
         self._lines = 0
         for number in range(members):
             host = self.add_peer(number)
-            assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).chord.is_serving)  # type: ignore[misc]
+            assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).topology.is_serving)  # type: ignore[misc]
         assert self.world.run_for(120.0, stop=self.is_ring)
 
     def add_peer(self, number: int) -> Host:
@@ -44,9 +44,11 @@ class CertifiedOverlay(SimulatedOverlay):
         name, now = f"p{number}", self.world.now
         identity, wall, store = self._identity(f"peer-{name}"), WallClock(EPOCH_S), MemoryStore()
         verifier = self.verifiers[name] = CertificateVerifier(self.configuration)
-        storage = Storage(store, Rules(self.configuration.kinds, verifier, hash_name), wall, now)
+        storage = Storage(store, Rules(self.configuration.kinds, verifier, PLUGIN.hash_name), wall, now)
         rng = random.Random(f"{self.seed}/{name}")
-        node = Node(identity, verifier, self.configuration, storage, wall, rng, now, may_start_alone=number == 0)
+        node = Node(
+            identity, verifier, self.configuration, PLUGIN, storage, wall, rng, now, may_start_alone=number == 0
+        )
         address = self.address_of(number)
         node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
         self.nodes[name] = node

@@ -9,6 +9,7 @@ from functools import partial
 from wire_specimens import BODIES, message
 
 from bench.results import Result, processor_us, result
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.wire.contents import MessageContents
 from p2psip.reload.wire.header import ForwardingHeader
 from p2psip.reload.wire.language.codec import Struct
@@ -28,7 +29,7 @@ def measure() -> Iterator[Result]:
 
 
 def _decode(data: bytes) -> Struct:
-    return body_of(Message.decode(data).contents)
+    return body_of(Message.decode(data).contents, topology=CHORD_BODIES)
 
 
 def _encode(whole: Message, body: Struct) -> bytes:

@@ -53,6 +53,8 @@ from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem, read_leaf
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.reload_uri import node_uri, parse_node_uri
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
+from p2psip.reload.topology.chord.messages import ChordLeaveData
 from p2psip.reload.wire.framing import FramedMessage
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import DataModel
@@ -61,7 +63,6 @@ from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import Message, body_of, split
 from p2psip.reload.wire.storage_messages import StoredData, StoredMetaData
-from p2psip.reload.wire.topology_messages import ChordLeaveData
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.message.errors import BadMessage
@@ -98,7 +99,7 @@ class Target:
 def _message(data: bytes) -> bytes:
     """Header, contents, body, security block."""
     message = Message.decode(data)
-    assert body_of(message.contents).encode() == message.contents.message_body
+    assert body_of(message.contents, topology=CHORD_BODIES).encode() == message.contents.message_body
     return message.encode()
 
 

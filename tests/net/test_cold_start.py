@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
@@ -48,6 +49,6 @@ def test_the_first_peer_restarts_into_the_ring_that_went_on(seed: int) -> None:
     overlay.world.crash(hosts[0])
     overlay.world.run_for(20)
     first = restart(overlay, hosts[0])
-    assert overlay.world.run_for(60, stop=lambda: overlay.node(first).chord.is_serving)
-    assert overlay.node(first).chord.joining.is_member
+    assert overlay.world.run_for(60, stop=lambda: overlay.node(first).topology.is_serving)
+    assert chord_of(overlay.node(first)).joining.is_member
     assert overlay.world.run_for(60, stop=overlay.is_ring)

@@ -63,7 +63,7 @@ def test_a_mixed_overlay() -> None:
     overlay = grow("mixed", 4)
     overlay.add_peer(4, DTLS)
     overlay.add_peer(5)
-    wait_until(overlay, 60.0, lambda: all(overlay.node(host).chord.is_serving for host in overlay.alive()))
+    wait_until(overlay, 60.0, lambda: all(overlay.node(host).topology.is_serving for host in overlay.alive()))
     assert links(overlay) == {DatagramLink, StreamLink}
     kinds = {name: {type(each.link) for each in overlay.nodes[name].connections.all()} for name in ("p0", "p4", "p5")}
     assert kinds == {"p0": {StreamLink, DatagramLink}, "p4": {DatagramLink}, "p5": {StreamLink, DatagramLink}}

@@ -6,14 +6,16 @@ import pytest
 from node_bench import ME, NodeBench, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.topology.chord.messages import ChordUpdate
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, hash_name
 from p2psip.reload.topology.chord.routing_table import FINGERS
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.storage_messages import StoreReq
-from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq
+from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.sim.capture import Tap, node_id
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.records import fill, grow, responsible
 
 
@@ -28,7 +30,7 @@ def test_12_the_message_flow_of_a_join() -> None:
     joining = overlay.add_peer(8)
     overlay.world.run_for(3.0)
     jn = overlay.node(joining)
-    ap = next(name for name, node in overlay.nodes.items() if node.node_id == jn.chord.table.successors[0])
+    ap = next(name for name, node in overlay.nodes.items() if node.node_id == chord_of(jn).table.successors[0])
     admitting = overlay.nodes[ap]
 
     def first(sender: str, receiver: str, code: MessageCode) -> float:
@@ -61,7 +63,7 @@ def test_12_the_message_flow_of_a_join() -> None:
         for seen in tap.seen
         if seen.sender == "p8" and seen.code is MessageCode.ATTACH_REQ and seen.at < steps[2]
     }
-    assert {node for node in jn.chord.table.neighbors if node != admitting.node_id} <= met
+    assert {node for node in chord_of(jn).table.neighbors if node != admitting.node_id} <= met
 
 
 @pytest.mark.must("10.5/2", "10.5/8", "10.5/10")
@@ -71,13 +73,13 @@ def test_10_5_a_joining_node_places_itself_nowhere_before_it_is_in() -> None:
     overlay = grow("early", 8)
     tap = Tap(overlay)
     joining = overlay.add_peer(8)
-    overlay.world.run_for(3.0, stop=lambda: overlay.node(joining).chord.joining.is_member)
+    overlay.world.run_for(3.0, stop=lambda: chord_of(overlay.node(joining)).joining.is_member)
     joined_at = overlay.world.now
     overlay.world.run_for(1.0)
     updates = [seen.at for seen in tap.seen if seen.sender == "p8" and seen.code is MessageCode.UPDATE_REQ]
     assert updates
     assert min(updates) >= joined_at
-    assert set(overlay.node(joining).chord.table.neighbors) == {
+    assert set(chord_of(overlay.node(joining)).table.neighbors) == {
         node.node_id for name, node in overlay.nodes.items() if name != "p8"
     }
     # Step 9: "JN MUST send Updates to all of the peers in its Neighbor Table."
@@ -99,12 +101,12 @@ def test_10_6_attaches_to_neighbors_are_source_routed_those_to_fingers_are_not()
         for seen in tap.seen
         if seen.sender == "p30" and seen.code is MessageCode.ATTACH_REQ and seen.header.via_list == ()
     ]
-    assert any(entries[-1].node_id in node.chord.table.neighbors for entries in attaches)
-    for neighbor in node.chord.table.neighbors:
+    assert any(entries[-1].node_id in chord_of(node).table.neighbors for entries in attaches)
+    for neighbor in chord_of(node).table.neighbors:
         lists = [entries for entries in attaches if entries[-1].node_id == neighbor]
         assert all(len(entries) == 2 for entries in lists)
     # 10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer n+2^(128-i)."
-    places = {Destination.resource(node.chord.table.finger_place(index, 0)) for index in range(1, FINGERS + 1)}
+    places = {Destination.resource(chord_of(node).table.finger_place(index, 0)) for index in range(1, FINGERS + 1)}
     fingers = [entries for entries in attaches if entries[-1] in places]
     assert fingers
     assert all(len(entries) == 1 for entries in fingers)
@@ -123,7 +125,7 @@ def test_10_4_replicas_are_addressed_to_their_peers() -> None:
     (record,) = fill(overlay, 1)
     overlay.world.run_for(1.0)
     owner = responsible(overlay, record)
-    successors = overlay.node(owner).chord.table.successors
+    successors = chord_of(overlay.node(owner)).table.successors
     sent = [seen for seen in tap.seen if seen.sender == owner.name and isinstance(seen.body, StoreReq)]
     replicas = {
         seen.header.destination_list: seen.body.replica_number
@@ -144,9 +146,9 @@ def test_10_1_every_identifier_belongs_to_the_first_peer_at_or_after_it() -> Non
         (host,) = overlay.responsible_for(resource)
         assert overlay.node(host).node_id == first
     for node in overlay.nodes.values():
-        assert node.chord.is_responsible(node.node_id)
+        assert node.topology.is_responsible(node.node_id)
         after = NodeId(((int.from_bytes(node.node_id, "big") + 1) % RING_SIZE).to_bytes(16, "big"))
-        assert not node.chord.is_responsible(after)
+        assert not node.topology.is_responsible(after)
 
 
 @pytest.mark.must("10.7.1/1", "10.7.1/2", "10.7.1/3")
@@ -156,7 +158,7 @@ def test_10_7_1_a_failure_is_told_to_all_links_at_once() -> None:
     overlay.world.run_for(10.0)
     victim = overlay.world.hosts["p4"]
     gone = node_id(overlay, "p4")
-    successor = overlay.node(victim).chord.table.successors[0]
+    successor = chord_of(overlay.node(victim)).table.successors[0]
     name = next(name for name, node in overlay.nodes.items() if node.node_id == successor)
     tap = Tap(overlay)
     overlay.world.crash(victim)
@@ -181,7 +183,7 @@ def test_10_9_a_leave_names_the_neighbors_on_the_other_side() -> None:
     overlay.world.call(host, overlay.node(host).leave)
     overlay.world.run_for(1.0)
     told = {seen.receiver for seen in tap.seen if seen.sender == "p5" and seen.code is MessageCode.LEAVE_REQ}
-    neighbors = set(overlay.node(host).chord.table.neighbors)
+    neighbors = set(chord_of(overlay.node(host)).table.neighbors)
     assert neighbors <= {node_id(overlay, name) for name in told}
 
 
@@ -225,10 +227,10 @@ def test_10_7_1_a_lost_neighbor_is_out_until_it_is_back() -> None:
     bench.run_for(1.0)
     bench.update(160, predecessors=(150, ME))
     assert bench.heard(160, MessageCode.ATTACH_REQ)
-    assert nid(150) not in bench.node.chord.table.neighbors
+    assert nid(150) not in chord_of(bench.node).table.neighbors
     bench.link(150)
     bench.update(150)
-    assert bench.node.chord.table.successors[0] == nid(150)
+    assert chord_of(bench.node).table.successors[0] == nid(150)
 
 
 @pytest.mark.must("10.7.1/5")
@@ -277,5 +279,5 @@ def test_10_7_every_neighbor_is_linked_and_there_are_three_on_each_side() -> Non
     overlay.world.run_for(30.0)
     for host in overlay.alive():
         node = overlay.node(host)
-        assert min(len(node.chord.table.successors), len(node.chord.table.predecessors)) >= 3
-        assert set(node.chord.table.neighbors) <= set(node.connections)
+        assert min(len(chord_of(node).table.successors), len(chord_of(node).table.predecessors)) >= 3
+        assert set(chord_of(node).table.neighbors) <= set(node.connections)

@@ -16,9 +16,10 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.certified import CertifiedOverlay
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import Club
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, ask, fetch, is_found, line, missing, store, wait_until
+from p2psip.sim.records import ask, fetch, is_found, line, missing, record_of, store, wait_until
 from p2psip.sim.world import Host
 
 
@@ -48,10 +49,10 @@ def test_11_1_a_bad_node_is_cut_off_at_once_and_does_not_come_back() -> None:
     for _ in range(30):
         overlay.world.run_for(4.0)
         assert not any(links_to(overlay.node(host), outcast) for host in others)
-        assert not any(outcast in overlay.node(host).chord.table for host in others)
+        assert not any(outcast in chord_of(overlay.node(host)).table for host in others)
     for host in others:
         neighbors = {overlay.node(other).node_id for other in others if other is not host}
-        assert set(overlay.node(host).chord.table.successors) == neighbors
+        assert set(chord_of(overlay.node(host)).table.successors) == neighbors
 
 
 @pytest.mark.must("11.1/11")
@@ -62,7 +63,7 @@ def test_11_1_what_a_bad_node_has_stored_is_no_longer_served() -> None:
         overlay.add_peer(number)
     wait_until(overlay, 60.0, overlay.is_ring)
     host = overlay.world.hosts["p1"]
-    records = [Record(line(number), host) for number in (1, 2)]
+    records = [record_of(overlay, line(number), host) for number in (1, 2)]
     for record in records:
         overlay.wait_done(host, store(overlay, host, record.line))
     assert missing(overlay, records) == []

@@ -31,6 +31,7 @@ from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sim.certified import CertifiedOverlay
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 
 DIGESTS = {HashAlgorithm.SHA1: hashlib.sha1, HashAlgorithm.SHA256: hashlib.sha256}
@@ -108,12 +109,12 @@ def test_11_3_1_a_forged_peer_does_not_get_in() -> None:
     overlay.grow(3)
     overlay.add_peer(3)
     overlay.world.run_for(60.0)
-    assert not overlay.nodes["p3"].chord.is_serving
+    assert not overlay.nodes["p3"].topology.is_serving
     for name in ("p0", "p1", "p2"):
         node = overlay.nodes[name]
         assert node_id(7) not in node.connections
-        assert node_id(7) not in node.chord.table
-        assert len(node.chord.table.successors) == 2
+        assert node_id(7) not in chord_of(node).table
+        assert len(chord_of(node).table.successors) == 2
 
 
 @pytest.mark.must("11.3.1/1")

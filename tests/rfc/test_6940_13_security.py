@@ -22,6 +22,7 @@ from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.message import Message
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key
 from p2psip.sim.records import wait_until
 from p2psip.sim.world import Host
@@ -104,8 +105,8 @@ def test_13_3_several_root_certs_each_make_members() -> None:
     for name in ("p1", "p3"):
         host = overlay.world.hosts[name]
         overlay.world.call(host, lambda now, host=host: overlay.node(host).use_trust(changed, now))  # type: ignore[misc]
-    wait_until(overlay, 60.0, lambda: overlay.nodes["p1"].chord.table.successors == (ring_id(3),))
-    assert overlay.nodes["p3"].chord.table.successors == (ring_id(1),)
+    wait_until(overlay, 60.0, lambda: chord_of(overlay.nodes["p1"]).table.successors == (ring_id(3),))
+    assert chord_of(overlay.nodes["p3"]).table.successors == (ring_id(1),)
 
 
 def test_13_3_expired_members_are_refused_with_that_reason_and_a_wrong_clock_is_named() -> None:
@@ -250,5 +251,5 @@ def test_13_6_2_who_has_no_certificate_of_the_overlay_is_not_admitted() -> None:
     overlay.grow(2)
     overlay.add_peer(2)
     overlay.world.run_for(30.0)
-    assert not overlay.nodes["p2"].chord.is_serving
+    assert not overlay.nodes["p2"].topology.is_serving
     assert all(ring_id(2) not in overlay.nodes[name].connections for name in ("p0", "p1"))

@@ -7,8 +7,8 @@ import pytest
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.effects import AppLinkUp, RequestRefused
-from p2psip.reload.topology.chord.client import PEERS_WANTED, ClientTopology
 from p2psip.reload.topology.chord.ring import advance, distance, hash_name
+from p2psip.reload.topology.client import PEERS_WANTED, ClientTopology
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -17,6 +17,7 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.sim.capture import Tap
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, store, wait_until
 from p2psip.sim.world import Host
@@ -39,7 +40,7 @@ def order(overlay: SimulatedOverlay, client: Host) -> list[NodeId]:
 def is_at_home(overlay: SimulatedOverlay, client: Host) -> bool:
     """True if the client is linked with the peers that it should be linked with."""
     wanted = order(overlay, client)[:PEERS_WANTED]
-    return topology(overlay, client).table.successors == tuple(wanted)
+    return topology(overlay, client).neighbors == tuple(wanted)
 
 
 def attached(overlay: SimulatedOverlay, *, is_reachable: bool = True) -> Host:
@@ -160,7 +161,9 @@ def test_4_2_peers_take_no_client_for_a_peer(overlay: SimulatedOverlay) -> None:
     assert overlay.is_ring()
     assert not overlay.violations()
     ids = {overlay.node(client).node_id for client in clients}
-    assert all(not ids.intersection(overlay.node(host).chord.view(with_fingers=True).nodes) for host in overlay.alive())
+    assert all(
+        not ids.intersection(chord_of(overlay.node(host)).view(with_fingers=True).nodes) for host in overlay.alive()
+    )
     assert all(is_at_home(overlay, client) for client in clients)
 
 

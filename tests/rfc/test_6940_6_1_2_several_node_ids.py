@@ -13,6 +13,8 @@ from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.topology.actions import Connect
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader
@@ -52,7 +54,7 @@ class Stranger:
         self._node.handle_link_data(101, frame_data(self._sequence, message), self._overlay.world.now)
         self._sequence += 1
         return [
-            (effect.link == 101, body_of(message.contents))
+            (effect.link == 101, body_of(message.contents, topology=CHORD_BODIES))
             for effect in self._node.drain()
             if isinstance(effect, Write)
             for message in _messages(effect.data)
@@ -148,7 +150,7 @@ def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None
     """No guess is needed where one of its Node-IDs is awaited, or is linked already: not even for one message."""
     club = Club.of()
     overlay, node, far = grown(club)
-    node.attaching.attach(ring_id(2, 2), None, overlay.world.now)
+    node.attaching.connect(Connect(ring_id(2, 2), ring_id(2, 2)), overlay.world.now)
     node.drain()
     stranger = Stranger(overlay, node, several(club, 2, place=2))
     assert {ring_id(2, place) for place in range(3)} & set(node.connections) == {ring_id(2, 2)}

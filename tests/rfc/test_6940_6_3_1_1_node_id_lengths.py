@@ -18,6 +18,7 @@ from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.forwarding.reassembly import Reassembler
 from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.topology.chord.messages import BODIES
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Finished, Originate, Transport
@@ -155,6 +156,7 @@ def test_6_3_4_requests_and_answers_of_every_length(length: int) -> None:
             WallClock(DATE),
             configuration_sequence=0,
             node_id_length=length,
+            topology_bodies=BODIES,
         )
         for number in range(2)
     )

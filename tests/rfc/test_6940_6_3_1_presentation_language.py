@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.topology.chord.messages import ChordRouteQueryAns, ChordUpdate
 from p2psip.reload.wire.common import AddressType, IpAddressPort
 from p2psip.reload.wire.contents import MessageExtension, UnknownKinds
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import FindReq, StoreReq
-from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, ChordUpdate
 
 
 def test_6_3_1_lengths_are_in_bytes_not_objects() -> None:

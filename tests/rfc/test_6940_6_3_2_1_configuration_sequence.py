@@ -40,6 +40,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.sim.capture import Tap
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
 from p2psip.sim.records import ask, grow, wait_until
 from p2psip.sim.signer import SimulatedIdentity
@@ -190,7 +191,7 @@ def test_a_push_reaches_thirty_peers_in_seconds_and_who_was_away_when_it_comes_b
         node = overlay.node(host)
         assert node.configuration == document.configuration
         assert node.forwarder.ttl_max == 40
-        assert node.chord._settings.ping_interval_s == 77
+        assert chord_of(node)._settings.ping_interval_s == 77
         changes = [event for event in host.events if isinstance(event, ConfigurationChanged)]
         assert [change.document.raw for change in changes] == [document.raw]
     for host in away:

@@ -14,6 +14,7 @@ from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import DIALS_MAX
 from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.storage.values import sign_value
+from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import (
@@ -178,7 +179,7 @@ def unknown_kind() -> ErrorResponse:
 def in_progress() -> ErrorResponse:
     """ "An Attach to this peer is already in progress." """
     bench = alone()
-    bench.node.attaching.attach(nid(60), None, bench.now)
+    bench.node.attaching.connect(Connect(nid(60), nid(60)), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     return answer(bench, MessageCode.ATTACH_REQ, offer(60), signer=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -29,7 +30,7 @@ def test_6_3_3_body_is_a_string_of_bytes() -> None:
 def test_6_3_3_message_code_names_the_structure() -> None:
     """ "a message_code value of join_req means that the structure named JoinReq is inserted inside message_body" """
     join_req = JoinReq(NodeId(bytes(16)))
-    assert body_of(MessageContents(MessageCode.JOIN_REQ, join_req.encode())) == join_req
+    assert body_of(MessageContents(MessageCode.JOIN_REQ, join_req.encode()), topology=CHORD_BODIES) == join_req
 
 
 def test_6_3_3_empty_answers() -> None:
@@ -65,7 +66,7 @@ def test_6_3_3_1_error_response() -> None:
     contents = MessageContents(MessageCode.ERROR, error.encode())
     assert contents.encode()[:2] == b"\xff\xff"
     assert contents.message_body == bytes.fromhex("000a 0007") + b"too far"
-    assert body_of(contents) == error
+    assert body_of(contents, topology=CHORD_BODIES) == error
 
 
 def test_7_4_1_2_generation_counter_too_low_carries_a_store_answer() -> None:

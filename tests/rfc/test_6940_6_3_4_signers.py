@@ -24,6 +24,7 @@ from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.values import sign_value
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.contents import MessageCode, MessageContents
@@ -111,7 +112,7 @@ class Wire:
 
 def values_of(message: Message) -> list[StoredData]:
     """The stored values in a Store or in the answer to a Fetch."""
-    match body_of(message.contents):
+    match body_of(message.contents, topology=CHORD_BODIES):
         case StoreReq() as request:
             return [value for data in request.kind_data if isinstance(data, StoreKindData) for value in data.values]
         case FetchAns() as answer:

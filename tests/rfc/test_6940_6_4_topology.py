@@ -6,6 +6,7 @@ import pytest
 from node_bench import ME, NodeBench, identity, nid, offer
 
 from p2psip.base.ids import ResourceId
+from p2psip.reload.topology.chord.messages import ChordRouteQueryAns, ChordUpdate
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, UnknownBody
 from p2psip.reload.wire.header import Destination
@@ -17,8 +18,9 @@ from p2psip.reload.wire.link_messages import (
     ProbeInformationType,
     ProbeReq,
 )
-from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, ChordUpdate, JoinAns, JoinReq, RouteQueryReq
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, RouteQueryReq
 from p2psip.sim.capture import Tap, node_id
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.records import KIND, fill, grow
 
@@ -65,10 +67,10 @@ def test_6_4_2_1_a_join_answer_of_another_is_discarded() -> None:
     join = bench.hear_one(150, MessageCode.JOIN_REQ)
     bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns(), signer=50)
     bench.update(150, predecessors=(ME,))
-    assert not bench.node.chord.joining.is_member
+    assert not chord_of(bench.node).joining.is_member
     bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns())
     bench.update(150, predecessors=(ME,))
-    assert bench.node.chord.joining.is_member
+    assert chord_of(bench.node).joining.is_member
 
 
 @pytest.mark.must("6.4.2.1/7")
@@ -82,7 +84,7 @@ def test_6_4_2_1_who_may_be_first_is_told_by_a_flag() -> None:
         bench.settle()
         bench.run_for(0.0)
         bench.dial_failed(bench.dials()[0].link)
-        assert bench.node.chord.is_serving is may
+        assert bench.node.topology.is_serving is may
 
 
 @pytest.mark.must("6.4.2.1/4")
@@ -120,7 +122,7 @@ def test_6_4_2_2_a_leave_is_followed_by_stores_and_updates() -> None:
     overlay.world.run_for(40.0)
     for record in records:
         (owner,) = overlay.responsible_for(record.resource)
-        chord = overlay.node(owner).chord
+        chord = chord_of(overlay.node(owner))
         assert gone not in chord.table
         for node in (chord.node_id, *chord.table.successors[:2]):
             (name,) = (name for name, other in overlay.nodes.items() if other.node_id == node)
@@ -170,9 +172,9 @@ def test_6_4_2_4_iterative_routing_ends_at_the_responsible_peer() -> None:
     (owner,) = overlay.responsible_for(target)
     here, hops = overlay.nodes["p0"], 0
     nodes = {node.node_id: node for node in overlay.nodes.values()}
-    while (next_peer := here.chord.node_id if here.chord.is_responsible(target) else here.chord.next_hop(target)) != (
-        here.node_id
-    ):
+    while (
+        next_peer := chord_of(here).node_id if here.topology.is_responsible(target) else here.topology.next_hop(target)
+    ) != (here.node_id):
         assert next_peer is not None
         here, hops = nodes[next_peer], hops + 1
         assert hops < 10
@@ -220,11 +222,11 @@ def test_6_4_2_5_the_shares_of_all_peers_make_the_whole_overlay() -> None:
     outside of the ring nothing.
     """
     alone = NodeBench()
-    assert alone.node.chord.responsible_ppb == 0
+    assert alone.node.topology.responsible_ppb == 0
     alone.become_first()
-    assert alone.node.chord.responsible_ppb == PPB
+    assert alone.node.topology.responsible_ppb == PPB
     overlay = grow("shares", 12)
-    assert PPB - 12 <= sum(node.chord.responsible_ppb for node in overlay.nodes.values()) <= PPB
+    assert PPB - 12 <= sum(node.topology.responsible_ppb for node in overlay.nodes.values()) <= PPB
 
 
 def test_6_4_2_5_resources_are_counted_once_whatever_is_stored_there() -> None:

@@ -17,6 +17,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, PathTrackReq, flags_of
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.capture import Tap
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Site
 
@@ -75,7 +76,7 @@ def test_4_3_every_hop_until_the_responsible_peer(world: SimulatedPeers) -> None
     way = [site.peer.node.node_id, *(hop.node for hop in traced.hops)]
     for here, there in itertools.pairwise(way):
         assert nodes[here].next_peer(place) == there
-    assert nodes[way[-1]].chord.is_responsible(place)
+    assert nodes[way[-1]].topology.is_responsible(place)
     assert len(set(way)) == len(way)
 
 
@@ -151,7 +152,9 @@ def test_4_2_a_ping_goes_all_the_way_in_the_end(world: SimulatedPeers) -> None:
     assert traced.ping_hops == len(traced.hops)
     assert traced.ping_ms is not None
     assert traced.ping_ms > 0
-    ping = next(seen for seen in tap.seen if seen.code is MessageCode.PING_REQ and seen.sender == "p0")
+    ping = next(
+        seen for seen in tap.seen if seen.code is MessageCode.PING_REQ and seen.sender == "p0" and seen.extensions
+    )
     assert ping.header.destination_list == (Destination.resource(place),)
     (extension,) = ping.extensions
     # 6.1: "setting the value of type to 0x2 and the value of critical to FALSE".
@@ -178,12 +181,12 @@ def test_4_2_a_ping_that_nobody_answers_is_a_failure() -> None:
     """Though each hop is there."""
     world = grow("no ping", 3)
     target = world[1].peer.node
-    answers = target._ring.handle_ping
-    target._ring.handle_ping = lambda *_: None  # type: ignore[method-assign]
+    answers = target._upkeep.handle_ping
+    target._upkeep.handle_ping = lambda *_: None  # type: ignore[method-assign]
     traced = trace(world, world[0], target.node_id)
     assert "every hop answers, but a Ping all the way got no answer" in str(traced.error)
     assert [hop.node for hop in traced.hops] == [target.node_id]
-    target._ring.handle_ping = answers  # type: ignore[method-assign]
+    target._upkeep.handle_ping = answers  # type: ignore[method-assign]
 
 
 def test_a_report_is_json(world: SimulatedPeers) -> None:
@@ -227,7 +230,7 @@ def test_ways_that_lead_nowhere_end() -> None:
     """Peers that send the request back and forth, or on and on."""
     world = grow("circles", 8)
     site, liar = world[0], world[3]
-    chord = liar.peer.node.chord
+    chord = chord_of(liar.peer.node)
     chord.is_responsible = lambda target: False  # type: ignore[method-assign]
     chord.next_hop = lambda target: site.peer.node.node_id  # type: ignore[method-assign]
     traced = trace(world, site, liar.peer.node.node_id)

@@ -10,7 +10,8 @@ import pytest
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.founding import Founding, Terms, found
-from p2psip.reload.config.configuration import DIAGNOSTICS_NAMESPACE, DiagnosticAccess, obstacles
+from p2psip.plugins import obstacles
+from p2psip.reload.config.configuration import DIAGNOSTICS_NAMESPACE, DiagnosticAccess
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build

@@ -19,6 +19,9 @@ from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, CommitAnswer, CommitFailed
 from p2psip.reload.storage.storing import Rules
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
+from p2psip.reload.topology.chord.messages import ChordUpdate, ChordUpdateType
+from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, MessageExtension
@@ -27,7 +30,8 @@ from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import AttachReqAns, CandType, IceCandidate, OverlayLinkType
 from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
-from p2psip.reload.wire.topology_messages import ChordUpdate, ChordUpdateType, JoinReq, UpdateAns
+from p2psip.reload.wire.topology_messages import JoinReq, UpdateAns
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import EPOCH_S, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 
@@ -120,6 +124,7 @@ class NodeBench:
             identity(ME),
             self.verifier,
             self.configuration,
+            PLUGIN,
             storage,
             wall,
             random.Random(1),
@@ -304,7 +309,7 @@ class NodeBench:
 
     def become_first(self) -> None:
         """Node 100 begins the overlay."""
-        self.node.chord.start_alone(self.now)
+        self.node.topology.start_alone(self.now)
         self.node._settle(self.now)
         self.settle()
 
@@ -312,7 +317,7 @@ class NodeBench:
         """`place` links and is let in."""
         self.link(place)
         self.send(place, MessageCode.JOIN_REQ, JoinReq(nid(place)))
-        assert nid(place) in self.node.chord.table, "it was not let in"
+        assert nid(place) in chord_of(self.node).table, "it was not let in"
 
     def become_ring(self, *places: int) -> None:
         """Node 100 is a member of a ring with these; whatever was said meanwhile is over."""
@@ -338,4 +343,10 @@ def _hear(data: bytes, verifier: SimulatedVerifier) -> Heard:
     prefix = signature_input(message.header.overlay, message.header.transaction_id, message.contents_bytes)
     block = message.security_block
     signer = verifier.verify(prefix, block.signature, block.certificates, 0.0, True)
-    return Heard(message.header, message.contents, body_of(message.contents), signer.node_id, block.certificates)
+    return Heard(
+        message.header,
+        message.contents,
+        body_of(message.contents, topology=CHORD_BODIES),
+        signer.node_id,
+        block.certificates,
+    )

@@ -10,6 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.topology.chord.messages import (
+    ChordLeaveData,
+    ChordLeaveType,
+    ChordRouteQueryAns,
+    ChordUpdate,
+    ChordUpdateType,
+)
 from p2psip.reload.wire.common import HashAlgorithm, IpAddressPort, SignatureAlgorithm
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode, MessageContents
 from p2psip.reload.wire.diagnostics import (
@@ -81,19 +88,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindResponse,
     StoreReq,
 )
-from p2psip.reload.wire.topology_messages import (
-    ChordLeaveData,
-    ChordLeaveType,
-    ChordRouteQueryAns,
-    ChordUpdate,
-    ChordUpdateType,
-    JoinAns,
-    JoinReq,
-    LeaveAns,
-    LeaveReq,
-    RouteQueryReq,
-    UpdateAns,
-)
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.reload.wire.usages.turn_server import TurnServer
 

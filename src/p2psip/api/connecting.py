@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from p2psip import plugins
 from p2psip.api.overlay import Overlay
 from p2psip.api.renewing import OwnCertificate
 from p2psip.api.session import Session, contexts
@@ -128,12 +129,11 @@ def _compose(
 ) -> tuple[Session, NodeHost]:
     began = _overlay_began(configuration)
     wall, now = read_wall_clock(began, identity.not_after), boot_time()
-    verifier = CertificateVerifier(configuration)
+    verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
     reader: RecordReader = store
-    storage = Storage(reader, rules_of(configuration, verifier), wall, now, continuity=store.continuity)
-    node = Node(
-        identity, verifier, configuration, storage, wall, random.SystemRandom(), now, is_client=True, document=document
-    )
+    rules, rng = rules_of(configuration, verifier, plugin.hash_name), random.SystemRandom()
+    storage = Storage(reader, rules, wall, now, continuity=store.continuity)
+    node = Node(identity, verifier, configuration, plugin, storage, wall, rng, now, is_client=True, document=document)
     node.attaching.applications.clear()
     node.attaching.able_link_types = NO_ICE
     core = ApplicationNode(node)

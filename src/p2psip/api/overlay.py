@@ -16,7 +16,6 @@ from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Value, Verified, read_answer, read_find
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
@@ -91,7 +90,7 @@ class Overlay:
         """Where the values of a Resource Name are; a ResourceId is taken as it is."""
         if isinstance(name, ResourceId):
             return name
-        return hash_name(name.encode() if isinstance(name, str) else name)
+        return self._session.node.hash_name(name.encode() if isinstance(name, str) else name)
 
     # Data
 

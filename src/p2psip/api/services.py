@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from p2psip.api.kinds import Name
 from p2psip.api.session import Session
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import LIFETIME_S, Provider
 
 
@@ -63,7 +62,7 @@ class Services:
             return self._session.node.node_id
         if isinstance(near, NodeId | ResourceId):
             return near
-        return hash_name(near.encode() if isinstance(near, str) else near)
+        return self._session.node.hash_name(near.encode() if isinstance(near, str) else near)
 
 
 def _service(provider: Provider) -> Service:

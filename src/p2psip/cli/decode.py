@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.reload.wire.contents import MessageContents
+from p2psip.reload.wire.contents import MessageCode, MessageContents
 from p2psip.reload.wire.framing import FramedMessage, FramedMessageType, frame_length
 from p2psip.reload.wire.header import RELO_TOKEN, ForwardingHeader
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel, Models
@@ -24,6 +24,8 @@ from p2psip.reload.wire.message import Message, body_of, join, split
 from p2psip.reload.wire.security_block import SecurityBlock
 
 EXIT_UNDECODABLE = 2
+
+Bodies = Mapping[MessageCode, type[Struct]]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -58,13 +60,21 @@ def decode(
     reencode: Annotated[bool, typer.Option("--reencode", help=REENCODE_HELP)] = False,
     node_id_length: Annotated[int, typer.Option(min=16, max=20, help="Bytes in a Node-ID.")] = 16,
     kinds: Annotated[list[str] | None, typer.Option("--kind", metavar="ID=MODEL", help=KIND_HELP)] = None,
+    topology: Annotated[
+        str | None, typer.Option(metavar="PLUGIN", help="The overlay's topology-plugin. [CHORD-RELOAD]")
+    ] = None,
 ) -> int:
     """Decode all files and tell by the exit status whether all of it was messages."""
+    from p2psip import plugins
+    from p2psip.reload.config.configuration import DEFAULT_TOPOLOGY
+
     if as_json and reencode:
         raise LocalMisuse("--json and --reencode exclude each other: ask for one of them")
     if not files and sys.stdin.isatty():
         raise LocalMisuse("name a file, or - to type messages in; p2psip decode --help tells more")
-    printer = _Printer("json" if as_json else "hex" if reencode else "tree", node_id_length, _models(kinds or []))
+    bodies = plugins.topology(topology or DEFAULT_TOPOLOGY).bodies
+    form = "json" if as_json else "hex" if reencode else "tree"
+    printer = _Printer(form, node_id_length, _models(kinds or []), bodies)
     for name in files or ["-"]:
         printer.file(name)
     return EXIT_UNDECODABLE if printer.is_anything_wrong else 0
@@ -93,7 +103,7 @@ class _Decoded:
     security_block: SecurityBlock | None = None
 
     @classmethod
-    def of(cls, data: bytes, node_id_length: int, models: Models) -> _Decoded:
+    def of(cls, data: bytes, node_id_length: int, models: Models, bodies: Bodies) -> _Decoded:
         """Decode a message or a framed message."""
         frame = FramedMessage.decode(data) if data[:1] in (b"\x80", b"\x81") else None
         if frame is not None and frame.type is FramedMessageType.ACK:
@@ -104,7 +114,7 @@ class _Decoded:
             return cls(frame, header, fragment=payload)
         message = Message.decode(packet, node_id_length=node_id_length)
         try:
-            body = body_of(message.contents, node_id_length=node_id_length, models=models)
+            body = body_of(message.contents, node_id_length=node_id_length, models=models, topology=bodies)
         except DecodeError as error:
             raise error.inside("message_body") from None
         return cls(frame, header, b"", message.contents, body, message.security_block)
@@ -151,6 +161,7 @@ class _Printer:
     form: str
     node_id_length: int
     models: Models
+    bodies: Bodies
     is_anything_wrong: bool = field(default=False, init=False)
 
     def file(self, name: str) -> None:
@@ -189,7 +200,7 @@ class _Printer:
 
     def _message(self, where: str, data: bytes) -> None:
         try:
-            decoded = _Decoded.of(data, self.node_id_length, self.models)
+            decoded = _Decoded.of(data, self.node_id_length, self.models, self.bodies)
         except DecodeError as error:
             self._complain(where, str(error))
             return

@@ -18,7 +18,6 @@ from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import (
@@ -220,7 +219,7 @@ class Publisher:
 
     def _publish(self, published: _Published, now: float, above_ms: int = 0) -> None:
         """Store the record, now or as soon as that can be."""
-        published.is_wanted = published.is_asking or not self._node.chord.is_serving
+        published.is_wanted = published.is_asking or not self._node.topology.is_serving
         if published.is_wanted:
             return
         identity = published.line.identity
@@ -229,7 +228,7 @@ class Publisher:
         except Rejection as error:
             self._failed(published, str(error), now)
             return
-        request = store_request(identity, route_to(self._node.node_id), issued.storage_time_ms, hash_name)
+        request = store_request(identity, route_to(self._node.node_id), issued.storage_time_ms, self._node.hash_name)
         published.storage_time_ms = issued.storage_time_ms
         published.is_asking = True
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)
@@ -237,7 +236,7 @@ class Publisher:
     def _withdraw(self, published: _Published, now: float) -> None:
         """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
         identity = published.line.identity
-        if not published.storage_time_ms or not self._node.chord.is_serving:
+        if not published.storage_time_ms or not self._node.topology.is_serving:
             self._forget_client(identity.node_id, now)
             return
         try:
@@ -246,7 +245,7 @@ class Publisher:
             # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
             self._forget_client(identity.node_id, now)
             return
-        request = store_request(identity, None, issued.storage_time_ms, hash_name)
+        request = store_request(identity, None, issued.storage_time_ms, self._node.hash_name)
         self._removals += 1
         self._node.store(identity, request, RemovalContext(identity.node_id), now, after=issued.after)
 
@@ -268,7 +267,7 @@ class Publisher:
         elif isinstance(result, RequestRefused) and result.code is ErrorCode.DATA_TOO_OLD:
             # Our clock is behind the one by which an earlier record of this line was stored.
             published.is_asking = True
-            self._node.fetch(fetch_request(published.line.aor, hash_name), PublishContext(published), now)
+            self._node.fetch(fetch_request(published.line.aor, self._node.hash_name), PublishContext(published), now)
         else:
             self._failed(published, str(result), now)
 
@@ -287,7 +286,7 @@ class Publisher:
         elif not published.has_asked_date:
             # There is none: by the clock of who refused ours was signed too long ago.
             published.has_asked_date = published.is_asking = True
-            where = Destination.resource(resource_id(line.aor, hash_name))
+            where = Destination.resource(resource_id(line.aor, self._node.hash_name))
             asked = OverlayRequest([where], MessageCode.PING_REQ, PingReq())
             self._node.request(asked, PublishContext(published), now)
         else:

@@ -20,7 +20,6 @@ from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import (
     FORWARDS_MAX,
@@ -102,7 +101,7 @@ class Locator:
         except NotAnAor as error:
             self._answers.append(AskAnswered(token, NotLocated(404, "Not Found", str(error))))
             return
-        if not self._node.chord.is_serving:
+        if not self._node.topology.is_serving:
             search.failures.append(RequestFailed("this peer is not in the overlay (yet)"))
             self._answers.append(AskAnswered(token, self._conclude(search, now)))
         elif len(self._searches) >= SEARCHES_MAX:
@@ -167,7 +166,7 @@ class Locator:
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
         search.seen.add(aor)
         search.open += 1
-        self._node.fetch(fetch_request(aor, hash_name), LocateContext(token, aor), now)
+        self._node.fetch(fetch_request(aor, self._node.hash_name), LocateContext(token, aor), now)
 
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         search.dropped += registrations.dropped

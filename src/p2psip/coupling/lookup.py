@@ -14,8 +14,6 @@ from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.locating import Locator
 from p2psip.reload.node.node import Node
-from p2psip.reload.topology.chord.replicas import REPLICAS
-from p2psip.reload.topology.chord.ring import advance, hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import Registrations, fetch_request
@@ -23,7 +21,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import FetchAns
-from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, RouteQueryReq
+from p2psip.reload.wire.topology_messages import RouteQueryReq
 
 HOPS_MAX = 32
 LOOKUPS_MAX = 64
@@ -89,14 +87,14 @@ class Lookups:
 
     def begin(self, aor: str, context: object, now: float) -> None:
         """Look a canonical AoR up; `LookedUp(context, ...)` follows."""
-        resource = hash_name(aor.encode())
+        resource = self._node.hash_name(aor.encode())
         lookup = _Lookup(context, aor, resource, self._on_route)
         self._under_way += 1
         if self._under_way > LOOKUPS_MAX:
             self._end(lookup, RequestFailed("too many lookups under way"))
-        elif self._node.chord.is_responsible(resource):
+        elif self._node.topology.is_responsible(resource):
             self._fetch(lookup, now)
-        elif (first := self._node.chord.next_hop(resource)) is None:
+        elif (first := self._node.topology.next_hop(resource)) is None:
             self._end(lookup, RequestFailed("this peer has not joined the overlay yet"))
         else:
             self._ask_route(lookup, first, now)
@@ -125,8 +123,7 @@ class Lookups:
 
     def _on_route(self, lookup: _Lookup, answer: Answer, now: float) -> None:
         lookup.path.append(_seen(answer))
-        assert isinstance(answer.body, ChordRouteQueryAns)
-        next_peer = answer.body.next_peer
+        next_peer = self._node.next_peer_in(answer)
         known = {hop.node for hop in lookup.path}
         if next_peer in known or next_peer == self._node.node_id or len(lookup.path) >= HOPS_MAX:
             self._fetch(lookup, now)
@@ -135,7 +132,7 @@ class Lookups:
 
     def _fetch(self, lookup: _Lookup, now: float) -> None:
         lookup.next_step = self._on_fetch
-        self._node.fetch(fetch_request(lookup.aor, hash_name), LookupContext(lookup), now)
+        self._node.fetch(fetch_request(lookup.aor, self._node.hash_name), LookupContext(lookup), now)
 
     def _on_fetch(self, lookup: _Lookup, answer: Answer, now: float) -> None:
         assert isinstance(answer.body, FetchAns)
@@ -143,11 +140,16 @@ class Lookups:
         lookup.fetch_ms, lookup.fetch_hops = answer.rtt_s * 1000, answer.hops
         if not lookup.path or lookup.path[-1].node != answer.signer.node_id:
             lookup.path.append(_seen(answer))
-        self._ping_behind(lookup, answer.signer.node_id, now)
+        self._ping_copy(lookup, answer.signer.node_id, now)
 
-    def _ping_behind(self, lookup: _Lookup, node: NodeId, now: float) -> None:
+    def _ping_copy(self, lookup: _Lookup, holder: NodeId, now: float) -> None:
+        """See who has the copy that comes after what `holder` has, if there is to be one."""
+        place = self._node.topology.place_of_copy(holder, len(lookup.replicas) + 1)
+        if place is None:
+            self._end(lookup, None)
+            return
         lookup.next_step = self._on_replica
-        asked = OverlayRequest([Destination.resource(advance(node, 1))], MessageCode.PING_REQ, PingReq())
+        asked = OverlayRequest([Destination.resource(place)], MessageCode.PING_REQ, PingReq())
         self._node.request(asked, LookupContext(lookup), now)
 
     def _on_replica(self, lookup: _Lookup, answer: Answer, now: float) -> None:
@@ -156,10 +158,7 @@ class Lookups:
             self._end(lookup, None)
             return
         lookup.replicas.append(seen)
-        if len(lookup.replicas) < REPLICAS:
-            self._ping_behind(lookup, seen.node, now)
-        else:
-            self._end(lookup, None)
+        self._ping_copy(lookup, seen.node, now)
 
     def _end(self, lookup: _Lookup, error: RequestFailed | None) -> None:
         self._under_way -= 1

@@ -37,7 +37,7 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
-from p2psip.reload.wire.topology_messages import ChordRouteQueryAns, RouteQueryReq
+from p2psip.reload.wire.topology_messages import RouteQueryReq
 from p2psip.sip.entities.questions import Hops, NotLocated
 from p2psip.sip.transports.hops import FlowHop
 
@@ -211,7 +211,7 @@ class PeerFlows:
     def handle_done(self, asked: PlaceContext, result: Answer | RequestFailed, now: float) -> None:
         """The end of a RouteQuery."""
         self._asked.discard(asked.node)
-        if isinstance(result, Answer) and _is_nowhere(asked.node, result):
+        if isinstance(result, Answer) and _is_nowhere(asked.node, result, self._node.next_peer_in(result)):
             self._graces.set(asked.node, now + ABSENT_GRACE_S, "a node whose place is empty")
 
     def heard(self, link: int, data: bytes, now: float) -> None:
@@ -302,8 +302,6 @@ class PeerFlows:
         self._effects += [AskAnswered(token, answer) for token in tokens]
 
 
-def _is_nowhere(node: NodeId, answer: Answer) -> bool:
+def _is_nowhere(node: NodeId, answer: Answer, next_peer: NodeId) -> bool:
     """True if another than `node` is responsible for its place, and would send a message for it no further."""
-    assert isinstance(answer.body, ChordRouteQueryAns), "the transport lets no other answer through"
-    # 10.8: "the single Node-ID of the next peer to which the responding peer would have routed the request message".
-    return node != answer.signer.node_id == answer.body.next_peer
+    return node != answer.signer.node_id == next_peer

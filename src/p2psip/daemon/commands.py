@@ -17,7 +17,6 @@ from p2psip.daemon.state.kept import KeptService
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
 from p2psip.reload.node.data.services import ServicesFound
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
@@ -70,7 +69,7 @@ class Commands:
         return {
             "overlay": self._peer.overlay,
             "sequence": node.configuration.sequence,
-            "neighbors": {str(neighbor): known.get(neighbor) for neighbor in node.topology.table.neighbors},
+            "neighbors": {str(neighbor): known.get(neighbor) for neighbor in node.topology.neighbors},
             "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         }
 
@@ -157,7 +156,7 @@ class Commands:
                 raise LocalMisuse(
                     f"{digits} is no Resource-ID: {length} hex digits, as `p2psip lookup` prints"
                 ) from None
-        return hash_name(self._aor(text).encode())
+        return self._peer.node.hash_name(self._aor(text).encode())
 
     def _aor(self, text: str) -> str:
         """What people type: sip:bob@overlay, bob@overlay, or bob; any own name of this peer means the overlay."""

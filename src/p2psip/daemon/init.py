@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.renewing.renewal import day
@@ -39,7 +40,7 @@ from p2psip.net.disk.pem_files import read_key
 from p2psip.net.https.client import discover_configuration, enroll, fetch_configuration
 from p2psip.net.https.configuration_server import resolver_of
 from p2psip.net.sockets.addresses import server_url
-from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name, obstacles
+from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -82,7 +83,7 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
     settings = make_settings({"name": request.name, "fingerprint": request.fingerprint} | given, "peer init")
     document = await obtain_document(request.config, request.fingerprint, request.dns)
     configuration = document.configuration
-    if reasons := obstacles(configuration):
+    if reasons := plugins.obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
     algorithm = _algorithm(configuration, request.algorithm)
     key = await _key(make_directory(directory), algorithm)

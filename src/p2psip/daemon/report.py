@@ -19,22 +19,20 @@ from p2psip.sip.entities.registrar.bindings import Binding
 
 def status_of(peer: Peer, now: float) -> dict[str, object]:
     """Who this peer is, what it is linked with, what it keeps, which phones it serves."""
-    node, table = peer.node, peer.node.chord.table
+    node = peer.node
     return {
         "overlay": peer.overlay,
         "user": node.user,
         "node_id": str(node.node_id),
         "configuration": node.configuration.sequence,
         "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
-        "state": "in the ring" if node.chord.is_serving else node.chord.joining.state.value,
+        "topology": node.configuration.topology_plugin,
+        **node.topology.facts(),
         "trouble": node.bootstrap.trouble,
         "same_node_id_at": node.twins.at(now),
         "up_s": round(now - peer.began_at, 1),
         "joined_after_ms": None if peer.joined_at is None else round((peer.joined_at - peer.began_at) * 1000, 1),
         "date_trusted": node.wall.is_trusted,
-        "responsible_from": str(table.range_low),
-        "successors": [str(each) for each in table.successors],
-        "predecessors": [str(each) for each in table.predecessors],
         "links": _links(peer, now),
         "peer_calls_links": len(peer.flows),
         "records": {"count": node.data.storage.value_count, "bytes": node.data.storage.size},

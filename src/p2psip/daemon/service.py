@@ -19,6 +19,7 @@ import structlog
 from cryptography import x509
 from OpenSSL import SSL
 
+from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -57,7 +58,6 @@ from p2psip.net.sockets.addresses import machine_hosts, words
 from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.phone_tls import client_context
 from p2psip.net.sockets.tls import make_context
-from p2psip.reload.config.configuration import obstacles
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
@@ -139,7 +139,7 @@ class PeerService:
         wall, now = read_wall_clock(self._overlay_began(), self._state.identity.not_after), boot_time()
         if (reason := self._expired(wall, now)) is not None:
             raise LocalMisuse(reason)
-        if reasons := obstacles(self._state.configuration):
+        if reasons := plugins.obstacles(self._state.configuration):
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = _keylogger()
@@ -191,12 +191,14 @@ class PeerService:
     def _compose(self, store: DiskStore, server: ServerConfig, wall: WallClock, now: float) -> Peer:
         state, configuration = self._state, self._state.configuration
         rng = random.SystemRandom()
-        verifier = CertificateVerifier(configuration)
-        storage = Storage(store, rules_of(configuration, verifier), wall, now, continuity=store.continuity)
+        verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
+        rules = rules_of(configuration, verifier, plugin.hash_name)
+        storage = Storage(store, rules, wall, now, continuity=store.continuity)
         node = Node(
             state.identity,
             verifier,
             configuration,
+            plugin,
             storage,
             wall,
             rng,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
+    DEFAULT_TOPOLOGY,
     SIP_REGISTRATION_KIND,
     BootstrapNode,
     DiagnosticAccess,
@@ -59,6 +60,9 @@ class Terms:
     """Members make their own certificates (11.3.1); None: an enrollment server does."""
     shared_secret: str | None = field(default=None, repr=False)
     """Without which no link comes about (13.4)."""
+    topology_plugin: str = DEFAULT_TOPOLOGY
+    node_id_length: int = NODE_ID_LENGTHS[0]
+    """In bytes; the topology may not do all that a configuration may say."""
 
 
 def found(
@@ -74,13 +78,15 @@ def found(
     """A new overlay, whose first administrator `admin` (a user name in full) signs its configuration."""
     anchor = TrustAnchor.create(overlay, rng, date, algorithm=terms.algorithms[0])
     key = generate_key(terms.algorithms[0])
-    signer = make_signer(anchor, key, admin, _new_node_id(rng), rng, date)
+    signer = make_signer(anchor, key, admin, _new_node_id(rng, terms.node_id_length), rng, date)
     signers = frozenset({signer.node_id})
     # 8: "A user/node MUST store its certificate"; 11.3.1 says it again of who has made its certificate itself.
     kinds = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
     configuration = OverlayConfiguration(
         instance_name=overlay,
         sequence=1,
+        topology_plugin=terms.topology_plugin,
+        node_id_length=terms.node_id_length,
         root_certs=(anchor.der,),
         enrollment_servers=tuple(enrollment_servers),
         self_signed_digest=terms.self_signed_digest,
@@ -106,7 +112,7 @@ def make_signer(
     """The configuration signer. It is valid as long as the trust anchor: a document that nobody changes stays good."""
     validity = Validity.at(date, ANCHOR_LIFETIME_S)
     certificate = anchor.issue(key.public_key(), admin, [node_id], rng, validity, signs_configurations=True)
-    return CertifiedIdentity(key, [certificate])
+    return CertifiedIdentity(key, [certificate], node_id_length=len(node_id))
 
 
 def revised(configuration: OverlayConfiguration, signer: CertifiedIdentity) -> tuple[OverlayConfiguration, bytes]:
@@ -117,7 +123,7 @@ def revised(configuration: OverlayConfiguration, signer: CertifiedIdentity) -> t
     return configuration, build(configuration, signer)
 
 
-def _new_node_id(rng: random.Random) -> NodeId:
-    while not (node_id := NodeId(rng.randbytes(16))).is_valid:
+def _new_node_id(rng: random.Random, length: int) -> NodeId:
+    while not (node_id := NodeId(rng.randbytes(length))).is_valid:
         pass
     return node_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip import plugins
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer
@@ -40,6 +41,7 @@ class Tap:
         self.acknowledgements = 0
         self.is_deaf = False
         self._overlay = overlay
+        self._bodies = plugins.topology(overlay.configuration.topology_plugin).bodies
         self._do = overlay.world._do
         overlay.world._do = self._watch  # type: ignore[method-assign]
 
@@ -59,8 +61,17 @@ class Tap:
         message = Message.decode(content)
         contents = message.contents
         at = self._overlay.world.now
+        body = body_of(contents, topology=self._bodies)
         self.seen.append(
-            Seen(at, sender, receiver, message.header, contents.message_code, body_of(contents), contents.extensions)
+            Seen(
+                at,
+                sender,
+                receiver,
+                message.header,
+                contents.message_code,
+                body,
+                contents.extensions,
+            )
         )
 
     def of(self, transaction_id: int) -> list[Seen]:

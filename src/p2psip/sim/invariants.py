@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.node.node import Node
 from p2psip.reload.topology.chord.ring import is_between
+from p2psip.reload.topology.chord.topology import ChordTopology
+
+
+def chord_of(node: Node) -> ChordTopology:
+    """The topology of a peer of an overlay that has CHORD-RELOAD, for who looks into its tables."""
+    assert isinstance(node.topology, ChordTopology), "no peer of a Chord ring"
+    return node.topology
 
 
 def best_successors(successors: Mapping[NodeId, Sequence[NodeId]]) -> dict[NodeId, NodeId]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
@@ -24,7 +25,7 @@ from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
-from p2psip.sim.invariants import violations
+from p2psip.sim.invariants import chord_of, violations
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 from p2psip.sim.world import Host, World
 
@@ -137,11 +138,13 @@ class SimulatedOverlay:
         rng = random.Random(f"{self.seed}/{name}/{self._starts[name]}")
         verifier, wall = self.verifier(), WallClock(EPOCH_S)
         store = MemoryStore()
-        storage = Storage(store, rules_of(configuration, verifier), wall, self.world.now)
+        plugin = plugins.topology(configuration.topology_plugin)
+        storage = Storage(store, rules_of(configuration, verifier, plugin.hash_name), wall, self.world.now)
         node = Node(
             identity,
             verifier,
             configuration,
+            plugin,
             storage,
             wall,
             rng,
@@ -201,9 +204,9 @@ class SimulatedOverlay:
         place = members.index(node.node_id)
         others = members[place + 1 :] + members[:place]
         count = min(self.configuration.successors, len(others))
-        table = node.chord.table
+        table = chord_of(node).table
         return (
-            node.chord.is_serving
+            node.topology.is_serving
             and table.successors == tuple(others[:count])
             and table.predecessors == tuple(reversed(others))[:count]
         )
@@ -215,7 +218,7 @@ class SimulatedOverlay:
         """
         lists: dict[int, dict[NodeId, tuple[NodeId, ...]]] = {}
         for host in self.alive():
-            chord = self.node(host).chord
+            chord = chord_of(self.node(host))
             if chord.joining.is_member:
                 lists.setdefault(host.island, {})[chord.node_id] = chord.table.successors
         if lists != self._looked_at[0]:
@@ -224,7 +227,7 @@ class SimulatedOverlay:
 
     def responsible_for(self, resource: bytes) -> list[Host]:
         """The living peers that think themselves responsible: one, in a sound ring."""
-        return [host for host in self.alive() if self.node(host).chord.is_responsible(resource)]
+        return [host for host in self.alive() if self.node(host).topology.is_responsible(resource)]
 
     def command(self, host: Host, begin: Callable[[object, float], None]) -> Command:
         """Give the node on `host` a command, with a context of its own."""

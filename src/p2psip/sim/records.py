@@ -10,7 +10,6 @@ from typing import Any
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.header import Destination
@@ -41,11 +40,12 @@ class Record:
 
     line: SimulatedIdentity
     host: Host
+    resource: ResourceId
 
-    @property
-    def resource(self) -> ResourceId:
-        """Where it is."""
-        return hash_name(self.line.user.encode())
+
+def record_of(overlay: SimulatedOverlay, line: SimulatedIdentity, host: Host) -> Record:
+    """The one of this line, when it is stored."""
+    return Record(line, host, overlay.node(host).hash_name(line.user.encode()))
 
 
 def wait_until(overlay: SimulatedOverlay, limit_s: float, condition: Callable[[], bool], step_s: float = 0.25) -> float:
@@ -86,7 +86,8 @@ def ask(overlay: SimulatedOverlay, host: Host, asked: OverlayRequest) -> Command
 
 def store(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> Command:
     """A line of a host stores its registration."""
-    node, resource = overlay.node(host), hash_name(line.user.encode())
+    node = overlay.node(host)
+    resource = node.hash_name(line.user.encode())
     route = SipRegistration.route((Destination.node(node.node_id),))
     entry = DictionaryEntry(bytes(line.node_id), DataValue(True, route.encode()))
 
@@ -114,7 +115,7 @@ def line(number: int | str) -> SimulatedIdentity:
 def fill(overlay: SimulatedOverlay, count: int, *, first: int = 0, seed: int = 1) -> list[Record]:
     """So many lines, at peers that chance chooses, store their registrations; all are acknowledged."""
     rng = random.Random(f"fill {seed}")
-    records = [Record(line(number), rng.choice(overlay.alive())) for number in range(first, first + count)]
+    records = [record_of(overlay, line(number), rng.choice(overlay.alive())) for number in range(first, first + count)]
     commands = [store(overlay, record.host, record.line) for record in records]
     for record, command in zip(records, commands, strict=True):
         result = overlay.wait_done(record.host, command).result

@@ -16,7 +16,7 @@ from p2psip.reload.config.configuration import (
 )
 from p2psip.reload.node.data.services import ServiceContext, Services, ServicesFound
 from p2psip.reload.node.effects import Done
-from p2psip.reload.topology.chord.ring import distance
+from p2psip.reload.usages.redir import span
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import grow
 from p2psip.sim.world import Host
@@ -92,7 +92,7 @@ class ServiceBench:
 
 def closest(nodes: list[NodeId], near: bytes, want: int) -> list[NodeId]:
     """Those that come first at or after `near`, as it should be."""
-    return sorted(nodes, key=lambda node: distance(near, node))[:want]
+    return sorted(nodes, key=lambda node: span(near, node))[:want]
 
 
 def choose(bench: ServiceBench, count: int) -> list[Host]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.node import Node
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
@@ -59,7 +60,7 @@ def _knows_ring_neighbors(node: Node, members: Sequence[NodeId]) -> bool:
     place = ring.index(node.node_id)
     others = ring[place + 1 :] + ring[:place]
     count = min(node.configuration.successors, len(others))
-    table = node.chord.table
+    table = chord_of(node).table
     return table.successors == tuple(others[:count]) and table.predecessors == tuple(others[::-1][:count])
 
 
@@ -67,8 +68,8 @@ CHORD = Case(
     "CHORD-RELOAD",
     holders=_first_at_or_beyond,
     knows=_knows_ring_neighbors,
-    counts_on=lambda node, other: other in node.chord.table,
-    is_at_rest=lambda node: not node.chord._candidates.under_way and not node.chord._admitting,
+    counts_on=lambda node, other: other in node.topology.routes,
+    is_at_rest=lambda node: not chord_of(node)._candidates.under_way and not chord_of(node)._admitting,
     violations=SimulatedOverlay.violations,
 )
 
@@ -116,9 +117,9 @@ def is_member(node: Node) -> bool:
 
 def neighbors(node: Node) -> tuple[NodeId, ...]:
     """Whom a peer watches, the nearest first."""
-    return node.topology.table.neighbors
+    return node.topology.neighbors
 
 
 def replicas_for(node: Node, place: ResourceId) -> tuple[NodeId, ...]:
     """To whom a peer sends copies of what it is responsible for."""
-    return node.topology.replicas.nodes
+    return node.topology.replicas_for(place)

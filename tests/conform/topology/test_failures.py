@@ -7,6 +7,7 @@ import random
 import pytest
 
 from p2psip.reload.paths.values import Purpose
+from p2psip.reload.topology.actions import Connect
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import Record, fill, grow, host_of, missing, responsible, restart, wait_until, wait_whole
 from p2psip.sim.topologies import Case, is_whole, neighbors, replicas_for
@@ -136,7 +137,7 @@ def test_who_leaves_refuses_an_attach(topology: Case) -> None:
     links = set(host.links)
 
     def attach(now: float) -> None:
-        node.attaching.attach(gone, None, now)
+        node.attaching.connect(Connect(gone, gone), now)
         node._settle(now)
 
     overlay.world.call(asking, attach)

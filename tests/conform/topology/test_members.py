@@ -12,7 +12,7 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, ask, fetch, fill, grow, is_found, line, missing, store, wait_until
+from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, missing, record_of, store, wait_until
 from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone
 from p2psip.sim.topologies import Case
@@ -49,7 +49,7 @@ def test_every_member_reaches_every_other(topology: Case) -> None:
 def test_what_every_member_stores_every_member_finds(topology: Case) -> None:
     """Each registration from each peer, so also from who is responsible and from who has a copy."""
     overlay = grow("from everywhere", 7, **topology.settings)
-    records = [Record(line(host.name), host) for host in overlay.alive()]
+    records = [record_of(overlay, line(host.name), host) for host in overlay.alive()]
     for record in records:
         result = overlay.wait_done(record.host, store(overlay, record.host, record.line)).result
         assert isinstance(result, Answer), result
@@ -66,7 +66,7 @@ def test_a_client_stores_and_finds_and_is_reached(topology: Case, is_reachable: 
     records = fill(overlay, 5)
     client = overlay.add_client(0, is_reachable=is_reachable)
     wait_until(overlay, 60.0, lambda: overlay.node(client).topology.is_connected)
-    own = Record(line("of the client"), client)
+    own = record_of(overlay, line("of the client"), client)
     assert isinstance(overlay.wait_done(client, store(overlay, client, own.line)).result, Answer)
     assert missing(overlay, [own]) == []
     for record in records:

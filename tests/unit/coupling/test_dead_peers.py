@@ -10,6 +10,7 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.peer_flows import ABSENT_S
 from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.wire.header import Destination
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
 
@@ -32,7 +33,7 @@ def until_noticed(world: SimulatedPeers, *dead: Site) -> None:
     alive = [site for site in world.sites.values() if site not in dead]
 
     def has_noticed() -> bool:
-        views = [site.peer.node.chord.view(with_fingers=True) for site in alive]
+        views = [chord_of(site.peer.node).view(with_fingers=True) for site in alive]
         return not any(gone & {*view.predecessors, *view.successors, *view.fingers} for view in views)
 
     assert world.run(120.0, stop=has_noticed)
@@ -151,7 +152,7 @@ def test_a_peer_that_comes_back_is_called_at_once() -> None:
     assert call(world, alice)[0].startswith("480 ")
     world.run(ABSENT_S)
     back = world.add(3, store)
-    assert world.run(60.0, stop=lambda: back.peer.node.chord.is_serving)
+    assert world.run(60.0, stop=lambda: back.peer.node.topology.is_serving)
     world.line(3, "bob")
     world.settle_records([3])
     world.phone(3, "bob")

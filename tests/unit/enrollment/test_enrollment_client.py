@@ -20,7 +20,8 @@ from p2psip.enrollment.client import (
     verify_kept,
 )
 from p2psip.enrollment.founding import Terms, found, revised
-from p2psip.reload.config.configuration import SEQUENCE_MAX, BootstrapNode, obstacles
+from p2psip.plugins import obstacles
+from p2psip.reload.config.configuration import SEQUENCE_MAX, BootstrapNode
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build

@@ -128,7 +128,7 @@ def _check(overlay: OverlayDirectory, draft: OverlayConfiguration) -> None:
 
 def _show(difference: list[str], draft: OverlayConfiguration) -> None:
     """What would change, and whom it would shut out."""
-    from p2psip.reload.config.configuration import obstacles
+    from p2psip.plugins import obstacles
 
     print("\n".join(difference) or "nothing changes")
     for obstacle in obstacles(draft) if difference else ():

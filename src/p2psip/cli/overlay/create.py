@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,15 +72,21 @@ def create(
     shared_secret: Annotated[
         bool, typer.Option("--shared-secret", help="Links need a secret, made up here; RSA keys, self-signed.")
     ] = False,
+    topology: Annotated[
+        str | None,
+        typer.Option(metavar="PLUGIN", help="How peers find each other and who keeps what. [CHORD-RELOAD]"),
+    ] = None,
+    node_id_length: Annotated[int, typer.Option(min=16, max=20, help="Bytes in a Node-ID.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make the directory, and say what to do next."""
     import random
 
+    from p2psip import plugins
     from p2psip.enrollment.founding import found
     from p2psip.enrollment.names import account_name
     from p2psip.net.disk.overlay_directory import OverlayDirectory
-    from p2psip.reload.config.configuration import is_dns_name
+    from p2psip.reload.config.configuration import DEFAULT_TOPOLOGY, is_dns_name
 
     if not is_dns_name(name):
         raise LocalMisuse(f"{name!r} is not a DNS name: use letters, digits, - and dots, such as club.example")
@@ -87,7 +94,10 @@ def create(
     user = account_name(admin, name)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise LocalMisuse(f"{directory} is not empty: give a new directory")
-    terms = _terms(key, self_signed, is_secret=shared_secret)
+    plugin = plugins.topology(topology or DEFAULT_TOPOLOGY)
+    terms = replace(
+        _terms(key, self_signed, is_secret=shared_secret), topology_plugin=plugin.name, node_id_length=node_id_length
+    )
     if terms.self_signed_digest is None:
         servers = urls(enrollment_url or [_default_url()])
     elif enrollment_url or password_file:
@@ -97,11 +107,14 @@ def create(
     nodes = [bootstrap_node(text) for text in bootstrap or []]
     account, password = _account(user, password_file, date) if servers else (None, None)
     founding = found(name, user, terms, rng, date, enrollment_servers=servers, bootstrap_nodes=nodes)
+    if reasons := plugin.obstacles(founding.configuration):
+        raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}")
     OverlayDirectory.create(directory, founding, account)
     facts: dict[str, Any] = {
         "overlay": name,
         "directory": str(directory),
         "fingerprint": founding.anchor.fingerprint,
+        "topology": plugin.name,
         "admin": user,
         "enrollment_servers": servers,
         "bootstrap_nodes": addresses(nodes),

@@ -68,7 +68,7 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
     """All of a configuration, as plain values; a shared secret is not shown."""
     from datetime import UTC, datetime
 
-    from p2psip.reload.config.configuration import obstacles
+    from p2psip.plugins import obstacles
     from p2psip.reload.security.certificates import fingerprint
     from p2psip.reload.wire.diagnostics import DiagnosticKind
 

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import msgspec
 
+from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.init import (
@@ -35,7 +36,7 @@ from p2psip.enrollment.names import account_name
 from p2psip.net.disk.files import PRIVATE, read_text, write_file
 from p2psip.net.disk.pem_files import read_key
 from p2psip.net.https.client import enroll
-from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -148,7 +149,7 @@ async def renew_client(state: ClientState) -> ClientState:
 def client_obstacles(configuration: OverlayConfiguration) -> list[str]:
     """Why this release cannot be a client of the overlay, in words; empty if it can."""
     barred = [] if configuration.clients_permitted else ["it permits no clients (clients-permitted)"]
-    return [*obstacles(configuration), *barred]
+    return [*plugins.obstacles(configuration), *barred]
 
 
 def _convert(values: dict[str, object], source: str) -> ClientSettings:

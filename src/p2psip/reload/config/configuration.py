@@ -25,6 +25,9 @@ from p2psip.reload.wire.kinds import (
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 BASE_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base"
+DEFAULT_TOPOLOGY = "CHORD-RELOAD"
+"""11.1, topology-plugin: what holds where a configuration does not say."""
+
 CHORD_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-chord"
 SIP_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base:sip"
 REDIR_NAMESPACE = "urn:ietf:params:xml:ns:p2p:redir"
@@ -251,7 +254,7 @@ class OverlayConfiguration:
     sequence: int = 0
     expiration: float | None = None
     """The date from which it is no longer valid, in seconds since 1970-01-01 UTC."""
-    topology_plugin: str = "CHORD-RELOAD"
+    topology_plugin: str = DEFAULT_TOPOLOGY
     node_id_length: int = 16
     root_certs: tuple[bytes, ...] = field(default=(), repr=False)
     """The trust anchors, in DER."""
@@ -393,14 +396,12 @@ def _kind_fits(kind: Kind) -> bool:
 
 
 def obstacles(configuration: OverlayConfiguration) -> list[str]:
-    """Why this release cannot be a member of the overlay, in words; empty if it can.
+    """Why this release cannot be a member of the overlay, whatever its topology, in words; empty if it can.
 
     11.1: "If a node is not capable of supporting the new requirements, it MUST exit the overlay."
     """
     unknown = sorted(set(configuration.mandatory_extensions) - SUPPORTED_NAMESPACES)
     checks = (
-        (configuration.topology_plugin != "CHORD-RELOAD", f"topology plug-in {configuration.topology_plugin}"),
-        (configuration.node_id_length != 16, f"Node-IDs of {configuration.node_id_length} bytes"),
         (not configuration.link_types, "no overlay link protocol TLS or DTLS"),
         (not configuration.no_ice, "links made by ICE (no-ice is false)"),
         (_is_keyless(configuration), "a shared secret, but no RSA keys for links that need one"),

@@ -1,11 +1,11 @@
 """A node: links, forwarding, transport, topology and storage as one core (RFC 6940 section 1.2).
 
-Whether it is a peer or a client (section 4.2) is decided by its topology: `Chord` takes on the duties of a peer,
-`ClientTopology` knows the peers that a client is linked with. All else is the same.
+Its topology is one of its overlay's `plugin`: that of a peer, which takes on the duties of one, or that of a client
+(section 4.2), which knows the peers that it is linked with. All else is the same.
 
 Theory of operation. Calls go down, values come up: after each input `_settle` passes the values around until none is
-left: what the transport wants sent goes through forwarding to a link or back to ourselves; what Chord wants done
-is done; what is over goes to the part that began it. What remains are effects for the driver.
+left: what the transport wants sent goes through forwarding to a link or back to ourselves; what the topology
+wants done is done; what is over goes to the part that began it. What remains are effects for the driver.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from p2psip.reload.node.connecting.attach import (
     AppAttachContext,
     AttachContext,
     Attaching,
-    FingerContext,
-    SeekContext,
 )
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connections import Connections
@@ -56,8 +54,8 @@ from p2psip.reload.node.keeping.reconfigure import Reconfiguring, make_topology
 from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
-from p2psip.reload.node.ring import FindContext, JoinContext, LeaveContext, ProbeContext, Ring, UpdateContext
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.node.upkeep import FindContext, ProbeContext, TellContext, Upkeep
 from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
@@ -66,10 +64,7 @@ from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.verified import Reader
 from p2psip.reload.topology.actions import (
     Action,
-    AskForUpdate,
-    AttachFinger,
-    AttachTo,
-    AttachToward,
+    Connect,
     Detach,
     DialPeer,
     FindPeer,
@@ -81,11 +76,9 @@ from p2psip.reload.topology.actions import (
     ProbePartition,
     Replicate,
     SeekBootstrap,
-    SendJoin,
-    SendUpdate,
+    Tell,
 )
-from p2psip.reload.topology.chord.chord import Chord
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology, TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
@@ -102,6 +95,7 @@ class Node:
         identity: Identity,
         verifier: Verifier,
         configuration: OverlayConfiguration,
+        plugin: TopologyPlugin,
         storage: Storage,
         wall: WallClock,
         rng: random.Random,
@@ -121,7 +115,8 @@ class Node:
         self.node_id = identity.node_id
         self.user = identity.user
         self.wall = wall
-        self.topology = make_topology(self.node_id, configuration, rng, is_client=is_client)
+        self._plugin = plugin
+        self.topology = make_topology(plugin, self.node_id, configuration, rng, now, is_client=is_client)
         self._queue = TimerQueue()
         self.connections = Connections(
             self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000, self._queue
@@ -132,10 +127,10 @@ class Node:
         self.forwarder = _forwarder(
             identity, configuration, self.topology, self.connections, return_path, rng, is_client=is_client
         )
-        transport = _transport(configuration, verifier, self.topology, rng, wall, self._queue)
+        transport = _transport(configuration, verifier, self.topology, plugin, rng, wall, self._queue)
         self._exchange = Exchange(identity, configuration, transport, self._queue)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
-        self._ring = Ring(self._exchange, self.connections, self.topology, self.attaching, now)
+        self._upkeep = Upkeep(self._exchange, self.connections, self.topology, now)
         gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
         commits = Commits(self._exchange, storage, gate)
         self.moving = Moving(self._exchange, self.topology, commits)
@@ -143,7 +138,7 @@ class Node:
         self._certificates = CertificateKeeper(self._exchange, self.data, self.topology)
         self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, document)
         traffic = Traffic(now)
-        self.diagnostics = Diagnostics(self._exchange, self.topology, self._ring, self.data, traffic)
+        self.diagnostics = Diagnostics(self._exchange, self.topology, self._upkeep, self.data, traffic)
         self._messages = Messages(
             self._exchange,
             self.connections,
@@ -158,7 +153,7 @@ class Node:
         self._serving = Serving(
             self._exchange,
             self.attaching,
-            self._ring,
+            self._upkeep,
             self.data,
             self.config_updates,
             self.diagnostics,
@@ -171,7 +166,6 @@ class Node:
             self.connections,
             self.attaching,
             self.topology,
-            self._ring,
             rng,
             may_start_alone=may_start_alone,
             contacts=contacts,
@@ -183,7 +177,7 @@ class Node:
             self.attaching,
             self.bootstrap,
             self.topology,
-            self._ring,
+            self._upkeep,
             self.moving,
             self._messages,
             self._serving,
@@ -191,16 +185,18 @@ class Node:
             self.twins,
         )
         self._reconfiguring = Reconfiguring(
-            self._exchange, self.connections, self.forwarder, self._messages, self.topology, self.data, verifier
+            self._exchange,
+            self.connections,
+            self.forwarder,
+            self._messages,
+            self.topology,
+            plugin,
+            self.data,
+            verifier,
+            is_client=is_client,
         )
         self._effects: list[Effect] = []
         self._use_kept(document, kind_blocks, now)
-
-    @property
-    def chord(self) -> Chord:
-        """The topology of a peer, for those who look at what only Chord has."""
-        assert isinstance(self.topology, Chord), "a client has no place in the ring"
-        return self.topology
 
     # Commands
 
@@ -210,11 +206,10 @@ class Node:
         self._settle(now)
 
     def leave(self, now: float) -> None:
-        """Say goodbye to our neighbours and hand our data to who comes next (10.9)."""
+        """Say goodbye to whom we are linked with, and hand our data to who comes next (6.4.2.2)."""
         if not self._is_leaving:
-            self._is_leaving = True
-            self._ring.leave(now)
-            self.moving.hand_all_to_successor(now)
+            self._is_leaving = self._serving.is_leaving = True
+            self.topology.leave(now)
             self._settle(now)
 
     @property
@@ -341,7 +336,15 @@ class Node:
 
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
         """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
-        return self._ring.next_peer(target)
+        return self.topology.next_peer(target)
+
+    def hash_name(self, name: bytes) -> ResourceId:
+        """The Resource-ID of a Resource Name."""
+        return self._plugin.hash_name(name)
+
+    def next_peer_in(self, answer: Answer) -> NodeId:
+        """Which peer the answer to a RouteQuery of ours names."""
+        return self._plugin.next_peer_in(answer.body)
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
@@ -448,7 +451,7 @@ class Node:
             self.remove_client(gone)
         while values := [
             *self._exchange.transport.drain(),
-            *self.topology.take_actions(),
+            *self.topology.drain(now),
             *self.config_updates.take_news(),
         ]:
             for value in values:
@@ -508,12 +511,12 @@ class Node:
 
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:
-            case AttachContext() | SeekContext() | FingerContext() | AppAttachContext() as context:
+            case AttachContext() | AppAttachContext() as context:
                 if isinstance(finished.outcome, Answer):
                     self._admission.attached(finished.outcome.signer.node_id)
                 self.attaching.handle_outcome(context, finished.outcome, now)
-            case UpdateContext() | JoinContext() | FindContext() | ProbeContext() | LeaveContext() as context:
-                self._ring.handle_outcome(context, finished.outcome, now)
+            case TellContext() | FindContext() | ProbeContext() as context:
+                self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
                 pass
             case TransferContext() | AdoptContext() as context:
@@ -528,8 +531,12 @@ class Node:
 
     def _perform(self, action: Action, now: float) -> None:
         match action:
-            case AttachTo() | AttachToward() | AttachFinger() | FindPeer() | SendUpdate() | AskForUpdate() | SendJoin():
-                self._ring.perform(action, now)
+            case Connect():
+                self.attaching.connect(action, now)
+            case Tell():
+                self._upkeep.tell(action, now)
+            case FindPeer():
+                self._upkeep.find(action, now)
             case Detach(node):
                 for connection in self.connections.to(node):
                     self.bootstrap.let_go(connection)
@@ -546,9 +553,9 @@ class Node:
                 self.bootstrap.seek(now, is_probe=False)
             case ProbePartition():
                 self.bootstrap.seek(now, is_probe=True)
-            case JoinFailed(reason, has_found_ring):
+            case JoinFailed(reason, has_found_overlay):
                 self._exchange.warn("joining failed", reason=reason)
-                if not has_found_ring:
+                if not has_found_overlay:
                     self.bootstrap.begin_if_allowed(reason, now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
@@ -571,7 +578,7 @@ def _held_size(message: Originate) -> int:
 def _forwarder(
     identity: Identity,
     configuration: OverlayConfiguration,
-    topology: TopologyPlugin,
+    topology: Topology,
     connections: Connections,
     return_path: ReturnPath,
     rng: random.Random,
@@ -600,7 +607,8 @@ def _forwarder(
 def _transport(
     configuration: OverlayConfiguration,
     verifier: Verifier,
-    topology: TopologyPlugin,
+    topology: Topology,
+    plugin: TopologyPlugin,
     rng: random.Random,
     wall: WallClock,
     queue: TimerQueue,
@@ -618,4 +626,5 @@ def _transport(
         message_bytes_max=configuration.max_message_size,
         node_id_length=configuration.node_id_length,
         queue=queue,
+        topology_bodies=plugin.bodies,
     )

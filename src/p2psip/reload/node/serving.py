@@ -10,15 +10,14 @@ from p2psip.reload.node.data.requests import Data
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.config_updates import ConfigUpdates, check_sequence
 from p2psip.reload.node.keeping.diagnostics import Diagnostics
-from p2psip.reload.node.ring import Ring
+from p2psip.reload.node.upkeep import Upkeep
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
-from p2psip.reload.wire.message import BODIES
+from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
-from p2psip.reload.wire.topology_messages import ChordUpdate, JoinReq, LeaveReq, RouteQueryReq
 
 DUTIES = frozenset(
     {
@@ -40,7 +39,7 @@ class Serving:
         self,
         exchange: Exchange,
         attaching: Attaching,
-        ring: Ring,
+        upkeep: Upkeep,
         data: Data,
         config_updates: ConfigUpdates,
         diagnostics: Diagnostics,
@@ -51,13 +50,14 @@ class Serving:
     ) -> None:
         self._exchange = exchange
         self._attaching = attaching
-        self._ring = ring
+        self._upkeep = upkeep
         self._data = data
         self._config_updates = config_updates
         self._diagnostics = diagnostics
         self._twins = twins
         self._rng = rng
         self._is_client = is_client
+        self.is_leaving = False
 
     def serve(self, request: Received, now: float) -> None:
         """Answer it, with an error if need be."""
@@ -74,7 +74,7 @@ class Serving:
         if self._is_client and request.code in DUTIES:
             raise Forbidden("this node is a client")
         match request.body:
-            case AttachReqAns() if self._ring.is_leaving:
+            case AttachReqAns() if self.is_leaving:
                 # 6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error".
                 raise RequestTimeout("this node is leaving")
             case AttachReqAns() as body if request.signer.node_id == self._exchange.identity.node_id:
@@ -88,19 +88,11 @@ class Serving:
                     self._diagnostics.ping_extensions(request, now),
                     self._exchange.transport.wall.date_ms(now),
                 )
-                self._ring.handle_ping(request, self._rng.getrandbits(64), date_ms, extensions)
+                self._upkeep.handle_ping(request, self._rng.getrandbits(64), date_ms, extensions)
             case PathTrackReq() as body:
                 self._diagnostics.handle_path_track(request, body, now)
             case ProbeReq() as body:
-                self._ring.handle_probe(request, body, self._data.storage.census.resources, now)
-            case ChordUpdate() as body:
-                self._ring.handle_update(request, body, now)
-            case JoinReq() as body:
-                self._ring.handle_join(request, body, now)
-            case LeaveReq() as body:
-                self._ring.handle_leave(request, body, now)
-            case RouteQueryReq() as body:
-                self._ring.handle_route_query(request, body, now)
+                self._upkeep.handle_probe(request, body, self._data.storage.census.resources, now)
             case StoreReq() as body:
                 self._data.handle_store(request, body, now)
             case FetchReq() as body:
@@ -111,6 +103,9 @@ class Serving:
                 self._data.handle_find(request, body, now)
             case ConfigUpdateReq() as body:
                 self._config_updates.handle(request, body, now)
+            case body if request.code in TOPOLOGY_REQUESTS and not isinstance(body, UnknownBody):
+                self._upkeep.handle(request, now)
             case _:
-                what = "cannot be read" if request.code in BODIES else "is not served here"
+                is_known = request.code in BODIES or request.code in TOPOLOGY_REQUESTS
+                what = "cannot be read" if is_known else "is not served here"
                 raise InvalidMessage(f"{request.code.rfc_name} {what}")

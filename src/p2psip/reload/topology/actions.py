@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.transport.request import TRANSMISSIONS_MAX
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.language.codec import Struct
 
 
 class Action:
@@ -14,41 +18,40 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class AttachTo(Action):
-    """Form a link to `node`, with the Attach source-routed through `via` if given (RFC 6940 section 10.6)."""
+class Connect(Action):
+    """Form a link to `target`: a node, or whoever is responsible for a Resource-ID (RFC 6940 section 10.5, 10.6).
+
+    The Attach is source-routed through `via` if that is given. `key` is the topology's own name for what it wants: an
+    earlier intent with the same key, if nobody has answered it yet, is forgotten. `handle_answered` says with it who it
+    is, and then the link comes: `handle_linked`, or where it fails, `handle_unreachable`. If nobody answers,
+    `handle_unanswered` for a place, `handle_unreachable` for a node.
+    """
+
+    key: Hashable
+    target: NodeId | ResourceId
+    via: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell(Action):
+    """Send a request of the topology's own to `node`, which we are linked with; nothing if that link has gone by then.
+
+    What becomes of it goes to `handle_outcome`, with `context`.
+    """
 
     node: NodeId
-    via: NodeId | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttachToward(Action):
-    """Form a link to whichever peer is responsible for `resource`, through `via` if given (section 10.5, 11.4)."""
-
-    resource: ResourceId
-    via: NodeId | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttachFinger(Action):
-    """Form a link to whichever peer is responsible for `resource`, a place in the Finger Table (section 10.5)."""
-
-    resource: ResourceId
+    code: MessageCode
+    body: Struct
+    context: object = None
+    transmissions_max: int = TRANSMISSIONS_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class DialPeer(Action):
-    """Dial `node`, which answered an Attach of ours and could not reach us; `handle_attach_failed` if that fails too.
+    """Dial `node`, which answered an Attach of ours and could not reach us; `handle_unreachable` if that fails too.
 
-    Then `gateway_found`: without an Attach of its own the link is such as one with a bootstrap node (section 4.2.1).
+    Then `handle_gateway`: without an Attach of its own the link is such as one with a bootstrap node (section 4.2.1).
     """
-
-    node: NodeId
-
-
-@dataclass(frozen=True, slots=True)
-class AskForUpdate(Action):
-    """Ask `node`, which we are linked with, to send its Update (RouteQuery with send_update, section 6.4.2.4)."""
 
     node: NodeId
 
@@ -62,30 +65,16 @@ class Detach(Action):
 
 @dataclass(frozen=True, slots=True)
 class FindPeer(Action):
-    """Ping `resource` to learn which peer is there; answered with `handle_found` (section 10.7.4.2)."""
+    """Ping `resource` to learn which peer is there, through `via` if given; `handle_found` says who answered."""
 
     resource: ResourceId
     via: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SendUpdate(Action):
-    """Tell `node` our view of the ring; with `is_full`, the fingers too (section 10.7)."""
-
-    node: NodeId
-    is_full: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SendJoin(Action):
-    """Ask `node`, the Admitting Peer, to let us in (section 10.5 step 5)."""
-
-    node: NodeId
-
-
-@dataclass(frozen=True, slots=True)
 class HandOver(Action):
-    """Store at `node`, which becomes responsible for them, all resources in (low, high] that we hold.
+    """Store at `node`, which becomes responsible for them, all resources in (low, high] that we hold: identifiers in
+    ascending order and beyond the last again from the first; (x, x] is all of them.
 
     Where `node` is None each goes to whoever is responsible for it now (section 6.4.2.3).
     With `is_admission` the node waits for the result: `handle_handed_over` (section 10.5 step 6).
@@ -99,7 +88,7 @@ class HandOver(Action):
 
 @dataclass(frozen=True, slots=True)
 class Replicate(Action):
-    """Store at `node` as replica `number` all resources in (low, high] (section 10.4, 10.7.3)."""
+    """Store at `node` as replica `number` all resources in (low, high] that we hold (section 10.4, 10.7.3)."""
 
     node: NodeId
     number: int
@@ -117,30 +106,30 @@ class Forget(Action):
 
 @dataclass(frozen=True, slots=True)
 class SeekBootstrap(Action):
-    """We are outside of the ring, or alone in it: find a node of the overlay (section 11.4)."""
+    """We are outside of the overlay, or alone in it: find a node of it; `handle_gateway` follows (section 11.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbePartition(Action):
-    """Ping our own Node-ID through a bootstrap node: does the overlay have another part? (section 10.7.4.4)."""
+    """Dial a bootstrap node: does the overlay have another part? `handle_probe_linked` follows (section 10.7.4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined(Action):
-    """We are a member of the ring now."""
+    """We are a member of the overlay now."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinFailed(Action):
     """This attempt to join came to nothing; another one follows by itself.
 
-    `has_found_ring`: there is a ring, though it did not let us in.
+    `has_found_overlay`: there is an overlay, though it did not let us in.
     """
 
     reason: str
-    has_found_ring: bool
+    has_found_overlay: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NeighborsChanged(Action):
-    """The Neighbor Table, and perhaps the range we are responsible for, is another."""
+    """Our neighbours, and perhaps what we are responsible for, are others."""

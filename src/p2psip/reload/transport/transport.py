@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from p2psip.base.effects import Effect
@@ -170,7 +171,9 @@ class Transport:
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         node_id_length: int = 16,
         queue: TimerQueue | None = None,
+        topology_bodies: Mapping[MessageCode, type[Struct]] = MappingProxyType({}),
     ) -> None:
+        """`topology_bodies` are those of the topology's messages."""
         self.configuration_sequence = configuration_sequence
         self.defined_kinds: Container[int] = frozenset()
         """Kinds whose signed definition we can give to who does not know them."""
@@ -183,6 +186,7 @@ class Transport:
         self._models = models
         self._message_bytes_max = message_bytes_max
         self._node_id_length = node_id_length
+        self._topology_bodies = topology_bodies
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers(queue)
         self.answers = Answers()
@@ -527,7 +531,12 @@ class Transport:
         return self._proximity.is_close_enough(signer, last.resource_id)
 
     def _body_of(self, contents: MessageContents) -> Struct:
-        return body_of(contents, node_id_length=self._node_id_length, models=self._models)
+        return body_of(
+            contents,
+            node_id_length=self._node_id_length,
+            models=self._models,
+            topology=self._topology_bodies,
+        )
 
     def _verify(self, message: Message, now: float) -> Signer:
         """6.3.4: "the destination node MUST verify the signature and the authorizing certificate"."""

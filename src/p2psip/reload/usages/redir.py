@@ -209,6 +209,16 @@ class Announcement:
         return RedirServiceProvider(kind, self.destination_list, self.namespace, level, node, self.offer)
 
 
+def span(start: bytes, end: bytes) -> int:
+    """How far it is from one number of the trees to another, going up, and beyond the last again from the first."""
+    return (int.from_bytes(end, "big") - int.from_bytes(start, "big")) % (1 << 8 * len(start))
+
+
+def beyond(node: NodeId) -> bytes:
+    """The number that comes next."""
+    return ((int.from_bytes(node, "big") + 1) % (1 << 8 * len(node))).to_bytes(len(node), "big")
+
+
 def resource_of(name: str, level: int, node: int, hash_name: Hash) -> ResourceId:
     """Where a tree node is: at H(namespace, level, node)."""
     return hash_name(tree_node_name(name.encode(), level, node))

@@ -34,16 +34,6 @@ from p2psip.reload.wire.storage_messages import (
     StoreAns,
     StoreReq,
 )
-from p2psip.reload.wire.topology_messages import (
-    ChordRouteQueryAns,
-    ChordUpdate,
-    JoinAns,
-    JoinReq,
-    LeaveAns,
-    LeaveReq,
-    RouteQueryReq,
-    UpdateAns,
-)
 
 BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
     {
@@ -57,14 +47,6 @@ BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
         MessageCode.FETCH_ANS: FetchAns,
         MessageCode.FIND_REQ: FindReq,
         MessageCode.FIND_ANS: FindAns,
-        MessageCode.JOIN_REQ: JoinReq,
-        MessageCode.JOIN_ANS: JoinAns,
-        MessageCode.LEAVE_REQ: LeaveReq,
-        MessageCode.LEAVE_ANS: LeaveAns,
-        MessageCode.UPDATE_REQ: ChordUpdate,
-        MessageCode.UPDATE_ANS: UpdateAns,
-        MessageCode.ROUTE_QUERY_REQ: RouteQueryReq,
-        MessageCode.ROUTE_QUERY_ANS: ChordRouteQueryAns,
         MessageCode.PING_REQ: PingReq,
         MessageCode.PING_ANS: PingAns,
         MessageCode.STAT_REQ: StatReq,
@@ -78,12 +60,25 @@ BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
         MessageCode.ERROR: ErrorResponse,
     }
 )
-"""Which structure is inserted in message_body; those of the topology plug-in are CHORD-RELOAD's."""
+"""Which structure is inserted in message_body, whatever the topology; of its own messages it has those itself."""
+
+TOPOLOGY_REQUESTS = frozenset(
+    {MessageCode.JOIN_REQ, MessageCode.LEAVE_REQ, MessageCode.UPDATE_REQ, MessageCode.ROUTE_QUERY_REQ}
+)
+"""6.4.2: the methods of topology plug-ins."""
 
 
-def body_of(contents: MessageContents, *, node_id_length: int = 16, models: Models = REGISTERED_MODELS) -> Struct:
-    """The decoded body; UnknownBody for a message code without a structure. Raises DecodeError."""
-    structure = BODIES.get(contents.message_code, UnknownBody)
+def body_of(
+    contents: MessageContents,
+    *,
+    node_id_length: int = 16,
+    models: Models = REGISTERED_MODELS,
+    topology: Mapping[MessageCode, type[Struct]] = MappingProxyType({}),
+) -> Struct:
+    """The decoded body; UnknownBody for a message code without a structure. `topology` are the bodies of a topology's
+    messages. Raises DecodeError.
+    """
+    structure = BODIES.get(contents.message_code) or topology.get(contents.message_code, UnknownBody)
     return structure.decode(contents.message_body, node_id_length=node_id_length, models=models)
 
 

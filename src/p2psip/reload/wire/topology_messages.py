@@ -1,13 +1,11 @@
-"""Messages of topology plug-ins (RFC 6940 section 6.4.2), and what CHORD-RELOAD puts into them (section 10)."""
+"""What is common to the messages of all topology plug-ins (RFC 6940 section 6.4.2); the rest is each one's own."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.header import DestinationEntry
-from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
-from p2psip.reload.wire.language.primitives import Boolean, Opaque16, Uint32, WireEnum
+from p2psip.reload.wire.language.codec import Struct, structure
+from p2psip.reload.wire.language.primitives import Boolean, Opaque16
 
 
 @structure
@@ -27,7 +25,7 @@ class JoinAns(Struct):
 
 @structure
 class LeaveReq(Struct):
-    """Body of a Leave request (section 6.4.2.2); CHORD-RELOAD puts ChordLeaveData into it."""
+    """Body of a Leave request (section 6.4.2.2)."""
 
     leaving_peer_id: NodeId
     overlay_specific_data: Opaque16
@@ -36,44 +34,6 @@ class LeaveReq(Struct):
 @structure
 class LeaveAns(Struct):
     """Body of a Leave answer: "LeaveAns is an empty message" (section 6.4.2.2)."""
-
-
-class ChordLeaveType(WireEnum, width=1):
-    """Types of ChordLeaveData."""
-
-    FROM_SUCC = 1
-    FROM_PRED = 2
-
-
-@structure
-class ChordLeaveData(Struct):
-    """What a peer that leaves tells its neighbors (section 10.9)."""
-
-    type: ChordLeaveType
-    successors: Annotated[tuple[NodeId, ...], Vector(2), When("type", ChordLeaveType.FROM_SUCC)] = ()
-    predecessors: Annotated[tuple[NodeId, ...], Vector(2), When("type", ChordLeaveType.FROM_PRED)] = ()
-
-
-class ChordUpdateType(WireEnum, width=1):
-    """Types of ChordUpdate."""
-
-    PEER_READY = 1
-    NEIGHBORS = 2
-    FULL = 3
-
-
-_WITH_NEIGHBORS = When("type", ChordUpdateType.NEIGHBORS, ChordUpdateType.FULL)
-
-
-@structure
-class ChordUpdate(Struct):
-    """Body of an Update request in CHORD-RELOAD (section 10.7); `uptime` is in seconds."""
-
-    uptime: Uint32
-    type: ChordUpdateType
-    predecessors: Annotated[tuple[NodeId, ...], Vector(2), _WITH_NEIGHBORS] = ()
-    successors: Annotated[tuple[NodeId, ...], Vector(2), _WITH_NEIGHBORS] = ()
-    fingers: Annotated[tuple[NodeId, ...], Vector(2), When("type", ChordUpdateType.FULL)] = ()
 
 
 @structure
@@ -88,10 +48,3 @@ class RouteQueryReq(Struct):
     send_update: Boolean
     destination: DestinationEntry
     overlay_specific_data: Opaque16 = b""
-
-
-@structure
-class ChordRouteQueryAns(Struct):
-    """Body of a RouteQuery answer in CHORD-RELOAD (section 10.8)."""
-
-    next_peer: NodeId

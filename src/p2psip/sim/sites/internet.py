@@ -242,4 +242,4 @@ def public_host(number: int) -> str:
 
 def _is_at_home(site: InternetSite) -> bool:
     publisher = site.peer.publisher
-    return site.peer.node.chord.is_serving and all(publisher.placed(line.name) for line in publisher.lines)
+    return site.peer.node.topology.is_serving and all(publisher.placed(line.name) for line in publisher.lines)

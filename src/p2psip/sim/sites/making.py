@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
@@ -57,8 +58,10 @@ def make_peer(
     continuity: Continuity | None = None,
 ) -> Peer:
     """A peer that has not been started; `phone_side` is where it listens for phones."""
-    storage = Storage(store, rules_of(configuration, verifier), wall, now, continuity=continuity)
-    node = Node(identity, verifier, configuration, storage, wall, rng, now, may_start_alone=may_start_alone)
+    plugin = plugins.topology(configuration.topology_plugin)
+    rules = rules_of(configuration, verifier, plugin.hash_name)
+    storage = Storage(store, rules, wall, now, continuity=continuity)
+    node = Node(identity, verifier, configuration, plugin, storage, wall, rng, now, may_start_alone=may_start_alone)
     node.attaching.addresses = advertised
     phone_side = tuple(phone_side)
     server = ServerConfig(

@@ -32,7 +32,7 @@ class SimulatedPeers:
             self.add(number)
             self.world.run_for(3.0)
         if count:
-            self.world.run_for(10.0, stop=lambda: all(s.peer.node.chord.is_serving for s in self.sites.values()))
+            self.world.run_for(10.0, stop=lambda: all(s.peer.node.topology.is_serving for s in self.sites.values()))
 
     def __getitem__(self, number: int) -> Site:
         return self.sites[f"p{number}"]
@@ -78,7 +78,7 @@ class SimulatedPeers:
             phone.site = new
         # The bootstrap node is alone at first, until the others have found it.
         others = len(self.sites) - 1
-        assert self.run(120.0, stop=lambda: len(new.peer.node.chord.table.successors) >= others)
+        assert self.run(120.0, stop=lambda: len(new.peer.node.topology.neighbors) >= others)
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""

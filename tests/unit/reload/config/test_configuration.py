@@ -8,6 +8,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
+from p2psip.plugins import obstacles, topology_names
 from p2psip.reload.config.configuration import (
     SEQUENCE_MAX,
     SIP_REGISTRATION_KIND,
@@ -16,7 +17,6 @@ from p2psip.reload.config.configuration import (
     Kind,
     OverlayConfiguration,
     is_dns_name,
-    obstacles,
 )
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.kinds import DataModel
@@ -123,11 +123,17 @@ def test_this_release_can_be_in_the_overlays_that_it_makes() -> None:
     assert obstacles(replace(PLAIN, no_ice=True)) == []
 
 
+NOT_INSTALLED = (
+    f"topology plug-in KADEMLIA is not installed here (there is {', '.join(topology_names())}):"
+    " install the package that has it"
+)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
         ({"no_ice": False}, "links made by ICE (no-ice is false)"),
-        ({"topology_plugin": "KADEMLIA"}, "topology plug-in KADEMLIA"),
+        ({"topology_plugin": "KADEMLIA"}, NOT_INSTALLED),
         ({"node_id_length": 20}, "Node-IDs of 20 bytes"),
         ({"overlay_link_protocols": ("EXP-PROTOCOL",)}, "no overlay link protocol TLS or DTLS"),
         (

@@ -17,6 +17,13 @@ from p2psip.reload.node.connecting.twins import ECHO_S, PRESENT_S
 from p2psip.reload.node.effects import LinkUp, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
 from p2psip.reload.paths.values import Purpose
+from p2psip.reload.topology.chord.messages import (
+    ChordLeaveData,
+    ChordLeaveType,
+    ChordRouteQueryAns,
+    ChordUpdate,
+    ChordUpdateType,
+)
 from p2psip.reload.wire.contents import (
     ErrorCode,
     MessageCode,
@@ -31,18 +38,8 @@ from p2psip.reload.wire.header import (
     ForwardingOptionType,
 )
 from p2psip.reload.wire.link_messages import PingAns, PingReq
-from p2psip.reload.wire.topology_messages import (
-    ChordLeaveData,
-    ChordLeaveType,
-    ChordRouteQueryAns,
-    ChordUpdate,
-    ChordUpdateType,
-    JoinReq,
-    LeaveAns,
-    LeaveReq,
-    RouteQueryReq,
-    UpdateAns,
-)
+from p2psip.reload.wire.topology_messages import JoinReq, LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
 
@@ -202,7 +199,7 @@ def test_garbage_on_a_link_closes_it() -> None:
     bench.node.handle_link_data(remote.number, b"GET / HTTP/1.0", bench.now)
     bench.settle()
     assert bench.hung_up() == [remote.number]
-    assert nid(50) not in bench.node.chord.table
+    assert nid(50) not in chord_of(bench.node).table
 
 
 def test_6_6_a_message_too_large_is_answered_and_the_link_closed() -> None:
@@ -277,10 +274,10 @@ def test_a_silent_neighbor_is_pinged_then_lost() -> None:
     bench = start()
     silent = bench.remotes.pop(50)
     bench.run_for(14.9)
-    assert nid(50) in bench.node.chord.table
+    assert nid(50) in chord_of(bench.node).table
     bench.run_for(4.0)
-    assert nid(50) not in bench.node.chord.table
-    assert nid(150) in bench.node.chord.table
+    assert nid(50) not in chord_of(bench.node).table
+    assert nid(150) in chord_of(bench.node).table
     bench.remotes[50] = silent
     assert [note.facts["reason"] for note in bench.notes("link lost")] == ["does not answer"]
 
@@ -314,7 +311,7 @@ def test_6_4_2_joins_leaves_and_updates_come_over_a_link_from_their_signer(code:
     bench.link(75)
     bench.send(50, code, body, signer=75, via_list=(to(75),))  # type: ignore[arg-type]
     assert rejected(bench, 50) is ErrorCode.FORBIDDEN
-    assert nid(75) not in bench.node.chord.table
+    assert nid(75) not in chord_of(bench.node).table
 
 
 def test_a_join_outside_of_our_range_is_forbidden() -> None:
@@ -348,7 +345,7 @@ def test_a_leave_counts_whatever_it_names(data: bytes) -> None:
     bench = start()
     bench.send(150, MessageCode.LEAVE_REQ, LeaveReq(nid(150), data))
     assert bench.heard(150)[0].body == LeaveAns()
-    assert nid(150) not in bench.node.chord.table
+    assert nid(150) not in chord_of(bench.node).table
 
 
 @pytest.mark.must("6.4.2.2/1")
@@ -357,7 +354,7 @@ def test_a_leave_of_another_is_forbidden() -> None:
     bench = start()
     bench.send(150, MessageCode.LEAVE_REQ, LeaveReq(nid(50), b""))
     assert rejected(bench, 150) is ErrorCode.FORBIDDEN
-    assert nid(50) in bench.node.chord.table
+    assert nid(50) in chord_of(bench.node).table
 
 
 @pytest.mark.must("10.9/1")
@@ -382,7 +379,7 @@ def test_an_update_is_answered_and_heard() -> None:
     bench.link(120)
     bench.update(120)
     assert bench.hear_one(120, MessageCode.UPDATE_ANS).body == UpdateAns()
-    assert bench.node.chord.table.successors[0] == nid(120)
+    assert chord_of(bench.node).table.successors[0] == nid(120)
 
 
 @pytest.mark.parametrize(("destination", "next_peer"), [(at(140), 150), (at(30), 150), (at(75), ME), (to(50), 50)])

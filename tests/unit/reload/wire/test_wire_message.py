@@ -9,6 +9,7 @@ import wire_specimens
 from wire_specimens import BODIES, SECURITY_BLOCK
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.wire.contents import MessageCode, MessageContents, UnknownBody
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import DataModel
@@ -32,13 +33,13 @@ def test_every_type_of_message_there_and_back(name: str, code: MessageCode, body
     assert decoded.with_header(message.header) == message
     assert decoded.header.length == len(encoded)
     assert decoded.contents.message_code is code
-    assert body_of(decoded.contents) == body
+    assert body_of(decoded.contents, topology=CHORD_BODIES) == body
     assert decoded.encode() == encoded
 
 
 def test_specimens_are_complete() -> None:
     """One for each structure that a message code has."""
-    assert {code for _, code, _ in BODIES} == set(STRUCTURES)
+    assert {code for _, code, _ in BODIES} == {*STRUCTURES, *CHORD_BODIES}
 
 
 def test_forwarding_needs_no_more_than_the_header() -> None:
@@ -93,9 +94,9 @@ def test_bodies_depend_on_the_overlay() -> None:
     """On its Node-ID length and its Kinds."""
     join_req = JoinReq(NodeId(bytes(20)))
     contents = MessageContents(MessageCode.JOIN_REQ, join_req.encode())
-    assert body_of(contents, node_id_length=20) == join_req
+    assert body_of(contents, node_id_length=20, topology=CHORD_BODIES) == join_req
     with pytest.raises(DecodeError):
-        body_of(contents)
+        body_of(contents, topology=CHORD_BODIES)
     store = StoreReq(wire_specimens.RESOURCE, 0, (UnknownKindData(77, 0, b""),))
     known = body_of(MessageContents(MessageCode.STORE_REQ, store.encode()), models={77: DataModel.SINGLE})
     assert isinstance(known, StoreReq)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.wire.header import CompressedDestination, Destination
-from p2psip.reload.wire.language.codec import Struct
-from p2psip.reload.wire.language.primitives import DecodeError
-from p2psip.reload.wire.topology_messages import (
+from p2psip.reload.topology.chord.messages import (
     ChordLeaveData,
     ChordLeaveType,
     ChordRouteQueryAns,
     ChordUpdate,
     ChordUpdateType,
-    JoinAns,
-    JoinReq,
-    LeaveAns,
-    LeaveReq,
-    RouteQueryReq,
-    UpdateAns,
 )
+from p2psip.reload.wire.header import CompressedDestination, Destination
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.language.primitives import DecodeError
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
 
 A, B, C = (NodeId(bytes([byte]) * 16) for byte in (0xAA, 0xBB, 0xCC))
 AH, BH, CH = (node_id.hex() for node_id in (A, B, C))

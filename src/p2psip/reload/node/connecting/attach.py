@@ -7,12 +7,12 @@ may come in either order. Who answers dials. An attempt ends when the link is up
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
-from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Timers
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connecting.connections import Connections
@@ -26,7 +26,8 @@ from p2psip.reload.node.limits import (
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
 )
 from p2psip.reload.paths.values import Candidate, Purpose
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.actions import Connect
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
@@ -79,19 +80,10 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class AttachContext:
-    """What an Attach request was for."""
+    """What an Attach request was for: the intent of the topology with this key; `node` is None if it was to a place."""
 
-    node: NodeId
-
-
-@dataclass(frozen=True, slots=True)
-class SeekContext:
-    """An Attach toward our own place in the ring, or to whoever is at a place."""
-
-
-@dataclass(frozen=True, slots=True)
-class FingerContext:
-    """An Attach to whoever is at a place in the Finger Table."""
+    key: Hashable
+    node: NodeId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +113,18 @@ class Attaching:
     others may ask us for a connection.
     """
 
-    def __init__(self, exchange: Exchange, connections: Connections, chord: TopologyPlugin) -> None:
+    def __init__(self, exchange: Exchange, connections: Connections, topology: Topology) -> None:
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
         self.able_link_types: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         self.contacts: dict[NodeId, Address] = {}
         self.applications = set(SIP_APPLICATIONS)
         self._exchange = exchange
         self._connections = connections
-        self._chord = chord
-        self._seek: int | None = None
-        self._fingers_sought = 0
+        self._topology = topology
+        self._seeking: dict[Hashable, int] = {}
+        """The open Attach requests to places, by the keys of their intents."""
         self._early: set[NodeId] = set()
-        """Nodes that nobody has asked by name, whose link came while a finger was sought: one may be that finger."""
+        """Nodes that nobody has asked by name, whose link came while a place was sought: one may be who is there."""
         self._pending: dict[NodeId, _Pending] = {}
         self._app_pending: dict[NodeId, _Pending] = {}
         self._timers: Timers[tuple[Purpose, NodeId]] = exchange.queue.scope()
@@ -151,35 +143,43 @@ class Attaching:
 
     # Our own
 
-    def attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        """Attach to a node, source-routed through `via` if given (10.6)."""
-        route = [Destination.node(via)] if via is not None and via != node and via in self._connections else []
-        self._give_up(Purpose.RELOAD, node)
-        transaction_id = self._request([*route, Destination.node(node)], AttachContext(node), now)
-        if transaction_id is None:
-            self._chord.handle_attach_failed(node, now)
+    def connect(self, intent: Connect, now: float) -> None:
+        """Attach to a node or a place, source-routed through another if the topology says so (10.5, 10.6, 11.4)."""
+        target, via = intent.target, intent.via
+        if isinstance(target, NodeId):
+            self._give_up(Purpose.RELOAD, target)
+            via = via if via != target and via in self._connections else None
+            destination = Destination.node(target)
         else:
-            self._pending[node] = _Pending(transaction_id)
-
-    def seek(self, resource: ResourceId, via: NodeId | None, now: float) -> None:
-        """Attach to whoever is responsible for a place (10.5, 11.4); an earlier attempt is forgotten."""
-        if self._seek is not None:
-            self._exchange.transport.cancel(self._seek)
-        route = [] if via is None else [Destination.node(via)]
-        self._seek = self._request([*route, Destination.resource(resource)], SeekContext(), now)
-        if self._seek is None:
-            self._chord.handle_seek_failed("too many requests under way", now)
-
-    def seek_finger(self, resource: ResourceId, now: float) -> None:
-        """Attach to whoever is responsible for a place in the Finger Table; if that fails, it is refreshed later."""
-        transaction_id = self._request([Destination.resource(resource)], FingerContext(), now)
-        self._fingers_sought += transaction_id is not None
-
-    def _request(
-        self, route: Sequence[Entry], context: AttachContext | SeekContext | FingerContext, now: float
-    ) -> int | None:
+            self._forget(intent.key)
+            destination = Destination.resource(target)
+        route = [destination] if via is None else [Destination.node(via), destination]
         asked = OverlayRequest(route, MessageCode.ATTACH_REQ, self.offer(), transmissions_max=ATTACH_TRANSMISSIONS)
-        return self._exchange.request(asked, context, now)
+        context = AttachContext(intent.key, target if isinstance(target, NodeId) else None)
+        transaction_id = self._exchange.request(asked, context, now)
+        if isinstance(target, NodeId):
+            if transaction_id is None:
+                self._topology.handle_unreachable(target, now)
+            else:
+                self._pending[target] = _Pending(transaction_id)
+        elif transaction_id is None:
+            self._topology.handle_unanswered(intent.key, "too many requests under way", now)
+        else:
+            self._seeking[intent.key] = transaction_id
+
+    def _forget(self, key: Hashable) -> None:
+        """Seek a place no more."""
+        if (transaction_id := self._seeking.pop(key, None)) is not None:
+            self._exchange.transport.cancel(transaction_id)
+        if not self._seeking:
+            self._early.clear()
+
+    def came_round(self, transaction_id: int, now: float) -> None:
+        """An Attach of ours has come back to us as a request: whoever is sought, it is nobody else."""
+        self._exchange.transport.cancel(transaction_id)
+        for key in [key for key, sought in self._seeking.items() if sought == transaction_id]:
+            self._forget(key)
+            self._topology.handle_unanswered(key, "the Attach came back to us", now)
 
     def app_attach(
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
@@ -203,55 +203,41 @@ class Attaching:
         else:
             self._app_pending[node] = _Pending(transaction_id, application=application)
 
-    def handle_outcome(
-        self, context: AttachContext | SeekContext | FingerContext | AppAttachContext, outcome: Outcome, now: float
-    ) -> None:
+    def handle_outcome(self, context: AttachContext | AppAttachContext, outcome: Outcome, now: float) -> None:
         """An Attach or AppAttach of ours was answered, or not."""
         if isinstance(context, AppAttachContext):
             self._app_answered(context.node, outcome, now)
-        elif isinstance(context, FingerContext):
-            self._finger_answered(outcome, now)
-        elif isinstance(context, SeekContext):
-            self._sought(outcome, now)
         else:
-            self._answered(context.node, outcome, now)
+            self._answered(context, outcome, now)
 
-    def _answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
+    def _answered(self, context: AttachContext, outcome: Outcome, now: float) -> None:
         is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
         if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
+            node = context.node or outcome.signer.node_id
             self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
-            self._await_link(Purpose.RELOAD, self._pending, node, outcome, now)
-        else:
-            self._pending.pop(node, None)
-            self._exchange.note("attach failed", node=node, causes=causes_of(outcome))
-            self._chord.handle_attach_failed(node, now)
-
-    def _sought(self, outcome: Outcome, now: float) -> None:
-        is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
-        if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
-            node = outcome.signer.node_id
-            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
-            self._await_link(Purpose.RELOAD, self._pending, node, outcome, now)
-            self._chord.handle_sought(node, now)
+            is_linked = node in self._connections
+            has_come = context.node is None and is_linked and node in self._early
+            if context.node is not None or (is_linked and is_under_way):
+                self._await_link(Purpose.RELOAD, self._pending, node, outcome, now)
+            elif not has_come:
+                # It may be a peer that we are linked with: it dials all the same.
+                self._pending[node] = _Pending(None, is_under_way, hosts=_hosts(outcome))
+                self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
+            self._topology.handle_answered(context.key, node, now)
+            if has_come:
+                # 6.5.1.14: the link came before the answer.
+                self._topology.handle_linked(node, now)
+        elif context.node is not None:
+            self._pending.pop(context.node, None)
+            self._exchange.note("attach failed", node=context.node, causes=causes_of(outcome))
+            self._topology.handle_unreachable(context.node, now)
         else:
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
-            self._chord.handle_seek_failed(reason, now)
-
-    def _finger_answered(self, outcome: Outcome, now: float) -> None:
-        self._fingers_sought -= 1
-        if isinstance(outcome, Answer):
-            node = outcome.signer.node_id
-            self._learn_contact(node, outcome.body)
-            self._chord.handle_finger_sought(node)
-            if node in self._early and node in self._connections:
-                # 6.5.1.14: the link came before the answer.
-                self._chord.handle_linked(node, now)
-            else:
-                # It may be a peer that we are linked with: it dials all the same.
-                self._pending[node] = _Pending(None, hosts=_hosts(outcome))
-                self._timers.set((Purpose.RELOAD, node), now + LINK_WAIT_S, "connection awaited")
-        if not self._fingers_sought:
-            self._early.clear()
+            self._topology.handle_unanswered(context.key, reason, now)
+        if context.node is None:
+            self._seeking.pop(context.key, None)
+            if not self._seeking:
+                self._early.clear()
 
     def _app_answered(self, node: NodeId, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answer):
@@ -367,14 +353,16 @@ class Attaching:
         """True if we asked `node` for a connection of this purpose."""
         return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
 
-    def is_known_finger(self, node: NodeId) -> bool:
-        """True for a link to a node that we know already, while a finger is sought, which may be that one.
+    def may_be_sought(self, node: NodeId) -> bool:
+        """True for a link to a node that we know already, while a place is sought, where that one may be.
 
         A link to another node at that time is a stranger's until the answer says that it is not.
         """
-        if self._fingers_sought and node not in self._connections:
+        if not self._seeking:
+            return False
+        if node not in self._connections:
             self._early.add(node)
-        return self._fingers_sought > 0 and node in self._connections
+        return node in self._connections
 
     def is_expected_from(self, host: str) -> bool:
         """True if a node that we asked for a connection may come from there."""
@@ -411,7 +399,7 @@ class Attaching:
         """We could not dial a node that asked us to."""
         self._exchange.note("dialling failed", node=answering.node, purpose=answering.purpose.value, reason=reason)
         if answering.purpose is Purpose.RELOAD and answering.node not in self._connections:
-            self._chord.handle_attach_failed(answering.node, now)
+            self._topology.handle_unreachable(answering.node, now)
 
     def dial_again(self, node: NodeId, user: str, dialled: Address | None) -> None:
         """A link to `user` fell silent: try once more, in the way that the Connection Table thinks best."""
@@ -425,10 +413,13 @@ class Attaching:
         for node in list(self._late_timers.pop_due(now)):
             self._late_is_over(node, now)
         for purpose, node in self._timers.pop_due(now):
-            if purpose is Purpose.RELOAD:
+            if purpose is Purpose.RELOAD and node in self._connections:
+                # It answered for a place, and we were linked already: that link is enough.
+                self._pending.pop(node, None)
+            elif purpose is Purpose.RELOAD:
                 self._pending.pop(node, None)
                 self._exchange.note("attach failed", node=node, reason="the connection did not come")
-                self._chord.handle_attach_failed(node, now)
+                self._topology.handle_unreachable(node, now)
             else:
                 self._may_come_late(node, now)
                 self._app_pending.pop(node, None)

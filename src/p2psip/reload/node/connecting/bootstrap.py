@@ -14,11 +14,8 @@ from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
-from p2psip.reload.node.ring import Ring
 from p2psip.reload.paths.values import Candidate, Purpose
-from p2psip.reload.topology.actions import FindPeer
-from p2psip.reload.topology.chord.ring import advance
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
 """How often, on average, neighbours that were lost are looked for: parts of an overlay that can reach each other again
@@ -44,8 +41,7 @@ class Bootstrap:
         exchange: Exchange,
         connections: Connections,
         attaching: Attaching,
-        chord: TopologyPlugin,
-        ring: Ring,
+        topology: Topology,
         rng: random.Random,
         *,
         may_start_alone: bool,
@@ -54,8 +50,7 @@ class Bootstrap:
         self._exchange = exchange
         self._connections = connections
         self._attaching = attaching
-        self._chord = chord
-        self._ring = ring
+        self._topology = topology
         self._rng = rng
         self._may_start_alone = may_start_alone
         self.contacts = dict.fromkeys(contacts)
@@ -75,11 +70,11 @@ class Bootstrap:
         if self._is_dialling:
             return
         others = sorted(self._connections)
-        peers = [] if is_probe else [node for node in others if node in self._chord.table]
+        peers = [] if is_probe else [node for node in others if node in self._topology.routes]
         if (not peers and self._dial(self._ways_in(), is_probe=is_probe)) or is_probe:
             return
         if peers or others:
-            self._chord.gateway_found(self._rng.choice(peers or others), now)
+            self._topology.handle_gateway(self._rng.choice(peers or others), now)
         else:
             self._failed("no bootstrap node is known but ourselves", now)
 
@@ -127,7 +122,7 @@ class Bootstrap:
         known = self._attaching.contacts.get(node)
         candidates = () if known is None else self._with_links((known,))
         if self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(peer=node)) is None:
-            self._chord.handle_attach_failed(node, now)
+            self._topology.handle_unreachable(node, now)
 
     def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
         """What we dialled is a node of the overlay."""
@@ -136,24 +131,20 @@ class Bootstrap:
             return
         self._is_dialling = False
         if context.is_probe:
-            self._chord.handle_stranger_sought(gateway, now)
-            # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from
-            # peer S', which is not P's successor, then the overlay is partitioned". B is linked with us now, so for
-            # our own Node-ID it would come back here (10.3): who is asked for is the successor, one place beyond.
-            self._ring.perform(FindPeer(advance(self._chord.node_id, 1), gateway), now)
+            self._topology.handle_probe_linked(gateway, now)
         else:
-            self._chord.gateway_found(gateway, now)
+            self._topology.handle_gateway(gateway, now)
 
     def _peer_linked(self, wanted: NodeId, node: NodeId, now: float) -> None:
         if node == wanted:
-            self._chord.gateway_found(node, now)
+            self._topology.handle_gateway(node, now)
         else:
-            self._chord.handle_attach_failed(wanted, now)
+            self._topology.handle_unreachable(wanted, now)
 
     def dial_failed(self, context: Bootstrapping, reason: str, now: float) -> None:
         """Nobody is there, or nobody that we could believe."""
         if context.peer is not None:
-            self._chord.handle_attach_failed(context.peer, now)
+            self._topology.handle_unreachable(context.peer, now)
             return
         self._is_dialling = False
         if not context.is_probe:
@@ -179,7 +170,7 @@ class Bootstrap:
         self.trouble, self._is_shut_out = "", False
 
     def _failed(self, reason: str, now: float) -> None:
-        if not self._chord.is_connected:
+        if not self._topology.is_connected:
             # Who admits us not says more than that others do not answer.
             if not self._is_shut_out:
                 self.trouble = f"no way into the overlay: {reason}"
@@ -189,9 +180,9 @@ class Bootstrap:
 
     def begin_if_allowed(self, why: str, now: float) -> None:
         """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
-        if self._may_begin and not self._chord.is_serving:
+        if self._may_begin and not self._topology.is_serving:
             self._exchange.note("begins the overlay", why=why)
-            self._chord.start_alone(now)
+            self._topology.start_alone(now)
 
     # Neighbours that were lost
 
@@ -217,13 +208,13 @@ class Bootstrap:
         discovery process": a neighbour that did not say that it leaves may be in another part, and that is now.
         """
         for _ in self._timers.pop_due(now):
-            for node in self._chord.table.neighbors:
+            for node in self._topology.neighbors:
                 self._found(node)
             sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
             if sought:
                 self._look_later(now)
             # Who is alone looks for the overlay anyway, in order to join it.
-            if len(self._chord.table) and not self._is_dialling:
+            if self._topology.routes and not self._is_dialling:
                 self._dial(self._some_of(sought), is_probe=True)
 
     def _found(self, node: NodeId) -> None:

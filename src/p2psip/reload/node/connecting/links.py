@@ -30,12 +30,12 @@ from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
-from p2psip.reload.node.ring import Ring
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.node.upkeep import Upkeep
 from p2psip.reload.paths.values import Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 
 
 class Links:
@@ -48,8 +48,8 @@ class Links:
         admission: Admission,
         attaching: Attaching,
         bootstrap: Bootstrap,
-        topology: TopologyPlugin,
-        ring: Ring,
+        topology: Topology,
+        upkeep: Upkeep,
         moving: Moving,
         messages: Messages,
         serving: Serving,
@@ -62,7 +62,7 @@ class Links:
         self._attaching = attaching
         self._bootstrap = bootstrap
         self._topology = topology
-        self._ring = ring
+        self._upkeep = upkeep
         self._moving = moving
         self._messages = messages
         self._serving = serving
@@ -107,7 +107,7 @@ class Links:
             connection = self._connections.by_number(number)
             if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
                 self._bootstrap.shut_out(connection, reason)
-            if connection is not None and connection.node in self._topology.table:
+            if connection is not None and connection.node in self._topology.routes:
                 self._twins.look(connection.node, now)
             self.events(self._connections.remove(number, reason), now)
 
@@ -159,7 +159,7 @@ class Links:
             self._refuse(link, context, "too many links", now)
         else:
             is_unasked = context is None and not self._attaching.is_awaited(link.purpose, node)
-            is_stranger = is_unasked and not self._attaching.is_known_finger(node)
+            is_stranger = is_unasked and not self._attaching.may_be_sought(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
             is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)
@@ -218,7 +218,7 @@ class Links:
         strangers = [
             (number, known.user)
             for number, end in self._admission.ends()
-            if end not in self._topology.table
+            if end not in self._topology.routes
             and self._connections.by_number(number) is not None
             and (known := self._admission.member(number)) is not None
         ]
@@ -237,7 +237,7 @@ class Links:
         return len(ends) >= APP_LINKS_MAX or ends.count(node) >= APP_LINKS_PER_NODE_MAX
 
     def _lost(self, node: NodeId, now: float) -> None:
-        if node in self._topology.table.neighbors:
+        if node in self._topology.neighbors:
             self._bootstrap.neighbor_lost(node, now)
         self._paths.handle_link_lost(node)
         self._messages.handle_link_lost(node, now)
@@ -261,6 +261,6 @@ class Links:
                     self._exchange.note("link answers again", node=node)
                     self._topology.handle_linked(node, now)
                 case LinkIdle(node):
-                    self._ring.probe(node, now)
+                    self._upkeep.probe(node, now)
                 case LinkSilent(node, dialled):
                     self._attaching.dial_again(node, self.name_of(node), dialled)

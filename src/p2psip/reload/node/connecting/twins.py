@@ -20,7 +20,7 @@ from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.values import Purpose
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
@@ -64,9 +64,7 @@ class TwinContext:
 class Twins:
     """What one node knows of others with its own Node-ID."""
 
-    def __init__(
-        self, exchange: Exchange, connections: Connections, attaching: Attaching, topology: TopologyPlugin
-    ) -> None:
+    def __init__(self, exchange: Exchange, connections: Connections, attaching: Attaching, topology: Topology) -> None:
         self._exchange = exchange
         self._connections = connections
         self._attaching = attaching
@@ -101,7 +99,7 @@ class Twins:
 
     def _look_again(self, now: float) -> None:
         """See whether somebody else gets what is for us."""
-        ways = [node for node in self._topology.table.neighbors if node in self._connections]
+        ways = [node for node in self._topology.neighbors if node in self._connections]
         for node in ways[:WAYS]:
             self._ask(node, now)
         self._looks -= 1
@@ -117,7 +115,7 @@ class Twins:
         transaction_id = request.message.header.transaction_id
         if self._exchange.is_own_attach(transaction_id):
             # It has served its purpose: nobody waits for an answer.
-            self._exchange.transport.cancel(transaction_id)
+            self._attaching.came_round(transaction_id, now)
             return
         candidates = dialable(body.candidates, self._attaching.link_types)
         self._met(str(candidates[0].address) if candidates else "an address that is not known", now)

@@ -23,7 +23,7 @@ from p2psip.reload.node.limits import HANDOVER_WINDOW
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.store.records import Place
 from p2psip.reload.storage.transfer import Transfer
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -97,9 +97,9 @@ class _HandOver:
 class Moving:
     """What of a node's data is to be elsewhere as well, or instead."""
 
-    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits) -> None:
+    def __init__(self, exchange: Exchange, topology: Topology, commits: Commits) -> None:
         self._exchange = exchange
-        self._chord = chord
+        self._topology = topology
         self._storage = commits.storage
         self._commits = commits
         self._hand_overs: dict[int, _HandOver] = {}
@@ -121,14 +121,15 @@ class Moving:
 
         A node that is being let in gets what becomes its own as well.
         """
-        if not places or not self._chord.is_responsible(resource):
+        if not places or not self._topology.is_responsible(resource):
             return
-        joining = [node for node in self._chord.admitting_for(resource) if node not in self._chord.replicas.nodes]
-        targets = [*enumerate(self._chord.replicas.nodes, start=1), *((1, node) for node in joining)]
+        replicas = self._topology.replicas_for(resource)
+        joining = [node for node in self._topology.admitting_for(resource) if node not in replicas]
+        targets = [*enumerate(replicas, start=1), *((1, node) for node in joining)]
         for number, node in targets:
             for transfer in self._transfers(resource, number, now, places):
                 if not self._send(transfer, node, None, now):
-                    self._chord.replicas.lacks(node, now)
+                    self._topology.handle_copy_failed(node, now)
 
     def pass_on(self, resource: ResourceId, places: tuple[Place, ...], now: float) -> None:
         """Send values on to whoever is responsible for them."""
@@ -164,12 +165,6 @@ class Moving:
         for task in self._hand_overs.values():
             if task.node == node:
                 task.give_up()
-
-    def hand_all_to_successor(self, now: float) -> None:
-        """Before we go: our successor becomes responsible for all that we are responsible for."""
-        table = self._chord.table
-        if table.successors:
-            self.hand_over(table.successors[0], table.range_low, table.node_id, now, is_admission=False)
 
     def forget(self, low: bytes, high: bytes, now: float) -> None:
         """10.7.3: "it SHOULD delete all data associated with R from its local store", some at a time.
@@ -216,11 +211,11 @@ class Moving:
         if task.node is None:
             return
         if task.is_incomplete:
-            self._chord.replicas.lacks(task.node, now)
+            self._topology.handle_copy_failed(task.node, now)
         if task.is_admission and task.is_incomplete:
-            self._chord.handle_admission_failed(task.node)
+            self._topology.handle_admission_failed(task.node)
         elif task.is_admission:
-            self._chord.handle_handed_over(task.node, now)
+            self._topology.handle_handed_over(task.node, now)
 
     # Outcomes
 
@@ -265,13 +260,13 @@ class Moving:
         task = None if context.task is None else self._hand_overs.get(context.task)
         self._exchange.note("transfer failed", resource=context.resource, node=context.node, why=why)
         may_succeed_later = isinstance(outcome, Unanswered) or outcome.code is ErrorCode.REQUEST_TIMEOUT
-        is_replica = context.node in self._chord.replicas.nodes
+        is_replica = context.node in self._topology.replicas_for(context.resource)
         if not is_replica or (isinstance(outcome, Refused) and outcome.code is ErrorCode.FORBIDDEN):
             self._offer_later(context, 1 if task is None else task.offers_before + 1, now)
         if task is not None:
             task.fail(why, may_succeed_later=may_succeed_later)
         elif context.node is not None and may_succeed_later:
-            self._chord.replicas.lacks(context.node, now)
+            self._topology.handle_copy_failed(context.node, now)
 
     # What was refused
 
@@ -283,9 +278,9 @@ class Moving:
             again, self._again = self._again, {}
             tasks: dict[tuple[NodeId | None, int, int], list[ResourceId]] = {}
             for (resource, node), offers in again.items():
-                if not self._chord.is_responsible(resource):
+                if not self._topology.is_responsible(resource):
                     tasks.setdefault((None, 1, offers), []).append(resource)
-                elif node in (nodes := self._chord.replicas.nodes):
+                elif node in (nodes := self._topology.replicas_for(resource)):
                     tasks.setdefault((node, 1 + nodes.index(node), offers), []).append(resource)
             for (node, number, offers), resources in tasks.items():
                 self._begin(_HandOver(node, number, iter(resources), is_admission=False, offers_before=offers), now)

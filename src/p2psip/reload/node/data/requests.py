@@ -18,7 +18,7 @@ from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.verified import Reader, Seen, lacks_certificates
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Originate, Received
@@ -49,11 +49,11 @@ class CompletionContext:
 class Data:
     """The data of one node, its own and that which it keeps for the overlay."""
 
-    def __init__(self, exchange: Exchange, chord: TopologyPlugin, commits: Commits, moving: Moving) -> None:
+    def __init__(self, exchange: Exchange, topology: Topology, commits: Commits, moving: Moving) -> None:
         self.storage = commits.storage
         self._seen = Seen()
         self._exchange = exchange
-        self._chord = chord
+        self._topology = topology
         self._commits = commits
         self._moving = moving
         self._commands = 0
@@ -109,7 +109,7 @@ class Data:
     def handle_store(self, request: Received, body: StoreReq, now: float) -> None:
         """7.4.1.2, 10.4: keep it, answer when it is safe on disk, pass it on to the replicas. Raises a Rejection."""
         is_from_holder = self._check_place(request, body)
-        holders = self._chord.replicas.nodes
+        holders = self._topology.replicas_for(body.resource)
         certificates = request.message.security_block.certificates
         stored = self.storage.store(body, request.signer, certificates, holders, now, is_from_holder=is_from_holder)
         self._commits.pull()
@@ -117,8 +117,8 @@ class Data:
         self._moving.spread(body.resource, stored.places, now)
         sender = request.signer.node_id
         if body.replica_number:
-            self._chord.handle_value_received(sender, now)
-        if stored.places and not self._chord.is_from_responsible(sender, body.resource):
+            self._topology.handle_value_received(sender, now)
+        if stored.places and not self._topology.is_from_responsible(sender, body.resource):
             # The rings of two islands grow together: who sent this did not know yet who is responsible.
             self._moving.pass_on(body.resource, stored.places, now)
 
@@ -136,7 +136,7 @@ class Data:
         """7.4.4. Raises a Rejection."""
         # 7.4.4.2: "If the processing peer is not responsible for the specified Resource-ID, it SHOULD return an
         # Error_Not_Found error code."
-        if not self._chord.is_responsible(body.resource):
+        if not self._topology.is_responsible(body.resource):
             raise NotFound("this peer is not responsible for the resource")
         found = self.storage.find(body, now)
         self._exchange.answer(request, found.answer, after=found.after)
@@ -149,7 +149,7 @@ class Data:
 
     def _check_place(self, request: Received, body: StoreReq) -> bool:
         """True if the sender is one from which values come here as copies. Raises a Rejection."""
-        is_responsible = self._chord.is_responsible(body.resource)
+        is_responsible = self._topology.is_responsible(body.resource)
         if body.replica_number == 0:
             # 7.4.1.1: "If the replica number is zero, then the peer MUST check that it is responsible for the
             # resource and, if not, reject the request."
@@ -160,7 +160,7 @@ class Data:
         # "replica StoreReqs MUST come from nodes which are either in the known replica set for a given resource or
         # which are closer than some node in the replica set. If this check fails, the request MUST be rejected with
         # an Error_Forbidden error." What is ours, anybody may give us: docs/decisions/values-of-another-island.md.
-        plausible = self._chord.may_hold(sender, body.resource) or sender == self._chord.admitting_peer
+        plausible = self._topology.may_hold(sender, body.resource)
         if not (is_responsible or plausible):
             raise Forbidden("the sender is no peer from which values come here")
         return plausible

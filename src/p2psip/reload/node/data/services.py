@@ -16,7 +16,6 @@ from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.limits import SEARCHES_MAX, SERVICES_MAX
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import read_answer
-from p2psip.reload.topology.chord.ring import advance, distance, hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.redir import (
     LIFETIME_S,
@@ -30,6 +29,7 @@ from p2psip.reload.usages.redir import (
     RegisterWalk,
     StartLevel,
     StoreAt,
+    beyond,
     check_name,
     fetch_request,
     lookup,
@@ -38,6 +38,7 @@ from p2psip.reload.usages.redir import (
     remove_request,
     require_discovery,
     resource_of,
+    span,
     store_request,
 )
 from p2psip.reload.wire.header import Destination
@@ -262,7 +263,7 @@ class Services:
         if isinstance(step, StoreAt) or not isinstance(result.body, FetchAns):
             return {}
         name = owner.name if isinstance(owner, _Search) else owner.announced.name
-        resource, reader = resource_of(name, step.level, step.node, hash_name), self._node.reader
+        resource, reader = resource_of(name, step.level, step.node, self._node.hash_name), self._node.reader
         verified = read_answer(resource, result.body, result.certificates, reader, now)
         return read_providers(verified, reader.wall.date_ms(now) if reader.wall.is_trusted else None)
 
@@ -289,7 +290,7 @@ class Services:
             name = owner.name if isinstance(owner, _Search) else owner.announced.name
             if isinstance(owner, _Search):
                 owner.level = step.level
-            self._node.fetch(fetch_request(name, step, hash_name), ServiceContext(owner, step), now)
+            self._node.fetch(fetch_request(name, step, self._node.hash_name), ServiceContext(owner, step), now)
 
     def _store(self, owner: _Registration | None, announced: Announcement, place: StoreAt, now: float) -> None:
         """Store our record, or take it back."""
@@ -302,11 +303,11 @@ class Services:
             return
         if owner is None:
             self._withdrawing += 1
-            request = remove_request(identity, announced, place, issued.storage_time_ms, hash_name)
+            request = remove_request(identity, announced, place, issued.storage_time_ms, self._node.hash_name)
         else:
             expires_ms = issued.storage_time_ms + 1000 * announced.lifetime_s
             told = announced.until(expires_ms)
-            request = store_request(identity, told, place, issued.storage_time_ms, hash_name)
+            request = store_request(identity, told, place, issued.storage_time_ms, self._node.hash_name)
         node.store(identity, request, ServiceContext(owner, place), now, after=issued.after)
 
     def _registered(self, registration: _Registration, now: float) -> None:
@@ -332,7 +333,7 @@ class Services:
             return
         else:
             search.found[provider.node] = provider
-            search.key = advance(provider.node, 1)
+            search.key = beyond(provider.node)
             search.has_wrapped = search.has_wrapped or not any(search.key)
         if len(search.found) >= search.want:
             self._end(search, None)
@@ -355,7 +356,7 @@ class Services:
     def _is_on_the_way(search: _Search, provider: Provider) -> bool:
         """False for one beyond where the search began, once round."""
         latest = next(reversed(search.found), None)
-        return latest is None or distance(search.near, provider.node) > distance(search.near, latest)
+        return latest is None or span(search.near, provider.node) > span(search.near, latest)
 
     def _end(self, search: _Search, error: RequestFailed | None) -> None:
         self._searches -= 1

@@ -20,7 +20,7 @@ from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
 from p2psip.reload.storage.verified import Reader, Verified
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.certificate_store import (
@@ -58,7 +58,7 @@ class CertificateContext:
 class CertificateKeeper:
     """The entries of this node's own identities."""
 
-    def __init__(self, exchange: Exchange, data: Data, topology: TopologyPlugin) -> None:
+    def __init__(self, exchange: Exchange, data: Data, topology: Topology) -> None:
         self._exchange = exchange
         self._data = data
         self._topology = topology

@@ -12,8 +12,8 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.node.data.requests import Data
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.traffic import Traffic
-from p2psip.reload.node.ring import Ring
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.node.upkeep import Upkeep
+from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, MessageContents, MessageExtension, MessageExtensionType
 from p2psip.reload.wire.diagnostics import (
@@ -62,15 +62,15 @@ class Diagnostics:
     def __init__(
         self,
         exchange: Exchange,
-        topology: TopologyPlugin,
-        ring: Ring,
+        topology: Topology,
+        upkeep: Upkeep,
         data: Data,
         traffic: Traffic,
     ) -> None:
         self.machine = Machine()
         self._exchange = exchange
         self._topology = topology
-        self._ring = ring
+        self._upkeep = upkeep
         self._data = data
         self._traffic = traffic
 
@@ -82,7 +82,7 @@ class Diagnostics:
         if target is None:
             raise Forbidden("an opaque destination cannot be asked for")
         response = self._response(request, body.request, now)
-        next_hop = Destination.node(self._ring.next_peer(target))
+        next_hop = Destination.node(self._topology.next_peer(target))
         self._exchange.answer(request, PathTrackAns(next_hop, response))
 
     def ping_extensions(self, request: Received, now: float) -> tuple[MessageExtension, ...]:
@@ -140,7 +140,7 @@ class Diagnostics:
             case DiagnosticKind.STATUS_INFO:
                 return None if machine.load is None else machine.load & 0x0F
             case DiagnosticKind.ROUTING_TABLE_SIZE:
-                return len(self._topology.table)
+                return len(self._topology.routes)
             case DiagnosticKind.PROCESS_POWER:
                 return machine.process_power_mips
             case DiagnosticKind.UPSTREAM_BANDWIDTH:
@@ -152,7 +152,7 @@ class Diagnostics:
             case DiagnosticKind.MACHINE_UPTIME:
                 return machine.uptime_s
             case DiagnosticKind.APP_UPTIME:
-                return self._ring.uptime_s(now)
+                return self._upkeep.uptime_s(now)
             case DiagnosticKind.MEMORY_FOOTPRINT:
                 return machine.memory_kb
             case DiagnosticKind.BATTERY_STATUS:

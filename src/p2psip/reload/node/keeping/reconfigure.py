@@ -7,7 +7,7 @@ import random
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
-from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.data.requests import Data
@@ -15,9 +15,7 @@ from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.config_updates import why_no_member
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.security.roles import Verifier
-from p2psip.reload.topology.chord.chord import Chord, ChordSettings
-from p2psip.reload.topology.chord.client import ClientTopology
-from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.topology.plugin import Topology, TopologyPlugin, obstacles_to
 from p2psip.reload.usages.rules import rules_of
 
 CLIENT_STAY_S = 180.0
@@ -34,9 +32,12 @@ class Reconfiguring:
         connections: Connections,
         forwarder: Forwarder,
         messages: Messages,
-        topology: TopologyPlugin,
+        topology: Topology,
+        plugin: TopologyPlugin,
         data: Data,
         verifier: Verifier,
+        *,
+        is_client: bool,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -44,7 +45,9 @@ class Reconfiguring:
         self._messages = messages
         self._topology = topology
         self._data = data
+        self._plugin = plugin
         self._verifier = verifier
+        self._is_client = is_client
 
     def use(self, configuration: OverlayConfiguration, now: float) -> tuple[str, ...]:
         """Follow this configuration, which the exchange and the verifier have already; why we can be no member."""
@@ -52,8 +55,9 @@ class Reconfiguring:
         self._forwarder.paths.reliability_timer_s = configuration.overlay_reliability_timer_ms / 1000
         self._connections.use_configuration(configuration.max_message_size)
         self._messages.reassembler.message_bytes_max = configuration.max_message_size
-        self._retune(configuration, now)
-        self._data.use_rules(rules_of(configuration, self._verifier), now)
+        if configuration.topology_plugin == self._plugin.name:
+            self._topology.use_configuration(configuration, now)
+        self._data.use_rules(rules_of(configuration, self._verifier, self._plugin.hash_name), now)
         self._exchange.transport.use_configuration(
             configuration_sequence=configuration.sequence,
             reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
@@ -63,16 +67,9 @@ class Reconfiguring:
             now=now,
         )
         why_not = why_no_member(self._verifier, self._exchange, now)
-        is_barred = isinstance(self._topology, ClientTopology) and not configuration.clients_permitted
+        is_barred = self._is_client and not configuration.clients_permitted
         barred = ["all nodes to be peers, and this is a client"] if is_barred else []
-        return (*obstacles(configuration), *barred, *([why_not] if why_not else []))
-
-    def _retune(self, configuration: OverlayConfiguration, now: float) -> None:
-        """Change what can be changed in a topology that runs; another one is an obstacle."""
-        if isinstance(self._topology, Chord):
-            self._topology.use_settings(_chord_settings(configuration), now)
-        elif isinstance(self._topology, ClientTopology):
-            self._topology.update_interval_s = configuration.chord_update_interval_s
+        return (*obstacles_to(configuration, self._plugin), *barred, *([why_not] if why_not else []))
 
     # Clients where there must be none
 
@@ -94,24 +91,19 @@ class Reconfiguring:
         """Links with nodes that are no peers, where that matters."""
         if self._exchange.configuration.clients_permitted or not self._topology.is_serving:
             return []
-        return [link for link in self._connections.all() if link.node not in self._topology.table]
+        return [link for link in self._connections.all() if link.node not in self._topology.routes]
 
 
 def make_topology(
-    node_id: NodeId, configuration: OverlayConfiguration, rng: random.Random, *, is_client: bool
-) -> TopologyPlugin:
+    plugin: TopologyPlugin,
+    node_id: NodeId,
+    configuration: OverlayConfiguration,
+    rng: random.Random,
+    now: float,
+    *,
+    is_client: bool,
+) -> Topology:
     """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
-    if not is_client:
-        return Chord(node_id, _chord_settings(configuration), rng)
-    if not configuration.clients_permitted:
+    if is_client and not configuration.clients_permitted:
         raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
-    return ClientTopology(node_id, configuration.chord_update_interval_s, rng)
-
-
-def _chord_settings(configuration: OverlayConfiguration) -> ChordSettings:
-    return ChordSettings(
-        update_interval_s=configuration.chord_update_interval_s,
-        ping_interval_s=configuration.chord_ping_interval_s,
-        is_reactive=configuration.chord_reactive,
-        neighbors=configuration.successors,
-    )
+    return plugin.topology(node_id, configuration, rng, now, is_client=is_client)

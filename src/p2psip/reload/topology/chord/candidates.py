@@ -10,9 +10,9 @@ from collections.abc import Container
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.reload.topology.actions import AttachTo
+from p2psip.reload.topology.actions import Connect
+from p2psip.reload.topology.chord.messages import NeighborView
 from p2psip.reload.topology.chord.routing_table import RoutingTable
-from p2psip.reload.topology.plugin import NeighborView
 
 ATTACH_MAX_S = 30.0
 """How long all of an attempt to be linked with a candidate may take."""
@@ -85,15 +85,15 @@ class Candidates:
         """It is there: whatever it was shunned for is over."""
         self._shunned.pop(node, None)
 
-    def add(self, node: NodeId, via: NodeId | None, now: float) -> list[AttachTo]:
+    def add(self, node: NodeId, via: NodeId | None, now: float) -> list[Connect]:
         """Get to know this one, unless that is under way, or too much else is."""
         if node in self.under_way or len(self.under_way) >= CANDIDATES_MAX:
             return []
         self.under_way.add(node)
         self._silent_until.set(node, now + ATTACH_MAX_S, "candidate does not come")
-        return [AttachTo(node, via)]
+        return [Connect(node, node, via)]
 
-    def consider(self, view: NeighborView, via: NodeId | None, left: Container[NodeId], now: float) -> list[AttachTo]:
+    def consider(self, view: NeighborView, via: NodeId | None, left: Container[NodeId], now: float) -> list[Connect]:
         """10.7.3: "x MUST attempt to Attach to the new peers"; but to none of those that have `left`."""
         named = [node for node in view.nodes if self._shunned.get(node, now) <= now and node not in left]
         wanted = self._table.wanted_among([*self.under_way, *named])
@@ -102,7 +102,7 @@ class Candidates:
             self._named.update(self.under_way.intersection(view.predecessors + view.successors))
         return attaches
 
-    def consider_again(self, left: Container[NodeId], now: float) -> list[AttachTo]:
+    def consider_again(self, left: Container[NodeId], now: float) -> list[Connect]:
         """What those we hear from name, now that a peer is gone, or was left alone for long enough."""
         return [attach for sender, view in self.views.items() for attach in self.consider(view, sender, left, now)]
 

@@ -17,17 +17,14 @@ what lies between them. When it is let into their ring, whatever it holds for ot
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
 
+from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.topology.actions import (
     Action,
-    AskForUpdate,
-    AttachFinger,
-    AttachTo,
-    AttachToward,
+    Connect,
     Detach,
     FindPeer,
     Forget,
@@ -37,15 +34,15 @@ from p2psip.reload.topology.actions import (
     NeighborsChanged,
     ProbePartition,
     SeekBootstrap,
-    SendJoin,
-    SendUpdate,
 )
+from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.candidates import Candidates
-from p2psip.reload.topology.chord.joining import LET_IN_PAUSE_S, Joining, JoinState
-from p2psip.reload.topology.chord.replicas import REPLICAS, ReplicaSet
-from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, is_between
+from p2psip.reload.topology.chord.messages import NeighborView
+from p2psip.reload.topology.chord.replicas import ReplicaSet
+from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.chord.routing_table import RoutingTable
-from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
+from p2psip.reload.topology.chord.settings import ChordSettings
+from p2psip.reload.topology.joining import LET_IN_PAUSE_S, Joining, JoinState
 
 ANNOUNCE_DELAY_S = 0.1
 """Changes of the Neighbor Table that come within this time go out as one Update: when a peer comes or goes, each of
@@ -64,19 +61,16 @@ CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChordSettings:
-    """What the overlay configuration says of Chord (RFC 6940 section 11.1); the intervals are in seconds."""
+PLACE = "our place"
+"""The key of the intent to be linked with whoever is responsible for the place behind ours."""
 
-    update_interval_s: float = 600.0
-    ping_interval_s: float = 3600.0
-    is_reactive: bool = True
-    neighbors: int = 5
-    """Length of the successor and of the predecessor list; 10.7 asks for at least three."""
+
+class NotAdmitting(P2psipError):
+    """We are not the peer that may let this node in; it must look again (section 10.5)."""
 
 
 class Chord:
-    """The topology of one node. Methods return nothing; what they want done is in `take_actions()`."""
+    """The part of one node in the ring. Methods return nothing; what they want done is in `take_actions()`."""
 
     def __init__(self, node_id: NodeId, settings: ChordSettings, rng: random.Random) -> None:
         self.node_id = node_id
@@ -104,27 +98,9 @@ class Chord:
         """True if we are a peer: a member of a ring, or a ring of our own."""
         return self.joining.is_member or self._serves_alone
 
-    @property
-    def is_connected(self) -> bool:
-        """A peer reaches the overlay as a part of it."""
-        return self.is_serving
-
-    @property
-    def admitting_peer(self) -> NodeId | None:
-        """Who is about to let us in, or did."""
-        return self.joining.admitting_peer
-
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this Resource-ID ends here. A node outside of the ring is responsible for nothing."""
         return self.is_serving and self.table.is_in_range(target)
-
-    @property
-    def responsible_ppb(self) -> int:
-        """6.4.2.5.2: "the fraction of the overlay for which the peer is responsible, in parts per billion"."""
-        if not self.is_serving:
-            return 0
-        share = distance(self.table.range_low, self.node_id) or RING_SIZE
-        return share * 1_000_000_000 // RING_SIZE
 
     def next_hop(self, target: bytes) -> NodeId | None:
         """Where to send a message for `target`, which is not ours; None if we know no peer.
@@ -133,26 +109,6 @@ class Chord:
         then it MUST route the message to that node."
         """
         return NodeId(target) if target in self._links else self.table.next_hop(target)
-
-    def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
-        """True if `sender` names a peer that lies before `target`, and yet sent a message for it past that to us."""
-        view, is_past = self._candidates.views.get(sender), distance(sender, self.node_id) > distance(sender, target)
-        return view is not None and is_past and any(is_between(node, sender, target) for node in view.nodes)
-
-    def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
-        """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
-        closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
-        return closest is None or distance(resource, node) <= closest
-
-    def may_hold(self, node: NodeId, resource: bytes) -> bool:
-        """7.4.1.1: whether a node is in "the known replica set" of a resource or "closer than some node" in it."""
-        holders = self.table.holders_of(resource, 1 + REPLICAS)
-        is_close = len(holders) <= REPLICAS or distance(resource, node) <= distance(resource, holders[-1])
-        return node in self.table and is_close
-
-    def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
-        """False if a value that `sender` passed on to us ought to go further: another is responsible for it."""
-        return not self.joining.is_member or self.table.responsible_for(resource) in (sender, self.node_id)
 
     def view(self, *, with_fingers: bool = False) -> NeighborView:
         """Our own tables, for an Update."""
@@ -203,7 +159,7 @@ class Chord:
         self._candidates.start_over(self._links)
         self._reconsider(now)
 
-    def gateway_found(self, gateway: NodeId, now: float) -> None:
+    def handle_gateway(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay, through which we can go and look for our place (11.4)."""
         if self.joining.state is JoinState.OUTSIDE and gateway in self._links:
             self.joining.gateway = gateway
@@ -216,7 +172,7 @@ class Chord:
             else:
                 # 11.4: "send an Attach request over this connection with the destination Resource-ID set to the
                 # Joining Node's Node-ID plus 1."
-                self._actions.append(AttachToward(advance(self.node_id, 1), gateway))
+                self._actions.append(Connect(PLACE, advance(self.node_id, 1), gateway))
 
     def start_leaving(self) -> None:
         """We have told our neighbours that we go: from now on we tell nobody that we are here."""
@@ -255,10 +211,14 @@ class Chord:
             self._tell(node, is_full=wants_full)
         self._go_on_joining(now)
 
-    def handle_stranger_sought(self, node: NodeId, now: float) -> None:
+    def handle_probe_linked(self, node: NodeId, now: float) -> None:
         """We dialled `node` to look for another part of the overlay: the link is let go when that is done."""
         self._sought.add(node)
         self._prune_later(now)
+        # 10.7.4.4: "P SHOULD then send a Ping for its own Node-ID routed through B. If a response is received from
+        # peer S', which is not P's successor, then the overlay is partitioned". B is linked with us now, so for
+        # our own Node-ID it would come back here (10.3): who is asked for is the successor, one place beyond.
+        self._actions.append(FindPeer(advance(self.node_id, 1), node))
 
     def handle_link_lost(self, node: NodeId, now: float) -> None:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
@@ -278,7 +238,7 @@ class Chord:
             self._join_failed(f"lost the link to {node.short}", now)
         self._go_on_joining(now)
 
-    def handle_attach_failed(self, node: NodeId, now: float) -> None:
+    def handle_unreachable(self, node: NodeId, now: float) -> None:
         """A candidate could not be reached, or is no peer: leave it alone for a while, take the next best."""
         self._candidates.drop(node)
         if node not in self._links:
@@ -287,21 +247,19 @@ class Chord:
         self._reconsider(now)
         self._go_on_joining(now)
 
-    def handle_sought(self, node: NodeId, now: float) -> None:
-        """The Attach toward n+1 was answered by `node`, the Admitting Peer; the link to it follows."""
-        if self.joining.state is JoinState.SEEKING:
-            self.joining.admitting_peer = node
-            self._sought.add(node)
-            self._go_on_joining(now)
-
-    def handle_finger_sought(self, node: NodeId) -> None:
-        """An Attach to a place in the Finger Table was answered by `node`; the link to it follows."""
-        if node not in self.table:
+    def handle_answered(self, key: Hashable, node: NodeId, now: float) -> None:
+        """Our Attach was answered: by the Admitting Peer, if it was toward n+1, or by one for the Finger Table."""
+        if key == PLACE:
+            if self.joining.state is JoinState.SEEKING:
+                self.joining.admitting_peer = node
+                self._sought.add(node)
+                self._go_on_joining(now)
+        elif node not in self.table:
             self._sought.add(node)
 
-    def handle_seek_failed(self, reason: str, now: float) -> None:
-        """The Attach toward n+1 came to nothing."""
-        if self.joining.state is JoinState.SEEKING:
+    def handle_unanswered(self, key: Hashable, reason: str, now: float) -> None:
+        """The Attach toward n+1 came to nothing; for a finger, another is sought when they are refreshed."""
+        if key == PLACE and self.joining.state is JoinState.SEEKING:
             self._join_failed(reason, now)
 
     # Messages
@@ -315,7 +273,7 @@ class Chord:
         if sender not in self._told:
             self._tell(sender)
         if self._serves_alone and self.joining.state is JoinState.OUTSIDE:
-            self.gateway_found(sender, now)
+            self.handle_gateway(sender, now)
         if view is not None and self.joining.state in (JoinState.MEETING, JoinState.MEMBER):
             self._consider(view, sender, now)
         # 10.5 step 7: "AP MUST send JN an Update explicitly labeling JN as its predecessor. At this point, JN is
@@ -355,10 +313,6 @@ class Chord:
     def handle_admission_failed(self, node: NodeId) -> None:
         """What becomes its own did not reach the joining node: it is not let in, and will ask again."""
         self._admitting.pop(node, None)
-
-    def admitting_for(self, resource: bytes) -> list[NodeId]:
-        """The joining nodes that must also get a value stored at `resource` while they are being let in."""
-        return [node for node, low in self._admitting.items() if is_between(resource, low, node)]
 
     def handle_join_answer(self, node: NodeId, is_accepted: bool, now: float) -> None:
         """What the Admitting Peer said."""
@@ -410,7 +364,7 @@ class Chord:
         if self.joining.take_due(now):
             self._join_due(now)
         for node in self._candidates.take_silent(now):
-            self.handle_attach_failed(node, now)
+            self.handle_unreachable(node, now)
         if self._candidates.take_retry(now):
             self._reconsider(now)
         self._actions += self.replicas.handle_timeout(now)
@@ -558,10 +512,11 @@ class Chord:
         if self.joining.state in (JoinState.MEETING, JoinState.MEMBER):
             self._attach(self._candidates.consider_again(self._left, now))
 
-    def _attach(self, attaches: list[AttachTo]) -> None:
-        for attach in attaches:
-            self._sought.add(attach.node)
-            self._actions.append(attach)
+    def _attach(self, intents: list[Connect]) -> None:
+        for intent in intents:
+            assert isinstance(intent.target, NodeId), "a candidate has a name"
+            self._sought.add(intent.target)
+            self._actions.append(intent)
 
     # Joining
 
@@ -591,7 +546,7 @@ class Chord:
             self._tell(node)
         for index in self.table.invalid_fingers():
             # 10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer n+2^(128-i)."
-            self._actions.append(AttachFinger(self.table.finger_place(index, 0)))
+            self._actions.append(Connect(index, self.table.finger_place(index, 0)))
         self._prune_later(now)
 
     def _enter_ring(self, now: float) -> None:
@@ -612,5 +567,5 @@ class Chord:
     def _join_failed(self, reason: str, now: float) -> None:
         self._candidates.under_way.clear()
         self._sought &= self._links
-        self._actions.append(JoinFailed(reason, has_found_ring=self.joining.admitting_peer is not None))
+        self._actions.append(JoinFailed(reason, has_found_overlay=self.joining.admitting_peer is not None))
         self.joining.retry_later(now)

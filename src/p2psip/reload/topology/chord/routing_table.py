@@ -7,7 +7,7 @@ set: successors and predecessors are always in ring order, never skip a member t
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.topology.chord.ring import advance, distance, is_between
@@ -32,6 +32,11 @@ class RoutingTable:
 
     def __len__(self) -> int:
         return len(self._ring)
+
+    @property
+    def peers(self) -> Collection[NodeId]:
+        """All of them."""
+        return self._peers
 
     @property
     def neighbors(self) -> tuple[NodeId, ...]:

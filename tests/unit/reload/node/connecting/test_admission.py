@@ -16,6 +16,7 @@ from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club
 
 WALL = WallClock(DATE)
@@ -113,7 +114,7 @@ def test_a_link_whose_certificate_ends_is_closed_and_a_renewal_keeps_it() -> Non
     overlay.world.run_for(300.0)
     assert ring_id(2) not in overlay.node(p0).connections
     assert {link.number for link in overlay.node(p0).connections.to(ring_id(1))} == links_before
-    assert overlay.node(p0).chord.table.successors == (ring_id(1),)
+    assert chord_of(overlay.node(p0)).table.successors == (ring_id(1),)
     assert p2.is_alive
 
 

@@ -21,6 +21,7 @@ from p2psip.reload.node.limits import (
     DIALS_MAX,
 )
 from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
+from p2psip.reload.topology.actions import Connect
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -32,6 +33,7 @@ from p2psip.reload.wire.link_messages import (
     IceCandidate,
     OverlayLinkType,
 )
+from p2psip.sim.invariants import chord_of
 
 SMALLER, LARGER = 95, 105
 """Beside node 100 on either side, so that both are wanted as neighbours."""
@@ -142,7 +144,7 @@ def test_6_5_1_2_both_at_once_the_smaller_gives_way() -> None:
     assert bench.heard(150, MessageCode.ATTACH_REQ) == []
     bench.link(LARGER, dial.link)
     bench.update(LARGER)
-    assert nid(LARGER) in bench.node.chord.table
+    assert nid(LARGER) in chord_of(bench.node).table
 
 
 @pytest.mark.must("6.5.1.2/1", "6.5.1.2/5")
@@ -163,7 +165,7 @@ def test_6_5_1_2_both_at_once_the_larger_goes_on() -> None:
     bench.answer(50, again, MessageCode.ATTACH_ANS, offer(SMALLER, b"active"), signer=SMALLER)
     bench.link(SMALLER)
     bench.update(SMALLER)
-    assert nid(SMALLER) in bench.node.chord.table
+    assert nid(SMALLER) in chord_of(bench.node).table
 
 
 @pytest.mark.parametrize("place", [SMALLER, LARGER])
@@ -296,7 +298,7 @@ def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
 def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
     """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
     bench = start()
-    bench.node.attaching.seek_finger(ResourceId(nid(1000)), bench.now)
+    bench.node.attaching.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)

@@ -12,12 +12,13 @@ from p2psip.reload.node.connecting.attach import LINK_WAIT_S
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged, Dial
 from p2psip.reload.paths.values import Purpose
-from p2psip.reload.topology.chord.joining import JoinState
 from p2psip.reload.topology.chord.ring import advance
+from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
+from p2psip.sim.invariants import chord_of
 
 
 def start(**settings: object) -> NodeBench:
@@ -52,9 +53,9 @@ def test_11_4_joining_through_the_bootstrap_node() -> None:
     join = bench.hear_one(150)
     assert join.body == JoinReq(nid(ME))
     bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns())
-    assert not bench.node.chord.is_serving
+    assert not bench.node.topology.is_serving
     bench.update(150, predecessors=(ME,))
-    assert bench.node.chord.joining.is_member
+    assert chord_of(bench.node).joining.is_member
     assert bench.notes("joined")
 
 
@@ -82,7 +83,7 @@ def test_a_join_answer_of_another_is_discarded() -> None:
     bench.update(150)
     bench.heard(150, MessageCode.UPDATE_ANS)
     bench.answer(150, bench.hear_one(150), MessageCode.JOIN_ANS, JoinAns(), signer=1)
-    assert bench.node.chord.joining.state is JoinState.ASKING
+    assert chord_of(bench.node).joining.state is JoinState.ASKING
 
 
 def test_one_dialling_at_a_time() -> None:
@@ -117,7 +118,7 @@ def test_our_own_addresses_are_not_dialled() -> None:
     bench.settle()
     bench.run_for(0.0)
     assert bench.dials() == []
-    assert bench.node.chord.is_serving
+    assert bench.node.topology.is_serving
 
 
 def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
@@ -125,7 +126,7 @@ def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
     for may in (False, True):
         bench = start(may_start_alone=may)
         bench.dial_failed(dialled(bench).link)
-        assert bench.node.chord.is_serving is may
+        assert bench.node.topology.is_serving is may
         # What is right for the first peer does not look like a failure.
         assert bool(bench.notes("no way into the overlay yet")) is not may
         assert bool(bench.notes("begins the overlay")) is may
@@ -167,7 +168,7 @@ def test_a_gateway_outside_of_the_ring_is_asked_again_later() -> None:
     again = bench.hear_one(1)
     assert bench.dials() == []
     bench.answer(1, again, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
-    assert bench.node.chord.joining.admitting_peer == nid(150)
+    assert chord_of(bench.node).joining.admitting_peer == nid(150)
 
 
 @pytest.mark.must("11.4/4")
@@ -312,5 +313,5 @@ def test_an_attempt_that_was_given_up_does_not_fail_the_next() -> None:
     bench.run_for(2.0)
     bench.link(2, dialled(bench).link)
     bench.run_for(5.0)
-    assert bench.node.chord.joining.state is JoinState.SEEKING
+    assert chord_of(bench.node).joining.state is JoinState.SEEKING
     assert len(bench.notes("joining failed")) == 1

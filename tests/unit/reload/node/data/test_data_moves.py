@@ -35,6 +35,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.topology_messages import JoinReq
+from p2psip.sim.invariants import chord_of
 from p2psip.sim.signer import SimulatedIdentity
 
 # Handing over
@@ -53,12 +54,12 @@ def test_a_joining_node_gets_what_becomes_its_own_and_then_the_update() -> None:
     given: set[ResourceId] = set()
     while stores := bench.stores_heard(75):
         assert len(stores) <= HANDOVER_WINDOW
-        assert nid(75) not in bench.node.chord.table
+        assert nid(75) not in chord_of(bench.node).table
         for store in stores:
             given.update(resource for resource, _ in keys_of(store))
             bench.accept(75, store)
     assert given == {resource_of(who) for who in lower}
-    assert nid(75) in bench.node.chord.table
+    assert nid(75) in chord_of(bench.node).table
     assert [message.code for message in bench.heard(75)][-1] is MessageCode.UPDATE_REQ
 
 
@@ -83,7 +84,7 @@ def test_a_joining_node_that_does_not_answer_its_stores_is_not_let_in() -> None:
     bench.link(75)
     bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
     bench.run_for(16.0)
-    assert nid(75) not in bench.node.chord.table
+    assert nid(75) not in chord_of(bench.node).table
     assert bench.notes("hand-over incomplete")
 
 
@@ -96,7 +97,7 @@ def test_a_joining_node_that_has_newer_values_is_let_in() -> None:
     bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
     (store,) = bench.stores_heard(75)
     bench.refuse(75, store, ErrorCode.DATA_TOO_OLD)
-    assert nid(75) in bench.node.chord.table
+    assert nid(75) in chord_of(bench.node).table
     fetch = bench.hear_one(75, MessageCode.FETCH_REQ)
     assert isinstance(fetch.body, FetchReq)
     assert fetch.body.resource == resource_of(lower)

@@ -11,8 +11,7 @@ import pytest
 from p2psip.base.ids import NodeId
 from p2psip.reload.topology.actions import (
     Action,
-    AttachTo,
-    AttachToward,
+    Connect,
     Detach,
     FindPeer,
     Forget,
@@ -23,21 +22,21 @@ from p2psip.reload.topology.actions import (
     ProbePartition,
     Replicate,
     SeekBootstrap,
-    SendJoin,
-    SendUpdate,
 )
+from p2psip.reload.topology.chord.actions import SendJoin, SendUpdate
 from p2psip.reload.topology.chord.candidates import CANDIDATES_MAX, UPDATE_WAIT_S
 from p2psip.reload.topology.chord.chord import (
     ANNOUNCE_DELAY_S,
     CANDIDATE_PAUSE_S,
     LOST_PAUSE_S,
-    Chord,
-    ChordSettings,
-    NeighborView,
+    PLACE,
     NotAdmitting,
 )
-from p2psip.reload.topology.chord.joining import LET_IN_PAUSE_S, JoinState
+from p2psip.reload.topology.chord.messages import NeighborView
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance
+from p2psip.reload.topology.chord.settings import ChordSettings
+from p2psip.reload.topology.chord.topology import ChordTopology
+from p2psip.reload.topology.joining import LET_IN_PAUSE_S, JoinState
 
 A = TypeVar("A", bound=Action)
 SCALE = RING_SIZE // 256
@@ -59,11 +58,11 @@ class Bench:
 
     def __init__(self, *, is_reactive: bool = True, neighbors: int = 3) -> None:
         settings = ChordSettings(is_reactive=is_reactive, neighbors=neighbors)
-        self.chord = Chord(nid(ME), settings, random.Random(1))
+        self.chord = ChordTopology(nid(ME), settings, random.Random(1), 0.0)
         self.now = 0.0
 
     def actions(self) -> list[Action]:
-        """What is to be done since the last look."""
+        """What is to be done since the last look, before it is put into messages."""
         return self.chord.take_actions()
 
     def of(self, kind: type[A]) -> list[A]:
@@ -131,23 +130,23 @@ def test_the_way_in_step_by_step() -> None:
     bench.chord.start_joining(0.0)
     assert bench.run_for(0.0) == [(0.0, SeekBootstrap())]
     bench.link(7, is_stranger=True)
-    bench.chord.gateway_found(nid(7), bench.now)
-    (toward,) = bench.of(AttachToward)
+    bench.chord.handle_gateway(nid(7), bench.now)
+    (toward,) = bench.of(Connect)
     assert toward.via == nid(7)
-    assert int.from_bytes(toward.resource, "big") == int.from_bytes(nid(ME), "big") + 1
+    assert int.from_bytes(toward.target, "big") == int.from_bytes(nid(ME), "big") + 1
     assert bench.state is JoinState.SEEKING
-    bench.chord.handle_sought(nid(120), bench.now)
+    bench.chord.handle_answered(PLACE, nid(120), bench.now)
     bench.link(120)
     bench.hear(120, view(predecessors=(90, 80), successors=(130, 140)))
     assert bench.state is JoinState.MEETING
-    assert {action.node: action.via for action in bench.of(AttachTo)} == {
+    assert {action.target: action.via for action in bench.of(Connect)} == {
         nid(place): nid(120) for place in (90, 80, 130, 140)
     }
     for place in (90, 80, 130):
         bench.link(place)
         bench.hear(place)
     assert bench.actions() == []
-    bench.chord.handle_attach_failed(nid(140), bench.now)
+    bench.chord.handle_unreachable(nid(140), bench.now)
     assert bench.actions() == [SendJoin(nid(120))]
     bench.chord.handle_join_answer(nid(120), True, bench.now)
     assert bench.state is JoinState.RECEIVING
@@ -174,8 +173,8 @@ def joining_at_asking() -> Bench:
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(120, is_stranger=True)
-    bench.chord.gateway_found(nid(120), 0.0)
-    bench.chord.handle_sought(nid(120), 0.0)
+    bench.chord.handle_gateway(nid(120), 0.0)
+    bench.chord.handle_answered(PLACE, nid(120), 0.0)
     bench.hear(120)
     assert bench.of(SendJoin) == [SendJoin(nid(120))]
     return bench
@@ -187,8 +186,8 @@ def test_we_join_at_the_closest_successor_that_we_met() -> None:
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(7)
-    bench.chord.gateway_found(nid(7), 0.0)
-    bench.chord.handle_sought(nid(120), 0.0)
+    bench.chord.handle_gateway(nid(7), 0.0)
+    bench.chord.handle_answered(PLACE, nid(120), 0.0)
     bench.link(120)
     bench.hear(120, view(predecessors=(110, 90), successors=(130,)))
     for place in (110, 90, 130):
@@ -203,7 +202,7 @@ def test_a_gateway_that_speaks_first_does_not_make_us_attach_to_its_neighbors() 
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(7)
-    bench.chord.gateway_found(nid(7), 0.0)
+    bench.chord.handle_gateway(nid(7), 0.0)
     bench.actions()
     bench.hear(7, view(predecessors=(5, 6), successors=(8, 9)))
     assert bench.actions() == []
@@ -214,7 +213,7 @@ def test_a_refused_join_is_tried_again() -> None:
     bench = joining_at_asking()
     bench.chord.handle_join_answer(nid(120), False, bench.now)
     (failed,) = bench.of(JoinFailed)
-    assert failed.has_found_ring
+    assert failed.has_found_overlay
     assert (bench.now, SeekBootstrap()) not in bench.run_for(0.1)
     assert SeekBootstrap() in [action for _, action in bench.run_for(1.0)]
 
@@ -225,9 +224,9 @@ def test_a_gateway_that_knows_no_way_is_no_ring() -> None:
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(7)
-    bench.chord.gateway_found(nid(7), 0.0)
+    bench.chord.handle_gateway(nid(7), 0.0)
     failures = [(at, action) for at, action in bench.run_for(12.0) if isinstance(action, JoinFailed)]
-    assert [(at, action.has_found_ring) for at, action in failures] == [(12.0, False)]
+    assert [(at, action.has_found_overlay) for at, action in failures] == [(12.0, False)]
 
 
 @pytest.mark.parametrize("lost", [120])
@@ -245,7 +244,7 @@ def test_losing_the_gateway_matters_only_while_we_seek() -> None:
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(7)
-    bench.chord.gateway_found(nid(7), 0.0)
+    bench.chord.handle_gateway(nid(7), 0.0)
     bench.lose(7)
     assert bench.state is JoinState.OUTSIDE
     bench = Bench()
@@ -253,8 +252,8 @@ def test_losing_the_gateway_matters_only_while_we_seek() -> None:
     bench.run_for(0.0)
     bench.link(7)
     bench.link(120)
-    bench.chord.gateway_found(nid(7), 0.0)
-    bench.chord.handle_sought(nid(120), 0.0)
+    bench.chord.handle_gateway(nid(7), 0.0)
+    bench.chord.handle_answered(PLACE, nid(120), 0.0)
     bench.hear(120)
     bench.lose(7)
     assert bench.state is JoinState.ASKING
@@ -312,8 +311,8 @@ def test_candidates_that_never_speak_hold_the_join_up_for_a_while_only() -> None
     bench.chord.start_joining(0.0)
     bench.run_for(0.0)
     bench.link(120)
-    bench.chord.gateway_found(nid(120), 0.0)
-    bench.chord.handle_sought(nid(120), 0.0)
+    bench.chord.handle_gateway(nid(120), 0.0)
+    bench.chord.handle_answered(PLACE, nid(120), 0.0)
     bench.hear(120, view(successors=(130,)))
     bench.link(130)
     bench.actions()
@@ -441,8 +440,8 @@ def test_what_we_held_for_others_goes_to_them_when_we_are_let_in() -> None:
     """Each value to whoever is responsible for it."""
     bench = joining_at_asking()
     bench.chord.start_alone(bench.now)
-    bench.chord.gateway_found(nid(120), bench.now)
-    bench.chord.handle_sought(nid(120), bench.now)
+    bench.chord.handle_gateway(nid(120), bench.now)
+    bench.chord.handle_answered(PLACE, nid(120), bench.now)
     bench.chord.handle_join_answer(nid(120), True, bench.now)
     bench.actions()
     bench.hear(120, view(predecessors=(ME,)))
@@ -498,7 +497,7 @@ def test_10_7_3_unknown_peers_that_are_closer_are_attached_to() -> None:
     """ "x MUST attempt to Attach to the new peers", by way of whoever named them; the far ones are left alone."""
     bench = member(90, 120, 130, 140, 80, 70)
     bench.hear(120, view(predecessors=(ME, 95), successors=(125, 150, 160)))
-    assert bench.of(AttachTo) == [AttachTo(nid(125), nid(120)), AttachTo(nid(95), nid(120))]
+    assert bench.of(Connect) == [Connect(nid(125), nid(125), nid(120)), Connect(nid(95), nid(95), nid(120))]
 
 
 def test_candidates_are_attached_to_once_at_a_time() -> None:
@@ -506,19 +505,19 @@ def test_candidates_are_attached_to_once_at_a_time() -> None:
     bench = member(90, 120)
     bench.hear(120, view(successors=(125,)))
     bench.hear(90, view(successors=(125,)))
-    assert len(bench.of(AttachTo)) == 1
+    assert len(bench.of(Connect)) == 1
 
 
 def test_a_candidate_that_failed_is_left_alone_for_a_while() -> None:
     """Then it is tried again if it is still named."""
     bench = member(90, 120)
     bench.hear(120, view(successors=(125,)))
-    bench.chord.handle_attach_failed(nid(125), bench.now)
+    bench.chord.handle_unreachable(nid(125), bench.now)
     bench.actions()
     bench.hear(120, view(successors=(125,)))
-    assert bench.of(AttachTo) == []
+    assert bench.of(Connect) == []
     began = bench.now
-    again = [at for at, action in bench.run_for(20.0) if isinstance(action, AttachTo)]
+    again = [at for at, action in bench.run_for(20.0) if isinstance(action, Connect)]
     assert again[0] == began + CANDIDATE_PAUSE_S
 
 
@@ -526,18 +525,18 @@ def test_a_candidate_that_nobody_names_any_more_gives_its_place_to_the_next() ->
     """It died meanwhile, say those who saw it; the attempt to reach it goes on for seconds."""
     bench = member(90, 80, 70, 120, neighbors=3)
     bench.hear(120, view(successors=(125, 130, 135)))
-    assert {action.node for action in bench.of(AttachTo)} == {nid(125), nid(130)}
+    assert {action.target for action in bench.of(Connect)} == {nid(125), nid(130)}
     bench.hear(120, view(successors=(130, 135)))
-    assert [action.node for action in bench.of(AttachTo)] == [nid(135)]
+    assert [action.target for action in bench.of(Connect)] == [nid(135)]
 
 
 def test_when_a_candidate_fails_the_next_best_is_taken() -> None:
     """Of those that were named."""
     bench = member(90, 80, 70, 120, neighbors=3)
     bench.hear(120, view(successors=(125, 130, 135)))
-    assert {action.node for action in bench.of(AttachTo)} == {nid(125), nid(130)}
-    bench.chord.handle_attach_failed(nid(125), bench.now)
-    assert [action.node for action in bench.of(AttachTo)] == [nid(135)]
+    assert {action.target for action in bench.of(Connect)} == {nid(125), nid(130)}
+    bench.chord.handle_unreachable(nid(125), bench.now)
+    assert [action.target for action in bench.of(Connect)] == [nid(135)]
 
 
 @pytest.mark.must("6.4.2.3/2")
@@ -624,7 +623,7 @@ def test_a_lost_neighbor_is_not_sought_while_others_still_name_it() -> None:
     bench.actions()
     began = bench.now
     bench.lose(120)
-    attempts = [at for at, action in bench.run_for(10.0) if isinstance(action, AttachTo)]
+    attempts = [at for at, action in bench.run_for(10.0) if isinstance(action, Connect)]
     assert attempts[0] == began + LOST_PAUSE_S
 
 
@@ -637,7 +636,7 @@ def test_who_lost_its_successor_asks_who_comes_next() -> None:
     (find,) = bench.of(FindPeer)
     assert int.from_bytes(find.resource, "big") == int.from_bytes(nid(ME), "big") + 1
     bench.chord.handle_found(nid(110), None, bench.now)
-    assert bench.of(AttachTo) == [AttachTo(nid(110), None)]
+    assert bench.of(Connect) == [Connect(nid(110), nid(110), None)]
 
 
 @pytest.mark.must("10.9/2")
@@ -646,11 +645,11 @@ def test_10_9_who_leaves_is_gone_at_once_and_not_sought() -> None:
     bench = member(90, 120, 130)
     bench.chord.handle_leave(nid(120), [nid(125)], bench.now)
     assert bench.chord.table.successors[0] == nid(130)
-    assert bench.of(AttachTo) == [AttachTo(nid(125), None)]
+    assert bench.of(Connect) == [Connect(nid(125), nid(125), None)]
     bench.hear(120)
     bench.hear(130, view(predecessors=(120,)))
     assert nid(120) not in bench.chord.table
-    assert bench.of(AttachTo) == []
+    assert bench.of(Connect) == []
 
 
 def test_who_left_may_come_back_over_a_new_link() -> None:
@@ -684,22 +683,22 @@ def test_a_candidate_whose_link_was_lost_is_tried_again() -> None:
     """It may have been another with its Node-ID; nobody has to name it anew for that."""
     bench = member(90, 120)
     bench.hear(90, view(successors=(ME, 110)))
-    assert bench.of(AttachTo) == [AttachTo(nid(110), nid(90))]
+    assert bench.of(Connect) == [Connect(nid(110), nid(110), nid(90))]
     bench.link(110)
     began = bench.now
     bench.lose(110)
-    attempts = [(at, action) for at, action in bench.run_for(10.0) if isinstance(action, AttachTo)]
-    assert attempts == [(began + CANDIDATE_PAUSE_S, AttachTo(nid(110), nid(90)))]
+    attempts = [(at, action) for at, action in bench.run_for(10.0) if isinstance(action, Connect)]
+    assert attempts == [(began + CANDIDATE_PAUSE_S, Connect(nid(110), nid(110), nid(90)))]
 
 
 def test_in_a_hurry_candidates_are_asked_again() -> None:
     """Those whose answer may have gone to another, and those that were left alone."""
     bench = member(90, 120)
     bench.hear(90, view(successors=(ME, 110, 115)))
-    bench.chord.handle_attach_failed(nid(115), bench.now)
+    bench.chord.handle_unreachable(nid(115), bench.now)
     bench.actions()
     bench.chord.hurry(bench.now)
-    assert {action.node for action in bench.of(AttachTo)} == {nid(110), nid(115)}
+    assert {action.target for action in bench.of(Connect)} == {nid(110), nid(115)}
 
 
 # Time
@@ -746,12 +745,12 @@ def test_fingers_are_sought_at_random_and_enter_if_they_fill_a_gap() -> None:
     bench = member(99, 98, 97, 101, 102, 103)
     bench.run_for(3600.0)
     bench.chord.handle_found(nid(ME + 70), None, bench.now)
-    assert bench.of(AttachTo) == [AttachTo(nid(ME + 70), None)]
+    assert bench.of(Connect) == [Connect(nid(ME + 70), nid(ME + 70), None)]
     bench.link(ME + 70)
     bench.hear(ME + 70)
     bench.actions()
     bench.chord.handle_found(nid(ME + 80), None, bench.now)
-    assert bench.of(AttachTo) == []
+    assert bench.of(Connect) == []
     bench.lose(ME + 70)
     (find,) = bench.of(FindPeer)
     assert bench.chord.table.is_missing_finger(NodeId(find.resource))
@@ -761,9 +760,9 @@ def test_another_part_of_the_overlay_is_attached_to_through_its_gateway() -> Non
     """10.7.4.4: "an Attach to S' routed through B"; our own answer says that there is none."""
     bench = member(90, 120)
     bench.chord.handle_found(nid(ME), nid(7), bench.now)
-    assert bench.of(AttachTo) == []
+    assert bench.of(Connect) == []
     bench.chord.handle_found(nid(110), nid(7), bench.now)
-    assert bench.of(AttachTo) == [AttachTo(nid(110), nid(7))]
+    assert bench.of(Connect) == [Connect(nid(110), nid(110), nid(7))]
 
 
 def test_links_that_we_sought_and_need_no_more_are_let_go() -> None:
@@ -774,7 +773,7 @@ def test_links_that_we_sought_and_need_no_more_are_let_go() -> None:
             bench.chord._attach(bench.chord._candidates.add(nid(place), None, bench.now))
         bench.link(place)
         bench.hear(place, says)
-    bench.chord.handle_stranger_sought(nid(22), bench.now)
+    bench.chord.handle_probe_linked(nid(22), bench.now)
     bench.link(23, is_stranger=True)
     fingers = bench.chord.table.fingers
     detached = [action.node for _, action in bench.run_for(30.0) if isinstance(action, Detach)]
@@ -791,8 +790,8 @@ def test_what_remotes_can_make_grow_is_bounded() -> None:
     bench.chord.handle_handed_over(nid(90), 0.0)
     names = tuple(NodeId(random.Random(number).randbytes(16)) for number in range(2 * CANDIDATES_MAX))
     bench.chord.handle_update(nid(90), NeighborView(successors=names), 0.0)
-    assert len(bench.of(AttachTo)) == CANDIDATES_MAX
+    assert len(bench.of(Connect)) == CANDIDATES_MAX
     for name in names:
-        bench.chord.handle_attach_failed(name, 0.0)
+        bench.chord.handle_unreachable(name, 0.0)
     assert len(bench.chord._candidates._shunned) == CANDIDATES_MAX
     assert len(bench.chord._candidates.under_way) <= CANDIDATES_MAX

@@ -13,6 +13,7 @@ from wire_strategies import all_structures, values_of
 
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.topology.chord.messages import ChordUpdate, ChordUpdateType
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, UnknownBody, UnknownKinds
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel
@@ -20,7 +21,7 @@ from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
 from p2psip.reload.wire.language.primitives import DecodeError, Opaque8, Reader, Uint8, Uint16, WireEnum
 from p2psip.reload.wire.link_messages import AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.storage_messages import StoreAns, StoredData, StoreKindResponse, StoreReq
-from p2psip.reload.wire.topology_messages import ChordUpdate, ChordUpdateType, JoinReq
+from p2psip.reload.wire.topology_messages import JoinReq
 
 EACH = pytest.mark.parametrize("struct", all_structures(), ids=lambda struct: struct.__name__)
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))

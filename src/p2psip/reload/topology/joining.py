@@ -1,4 +1,4 @@
-"""How a node becomes a member of the ring (RFC 6940 section 10.5, 11.4).
+"""How a node becomes a member of the overlay (RFC 6940 section 10.5, 11.4); a topology may need fewer of the steps.
 
 Theory of operation. Each state is left by an event or, after its time, by starting again from OUTSIDE.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import random
 
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline
 
 STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.0}
@@ -24,6 +24,14 @@ LET_IN_PAUSE_S = 3.0
 HURRIED_STEP_S = 1.0
 RETRY_FIRST_S = 0.4
 RETRY_MAX_S = 30.0
+
+
+def place_of(node_id: NodeId) -> ResourceId:
+    """Where a node is to look for its place.
+
+    11.4: "with the destination Resource-ID set to the Joining Node's Node-ID plus 1".
+    """
+    return ResourceId(((int.from_bytes(node_id, "big") + 1) % (1 << 8 * len(node_id))).to_bytes(len(node_id), "big"))
 
 
 class JoinState(enum.Enum):
@@ -51,7 +59,7 @@ class Joining:
 
     @property
     def is_member(self) -> bool:
-        """True once we are part of the ring."""
+        """True once we are part of the overlay."""
         return self.state is JoinState.MEMBER
 
     def enter(self, state: JoinState, now: float, limit_s: float | None = None) -> None:
@@ -63,7 +71,7 @@ class Joining:
             self._retry_s = RETRY_FIRST_S
 
     def retry_later(self, now: float) -> None:
-        """Be OUTSIDE, and look for a bootstrap node after a pause that is random, and grows where we find no ring."""
+        """Be OUTSIDE, and look for a bootstrap node after a pause by chance, which grows where we find none."""
         if self.admitting_peer is not None:
             self._retry_s = RETRY_FIRST_S
         self.state = JoinState.OUTSIDE

@@ -1,4 +1,4 @@
-"""How long each step of a join may take (p2psip.reload.topology.chord.joining)."""
+"""How long each step of a join may take (p2psip.reload.topology.joining)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
-from p2psip.reload.topology.chord.joining import HURRIED_STEP_S, RETRY_MAX_S, Joining, JoinState
+from p2psip.reload.topology.joining import HURRIED_STEP_S, RETRY_MAX_S, Joining, JoinState
 
 
 def test_an_attempt_begins_at_once() -> None:

@@ -1,31 +1,30 @@
-"""The topology of a client: a node that routes for nobody and keeps nothing (RFC 6940 section 4.2).
+"""The topology of a client of any overlay: a node that routes for nobody and keeps nothing (RFC 6940 section 4.2).
 
 Theory of operation. A client dials a bootstrap node as a joining node does, and can use that link at once: requests
 leave by it, and who knows the way reaches the client by a destination list [peer, client] (4.2.1, second way). Through
 it the client attaches to the peer that is responsible for its own Node-ID (4.2.1, first way), its home: whoever sends
-to that Node-ID comes out there, where the link is. From the home's Updates it learns who comes next in the ring, and
-keeps links with those too: one of them is responsible when the home dies, or was let in as a new peer before it. The
+to that Node-ID comes out there, where the link is. From the home's Updates it learns who else is near, and keeps
+links with the nearest too: one of them is responsible when the home dies, or was let in as a new peer before it. The
 bootstrap node is then let go.
 
     OUTSIDE --a node of the overlay linked--> SEEKING   Attach toward our Node-ID plus 1
     SEEKING --answered--> MEMBER   the link follows; where the home cannot reach us, we dial it
     MEMBER  --the last link lost--> OUTSIDE
 
-As with Chord, nothing is routed through a node that has not sent an Update (6.5.1), the bootstrap node excepted.
+Nothing is routed through a node that has not sent an Update (6.5.1), the bootstrap node excepted.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Hashable
 
-from p2psip.base.ids import NodeId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.actions import (
     Action,
-    AskForUpdate,
-    AttachTo,
-    AttachToward,
+    Connect,
     Detach,
     DialPeer,
     FindPeer,
@@ -33,12 +32,20 @@ from p2psip.reload.topology.actions import (
     JoinFailed,
     NeighborsChanged,
     SeekBootstrap,
+    Tell,
 )
-from p2psip.reload.topology.chord.joining import Joining, JoinState
-from p2psip.reload.topology.chord.replicas import ReplicaSet
-from p2psip.reload.topology.chord.ring import advance, distance
-from p2psip.reload.topology.chord.routing_table import RoutingTable
-from p2psip.reload.topology.plugin import NeighborView, NotAdmitting
+from p2psip.reload.topology.joining import Joining, JoinState, place_of
+from p2psip.reload.topology.plugin import TopologyPlugin
+from p2psip.reload.transport.outcome import Outcome
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.rejections import Forbidden
+from p2psip.reload.wire.topology_messages import LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
+
+HOME = "our home"
+"""The key of the intent to be linked with it."""
 
 PEERS_WANTED = 3
 """The home, and who would be responsible after it."""
@@ -57,20 +64,37 @@ SHUNNED_MAX = 64
 
 
 class ClientTopology:
-    """Finds the peers that a client wants to be linked with, and routes through them."""
+    """Finds the peers that a client wants to be linked with, and routes through them.
 
-    def __init__(self, node_id: NodeId, update_interval_s: float, rng: random.Random) -> None:
+    `look_interval_s` is how often a configuration has peers tell each other what they see: as often it asks who is
+    responsible for its own Node-ID, in case that it was not told. `leave_data` is what a Leave without neighbours says.
+    """
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        plugin: TopologyPlugin,
+        configuration: OverlayConfiguration,
+        look_interval_s: Callable[[OverlayConfiguration], float],
+        rng: random.Random,
+        *,
+        leave_data: bytes = b"",
+    ) -> None:
         self.node_id = node_id
-        self.table = RoutingTable(node_id, PEERS_WANTED)
-        self.replicas = ReplicaSet(RoutingTable(node_id, 0))
         self.joining = Joining(rng)
-        self.update_interval_s = update_interval_s
+        self._plugin = plugin
+        self._leave_data = leave_data
+        self._look_interval_s = look_interval_s
+        self._look_max_s = look_interval_s(configuration)
         self._look_s = LOOK_AGAIN_S
         self._rng = rng
         self._timers: Timers[str] = Timers()
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
-        self._views: dict[NodeId, NeighborView] = {}
+        self._peers: list[NodeId] = []
+        """Those that have sent us an Update, the nearest to our Node-ID first."""
+        self._named: dict[NodeId, tuple[NodeId, ...]] = {}
+        """Whom each of them names."""
         self._awaited: Timers[NodeId] = Timers()
         self._shunned: dict[NodeId, float] = {}
         self._dialled: set[NodeId] = set()
@@ -91,26 +115,43 @@ class ClientTopology:
     @property
     def home(self) -> NodeId | None:
         """The peer that is responsible for our Node-ID, as far as we know: we can be reached by it."""
-        return self.table.successors[0] if len(self.table) else None
+        return self._peers[0] if self._peers else None
 
     @property
-    def admitting_peer(self) -> NodeId | None:
-        """A client asks nobody to let it in."""
-        return None
+    def routes(self) -> Collection[NodeId]:
+        """The peers that we route through."""
+        return self._peers
+
+    @property
+    def neighbors(self) -> tuple[NodeId, ...]:
+        """Our home, and who would be it."""
+        return tuple(self._peers[:PEERS_WANTED])
 
     @property
     def responsible_ppb(self) -> int:
         """Nothing."""
         return 0
 
+    def facts(self) -> dict[str, object]:
+        """Where we can be reached."""
+        return {
+            "state": "in the overlay" if self.is_connected else self.joining.state.value,
+            "home": None if self.home is None else str(self.home),
+        }
+
     def is_responsible(self, target: bytes) -> bool:
         """For nothing."""
         return False
 
     def next_hop(self, target: bytes) -> NodeId | None:
-        """The best of our peers; without one the node by which we came in."""
+        """The nearest of our peers; without one the node by which we came in."""
         gateway = self.joining.gateway
-        return self.table.next_hop(target) or (gateway if gateway in self._links else None)
+        nearest = min(self._peers, key=lambda node: self._plugin.distance(target, node), default=None)
+        return nearest or (gateway if gateway in self._links else None)
+
+    def next_peer(self, target: bytes) -> NodeId:
+        """The same; a node that we are linked with gets what is for itself."""
+        return NodeId(target) if target in self._links else self.next_hop(target) or self.node_id
 
     def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
         """Never: nothing is routed through us."""
@@ -118,8 +159,17 @@ class ClientTopology:
 
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
         """6.3.4: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table"."""
-        closest = min((distance(resource, neighbor) for neighbor in self.table.neighbors), default=None)
+        distance = self._plugin.distance
+        closest = min((distance(resource, peer) for peer in self._peers), default=None)
         return closest is None or distance(resource, node) <= closest
+
+    def replicas_for(self, resource: bytes) -> tuple[NodeId, ...]:
+        """A client keeps nothing that could be copied."""
+        return ()
+
+    def admitting_for(self, resource: bytes) -> list[NodeId]:
+        """A client lets nobody in."""
+        return []
 
     def may_hold(self, node: NodeId, resource: bytes) -> bool:
         """A client keeps nothing for others."""
@@ -129,15 +179,11 @@ class ClientTopology:
         """A client passes no values on."""
         return True
 
-    def admitting_for(self, resource: bytes) -> list[NodeId]:
-        """A client lets nobody in."""
-        return []
+    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
+        """A client does not know who has copies."""
+        return None
 
-    def view(self, *, with_fingers: bool = False) -> NeighborView:
-        """A client has no neighbours to tell of."""
-        return NeighborView()
-
-    def take_actions(self) -> list[Action]:
+    def drain(self, now: float) -> list[Action]:
         """What is to be done since the last call, in order."""
         actions, self._actions = self._actions, []
         return actions
@@ -145,6 +191,10 @@ class ClientTopology:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         return earliest(part.next_deadline() for part in (self.joining, self._timers, self._awaited))
+
+    def use_configuration(self, configuration: OverlayConfiguration, now: float) -> None:
+        """The overlay has a new configuration."""
+        self._look_max_s = self._look_interval_s(configuration)
 
     # Beginning and end
 
@@ -160,7 +210,7 @@ class ClientTopology:
         """Look for the overlay at once, if it is time that we wait for."""
         self.joining.hurry(now)
 
-    def gateway_found(self, gateway: NodeId, now: float) -> None:
+    def handle_gateway(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay: look through it for our home."""
         if gateway not in self._links:
             return
@@ -170,15 +220,17 @@ class ClientTopology:
             self.joining.enter(JoinState.SEEKING, now)
             # 11.4: "with the destination Resource-ID set to the Joining Node's Node-ID plus 1"; the same peer is
             # responsible for our Node-ID.
-            self._actions.append(AttachToward(advance(self.node_id, 1), gateway))
+            self._actions.append(Connect(HOME, place_of(self.node_id), gateway))
         elif gateway in self._awaited:
             # A peer that could not reach us, and that we have dialled; without an Attach it tells us nothing unasked.
-            self._actions.append(AskForUpdate(gateway))
+            self._actions.append(self._ask_for_update(gateway))
 
-    def start_leaving(self) -> None:
-        """Look for nobody any more."""
+    def leave(self, now: float) -> None:
+        """6.4.2.2: tell whom we are linked with, and look for nobody any more."""
         self._timers = Timers()
         self.joining.end()
+        leaving = LeaveReq(self.node_id, self._leave_data)
+        self._actions += [Tell(n, MessageCode.LEAVE_REQ, leaving, transmissions_max=1) for n in sorted(self._links)]
 
     # Links
 
@@ -194,7 +246,7 @@ class ClientTopology:
         """A link to `node` is up. Who wants to be linked with us may be; that makes it no peer of ours."""
         self._links.add(node)
 
-    def handle_stranger_sought(self, node: NodeId, now: float) -> None:
+    def handle_probe_linked(self, node: NodeId, now: float) -> None:
         """Never: a client does not look for other parts of the overlay."""
         raise AssertionError("a client probes for no partition")
 
@@ -203,8 +255,8 @@ class ClientTopology:
         for collection in (self._links, self._sought, self._dialled):
             collection.discard(node)
         self._awaited.cancel(node)
-        self._views.pop(node, None)
-        was_peer = node in self.table
+        self._named.pop(node, None)
+        was_peer = node in self._peers
         if was_peer:
             self._shun(node, now)
             self._peer_went(node, now)
@@ -212,10 +264,10 @@ class ClientTopology:
         is_gateway_lost = self.joining.gateway not in self._links
         if self.joining.state is JoinState.SEEKING and is_gateway_lost:
             self._failed(f"lost the link to {node.short}", now)
-        elif self.joining.is_member and not len(self.table) and (was_peer or is_gateway_lost):
+        elif self.joining.is_member and not self._peers and (was_peer or is_gateway_lost):
             self._start_again(now)
 
-    def handle_attach_failed(self, node: NodeId, now: float) -> None:
+    def handle_unreachable(self, node: NodeId, now: float) -> None:
         """A peer did not come. It may be that it cannot reach us: then we can perhaps reach it."""
         self._awaited.cancel(node)
         if node in self._links or node in self._dialled:
@@ -223,34 +275,49 @@ class ClientTopology:
             if node not in self._links:
                 self._sought.discard(node)
             self._shun(node, now)
-            self._look_s = min(2 * self._look_s, self.update_interval_s)
+            self._look_s = min(2 * self._look_s, self._look_max_s)
             self._look_in(self._look_s, now)
             return
         self._dialled.add(node)
         self._await(node, now)
         self._actions.append(DialPeer(node))
 
-    def handle_sought(self, node: NodeId, now: float) -> None:
+    def handle_answered(self, key: Hashable, node: NodeId, now: float) -> None:
         """The Attach toward our Node-ID was answered: `node` is our home, and the overlay can be reached."""
-        if self.joining.state is JoinState.SEEKING:
+        if key == HOME and self.joining.state is JoinState.SEEKING:
             self._sought.add(node)
             self._await(node, now)
             self.joining.enter(JoinState.MEMBER, now)
-            self._look_in(self.update_interval_s, now)
+            self._look_in(self._look_max_s, now)
             self._actions.append(Joined())
 
-    def handle_seek_failed(self, reason: str, now: float) -> None:
+    def handle_unanswered(self, key: Hashable, reason: str, now: float) -> None:
         """The Attach toward our Node-ID came to nothing."""
         if self.joining.state is JoinState.SEEKING:
             self._failed(reason, now)
 
-    def handle_finger_sought(self, node: NodeId) -> None:
-        """Never."""
-        raise AssertionError("a client has no fingers")
+    def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
+        """The overlay says who is responsible for us."""
+        if node not in self._peers:
+            self._attach(node, None, now)
 
     # Messages
 
-    def handle_update(self, sender: NodeId, view: NeighborView | None, now: float) -> None:
+    def handle(self, request: Received, now: float) -> Struct:
+        """Peers that we are linked with say what they see, or that they go. Raises a Rejection."""
+        sender = request.signer.node_id
+        if request.code is MessageCode.UPDATE_REQ:
+            self.handle_update(sender, self._plugin.peers_in(request.body), now)
+            return UpdateAns()
+        if isinstance(request.body, LeaveReq):
+            self.handle_leave(sender, now)
+            return LeaveAns()
+        raise Forbidden("this node is a client")
+
+    def handle_outcome(self, context: object, outcome: Outcome, now: float) -> None:
+        """Nothing depends on it."""
+
+    def handle_update(self, sender: NodeId, named: tuple[NodeId, ...] | None, now: float) -> None:
         """4.2.1: "clients that choose this option need to process Update messages from the peer"; "These updates can
         indicate that the peer is no longer responsible for the client's Node-ID. The client would then need to form a
         connection to the appropriate peer."
@@ -261,21 +328,25 @@ class ClientTopology:
         self._dialled.discard(sender)
         self._look_s = LOOK_AGAIN_S
         home = self.home
-        self.table.add(sender)
+        if sender not in self._peers:
+            self._peers.append(sender)
+            self._peers.sort(key=self._away)
         if self.home != home:
             self._actions.append(NeighborsChanged())
-        if view is not None:
-            self._views[sender] = view
+        if named is not None:
+            self._named[sender] = named
             self._consider(now)
         self._timers.set("prune", now + PRUNE_DELAY_S, "links no longer of use")
 
-    def handle_join(self, node: NodeId, now: float) -> None:
-        """A client lets nobody in."""
-        raise NotAdmitting("a client")
+    def handle_leave(self, node: NodeId, now: float) -> None:
+        """A peer goes. Who comes next we know, or hear from them."""
+        self._shun(node, now)
+        self._named.pop(node, None)
+        if node in self._peers:
+            self._peer_went(node, now)
+            self._consider(now)
 
-    def handle_join_answer(self, node: NodeId, is_accepted: bool, now: float) -> None:
-        """Never."""
-        raise AssertionError("a client asks nobody to let it in")
+    # Values
 
     def handle_handed_over(self, node: NodeId, now: float) -> None:
         """Never."""
@@ -289,18 +360,9 @@ class ClientTopology:
         """Never."""
         raise AssertionError("a client stores nothing for others")
 
-    def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
-        """A peer goes. Who comes next we know, or hear from them."""
-        self._shun(node, now)
-        self._views.pop(node, None)
-        if node in self.table:
-            self._peer_went(node, now)
-            self._consider(now)
-
-    def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
-        """The overlay says who is responsible for us."""
-        if node not in self.table:
-            self._attach(node, None, now)
+    def handle_copy_failed(self, node: NodeId, now: float) -> None:
+        """Never."""
+        raise AssertionError("a client has no copies made")
 
     # Time
 
@@ -309,11 +371,11 @@ class ClientTopology:
         if self.joining.take_due(now):
             self._join_due(now)
         for node in self._awaited.pop_due(now):
-            self.handle_attach_failed(node, now)
+            self.handle_unreachable(node, now)
         for due in self._timers.pop_due(now):
             if due == "look":
-                self._actions.append(FindPeer(advance(self.node_id, 1)))
-                self._look_in(self.update_interval_s, now)
+                self._actions.append(FindPeer(place_of(self.node_id)))
+                self._look_in(self._look_max_s, now)
             elif due == "reconsider":
                 self._consider(now)
             else:
@@ -333,23 +395,30 @@ class ClientTopology:
     # Peers
 
     def _consider(self, now: float) -> None:
-        """Attach to those that our peers name who come first at or after our Node-ID."""
-        named = {node: sender for sender, view in self._views.items() for node in view.nodes if node != self.node_id}
-        known = {*named, *self.table.successors}
-        for node in sorted(known, key=lambda node: distance(self.node_id, node))[:PEERS_WANTED]:
+        """Attach to those that our peers name who are nearest to our Node-ID."""
+        by_whom = {node: sender for sender, nodes in self._named.items() for node in nodes if node != self.node_id}
+        for node in sorted({*by_whom, *self.neighbors}, key=self._away)[:PEERS_WANTED]:
             if (until := self._shunned.get(node, now)) > now:
                 self._timers.set("reconsider", until, "try candidates again")
-            elif node not in self.table:
-                self._attach(node, named[node], now)
+            elif node not in self._peers:
+                self._attach(node, by_whom[node], now)
 
     def _attach(self, node: NodeId, via: NodeId | None, now: float) -> None:
         if node not in self._awaited:
             self._sought.add(node)
             self._await(node, now)
-            self._actions.append(AskForUpdate(node) if node in self._links else AttachTo(node, via))
+            self._actions.append(self._ask_for_update(node) if node in self._links else Connect(node, node, via))
+
+    def _ask_for_update(self, node: NodeId) -> Tell:
+        query = RouteQueryReq(True, Destination.resource(place_of(self.node_id)))
+        return Tell(node, MessageCode.ROUTE_QUERY_REQ, query)
+
+    def _away(self, node: NodeId) -> int:
+        """How far a peer is from being our home."""
+        return self._plugin.distance(self.node_id, node)
 
     def _peer_went(self, node: NodeId, now: float) -> None:
-        self.table.remove(node)
+        self._peers.remove(node)
         self._actions.append(NeighborsChanged())
         self._look_in(LOOK_AGAIN_S, now)
 
@@ -363,12 +432,12 @@ class ClientTopology:
 
     def _prune(self) -> None:
         """Let go of peers that others are nearer than; and of the bootstrap node, which all clients come to."""
-        if len(self.table):
-            wanted = {*self.table.successors, *(node for node in self._sought if node in self._awaited)}
+        if self._peers:
+            wanted = {*self.neighbors, *(node for node in self._sought if node in self._awaited)}
             self._actions += [Detach(node) for node in sorted(self._sought & self._links - wanted)]
 
     def _failed(self, reason: str, now: float) -> None:
-        self._actions.append(JoinFailed(reason, has_found_ring=False))
+        self._actions.append(JoinFailed(reason, has_found_overlay=False))
         self.joining.retry_later(now)
 
     def _start_again(self, now: float) -> None:
@@ -378,4 +447,4 @@ class ClientTopology:
         gateway = self.joining.gateway
         self.joining.retry_now(now)
         if gateway is not None and gateway in self._links:
-            self.gateway_found(gateway, now)
+            self.handle_gateway(gateway, now)

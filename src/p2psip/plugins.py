@@ -1,0 +1,49 @@
+"""The topology plug-ins that are installed: each is an entry point of the group `p2psip.topologies`, by its name.
+
+Nobody knows one of them otherwise. How to write one: docs/topologies.md.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.config.configuration import obstacles as general_obstacles
+from p2psip.reload.topology.plugin import TopologyPlugin, obstacles_to
+
+GROUP = "p2psip.topologies"
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def topology_names() -> list[str]:
+    """What a configuration's topology-plugin may say here."""
+    return sorted(_installed())
+
+
+def topology(name: str) -> TopologyPlugin:
+    """The plug-in of this name. Raises LocalMisuse if it is not installed."""
+    entry = _installed().get(name)
+    if entry is None:
+        raise LocalMisuse(_not_installed(name))
+    plugin: TopologyPlugin = entry.load()
+    if plugin.name != name:
+        raise LocalMisuse(f"the entry point {name} of {GROUP} gives a plug-in named {plugin.name}: rename one of them")
+    return plugin
+
+
+def obstacles(configuration: OverlayConfiguration) -> list[str]:
+    """Why a node cannot be a member of the overlay with what is installed, in words; empty if it can."""
+    if configuration.topology_plugin not in _installed():
+        return [_not_installed(configuration.topology_plugin), *general_obstacles(configuration)]
+    return obstacles_to(configuration, topology(configuration.topology_plugin))
+
+
+def _not_installed(name: str) -> str:
+    known = ", ".join(topology_names()) or "none"
+    return f"topology plug-in {name} is not installed here (there is {known}): install the package that has it"

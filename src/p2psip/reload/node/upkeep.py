@@ -1,0 +1,139 @@
+"""What keeps the overlay together: its topology's messages (RFC 6940 section 6.4.2), Ping and Probe (6.4.2.5, 6.5.3).
+
+What is in the former is the topology's own: it makes and reads their bodies. Here they are sent, and what the RFC asks
+of them whatever the topology is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.topology.actions import FindPeer, Tell
+from p2psip.reload.topology.plugin import Topology
+from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.contents import MessageCode, MessageExtension
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import (
+    PingAns,
+    PingReq,
+    ProbeAns,
+    ProbeInformation,
+    ProbeInformationType,
+    ProbeReq,
+)
+from p2psip.reload.wire.rejections import Forbidden
+from p2psip.reload.wire.topology_messages import JoinReq, LeaveReq, RouteQueryReq
+
+
+@dataclass(frozen=True, slots=True)
+class TellContext:
+    """A request of the topology's own, and what it wants back with its outcome."""
+
+    code: MessageCode
+    context: object
+
+
+@dataclass(frozen=True, slots=True)
+class FindContext:
+    """A Ping that looks for a peer at a place of the overlay."""
+
+    via: NodeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeContext:
+    """A connectivity Ping over a link that was silent."""
+
+    node: NodeId
+
+
+UpkeepContext = TellContext | FindContext | ProbeContext
+
+
+class Upkeep:
+    """Speaks for the topology, and serves what others ask of it and of us."""
+
+    def __init__(self, exchange: Exchange, connections: Connections, topology: Topology, began_at: float) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._topology = topology
+        self._began_at = began_at
+
+    # What we say
+
+    def tell(self, message: Tell, now: float) -> None:
+        """Send a message of the topology."""
+        if message.node in self._connections:
+            self._exchange.to_node(
+                message.node,
+                message.code,
+                message.body,
+                TellContext(message.code, message.context),
+                now,
+                transmissions_max=message.transmissions_max,
+            )
+
+    def find(self, wanted: FindPeer, now: float) -> None:
+        """Ping a place."""
+        route = [] if wanted.via is None else [Destination.node(wanted.via)]
+        asked = OverlayRequest([*route, Destination.resource(wanted.resource)], MessageCode.PING_REQ, PingReq())
+        self._exchange.request(asked, FindContext(wanted.via), now)
+
+    def probe(self, node: NodeId, now: float) -> None:
+        """10.7.1: see with a Ping whether a silent neighbour is there; the link watches for the acknowledgement."""
+        self._exchange.to_node(node, MessageCode.PING_REQ, PingReq(), ProbeContext(node), now, transmissions_max=1)
+
+    def handle_outcome(self, context: UpkeepContext, outcome: Outcome, now: float) -> None:
+        """A request that was made here is over."""
+        if not isinstance(outcome, Answer):
+            what = context.code.rfc_name if isinstance(context, TellContext) else "ping"
+            self._exchange.note("request failed", request=what)
+        if isinstance(context, TellContext):
+            self._topology.handle_outcome(context.context, outcome, now)
+        elif isinstance(context, FindContext) and isinstance(outcome, Answer):
+            self._topology.handle_found(outcome.signer.node_id, context.via, now)
+
+    # What others ask
+
+    def handle(self, request: Received, now: float) -> None:
+        """Join, Leave, Update or RouteQuery. Raises a Rejection."""
+        body = request.body
+        if isinstance(body, JoinReq) and body.joining_peer_id != request.signer.node_id:
+            # 6.4.2.1: "Receivers of the JoinReq MUST verify that the joining_peer_id field matches the Node-ID used to
+            # sign the message and, if not, the message MUST be rejected with an Error_Forbidden error."
+            raise Forbidden("joining_peer_id is not the Node-ID that signed")
+        if isinstance(body, LeaveReq) and body.leaving_peer_id != request.signer.node_id:
+            # 6.4.2.2: as for Join.
+            raise Forbidden("leaving_peer_id is not the Node-ID that signed")
+        if not isinstance(body, RouteQueryReq) and request.previous_hop != request.signer.node_id:
+            # 6.4.2.1: "receiving peers MUST verify that any JoinReq they receive arrives from a transport channel that
+            # is bound to the Node-ID to be assumed by the Joining Node"; of Leave and Update the same is true.
+            raise Forbidden("the message did not come over a link from its signer")
+        self._exchange.answer(request, self._topology.handle(request, now))
+
+    def handle_probe(self, request: Received, body: ProbeReq, num_resources: int, now: float) -> None:
+        """6.4.2.5.2: "The responding peer SHOULD include any values that the requesting node requested and that it
+        recognizes. They SHOULD be returned in the requested order. Any other values MUST NOT be returned."
+        """
+        figures = {
+            ProbeInformationType.RESPONSIBLE_SET: self._topology.responsible_ppb,
+            ProbeInformationType.NUM_RESOURCES: num_resources,
+            ProbeInformationType.UPTIME: self.uptime_s(now),
+        }
+        wanted = dict.fromkeys(kind for kind in body.requested_info if kind in figures)
+        self._exchange.answer(request, ProbeAns(tuple(ProbeInformation(kind, figures[kind]) for kind in wanted)))
+
+    def uptime_s(self, now: float) -> int:
+        """How long we have been up."""
+        return int(now - self._began_at)
+
+    def handle_ping(
+        self, request: Received, response_id: int, date_ms: int, extensions: tuple[MessageExtension, ...]
+    ) -> None:
+        """6.5.3.2."""
+        self._exchange.answer(request, PingAns(response_id, max(0, date_ms)), extensions=extensions)
