@@ -10,7 +10,7 @@ import typer
 
 from p2psip.cli.terminal.tables import aligned, node_name
 
-HELP = """Show what a running peer says of itself: its place in the ring, its links, its lines and their phones.
+HELP = """Show what a running peer says of itself: its place in the overlay, its links, its lines and their phones.
 
 Example:
 
@@ -47,8 +47,9 @@ def status(
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
-    print(f"  successors:   {' '.join(node[:8] for node in facts['successors']) or 'none'}")
-    print(f"  predecessors: {' '.join(node[:8] for node in facts['predecessors']) or 'none'}")
+    # Where a topology has an order of neighbours it says so; else they are just neighbours.
+    for name in ("successors", "predecessors") if "successors" in facts else ("neighbors",):
+        print(f"  {name + ':':13} {' '.join(node[:8] for node in facts[name]) or 'none'}")
     for row in aligned([_link(link) for link in facts["links"]]):
         print(f"  link {row}")
     for line in facts["lines"]:

@@ -28,6 +28,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         "topology": node.configuration.topology_plugin,
         **node.topology.facts(),
+        "neighbors": [str(neighbor) for neighbor in node.topology.neighbors],
         "trouble": node.bootstrap.trouble,
         "same_node_id_at": node.twins.at(now),
         "up_s": round(now - peer.began_at, 1),
