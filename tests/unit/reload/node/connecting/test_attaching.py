@@ -313,6 +313,32 @@ def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
     assert bench.heard(3000) == []
 
 
+def test_what_is_sought_anew_is_not_sought_as_before() -> None:
+    """An intent has a key: who answers the earlier Attach is not waited for. Other keys are other intents."""
+    bench = start()
+    for key, place in (("a", 151), ("b", 152), ("a", 153)):
+        bench.node.attaching.connect(Connect(key, ResourceId(nid(place))), bench.now)
+        bench.node._settle(bench.now)
+        bench.settle()
+    requests = bench.heard(150, MessageCode.ATTACH_REQ)
+    for request, place in zip(requests, (151, 152, 153), strict=True):
+        bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+    awaited = [place for place in (151, 152, 153) if bench.node.attaching.is_awaited(Purpose.RELOAD, nid(place))]
+    assert awaited == [152, 153]
+
+
+def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
+    """The Attach comes back to us: a link of a peer that we know is that of one that was started again, as ever."""
+    bench = start()
+    bench.node.attaching.connect(Connect("finger", ResourceId(nid(ME))), bench.now)
+    bench.node._settle(bench.now)
+    bench.settle()
+    assert bench.heard(150, MessageCode.ATTACH_REQ) == []
+    assert nid(150) in bench.node.topology.routes
+    bench.link(150)
+    assert nid(150) not in bench.node.topology.routes
+
+
 def test_a_dialling_that_fails_is_told_to_the_log() -> None:
     """And makes room for others."""
     bench = start()
