@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.node import Node
@@ -17,7 +18,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.wire.common import SignatureAlgorithm
-from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay
+from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay
 from p2psip.sim.world import Host
 
 OVERLAY = "sim.example"
@@ -50,7 +51,7 @@ class CertifiedOverlay(SimulatedOverlay):
             identity, verifier, self.configuration, PLUGIN, storage, wall, rng, now, may_start_alone=number == 0
         )
         address = self.address_of(number)
-        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (address,)}
+        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)}
         self.nodes[name] = node
         host = self.world.add(name, address, identity.chain, node, store)
         self.world.call(host, node.start)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from bench.results import Result, result
 from p2psip.base.address import Address
-from p2psip.net.sockets.dtls import DtlsListener, connect_dtls, require_cookies
+from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.tls import Stream, TlsStream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.link import Link
@@ -135,13 +136,22 @@ async def _tls(user: End) -> tuple[Connect, Callable[[], None]]:
 async def _dtls(user: End) -> tuple[Connect, Callable[[], None]]:
     own, other = (make_context((_certificate(number),), key(number=number), is_datagram=True) for number in (1, 2))
     require_cookies(own)
-    listener = DtlsListener(lambda: own, user, lambda _: None, DATAGRAM_BYTES)
-    address = await listener.bind(Address(HERE, 0))
+    server = DtlsPorts(lambda: own, user, lambda *_: None, DATAGRAM_BYTES)
+    address = await server.bind(Address(HERE, 0))
+    ports: list[DtlsPorts] = [server]
 
     async def connect(client: End) -> Stream:
-        return await connect_dtls(other, client, address, DATAGRAM_BYTES)
+        # One for each, as each is another node.
+        ports.append(DtlsPorts(lambda: other, client, lambda *_: None, DATAGRAM_BYTES))
+        association = await ports[-1].connect(address, DATAGRAM_BYTES)
+        await association.answered
+        return association
 
-    return connect, listener.close
+    def close() -> None:
+        for port in ports:
+            port.close()
+
+    return connect, close
 
 
 def _certificate(number: int) -> bytes:

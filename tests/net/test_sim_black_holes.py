@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.reload.node.connecting.paths import HOSTS_MAX, NARROW_S, Paths
+from p2psip.reload.paths.limits import NARROW_HOSTS_MAX
+from p2psip.reload.paths.narrow import NARROW_S, NarrowWays
 from p2psip.reload.paths.values import Candidate
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -30,12 +31,12 @@ def both(host: str = HOST) -> tuple[Candidate, ...]:
     return tuple(Candidate(Address(host, PORT), kind) for kind in (TLS, DTLS))
 
 
-def choices(paths: Paths, host: str = HOST) -> list[tuple[OverlayLinkType, bool]]:
+def choices(paths: NarrowWays, host: str = HOST) -> list[tuple[OverlayLinkType, bool]]:
     return [(candidate.link_type, candidate.is_narrow) for candidate in paths.known(both(host))]
 
 
 def test_small_packets_first_and_then_the_other_kind_of_link() -> None:
-    paths = Paths()
+    paths = NarrowWays()
     assert choices(paths) == [(TLS, False), (DTLS, False)]
     paths.failed(HOST, TLS, 0.0)
     assert choices(paths) == [(TLS, True), (DTLS, True)]
@@ -47,23 +48,23 @@ def test_small_packets_first_and_then_the_other_kind_of_link() -> None:
 
 
 def test_a_link_that_was_only_slow_changes_nothing() -> None:
-    paths = Paths()
+    paths = NarrowWays()
     paths.failed(HOST, TLS, 0.0)
     paths.widen(HOST)
     assert choices(paths) == [(TLS, False), (DTLS, False)]
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    paths = Paths()
-    for number in range(2 * HOSTS_MAX):
+    paths = NarrowWays()
+    for number in range(2 * NARROW_HOSTS_MAX):
         paths.failed(f"10.0.{number >> 8}.{number & 255}", TLS, 0.0)
-    assert len(paths._narrow) == HOSTS_MAX
-    assert paths.is_narrow(f"10.0.{(2 * HOSTS_MAX - 1) >> 8}.255")
+    assert len(paths._narrow) == NARROW_HOSTS_MAX
+    assert paths.is_narrow(f"10.0.{(2 * NARROW_HOSTS_MAX - 1) >> 8}.255")
 
 
 def test_after_a_while_large_packets_are_tried_again() -> None:
     """Ways change; one that was found narrow once more meanwhile is tried later."""
-    paths = Paths()
+    paths = NarrowWays()
     paths.failed(HOST, TLS, 0.0)
     paths.failed("192.0.2.8", TLS, 10.0)
     paths.failed(HOST, TLS, 20.0)
@@ -103,7 +104,7 @@ def test_a_large_message_arrives_after_all(asker: int, seed: int) -> None:
 def narrow(overlay: SimulatedOverlay) -> list[str]:
     """Who takes some way for narrow, or accepts narrow links only."""
     hosts = [host for host in overlay.world.hosts.values() if host.is_alive]
-    return [host.name for host in hosts if host.is_narrow or overlay.node(host).connections.paths.is_any_narrow]
+    return [host.name for host in hosts if host.is_narrow or overlay.node(host)._paths._narrow.is_any_narrow]
 
 
 def test_a_neighbours_power_cut_makes_nobody_narrow() -> None:

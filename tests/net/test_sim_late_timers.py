@@ -38,6 +38,7 @@ from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.message import join, split
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.clock import VirtualClock
@@ -215,6 +216,7 @@ def nap_of_certified_peers() -> None:
     host = overlay.alive()[0]
     node = overlay.node(host)
     _lack_a_piece(node, overlay.world.now)
+    node._paths.large_vanish("192.0.2.99", OverlayLinkType.TLS_TCP_FH_NO_ICE, overlay.world.now)
     _be_awaiting(overlay, host, node, next(iter(node.connections)))
     # A value that it has handed over, to whoever is responsible, and that nobody has answered for.
     refused = TransferContext(ResourceId(bytes(16)), None, 0, (), None)
@@ -282,9 +284,9 @@ def nap_of_media() -> None:
         engines[0].handle_timeout(0.02 * number)
         packets += engines[0].drain()
     for sent in (*packets[:3], *packets[4:]):
-        engines[1].handle(Datagram(ends[1], ends[0], sent.data), 0.3)
+        engines[1].handle_datagram(ends[1], ends[0], sent.data, 0.3)
     for sent in engines[1].drain():
-        engines[0].handle(Datagram(ends[0], ends[1], sent.data), 0.3)
+        engines[0].handle_datagram(ends[0], ends[1], sent.data, 0.3)
     for engine in engines:
         engine.handle_timeout(HOUR_S)
 

@@ -11,7 +11,6 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.link.framing import Deframer, frame_data
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
@@ -45,7 +44,7 @@ class Stranger:
         self._node = node
         self._sequence = 0
         chain = tuple(entry.certificate for entry in identity.certificates)
-        node.handle_link_up(LinkUp(101, Purpose.RELOAD, chain, REMOTE, HERE), overlay.world.now)
+        node.handle_link_up(LinkUp(101, chain, REMOTE, HERE), overlay.world.now)
         node.drain()
 
     def ask(self, code: MessageCode, body: Struct, to: Destination, transaction_id: int) -> list[tuple[bool, Struct]]:
@@ -157,7 +156,7 @@ def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None
     passed = stranger.ask(MessageCode.ROUTE_QUERY_REQ, RouteQueryReq(False, far, b""), far, 1)
     assert [is_back for is_back, _ in passed] == [False], "we have asked: that is an Attach"
     chain = tuple(entry.certificate for entry in stranger.identity.certificates)
-    node.handle_link_up(LinkUp(103, Purpose.RELOAD, chain, REMOTE, HERE), overlay.world.now)
+    node.handle_link_up(LinkUp(103, chain, REMOTE, HERE), overlay.world.now)
     assert [link.number for link in node.connections.to(ring_id(2, 2))] == [101, 103]
 
 

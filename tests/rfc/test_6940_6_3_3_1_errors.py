@@ -11,8 +11,8 @@ from node_bench import NodeBench, address, identity, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
-from p2psip.reload.node.limits import DIALS_MAX
-from p2psip.reload.paths.values import Candidate, Purpose
+from p2psip.reload.paths.limits import DIALS_MAX
+from p2psip.reload.paths.values import Candidate, Purpose, Session
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.ring import hash_name
@@ -104,7 +104,7 @@ def request_timeout() -> ErrorResponse:
     """6.5.1.2: "If the peer is overloaded [...], it MAY generate an error": it makes as many connections as it may."""
     bench = alone()
     for place in range(DIALS_MAX):
-        bench.node.connections.dial(Purpose.RELOAD, (Candidate(address(place)),), None)
+        bench.node.connections.dial(Session(Purpose.RELOAD, (Candidate(address(place)),)), None, bench.now)
     return answer(bench, MessageCode.ATTACH_REQ, offer(50))
 
 

@@ -21,7 +21,6 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND
 from p2psip.reload.link.framing import Deframer, frame_data
 from p2psip.reload.node.effects import LinkUp, Write
-from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
@@ -252,7 +251,7 @@ def test_6_3_4_a_message_whose_signature_fails_is_not_processed(damage: Callable
     answered = []
     for number, change in ((101, bytes), (103, damage)):
         chain = tuple(entry.certificate for entry in sender.certificates)
-        node.handle_link_up(LinkUp(number, Purpose.RELOAD, chain, REMOTE, HERE), overlay.world.now)
+        node.handle_link_up(LinkUp(number, chain, REMOTE, HERE), overlay.world.now)
         node.drain()
         payload = ping_from(sender, overlay.configuration.overlay_hash, 77 + number, node.node_id)
         node.handle_link_data(number, frame_data(0, change(payload)), overlay.world.now)

@@ -12,6 +12,7 @@ from p2psip.reload.link.link import Link, LinkState
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.connecting.connections import Connections, LinkLost
 from p2psip.reload.node.effects import LinkUp
+from p2psip.reload.paths.paths import Paths
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.link_messages import NO_ICE, CandType
 from p2psip.sim.path import Path
@@ -40,7 +41,7 @@ def times_of_transmission(link: DatagramLink, until_s: float) -> list[tuple[floa
 @EACH_KIND
 def test_6_6_a_likely_failure_is_signalled_and_the_link_taken_out(kind: str) -> None:
     """ "Overlay Link protocols MUST be designed with a mechanism that quickly signals a likely failure"."""
-    here = Connections(nid(ME), 5000)
+    here = Connections(nid(ME), 5000, Paths())
     here.add(1, nid(200), address(200), 0.0, datagram_bytes=None if kind == "TLS" else DATAGRAM_BYTES)
     here.send(nid(200), b"hello?" * 50, 0.0)
     events = []
@@ -170,9 +171,7 @@ def test_6_6_1_who_is_at_the_other_end_is_known(kind: str) -> None:
     (dial,) = bench.dials()
     datagram_bytes = None if kind == "TLS" else DATAGRAM_BYTES
     chain = (identity(106).certificate,)
-    bench.node.handle_link_up(
-        LinkUp(dial.link, dial.purpose, chain, address(105), address(ME), datagram_bytes), bench.now
-    )
+    bench.node.handle_link_up(LinkUp(dial.link, chain, address(105), address(ME), datagram_bytes), bench.now)
     bench.settle()
     assert bench.hung_up() == [dial.link]
     assert nid(105) not in bench.node.connections

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
+from dialler import Dialler
 from OpenSSL import SSL
 
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.tls import make_context
-from p2psip.reload.node.effects import LinkUp
-from p2psip.reload.paths.values import PathEvent
+from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.values import Accepted, CutIfSilent, HangUp, PathEvent, Stalled
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.sim.membership import OVERLAY, Club, key, node_id
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
@@ -24,8 +25,10 @@ HERE = "127.0.0.1"
 
 
 @dataclass
-class Notes:
-    """In the place of the core: what it was told, and what it wants, which a test puts there."""
+class Notes(Dialler):
+    """In the place of the core: what it was told, and what it wants, which a test puts there. Links that it dials are
+    called as the test calls them.
+    """
 
     told: list[tuple[object, ...]] = field(default_factory=list)
     wanted: list[Effect] = field(default_factory=list)
@@ -33,6 +36,10 @@ class Notes:
     wall: WallClock = field(default_factory=lambda: WallClock(0.0))
     datagram_bytes: int | None = None
     """Of the link that came up last."""
+    _ups: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     @property
     def node(self) -> Notes:
@@ -40,26 +47,45 @@ class Notes:
 
     def drain(self) -> list[Effect]:
         wanted, self.wanted = self.wanted, []
-        return wanted
+        return [*map(self._for_driver, wanted), *super().drain()]
+
+    def _for_driver(self, effect: Effect) -> Effect:
+        if isinstance(effect, Write | HangUp | CutIfSilent):
+            return replace(effect, link=self.path_of(effect.link))
+        return effect
 
     def next_deadline(self) -> Deadline | None:
-        return self.deadline
+        return earliest((self.deadline, super().next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
-        self.deadline = None
-        self.told.append(("timeout",))
+        super().handle_timeout(now)
+        if self.deadline is not None and self.deadline.at <= now:
+            self.deadline = None
+            self.told.append(("timeout",))
 
     def handle_path(self, event: PathEvent, now: float) -> None:
-        self.told.append(("path", event))
+        super().handle_path(event, now)
+        if isinstance(event, Accepted):
+            self.told.append(("accepted", event.path))
+        elif isinstance(event, Stalled):
+            self.told.append(("path", event))
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         self.datagram_bytes = link.datagram_bytes
-        self.told.append(("up", link.number, link.purpose, link.certificates))
+        number = self.up(link.number)
+        self._ups.add(link.number)
+        self.told.append(("up", number, link.certificates))
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
-        self.told.append(("data", number, data))
+        self.told.append(("data", self.called(number), data))
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
+        self.down(number, reason)
+        if number in self._ups:
+            self._ups.discard(number)
+            self.ended(self.called(number), reason)
+
+    def ended(self, number: int, reason: str) -> None:
         self.told.append(("down", number, reason))
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:

@@ -6,13 +6,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from candidates import Dial, paths_of, under_way
+
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.effects import Dial, LinkUp, Write
+from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.storage.storage import Storage
@@ -36,6 +38,8 @@ from p2psip.sim.overlay import EPOCH_S, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 
 ME = 100
+SIP_HERE = Address("192.0.2.100", 6085)
+"""Where connections by AppAttach are accepted."""
 
 
 def nid(place: int) -> NodeId:
@@ -133,7 +137,9 @@ class NodeBench:
             contacts=contacts,
             return_path=return_path,
         )
-        self.node.attaching.addresses = {purpose: (address(ME),) for purpose in Purpose}
+        self.node.attaching.addresses = {Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)}
+        self._dialled: dict[int, Dial] = {}
+        self._seen = 0
         self._transactions = iter(range(1, 1 << 32))
         self._accepted = iter(range(1, 1 << 32, 2))
 
@@ -141,6 +147,7 @@ class NodeBench:
 
     def settle(self) -> None:
         """Do what the node wants done."""
+        self._dialled |= {dial.link: dial for dial in under_way(self.node._paths._dialling)}
         while effects := self.node.drain():
             for effect in effects:
                 self._do(effect)
@@ -204,7 +211,9 @@ class NodeBench:
 
     def dials(self) -> list[Dial]:
         """Whom the node wants to dial, since the last look."""
-        return [effect for effect in self.take(Dial) if isinstance(effect, Dial)]
+        new = [dial for link, dial in self._dialled.items() if link > self._seen]
+        self._seen = max(self._dialled, default=0)
+        return new
 
     def hung_up(self) -> list[int]:
         """Which links it wants closed, since the last look."""
@@ -220,7 +229,8 @@ class NodeBench:
         if purpose is Purpose.RELOAD:
             self.remotes[place] = remote
         certificate = identity(place if presents is None else presents).certificate
-        link = LinkUp(remote.number, purpose, (certificate,), address(place), address(ME))
+        here = address(ME) if purpose is Purpose.RELOAD else SIP_HERE
+        link = LinkUp(remote.number, (certificate,), address(place), here)
         self.node.handle_link_up(link, self.now)
         self.settle()
         return remote
@@ -231,8 +241,9 @@ class NodeBench:
         self.settle()
 
     def dial_failed(self, number: int) -> None:
-        """Nobody answered."""
-        self.node.handle_link_down(number, "connection refused", self.now)
+        """Nobody answered, at none of its addresses."""
+        for path in paths_of(self.node._paths._dialling, number):
+            self.node.handle_link_down(path, "connection refused", self.now)
         self.settle()
 
     # Messages

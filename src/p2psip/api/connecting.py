@@ -171,7 +171,7 @@ async def _listen(session: Session, host: NodeHost, address: str) -> None:
     """Ports of the system's choice: peers are told them in each Attach."""
     shown = own_address() if address in WILDCARDS else address
     for purpose in Purpose:
-        ports = await host.listen_links(purpose, [Address(address, 0)])
+        ports = await host.listen_links([Address(address, 0)])
         session.node.attaching.addresses[purpose] = tuple(Address(shown, port) for port in ports)
         if purpose is Purpose.RELOAD:
             await host.listen_datagram_links(Address(address, port) for port in ports)

@@ -178,7 +178,7 @@ class Peer:
     # Links between peers
 
     def handle_path(self, event: PathEvent, now: float) -> None:
-        """What a connection shows of the way that it takes, beside coming up and going down."""
+        """Something has happened to a connection, beside that it is up or down."""
         self.node.handle_path(event, now)
         self._settle(now)
 

@@ -8,39 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import itertools
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
 
 from OpenSSL import SSL
 
-from p2psip.base.address import Address, source_key
+from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.net.sockets.addresses import with_zones
-from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation, DtlsListener, connect_dtls
+from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
+from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
-from p2psip.reload.node.effects import Dial, LinkUp, Write
+from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose, Stalled
+from p2psip.reload.paths.values import (
+    Accepted,
+    AcceptNarrow,
+    Candidate,
+    CutIfSilent,
+    HangUp,
+    Listening,
+    Open,
+    Opened,
+    PathEvent,
+    Secure,
+    Stalled,
+    Zoned,
+)
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
-
-DIAL_STAGGER_S = 0.25
-"""How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
-
-DIAL_MAX_S = 8.0
-HANDSHAKES_MAX = 128
-"""Accepted connections that have not shown a certificate yet; for one more the oldest has to go of those that come
-from where most come from."""
 
 CLOSING_MAX = 64
 """Connections that are given time to take our last words; beyond them one is cut off."""
@@ -89,7 +94,7 @@ class NodeCore(Protocol):
         """The date has jumped, or is trusted now."""
 
     def handle_path(self, event: PathEvent, now: float) -> None:
-        """What a connection shows of the way that it takes, beside coming up and going down."""
+        """Something has happened to a connection, beside that it is up or down."""
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         """A connection with another node is up."""
@@ -132,21 +137,22 @@ class NodeHost:
         self._context = context
         self._datagram_context = datagram_context
         self._path_mtu = path_mtu
-        self._datagram_bytes = path_mtu - IP_UDP_BYTES
         self._store = store
         self._overlay_began = overlay_began
         self.own_certificate_ends = math.inf
         self._other = other
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, Stream] = {}
-        self._numbers: dict[Stream, tuple[int, Purpose]] = {}
-        self._handshaking: dict[Stream, None] = {}
+        """Connections by their number, from when they are made or accepted."""
+        self._numbers: dict[Stream, int] = {}
+        self._up: set[Stream] = set()
         self._alive: set[Stream] = set()
         self._is_quiet = asyncio.Event()
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
-        self._dials: dict[int, asyncio.Task[None]] = {}
-        self._servers: list[StreamListener | DtlsListener] = []
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._servers: list[StreamListener] = []
+        self._dtls = DtlsPorts(self._own_datagram_context, self, self._accept_dtls, path_mtu - IP_UDP_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -156,22 +162,19 @@ class NodeHost:
 
     # Beginning and end
 
-    async def listen_links(self, purpose: Purpose, addresses: Iterable[Address]) -> tuple[int, ...]:
-        """Listen for links of this purpose; the ports. Raises LocalMisuse if one is taken."""
-        ports: list[int] = []
-        for address in addresses:
-            server = self._listen_tls(purpose, address)
-            self._servers.append(server)
-            self._listening.add(Address(address.host, server.port))
-            ports.append(server.port)
-        return tuple(ports)
+    async def listen_links(self, addresses: Iterable[Address]) -> tuple[int, ...]:
+        """Accept connections over TLS; the ports. Raises LocalMisuse if one is taken."""
+        servers = [self._listen_tls(address) for address in addresses]
+        self._listens([Address(server.host, server.port) for server in servers])
+        return tuple(server.port for server in servers)
 
     async def listen_datagram_links(self, addresses: Iterable[Address]) -> None:
-        """Listen for links over DTLS as well, which all carry RELOAD. Raises LocalMisuse if a port is taken."""
-        for address in addresses:
-            listener = DtlsListener(self._own_datagram_context, self, self._accept_dtls, self._datagram_bytes)
-            self._servers.append(listener)
-            self._listening.add(Address(address.host, (await listener.bind(address)).port))
+        """Accept connections over DTLS as well. Raises LocalMisuse if a port is taken."""
+        self._listens([await self._dtls.bind(address) for address in addresses])
+
+    def _listens(self, addresses: Collection[Address]) -> None:
+        self._listening.update(addresses)
+        self._tell(Listening(frozenset(self._listening)))
 
     def start(self) -> None:
         """Let the node go and join."""
@@ -185,10 +188,11 @@ class NodeHost:
             stream.close("this node stops")
         for server in self._servers:
             server.close()
+        self._dtls.close()
         for timer in (self._timer, self._wall_timer):
             if timer is not None:
                 timer.cancel()
-        for task in [*self._tasks, *self._dials.values()]:
+        for task in self._tasks:
             task.cancel()
 
     async def wait_closed(self) -> None:
@@ -247,8 +251,11 @@ class NodeHost:
         match effect:
             case Write(number, data):
                 self._write(number, data)
-            case Dial(number):
-                self._dials[number] = self._spawn(self._dial(effect))
+            case Open(path, candidate):
+                self._opening[path] = self._spawn(self._open(path, candidate))
+            case Secure(path):
+                if (stream := self._streams.get(path)) is not None:
+                    stream.begin()
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
@@ -276,147 +283,149 @@ class NodeHost:
             return
         stream.write(data)
         if stream.backlog_bytes > BACKLOG_NORMAL_BYTES:
-            backlogs = {each: each.backlog_bytes for each in self._streams.values()}
+            backlogs = {each: each.backlog_bytes for each in self._up}
             if sum(backlogs.values()) > BACKLOGS_MAX_BYTES:
                 max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
-    def _listen_tls(self, purpose: Purpose, address: Address) -> StreamListener:
+    def _listen_tls(self, address: Address) -> StreamListener:
         def accept() -> TlsStream:
             stream = TlsStream(self._context, self, is_server=True)
-            self._numbers[stream] = (next(self._accepted), purpose)
-            self._alive.add(stream)
+            self._register(stream, next(self._accepted))
             return stream
 
-        return StreamListener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
+        server = StreamListener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
+        self._servers.append(server)
+        return server
 
     def _not_accepted(self, address: Address, reason: str) -> None:
         facts = {"at": f"tcp {address}", "reason": reason}
         self._other(Note("connections are not accepted", facts, is_warning=True))
 
-    def _accept_dtls(self, association: DtlsAssociation) -> None:
-        self._numbers[association] = (next(self._accepted), Purpose.RELOAD)
-        self._alive.add(association)
+    def _accept_dtls(self, association: DtlsAssociation, ours: DtlsAssociation | None) -> None:
+        """Somebody begins an association, or one that we have begun goes on as theirs."""
+        number = next(self._accepted) if ours is None else self._unregister(ours)
+        self._register(association, number)
+
+    def _register(self, stream: Stream, number: int) -> None:
+        self._streams[number], self._numbers[stream] = stream, number
+        self._alive.add(stream)
+
+    def _unregister(self, stream: Stream) -> int:
+        """The number that it had."""
+        number = self._numbers.pop(stream)
+        del self._streams[number]
+        self._up.discard(stream)
+        self._ended(stream)
+        return number
+
+    def _ended(self, stream: Stream) -> None:
+        self._alive.discard(stream)
+        if not self._alive:
+            self._is_quiet.set()
 
     def _own_datagram_context(self) -> SSL.Context:
         assert self._datagram_context is not None, "no DTLS without a context for it"
         return self._datagram_context
 
-    async def _dial(self, dial: Dial) -> None:
-        """Try the candidates, each a little after the one before; the first of which anything is heard is it."""
-        candidates = [zoned for candidate in dial.candidates for zoned in _zoned(candidate)]
-        attempts = [
-            self._loop.create_task(self._connect(candidate, rank * DIAL_STAGGER_S))
-            for rank, candidate in enumerate(candidates)
-        ]
-        reasons: list[str] = []
-        chosen: Stream | None = None
+    async def _open(self, path: int, candidate: Candidate) -> None:
+        """Connect; the handshake begins when this connection is the one that is chosen."""
         try:
-            async with asyncio.timeout(DIAL_MAX_S):
-                chosen = await _first(attempts, reasons)
-        except TimeoutError:
-            reasons.append(f"no answer in {DIAL_MAX_S:g} s from {_unanswered(candidates, attempts)}")
-        finally:
-            # Also if we were cancelled: whoever connects after all has nobody to talk to.
-            for attempt in attempts:
-                _abandon(attempt, chosen)
-        self._dials.pop(dial.link, None)
-        if chosen is None:
-            self.call(lambda now: self._core.handle_link_down(dial.link, "; ".join(reasons), now))
-        else:
-            self._numbers[chosen] = (dial.link, dial.purpose)
-            self._alive.add(chosen)
-            chosen.begin()
+            zoned = _with_zones(candidate.address)
+            if zoned != (candidate.address,):
+                del self._opening[path]
+                self._tell(Zoned(path, zoned))
+            elif candidate.is_stream:
+                await self._open_tls(path, candidate)
+            else:
+                await self._open_dtls(path, candidate)
+        except ConnectionError as error:
+            reason = str(error)
+            del self._opening[path]
+            self.call(lambda now: self._core.handle_link_down(path, reason, now))
+
+    async def _open_tls(self, path: int, candidate: Candidate) -> None:
+        path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
+        stream = await connect_tcp(lambda: TlsStream(self._context, self, is_server=False), candidate.address, path_mtu)
+        if not stream.is_connected:
+            raise ConnectionError("closed by the other end")
+        del self._opening[path]
+        self._register(stream, path)
+        self._tell(Opened(path, Address(*stream.local)))
+
+    async def _open_dtls(self, path: int, candidate: Candidate) -> None:
+        datagram_bytes = self._bytes_to(is_narrow=candidate.is_narrow) - IP_UDP_BYTES
+        association = await self._dtls.connect(candidate.address, datagram_bytes)
+        del self._opening[path]
+        if association in self._numbers:
+            # The other end is dialling us just now, and has not shown a certificate yet: that is it.
+            accepted = self._unregister(association)
+            self.call(lambda now: self._core.handle_link_down(accepted, "it was dialled as well", now))
+        self._register(association, path)
+        association.answered.add_done_callback(lambda answered: self._answered(path, answered))
+
+    def _answered(self, path: int, answered: asyncio.Future[None]) -> None:
+        """Where nobody answers, the association goes down by itself."""
+        if answered.exception() is None and (stream := self._streams.get(path)) is not None:
+            self._tell(Opened(path, Address(*stream.local)))
+
+    def _tell(self, event: PathEvent) -> None:
+        self.call(lambda now: self._core.handle_path(event, now))
 
     def hosts_gone(self, hosts: Collection[str]) -> None:
         """This machine does not have these addresses any more: a connection from one of them hears nothing again."""
         for stream in [each for each in self._numbers if each.local[0] in hosts]:
             stream.abort("the address of this end is gone")
 
-    async def _connect(self, candidate: Candidate, delay_s: float) -> Stream:
-        await asyncio.sleep(delay_s)
-        try:
-            stream = await self._connect_link(candidate)
-        except ConnectionError as error:
-            raise ConnectionError(f"{candidate}: {error}") from None
-        if stream.remote[0] == stream.local[0] and self._listens_at(*stream.remote):
-            # Many networks have the same private addresses: this one of the other's is one of ours as well.
-            stream.abort("that is this machine")
-            raise ConnectionError(f"{candidate}: that is this machine itself")
-        return stream
-
-    def _listens_at(self, host: str, port: int) -> bool:
-        """True for an address of this machine at which we listen: other nodes may run beside us, at others."""
-        hosts = [address.host for address in self._listening if address.port == port]
-        return host in hosts or any(ipaddress.ip_address(each).is_unspecified for each in hosts)
-
     def stream(self, number: int) -> TlsStream | None:
         """The TLS connection with this number, while it is up."""
         found = self._streams.get(number)
-        return found if isinstance(found, TlsStream) else None
-
-    async def _connect_link(self, candidate: Candidate) -> Stream:
-        """The handshake begins when this connection is the one that is chosen."""
-        path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
-        if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
-            return await connect_dtls(self._own_datagram_context(), self, candidate.address, path_mtu - IP_UDP_BYTES)
-        return await connect_tcp(lambda: TlsStream(self._context, self, is_server=False), candidate.address, path_mtu)
+        return found if isinstance(found, TlsStream) and found.is_up else None
 
     def _bytes_to(self, *, is_narrow: bool) -> int:
         return min(self._path_mtu, NARROW_BYTES) if is_narrow else self._path_mtu
 
     def _limit_accepted(self, path_mtu: int) -> None:
         for server in self._servers:
-            if isinstance(server, StreamListener):
-                server.limit_packets(path_mtu)
+            server.limit_packets(path_mtu)
 
     def _hang_up(self, number: int, reason: str) -> None:
-        if (task := self._dials.pop(number, None)) is not None:
+        if (task := self._opening.pop(number, None)) is not None:
             task.cancel()
         if (stream := self._streams.pop(number, None)) is not None:
             del self._numbers[stream]
-            if len(self._alive) - len(self._numbers) > CLOSING_MAX:
+            is_up = stream in self._up
+            self._up.discard(stream)
+            # Who has shown no certificate has been told nothing that it might miss.
+            if not is_up or len(self._alive) - len(self._numbers) > CLOSING_MAX:
                 stream.abort(reason)
             else:
                 stream.close(reason)
 
     def stream_accepted(self, stream: Stream) -> None:
         """net.tls: somebody has connected, and has yet to say who."""
-        self._handshaking[stream] = None
-        if len(self._handshaking) > HANDSHAKES_MAX:
-            crowd = Counter(source_key(each.remote[0]) for each in self._handshaking)
-            ((most, _),) = crowd.most_common(1)
-            oldest = next(each for each in self._handshaking if source_key(each.remote[0]) == most)
-            del self._handshaking[oldest]
-            oldest.abort("too many handshakes at once")
+        self._tell(Accepted(self._numbers[stream], Address(*stream.remote)))
 
     def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
-        number, purpose = self._numbers[stream]
-        self._handshaking.pop(stream, None)
-        self._streams[number] = stream
+        self._up.add(stream)
         remote, local = Address(*stream.remote), Address(*stream.local)
-        link = LinkUp(number, purpose, certificates, remote, local, stream.datagram_bytes)
+        link = LinkUp(self._numbers[stream], certificates, remote, local, stream.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def stream_data(self, stream: Stream, data: bytes) -> None:
         """net.tls: bytes came."""
-        if stream in self._numbers:
-            number, _ = self._numbers[stream]
+        if (number := self._numbers.get(stream)) is not None:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
     def stream_down(self, stream: Stream, reason: str) -> None:
-        """net.tls: the connection is gone; of one that was accepted and never came up the core knows nothing."""
-        number, _ = self._numbers.pop(stream, (0, None))
-        self._alive.discard(stream)
-        if not self._alive:
-            self._is_quiet.set()
-        self._handshaking.pop(stream, None)
-        was_up = self._streams.pop(number, None) is not None
-        if number and stream.is_stalled:
-            stalled = Stalled(number, Address(*stream.remote), _kind_of(stream))
-            self.call(lambda now: self._core.handle_path(stalled, now))
-        if was_up or (number and not stream.is_server):
+        """net.tls: the connection is gone."""
+        if stream in self._numbers:
+            number = self._unregister(stream)
+            if stream.is_stalled:
+                self._tell(Stalled(number, Address(*stream.remote), _kind_of(stream)))
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
+        else:
+            self._ended(stream)
 
     # Disk and date
 
@@ -450,37 +459,10 @@ def _nothing(now: float) -> None:
     """No input: what is left to be done is done."""
 
 
-async def _first(attempts: Sequence[asyncio.Task[Stream]], reasons: list[str]) -> Stream | None:
-    """The first connection that is up; `reasons` gets why others are not."""
-    for attempt in asyncio.as_completed(attempts):
-        try:
-            stream = await attempt
-        except ConnectionError as error:
-            reasons.append(str(error))
-            continue
-        if stream.is_connected:
-            return stream
-        reasons.append("closed by the other end")
-    return None
-
-
-def _zoned(candidate: Candidate) -> list[Candidate]:
-    """The wire knows no zones: a link-local candidate is tried on each link."""
+def _with_zones(address: Address) -> tuple[Address, ...]:
+    """The wire knows no zones: where a link-local address may be."""
     try:
-        hosts = with_zones(candidate.address.host)
+        return tuple(Address(host, address.port) for host in with_zones(address.host))
     except OSError:
         # No file descriptor is left to ask by; then there is none to dial with either.
-        return [candidate]
-    return [candidate._replace(address=Address(host, candidate.address.port)) for host in hosts]
-
-
-def _unanswered(candidates: Sequence[Candidate], attempts: Sequence[asyncio.Task[Stream]]) -> str:
-    pairs = zip(candidates, attempts, strict=True)
-    return ", ".join(str(candidate) for candidate, attempt in pairs if not attempt.done() or attempt.cancelled())
-
-
-def _abandon(attempt: asyncio.Task[Stream], chosen: Stream | None) -> None:
-    if not attempt.done():
-        attempt.cancel()
-    elif not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:
-        attempt.result().abort("another candidate was faster")
+        return (address,)

@@ -16,7 +16,6 @@ from p2psip.net.node_host import NodeHost, Store
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import PATH_MTU
-from p2psip.reload.paths.values import Purpose
 from p2psip.sip.entities.agents.echo import MediaReleased
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
@@ -66,9 +65,9 @@ class PeerHost(NodeHost):
 
     async def listen(self, endpoints: Endpoints) -> None:
         """Open all sockets. Raises LocalMisuse if one is taken."""
-        await self.listen_links(Purpose.RELOAD, endpoints.overlay)
+        await self.listen_links(endpoints.overlay)
         await self.listen_datagram_links(endpoints.overlay_udp)
-        await self.listen_links(Purpose.SIP, endpoints.sip)
+        await self.listen_links(endpoints.sip)
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeAlias, cast
@@ -13,11 +12,11 @@ from OpenSSL import SSL
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.sockets.addresses import address_of, sockaddr_of, words
+from p2psip.net.sockets.addresses import address_of, host_towards, words
 from p2psip.net.sockets.crowd import Handshakes
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
 from p2psip.net.sockets.names import is_named
-from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp, family_of
+from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import Stream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
@@ -266,10 +265,8 @@ def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendDatagram) 
 
 
 def local_host_towards(server: Address) -> str:
-    """Our address as the server sees it, on this host's own word: no packet is sent."""
+    """Our address as the server sees it; LocalMisuse if there is no way to it."""
     try:
-        with socket.socket(family_of(server.host), socket.SOCK_DGRAM) as probe:
-            probe.connect(sockaddr_of(server))
-            return address_of(probe.getsockname()).host
+        return host_towards(server)
     except REFUSALS as error:
         raise LocalMisuse(f"no way to {server}: {words(error)}") from None

@@ -33,7 +33,7 @@ EPOCH_S = 1_800_000_000.0
 """The date at which every simulation begins, in seconds since 1970."""
 
 PORT = 6084
-
+SIP_PORT = 6085
 
 ADMIN = SimulatedIdentity("admin@sim.example", NodeId(hashlib.sha256(b"admin").digest()[:16]))
 """Who signs the configurations and Kinds of simulated overlays."""
@@ -155,7 +155,7 @@ class SimulatedOverlay:
             document=document,
             kind_blocks=kind_blocks,
         )
-        node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (advertised,)}
+        node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (Address(advertised.host, SIP_PORT),)}
         return node, store
 
     def _start(self, name: str, identity: Identity, address: Address, node: Node, store: MemoryStore) -> Host:

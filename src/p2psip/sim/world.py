@@ -17,8 +17,8 @@ from typing import Protocol
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose
+from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, Open, Opened, PathEvent, Secure
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -27,7 +27,6 @@ from p2psip.sim.path import Path
 
 COMMIT_S = 0.005
 DATAGRAM_BYTES = 1200
-DIAL_TIMEOUT_S = 10.0
 
 
 class Core(Protocol):
@@ -83,6 +82,8 @@ class Host:
     """Effects that are none of the world's business: for the test to look at."""
     is_narrow: bool = False
     """It accepts links only over which packets go that every path carries."""
+    opening: dict[int, Candidate] = field(default_factory=dict)
+    """What it dials, and nobody has shown a certificate yet."""
     links: dict[int, _End] = field(default_factory=dict)
     bytes_sent: int = 0
     _numbers: int = 1
@@ -99,7 +100,7 @@ class World:
     def __init__(self, seed: int | str, latency_s: Callable[[random.Random], float] | None = None) -> None:
         self.clock = VirtualClock()
         self.hosts: dict[str, Host] = {}
-        self._by_address: dict[tuple[Address, Purpose], Host] = {}
+        self._by_host: dict[str, Host] = {}
         self._rng = random.Random(f"{seed}/network")
         self._latency_s = latency_s or (lambda rng: rng.uniform(0.005, 0.05))
         self.path = Path(delay_s=0.005, jitter_s=0.045)
@@ -113,12 +114,11 @@ class World:
         return self.clock.now
 
     def add(self, name: str, address: Address, certificates: tuple[bytes, ...], core: Core, store: MemoryStore) -> Host:
-        """Put a host into the world; both of its listeners are at the one address."""
+        """Put a host into the world; it listens at `address` for RELOAD, and at all its other ports for SIP."""
         assert name not in self.hosts or not self.hosts[name].is_alive, f"{name} is running"
         host = Host(name, address, certificates, core, store)
         self.hosts[name] = host
-        for purpose in Purpose:
-            self._by_address[address, purpose] = host
+        self._by_host[address.host] = host
         return host
 
     def call(self, host: Host, run: Callable[[float], None]) -> None:
@@ -134,6 +134,7 @@ class World:
     def crash(self, host: Host, *, is_silent: bool = False) -> None:
         """End a host without warning: SIGKILL, or with `is_silent` a power cut."""
         host.is_alive, host.is_powered = False, not is_silent
+        host.opening.clear()
         links, host.links = host.links, {}
         if not is_silent:
             for end in links.values():
@@ -157,11 +158,14 @@ class World:
 
     def _do(self, host: Host, effect: Effect) -> None:
         match effect:
-            case Dial():
-                self._dial(host, effect)
+            case Open(path, candidate):
+                self._open(host, path, candidate)
+            case Secure(path):
+                self._secure(host, path)
             case Write(number, data):
                 self._write(host, number, data)
             case HangUp(number):
+                host.opening.pop(number, None)
                 if (end := host.links.pop(number, None)) is not None:
                     for delay_s in [self._delay(host, end.host)] if end.is_stream else self._arrivals(host, end.host):
                         self._later(delay_s, self._down, end, "closed by the other end")
@@ -182,33 +186,50 @@ class World:
         """One way, different each time but the same in every run."""
         return self._latency_s(self._rng)
 
-    def _dial(self, host: Host, dial: Dial) -> None:
-        hosts = [self._by_address.get((candidate.address, dial.purpose)) for candidate in dial.candidates]
-        for target, candidate in zip(hosts, dial.candidates, strict=True):
-            if target is not None and _answers(target, host, candidate, dial.purpose):
-                is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
-                delay_s = self._delay(host, target) * (3 if is_stream else 5)
-                self._later(delay_s, self._connect, host, target, dial, candidate)
-                return
-        is_silent = any(target is not None and target.refuses_nothing_to(host) for target in hosts)
-        wait_s = DIAL_TIMEOUT_S if is_silent else self._latency_s(self._rng) * 2
-        self._later(wait_s, self._dial_failed, host, dial.link)
+    def _open(self, host: Host, path: int, candidate: Candidate) -> None:
+        host.opening[path] = candidate
+        target = self._by_host.get(candidate.address.host)
+        if target is None or not target.refuses_nothing_to(host):
+            self._later(2 * self._delay(host, target or host), self._answered, host, path)
 
-    def _dial_failed(self, host: Host, number: int) -> None:
-        self.call(host, lambda now: host.core.handle_link_down(number, "connection refused", now))
-
-    def _connect(self, host: Host, target: Host, dial: Dial, candidate: Candidate) -> None:
-        if not (host.is_alive and target.is_alive and host.island == target.island):
-            self._dial_failed(host, dial.link)
+    def _answered(self, host: Host, path: int) -> None:
+        """The first packet has been there and back."""
+        candidate = host.opening.get(path)
+        if candidate is None or not host.is_alive:
             return
-        is_stream = candidate.link_type is OverlayLinkType.TLS_TCP_FH_NO_ICE
+        target = self._by_host.get(candidate.address.host)
+        if target is not None and _answers(target, host, candidate):
+            self.call(host, partial(host.core.handle_path, Opened(path, host.address)))
+        else:
+            self._refused(host, path)
+
+    def _refused(self, host: Host, path: int) -> None:
+        if host.opening.pop(path, None) is not None:
+            self.call(host, lambda now: host.core.handle_link_down(path, "connection refused", now))
+
+    def _secure(self, host: Host, path: int) -> None:
+        candidate = host.opening.get(path)
+        if candidate is not None:
+            target = self._by_host[candidate.address.host]
+            round_trips = 0.5 if candidate.is_stream else 1.5
+            self._later(2 * round_trips * self._delay(host, target), self._connect, host, target, path)
+
+    def _connect(self, host: Host, target: Host, path: int) -> None:
+        candidate = host.opening.get(path)
+        if candidate is None or not host.is_alive:
+            return
+        if not (target.is_alive and host.island == target.island):
+            self._refused(host, path)
+            return
+        del host.opening[path]
         number, is_narrow = target._numbers, candidate.is_narrow or target.is_narrow
         target._numbers += 2
-        host.links[dial.link] = _End(target, number, is_stream, is_narrow=is_narrow)
-        target.links[number] = _End(host, dial.link, is_stream, is_narrow=is_narrow)
-        datagram_bytes = None if is_stream else DATAGRAM_BYTES
-        for here, there, end in ((target, host, number), (host, target, dial.link)):
-            link = LinkUp(end, dial.purpose, there.certificates, there.address, here.address, datagram_bytes)
+        host.links[path] = _End(target, number, candidate.is_stream, is_narrow=is_narrow)
+        target.links[number] = _End(host, path, candidate.is_stream, is_narrow=is_narrow)
+        datagram_bytes = None if candidate.is_stream else DATAGRAM_BYTES
+        accepted = LinkUp(number, host.certificates, host.address, candidate.address, datagram_bytes)
+        dialled = LinkUp(path, target.certificates, candidate.address, host.address, datagram_bytes)
+        for here, link in ((target, accepted), (host, dialled)):
             self.call(here, partial(here.core.handle_link_up, link))
 
     def _write(self, host: Host, number: int, data: bytes) -> None:
@@ -248,6 +269,7 @@ class World:
             self.call(host, lambda now: host.core.handle_answer(token, answer, now))
 
 
-def _answers(target: Host, host: Host, candidate: Candidate, purpose: Purpose) -> bool:
-    listens = purpose is Purpose.SIP or candidate.link_type in target.link_types
+def _answers(target: Host, host: Host, candidate: Candidate) -> bool:
+    # At its other ports it listens for SIP, which is TLS.
+    listens = candidate.address != target.address or candidate.link_type in target.link_types
     return target.is_alive and target.island == host.island and listens

@@ -62,8 +62,8 @@ def test_the_way_of_a_connection_that_falls_silent_is_taken_for_narrow() -> None
     peer, now = world[0].peer, world.world.now
     link = up(peer.flows, NodeId(bytes(16)), now)
     assert peer.flows.outgoing(link, b"INVITE", now) == b"INVITE" + PING
-    assert not peer.node.connections.paths.is_narrow(REMOTE.host)
+    assert not peer.node._paths.is_narrow(REMOTE.host)
     peer.flows.drain()
     peer.flows.handle_timeout(now + PONG_MAX_S)
     assert [type(effect) for effect in peer.flows.drain()] == [FlowOver]
-    assert peer.node.connections.paths.is_narrow(REMOTE.host)
+    assert peer.node._paths.is_narrow(REMOTE.host)

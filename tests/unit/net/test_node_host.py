@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.net.node_host import NodeCore, NodeHost, Store
-from p2psip.reload.paths.values import AcceptNarrow, Purpose
+from p2psip.reload.paths.values import AcceptNarrow, PathEvent
 
 
 class Wishes:
@@ -29,6 +29,9 @@ class Wishes:
     def next_deadline(self) -> None:
         """It waits for nothing."""
 
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """It connects with nobody."""
+
 
 def test_what_is_accepted_is_narrow_as_long_as_the_core_wants() -> None:
     """By the maximum segment size in the SYN of whoever accepts."""
@@ -37,7 +40,7 @@ def test_what_is_accepted_is_narrow_as_long_as_the_core_wants() -> None:
         core, address = Wishes(), Address("127.0.0.1", free_port())
         context = SSL.Context(SSL.TLS_METHOD)
         host = NodeHost(cast(NodeCore, core), context, cast(Store, None), 0.0, lambda effect: None, path_mtu=1280)
-        await host.listen_links(Purpose.RELOAD, [address])
+        await host.listen_links([address])
 
         def segment_bytes(*wishes: Effect) -> int:
             core.effects = list(wishes)

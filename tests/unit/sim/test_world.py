@@ -5,51 +5,67 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from candidates import tls
+from dialler import Dialler
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.base.timers import Deadline
-from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
+from p2psip.base.timers import Deadline, earliest
+from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.dialling import DIAL_MAX_S
+from p2psip.reload.paths.values import Candidate, HangUp
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, Committed, Moment
-from p2psip.sim.world import DIAL_TIMEOUT_S, Host, World
+from p2psip.sim.world import Host, World
 
 
 @dataclass
-class Recorder:
+class Recorder(Dialler):
     """A core that writes down what happens to it, and wants what it is told to want."""
 
     world: World
     wanted: list[Effect] = field(default_factory=list)
     seen: list[tuple[float, object]] = field(default_factory=list)
     deadline: Deadline | None = None
+    links: set[int] = field(default_factory=set)
 
-    def handle_path(self, event: PathEvent, now: float) -> None:
-        self.seen.append((now, event))
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def connect(self, host: Host, number: int, candidates: tuple[Candidate, ...]) -> None:
+        """It dials."""
+        self.world.call(host, lambda now: self.dial(number, candidates, now))
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
-        self.seen.append((now, ("up", link.number, link.certificates[0], link.remote.host)))
+        number = self.up(link.number)
+        self.links.add(link.number)
+        self.seen.append((now, ("up", number, link.certificates[0], link.remote.host)))
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         self.seen.append((now, ("data", number, data)))
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
-        self.seen.append((now, ("down", number, reason)))
+        self.down(number, reason)
+        if number in self.links:
+            self.seen.append((now, ("down", number, reason)))
+
+    def ended(self, number: int, reason: str) -> None:
+        self.seen.append((self.world.now, ("down", number, reason)))
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         self.seen.append((now, ("answer", token, answer)))
 
     def handle_timeout(self, now: float) -> None:
-        self.seen.append((now, "timeout"))
-        self.deadline = None
+        super().handle_timeout(now)
+        if self.deadline is not None and self.deadline.at <= now:
+            self.seen.append((now, "timeout"))
+            self.deadline = None
 
     def drain(self) -> list[Effect]:
         wanted, self.wanted = self.wanted, []
-        return wanted
+        return [*wanted, *super().drain()]
 
     def next_deadline(self) -> Deadline | None:
-        return self.deadline
+        return earliest((self.deadline, super().next_deadline()))
 
     def what(self) -> list[object]:
         """What happened, without the times."""
@@ -76,7 +92,7 @@ def want(world: World, host: Host, core: Recorder, *effects: Effect) -> None:
 def connected() -> tuple[World, Host, Host, Recorder, Recorder]:
     """Two hosts with a link: number 2 at a, 1 at b."""
     world, a, b, core_a, core_b = pair()
-    want(world, a, core_a, Dial(2, Purpose.RELOAD, tls(b.address)))
+    core_a.connect(a, 2, tls(b.address))
     world.run_for(0.1)
     assert core_a.seen == [(0.03, ("up", 2, b"b", "10.0.0.1"))]
     assert core_b.seen == [(0.03, ("up", 1, b"a", "10.0.0.0"))]
@@ -115,26 +131,27 @@ def test_a_killed_process_resets_its_links_and_refuses_new_ones() -> None:
     world.crash(b)
     world.run_for(1.0)
     assert core_a.what() == [("down", 2, "connection reset")]
-    want(world, a, core_a, Dial(4, Purpose.RELOAD, tls(b.address)))
+    core_a.connect(a, 4, tls(b.address))
     world.run_for(1.0)
-    assert core_a.what()[-1] == ("down", 4, "connection refused")
+    assert core_a.what()[-1] == ("down", 4, "10.0.0.1:1 (TLS): connection refused")
 
 
 def test_a_power_cut_says_nothing() -> None:
     """Neither on links nor to who dials; only time tells."""
     world, a, b, core_a, _ = connected()
     world.crash(b, is_silent=True)
-    want(world, a, core_a, Write(2, b"hello?"), Dial(4, Purpose.RELOAD, tls(b.address)))
-    world.run_for(DIAL_TIMEOUT_S - 0.1)
+    want(world, a, core_a, Write(2, b"hello?"))
+    core_a.connect(a, 4, tls(b.address))
+    world.run_for(DIAL_MAX_S - 0.1)
     assert core_a.what() == []
     world.run_for(0.2)
-    assert core_a.what() == [("down", 4, "connection refused")]
+    assert core_a.what() == [("down", 4, "no answer in 8 s from 10.0.0.1:1 (TLS)")]
 
 
 def test_the_first_candidate_that_answers_is_taken() -> None:
     """Dead ones are skipped."""
     world, a, b, core_a, _ = pair()
-    want(world, a, core_a, Dial(2, Purpose.SIP, tls(Address("10.9.9.9", 1), b.address)))
+    core_a.connect(a, 2, tls(Address("10.9.9.9", 1), b.address))
     world.run_for(1.0)
     assert core_a.what() == [("up", 2, b"b", "10.0.0.1")]
 
@@ -143,13 +160,14 @@ def test_islands_do_not_reach_each_other_and_cut_streams_stay_cut() -> None:
     """What was lost in a stream is not made up for when the sea falls dry."""
     world, a, b, core_a, core_b = connected()
     b.island = 1
-    want(world, a, core_a, Write(2, b"lost"), Dial(4, Purpose.RELOAD, tls(b.address)))
-    world.run_for(DIAL_TIMEOUT_S + 1.0)
+    want(world, a, core_a, Write(2, b"lost"))
+    core_a.connect(a, 4, tls(b.address))
+    world.run_for(DIAL_MAX_S + 1.0)
     b.island = 0
     want(world, a, core_a, Write(2, b"behind it"))
     world.run_for(1.0)
     assert core_b.what() == []
-    assert core_a.what() == [("down", 4, "connection refused")]
+    assert core_a.what() == [("down", 4, "no answer in 8 s from 10.0.0.1:1 (TLS)")]
 
 
 def test_time_outs_come_at_the_deadline_and_once() -> None:

@@ -48,6 +48,16 @@ def with_zones(host: str) -> list[str]:
     return [f"{host}%{zone}" for zone in zones] or [host]
 
 
+def host_towards(remote: tuple[str, int]) -> str:
+    """Our address as a remote sees it, on this machine's own word: no packet is sent. Raises OSError where no way is,
+    UnicodeError or OverflowError where the address is none.
+    """
+    family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(sockaddr_of(remote))
+        return address_of(probe.getsockname()).host
+
+
 def address_of(sockaddr: tuple[Any, ...]) -> Address:
     """What a socket says of an address, with the zone where it is link-local."""
     host, port, *rest = sockaddr

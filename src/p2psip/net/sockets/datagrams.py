@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -26,6 +27,18 @@ IPV4_WHERE = struct.Struct("=i4s4s")
 IPV6_WHERE = struct.Struct("=16si")
 ANCILLARY_BYTES = 128
 
+RECEIVE_ERRORS = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
+}
+"""IP_RECVERR and IPV6_RECVERR of ip(7) and ipv6(7): a socket that is nobody's alone is told which remote refuses."""
+
+IP_ERROR = struct.Struct("=I")
+"""How `struct sock_extended_err` begins: the error's number."""
+
+REFUSAL_BYTES = 512
+REFUSALS_A_TURN = 16
+
 Ancillary = list[tuple[int, int, bytes]]
 
 LOST = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE})
@@ -34,12 +47,12 @@ LOST = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE})
 Arrived = Callable[[Address, Address, bytes], None]
 """Called with local address, remote address and data."""
 
-Refused = Callable[[Exception], None]
-"""Called with what the network said."""
+Refused = Callable[[Address, OSError, bytes], None]
+"""Called with the remote, what the network said, and as much of the refused datagram as it showed: perhaps nothing."""
 
 
 class DatagramSocket:
-    """A UDP socket. What the network refuses (ICMP) is the core's timers' business, where nobody asks for it.
+    """A UDP socket. What the network refuses (ICMP) is the core's timers' business, where nobody asks to hear of it.
 
     One that listens everywhere says of each datagram to which address of this machine it came, and an answer leaves
     from there: the other end may know no other.
@@ -50,34 +63,31 @@ class DatagramSocket:
         self._socket = sock
         self._arrived = arrived
         self._refused = refused
-        self._is_connected = refused is not None
         self._is_everywhere = ipaddress.ip_address(self.local.host).is_unspecified
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._read)
 
     @classmethod
-    async def bind(cls, host: str, port: int, arrived: Arrived, *, receive_bytes: int | None = None) -> DatagramSocket:
+    async def bind(
+        cls,
+        host: str,
+        port: int,
+        arrived: Arrived,
+        *,
+        refused: Refused | None = None,
+        receive_bytes: int | None = None,
+    ) -> DatagramSocket:
         """Bind `host`:`port`; LocalMisuse if somebody else has it. `receive_bytes` may wait to be read."""
         try:
             with contextlib.ExitStack() as otherwise:
                 sock = _bound(host, port, receive_bytes, otherwise)
-                bound = cls(sock, arrived)
+                if refused is not None:
+                    sock.setsockopt(*RECEIVE_ERRORS[sock.family], 1)
+                bound = cls(sock, arrived, refused)
                 otherwise.pop_all()
                 return bound
         except REFUSALS as error:
             raise taken("udp", Address(host, port), error) from None
-
-    @classmethod
-    async def connect(cls, remote: Address, arrived: Arrived, refused: Refused) -> DatagramSocket:
-        """A socket of its own for one remote, whose refusals are heard. Raises one of REFUSALS where no way leads."""
-        with contextlib.ExitStack() as otherwise:
-            sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)
-            otherwise.callback(sock.close)
-            sock.setblocking(False)
-            sock.connect(sockaddr_of(remote))
-            connected = cls(sock, arrived, refused)
-            otherwise.pop_all()
-            return connected
 
     @classmethod
     async def bind_even(cls, host: str, arrived: Arrived) -> DatagramSocket:
@@ -101,13 +111,17 @@ class DatagramSocket:
         """
         if self._socket.fileno() < 0:
             return
-        try:
-            if source is None or not self._is_everywhere or not self._send_from(source, remote, data):
-                self._send(data, [], remote)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._hear(error)
+        # Where that address is gone it leaves from any.
+        sources = (source, None) if source is not None and self._is_everywhere else (None,)
+        for each in sources:
+            error = self._try(remote, data, each)
+            if error is not None and self._hear_refusals():
+                # The machine told of an earlier one in the place of sending this one.
+                error = self._try(remote, data, each)
+            if error is None:
+                return
+        if error is not None and error.errno not in LOST and self._refused is not None:
+            self._refused(Address(*remote), error, data)
 
     def close(self) -> None:
         """Give the port back."""
@@ -115,33 +129,41 @@ class DatagramSocket:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    def _send_from(self, source: str, remote: tuple[str, int], data: bytes) -> bool:
-        """False if this machine does not have that address any more."""
+    def _try(self, remote: tuple[str, int], data: bytes, source: str | None) -> OSError | None:
         try:
-            self._send(data, _from(source), remote)
+            ancillary = [] if source is None else _from(source)
+            self._socket.sendmsg([data], ancillary, 0, sockaddr_of(remote))
         except BlockingIOError:
-            raise
-        except OSError:
-            return False
-        return True
-
-    def _send(self, data: bytes, ancillary: Ancillary, remote: tuple[str, int]) -> None:
-        self._socket.sendmsg([data], ancillary, 0, None if self._is_connected else sockaddr_of(remote))
+            return None
+        except OSError as error:
+            return error
+        return None
 
     def _read(self) -> None:
         try:
             data, ancillary, _, sender = self._socket.recvmsg(READ_BYTES, ANCILLARY_BYTES if self._is_everywhere else 0)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._hear(error)
+        except OSError:
+            # Nothing to be read, but what was refused.
+            self._hear_refusals()
             return
         self._arrived(Address(_where(ancillary) or self.local.host, self.local.port), address_of(sender), data)
 
-    def _hear(self, error: OSError) -> None:
-        """The network says that nobody is there, or the machine that there is no way."""
-        if self._refused is not None and error.errno not in LOST:
-            self._refused(error)
+    def _hear_refusals(self) -> bool:
+        """The network says of datagrams that nobody is there, or the machine that there is no way; True if of any."""
+        if self._refused is None:
+            return False
+        for count in range(REFUSALS_A_TURN):
+            try:
+                shown, ancillary, _, remote = self._socket.recvmsg(READ_BYTES, REFUSAL_BYTES, socket.MSG_ERRQUEUE)
+            except OSError:
+                return count > 0
+            for level, kind, data in ancillary:
+                if (level, kind) != RECEIVE_ERRORS[self._socket.family]:
+                    continue
+                (number,) = IP_ERROR.unpack_from(data)
+                if number not in LOST:
+                    self._refused(address_of(remote), OSError(number, os.strerror(number)), shown)
+        return True
 
 
 def _bound(host: str, port: int, receive_bytes: int | None, otherwise: contextlib.ExitStack) -> socket.socket:

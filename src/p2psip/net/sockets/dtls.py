@@ -1,49 +1,39 @@
 """DTLS 1.2 over UDP for overlay links (RFC 6347, RFC 6940 section 6.6.6): pyOpenSSL's memory BIO, a datagram at a time.
 
-Theory of operation. `DtlsListener` has one UDP port for everybody and tells remotes apart by their address. Who is not
-known and says ClientHello gets a cookie and is forgotten; only who comes back with it, and so is where it says it is,
-costs memory. The number of handshakes at a time is its user's to bound. A remote that has an association and begins
-another (it was started anew) has both until the new one is up: RFC 6347 section 4.2.8: "the server MUST NOT destroy the
-existing association until the client has demonstrated reachability". A client's association has a socket of its own, so
-that two nodes that dial each other at once are not in each other's way, and so that the network's refusals are heard.
-
-OpenSSL repeats lost flights of the handshake as its clock says; what is lost later is for the core of the link.
+OpenSSL repeats lost flights of the handshake as its clock says; what is lost later is for the core of the link. Where
+datagrams come from and go to: `p2psip.net.sockets.dtls_ports`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections import deque
+from typing import Protocol
 
 from OpenSSL import SSL
 
-from p2psip.base.address import Address
 from p2psip.net.sockets.addresses import words
-from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.net.sockets.tcp import NARROW_BYTES, REFUSALS
+from p2psip.net.sockets.tcp import NARROW_BYTES
 from p2psip.net.sockets.tls import HANDSHAKE_MAX_S, READ_BYTES, StreamUser, certificates_of, describe
+from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Pair
 
 PATH_MTU = 1280
 """What every IPv6 path carries (RFC 8200 section 5), and nearly every IPv4 path."""
 
 IP_UDP_BYTES = 48
-RECORD_HEADER_BYTES = 13
-HANDSHAKE = 22
-CLIENT_HELLO = 1
-EPOCH_ZERO = bytes(2)
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
 
 WIDE_FLIGHTS_MAX = 2
 """How often a flight of the handshake is repeated before it goes out in smaller pieces."""
 
-RECEIVE_BYTES = 1 << 20
-"""How much may wait to be read at the port of all associations."""
-
-Accept = Callable[["DtlsAssociation"], None]
+SENT_SHOWN = 8
+SHOWN_BYTES = 64
+"""So much of so many datagrams is remembered, to know what the network refuses again."""
 
 
 def require_cookies(context: SSL.Context) -> None:
@@ -57,6 +47,19 @@ def require_cookies(context: SSL.Context) -> None:
     context.set_cookie_verify_callback(lambda connection, cookie: hmac.compare_digest(cookie, cookie_of(connection)))
 
 
+class Port(Protocol):
+    """What an association needs of who reads and writes its datagrams."""
+
+    def send(self, association: DtlsAssociation, datagram: bytes) -> None:
+        """Send to its remote, from its local address."""
+
+    def came_up(self, association: DtlsAssociation) -> None:
+        """Its handshake is done."""
+
+    def forget(self, association: DtlsAssociation) -> None:
+        """It is over."""
+
+
 class DtlsAssociation:
     """One association, of a client or of a server. Its user hears of it as of a TLS stream."""
 
@@ -64,24 +67,23 @@ class DtlsAssociation:
         self,
         tls: SSL.Connection,
         user: StreamUser,
-        local: Address,
-        remote: Address,
-        send: Callable[[bytes], None],
-        forget: Callable[[DtlsAssociation], None],
+        pair: Pair,
+        port: Port,
         datagram_bytes: int,
         *,
         is_server: bool,
     ) -> None:
-        self.remote: tuple[str, int] = remote
-        self.local: tuple[str, int] = local
+        self.pair = pair
+        self.local: tuple[str, int] = pair.local
+        self.remote: tuple[str, int] = pair.remote
         self.is_server = is_server
         self.is_up = False
         self.is_stalled = False
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tls = tls
         self._user = user
-        self._send = send
-        self._forget = forget
+        self._port = port
+        self._sent: deque[bytes] = deque(maxlen=SENT_SHOWN)
         self._datagram_bytes = datagram_bytes
         self._has_begun = is_server
         self._is_over = False
@@ -92,9 +94,25 @@ class DtlsAssociation:
 
     def start(self) -> None:
         """Say ClientHello, or answer it; unless nobody wants it any more."""
-        if not self._is_over:
-            self._be_patient()
-            self._advance()
+        if self._is_over:
+            return
+        if self.is_server:
+            # It has come back with a cookie.
+            self.answered.set_result(None)
+        self._be_patient()
+        self._advance()
+
+    @property
+    def is_over(self) -> bool:
+        """True once it is closed, refused or replaced."""
+        return self._is_over
+
+    @property
+    def client_random(self) -> bytes:
+        """Of the ClientHello that began it."""
+        random = self._tls.client_random()
+        assert random is not None, "it has been started"
+        return random
 
     # For the user
 
@@ -115,6 +133,8 @@ class DtlsAssociation:
 
     def begin(self) -> None:
         """A client: take what has come; the ClientHello is long out."""
+        if self._has_begun:
+            return
         self._has_begun = True
         held, self._held = self._held, []
         self._be_patient()
@@ -148,18 +168,29 @@ class DtlsAssociation:
         """Forget the association; `stream_down` follows."""
         if self._is_over:
             return
-        self._is_over = True
-        for timer in (self._retransmission, self._patience):
-            if timer is not None:
-                timer.cancel()
+        self._end()
         if not self.answered.done():
             self.answered.set_exception(ConnectionError(reason))
             # Whoever waits for it hears it; often nobody does.
             self.answered.exception()
-        self._forget(self)
+        self._port.forget(self)
         asyncio.get_running_loop().call_soon(self._user.stream_down, self, reason)
 
-    # For the socket
+    def give_way(self) -> None:
+        """The other end dialled us at once, and its handshake goes on in the place of this one: nobody hears of it."""
+        self._end()
+        if not self.answered.done():
+            self.answered.set_result(None)
+
+    # For the port
+
+    def refused(self, error: OSError, shown: bytes) -> None:
+        """The network says that it cannot pass on a datagram, and shows it: perhaps it is one of ours."""
+        length = min(len(shown), SHOWN_BYTES)
+        if length < RECORD_HEADER_BYTES or not any(sent[:length] == shown[:length] for sent in self._sent):
+            return
+        if not self.is_up or error.errno == errno.ECONNREFUSED:
+            self.abort(words(error))
 
     def take(self, data: bytes) -> None:
         """A datagram from the other end, or from who pretends to be it."""
@@ -175,6 +206,12 @@ class DtlsAssociation:
         self._advance()
 
     # Inside
+
+    def _end(self) -> None:
+        self._is_over = True
+        for timer in (self._retransmission, self._patience):
+            if timer is not None:
+                timer.cancel()
 
     def _be_patient(self) -> None:
         if self._patience is not None:
@@ -214,6 +251,7 @@ class DtlsAssociation:
         self._patience.cancel()
         self.is_up = True
         self._flush()
+        self._port.came_up(self)
         self._user.stream_up(self, certificates_of(self._tls))
 
     def _read(self) -> list[bytes]:
@@ -230,8 +268,9 @@ class DtlsAssociation:
         return messages
 
     def _flush(self) -> None:
-        for datagram in _take_datagrams(self._tls, self._datagram_bytes):
-            self._send(datagram)
+        for datagram in take_datagrams(self._tls, self._datagram_bytes):
+            self._sent.append(datagram[:SHOWN_BYTES])
+            self._port.send(self, datagram)
 
     def _await_flight(self) -> None:
         """OpenSSL's own timer: it says when the other end should have answered our flight of the handshake."""
@@ -257,137 +296,7 @@ class DtlsAssociation:
         self._await_flight()
 
 
-class DtlsListener:
-    """One UDP port, for the associations of all who dial us."""
-
-    def __init__(
-        self, context: Callable[[], SSL.Context], user: StreamUser, accept: Accept, datagram_bytes: int
-    ) -> None:
-        """`context` is asked whenever one is wanted; `accept` is told of each association that begins."""
-        self._context = context
-        self._user = user
-        self._accept = accept
-        self._datagram_bytes = datagram_bytes
-        self._socket: DatagramSocket | None = None
-        self._listening: SSL.Connection | None = None
-        self._handshaking: dict[Address, DtlsAssociation] = {}
-        self._up: dict[Address, DtlsAssociation] = {}
-
-    async def bind(self, address: Address) -> Address:
-        """Listen; the address that it is. Raises LocalMisuse if it is taken."""
-        self._socket = await DatagramSocket.bind(*address, self._arrived, receive_bytes=RECEIVE_BYTES)
-        return self._socket.local
-
-    def close(self) -> None:
-        """Give the port back; the associations are their user's to close before."""
-        if self._socket is not None:
-            self._socket.close()
-
-    def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        newcomer, known = self._handshaking.get(remote), self._up.get(remote)
-        if newcomer is not None:
-            newcomer.take(data)
-            if newcomer.is_up and self._handshaking.pop(remote, None) is not None:
-                self._up[remote] = newcomer
-                if known is not None:
-                    known.abort("the other end has begun anew")
-                return
-        if known is not None:
-            # What is not meant for it, it drops.
-            known.take(data)
-        if newcomer is None and _is_client_hello(data):
-            self._listen(local, remote, data)
-
-    def _listen(self, local: Address, remote: Address, data: bytes) -> None:
-        """Answer a ClientHello with a cookie; begin if it brings one."""
-        context = self._context()
-        if self._listening is None or self._listening.get_context() is not context:
-            self._listening = SSL.Connection(context)
-            self._listening.set_ciphertext_mtu(self._datagram_bytes)
-            self._listening.set_accept_state()
-        tls = self._listening
-        tls.set_app_data(remote)
-        tls.bio_write(data)
-        try:
-            tls.DTLSv1_listen()
-        except SSL.WantReadError:
-            for datagram in _take_datagrams(tls, self._datagram_bytes):
-                self._send(local, remote, datagram)
-            return
-        except SSL.Error:
-            # It is no ClientHello after all; what it did to this connection nobody needs to know.
-            self._listening = None
-            return
-        self._listening = None
-        association = DtlsAssociation(
-            tls,
-            self._user,
-            local,
-            remote,
-            lambda datagram: self._send(local, remote, datagram),
-            self._forget,
-            self._datagram_bytes,
-            is_server=True,
-        )
-        association.answered.set_result(None)
-        self._handshaking[remote] = association
-        self._accept(association)
-        self._user.stream_accepted(association)
-        association.start()
-
-    def _send(self, local: Address, remote: Address, datagram: bytes) -> None:
-        if self._socket is not None:
-            self._socket.send(remote, datagram, local.host)
-
-    def _forget(self, association: DtlsAssociation) -> None:
-        remote = Address(*association.remote)
-        for known in (self._handshaking, self._up):
-            if known.get(remote) is association:
-                del known[remote]
-
-
-async def connect_dtls(context: SSL.Context, user: StreamUser, remote: Address, datagram_bytes: int) -> DtlsAssociation:
-    """Say ClientHello to a remote; the association as soon as anything comes back. Raises ConnectionError if nothing
-    can, in the words of the system.
-    """
-    association: DtlsAssociation
-
-    def refused(error: Exception) -> None:
-        association.abort(words(error))
-
-    try:
-        socket = await DatagramSocket.connect(remote, lambda _, __, data: association.take(data), refused)
-    except REFUSALS as error:
-        raise ConnectionError(words(error)) from None
-    tls = SSL.Connection(context)
-    tls.set_ciphertext_mtu(datagram_bytes)
-    tls.set_connect_state()
-    association = DtlsAssociation(
-        tls,
-        user,
-        socket.local,
-        remote,
-        lambda datagram: socket.send(remote, datagram),
-        lambda _: socket.close(),
-        datagram_bytes,
-        is_server=False,
-    )
-    association.start()
-    try:
-        await association.answered
-    except asyncio.CancelledError:
-        association.abort("not wanted any more")
-        raise
-    return association
-
-
-def _is_client_hello(data: bytes) -> bool:
-    """True for what may begin an association: a handshake record of epoch 0 with a ClientHello."""
-    is_first = len(data) > RECORD_HEADER_BYTES and data[0] == HANDSHAKE and data[3:5] == EPOCH_ZERO
-    return is_first and data[RECORD_HEADER_BYTES] == CLIENT_HELLO
-
-
-def _take_datagrams(tls: SSL.Connection, datagram_bytes: int) -> list[bytes]:
+def take_datagrams(tls: SSL.Connection, datagram_bytes: int) -> list[bytes]:
     """What DTLS wants sent. A memory BIO knows no datagrams: whole records go together as far as one holds them."""
     output = bytearray()
     while True:

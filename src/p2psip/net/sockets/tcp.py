@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from p2psip.base.address import Address
-from p2psip.net.sockets.addresses import sockaddr_of, taken, words
+from p2psip.net.sockets.addresses import address_of, sockaddr_of, taken, words
 
 REFUSALS = (OSError, UnicodeError, OverflowError)
 """What the system says of a socket, or of an address that is none: an odd name, a port out of range."""
@@ -115,6 +115,11 @@ class StreamListener:
         """Of connections that are accepted from now on."""
         with contextlib.suppress(OSError):
             limit_packets(self._socket, path_mtu)
+
+    @property
+    def host(self) -> str:
+        """By which address it can be dialled; an unspecified one stands for all of this machine."""
+        return address_of(self._socket.getsockname()).host
 
     @property
     def port(self) -> int:

@@ -12,21 +12,8 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.document import Document
-from p2psip.reload.paths.values import Candidate, Purpose
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
-
-
-@dataclass(frozen=True, slots=True)
-class Dial(Effect):
-    """Connect, as the TLS or DTLS client, to the first of `candidates` that answers; they come best first.
-
-    Then `handle_link_up`, or `handle_link_down` with the reason why not.
-    """
-
-    link: int
-    purpose: Purpose
-    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +21,6 @@ class LinkUp:
     """What the driver tells of a connection that is up, dialled or accepted: an overlay link, or one by AppAttach."""
 
     number: int
-    purpose: Purpose
     certificates: tuple[bytes, ...]
     """The other end's, in DER, its own first."""
     remote: Address

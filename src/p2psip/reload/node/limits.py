@@ -1,4 +1,4 @@
-"""Bounds on everything that a remote can make grow in a node, in one table."""
+"""Bounds on everything that a remote can make grow in a node, in one table; those on paths are in `reload.paths`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ LINKS_PER_NODE_MAX: Final = 4
 STRANGERS_MAX: Final = 128
 """Links to nodes that are not in the Routing Table: clients, joining nodes, and whoever else has a certificate."""
 
-DIALS_MAX: Final = 128
-
-DIALLED_CANDIDATES_MAX: Final = 256
-"""Candidates of connections that are being made because others asked for them: as many sockets, at the worst."""
-
-DIALLED_CANDIDATES_PER_MEMBER_MAX: Final = 32
-"""Those for which one and the same user asked."""
-
 APP_ATTACHES_MAX: Final = 256
 
 APP_LINKS_MAX: Final = 512
@@ -46,9 +38,6 @@ COMMANDS_MAX: Final = 1024
 
 HANDOVER_WINDOW: Final = 16
 """Stores of one hand-over under way at once."""
-
-CANDIDATES_MAX: Final = 16
-"""Candidates of one Attach that are dialled."""
 
 CONTACTS_MAX: Final = 256
 """Nodes whose dialable address is known."""

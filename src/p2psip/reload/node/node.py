@@ -56,6 +56,7 @@ from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.upkeep import FindContext, ProbeContext, TellContext, Upkeep
+from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
@@ -118,8 +119,13 @@ class Node:
         self._plugin = plugin
         self.topology = make_topology(plugin, self.node_id, configuration, rng, now, is_client=is_client)
         self._queue = TimerQueue()
+        self._paths = Paths(self._queue)
         self.connections = Connections(
-            self.node_id, configuration.max_message_size, configuration.overlay_reliability_timer_ms / 1000, self._queue
+            self.node_id,
+            configuration.max_message_size,
+            self._paths,
+            configuration.overlay_reliability_timer_ms / 1000,
+            self._queue,
         )
         self._verifier = verifier
         self._admission = Admission(verifier, wall, self._queue)
@@ -172,6 +178,7 @@ class Node:
         )
         self._links = Links(
             self._exchange,
+            self._paths,
             self.connections,
             self._admission,
             self.attaching,
@@ -331,7 +338,7 @@ class Node:
 
     def app_link_silent(self, host: str, now: float) -> None:
         """A SIP connection to this host fell silent: nobody is there, or large packets vanish on the way."""
-        self.connections.app_link_silent(host, now)
+        self._paths.stream_silent(host, now)
         self._settle(now)
 
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
@@ -353,9 +360,11 @@ class Node:
     # Links, from the driver
 
     def handle_path(self, event: PathEvent, now: float) -> None:
-        """What a connection shows of the way that it takes, beside coming up and going down."""
+        """Something has happened to a connection, beside that it is up or down."""
         if isinstance(event, Stalled):
             self._links.stalled(event, now)
+        else:
+            self._links.ended(self._paths.handle(event, now), now)
         self._settle(now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
@@ -392,7 +401,7 @@ class Node:
                 self._settle(now)
             elif not messages:
                 # An acknowledgement: only its link has something to say, if that.
-                self._effects += self.connections.drain()
+                self._effects += [*self.connections.drain(), *self._paths.drain()]
         return None
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
@@ -404,6 +413,8 @@ class Node:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
+        for ended in self._paths.handle_timeout(now):
+            self._links.ended(ended, now)
         self._links.events(self.connections.handle_timeout(now), now)
         self._links.expel(self._admission.handle_timeout(now), now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
@@ -470,7 +481,7 @@ class Node:
             self._admission.forget(number)
         self._effects += self._exchange.effects
         self._exchange.effects.clear()
-        self._effects += self.connections.drain()
+        self._effects += [*self.connections.drain(), *self._paths.drain()]
 
     def _use_kept(self, document: Document | None, kind_blocks: Sequence[bytes], now: float) -> None:
         """Know the Kinds that were learned before a restart, as far as they still hold."""

@@ -101,6 +101,11 @@ class Associations(Generic[A]):
         found = self._newcomers.get(pair)
         return None if found is None else found.association
 
+    def towards(self, remote: Address) -> list[A]:
+        """All with a remote, from whichever of our addresses."""
+        newcomers = [each.association for pair, each in self._newcomers.items() if pair.remote == remote]
+        return [*newcomers, *(each for pair, each in self._up.items() if pair.remote == remote)]
+
     def begin(self, pair: Pair, association: A, random: bytes, *, is_client: bool) -> A | None:
         """A handshake begins, by the ClientHello with this random. The one under way whose place it takes."""
         before = self._newcomers.get(pair)

@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from p2psip.base.address import Address, source_key
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.limits import (
-    ASKED_CANDIDATES_MAX,
-    ASKED_CANDIDATES_PER_USER_MAX,
-    ATTEMPTS_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
+    DIALS_MAX,
     HANDSHAKES_MAX,
 )
 from p2psip.reload.paths.values import Candidate, Ended, HangUp, Open, Secure, Session
@@ -55,18 +55,20 @@ class _Attempt:
     opened: set[int] = field(default_factory=set)
     """Those of them that the driver works on."""
     chosen: int | None = None
+    stalls: int = 0
+    """How often its handshake has stood still."""
     reasons: list[str] = field(default_factory=list)
 
 
 class Dialling:
     """The attempts under way, and the handshakes of who has connected with us."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: TimerQueue | None = None) -> None:
         self._numbers = iter(range(2, 1 << 62, 2))
         self._listening: frozenset[Address] = frozenset()
         self._attempts: dict[int, _Attempt] = {}
         self._by_path: dict[int, _Attempt] = {}
-        self._timers: Timers[tuple[str, int]] = Timers()
+        self._timers: Timers[tuple[str, int]] = Timers(queue)
         self._busy: dict[Address, int] = {}
         """Whose DTLS handshake with us is under way; all datagrams between two ports are one association's."""
         self._waiting: dict[Address, deque[int]] = {}
@@ -76,25 +78,28 @@ class Dialling:
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def __iter__(self) -> Iterator[object]:
-        """What the attempts under way are for."""
-        return (attempt.context for attempt in self._attempts.values())
+    def __iter__(self) -> Iterator[Session]:
+        return (attempt.session for attempt in self._attempts.values())
+
+    def contexts(self) -> tuple[object, ...]:
+        """What they are for, the oldest first."""
+        return tuple(attempt.context for attempt in self._attempts.values())
 
     @property
     def is_full(self) -> bool:
         """True if no further attempt may begin now."""
-        return len(self._attempts) >= ATTEMPTS_MAX
+        return len(self._attempts) >= DIALS_MAX
 
     def has_room_for(self, session: Session) -> bool:
         """False if others have us open too many sockets already, or this user has.
 
         Each candidate is a socket, for as long as nobody answers there.
         """
-        asked = [attempt.session for attempt in self._attempts.values() if attempt.session.asked_by]
+        asked = [each for each in self if each.asked_by]
         in_all = sum(len(each.candidates) for each in asked)
         of_user = sum(len(each.candidates) for each in asked if each.asked_by == session.asked_by)
         count = len(session.candidates)
-        is_too_much = in_all + count > ASKED_CANDIDATES_MAX or of_user + count > ASKED_CANDIDATES_PER_USER_MAX
+        is_too_much = in_all + count > DIALLED_CANDIDATES_MAX or of_user + count > DIALLED_CANDIDATES_PER_MEMBER_MAX
         return not self.is_full and not (session.asked_by and is_too_much)
 
     # What the node wants
@@ -106,17 +111,20 @@ class Dialling:
         """
         assert session.candidates, "somewhere to go"
         assert not self.is_full, "look at is_full before connecting"
-        candidates = {next(self._numbers): candidate for candidate in session.candidates}
-        number = next(iter(candidates))
-        attempt = _Attempt(number, session, context, candidates)
-        self._attempts[number] = attempt
-        for rank, path in enumerate(candidates):
+        number = next(self._numbers)
+        attempt = self._attempts[number] = _Attempt(number, session, context, {})
+        self._begin(attempt, [number, *(next(self._numbers) for _ in session.candidates[1:])], now)
+        return number
+
+    def _begin(self, attempt: _Attempt, paths: Sequence[int], now: float) -> None:
+        attempt.chosen = None
+        attempt.candidates = dict(zip(paths, attempt.session.candidates, strict=True))
+        for rank, path in enumerate(paths):
             self._by_path[path] = attempt
             if rank:
                 self._timers.set(("open", path), now + rank * DIAL_STAGGER_S, "next candidate")
-        self._timers.set(("patience", number), now + DIAL_MAX_S, "nobody answers")
-        self._open(attempt, number)
-        return number
+        self._timers.set(("patience", attempt.number), now + DIAL_MAX_S, "nobody answers")
+        self._open(attempt, paths[0])
 
     def listening(self, addresses: frozenset[Address]) -> None:
         """Where this machine accepts connections; an unspecified host stands for all of its addresses."""
@@ -137,6 +145,23 @@ class Dialling:
         self._choose(attempt, path)
         self._effects.append(Secure(path))
         return None
+
+    def being_secured(self, path: int) -> Session | None:
+        """The session of the attempt whose path this is, and whose handshake is not done."""
+        attempt = self._by_path.get(path)
+        return None if attempt is None or attempt.chosen != path else attempt.session
+
+    def stalled(self, path: int, candidates: tuple[Candidate, ...], now: float) -> None:
+        """The handshake of an attempt stood still: it begins anew with these, as often as there are kinds of links.
+
+        Then it is over, as it is down.
+        """
+        attempt = self._by_path[path]
+        attempt.stalls += 1
+        if attempt.stalls <= len({candidate.link_type for candidate in candidates}):
+            self._forget(attempt, path)
+            attempt.session = replace(attempt.session, candidates=candidates)
+            self._begin(attempt, [next(self._numbers) for _ in candidates], now)
 
     def zoned(self, path: int, addresses: Iterable[Address], now: float) -> None:
         """A link-local candidate is tried on each link, as no candidate says on which it is."""
@@ -170,7 +195,7 @@ class Dialling:
             return None
         if attempt.chosen == path:
             self._end(attempt)
-            return Ended(attempt.context, reason)
+            return Ended(attempt.session, attempt.context, reason)
         attempt.reasons.append(f"{attempt.candidates[path]}: {reason}")
         self._forget(attempt, path)
         return None if attempt.candidates else self._given_up(attempt)
@@ -242,7 +267,7 @@ class Dialling:
         for path in list(attempt.candidates):
             self._give_up(attempt, path, "nobody answered")
         self._end(attempt)
-        return Ended(attempt.context, "; ".join(attempt.reasons))
+        return Ended(attempt.session, attempt.context, "; ".join(attempt.reasons))
 
     def _end(self, attempt: _Attempt) -> None:
         for path in list(attempt.candidates):

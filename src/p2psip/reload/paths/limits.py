@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-ATTEMPTS_MAX: Final = 128
+DIALS_MAX: Final = 128
 """Connections that are being made at once."""
 
 CANDIDATES_MAX: Final = 16
 """Candidates of one Attach that are dialled."""
 
-ASKED_CANDIDATES_MAX: Final = 256
+DIALLED_CANDIDATES_MAX: Final = 256
 """Candidates of connections that are being made because others asked for them: as many sockets, at the worst."""
 
-ASKED_CANDIDATES_PER_USER_MAX: Final = 32
+DIALLED_CANDIDATES_PER_MEMBER_MAX: Final = 32
 """Those for which one and the same user asked."""
 
 HANDSHAKES_MAX: Final = 128

@@ -14,7 +14,7 @@ from p2psip.base.effects import Effect
 from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
 
 COMPONENT: Final = 1
-"""ICE's component (RFC 8445 section 4): a link is one, so the messages of 6.5.1 do not name it."""
+"""6.5.1.1: "Since there is only one component, it is always 1, and thus left out of the structure."."""
 
 
 class Purpose(enum.Enum):
@@ -60,19 +60,22 @@ class Parameters:
         return cls(body.ufrag, body.password, body.role, body.candidates)
 
 
+NOTHING_SAID: Final = Parameters(b"", b"", b"", ())
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One attempt to have a path, and what it is for.
 
-    `remote` and `local` are both ends' words in one Attach; of a bootstrap node, which is dialled without one, there
-    are none. `candidates` are what to try, best first. `asked_by` is the user on whose request we try, empty where it
-    is our own wish.
+    `candidates` are what to try, best first. `local` and `remote` are both ends' words in one Attach; of a bootstrap
+    node, which is dialled without one, they are empty. `asked_by` is the user who asked us to, empty where it is our
+    own wish.
     """
 
     purpose: Purpose
     candidates: tuple[Candidate, ...]
-    local: Parameters | None = None
-    remote: Parameters | None = None
+    local: Parameters = NOTHING_SAID
+    remote: Parameters = NOTHING_SAID
     asked_by: str = ""
 
 
@@ -80,6 +83,7 @@ class Session:
 class Ended:
     """An attempt came to nothing, or its connection did before it was secured: what it was for, and why."""
 
+    session: Session
     context: object
     reason: str
 

@@ -216,9 +216,9 @@ class InternetSites:
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
         own = next(host for host in machine.hosts if host not in site.lan or site.nat is not None)
-        driver.listen(Purpose.RELOAD, [Address(own, OVERLAY_PORT)])
+        driver.listen([Address(own, OVERLAY_PORT)])
         driver.listen_datagrams([Address(own, OVERLAY_PORT)])
-        driver.listen(Purpose.SIP, [Address(own, PEER_SIP_PORT)])
+        driver.listen([Address(own, PEER_SIP_PORT)])
         driver.listen_phones([Address(host, PHONE_PORT) for host in machine.hosts])
         for line in site.lines:
             driver.call(lambda now, line=line: peer.add_line(line, now))  # type: ignore[misc]

@@ -14,8 +14,20 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.effects import Dial, LinkUp, Write
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, PathEvent, Purpose, Stalled
+from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.values import (
+    Accepted,
+    AcceptNarrow,
+    Candidate,
+    CutIfSilent,
+    HangUp,
+    Listening,
+    Open,
+    Opened,
+    PathEvent,
+    Secure,
+    Stalled,
+)
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.ip.machine import Machine
@@ -34,9 +46,6 @@ from p2psip.sim.ip.secured import (
 )
 from p2psip.sim.ip.streams import Stream, StreamListener
 from p2psip.sim.sites.disk import Disk
-
-DIAL_STAGGER_S = 0.25
-DIAL_MAX_S = 8.0
 
 
 class Core(Protocol):
@@ -63,17 +72,6 @@ class Core(Protocol):
     def drain(self) -> list[Effect]: ...
 
 
-class _Dialling:
-    """One `Dial`: its candidates, each tried a little after the one before; the first that answers is it."""
-
-    def __init__(self, dial: Dial) -> None:
-        self.dial = dial
-        self.waiting = deque(dial.candidates)
-        self.tried: dict[Connection, Candidate] = {}
-        self.chosen: Connection | None = None
-        self.reasons: list[str] = []
-
-
 class NodeDriver:
     """Links, timers and the disk of one node (a `ConnectionUser`). What is for the program around it is in `events`."""
 
@@ -90,32 +88,32 @@ class NodeDriver:
         self._listeners: list[StreamListener] = []
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
-        self._numbers: dict[Connection, tuple[int, Purpose]] = {}
-        self._up: dict[int, Connection] = {}
-        self._dials: dict[int, _Dialling] = {}
+        self._numbers: dict[Connection, int] = {}
+        self._connections: dict[int, Connection] = {}
         self._effects: deque[Effect] = deque()
         self._is_settling = False
         self._armed_at: float | None = None
 
-    def listen(self, purpose: Purpose, addresses: Iterable[Address]) -> None:
+    def listen(self, addresses: Iterable[Address]) -> None:
         """Accept streams there. Raises SocketRefused."""
         for address in addresses:
-            listener = self.machine.listen(address, lambda stream: self._accept(purpose, stream))
-            self._listeners.append(listener)
-            self._listening.add(address)
+            self._listeners.append(self.machine.listen(address, self._accept))
+            self._listens(address)
 
     def listen_datagrams(self, addresses: Iterable[Address]) -> None:
-        """Accept associations there, which all carry RELOAD. Raises SocketRefused."""
+        """Accept associations there. Raises SocketRefused."""
         for address in addresses:
             DatagramListener(
-                self.machine,
-                address,
-                self._own,
-                self,
-                lambda association: self._take(association, Purpose.RELOAD),
-                lambda: self._accepted_mtu - IP_UDP_BYTES,
+                self.machine, address, self._own, self, self._take, lambda: self._accepted_mtu - IP_UDP_BYTES
             )
-            self._listening.add(address)
+            self._listens(address)
+
+    def _listens(self, address: Address) -> None:
+        self._listening.add(address)
+        self._tell(Listening(frozenset(self._listening)))
+
+    def _tell(self, event: PathEvent) -> None:
+        self.call(lambda now: self._core.handle_path(event, now))
 
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done; inputs that this causes are taken in turn."""
@@ -160,16 +158,17 @@ class NodeDriver:
     def _do(self, effect: Effect) -> None:
         match effect:
             case Write(number, data):
-                if (connection := self._up.get(number)) is not None:
+                if (connection := self._connections.get(number)) is not None:
                     connection.write(data)
-            case Dial(number):
-                self._dials[number] = _Dialling(effect)
-                self.machine.at(self.machine.now + DIAL_MAX_S, lambda: self._give_up(number))
-                self._dial_next(number)
+            case Open(path, candidate):
+                self._open(path, candidate)
+            case Secure(path):
+                if (connection := self._connections.get(path)) is not None:
+                    connection.secure()
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
-                if isinstance(connection := self._up.get(number), SecuredStream):
+                if isinstance(connection := self._connections.get(number), SecuredStream):
                     connection.cut_if_silent(silent_s)
             case AcceptNarrow(is_narrow):
                 self._accepted_mtu = NARROW_BYTES if is_narrow else self._path_mtu
@@ -185,109 +184,67 @@ class NodeDriver:
     def _answer(self, token: int, answer: object) -> None:
         self.call(lambda now: self._core.handle_answer(token, answer, now))
 
-    # Dialling
+    # Connections
 
-    def _dial_next(self, number: int) -> None:
-        dialling = self._dials.get(number)
-        if dialling is None or dialling.chosen is not None or not dialling.waiting:
-            return
-        candidate = dialling.waiting.popleft()
-        if dialling.waiting:
-            self.machine.at(self.machine.now + DIAL_STAGGER_S, lambda: self._dial_next(number))
+    def _open(self, path: int, candidate: Candidate) -> None:
         try:
-            connection = self._dial(candidate)
+            self._register(self._dial(candidate), path)
         except SocketRefused as refused:
-            self._failed(number, f"{candidate}: {refused}")
-            return
-        dialling.tried[connection] = candidate
-        self._numbers[connection] = (number, dialling.dial.purpose)
+            reason = str(refused)
+            self.machine.at(self.machine.now, lambda: self._failed(path, reason))
+
+    def _failed(self, path: int, reason: str) -> None:
+        self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
     def _dial(self, candidate: Candidate) -> Connection:
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
-        if candidate.link_type is OverlayLinkType.DTLS_UDP_SR_NO_ICE:
-            return dial_datagrams(self.machine, candidate.address, self._own, self, path_mtu - IP_UDP_BYTES)
-        return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
+        if candidate.is_stream:
+            return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
+        return dial_datagrams(self.machine, candidate.address, self._own, self, path_mtu - IP_UDP_BYTES)
 
-    def _failed(self, number: int, reason: str) -> None:
-        dialling = self._dials[number]
-        dialling.reasons.append(reason)
-        if not dialling.tried and not dialling.waiting:
-            self._over(number, "; ".join(dialling.reasons))
-
-    def _over(self, number: int, reason: str) -> None:
-        del self._dials[number]
-        self.call(lambda now: self._core.handle_link_down(number, reason, now))
-
-    def _give_up(self, number: int) -> None:
-        dialling = self._dials.get(number)
-        if dialling is not None and dialling.chosen is None:
-            silent = ", ".join(map(str, [*dialling.tried.values(), *dialling.waiting]))
-            self._abandon(dialling)
-            self._over(number, "; ".join([*dialling.reasons, f"no answer in {DIAL_MAX_S:g} s from {silent}"]))
-
-    def _abandon(self, dialling: _Dialling) -> None:
-        for connection in [each for each in dialling.tried if each is not dialling.chosen]:
-            self._numbers.pop(connection, None)
-            connection.abort("another candidate was faster")
+    def _register(self, connection: Connection, number: int) -> None:
+        self._numbers[connection], self._connections[number] = number, connection
 
     def _hang_up(self, number: int, reason: str) -> None:
-        if (dialling := self._dials.pop(number, None)) is not None:
-            self._abandon(dialling)
-            if dialling.chosen is not None:
-                self._numbers.pop(dialling.chosen, None)
-                dialling.chosen.abort(reason)
-        if (connection := self._up.pop(number, None)) is not None:
-            self._numbers.pop(connection, None)
+        if (connection := self._connections.pop(number, None)) is not None:
+            del self._numbers[connection]
             connection.close(reason)
+
+    def _accept(self, stream: Stream) -> None:
+        self._take(SecuredStream(self.machine, stream, self._own, self, is_server=True))
+
+    def _take(self, connection: Connection) -> None:
+        number = next(self._accepted)
+        self._register(connection, number)
+        self._tell(Accepted(number, connection.remote))
 
     # ConnectionUser
 
     def connection_answered(self, connection: Connection) -> None:
-        """Somebody has answered: this is it, unless it is ourselves."""
-        number, _ = self._numbers[connection]
-        dialling = self._dials[number]
-        if connection.remote in self._listening and connection.local.host == connection.remote.host:
-            connection.abort("that is this machine itself")
-            return
-        dialling.chosen = connection
-        self._abandon(dialling)
-        connection.secure()
+        """The other end has answered: it is for the core to say whether this one is wanted."""
+        if (path := self._numbers.get(connection)) is not None:
+            self._tell(Opened(path, connection.local))
 
     def connection_up(self, connection: Connection, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
-        number, purpose = self._numbers[connection]
-        self._dials.pop(number, None)
-        self._up[number] = connection
-        link = LinkUp(number, purpose, certificates, connection.remote, connection.local, connection.datagram_bytes)
+        number = self._numbers[connection]
+        link = LinkUp(number, certificates, connection.remote, connection.local, connection.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def connection_data(self, connection: Connection, data: bytes) -> None:
         """Bytes have come."""
-        if connection in self._numbers:
-            number, _ = self._numbers[connection]
+        if (number := self._numbers.get(connection)) is not None:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
     def connection_down(self, connection: Connection, reason: str) -> None:
-        """It is gone; of one that was accepted and never came up the core knows nothing."""
-        number, _ = self._numbers.pop(connection, (0, None))
-        if number and connection.is_stalled:
-            is_stream = connection.datagram_bytes is None
-            kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if is_stream else OverlayLinkType.DTLS_UDP_SR_NO_ICE
-            self.call(lambda now: self._core.handle_path(Stalled(number, connection.remote, kind), now))
-        if self._up.pop(number, None) is not None:
+        """It is gone."""
+        if (number := self._numbers.pop(connection, None)) is not None:
+            del self._connections[number]
+            if connection.is_stalled:
+                is_stream = connection.datagram_bytes is None
+                kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if is_stream else OverlayLinkType.DTLS_UDP_SR_NO_ICE
+                self._tell(Stalled(number, connection.remote, kind))
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
-        elif (dialling := self._dials.get(number)) is not None:
-            candidate = dialling.tried.pop(connection)
-            if dialling.chosen is connection:
-                self._over(number, reason)
-            else:
-                self._failed(number, f"{candidate}: {reason}")
-
-    def _accept(self, purpose: Purpose, stream: Stream) -> None:
-        self._take(SecuredStream(self.machine, stream, self._own, self, is_server=True), purpose)
-
-    def _take(self, connection: Connection, purpose: Purpose) -> None:
-        self._numbers[connection] = (next(self._accepted), purpose)
 
 
 def events_of(events: Sequence[tuple[float, Effect]], kind: type[Effect]) -> list[Effect]:

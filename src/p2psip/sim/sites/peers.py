@@ -11,7 +11,7 @@ from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import LookedUp
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
-from p2psip.sim.overlay import EPOCH_S, SimulatedOverlay, simulated_configuration
+from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedVerifier
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Phone, Site
@@ -52,7 +52,7 @@ class SimulatedPeers:
             self.wall,
             rng,
             self.world.now,
-            advertised={Purpose.RELOAD: (address,), Purpose.SIP: (address,)},
+            advertised={Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)},
             phone_side=[local],
             may_start_alone=number == 0,
         )

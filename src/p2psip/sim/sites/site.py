@@ -39,7 +39,7 @@ class Site:
     """Where media addresses of the echo service were wanted for."""
 
     def handle_path(self, event: PathEvent, now: float) -> None:
-        """What a connection shows of the way that it takes, beside coming up and going down."""
+        """Something has happened to a connection, beside that it is up or down."""
         self.peer.handle_path(event, now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:

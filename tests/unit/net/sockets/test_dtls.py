@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import pytest
+from dtls_client import connect_dtls, only_one_more
 from OpenSSL import SSL
 from udp_relay import UdpRelay
 
 from p2psip.base.address import Address
 from p2psip.net.sockets import dtls
 from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.net.sockets.dtls import DtlsAssociation, DtlsListener, connect_dtls, require_cookies
+from p2psip.net.sockets.dtls import DtlsAssociation, require_cookies
+from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.tls import Stream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.wire.common import SignatureAlgorithm
@@ -78,7 +80,7 @@ class Server:
     """A listener and what its associations say."""
 
     end: End
-    listener: DtlsListener
+    listener: DtlsPorts
     address: Address
 
 
@@ -87,7 +89,7 @@ def run(test: Callable[[Server], Awaitable[None]]) -> None:
 
     async def main() -> None:
         end = End()
-        listener = DtlsListener(lambda: context(2), end, end.accepted.append, DATAGRAM_BYTES)
+        listener = DtlsPorts(lambda: context(2), end, lambda each, _: end.accepted.append(each), DATAGRAM_BYTES)
         try:
             async with asyncio.timeout(120):
                 await test(Server(end, listener, await listener.bind(Address(HERE, 0))))
@@ -225,7 +227,7 @@ def test_garbage_is_dropped_whoever_it_comes_from() -> None:
         stranger = await DatagramSocket.bind(HERE, 0, lambda *_: None)
         for piece in pieces * 20:
             stranger.send(server.address, piece)
-            association._send(piece)
+            association._port.send(association, piece)
         association.write(b"still here")
         await until(lambda: server.end.data == [b"still here"])
         assert (client.downs, server.end.downs) == ([], [])
@@ -289,10 +291,10 @@ def test_who_begins_anew_from_the_same_port_replaces_what_was() -> None:
         ports = itertools.repeat(free_udp_port())
         first, _ = await connect_from(server.address, next(ports))
         await until(lambda: len(server.end.ups) == 1)
-        first._send(client_hello())
+        first._port.send(first, client_hello())
         await asyncio.sleep(0.05)
         assert server.end.downs == [], "a ClientHello alone ends nothing"
-        first._forget(first)
+        first._port.forget(first)
         await asyncio.sleep(0.02)
         second, _ = await connect_from(server.address, next(ports))
         await until(lambda: len(server.end.ups) == 2 and server.end.downs)
@@ -311,28 +313,8 @@ def free_udp_port() -> int:
 
 async def connect_from(address: Address, port: int) -> tuple[DtlsAssociation, End]:
     """A client at a port of its choice."""
-    end, association = End(), None
-
-    def arrived(_: Address, __: Address, data: bytes) -> None:
-        assert association is not None
-        association.take(data)
-
-    own = await DatagramSocket.bind(HERE, port, arrived)
-    tls = SSL.Connection(context())
-    tls.set_ciphertext_mtu(DATAGRAM_BYTES)
-    tls.set_connect_state()
-    association = DtlsAssociation(
-        tls,
-        end,
-        own.local,
-        address,
-        lambda data: own.send(address, data),
-        lambda _: own.close(),
-        DATAGRAM_BYTES,
-        is_server=False,
-    )
+    association = await connect_dtls(context(), end := End(), address, DATAGRAM_BYTES, Address(HERE, port))
     clients.append(association)
-    association.start()
     association.begin()
     await until(lambda: end.ups)
     return association, end
@@ -345,15 +327,13 @@ def test_a_handshake_that_does_not_go_on_is_over_after_its_time(monkeypatch: pyt
     async def test(server: Server) -> None:
         association = await connect_dtls(context(), End(), server.address, DATAGRAM_BYTES)
         clients.append(association)
-        said: list[bytes] = []
-        send, association._send = association._send, said.append
-        association.begin()
         # The ClientHello with the cookie, and then not one word more.
-        send(said[0])
+        only_one_more(association)
+        association.begin()
         await until(lambda: server.end.downs)
         assert server.end.ups == []
         assert server.end.downs[0][1] == "DTLS handshake timed out"
-        assert server.listener._handshaking == {}
+        assert len(server.listener._associations) == 0
 
     run(test)
 

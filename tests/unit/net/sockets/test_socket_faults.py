@@ -33,8 +33,8 @@ from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tcp
 from p2psip.net.sockets.phone_tls import client_context, server_context
-from p2psip.reload.node.effects import Dial, Write
-from p2psip.reload.paths.values import HangUp, Purpose
+from p2psip.reload.node.effects import Write
+from p2psip.reload.paths.values import HangUp
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE
 from p2psip.sip.entities.agents.echo import MediaReleased
@@ -136,6 +136,9 @@ class End:
     def do(self, *effects: Effect) -> None:
         self.host.call(lambda now: self.core.wanted.extend(effects))
 
+    def dial(self, number: int, candidates: Any) -> None:
+        self.host.call(lambda now: self.core.dial(number, candidates, now))
+
     def count(self, *whats: str) -> int:
         return sum(1 for told in list(self.core.told) if told[0] in whats)
 
@@ -175,6 +178,9 @@ class Far:
 
     def do(self, *effects: Effect) -> None:
         self._loop.call_soon_threadsafe(self.end.do, *effects)
+
+    def dial(self, number: int, candidates: Any) -> None:
+        self._loop.call_soon_threadsafe(self.end.dial, number, candidates)
 
     def link(self) -> int:
         """The number of the last link that came up there."""
@@ -243,7 +249,7 @@ class Scene:
     async def _dialled_by_us(self, number: int, candidates: Any) -> None:
         near, far = self.near, self.far.end
         ups, theirs, data, heard = near.count("up"), far.count("up"), near.count("data"), far.count("data")
-        near.do(Dial(number, Purpose.RELOAD, candidates))
+        near.dial(number, candidates)
         await self.until("up", lambda: near.count("up") > ups and far.count("up") > theirs)
         near.do(Write(number, b"question"))
         await self.until("heard", lambda: far.count("data") > heard)
@@ -260,7 +266,7 @@ class Scene:
         near, far = self.near, self.far.end
         ups, theirs, downs = near.count("up"), far.count("up"), near.count("down")
         data, heard = near.count("data"), far.count("data")
-        self.far.do(Dial(number, Purpose.RELOAD, candidates))
+        self.far.dial(number, candidates)
         await self.until("up", lambda: near.count("up") > ups and far.count("up") > theirs)
         self.far.do(Write(number, b"question"))
         await self.until("heard", lambda: near.count("data") > data)
@@ -273,7 +279,7 @@ class Scene:
     async def _gone_when_we_hang_up(self) -> None:
         near = self.near
         ups = near.count("up")
-        near.do(Dial(6, Purpose.SIP, tls(self.far.end.at.sip[0])))
+        near.dial(6, tls(self.far.end.at.sip[0]))
         await self.until("up", lambda: near.count("up") > ups)
         self.far.abort_links()
         near.do(Write(6, b"anybody?"), HangUp(6, "they are gone"))
@@ -323,8 +329,8 @@ class Scene:
         near, far, loop = self.near, self.far.end, asyncio.get_running_loop()
         datagrams = far.count("datagram")
         for number, kind in ((100, tls), (102, dtls)):
-            near.do(Dial(number, Purpose.RELOAD, kind(far.at.overlay[0])))
-        self.far.do(Dial(100, Purpose.RELOAD, tls(near.at.overlay[0])))
+            near.dial(number, kind(far.at.overlay[0]))
+        self.far.dial(100, tls(near.at.overlay[0]))
         near.core.deadline = Deadline(boot_time() + 0.01, "alive")
         near.do(SendDatagram(near.at.phone_udp[0], far.at.phone_udp[0], b"OPTIONS"))
         deadline = loop.time() + LIMIT_S

@@ -16,7 +16,7 @@ from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.twins import ECHO_S, PRESENT_S
 from p2psip.reload.node.effects import LinkUp, RingChanged
 from p2psip.reload.node.limits import LINKS_PER_NODE_MAX, STRANGERS_MAX
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import Purpose, Session
 from p2psip.reload.topology.chord.messages import (
     ChordLeaveData,
     ChordLeaveType,
@@ -243,7 +243,7 @@ def test_a_crowd_of_one_user_leaves_room_for_others() -> None:
 
     def enter(number: int, who: SimulatedIdentity) -> None:
         chain = tuple(entry.certificate for entry in who.certificates)
-        bench.node.handle_link_up(LinkUp(number, Purpose.RELOAD, chain, address(1), address(ME)), bench.now)
+        bench.node.handle_link_up(LinkUp(number, chain, address(1), address(ME)), bench.now)
         bench.settle()
 
     for number, who in enumerate(crowd, start=1000):
@@ -466,7 +466,7 @@ def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
 def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
     """Unless we dial ourselves just now, by an address of which we did not know that it is ours."""
     bench = start()
-    bench.node.connections.dial(Purpose.RELOAD, tls(address(ME)), Bootstrapping())
+    bench.node.connections.dial(Session(Purpose.RELOAD, tls(address(ME))), Bootstrapping(), bench.now)
     bench.link(ME)
     assert bench.node.twins.at(bench.now) == ""
     (dial,) = bench.dials()

@@ -9,12 +9,12 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.reload.paths.dialling import DIAL_MAX_S, DIAL_STAGGER_S, OURSELVES, SLOWER, Dialling
 from p2psip.reload.paths.limits import (
-    ASKED_CANDIDATES_MAX,
-    ASKED_CANDIDATES_PER_USER_MAX,
-    ATTEMPTS_MAX,
+    DIALLED_CANDIDATES_MAX,
+    DIALLED_CANDIDATES_PER_MEMBER_MAX,
+    DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import Candidate, Ended, HangUp, Open, Purpose, Secure, Session
+from p2psip.reload.paths.values import Candidate, HangUp, Open, Purpose, Secure, Session
 
 HERE = Address("192.0.2.1", 6084)
 
@@ -37,7 +37,7 @@ class Clock:
         self.core = Dialling()
         self.now = 100.0
         self.wanted: list[tuple[float, Effect]] = []
-        self.ended: list[tuple[float, Ended]] = []
+        self.ended: list[tuple[float, object, str]] = []
 
     def look(self) -> list[Effect]:
         """What it wants now."""
@@ -50,9 +50,14 @@ class Clock:
         self.look()
         while (deadline := self.core.next_deadline()) is not None and deadline.at <= end:
             self.now = max(self.now, deadline.at)
-            self.ended += [(self.now - 100, ended) for ended in self.core.handle_timeout(self.now)]
+            self.ended += [(self.now - 100, each.context, each.reason) for each in self.core.handle_timeout(self.now)]
             self.look()
         self.now = end
+
+    def down(self, path: int, reason: str) -> tuple[object, str]:
+        ended = self.core.down(path, reason)
+        assert ended is not None
+        return ended.context, ended.reason
 
     @property
     def opened(self) -> list[tuple[float, Address]]:
@@ -65,7 +70,7 @@ def test_candidates_are_opened_in_their_order_a_quarter_of_a_second_apart_and_gi
     clock.run_for(60)
     assert clock.opened == [(0.0, A), (DIAL_STAGGER_S, B), (2 * DIAL_STAGGER_S, A)]
     silent = f"no answer in 8 s from {A} (TLS), {B} (TLS), {A} (DTLS)"
-    assert clock.ended == [(DIAL_MAX_S, Ended("why", silent))]
+    assert clock.ended == [(DIAL_MAX_S, "why", silent)]
     assert [effect for _, effect in clock.wanted if isinstance(effect, HangUp)] == [
         HangUp(number, "nobody answered") for number in (2, 4, 6)
     ]
@@ -92,7 +97,7 @@ def test_patience_is_over_once_somebody_has_answered_and_what_fails_then_fails_t
     clock.core.opened(2, HERE)
     clock.run_for(DIAL_MAX_S + 1)
     assert clock.ended == []
-    assert clock.core.down(2, "TLS handshake timed out") == Ended("why", "TLS handshake timed out")
+    assert clock.down(2, "TLS handshake timed out") == ("why", "TLS handshake timed out")
     assert len(clock.core) == 0
 
 
@@ -102,8 +107,8 @@ def test_when_all_fail_it_is_over_at_once_and_says_of_each_why() -> None:
     assert clock.core.down(2, "Connection refused") is None
     clock.run_for(DIAL_STAGGER_S)
     assert clock.opened == [(0.0, A), (DIAL_STAGGER_S, B)], "the second has its turn when it is due"
-    ended = clock.core.down(4, "No route to host")
-    assert ended == Ended("why", f"{A} (TLS): Connection refused; {B} (TLS): No route to host")
+    reasons = f"{A} (TLS): Connection refused; {B} (TLS): No route to host"
+    assert clock.down(4, "No route to host") == ("why", reasons)
     assert clock.core.next_deadline() is None
 
 
@@ -143,7 +148,7 @@ def test_a_link_local_candidate_is_tried_on_each_link() -> None:
     clock.run_for(0.01)
     clock.run_for(60)
     assert clock.opened[1:] == [(0.0, zones[0]), (DIAL_STAGGER_S, B), (DIAL_STAGGER_S, zones[1])]
-    assert "fe80::1%wlan0" in clock.ended[0][1].reason
+    assert "fe80::1%wlan0" in clock.ended[0][2]
 
 
 def test_two_dtls_handshakes_with_one_address_take_turns() -> None:
@@ -164,7 +169,7 @@ def test_two_dtls_handshakes_with_one_address_take_turns() -> None:
     clock.run_for(DIAL_STAGGER_S)
     assert clock.core.opened(14, HERE) is None
     clock.look()
-    assert clock.core.down(4, "refused") == Ended("second", f"{A} (DTLS): refused")
+    assert clock.down(4, "refused") == ("second", f"{A} (DTLS): refused")
     assert clock.look() == [Open(10, dtls(A)[0])]
 
 
@@ -195,13 +200,13 @@ def test_a_machine_that_slept_an_hour_gives_up_and_raises_nothing() -> None:
 
 def test_no_more_attempts_than_so_many() -> None:
     clock = Clock()
-    for number in range(ATTEMPTS_MAX):
+    for number in range(DIALS_MAX):
         assert not clock.core.is_full
         assert clock.core.has_room_for(session(*tls(A)))
         clock.core.connect(session(*tls(there(number % 200))), number, clock.now)
     assert clock.core.is_full
     assert not clock.core.has_room_for(session(*tls(A)))
-    assert list(clock.core) == list(range(ATTEMPTS_MAX))
+    assert len(clock.core) == DIALS_MAX
     clock.run_for(DIAL_MAX_S)
     assert (clock.core.is_full, len(clock.core)) == (False, 0)
 
@@ -211,12 +216,12 @@ def test_one_user_has_us_open_no_more_than_so_many_sockets_and_all_of_them_no_mo
     eight = tuple(tls(*(there(number) for number in range(8))))
     users = [f"user{number}" for number in range(9)]
     for user in users[:8]:
-        for _ in range(ASKED_CANDIDATES_PER_USER_MAX // 8):
+        for _ in range(DIALLED_CANDIDATES_PER_MEMBER_MAX // 8):
             wanted = session(*eight, asked_by=user)
             assert clock.core.has_room_for(wanted)
             clock.core.connect(wanted, user, clock.now)
         assert not clock.core.has_room_for(session(*tls(A), asked_by=user))
-    assert sum(len(each.session.candidates) for each in clock.core._attempts.values()) == ASKED_CANDIDATES_MAX
+    assert sum(len(each.candidates) for each in clock.core) == DIALLED_CANDIDATES_MAX
     assert not clock.core.has_room_for(session(*tls(A), asked_by=users[8]))
     assert clock.core.has_room_for(session(*tls(A))), "what we want ourselves is not counted against others"
     clock.run_for(DIAL_MAX_S)

@@ -6,7 +6,6 @@ may come in either order. Who answers dials. An attempt ends when the link is up
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,18 +19,15 @@ from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import (
     APP_ATTACHES_MAX,
-    CANDIDATES_MAX,
     CONTACTS_MAX,
-    DIALLED_CANDIDATES_MAX,
-    DIALLED_CANDIDATES_PER_MEMBER_MAX,
 )
-from p2psip.reload.paths.values import Candidate, Purpose
+from p2psip.reload.paths.candidates import answering, dialable, offering
+from p2psip.reload.paths.values import Candidate, Parameters, Purpose, Session
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import (
@@ -39,8 +35,6 @@ from p2psip.reload.wire.link_messages import (
     AppAttachAns,
     AppAttachReq,
     AttachReqAns,
-    CandType,
-    IceCandidate,
     OverlayLinkType,
 )
 from p2psip.reload.wire.rejections import InProgress, InvalidMessage, NotFound, RequestTimeout
@@ -57,8 +51,6 @@ ATTACH_TRANSMISSIONS = 3
 APPLICATION_SIP = 5060
 APPLICATION_SIPS = 5061
 SIP_APPLICATIONS = frozenset({APPLICATION_SIP, APPLICATION_SIPS})
-PASSIVE = b"passive"
-ACTIVE = b"active"
 
 SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 """What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
@@ -99,8 +91,6 @@ class Answering:
 
     node: NodeId
     purpose: Purpose
-    user: str
-    candidates: tuple[Candidate, ...]
     send_update: bool = False
     application: int = APPLICATION_SIP
 
@@ -193,7 +183,8 @@ class Attaching:
         if self._late.get(node, application) != application:
             self._held[node] = (tuple(destination_list), application)
             return
-        body = AppAttachReq(b"", b"", application, PASSIVE, self._candidates(Purpose.SIP))
+        local = self._offering(Purpose.SIP)
+        body = AppAttachReq(local.ufrag, local.password, application, local.role, local.candidates)
         transaction_id = None
         if len(self._app_pending) < APP_ATTACHES_MAX:
             asked = OverlayRequest(destination_list, MessageCode.APP_ATTACH_REQ, body)
@@ -284,46 +275,40 @@ class Attaching:
     def handle_attach(self, request: Received, body: AttachReqAns, now: float) -> None:
         """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
-        candidates = self._require_dialable(request, body.candidates, self.link_types)
+        session = self._require_session(request, Purpose.RELOAD, Parameters.of(body))
         self._break_tie(request, now)
         self._learn_contact(node, body)
-        answer = AttachReqAns(b"", b"", ACTIVE, self._candidates(Purpose.RELOAD), send_update=False)
-        self._exchange.answer(request, answer)
-        context = Answering(node, Purpose.RELOAD, request.signer.user, candidates, body.send_update)
-        self._connections.dial(Purpose.RELOAD, candidates, context)
+        local = session.local
+        self._exchange.answer(
+            request, AttachReqAns(local.ufrag, local.password, local.role, local.candidates, send_update=False)
+        )
+        self._connections.dial(session, Answering(node, Purpose.RELOAD, body.send_update), now)
 
     def handle_app_attach(self, request: Received, body: AppAttachReq, now: float) -> None:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in self.applications:
             raise NotFound(f"application {body.application} does not run here")
         node = request.signer.node_id
-        candidates = self._require_dialable(request, body.candidates, SIP_LINK_TYPES)
-        answer = AppAttachAns(b"", b"", body.application, ACTIVE, self._candidates(Purpose.SIP))
-        self._exchange.answer(request, answer)
-        context = Answering(node, Purpose.SIP, request.signer.user, candidates, application=body.application)
-        self._connections.dial(Purpose.SIP, candidates, context)
+        session = self._require_session(request, Purpose.SIP, Parameters.of(body))
+        local = session.local
+        self._exchange.answer(
+            request, AppAttachAns(local.ufrag, local.password, body.application, local.role, local.candidates)
+        )
+        self._connections.dial(session, Answering(node, Purpose.SIP, application=body.application), now)
 
-    def _require_dialable(
-        self, request: Received, candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]
-    ) -> tuple[Candidate, ...]:
+    def _require_session(self, request: Received, purpose: Purpose, remote: Parameters) -> Session:
         """6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error"."""
-        if len({candidate.overlay_link in NO_ICE for candidate in candidates}) > 1:
+        if len({candidate.overlay_link in NO_ICE for candidate in remote.candidates}) > 1:
             # 6.5.1.1: "A single AttachReqAns MUST NOT include both candidates whose OverlayLinkType protocols use ICE
             # (the default) and candidates that specify "No-ICE"."
             raise InvalidMessage("candidates with ICE and without it")
-        found = dialable(candidates, link_types)
+        found = dialable(remote.candidates, self._link_types_for(purpose))
         if not found:
             raise InvalidMessage("no candidate that can be dialled from here")
-        # Each candidate is a socket, for as long as nobody answers there.
-        dialled = [context for context in self._connections.dialling() if isinstance(context, Answering)]
-        in_all = len(found) + sum(len(context.candidates) for context in dialled)
-        of_member = len(found) + sum(
-            len(context.candidates) for context in dialled if context.user == request.signer.user
-        )
-        is_too_much = in_all > DIALLED_CANDIDATES_MAX or of_member > DIALLED_CANDIDATES_PER_MEMBER_MAX
-        if is_too_much or not self._connections.can_dial:
+        session = Session(purpose, found, self._answering(purpose), remote, request.signer.user)
+        if not self._connections.can_dial(session):
             raise RequestTimeout("too many connections are being made")
-        return found
+        return session
 
     def _break_tie(self, request: Received, now: float) -> None:
         node = request.signer.node_id
@@ -352,6 +337,20 @@ class Attaching:
     def is_awaited(self, purpose: Purpose, node: NodeId) -> bool:
         """True if we asked `node` for a connection of this purpose."""
         return node in (self._pending if purpose is Purpose.RELOAD else self._app_pending)
+
+    def purpose_of(self, nodes: Sequence[NodeId], local: Address) -> Purpose:
+        """What a connection that was accepted is for: its other end answers an Attach of ours, or an AppAttach, where
+        we said in it that we can be dialled. Whom we did not ask wants to be linked, except where no links are made.
+        """
+        for purpose, asked in ((Purpose.RELOAD, (self._pending,)), (Purpose.SIP, (self._app_pending, self._late))):
+            if self._is_offered(purpose, local) and any(node in each for node in nodes for each in asked):
+                return purpose
+        is_for_sip_alone = self._is_offered(Purpose.SIP, local) and not self._is_offered(Purpose.RELOAD, local)
+        return Purpose.SIP if is_for_sip_alone else Purpose.RELOAD
+
+    def _is_offered(self, purpose: Purpose, local: Address) -> bool:
+        # By the port: an address may be known to others by another name, and come and go.
+        return local.port in {address.port for address in self.addresses[purpose]}
 
     def may_be_sought(self, node: NodeId) -> bool:
         """True for a link to a node that we know already, while a place is sought, where that one may be.
@@ -401,12 +400,12 @@ class Attaching:
         if answering.purpose is Purpose.RELOAD and answering.node not in self._connections:
             self._topology.handle_unreachable(answering.node, now)
 
-    def dial_again(self, node: NodeId, user: str, dialled: Address | None) -> None:
-        """A link to `user` fell silent: try once more, in the way that the Connection Table thinks best."""
+    def dial_again(self, node: NodeId, dialled: Address | None, now: float) -> None:
+        """A link fell silent: try once more, in the way that is best by what was seen."""
         if (address := dialled or self.contacts.get(node)) is None:
             return
         candidates = tuple(Candidate(address, link_type) for link_type in self.link_types)
-        self._connections.dial(Purpose.RELOAD, candidates, Answering(node, Purpose.RELOAD, user, candidates))
+        self._connections.dial(Session(Purpose.RELOAD, candidates), Answering(node, Purpose.RELOAD), now)
 
     def handle_timeout(self, now: float) -> None:
         """Give up on connections that did not come."""
@@ -433,39 +432,17 @@ class Attaching:
 
     def offer(self) -> AttachReqAns:
         """The body of an Attach of ours."""
-        # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
-        return AttachReqAns(b"", b"", PASSIVE, self._candidates(Purpose.RELOAD), send_update=True)
+        local = self._offering(Purpose.RELOAD)
+        return AttachReqAns(local.ufrag, local.password, local.role, local.candidates, send_update=True)
 
-    def _candidates(self, purpose: Purpose) -> tuple[IceCandidate, ...]:
-        """All without ICE; the kinds of links in the order in which we like them."""
-        link_types = self.link_types if purpose is Purpose.RELOAD else SIP_LINK_TYPES
-        pairs = [(link_type, address) for link_type in link_types for address in self.addresses[purpose]]
-        return tuple(
-            IceCandidate(
-                IpAddressPort.of(address.host, address.port),
-                link_type,
-                b"1",
-                # RFC 8445 section 5.1.2.1: type preference 126 for host, local preference falling, component 1.
-                (126 << 24) | ((65535 - rank) << 8) | 255,
-                CandType.HOST,
-            )
-            for rank, (link_type, address) in enumerate(pairs[:CANDIDATES_MAX])
-        )
+    def _offering(self, purpose: Purpose) -> Parameters:
+        return offering(self.addresses[purpose], self._link_types_for(purpose))
 
+    def _answering(self, purpose: Purpose) -> Parameters:
+        return answering(self.addresses[purpose], self._link_types_for(purpose))
 
-def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
-    """Those of a remote's candidates that we can dial, what the remote likes best first."""
-    wanted = [
-        candidate
-        for candidate in candidates
-        if candidate.overlay_link in link_types and candidate.type is CandType.HOST
-    ]
-    found: dict[Candidate, None] = {}
-    for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
-        host_port = candidate.addr_port.host_port
-        if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
-            found[Candidate(Address(*host_port), candidate.overlay_link)] = None
-    return tuple(found)[:CANDIDATES_MAX]
+    def _link_types_for(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
+        return self.link_types if purpose is Purpose.RELOAD else SIP_LINK_TYPES
 
 
 def _hosts(outcome: Answer | Refused) -> frozenset[str]:
@@ -474,8 +451,3 @@ def _hosts(outcome: Answer | Refused) -> frozenset[str]:
     candidates = body.candidates if isinstance(body, AttachReqAns | AppAttachAns) else ()
     found = (candidate.addr_port.host_port for candidate in candidates)
     return frozenset(host_port[0] for host_port in found if host_port is not None)
-
-
-def _is_of_one_host(host: str) -> bool:
-    address = ipaddress.ip_address(host)
-    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")

@@ -14,7 +14,7 @@ from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
-from p2psip.reload.paths.values import Candidate, Purpose
+from p2psip.reload.paths.values import Candidate, Purpose, Session
 from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
@@ -71,7 +71,7 @@ class Bootstrap:
             return
         others = sorted(self._connections)
         peers = [] if is_probe else [node for node in others if node in self._topology.routes]
-        if (not peers and self._dial(self._ways_in(), is_probe=is_probe)) or is_probe:
+        if (not peers and self._dial(self._ways_in(), now, is_probe=is_probe)) or is_probe:
             return
         if peers or others:
             self._topology.handle_gateway(self._rng.choice(peers or others), now)
@@ -107,21 +107,22 @@ class Bootstrap:
         untried = [address for address in addresses if address not in tried]
         return self._rng.sample(untried, min(WAYS_IN, len(untried)))
 
-    def _dial(self, ways: Iterable[Address], *, is_probe: bool) -> bool:
-        link = self._connections.dial(Purpose.RELOAD, self._with_links(ways), Bootstrapping(is_probe))
+    def _dial(self, ways: Iterable[Address], now: float, *, is_probe: bool) -> bool:
+        link = self._connections.dial(self._session(ways), Bootstrapping(is_probe), now)
         self._is_dialling = link is not None
         return self._is_dialling
 
-    def _with_links(self, addresses: Iterable[Address]) -> tuple[Candidate, ...]:
+    def _session(self, addresses: Iterable[Address]) -> Session:
         """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
         link_types = self._attaching.link_types
-        return tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
+        candidates = tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
+        return Session(Purpose.RELOAD, candidates)
 
     def dial_peer(self, node: NodeId, now: float) -> None:
         """Dial a peer where it said, when it answered our Attach, that it can be reached."""
         known = self._attaching.contacts.get(node)
-        candidates = () if known is None else self._with_links((known,))
-        if self._connections.dial(Purpose.RELOAD, candidates, Bootstrapping(peer=node)) is None:
+        session = self._session(() if known is None else (known,))
+        if self._connections.dial(session, Bootstrapping(peer=node), now) is None:
             self._topology.handle_unreachable(node, now)
 
     def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
@@ -215,7 +216,7 @@ class Bootstrap:
                 self._look_later(now)
             # Who is alone looks for the overlay anyway, in order to join it.
             if self._topology.routes and not self._is_dialling:
-                self._dial(self._some_of(sought), is_probe=True)
+                self._dial(self._some_of(sought), now, is_probe=True)
 
     def _found(self, node: NodeId) -> None:
         if node in self._attaching.contacts:

@@ -1,4 +1,4 @@
-"""The Connection Table: links that are being dialled, links that are up, and the node at the other end of each.
+"""The Connection Table: links that are up, and the node at the other end of each.
 
 Two nodes may dial each other at the same moment and have two links for a while. Messages leave over the newest; of
 the two nodes the one with the larger Node-ID closes the other link a little later, so that never both are closed; the
@@ -11,7 +11,7 @@ for a while in case it comes back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -22,16 +22,15 @@ from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.connecting.paths import Paths
-from p2psip.reload.node.effects import Dial, Write
+from p2psip.reload.node.effects import Write
 from p2psip.reload.node.limits import (
-    DIALS_MAX,
     LINKS_MAX,
     LINKS_PER_NODE_MAX,
     WAITING_BYTES_MAX,
     WAITING_BYTES_NORMAL,
 )
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, HangUp, Purpose, Stalled
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.values import HangUp, Session
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 SUPERSEDED_CLOSE_S = 5.0
@@ -42,15 +41,6 @@ EARLY_LOOK_S = 5.0
 """So much too early a link may be looked at: under load its timer is not moved with each message."""
 
 SILENT = "does not answer"
-
-
-@dataclass(frozen=True, slots=True)
-class _Dialling:
-    """A connection that is being made, what for, and how often its handshake has stood still so far."""
-
-    dial: Dial
-    context: object
-    stalls: int = 0
 
 
 @dataclass(slots=True)
@@ -117,16 +107,15 @@ class Connections:
         self,
         node_id: NodeId,
         message_bytes_max: int,
+        paths: Paths,
         reliability_timer_s: float = 3.0,
         queue: TimerQueue | None = None,
     ) -> None:
+        """`paths` are made for links of this table, and hear what their links show of the ways."""
         self._node_id = node_id
         self._message_bytes_max = message_bytes_max
         self._reliability_timer_s = reliability_timer_s
-        self.paths = Paths()
-        self._numbers = iter(range(2, 1 << 62, 2))
-        self._is_accepting_narrow = False
-        self._dialling: dict[int, _Dialling] = {}
+        self._paths = paths
         self._by_number: dict[int, Connection] = {}
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
@@ -147,10 +136,17 @@ class Connections:
         """True if a further link, to this node, may be entered."""
         return len(self._by_number) < LINKS_MAX and len(self._by_node.get(node, ())) < LINKS_PER_NODE_MAX
 
-    @property
-    def can_dial(self) -> bool:
-        """True if a further connection may be made now."""
-        return len(self._dialling) < DIALS_MAX and len(self._by_number) + len(self._dialling) < LINKS_MAX
+    def can_dial(self, session: Session) -> bool:
+        """True if a further connection may be made now, for this."""
+        return len(self._by_number) + len(self._paths) < LINKS_MAX and self._paths.has_room_for(session)
+
+    def dial(self, session: Session, context: object, now: float) -> int | None:
+        """Begin to connect, for what `context` says. None if there are too many under way, or nowhere to go."""
+        return self._paths.connect(session, context, now) if self.can_dial(session) else None
+
+    def dialled_for(self) -> tuple[object, ...]:
+        """What the connections are for that are being made."""
+        return self._paths.contexts()
 
     def use_configuration(self, message_bytes_max: int) -> None:
         """Take messages of at most this size from now on."""
@@ -190,62 +186,6 @@ class Connections:
         """Every link, for people who look."""
         return list(self._by_number.values())
 
-    # Dialling
-
-    def dial(self, purpose: Purpose, candidates: tuple[Candidate, ...], context: object) -> int | None:
-        """Begin to connect; `context` comes back from `dialled`. None if there are too many under way."""
-        if not self.can_dial or not candidates:
-            return None
-        return self._dial(purpose, candidates, context)
-
-    def _dial(self, purpose: Purpose, candidates: tuple[Candidate, ...], context: object, stalls: int = 0) -> int:
-        number = next(self._numbers)
-        dial = Dial(number, purpose, self.paths.known(candidates))
-        self._dialling[number] = _Dialling(dial, context, stalls)
-        self._effects.append(dial)
-        return number
-
-    def dialled(self, number: int) -> object | None:
-        """The dialling of this link is over, one way or the other: what it was for; None for an accepted link."""
-        dialling = self._dialling.pop(number, None)
-        return None if dialling is None else dialling.context
-
-    def dial_failed(self, number: int) -> object | None:
-        """Nobody answered there, or this is no link that was being dialled; `dialled` otherwise."""
-        dialling = self._dialling.get(number)
-        for candidate in dialling.dial.candidates if dialling is not None else ():
-            if candidate.is_narrow:
-                self.paths.widen(candidate.address.host)
-        self._look_at_paths()
-        return self.dialled(number)
-
-    def dial_stalled(self, stalled: Stalled, now: float) -> None:
-        """A handshake stood still. It is dialled again with small packets, and then by the other kind, if any."""
-        dialling = self._dialling.get(stalled.path)
-        if dialling is None:
-            return
-        dial, host, stalls = dialling.dial, stalled.remote.host, dialling.stalls + 1
-        was_narrow = any(candidate.is_narrow for candidate in dial.candidates if candidate.address.host == host)
-        if was_narrow or not self.paths.is_narrow(host):
-            self.large_vanish(host, stalled.link_type, now)
-        if stalls <= len({candidate.link_type for candidate in dial.candidates}):
-            del self._dialling[stalled.path]
-            self._dial(dial.purpose, dial.candidates, dialling.context, stalls)
-
-    def large_vanish(self, host: str, kind: OverlayLinkType, now: float) -> None:
-        """Large packets seem to vanish on the way to this host, over connections of this kind."""
-        self.paths.failed(host, kind, now)
-        self._look_at_paths()
-
-    def app_link_silent(self, host: str, now: float) -> None:
-        """A connection of an application fell silent, which is made over TLS."""
-        if not self.paths.is_narrow(host):
-            self.large_vanish(host, OverlayLinkType.TLS_TCP_FH_NO_ICE, now)
-
-    def dialling(self) -> Collection[object]:
-        """What the connections are for that are being made."""
-        return [dialling.context for dialling in self._dialling.values()]
-
     def hang_up(self, number: int, reason: str) -> None:
         """Close a link that never became a connection here."""
         self._effects.append(HangUp(number, reason))
@@ -266,9 +206,9 @@ class Connections:
         links.append(connection)
         self._by_number[number] = connection
         is_narrow = datagram_bytes is not None and datagram_bytes <= NARROW_DATAGRAM_BYTES
-        if is_narrow and not self.paths.is_narrow(remote.host):
+        if is_narrow and not self._paths.is_narrow(remote.host):
             # The handshake did not get through with larger ones: others need not find that out once more.
-            self.large_vanish(remote.host, kind, now)
+            self._paths.large_vanish(remote.host, kind, now)
         self._rearm(connection)
         is_new = node not in self._linked
         self._linked[node] = None
@@ -325,7 +265,7 @@ class Connections:
         """Long messages vanish on this link and short ones do not: it goes on with short ones."""
         vanished = connection.link.take_vanished()
         if vanished:
-            self.large_vanish(connection.remote.host, connection.kind, now)
+            self._paths.large_vanish(connection.remote.host, connection.kind, now)
         for message in vanished:
             self._give(connection, message, now)
 
@@ -345,8 +285,7 @@ class Connections:
         state_before = link.state
         messages = link.receive(data, now)
         if state_before is LinkState.FAILED and link.state is LinkState.UP:
-            self.paths.widen(connection.remote.host)
-            self._look_at_paths()
+            self._paths.large_arrive(connection.remote.host)
         self._send_vanished(connection, now)
         self._flush(connection)
         return connection, messages, [] if link.state is state_before else self._changes(connection.node, SILENT)
@@ -355,10 +294,6 @@ class Connections:
         """Look after the health of links."""
         events: list[LinkEvent] = []
         for what, number in self._timers.pop_due(now):
-            if what == "paths":
-                self.paths.handle_timeout(now)
-                self._look_at_paths()
-                continue
             connection = self._by_number.get(number)
             if connection is None:
                 # Closed by what was due just before.
@@ -372,16 +307,6 @@ class Connections:
                 # The newer one does not work at present.
                 self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
         return events
-
-    def _look_at_paths(self) -> None:
-        if self.paths.is_any_narrow is not self._is_accepting_narrow:
-            self._is_accepting_narrow = self.paths.is_any_narrow
-            self._effects.append(AcceptNarrow(self._is_accepting_narrow))
-        deadline = self.paths.next_deadline()
-        if deadline is None:
-            self._timers.cancel(("paths", 0))
-        else:
-            self._timers.set(("paths", 0), deadline.at, deadline.reason)
 
     def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
         if datagram_bytes is None:
@@ -398,7 +323,7 @@ class Connections:
         self._flush(connection)
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
-            self.large_vanish(connection.remote.host, connection.kind, now)
+            self._paths.large_vanish(connection.remote.host, connection.kind, now)
             changes += _not_taken(connection)
             is_ours = connection.number % 2 == 0
             changes.append(LinkSilent(node, connection.remote if is_ours else None))

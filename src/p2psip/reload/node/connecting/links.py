@@ -32,7 +32,8 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.upkeep import Upkeep
-from p2psip.reload.paths.values import Purpose, Stalled
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.values import Ended, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 from p2psip.reload.topology.plugin import Topology
@@ -44,6 +45,7 @@ class Links:
     def __init__(
         self,
         exchange: Exchange,
+        made: Paths,
         connections: Connections,
         admission: Admission,
         attaching: Attaching,
@@ -57,6 +59,7 @@ class Links:
         twins: Twins,
     ) -> None:
         self._exchange = exchange
+        self._made = made
         self._connections = connections
         self._admission = admission
         self._attaching = attaching
@@ -77,13 +80,14 @@ class Links:
 
     def up(self, link: LinkUp, now: float) -> None:
         """A connection is up, dialled or accepted."""
-        context = self._connections.dialled(link.number)
+        context = self._made.up(link.number)
         try:
             member = self._admission.check(link.certificates, now)
         except SecurityError as error:
             self._refuse(link, context, str(error), now)
             return
-        awaited = (node for node in member.node_ids if self._attaching.is_awaited(link.purpose, node))
+        purpose = self._purpose_of(context, member, link)
+        awaited = (node for node in member.node_ids if self._attaching.is_awaited(purpose, node))
         known = (node for node in member.node_ids if node in self._connections)
         node = next(awaited, next(known, member.node_ids[0]))
         if isinstance(context, Answering):
@@ -94,34 +98,45 @@ class Links:
                 return
             node = context.node
         self._learn_name(node, member.user)
-        self._enter(link, node, member, context, now)
+        self._enter(link, purpose, node, member, context, now)
+
+    def _purpose_of(self, context: object, member: Member, link: LinkUp) -> Purpose:
+        if context is None:
+            return self._attaching.purpose_of(member.node_ids, link.local)
+        return context.purpose if isinstance(context, Answering) else Purpose.RELOAD
 
     def down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
-        context = self._connections.dial_failed(number)
+        self.ended(self._made.down(number, reason), now)
+        connection = self._connections.by_number(number)
+        if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
+            self._bootstrap.shut_out(connection, reason)
+        if connection is not None and connection.node in self._topology.routes:
+            self._twins.look(connection.node, now)
+        self.events(self._connections.remove(number, reason), now)
+
+    def ended(self, ended: Ended | None, now: float) -> None:
+        """We could not connect, for this reason; nothing if None."""
+        if ended is not None:
+            self._not_linked(ended.context, ended.reason, now)
+
+    def _not_linked(self, context: object, reason: str, now: float) -> None:
         if isinstance(context, Answering):
             self._attaching.handle_dial_failed(context, reason, now)
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
-        else:
-            connection = self._connections.by_number(number)
-            if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
-                self._bootstrap.shut_out(connection, reason)
-            if connection is not None and connection.node in self._topology.routes:
-                self._twins.look(connection.node, now)
-            self.events(self._connections.remove(number, reason), now)
 
     def stalled(self, stalled: Stalled, now: float) -> None:
         """A connection stood still in its handshake, which we dialled or accepted, or one of an application later."""
         host = stalled.remote.host
         self._exchange.note("connection stalled", remote=str(stalled.remote))
         if self._admission.member(stalled.path) is not None:
-            self._connections.app_link_silent(host, now)
+            self._made.stream_silent(host, now)
         elif stalled.path % 2 == 0:
-            self._connections.dial_stalled(stalled, now)
+            self.ended(self._made.handle(stalled, now), now)
         elif self._attaching.is_expected_from(host):
             # Nothing is remembered of anybody else who connects and says no more.
-            self._connections.large_vanish(host, stalled.link_type, now)
+            self._made.large_vanish(host, stalled.link_type, now)
             self._attaching.handle_stalled(host, now)
 
     def heard(self, connection: Connection) -> None:
@@ -144,26 +159,26 @@ class Links:
             del self._names[next(name for name in self._names if name != self._node_id)]
         self._names[node] = user
 
-    def _enter(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
+    def _enter(self, link: LinkUp, purpose: Purpose, node: NodeId, member: Member, context: object, now: float) -> None:
         if node == self._node_id:
             if context is None:
                 self._twins.handle_dialled(link.remote, now)
             elif isinstance(context, Bootstrapping):
                 self._twins.handle_reached(now)
             self._refuse(link, context, "that is ourselves", now)
-        elif link.purpose is Purpose.SIP:
+        elif purpose is Purpose.SIP:
             self._enter_app(link, node, member, context, now)
         elif not self._connections.has_room_for(node) or (
             context is None and not self._make_room_for_stranger(node, member, now)
         ):
             self._refuse(link, context, "too many links", now)
         else:
-            is_unasked = context is None and not self._attaching.is_awaited(link.purpose, node)
+            is_unasked = context is None and not self._attaching.is_awaited(Purpose.RELOAD, node)
             is_stranger = is_unasked and not self._attaching.may_be_sought(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
             is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)
-            self._attaching.handle_link_up(link.purpose, node)
+            self._attaching.handle_link_up(Purpose.RELOAD, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(link.remote))
             send_update = isinstance(context, Answering) and context.send_update
@@ -194,10 +209,7 @@ class Links:
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
         self._connections.hang_up(link.number, reason)
-        if isinstance(context, Answering):
-            self._attaching.handle_dial_failed(context, reason, now)
-        elif isinstance(context, Bootstrapping):
-            self._bootstrap.dial_failed(context, reason, now)
+        self._not_linked(context, reason, now)
 
     def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
         """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""
@@ -263,4 +275,4 @@ class Links:
                 case LinkIdle(node):
                     self._upkeep.probe(node, now)
                 case LinkSilent(node, dialled):
-                    self._attaching.dial_again(node, self.name_of(node), dialled)
+                    self._attaching.dial_again(node, dialled, now)

@@ -15,11 +15,12 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Timers
-from p2psip.reload.node.connecting.attach import Attaching, dialable
+from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.candidates import dialable
+from p2psip.reload.paths.values import Purpose, Session
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
@@ -120,7 +121,7 @@ class Twins:
         candidates = dialable(body.candidates, self._attaching.link_types)
         self._met(str(candidates[0].address) if candidates else "an address that is not known", now)
         # So that it knows as well: our answer would come back to whichever of us is linked last.
-        self._connections.dial(Purpose.RELOAD, candidates, TwinContext())
+        self._connections.dial(Session(Purpose.RELOAD, candidates), TwinContext(), now)
         raise InvalidMessage("another machine has this Node-ID")
 
     def handle_dialled(self, remote: Address, now: float) -> None:
@@ -129,7 +130,7 @@ class Twins:
         self._judge(now)
 
     def _judge(self, now: float) -> None:
-        if any(isinstance(context, Bootstrapping) for context in self._connections.dialling()):
+        if any(isinstance(context, Bootstrapping) for context in self._connections.dialled_for()):
             self._timers.set("judge", now + JUDGE_S, "was it ourselves who dialled us")
         elif now >= self._reached_at + ECHO_S:
             self._met(self._dialled_from, now)

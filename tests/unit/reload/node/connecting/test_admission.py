@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.connecting.admission import GRACE_S, Admission
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
-from p2psip.reload.paths.values import HangUp, Purpose
+from p2psip.reload.paths.values import HangUp
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.common import SignatureAlgorithm
@@ -18,6 +18,7 @@ from p2psip.reload.wire.header import Destination
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club
+from p2psip.sim.overlay import PORT, SIP_PORT
 
 WALL = WallClock(DATE)
 ECDSA = SignatureAlgorithm.ECDSA
@@ -142,7 +143,7 @@ def test_the_purpose_of_a_link_does_not_matter_for_who_may_have_it() -> None:
     overlay = CertifiedOverlay(club, "refused")
     overlay.grow(1)
     node, certificate = overlay.node(overlay.world.hosts["p0"]), club.certificate(f"x@{OVERLAY}", [ring_id(5)])
-    for number, purpose in ((101, Purpose.RELOAD), (103, Purpose.SIP)):
-        ends = Address("10.9.9.9", 1), Address("10.0.0.0", 1)
-        node.handle_link_up(LinkUp(number, purpose, (certificate,), *ends), 1.0)
+    for number, port in ((101, PORT), (103, SIP_PORT)):
+        ends = Address("10.9.9.9", 1), Address("10.0.0.0", port)
+        node.handle_link_up(LinkUp(number, (certificate,), *ends), 1.0)
         assert any(isinstance(effect, HangUp) and "bad node" in effect.reason for effect in node.drain())

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from candidates import addresses_of, dtls, tls
-from node_bench import ME, NodeBench, Remote, address, nid, offer
+from candidates import Dial, addresses_of, host_candidate
+from node_bench import ME, SIP_HERE, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
-from p2psip.reload.node.connecting.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S, SIP_LINK_TYPES, dialable
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Dial
-from p2psip.reload.node.limits import (
-    APP_LINKS_MAX,
-    APP_LINKS_PER_NODE_MAX,
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
+from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX
+from p2psip.reload.paths.limits import (
     CANDIDATES_MAX,
     DIALLED_CANDIDATES_MAX,
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
@@ -22,7 +21,6 @@ from p2psip.reload.node.limits import (
 )
 from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
 from p2psip.reload.topology.actions import Connect
-from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
@@ -30,7 +28,6 @@ from p2psip.reload.wire.link_messages import (
     AppAttachReq,
     AttachReqAns,
     CandType,
-    IceCandidate,
     OverlayLinkType,
 )
 from p2psip.sim.invariants import chord_of
@@ -279,7 +276,7 @@ def test_one_node_cannot_keep_others_from_being_dialled() -> None:
 def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
     """Each is a socket until it is given up: those of one member are bounded, and those of all."""
     bench = start()
-    crowd = replace(offer(LARGER), candidates=tuple(candidate("192.0.2.1", port) for port in range(1, 100)))
+    crowd = replace(offer(LARGER), candidates=tuple(host_candidate("192.0.2.1", port) for port in range(1, 100)))
     for place in (LARGER, LARGER, LARGER, *range(1000, 1030)):
         bench.send(150, MessageCode.ATTACH_REQ, crowd, signer=place)
     dials = bench.dials()
@@ -345,59 +342,7 @@ def test_a_dialling_that_fails_is_told_to_the_log() -> None:
     dial = answering(bench, LARGER)
     bench.dial_failed(dial.link)
     (note,) = bench.notes("dialling failed")
-    assert note.facts["reason"] == "connection refused"
-
-
-# Candidates
-
-
-def candidate(host: str, port: int, **fields: object) -> IceCandidate:
-    """A host candidate without ICE."""
-    usual: dict[str, object] = {
-        "overlay_link": OverlayLinkType.TLS_TCP_FH_NO_ICE,
-        "foundation": b"1",
-        "priority": 1,
-        "type": CandType.HOST,
-    }
-    return IceCandidate(IpAddressPort.of(host, port), **(usual | fields))  # type: ignore[arg-type]
-
-
-def test_candidates_are_dialled_by_priority() -> None:
-    """Each address once."""
-    candidates = [candidate("192.0.2.1", 1, priority=5), candidate("2001:db8::1", 2, priority=9)]
-    wanted = tls(Address("2001:db8::1", 2), Address("192.0.2.1", 1))
-    assert dialable([*candidates, candidates[0]], SIP_LINK_TYPES) == wanted
-
-
-def test_of_the_links_that_both_make_the_one_that_the_other_likes_best_is_dialled() -> None:
-    """An address may be there twice, for TLS and for DTLS; who makes no DTLS leaves those out."""
-    both = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
-    here = Address("192.0.2.1", 1)
-    offered = [
-        candidate(*here, priority=5),
-        candidate(*here, priority=9, overlay_link=OverlayLinkType.DTLS_UDP_SR_NO_ICE),
-    ]
-    assert dialable(offered, both) == (*dtls(here), *tls(here))
-    assert dialable(offered, both[:1]) == tls(here)
-    assert dialable(offered, both[1:]) == dtls(here)
-
-
-def test_what_cannot_be_dialled_is_left_out() -> None:
-    """Other transports, ICE's kinds, and addresses that are not of one host."""
-    assert dialable([
-        candidate("192.0.2.1", 1, overlay_link=OverlayLinkType.DTLS_UDP_SR),
-        candidate("192.0.2.1", 0),
-        candidate("224.0.0.1", 1),
-        candidate("ff02::1", 1),
-        candidate("0.0.0.0", 1),
-        candidate("255.255.255.255", 1),
-        candidate("::", 1),
-    ], SIP_LINK_TYPES) == ()  # fmt: skip
-
-
-def test_the_number_of_candidates_is_bounded() -> None:
-    """One message does not make us dial the whole world."""
-    assert len(dialable([candidate("192.0.2.1", port) for port in range(1, 100)], SIP_LINK_TYPES)) == CANDIDATES_MAX
+    assert note.facts["reason"] == f"{address(LARGER)} (TLS): connection refused"
 
 
 # AppAttach
@@ -427,7 +372,7 @@ def test_an_app_attach_is_answered_and_dialled() -> None:
     (dial,) = bench.dials()
     assert dial.purpose is Purpose.SIP
     bench.link(LARGER, dial.link, purpose=Purpose.SIP)
-    assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), address(ME))]
+    assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), SIP_HERE)]
     assert nid(LARGER) not in bench.node.connections
 
 
@@ -462,7 +407,7 @@ def test_connections_of_applications_are_bounded_altogether() -> None:
     bench.take(AppLinkUp)
     app_attach(bench, SMALLER)
     remote = accepted(bench, SMALLER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(SMALLER), address(SMALLER), address(ME))]
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(SMALLER), address(SMALLER), SIP_HERE)]
 
 
 def app_attach(bench: NodeBench, place: int) -> None:
@@ -485,7 +430,7 @@ def test_our_own_app_attach() -> None:
     body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
     bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
     remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME))]
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
     bench.run_for(60.0)
     assert bench.take(AppLinkFailed) == []
 
@@ -562,7 +507,7 @@ def test_a_connection_that_comes_late_is_not_given_to_the_next_application() -> 
     assert isinstance(request.body, AppAttachReq)
     assert request.body.application == 4712
     remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4712)]
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE, 4712)]
 
 
 def test_where_none_comes_late_the_next_application_asks_after_a_while() -> None:
@@ -579,7 +524,7 @@ def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_
     ask_for(bench, 4711)
     bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
     remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME), 4711)]
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE, 4711)]
     ask_for(bench, 4712)
     second = accepted(bench, LARGER)
     assert bench.hung_up() == [second.number]
@@ -611,7 +556,7 @@ def test_a_connection_that_was_asked_for_and_stalls_is_asked_for_once_more() -> 
     stalled(bench, address(LARGER).host)
     assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == [], "but not for ever"
     remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), address(ME))]
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
 
 
 def test_of_a_stranger_that_connects_and_says_no_more_nothing_is_remembered() -> None:

@@ -21,11 +21,12 @@ from p2psip.reload.node.connecting.connections import (
     LinkSilent,
     NotTaken,
 )
-from p2psip.reload.node.connecting.paths import NARROW_S
-from p2psip.reload.node.effects import Dial, Write
-from p2psip.reload.node.limits import DIALS_MAX, LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
-from p2psip.reload.paths.values import AcceptNarrow, HangUp, Purpose, Stalled
-from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.reload.node.effects import Write
+from p2psip.reload.node.limits import LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
+from p2psip.reload.paths.limits import DIALS_MAX
+from p2psip.reload.paths.narrow import NARROW_S
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.values import AcceptNarrow, HangUp, Open, Purpose, Session
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -40,7 +41,7 @@ ME, SMALLER, LARGER = nid(100), nid(50), nid(200)
 
 def start() -> Connections:
     """Those of node 100."""
-    return Connections(ME, 5000)
+    return Connections(ME, 5000, Paths())
 
 
 def run_for(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
@@ -68,23 +69,18 @@ def acknowledge(here: Connections, number: int, sequence: int, now: float) -> li
     return received[2]
 
 
-def test_dialling_gives_even_numbers_and_brings_the_context_back_once() -> None:
-    """Accepted links have odd ones, which the driver chooses."""
-    here = start()
-    first, second = (here.dial(Purpose.RELOAD, tls(REMOTE), context) for context in ("a", "b"))
-    assert (first, second) == (2, 4)
-    assert here.drain() == [Dial(2, Purpose.RELOAD, tls(REMOTE)), Dial(4, Purpose.RELOAD, tls(REMOTE))]
-    assert (here.dialled(2), here.dialled(2), here.dialled(7)) == ("a", None, None)
+SESSION = Session(Purpose.RELOAD, tls(REMOTE))
 
 
 def test_dialling_is_bounded() -> None:
     """And nobody is dialled who has no address."""
     here = start()
-    assert here.dial(Purpose.SIP, (), "nowhere") is None
+    assert here.dial(Session(Purpose.RELOAD, ()), "nowhere", 0.0) is None
     for _ in range(DIALS_MAX):
-        assert here.dial(Purpose.SIP, tls(REMOTE), "x") is not None
-    assert not here.can_dial
-    assert here.dial(Purpose.SIP, tls(REMOTE), "x") is None
+        assert here.dial(SESSION, "x", 0.0) is not None
+    assert not here.can_dial(SESSION)
+    assert here.dial(SESSION, "x", 0.0) is None
+    assert here.dialled_for() == ("x",) * DIALS_MAX
 
 
 def test_links_are_bounded_altogether_and_for_each_node() -> None:
@@ -97,12 +93,12 @@ def test_links_are_bounded_altogether_and_for_each_node() -> None:
     for number in range(LINKS_PER_NODE_MAX, LINKS_MAX):
         here.add(2 * number + 1, nid(1000 + number), REMOTE, 0.0)
     assert not here.has_room_for(SMALLER)
-    assert not here.can_dial
+    assert not here.can_dial(SESSION)
 
 
 def test_messages_are_framed_and_cut_out_again() -> None:
     """One link, both ends."""
-    here, there = start(), Connections(LARGER, 5000)
+    here, there = start(), Connections(LARGER, 5000, Paths())
     assert here.add(1, LARGER, REMOTE, 0.0)
     assert there.add(2, ME, REMOTE, 0.0)
     here.send(LARGER, b"message", 0.0)
@@ -179,39 +175,43 @@ def answered(here: Connections) -> None:
 
 def unreachable(here: Connections) -> None:
     """A dial with small packets fails."""
-    number = here.dial(Purpose.RELOAD, tls(REMOTE), "again")
+    number = here.dial(SESSION, "again", 0.0)
     assert number is not None
-    assert here.dial_failed(number) == "again"
+    ended = here._paths.down(number, "no answer")
+    assert ended is not None
+    assert ended.context == "again"
 
 
 def waited_for(here: Connections) -> None:
     """Ten minutes."""
-    run_for(here, NARROW_S, 4.0)
+    deadline = here._paths.next_deadline()
+    assert deadline is not None
+    assert deadline.at == 3.0 + NARROW_S
+    here._paths.handle_timeout(deadline.at)
 
 
 def test_a_dial_with_large_packets_that_fails_says_nothing_of_their_size() -> None:
     """A way that was found narrow meanwhile stays so."""
     here = start()
-    number = here.dial(Purpose.RELOAD, tls(REMOTE), None)
+    number = here.dial(SESSION, None, 0.0)
     assert number is not None
     here.add(4, LARGER, REMOTE, 0.0)
     here.send(LARGER, b"hello?", 0.0)
     run_for(here, 4.0)
-    here.dial_failed(number)
+    here._paths.down(number, "no answer")
     assert dialled(here) == [True]
 
 
 def accepting(here: Connections) -> list[AcceptNarrow]:
     """What the driver is told."""
-    return [effect for effect in here.drain() if isinstance(effect, AcceptNarrow)]
+    return [effect for effect in here._paths.drain() if isinstance(effect, AcceptNarrow)]
 
 
 def dialled(here: Connections) -> list[bool]:
     """Whether a dial to the remote is a careful one."""
-    here.drain()
-    here.dial(Purpose.RELOAD, tls(REMOTE), None)
-    (dial,) = [effect for effect in here.drain() if isinstance(effect, Dial)]
-    return [candidate.is_narrow for candidate in dial.candidates]
+    here._paths.drain()
+    here.dial(SESSION, None, 0.0)
+    return [effect.candidate.is_narrow for effect in here._paths.drain() if isinstance(effect, Open)]
 
 
 def test_a_silent_node_is_given_up_after_half_a_minute() -> None:
@@ -402,58 +402,10 @@ def test_what_waits_on_all_datagram_links_together_is_bounded() -> None:
 BOTH = (*tls(REMOTE), *dtls(REMOTE))
 
 
-def stall(here: Connections, now: float = 0.0) -> None:
-    """The handshake of the last dial stands still, with the candidate that was its first."""
-    dial = tried(here)
-    here.dial_stalled(Stalled(dial.link, REMOTE, dial.candidates[0].link_type), now)
-
-
-def tried(here: Connections) -> Dial:
-    """The dial under way."""
-    (dialling,) = here._dialling.values()
-    return dialling.dial
-
-
-def test_a_handshake_that_stalls_is_begun_anew_with_small_packets_and_then_by_the_other_kind() -> None:
-    """For the same purpose and with one context, which comes back once."""
-    here = start()
-    here.dial(Purpose.RELOAD, BOTH, "why")
-    narrow = [candidate._replace(is_narrow=True) for candidate in BOTH]
-    for number, candidates in ((2, BOTH), (4, tuple(narrow)), (6, tuple(reversed(narrow)))):
-        assert tried(here) == Dial(number, Purpose.RELOAD, candidates)
-        stall(here)
-        # What the driver says after that is of a connection which is over.
-        assert number == 6 or here.dial_failed(number) is None
-    assert list(here.dialling()) == ["why"], "it is not tried a fourth time"
-    assert accepting(here) == [AcceptNarrow(True)]
-    assert here.dial_failed(6) == "why"
-    assert accepting(here) == [AcceptNarrow(False)], "small packets do not arrive either"
-
-
-def test_where_there_is_one_kind_of_link_small_packets_are_tried_once() -> None:
-    here = start()
-    here.dial(Purpose.SIP, tls(REMOTE), "why")
-    stall(here)
-    assert [candidate.is_narrow for candidate in tried(here).candidates] == [True]
-    stall(here)
-    assert here.dial_failed(4) == "why"
-
-
-def test_two_dials_that_stall_with_large_packets_have_found_out_one_thing() -> None:
-    """That the second was not told in time says nothing against small packets over TLS."""
-    here = start()
-    first, second = (here.dial(Purpose.RELOAD, BOTH, context) for context in ("a", "b"))
-    for number in (first, second):
-        assert number is not None
-        here.dial_stalled(Stalled(number, REMOTE, OverlayLinkType.TLS_TCP_FH_NO_ICE), 0.0)
-    for dialling in here._dialling.values():
-        assert [candidate.is_stream for candidate in dialling.dial.candidates] == [True, False]
-
-
 def test_a_datagram_link_that_came_up_with_small_datagrams_has_shown_its_way() -> None:
     here = start()
     here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
     assert dialled(here) == [False]
     for number in (3, 5):
         here.add(number, LARGER, REMOTE, 0.0, datagram_bytes=500)
-        assert here.paths.known(BOTH) == tuple(each._replace(is_narrow=True) for each in reversed(BOTH))
+        assert here._paths._narrow.known(BOTH) == tuple(each._replace(is_narrow=True) for each in reversed(BOTH))

@@ -18,11 +18,9 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from p2psip.base.timers import Deadline
+from p2psip.reload.paths.limits import NARROW_HOSTS_MAX
 from p2psip.reload.paths.values import Candidate
 from p2psip.reload.wire.link_messages import OverlayLinkType
-
-HOSTS_MAX: Final = 256
-"""Hosts of which it is remembered; the one that failed first is forgotten first."""
 
 NARROW_S: Final = 600.0
 """How long a way is taken for narrow: what RFC 1191 section 6.3 recommends before larger packets are tried again."""
@@ -33,7 +31,7 @@ class _Way(NamedTuple):
     narrow_until: float
 
 
-class Paths:
+class NarrowWays:
     """What the links of one node have shown of the ways to other hosts."""
 
     def __init__(self) -> None:
@@ -51,7 +49,7 @@ class Paths:
     def failed(self, host: str, kind: OverlayLinkType, now: float) -> None:
         """A link of this kind fell silent."""
         before = self._narrow.pop(host, None)
-        while len(self._narrow) >= HOSTS_MAX:
+        while len(self._narrow) >= NARROW_HOSTS_MAX:
             del self._narrow[next(iter(self._narrow))]
         self._narrow[host] = _Way(kind if before is None else _other(kind), now + NARROW_S)
 

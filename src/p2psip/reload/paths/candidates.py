@@ -1,0 +1,62 @@
+"""Candidates without ICE: what we say of ourselves, and what of another's can be dialled (RFC 6940 section 6.5.1.1)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from p2psip.base.address import Address
+from p2psip.reload.paths.limits import CANDIDATES_MAX
+from p2psip.reload.paths.values import COMPONENT, Candidate, Parameters
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.link_messages import CandType, IceCandidate, OverlayLinkType
+
+PASSIVE = b"passive"
+ACTIVE = b"active"
+
+
+def offering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:
+    """Ours, in an Attach that we send: where we listen, the kinds of links in the order in which we like them."""
+    # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
+    return Parameters(b"", b"", PASSIVE, _hosts(addresses, link_types))
+
+
+def answering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:
+    """Ours, in an answer: we dial."""
+    # The same: "and "active" for the answerer (the peer sending the Attach response)".
+    return Parameters(b"", b"", ACTIVE, _hosts(addresses, link_types))
+
+
+def _hosts(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> tuple[IceCandidate, ...]:
+    pairs = [(link_type, address) for link_type in link_types for address in addresses]
+    return tuple(
+        IceCandidate(
+            IpAddressPort.of(address.host, address.port),
+            link_type,
+            b"1",
+            # RFC 8445 section 5.1.2.1: type preference 126 for host, local preference falling, then the component.
+            (126 << 24) | ((65535 - rank) << 8) | (256 - COMPONENT),
+            CandType.HOST,
+        )
+        for rank, (link_type, address) in enumerate(pairs[:CANDIDATES_MAX])
+    )
+
+
+def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
+    """Those of a remote's candidates that we can dial, what the remote likes best first."""
+    wanted = [
+        candidate
+        for candidate in candidates
+        if candidate.overlay_link in link_types and candidate.type is CandType.HOST
+    ]
+    found: dict[Candidate, None] = {}
+    for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
+        host_port = candidate.addr_port.host_port
+        if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
+            found[Candidate(Address(*host_port), candidate.overlay_link)] = None
+    return tuple(found)[:CANDIDATES_MAX]
+
+
+def _is_of_one_host(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")

@@ -1,0 +1,67 @@
+"""What is said of ourselves in an Attach, and what of another's words is dialled."""
+
+from __future__ import annotations
+
+from candidates import dtls, host_candidate, tls
+
+from p2psip.base.address import Address
+from p2psip.reload.node.connecting.attach import SIP_LINK_TYPES
+from p2psip.reload.paths.candidates import answering, dialable, offering
+from p2psip.reload.paths.limits import CANDIDATES_MAX
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
+
+HERE = Address("192.0.2.1", 6084)
+
+
+def test_6_5_1_1_who_offers_is_passive_and_who_answers_active() -> None:
+    assert (offering([HERE], NO_ICE).role, answering([HERE], NO_ICE).role) == (b"passive", b"active")
+    assert offering([HERE], NO_ICE).candidates == answering([HERE], NO_ICE).candidates
+    assert offering([HERE], NO_ICE).component == 1
+
+
+def test_each_address_is_offered_with_each_kind_of_link_the_better_kind_first() -> None:
+    there = Address("2001:db8::1", 6084)
+    offered = offering([HERE, there], NO_ICE).candidates
+    assert dialable(offered, NO_ICE) == (*tls(HERE, there), *dtls(HERE, there))
+    assert dialable(offered[::-1], NO_ICE) == (*tls(HERE, there), *dtls(HERE, there)), "by priority, not by place"
+    assert len(offering([HERE] * 100, NO_ICE).candidates) == CANDIDATES_MAX
+
+
+def test_candidates_are_dialled_by_priority() -> None:
+    """Each address once."""
+    candidates = [host_candidate("192.0.2.1", 1, priority=5), host_candidate("2001:db8::1", 2, priority=9)]
+    wanted = tls(Address("2001:db8::1", 2), Address("192.0.2.1", 1))
+    assert dialable([*candidates, candidates[0]], SIP_LINK_TYPES) == wanted
+
+
+def test_of_the_links_that_both_make_the_one_that_the_other_likes_best_is_dialled() -> None:
+    """An address may be there twice, for TLS and for DTLS; who makes no DTLS leaves those out."""
+    both = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
+    here = Address("192.0.2.1", 1)
+    offered = [
+        host_candidate(*here, priority=5),
+        host_candidate(*here, priority=9, overlay_link=OverlayLinkType.DTLS_UDP_SR_NO_ICE),
+    ]
+    assert dialable(offered, both) == (*dtls(here), *tls(here))
+    assert dialable(offered, both[:1]) == tls(here)
+    assert dialable(offered, both[1:]) == dtls(here)
+
+
+def test_what_cannot_be_dialled_is_left_out() -> None:
+    """Other transports, ICE's kinds, and addresses that are not of one host."""
+    assert dialable([
+        host_candidate("192.0.2.1", 1, overlay_link=OverlayLinkType.DTLS_UDP_SR),
+        host_candidate("192.0.2.1", 0),
+        host_candidate("224.0.0.1", 1),
+        host_candidate("ff02::1", 1),
+        host_candidate("0.0.0.0", 1),
+        host_candidate("255.255.255.255", 1),
+        host_candidate("::", 1),
+    ], SIP_LINK_TYPES) == ()  # fmt: skip
+
+
+def test_the_number_of_candidates_is_bounded() -> None:
+    """One message does not make us dial the whole world."""
+    assert (
+        len(dialable([host_candidate("192.0.2.1", port) for port in range(1, 100)], SIP_LINK_TYPES)) == CANDIDATES_MAX
+    )
