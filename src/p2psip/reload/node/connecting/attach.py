@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.effects import AppLinkFailed
@@ -406,6 +406,10 @@ class Attaching:
             return
         candidates = tuple(Candidate(address, link_type) for link_type in self.link_types)
         self._connections.dial(Session(Purpose.RELOAD, candidates), Answering(node, Purpose.RELOAD), now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest((self._timers.next_deadline(), self._late_timers.next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
         """Give up on connections that did not come."""
