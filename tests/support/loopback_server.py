@@ -16,12 +16,11 @@ from free_ports import free_port
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.base.timers import earliest
 from p2psip.media.session import SendRtp
 from p2psip.net.sip_sockets import Flows, MediaSockets
 from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.sip.entities.agents.echo import EchoService, MediaReleased, ToServer
-from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.agents.table import agents_of
+from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import (
     Answer,
@@ -32,15 +31,13 @@ from p2psip.sip.entities.questions import (
     NoCredential,
     NotLocated,
     ResolveUri,
-    Target,
 )
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.arrivals import Arrival, Datagram, FromAgent
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
-from p2psip.sip.transports.hops import LocalHop
+from p2psip.sip.transports.arrivals import Arrival, Datagram
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.layer import Listener
 
 REALM = "demo.example"
@@ -87,8 +84,7 @@ class LoopbackServer:
             listeners=(Listener("UDP", self._local), Listener("TCP", self._local)),
             peer_side=SipUri(REALM, "0" * 32),
         )
-        self._server = SipServer(config, random.Random(1))
-        self._echo = EchoService(SipUri("127.0.0.1", ECHO, self._local.port), random.Random(2))
+        self._server = SipServer(config, random.Random(1), agents_of(REALM, random.Random(2)))
         self._flows = Flows(self._arrived, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_arrived)
         self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)
@@ -112,23 +108,22 @@ class LoopbackServer:
         self._arrived(Datagram(local, remote, data))
 
     def _media_arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        self._echo.handle_media(local, remote, data, self._loop.time())
+        self._server.handle_media(local, remote, data, self._loop.time())
         self._run()
 
     def _on_timer(self) -> None:
         self._server.handle_timeout(self._loop.time())
-        self._echo.handle_timeout(self._loop.time())
         self._run()
 
     # One input, drain the effects, re-arm, next
 
     def _run(self) -> None:
-        while effects := [*self._server.drain(), *self._echo.drain()]:
+        while effects := self._server.drain():
             for effect in effects:
                 self._do(effect, self._loop.time())
         if self._timer is not None:
             self._timer.cancel()
-        deadline = earliest([self._server.next_deadline(), self._echo.next_deadline()])
+        deadline = self._server.next_deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline.at, self._on_timer)
 
     def _do(self, effect: Effect, now: float) -> None:
@@ -139,10 +134,6 @@ class LoopbackServer:
                 self._flows.do(effect)
             case SendRtp(local, remote, data):
                 self._media.send(local, remote, data)
-            case ToAgent(_, data):
-                self._echo.handle_message(data, now)
-            case ToServer(data):
-                self._server.handle(FromAgent(ECHO, data), now)
             case MediaReleased(local):
                 self._media.close(local)
             case Ask(token, MediaWanted()):
@@ -151,7 +142,7 @@ class LoopbackServer:
                 self._server.handle_answer(token, self._answer(question, now), now)
 
     async def _open_media(self, token: int) -> None:
-        self._echo.handle_answer(token, await self._media.open(), self._loop.time())
+        self._server.handle_answer(token, await self._media.open(), self._loop.time())
         self._run()
 
     def _answer(self, question: object, now: float) -> Answer:
@@ -161,9 +152,7 @@ class LoopbackServer:
                 if password is None:
                     return NoCredential(f"{user} has no line on this peer")
                 return Credential(user, (ha1_by_algorithm(user, realm, password),))
-            case LocateUser(uri, user):
-                if user == ECHO:
-                    return Located((Target(uri, (LocalHop(ECHO),), "echo"),))
+            case LocateUser(_, user):
                 targets = self._server.targets(user, now)
                 return Located(targets) if targets else NotLocated(480, "Not Registered", f"{user} has no phone here")
             case ResolveUri(uri):

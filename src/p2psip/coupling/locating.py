@@ -35,10 +35,7 @@ from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import escape_user
-from p2psip.sip.transports.hops import LocalHop
 
-ECHO_NUMBER = "*43"
-ECHO = "echo"
 STAGGER_S = 1.0
 """Design decision 5: "start the next after one second without an answer"."""
 
@@ -89,9 +86,6 @@ class Locator:
 
     def locate(self, token: int, question: LocateUser, now: float) -> None:
         """Find the places to try for a request; the answer may come at once."""
-        if question.user == ECHO_NUMBER:
-            self._answers.append(AskAnswered(token, Located((Target(question.uri, (LocalHop(ECHO),), "echo"),))))
-            return
         if question.from_peer is not None:
             # Another peer sends to us what our record says is here: there is nowhere else to look.
             self._answers.append(AskAnswered(token, self._answer_peer(question.user, now)))

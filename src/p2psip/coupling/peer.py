@@ -5,14 +5,14 @@ until all is quiet: questions of the SIP server are answered from the overlay, c
 become flows of the SIP server, phones that come and go move the records of their lines. What is left over is for the
 driver.
 
-Tokens of questions to the driver: the node's are positive, the echo service's are negative.
+Tokens of questions to the driver: the node's are positive, those of the SIP server's agents are negative.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect
@@ -22,7 +22,7 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
-from p2psip.coupling.locating import ECHO, ECHO_NUMBER, LocateContext, Locator
+from p2psip.coupling.locating import LocateContext, Locator
 from p2psip.coupling.lookup import LookupContext, Lookups
 from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import TraceContext, Traces
@@ -35,14 +35,14 @@ from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
-from p2psip.sip.entities.agents.echo import EchoService, ToServer
+from p2psip.sip.entities.agents.table import agents_of
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp, FromAgent
-from p2psip.sip.transports.effects import CloseFlow, SendFlow, ToAgent
+from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
+from p2psip.sip.transports.effects import CloseFlow, SendFlow
 
 
 def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
@@ -68,15 +68,14 @@ class Peer:
     def __init__(self, node: Node, server: ServerConfig, rng: random.Random, now: float) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
-        self.server = SipServer(server, rng)
+        self.server = SipServer(server, rng, agents_of(self.overlay, rng))
         self.publisher = Publisher(node)
-        self.echo = EchoService(SipUri(host=self.overlay, user=ECHO_NUMBER), rng)
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         self.services = Services(node)
-        self._timed = (node, self.server, self.echo, self.publisher, self.locator, self.services, self.flows)
+        self._timed = (node, self.server, self.publisher, self.locator, self.services, self.flows)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -212,8 +211,8 @@ class Peer:
         self._settle(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
-        """A datagram came to a media address of the echo service."""
-        self.echo.handle_media(local, remote, data, now)
+        """A datagram came to a media address of an agent."""
+        self.server.handle_media(local, remote, data, now)
         self._settle(now)
 
     # Answers and time
@@ -221,7 +220,7 @@ class Peer:
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask."""
         if token < 0:
-            self.echo.handle_answer(-token, answer, now)
+            self.server.handle_answer(-token, answer, now)
         else:
             self.node.handle_answer(token, answer, now)
         self._settle(now)
@@ -262,7 +261,7 @@ class Peer:
         """What the parts want now."""
         asked = (self.locator, self.flows, self.lookups, self.traces, self.services, self.node)
         own = [effect for part in asked for effect in part.drain()]
-        return [*own, *map(_of_server, self.server.drain()), *map(_of_echo, self.echo.drain())]
+        return [*own, *map(_of_server, self.server.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
         match effect:
@@ -310,11 +309,6 @@ class Peer:
             case CloseFlow(flow) if is_peer_flow(flow):
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
-            case ToAgent(name, data):
-                assert name == ECHO, "there is no other agent"
-                self.echo.handle_message(data, now)
-            case ToServer(data):
-                self.server.handle(FromAgent(ECHO, data), now)
             case _:
                 self._effects.append(effect)
 
@@ -345,8 +339,6 @@ class Peer:
                 self.server.handle_answer(token, self._credential(user_name), now)
             case ResolveUri(uri):
                 self._resolve(token, uri, now)
-            case _:
-                raise AssertionError(f"the SIP server asks {question}")
 
     def _credential(self, user_name: str) -> Credential | NoCredential:
         """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
@@ -385,17 +377,11 @@ class _ServerAsks(Effect):
 
 def _of_server(effect: Effect) -> Effect:
     match effect:
-        case Ask(token, question):
+        case Ask(token, LocateUser() | FindCredential() | ResolveUri() as question):
             return _ServerAsks(token, question)
+        case Ask(token):
+            # What agents ask.
+            return replace(effect, token=-token)
         case CancelAsk(token):
             return _ServerCancels(token)
-    return effect
-
-
-def _of_echo(effect: Effect) -> Effect:
-    match effect:
-        case Ask(token, question, deadline):
-            return Ask(-token, question, deadline)
-        case CancelAsk(token):
-            return CancelAsk(-token)
     return effect

@@ -16,8 +16,7 @@ from p2psip.net.node_host import NodeHost, Store
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import PATH_MTU
-from p2psip.sip.entities.agents.echo import MediaReleased
-from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 

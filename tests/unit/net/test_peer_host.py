@@ -34,8 +34,7 @@ from p2psip.reload.paths.values import Candidate, CutIfSilent, HangUp, Open, Sta
 from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed, Moment
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
-from p2psip.sip.entities.agents.echo import MediaReleased
-from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.effects import SendDatagram
 
 

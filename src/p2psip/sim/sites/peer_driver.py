@@ -15,8 +15,7 @@ from p2psip.sim.ip.secured import Credentials
 from p2psip.sim.ip.streams import Stream
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.node_driver import NodeDriver
-from p2psip.sip.entities.agents.echo import MediaReleased
-from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow

@@ -30,6 +30,8 @@ class ServerLimits:
     guess_wait_s: float = 24.0
     """How long a password may wait for its turn where too many have been wrong: a phone waits 32 s (timers B, F)."""
     targets: int = 32
+    turns: int = 8
+    """How often resolvers may send one request elsewhere."""
     credential_s: float = 5.0
     flow_silence_s: float = 4.0
     """How long one way to a phone may be silent, not a 100 has come, if the phone has registered another one."""

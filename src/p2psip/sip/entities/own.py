@@ -46,7 +46,7 @@ def is_same_place(one: Uri, other: Uri, config: ServerConfig) -> bool:
     """True if two URIs mean the same resource here, by whichever of our names, ports and parameters aside."""
     if not (isinstance(one, SipUri) and isinstance(other, SipUri)):
         return one == other
-    return _place(one, config) == _place(other, config)
+    return _meaning(one, config) == _meaning(other, config)
 
 
 def is_peer_itself(uri: SipUri, config: ServerConfig) -> bool:
@@ -69,7 +69,7 @@ def is_own_route(uri: SipUri, config: ServerConfig) -> bool:
     return (numeric, port) in locals_ or (config.is_own_host(numeric) and port in config.ports)
 
 
-def _place(uri: SipUri, config: ServerConfig) -> tuple[str, str]:
+def _meaning(uri: SipUri, config: ServerConfig) -> tuple[str, str]:
     host = as_numeric(uri.host) or uri.host
     return uri.user_name, config.realm if host in config.domains else host
 

@@ -12,6 +12,9 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop
 
+TOKEN_STEP = 3
+"""A server's gate has the tokens 1, 4, 7 ..., its proxy 2, 5, 8 ..., its agents 3, 6, 9 ...."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocateUser:
@@ -40,10 +43,11 @@ class Registered(NamedTuple):
 class Target:
     """One place to try: `uri` becomes the Request-URI.
 
-    `hops` are tried in order. With `hops` None, the first of `routes` (pushed as Routes) or else `uri` says where to
-    send, and is resolved when it is this target's turn. `label` names the target for people. `registered` is what it
-    was made of, where that is a phone of this peer; `others` are other ways to the same phone, each to be tried only
-    when the one before has failed. `user` and `server` are, of a phone of this peer, its line and what it calls us.
+    `hops` are tried in order. With `hops` None, `towards` (the request's own Route), the first of `routes` (pushed as
+    Routes) or else `uri` says where to send, and is resolved when it is this target's turn. `label` names the target
+    for people. `registered` is what it was made of, where that is a phone of this peer; `others` are other ways to the
+    same phone, each to be tried only when the one before has failed. `user` and `server` are, of a phone of this peer,
+    its line and what it calls us.
     """
 
     uri: SipUri
@@ -56,11 +60,12 @@ class Target:
     """True for what may be of a phone's former life: it gets little patience."""
     user: str = ""
     server: ServerName | None = None
+    towards: SipUri | None = None
 
     @property
     def lead(self) -> SipUri:
         """What is resolved to find the hops, where there are none."""
-        return self.routes[0].sip_uri if self.routes else self.uri
+        return self.towards or (self.routes[0].sip_uri if self.routes else self.uri)
 
     def with_others(self, others: Iterable[Target]) -> Target:
         """A copy with these other ways to the same phone."""

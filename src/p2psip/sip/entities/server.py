@@ -8,10 +8,13 @@ user has a phone at this very peer.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from p2psip.base.effects import Ask, Effect, Note
+from p2psip.base.address import Address
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
+from p2psip.sip.entities.agents.table import Agent, Agents
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import Gate, Outcome, Refused, Waits
@@ -20,10 +23,11 @@ from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.context import reason_field
 from p2psip.sip.entities.proxy.proxy import Proxy
-from p2psip.sip.entities.proxy.targets import targets_of
-from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.proxy.resolvers import Resolver, resolvers_of
+from p2psip.sip.entities.questions import TOKEN_STEP, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
+from p2psip.sip.entities.registrar.targets import targets_of
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
@@ -38,7 +42,8 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.arrivals import Arrival, FlowDown
+from p2psip.sip.transports.arrivals import Arrival, FlowDown, FromAgent
+from p2psip.sip.transports.effects import ToAgent
 from p2psip.sip.transports.layer import TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
@@ -57,7 +62,14 @@ TO_OTHER_PHONES = frozenset({"INVITE", "MESSAGE", "OPTIONS", "REFER"})
 class SipServer:
     """Transports, transactions, registrar and proxy of one peer."""
 
-    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        rng: random.Random,
+        agents: Sequence[Agent] = (),
+        resolvers: Sequence[Resolver] = (),
+    ) -> None:
+        """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users."""
         transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits, config.addresses)
         self._config = config
         self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions)
@@ -67,8 +79,11 @@ class SipServer:
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
-        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, naming, self._ways)
+        self._agents = Agents(agents)
+        asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
+        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, naming, self._ways, asked)
         self._effects: list[Effect] = []
+        self._ready: list[Effect] = []
 
     # Inputs
 
@@ -77,10 +92,16 @@ class SipServer:
         self._layer.handle(arrival, now)
         self._run(now)
 
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came to a media address of an agent."""
+        self._agents.handle_media(local, remote, data, now)
+        self._run(now)
+
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask."""
-        outcome = self._gate.handle_answer(token, answer, now)
-        if outcome is not None:
+        if token % TOKEN_STEP == 0:
+            self._agents.handle_answer(token // TOKEN_STEP, answer, now)
+        elif (outcome := self._gate.handle_answer(token, answer, now)) is not None:
             self._on_outcome(outcome, now)
         else:
             self._proxy.handle_answer(token, answer, now)
@@ -93,16 +114,18 @@ class SipServer:
         for outcome in self._gate.handle_timeout(now):
             self._on_outcome(outcome, now)
         self._proxy.handle_timeout(now)
+        self._agents.handle_timeout(now)
         self._run(now)
 
     def drain(self) -> list[Effect]:
         """What the driver shall do, in order."""
-        effects, self._effects = self._effects, []
-        return [*self._layer.drain(), *effects, *self._proxy.drain()]
+        ready, self._ready = [*self._ready, *self._effects], []
+        self._effects.clear()
+        return ready
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._layer, self._bindings, self._gate, self._proxy)
+        parts = (self._layer, self._bindings, self._gate, self._proxy, self._agents)
         return earliest(part.next_deadline() for part in parts)
 
     # What the coupling wants to know
@@ -153,13 +176,37 @@ class SipServer:
     # Events
 
     def _run(self, now: float) -> None:
-        """Handle events until answering them brings no new ones."""
+        """Handle events, and carry what agents are told and say, until there is no more of it."""
+        self._handle_events(now)
+        while said := self._carry(now):
+            for message in said:
+                self._layer.handle(message, now)
+            self._handle_events(now)
+
+    def _handle_events(self, now: float) -> None:
         while events := self._layer.events():
             for event in events:
                 try:
                     self._on_event(event, now)
                 except BadMessage as error:
                     self._on_bad(event, error, now)
+
+    def _carry(self, now: float) -> tuple[FromAgent, ...]:
+        """To the agents what is for them, to the driver what is for it; what the agents have to say."""
+        own, self._effects = self._effects, []
+        for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
+            if isinstance(effect, ToAgent):
+                self._agents.handle_message(effect.name, effect.data, now)
+            else:
+                self._ready.append(effect)
+        wishes = self._agents.drain()
+        for effect in wishes.effects:
+            match effect:
+                case Ask(token) | CancelAsk(token):
+                    self._ready.append(replace(effect, token=TOKEN_STEP * token))
+                case _:
+                    self._ready.append(effect)
+        return wishes.said
 
     def _on_event(self, event: TuEvent, now: float) -> None:
         match event:

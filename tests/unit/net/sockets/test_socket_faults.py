@@ -37,8 +37,7 @@ from p2psip.reload.node.effects import Write
 from p2psip.reload.paths.values import HangUp
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE
-from p2psip.sip.entities.agents.echo import MediaReleased
-from p2psip.sip.entities.agents.types import CallId, MediaWanted
+from p2psip.sip.entities.agents.types import CallId, MediaReleased, MediaWanted
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.hops import StreamTransport
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.sip.entities.agents.table import Agent
+from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.proxy.resolvers import Resolver
 from p2psip.sip.entities.questions import (
     Credential,
     FindCredential,
@@ -44,7 +47,7 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
@@ -81,7 +84,7 @@ class World:
         heapq.heappush(self._events, (self.now + delay_s, next(self._serial), action))
 
     def server(self, name: str, host: str, **changes: object) -> Server:
-        return Server(self, name, host, **changes)
+        return Server(self, name, host, **changes)  # type: ignore[arg-type]
 
     def phone(self, user: str, server: Server, address: Address, transport: str = "UDP", **options: object) -> Phone:
         self.passwords.setdefault(user, f"secret of {user}")
@@ -197,8 +200,14 @@ class World:
 class NotedServer(SipServer):
     """A SipServer whose requests are remembered, to compare its responses with."""
 
-    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
-        super().__init__(config, rng)
+    def __init__(
+        self,
+        config: ServerConfig,
+        rng: random.Random,
+        agents: Sequence[Agent] = (),
+        resolvers: Sequence[Resolver] = (),
+    ) -> None:
+        super().__init__(config, rng, agents, resolvers)
         self.requests: dict[tuple[str | None, ...], Request] = {}
         self._framings: dict[int, StreamFraming] = {}
 
@@ -230,10 +239,52 @@ def read_leniently(data: bytes) -> Response:
     return Response(int(first.split()[1]), first.split(" ", 2)[2], Fields.of(*((name, value) for name, value in pairs)))
 
 
+class Recorder:
+    """An agent that says what a test has it say; `delivered` is what it was told."""
+
+    def __init__(self, name: str, number: str) -> None:
+        self.name, self._number = name, number
+        self.delivered: list[bytes] = []
+        self.says: list[Effect] = []
+        self.answers: list[tuple[int, object]] = []
+        self.media: list[tuple[Address, Address, bytes]] = []
+
+    def is_meant(self, user: str) -> bool:
+        return user == self._number
+
+    def handle_message(self, data: bytes, now: float) -> None:
+        self.delivered.append(data)
+
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        self.media.append((local, remote, data))
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        self.answers.append((token, answer))
+
+    def handle_timeout(self, now: float) -> None:
+        pass
+
+    def next_deadline(self) -> None:
+        return None
+
+    def drain(self) -> list[Effect]:
+        says, self.says = self.says, []
+        return says
+
+
 class Server:
     """A SipServer with what its coupling would answer."""
 
-    def __init__(self, world: World, name: str, host: str, **changes: object) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        host: str,
+        *,
+        agents: Sequence[Agent] = (),
+        resolvers: Sequence[Resolver] = (),
+        **changes: object,
+    ) -> None:
         self.world, self.name = world, name
         self.address, self.secure = Address(host, 5060), Address(host, 5061)
         self.node_id = (name.encode().hex() * 16)[:32]
@@ -245,13 +296,12 @@ class Server:
             SipUri(OVERLAY, f"peer-{name}", None, (("gr", self.node_id),)),
         )
         self.config = replace(config, **changes)  # type: ignore[arg-type]
-        self.core = NotedServer(self.config, random.Random(name))
+        self.core = NotedServer(self.config, random.Random(name), agents, resolvers)
         self.flows: dict[int, Flow] = {}
         self.links: dict[str, int] = {}
         self.asked: list[object] = []
         self.reports: list[RequestCarried] = []
         self.changes: list[BindingsChanged] = []
-        self.delivered: list[ToAgent] = []
         self.notes: list[Note] = []
         self.opened: list[OpenFlow] = []
         self.answered: list[Response] = []
@@ -296,8 +346,6 @@ class Server:
                     self.reports.append(effect)
                 case BindingsChanged():
                     self.changes.append(effect)
-                case ToAgent():
-                    self.delivered.append(effect)
                 case OpenFlow():
                     self.opened.append(effect)
                     self.world.perform(self, effect)
@@ -321,6 +369,8 @@ class Server:
                     if uri.param("gr") == world.servers[name].node_id:
                         return Hops((FlowHop(flow),))
                 return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
+            case MediaWanted():
+                return Address(self.address.host, 20_000)
             case LocateUser():
                 return self.locate(question) if self.locate else self._located(question)
         raise AssertionError(question)
@@ -606,6 +656,11 @@ class Phone:
 
     def _tag(self) -> str:
         return f"tag-{self.user}-{self.address.port}"
+
+
+@pytest.fixture
+def recorder() -> type[Recorder]:
+    return Recorder
 
 
 @pytest.fixture

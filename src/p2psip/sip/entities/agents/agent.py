@@ -66,13 +66,14 @@ class UserAgent:
         self._transactions.handle(arrival, now)
         self._run(now)
 
-    def handle_answer(self, token: int, answer: object, now: float) -> None:
-        """The media address that a call asked for, or None if there is none."""
+    def handle_answer(self, token: int, answer: object, now: float) -> CallId | None:
+        """The media address that a call asked for, or None if there is none; the call, if it is not over meanwhile."""
         number = self._asks.answered(token)
-        call = self._calls.get(number) if number is not None else None
-        if call is not None:
-            call.begin(Address(*answer) if isinstance(answer, tuple) else None, now)
-            self._run(now)
+        if number not in self.calls:
+            return None
+        self._calls[number].begin(Address(*answer) if isinstance(answer, tuple) else None, now)
+        self._run(now)
+        return number
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

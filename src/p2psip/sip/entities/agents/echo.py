@@ -1,51 +1,48 @@
 """The number that brings the caller's voice back, so that one phone alone can be tested.
 
-A user agent that answers every call, and an echo for its media, as one core. It has no SIP socket: what the server
-delivers to it comes in by `handle_message`, and what it says leaves as `ToServer`, to go into the server as
-`FromAgent`. Media has sockets: `Ask(MediaWanted)` is answered by an address whose datagrams come to
-`handle_media`, and `MediaReleased` gives it back.
+A user agent that answers every call, and an echo for its media, as one core. Media has sockets: `Ask(MediaWanted)` is
+answered by an address whose datagrams come to `handle_media`, and `MediaReleased` gives it back.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.sip.entities.agents.agent import UserAgent
-from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
+from p2psip.sip.entities.agents.types import (
+    AgentConfig,
+    CallEnded,
+    CallEstablished,
+    CallId,
+    MediaChanged,
+    MediaReleased,
+    ToServer,
+)
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener
 
+NUMBER = "*43"
+"""As other PBXs have it."""
+
 CALLS_MAX = 8
 CALL_S_MAX = 600.0
 """A phone that dies in the middle of its test says no BYE."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToServer(Effect):
-    """A SIP message for the server of this process."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class MediaReleased(Effect):
-    """Nothing more comes from or goes to this media address."""
-
-    local: Address
-
-
 class EchoService:
-    """Answers calls with their own sound. `contact` is what it says in Contact: its number at this peer."""
+    """Answers calls to its number in an overlay with their own sound (an agents.table.Agent)."""
 
-    def __init__(self, contact: SipUri, rng: random.Random, *, calls_max: int = CALLS_MAX) -> None:
+    name = "echo"
+
+    def __init__(self, overlay: str, rng: random.Random, *, calls_max: int = CALLS_MAX) -> None:
+        contact = SipUri(overlay, NUMBER)
         config = AgentConfig(
             address_of_record=contact,
             contact=contact,
@@ -58,9 +55,12 @@ class EchoService:
         )
         self._agent = UserAgent(config, rng)
         self._media = MediaEngine(Performance(echo=True), rng)
-        self._asked: dict[int, CallId] = {}
         self._locals: dict[CallId, Address] = {}
         self._effects: list[Effect] = []
+
+    def is_meant(self, user: str) -> bool:
+        """True for its number."""
+        return user == NUMBER
 
     def handle_message(self, data: bytes, now: float) -> None:
         """The server delivers a SIP message."""
@@ -73,13 +73,12 @@ class EchoService:
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The media address that was asked for, None if there is none."""
-        call = self._asked.pop(token, None)
-        if isinstance(answer, tuple):
-            if call in self._agent.calls:
-                self._locals[call] = Address(*answer)
+        call = self._agent.handle_answer(token, answer, now)
+        if isinstance(answer, Address):
+            if call is None:
+                self._effects.append(MediaReleased(answer))
             else:
-                self._effects.append(MediaReleased(Address(*answer)))
-        self._agent.handle_answer(token, answer, now)
+                self._locals[call] = answer
         self._run(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -102,8 +101,7 @@ class EchoService:
             match effect:
                 case SendDatagram(_, _, data):
                     self._effects.append(ToServer(data))
-                case Ask(token, MediaWanted(call)):
-                    self._asked[token] = call
+                case Ask():
                     self._effects.append(effect)
                 case CallEstablished(call, local, agreement) | MediaChanged(call, local, agreement):
                     self._media.start(call, local, agreement, now)

@@ -57,6 +57,20 @@ class MediaWanted:
     towards: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MediaReleased(Effect):
+    """Nothing more comes from or goes to this media address."""
+
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ToServer(Effect):
+    """What an agent inside a server's process says: a SIP message for that server."""
+
+    data: bytes
+
+
 class EndedBy(enum.Enum):
     """Who ended a call."""
 

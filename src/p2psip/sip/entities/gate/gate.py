@@ -17,7 +17,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.lockout import Key, LockOut
 from p2psip.sip.entities.own import is_own_domain, is_same_place
-from p2psip.sip.entities.questions import Credential, FindCredential, NoCredential
+from p2psip.sip.entities.questions import TOKEN_STEP, Credential, FindCredential, NoCredential
 from p2psip.sip.message.digest import Authenticator, Verdict
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
@@ -75,7 +75,7 @@ class Gate:
     def __init__(self, config: ServerConfig, rng: random.Random) -> None:
         self._config = config
         self._authenticator = Authenticator(config.realm, rng, config.algorithms)
-        self._asks: Asks[_Pending] = Asks(config.limits.questions, first=1, step=2)
+        self._asks: Asks[_Pending] = Asks(config.limits.questions, first=1, step=TOKEN_STEP)
         self._lock_out = LockOut(config.limits)
         self._held: dict[int, _Held] = {}
         self._turns: Timers[int] = Timers()

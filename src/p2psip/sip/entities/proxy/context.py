@@ -6,11 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from p2psip.base.errors import Cause
+from p2psip.sip.entities.proxy.resolvers import Asked
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.tokens import Place
+from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, Uri, default_port
 from p2psip.sip.transports.hops import Hop, Source
 
 UNREACHABLE = 480
@@ -29,8 +31,6 @@ class Branch:
     """One target that is being tried."""
 
     target: Target
-    lead: SipUri | None
-    """What is resolved to find the hops, where the target has none."""
     hops: deque[Hop] = field(default_factory=deque)
     hop: Hop | None = None
     side: Source | None = None
@@ -65,6 +65,19 @@ class Result:
     response: Response | None = None
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """What the other side said, or why nothing came of it."""
+        return self.reason if self.response is None else self.response.phrase
+
+    @property
+    def is_unreached(self) -> bool:
+        """True if a request has not come to the phone, so that another way to it may be tried."""
+        # RFC 5626 section 7: "If the proxy receives a final response from a branch other than a 408 (Request Timeout)
+        # or a 430 (Flow Failed) response, the proxy MUST NOT forward the same request to another target representing
+        # the same AOR and instance-id."
+        return (self.response is None or self.status == 408) and not self.branch.is_ringing
+
 
 @dataclass(slots=True, eq=False)
 class Context:
@@ -89,6 +102,12 @@ class Context:
     """The Max-Breadth that each branch gets."""
     question: int = 0
     """The open LocateUser; 0 if there is none."""
+    asked: Asked | None = None
+    """What the resolvers were asked, where they may be asked again; None where the request itself says its place."""
+    since: float = 0.0
+    """When they were asked last."""
+    turns: int = 0
+    """How often the request was sent elsewhere."""
     is_cancelled: bool = False
     is_closed: bool = False
     """True if no further target is tried: cancelled, or somebody has answered for all."""
@@ -107,6 +126,36 @@ class Context:
         """The branches without a result."""
         return [branch for branch in self.branches if branch.result is None]
 
+    def asks_for_tls(self, branch: Branch) -> bool:
+        """26.2.2: "sips" as the Request-URI that came, as the next hop, or as the target means TLS on the way there."""
+        uris = (self.request.uri, branch.target.lead, branch.target.uri)
+        return any(isinstance(uri, SipUri) and uri.scheme == "sips" for uri in uris)
+
+    def without_sender(self, user: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        """The places of `user` without the sender's own phone: who calls himself means the other phones that he has."""
+        if self.user is None or user.lower() != self.user.lower():
+            return targets
+        # Several phones may share one socket, so what a phone calls itself comes first.
+        contacts = {_by_contact(contact.uri) for contact in self.original.contacts}
+        own = [target for target in targets if _by_contact(target.uri) in contacts]
+        own = own or [target for target in targets if target.hops and target.hops[0] == self.source.hop]
+        return tuple(target for target in targets if target not in own)
+
+    def report(self, status: int, phrase: str, label: str, now: float) -> RequestCarried:
+        """What became of it, for whoever keeps the log; `label` names who has answered."""
+        return RequestCarried(
+            self.request.method,
+            self.request.call_id,
+            self.user or str(self.source),
+            self.original.uri_text,
+            status,
+            phrase,
+            label,
+            None if self.rang_at is None else self.rang_at - self.began_at,
+            now - self.began_at,
+            tuple(self.causes) if status >= 300 else (),
+        )
+
     def best(self) -> Result | None:
         """Step 6: the result that goes back, when all branches have one."""
         results = [branch.result for branch in self.branches if branch.result is not None]
@@ -116,6 +165,10 @@ class Context:
 def reason_field(status: int, text: str) -> tuple[str, object]:
     """A Reason header that explains a response of ours in words (RFC 3326)."""
     return ("Reason", Reason("SIP", status, text))
+
+
+def _by_contact(uri: Uri) -> tuple[str, str, int] | None:
+    return (uri.user_name, uri.host, default_port(uri)) if isinstance(uri, SipUri) else None
 
 
 def _rank(result: Result) -> tuple[int, int, int]:

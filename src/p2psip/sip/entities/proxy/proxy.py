@@ -1,15 +1,17 @@
 """The stateful proxy (RFC 3261 section 16, RFC 4320, RFC 5393, RFC 5658, RFC 6026).
 
 Theory of operation. Each request has a `Context`, named by its server transaction, and in it a `Branch` for each
-target that has been tried. Where the request goes is known from its Route, from a token of ours in it, or is asked
-(`LocateUser`). Targets are tried in order: the first at once, each next one when `stagger_s` has passed without a
-final answer or as soon as one has failed; earlier ones go on ringing meanwhile. The first 2xx wins and the others
-are cancelled; when all have failed, the best failure goes back.
+target that has been tried. Where the request goes the resolvers say (proxy/resolvers.py), in the end by asking the
+outside (`LocateUser`). Targets are tried in order: the first at once, each next one when `stagger_s` has passed without
+a final answer or as soon as one has failed; earlier ones go on ringing meanwhile. The first 2xx wins and the others
+are cancelled. When all have failed, or where nobody answers in the time that one of them has set, the resolvers are
+asked what comes now; if nothing does, the best failure goes back.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -17,34 +19,34 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gate import identity
-from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
-from p2psip.sip.entities.naming import Naming, answering
-from p2psip.sip.entities.own import is_own_domain
+from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
-from p2psip.sip.entities.proxy.targets import asks_for_tls, is_disowned, is_unreached, without_sender
-from p2psip.sip.entities.questions import Hops, Located, LocateUser, NotLocated, ResolveUri, Target
+from p2psip.sip.entities.proxy.edge import Edge
+from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
+from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Bindings
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.targets import is_disowned
+from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
-from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.hops import BoundHop, Hop, Source
+from p2psip.sip.transports.hops import Hop, Source
 
 _STAGGER = -1
-"""The timer of a context for its next target; timers C have the number of their branch."""
+_NO_ANSWER = -2
+"""Timers of a context: for its next target, and to ask again; timers C have the number of their branch."""
 
 _ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
+_TOO_LONG = ("Reason", 'SIP;cause=408;text="Nobody has answered in time"')
 
 
 @dataclass(frozen=True, slots=True)
 class _Locating:
     context: Context
+    asked: Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,18 @@ class Proxy:
         tokens: Tokens,
         naming: Naming,
         ways: Ways,
+        resolvers: Sequence[Resolver],
     ) -> None:
         self._config = config
         self._layer = layer
         self._bindings = bindings
         self._tokens = tokens
-        self._naming = naming
         self._ways = ways
+        self._resolvers = tuple(resolvers)
+        self._edge = Edge(config, layer.transport, tokens, naming)
         self._contexts: dict[int, Context] = {}
         self._by_client: dict[int, tuple[Context, Branch]] = {}
-        self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=2)
+        self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
         self._timers: Timers[tuple[int, int]] = Timers()
         self._effects: list[Effect] = []
 
@@ -97,10 +101,10 @@ class Proxy:
         if request.method == "INVITE":
             # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
             self._layer.respond(arrived.transaction, make_trying(request), now)
-        place = self._naming.sender(request, source, user)
+        place = self._edge.sender(request, source, user)
         if user is not None:
             self._ways.note_port(request, source, user, now)
-        routed = self._routed(request, source, user, place)
+        routed = self._edge.routed(request, source, user, place)
         breadth = request.integer("max-breadth")
         context = Context(
             arrived.transaction,
@@ -114,19 +118,10 @@ class Proxy:
             place,
         )
         self._contexts[arrived.transaction] = context
-        uri = routed.request.sip_uri
         if context.breadth < 1:
             self._answer(context, 440, now)
-        elif (target := self._ways.given(routed, now)) is not None:
-            if target.hops == ():
-                # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
-                self._answer(context, 430, now, f"the connection with {target.label} is gone")
-                return
-            self._try(context, Branch(target, routed.next_route or target.uri), now)
-        elif is_own_domain(uri, self._config) and (not uri.param("gr") or self._naming.is_own_gruu(uri)):
-            self._locate(context, uri, now)
-        else:
-            self._try(context, Branch(self._ways.direct(routed.request, now), uri), now)
+        elif not self._resolve(context, Asked(routed, routed.request.sip_uri, source, user), now):
+            self._answer(context, 404, now, f"nobody here knows where {routed.request.uri_text} is")
 
     def cancel(self, server: int, reasons: list[str], now: float) -> None:
         """The caller has given up (section 16.10); why, is passed on (RFC 3326)."""
@@ -143,17 +138,21 @@ class Proxy:
         """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
         if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
             return
-        routed = self._routed(ack, source, None, self._naming.sender(ack, source, None))
-        uri = routed.request.sip_uri
-        target = self._ways.given(routed, now) or Target(uri)
+        routed = self._edge.routed(ack, source, None, self._edge.sender(ack, source, None))
+        asked = Asked(routed, routed.request.sip_uri, source, None)
+        said = (resolver.resolve(asked, now) for resolver in self._resolvers)
+        # It belongs to a dialog: where that is, the ACK says itself, or nobody does.
+        known = next((one for one in said if isinstance(one, Given | NotLocated)), None)
+        if not isinstance(known, Given):
+            return
+        target = known.target
         copy = routing.forwarded(routed.request, target.uri, (), [])
-        lead = routed.next_route or target.uri
-        hops = self._ways.known(lead, now) if target.hops is None else target.hops
+        hops = self._ways.known(target.lead, now) if target.hops is None else target.hops
         if hops:
             self._send_first(copy, target, hops, now)
         elif not self._asks.is_full:
             deadline = now + self._config.limits.resolve_s
-            self._effects.append(self._asks.ask(ResolveUri(lead), _ResolvingAck(copy, target), deadline))
+            self._effects.append(self._asks.ask(ResolveUri(target.lead), _ResolvingAck(copy, target), deadline))
 
     # Responses
 
@@ -167,7 +166,7 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        upstream = self._upstream(context, branch, response.replace(fields=fields))
+        upstream = self._edge.upstream(context, branch, response.replace(fields=fields))
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -192,7 +191,7 @@ class Proxy:
             # The connection that there was has died; where there is another way, or a new connection, it goes on.
             branch.may_be_resolved_again = False
             self._timers.cancel((context.server, context.branches.index(branch)))
-            self._resolve(context, branch, now)
+            self._ask_way(context, branch, now)
             branch.transaction = 0
         else:
             status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
@@ -211,10 +210,10 @@ class Proxy:
         """The answer to a question of ours."""
         waiting = self._asks.answered(token)
         match waiting:
-            case _Locating(context):
+            case _Locating(context, asked):
                 context.question = 0
                 assert isinstance(answer, Located | NotLocated), f"LocateUser is not answered by {answer}"
-                self._on_located(context, answer, now)
+                self._on_located(context, asked, answer, now)
             case _Resolving(context, branch):
                 branch.question = 0
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
@@ -231,6 +230,8 @@ class Proxy:
             context = self._contexts[server]
             if which == _STAGGER:
                 self._try_next(context, now)
+            elif which == _NO_ANSWER:
+                self._on_no_answer(context, now)
             else:
                 self._on_timer_c(context, context.branches[which], now)
 
@@ -245,31 +246,88 @@ class Proxy:
 
     # Where to
 
-    def _locate(self, context: Context, uri: SipUri, now: float) -> None:
+    def _resolve(self, context: Context, asked: Asked, now: float) -> bool:
+        """Have the resolvers say where the request goes, and let it go there; False if none of them knows."""
+        context.since = now
+        for resolver in self._resolvers:
+            match resolver.resolve(asked, now):
+                case Given(target):
+                    self._give_up(context, now)
+                    context.asked = None
+                    self._try(context, Branch(target), now)
+                    return True
+                case Instead(uri):
+                    return self._begin_anew(context, replace(asked, uri=uri, after=None), now)
+                case Again(after_s) if context.is_invite:
+                    self._timers.set((context.server, _NO_ANSWER), now + after_s, "nobody answers")
+                case LocateUser() as question:
+                    self._locate(context, asked, question, now)
+                    return True
+                case Located() | NotLocated() as found:
+                    self._take(context, asked, found, now)
+                    return True
+        return False
+
+    def _begin_anew(self, context: Context, asked: Asked, now: float) -> bool:
+        """It is for somebody else now; but not for ever for somebody else."""
+        context.turns += 1
+        if context.turns > self._config.limits.turns:
+            self._take(context, asked, NotLocated(482, phrase_of(482), f"sent on {context.turns - 1} times"), now)
+            return True
+        self._timers.cancel((context.server, _NO_ANSWER))
+        return self._resolve(context, asked, now)
+
+    def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> None:
         if self._asks.is_full:
             self._answer(context, 503, now, "too many questions are open", (("Retry-After", 5),))
             return
-        request, source = context.request, context.source
-        question = LocateUser(uri, uri.user_name, request.method, request.call_id, context.user, source.peer)
-        ask = self._asks.ask(question, _Locating(context), now + self._config.limits.locate_s)
+        ask = self._asks.ask(question, _Locating(context, asked), now + self._config.limits.locate_s)
         context.question = ask.token
         self._effects.append(ask)
 
-    def _on_located(self, context: Context, answer: Located | NotLocated, now: float) -> None:
-        if isinstance(answer, NotLocated):
-            self._answer(context, answer.status, now, answer.reason or answer.phrase, phrase=answer.phrase)
+    def _on_located(self, context: Context, asked: Asked, answer: Located | NotLocated, now: float) -> None:
+        if isinstance(answer, Located):
+            others = context.without_sender(asked.uri.user_name, answer.targets)
+            if not others:
+                answer = NotLocated(480, phrase_of(480), f"no other phone of {context.user} is registered")
+            else:
+                answer = replace(answer, targets=others)
+        self._take(context, asked, answer, now)
+
+    def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
+        """What is known of where the request goes: try that, or go back with what there is."""
+        if isinstance(found, NotLocated):
+            if context.branches:
+                # Whoever was to be asked for instead is not there: what became of the others stands.
+                context.asked = None
+                context.causes.append(Cause("this peer", found.reason or found.phrase, now))
+                self._end_if_over(context, now)
+            else:
+                self._answer(context, found.status, now, found.reason or found.phrase, phrase=found.phrase)
             return
-        targets = without_sender(context, answer.targets)[: self._config.limits.targets]
-        if not targets:
-            self._answer(context, 480, now, f"no other phone of {context.user} is registered")
-            return
-        context.waiting = deque(targets)
+        self._give_up(context, now)
+        targets = found.targets[: self._config.limits.targets]
+        context.asked, context.waiting = asked, deque(targets)
         # A caller who has waited long already, for the overlay, gets all places at once.
-        is_late = now > context.began_at + self._config.limits.locate_s / 2
-        context.stagger_s = 0.0 if is_late else answer.stagger_s
+        is_late = now > context.since + self._config.limits.locate_s / 2
+        context.stagger_s = 0.0 if is_late else found.stagger_s
         # RFC 5393 5.3.3.1: the breadth of all branches together is at most what came in.
         context.share = max(1, context.breadth // len(targets))
         self._try_next(context, now)
+
+    def _on_no_answer(self, context: Context, now: float) -> None:
+        """One of the resolvers wants to hear of it. If it goes nowhere else, it goes on ringing."""
+        if not (context.final or context.is_closed or context.question):
+            self._ask_again(context, After(408, "nobody has answered in time"), now)
+
+    def _ask_again(self, context: Context, after: After, now: float) -> bool:
+        """Ask the resolvers what comes now; False if nothing does."""
+        return context.asked is not None and self._resolve(context, replace(context.asked, after=after), now)
+
+    def _give_up(self, context: Context, now: float) -> None:
+        """Those that have not answered in time ring no more: the next are tried."""
+        context.waiting.clear()
+        self._cancel_branches(context, now, [_TOO_LONG])
 
     def _try_next(self, context: Context, now: float) -> None:
         """Start with the next target, if any and if the breadth allows one more."""
@@ -278,22 +336,21 @@ class Proxy:
         target = context.waiting.popleft()
         if context.waiting:
             self._timers.set((context.server, _STAGGER), now + context.stagger_s, "next target")
-        self._try(context, Branch(target, target.lead), now)
+        self._try(context, Branch(target), now)
 
     def _try(self, context: Context, branch: Branch, now: float) -> None:
         context.branches.append(branch)
         hops = branch.target.hops
         if hops is None:
-            assert branch.lead is not None
-            hops = self._ways.known(branch.lead, now)
+            hops = self._ways.known(branch.target.lead, now)
         if hops is not None:
             branch.may_be_resolved_again = False
             branch.hops.extend(hops)
             self._send(context, branch, now)
         else:
-            self._resolve(context, branch, now)
+            self._ask_way(context, branch, now)
 
-    def _resolve(self, context: Context, branch: Branch, now: float) -> None:
+    def _ask_way(self, context: Context, branch: Branch, now: float) -> None:
         """Ask for the way to a target that does not bring it along."""
         limits = self._config.limits
         deadline = context.began_at + limits.resolve_s
@@ -302,8 +359,7 @@ class Proxy:
         if self._asks.is_full:
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
-            assert branch.lead is not None, "a target has hops, or says where to ask for them"
-            ask = self._asks.ask(ResolveUri(branch.lead), _Resolving(context, branch), deadline)
+            ask = self._asks.ask(ResolveUri(branch.target.lead), _Resolving(context, branch), deadline)
             branch.question = ask.token
             self._effects.append(ask)
 
@@ -319,7 +375,8 @@ class Proxy:
         limits = self._config.limits
         if isinstance(waiting, _Locating):
             waiting.context.question = 0
-            self._answer(waiting.context, 480, now, f"the overlay has not answered in {limits.locate_s:g} s")
+            reason = f"the overlay has not answered in {limits.locate_s:g} s"
+            self._take(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
         elif isinstance(waiting, _Resolving):
             waiting.branch.question = 0
             what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
@@ -339,31 +396,8 @@ class Proxy:
             if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
                 continue
             bound = self._layer.transport.bind(hop, now)
-            if bound is not None:
-                fields = self._naming.fields_to(ack.fields, self._place_at(bound, target))
-                if self._layer.send(ack.replace(fields=fields), bound, now):
-                    return
-
-    # At the edge
-
-    def _routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
-        """Without what was meant for us, and in the overlay's terms."""
-        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
-        named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
-        return replace(routed, request=named)
-
-    def _place_at(self, hop: BoundHop, target: Target) -> Place | None:
-        """Who is at the other end of a hop for a target; None if a peer."""
-        return self._naming.place(self._layer.transport.far_end(hop), target.user, target.server)
-
-    def _upstream(self, context: Context, branch: Branch, response: Response) -> Response:
-        """A response of a branch in the terms of who asked."""
-        assert branch.side is not None, "who answers was asked"
-        known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
-        is_nameless = identity.is_nameless(response)
-        translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
-        fields = self._naming.fields_to(translated.fields, context.place)
-        return answering(context.original, translated.replace(fields=fields))
+            if bound is not None and self._layer.send(self._edge.ack_for(ack, bound, target), bound, now):
+                return
 
     # Sending
 
@@ -371,7 +405,7 @@ class Proxy:
         """Send on the branch's next hop that can be sent to."""
         while branch.hops:
             hop = branch.hops.popleft()
-            if asks_for_tls(context, branch) and not self._layer.transport.is_secure(hop):
+            if context.asks_for_tls(branch) and not self._layer.transport.is_secure(hop):
                 self._note(context, branch, f"sips: asks for TLS, and there is none over {hop}", now)
                 continue
             bound = self._layer.transport.bind(hop, now)
@@ -379,9 +413,9 @@ class Proxy:
                 self._note(context, branch, f"no way to {hop}", now)
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
-            branch.place = self._place_at(bound, branch.target)
+            branch.place = self._edge.who_is_at(bound, branch.target)
             branch.transaction = self._layer.request(
-                self._copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
+                self._edge.copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
             )
             self._by_client[branch.transaction] = (context, branch)
             if branch.target.others or branch.target.is_doubtful:
@@ -392,32 +426,6 @@ class Proxy:
             return
         what = context.causes[-1].what if context.causes else "no way there"
         self._fail(context, branch, UNREACHABLE, what, now)
-
-    def _copy_for(self, context: Context, branch: Branch, hop: BoundHop) -> Request:
-        request = context.request
-        record: list[SipUri] = []
-        if request.method in routing.RECORD_ROUTED and not request.to.tag:
-            # RFC 5658 section 5: one for each side, so that each side has one that it can use.
-            sides = [
-                routing.side_uri(side, place, self._config, self._layer.transport, self._tokens)
-                for side, place in (
-                    (context.source, context.place),
-                    (self._layer.transport.far_end(hop), branch.place),
-                )
-            ]
-            record = sides if sides[0] != sides[1] else sides[:1]
-        request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
-        copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
-        if context.share > 1 or "max-breadth" in request.fields:
-            return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
-        return copy
-
-    def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
-        """Take off what was meant for us, and say who the sender has proved to be."""
-        known = identity.requested(request, source, user, self._config.realm)
-        if source.is_trusted:
-            return known
-        return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
 
     # What became of it
 
@@ -477,13 +485,21 @@ class Proxy:
             context.is_closed = True
             context.waiting.clear()
             self._cancel_open(context, now, [])
-        if branch.target.others and not context.is_closed and is_unreached(result):
+        if branch.target.others and not context.is_closed and result.is_unreached:
             first, *rest = branch.target.others
-            self._try(context, Branch(first.with_others(rest), None), now)
+            self._try(context, Branch(first.with_others(rest)), now)
             return
         self._try_next(context, now)
-        if not context.open_branches and not context.final and (context.is_closed or not context.waiting):
-            self._finish(context, now)
+        self._end_if_over(context, now)
+
+    def _end_if_over(self, context: Context, now: float) -> None:
+        """Where all have failed, and nothing is asked: what comes now? If nothing, that was it."""
+        if context.final or context.open_branches or context.question or (context.waiting and not context.is_closed):
+            return
+        best = context.best()
+        if not context.is_closed and best is not None and self._ask_again(context, After(best.status, best.words), now):
+            return
+        self._finish(context, now)
 
     def _finish(self, context: Context, now: float) -> None:
         """All branches have a result, or one has won: send the best back (16.7 steps 6 to 9)."""
@@ -511,7 +527,7 @@ class Proxy:
         if status == 408 and not context.is_invite:
             # RFC 4320 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request".
             context.final = status
-            self._report(context, status, phrase_of(status), "", now)
+            self._effects.append(context.report(status, phrase_of(status), "", now))
             self._layer.abandon(context.server)
             return
         if reason and not context.causes:
@@ -523,26 +539,9 @@ class Proxy:
 
     def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
         context.final = response.status
-        self._timers.cancel((context.server, _STAGGER))
-        self._report(context, response.status, response.phrase, label, now)
+        self._stop_timers(context)
+        self._effects.append(context.report(response.status, response.phrase, label, now))
         self._layer.respond(context.server, response, now)
-
-    def _report(self, context: Context, status: int, phrase: str, label: str, now: float) -> None:
-        request, source = context.request, context.source
-        self._effects.append(
-            RequestCarried(
-                request.method,
-                request.call_id,
-                context.user or str(source),
-                context.original.uri_text,
-                status,
-                phrase,
-                label,
-                None if context.rang_at is None else context.rang_at - context.began_at,
-                now - context.began_at,
-                tuple(context.causes) if status >= 300 else (),
-            )
-        )
 
     def _note(self, context: Context, branch: Branch, what: str, now: float) -> None:
         context.causes.append(Cause(branch.label, what, now, str(branch.hop) if branch.hop else ""))
@@ -551,6 +550,9 @@ class Proxy:
         if context.question:
             self._effects.append(self._asks.cancel(context.question))
             context.question = 0
+        self._cancel_branches(context, now, reasons)
+
+    def _cancel_branches(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
         for branch in context.open_branches:
             branch.is_expired = True
             if branch.transaction:
@@ -578,8 +580,12 @@ class Proxy:
             self._note(context, branch, what, now)
             self._fail(context, branch, 408, what, now)
 
+    def _stop_timers(self, context: Context) -> None:
+        for which in (_STAGGER, _NO_ANSWER):
+            self._timers.cancel((context.server, which))
+
     def _forget(self, context: Context) -> None:
-        self._timers.cancel((context.server, _STAGGER))
+        self._stop_timers(context)
         if context.question:
             self._effects.append(self._asks.cancel(context.question))
         for index, branch in enumerate(context.branches):

@@ -116,7 +116,7 @@ class Bindings:
 
     def at_contact(self, uri: SipUri, now: float) -> Binding | None:
         """The phone that gave this URI as its Contact."""
-        binding = self._by_contact.get(_place(uri))
+        binding = self._by_contact.get(_key_of(uri))
         return binding if binding is not None and binding.expires_at > now else None
 
     def successor(self, user: str, contact: SipUri, now: float) -> Binding | None:
@@ -202,9 +202,9 @@ class Bindings:
         """Keep the indexes of contacts, connections and hosts."""
         for binding in self._by_user.get(user, ()):
             if by > 0:
-                self._by_contact[_place(binding.contact)] = binding
-            elif self._by_contact.get(_place(binding.contact)) is binding:
-                del self._by_contact[_place(binding.contact)]
+                self._by_contact[_key_of(binding.contact)] = binding
+            elif self._by_contact.get(_key_of(binding.contact)) is binding:
+                del self._by_contact[_key_of(binding.contact)]
             for hop in binding.hops:
                 if isinstance(hop, FlowHop):
                     users = self._users_on_flow.setdefault(hop.flow, set())
@@ -218,7 +218,7 @@ class Bindings:
                         del self._hosts[host]
 
 
-def _place(uri: SipUri) -> tuple[str, str, int | None]:
+def _key_of(uri: SipUri) -> tuple[str, str, int | None]:
     return (uri.user_name, uri.host, uri.port)
 
 

@@ -8,10 +8,10 @@ from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
-from p2psip.sip.entities.proxy.targets import target_of
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.registrar import hops_to
+from p2psip.sip.entities.registrar.targets import target_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, default_port
@@ -68,13 +68,14 @@ class Ways:
             return (StreamHop("TLS", address),)
         return (StreamHop("TCP", address),) if uri.transport == "TCP" else (UdpHop(address),)
 
-    def given(self, routed: routing.Routed, now: float) -> Target | None:
-        """Where a request goes that says it itself: by its Route, a token of ours in it, or a Contact that we made."""
-        uri = routed.request.sip_uri
+    def contact(self, uri: SipUri) -> SipUri:
+        """By what the place is called that a URI in the overlay means: of a phone of this peer its own Contact."""
         meant = self._naming.meant(uri)
-        contact = meant.contact if meant is not None and meant.contact is not None else uri
-        if routed.next_route is not None:
-            return Target(contact, None, str(routed.next_route))
+        return meant.contact if meant is not None and meant.contact is not None else uri
+
+    def by_token(self, routed: routing.Routed, uri: SipUri, now: float) -> Target | None:
+        """Where a request for `uri` goes that has a token of ours, in its Route or in that URI; None if it has none."""
+        meant, contact = self._naming.meant(uri), self.contact(uri)
         ways = [place for place in (meant, routed.place) if place is not None]
         if not ways:
             return None
@@ -92,9 +93,8 @@ class Ways:
         label = f"{phone.user}'s phone at {phone.host}"
         return Target(contact, hops, label, path, user=phone.user, server=phone.server)
 
-    def direct(self, request: Request, now: float) -> Target:
-        """The Request-URI itself, which may be a phone's Contact, as the place to try."""
-        uri = request.sip_uri
+    def direct(self, request: Request, uri: SipUri, now: float) -> Target:
+        """The URI itself, which may be a phone's Contact, as the place to try."""
         return Target(uri, None, "", () if request.routes else self._path(uri, now))
 
     def _latest(self, hop: Hop | None, user: str, contact: SipUri, now: float) -> Hop | None:

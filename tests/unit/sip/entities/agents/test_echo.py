@@ -6,10 +6,10 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.media.rtp import RtpPacket
 from p2psip.media.session import SendRtp
-from p2psip.sip.entities.agents.echo import CALL_S_MAX, EchoService, MediaReleased, ToServer
+from p2psip.sip.entities.agents.echo import CALL_S_MAX, EchoService
+from p2psip.sip.entities.agents.types import MediaReleased, ToServer
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
-from p2psip.sip.message.uri import parse_sip_uri
 
 LOCAL, PHONE = Address("192.0.2.5", 4000), Address("192.0.2.9", 7000)
 
@@ -31,7 +31,7 @@ m=audio 7000 RTP/AVP 0
 
 
 def service() -> EchoService:
-    return EchoService(parse_sip_uri("sip:*43@192.0.2.5"), random.Random(1))
+    return EchoService("example.org", random.Random(1))
 
 
 def said(effects: list[Effect]) -> list[Message]:

@@ -8,14 +8,13 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
-from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.questions import LocateUser, NotLocated
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FromAgent
-from p2psip.sip.transports.hops import LocalHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
 
@@ -244,19 +243,21 @@ def test_retransmissions_are_absorbed_at_the_edge(world, one, alice, bob):
     assert len(bob.calls) == 1
 
 
-def test_agent_inside_the_process_answers(world, one, alice):
-    one.locate = lambda question: Located((Target(SipUri("overlay.example", "*43"), (LocalHop("echo"),), "echo"),))
+def test_agent_inside_the_process_answers(world, recorder):
+    echo = recorder("echo", "*43")
+    one = world.server("one", "10.1.0.1", agents=(recorder("other", "*44"), echo))
+    alice = world.phone("alice", one, ALICE_AT)
+    assert alice.register().status == 200
     call = alice.invite("*43")
     world.run(0.5)
-    [delivered] = one.delivered
-    assert delivered.name == "echo"
-    invite = parse(delivered.data)
+    [delivered] = echo.delivered
+    invite = parse(delivered)
     assert isinstance(invite, Request)
     contact = ("Contact", NameAddr(SipUri("10.1.0.1", "*43", 5060)))
     one.core.handle(FromAgent("echo", make_response(invite, 200, to_tag="e", extra=[contact]).encode()), world.now)
     world.run(0.5)
     assert call.is_up
-    ack = parse(one.delivered[-1].data)
+    ack = parse(echo.delivered[-1])
     assert isinstance(ack, Request)
     assert ack.method == "ACK"
     bye = make_request(
@@ -272,7 +273,7 @@ def test_agent_inside_the_process_answers(world, one, alice):
     one.core.handle(FromAgent("echo", bye.encode()), world.now)
     world.run(0.5)
     assert [request.method for request in alice.received] == ["BYE"]
-    answer = parse(one.delivered[-1].data)
+    answer = parse(echo.delivered[-1])
     assert isinstance(answer, Response)
     assert answer.status == 200
 

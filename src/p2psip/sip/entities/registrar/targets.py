@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from p2psip.sip.entities.proxy.context import Branch, Context, Result
 from p2psip.sip.entities.questions import Registered, Target
 from p2psip.sip.entities.registrar.bindings import Binding
-from p2psip.sip.message.uri import SipUri, Uri, default_port
 
 _NOBODY = (404, 410, 481, 604)
 """What a phone answers that knows nothing of the Contact it is called by."""
@@ -49,14 +47,6 @@ def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]
     return status in _NOBODY and is_outlived(registered.binding, bindings)
 
 
-def is_unreached(result: Result) -> bool:
-    """True if a request has not come to the phone, so that another way to it may be tried."""
-    # RFC 5626 section 7: "If the proxy receives a final response from a branch other than a 408 (Request Timeout) or a
-    # 430 (Flow Failed) response, the proxy MUST NOT forward the same request to another target representing the same
-    # AOR and instance-id."
-    return (result.response is None or result.status == 408) and not result.branch.is_ringing
-
-
 def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Target:
     """The phone of a user that has this binding, as a place to try."""
     label = f"{user}'s phone at {binding.hops[0]}"
@@ -71,27 +61,6 @@ def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Targ
         user=user,
         server=binding.server,
     )
-
-
-def asks_for_tls(context: Context, branch: Branch) -> bool:
-    """26.2.2: "sips" as the Request-URI that came, as the next hop, or as the target means TLS on the way there."""
-    uris = (context.request.uri, branch.lead, branch.target.uri)
-    return any(isinstance(uri, SipUri) and uri.scheme == "sips" for uri in uris)
-
-
-def without_sender(context: Context, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    """The targets without the sender's own phone: who calls himself means the other phones that he has."""
-    if context.user is None or context.request.sip_uri.user_name.lower() != context.user.lower():
-        return targets
-    # Several phones may share one socket, so what a phone calls itself comes first.
-    contacts = {_place(contact.uri) for contact in context.original.contacts}
-    own = [target for target in targets if _place(target.uri) in contacts]
-    own = own or [target for target in targets if target.hops and target.hops[0] == context.source.hop]
-    return tuple(target for target in targets if target not in own)
-
-
-def _place(uri: Uri) -> tuple[str, str, int] | None:
-    return (uri.user_name, uri.host, default_port(uri)) if isinstance(uri, SipUri) else None
 
 
 def _phone(user: str, ways: list[Binding], bindings: Sequence[Binding]) -> Target:

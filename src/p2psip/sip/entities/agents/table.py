@@ -1,0 +1,127 @@
+"""The agents of a peer: whoever is reached by dialling and is no phone.
+
+Theory of operation. An agent is a core of its own that speaks SIP, with no socket below it: what the server delivers to
+it comes in by `handle_message`, and what it says leaves as `ToServer`. It answers calls, and places them if it
+likes: the server carries its requests as those of anybody who has proved himself. What it asks is answered by the
+outside, what it wants to send as media is sent. Neither the server nor what is around it knows one by name: they
+stand in a table, and one that is new is one line more in `agents_of`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.timers import Deadline, earliest
+from p2psip.sip.entities.agents.echo import EchoService
+from p2psip.sip.entities.agents.types import MediaReleased, ToServer
+from p2psip.sip.transports.arrivals import FromAgent
+
+
+class Agent(Protocol):
+    """One user agent, or several behind one name."""
+
+    @property
+    def name(self) -> str:
+        """By which messages find it; no other in a table has it."""
+
+    def is_meant(self, user: str) -> bool:
+        """True if it is called by the user part of this URI of the overlay."""
+
+    def handle_message(self, data: bytes, now: float) -> None:
+        """The server delivers a SIP message."""
+
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came to a media address that it was given."""
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask; an Address is one for its media, until MediaReleased."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+
+    def drain(self) -> list[Effect]:
+        """What is to be done, in order, ToServer among it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What agents want: these messages taken by the server, these effects done by whoever drives it."""
+
+    said: tuple[FromAgent, ...]
+    effects: tuple[Effect, ...]
+
+
+class Agents:
+    """All agents of one peer, as one core. Of the questions of several the tokens differ."""
+
+    def __init__(self, agents: Sequence[Agent] = ()) -> None:
+        self._agents = tuple(agents)
+        self._by_name = {agent.name: agent for agent in agents}
+        assert len(self._by_name) == len(self._agents), "two agents have one name"
+        self._media: dict[Address, Agent] = {}
+
+    def meant(self, user: str) -> str | None:
+        """The name of the agent that is called by this user part; the first of them, None if there is none."""
+        return next((agent.name for agent in self._agents if agent.is_meant(user)), None)
+
+    def handle_message(self, name: str, data: bytes, now: float) -> None:
+        """The server delivers a SIP message. Of an agent that there was in an earlier run there is none."""
+        if (agent := self._by_name.get(name)) is not None:
+            agent.handle_message(data, now)
+
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came to a media address."""
+        if (agent := self._media.get(local)) is not None:
+            agent.handle_media(local, remote, data, now)
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        """The answer to an Ask."""
+        own, index = divmod(token, len(self._agents))
+        agent = self._agents[index]
+        if isinstance(answer, Address):
+            self._media[answer] = agent
+        agent.handle_answer(own, answer, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        for agent in self._agents:
+            agent.handle_timeout(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(agent.next_deadline() for agent in self._agents)
+
+    def drain(self) -> Wishes:
+        """What all of them want since the last call, of each in its order."""
+        said: list[FromAgent] = []
+        effects: list[Effect] = []
+        for index, agent in enumerate(self._agents):
+            for effect in agent.drain():
+                match effect:
+                    case ToServer(data):
+                        said.append(FromAgent(agent.name, data))
+                    case Ask(token, question, deadline):
+                        effects.append(Ask(self._outer(token, index), question, deadline))
+                    case CancelAsk(token):
+                        effects.append(CancelAsk(self._outer(token, index)))
+                    case _:
+                        if isinstance(effect, MediaReleased):
+                            self._media.pop(effect.local, None)
+                        effects.append(effect)
+        return Wishes(tuple(said), tuple(effects))
+
+    def _outer(self, token: int, index: int) -> int:
+        return token * len(self._agents) + index
+
+
+def agents_of(overlay: str, rng: random.Random) -> tuple[Agent, ...]:
+    """The agents that every peer of an overlay has."""
+    return (EchoService(overlay, rng),)

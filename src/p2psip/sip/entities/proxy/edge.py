@@ -1,0 +1,86 @@
+"""Requests and responses at the edge: the proxy carries them in the overlay's terms, each phone has them in its own.
+
+What comes in is rid of what was meant for us, and says who its sender has proved to be; what goes out has our
+Record-Route, one for each side, and is in the words of who is there (docs/decisions/names-at-the-edge.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
+from p2psip.sip.entities.naming import Naming, answering
+from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.context import Branch, Context
+from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.hops import BoundHop, Source
+from p2psip.sip.transports.layer import TransportLayer
+
+
+class Edge:
+    """Translates for one proxy."""
+
+    def __init__(self, config: ServerConfig, transport: TransportLayer, tokens: Tokens, naming: Naming) -> None:
+        self._config = config
+        self._transport = transport
+        self._tokens = tokens
+        self._naming = naming
+
+    def sender(self, request: Request, source: Source, user: str | None) -> Place | None:
+        """Who has sent a request; None if a peer. `user` is the line that he has proved to be."""
+        return self._naming.sender(request, source, user)
+
+    def who_is_at(self, hop: BoundHop, target: Target) -> Place | None:
+        """Who is at the other end of a hop for a target; None if a peer."""
+        return self._naming.place(self._transport.far_end(hop), target.user, target.server)
+
+    def routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
+        """A request as it came in, without what was meant for us, and in the overlay's terms."""
+        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
+        named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
+        return replace(routed, request=named)
+
+    def copy_for(self, context: Context, branch: Branch, hop: BoundHop) -> Request:
+        """What goes to one target (16.6), all but its Via."""
+        request = context.request
+        record: list[SipUri] = []
+        if request.method in routing.RECORD_ROUTED and not request.to.tag:
+            # RFC 5658 section 5: one for each side, so that each side has one that it can use.
+            sides = [
+                routing.side_uri(side, place, self._config, self._transport, self._tokens)
+                for side, place in (
+                    (context.source, context.place),
+                    (self._transport.far_end(hop), branch.place),
+                )
+            ]
+            record = sides if sides[0] != sides[1] else sides[:1]
+        request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
+        copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
+        if context.share > 1 or "max-breadth" in request.fields:
+            return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
+        return copy
+
+    def ack_for(self, ack: Request, hop: BoundHop, target: Target) -> Request:
+        """An ACK as it goes to a target."""
+        return ack.replace(fields=self._naming.fields_to(ack.fields, self.who_is_at(hop, target)))
+
+    def upstream(self, context: Context, branch: Branch, response: Response) -> Response:
+        """A response of a branch in the terms of who asked."""
+        assert branch.side is not None, "who answers was asked"
+        known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
+        is_nameless = identity.is_nameless(response)
+        translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
+        fields = self._naming.fields_to(translated.fields, context.place)
+        return answering(context.original, translated.replace(fields=fields))
+
+    def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
+        """Take off what was meant for us, and say who the sender has proved to be."""
+        known = identity.requested(request, source, user, self._config.realm)
+        if source.is_trusted:
+            return known
+        return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
