@@ -8,6 +8,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -37,7 +38,7 @@ class CertifiedOverlay(SimulatedOverlay):
         self._lines = 0
         for number in range(members):
             host = self.add_peer(number)
-            assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).topology.is_serving)  # type: ignore[misc]
+            assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).is_serving)  # type: ignore[misc]
         assert self.world.run_for(120.0, stop=self.is_ring)
 
     def add_peer(self, number: int) -> Host:
@@ -47,11 +48,10 @@ class CertifiedOverlay(SimulatedOverlay):
         verifier = self.verifiers[name] = CertificateVerifier(self.configuration)
         storage = Storage(store, Rules(self.configuration.kinds, verifier, PLUGIN.hash_name), wall, now)
         rng = random.Random(f"{self.seed}/{name}")
-        node = Node(
-            identity, verifier, self.configuration, PLUGIN, storage, wall, rng, now, may_start_alone=number == 0
-        )
         address = self.address_of(number)
-        node.attaching.addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)}
+        addresses = {Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)}
+        settings = NodeSettings(may_start_alone=number == 0, addresses=addresses)
+        node = Node(identity, verifier, self.configuration, PLUGIN, storage, wall, settings, rng, now)
         self.nodes[name] = node
         host = self.world.add(name, address, identity.chain, node, store)
         self.world.call(host, node.start)

@@ -71,7 +71,7 @@ def _join(overlay: SimulatedOverlay, peers: int) -> list[float]:
             waiting[started] = overlay.world.now
             started += 1
         overlay.world.run_for(0.1)
-        for number in [number for number in waiting if overlay.nodes[f"p{number}"].topology.is_serving]:
+        for number in [number for number in waiting if overlay.nodes[f"p{number}"].is_serving]:
             took_s.append(overlay.world.now - waiting.pop(number))
             _publish(overlay, overlay.world.hosts[f"p{number}"], number)
         assert overlay.world.now < began + peers / AT_ONCE + JOIN_MAX_S, f"{len(waiting)} are not in"

@@ -50,7 +50,7 @@ def _join_s(overlay: SimulatedOverlay, number: int) -> float:
     began = overlay.world.now
     host = overlay.add_peer(number)
     node = overlay.node(host)
-    assert overlay.world.run_for(120.0, stop=lambda: node.topology.is_serving), f"{host.name} is not in"
+    assert overlay.world.run_for(120.0, stop=lambda: node.is_serving), f"{host.name} is not in"
     took_s = overlay.world.now - began
     _publish(overlay, host, number)
     return took_s

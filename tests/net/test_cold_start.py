@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.reload.node.effects import ContactsChanged
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
@@ -23,10 +24,8 @@ def grown(seed: int, peers: int = PEERS) -> tuple[SimulatedOverlay, list[Host]]:
 
 def restart(overlay: SimulatedOverlay, host: Host) -> Host:
     """The peer again, with what it remembers of others (contacts.json)."""
-    remembered = dict(overlay.node(host).bootstrap.contacts)
-    again = overlay.add_peer(int(host.name[1:]))
-    overlay.node(again).bootstrap.contacts = remembered
-    return again
+    remembered = [event.addresses for event in host.events if isinstance(event, ContactsChanged)][-1:]
+    return overlay.add_peer(int(host.name[1:]), contacts=remembered[0] if remembered else ())
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)], ids=str)
@@ -49,6 +48,6 @@ def test_the_first_peer_restarts_into_the_ring_that_went_on(seed: int) -> None:
     overlay.world.crash(hosts[0])
     overlay.world.run_for(20)
     first = restart(overlay, hosts[0])
-    assert overlay.world.run_for(60, stop=lambda: overlay.node(first).topology.is_serving)
+    assert overlay.world.run_for(60, stop=lambda: overlay.node(first).is_serving)
     assert chord_of(overlay.node(first)).joining.is_member
     assert overlay.world.run_for(60, stop=overlay.is_ring)

@@ -142,7 +142,7 @@ def test_where_only_large_datagrams_vanish_they_arrive_in_pieces(seed: int) -> N
     overlay.world.run_for(20.0)
     here, there = (overlay.world.hosts[f"p{number}"] for number in range(2))
     overlay.world.hole_bytes = HOLE_BYTES
-    before = [link.number for link in overlay.node(here).connections.all()]
+    before = [link.number for link in overlay.node(here).links()]
     large = ping(overlay, here, there, size=HOLE_BYTES - 50)
     small: list[int] = []
 
@@ -151,7 +151,7 @@ def test_where_only_large_datagrams_vanish_they_arrive_in_pieces(seed: int) -> N
         return is_answered(overlay, here, large)
 
     wait_until(overlay, RECOGNISED_S, talk, step_s=0.05)
-    assert [link.number for link in overlay.node(here).connections.all()] == before
+    assert [link.number for link in overlay.node(here).links()] == before
     wait_until(overlay, 1.0, lambda: all(is_answered(overlay, here, handle) for handle in small))
     handle = ping(overlay, here, there)
     wait_until(overlay, 1.0, lambda: is_answered(overlay, here, handle))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.link.datagram import DatagramLink
-from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.link_messages import NO_ICE, PingReq
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType, PingReq
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.path import Path
 from p2psip.sim.records import fill, grow, missing, wait_until
 
 LOSSY = Path(delay_s=0.01, jitter_s=0.03, loss=0.1, duplication=0.02)
-DTLS = NO_ICE[1:]
+TLS, DTLS = NO_ICE
 
 
 def lossy(seed: str, peers: int) -> SimulatedOverlay:
@@ -30,16 +28,16 @@ def lossy(seed: str, peers: int) -> SimulatedOverlay:
     return overlay
 
 
-def links(overlay: SimulatedOverlay) -> set[type]:
+def links(overlay: SimulatedOverlay) -> set[OverlayLinkType]:
     """What kinds there are."""
-    return {type(each.link) for node in overlay.nodes.values() for each in node.connections.all()}
+    return {each.kind for node in overlay.nodes.values() for each in node.links()}
 
 
 @pytest.mark.long
 def test_peers_join_and_records_are_found_where_one_datagram_in_ten_is_lost() -> None:
     """The ring is whole, nothing that was acknowledged is missing, and no link was given up."""
     overlay = lossy("lossy", 10)
-    assert links(overlay) == {DatagramLink}
+    assert links(overlay) == {DTLS}
     records = fill(overlay, 30)
     assert missing(overlay, records) == []
     overlay.world.run_for(120.0)
@@ -61,12 +59,12 @@ def test_a_peer_that_dies_is_noticed_by_its_silence() -> None:
 def test_a_mixed_overlay() -> None:
     """One peer makes links over DTLS only, the rest both: each pair uses what both make."""
     overlay = grow("mixed", 4)
-    overlay.add_peer(4, DTLS)
+    overlay.add_peer(4, (DTLS,))
     overlay.add_peer(5)
-    wait_until(overlay, 60.0, lambda: all(overlay.node(host).topology.is_serving for host in overlay.alive()))
-    assert links(overlay) == {DatagramLink, StreamLink}
-    kinds = {name: {type(each.link) for each in overlay.nodes[name].connections.all()} for name in ("p0", "p4", "p5")}
-    assert kinds == {"p0": {StreamLink, DatagramLink}, "p4": {DatagramLink}, "p5": {StreamLink, DatagramLink}}
+    wait_until(overlay, 60.0, lambda: all(overlay.node(host).is_serving for host in overlay.alive()))
+    assert links(overlay) == {DTLS, TLS}
+    kinds = {name: {each.kind for each in overlay.nodes[name].links()} for name in ("p0", "p4", "p5")}
+    assert kinds == {"p0": {TLS, DTLS}, "p4": {DTLS}, "p5": {TLS, DTLS}}
     records = fill(overlay, 10)
     assert missing(overlay, records) == []
 

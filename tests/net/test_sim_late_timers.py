@@ -228,7 +228,7 @@ def nap_of_certified_peers() -> None:
 
 def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeId) -> None:
     """It has asked for a connection, was answered, and waits for it; nobody can dial where it says that it is."""
-    node.attaching.addresses = node.attaching.addresses | {Purpose.SIP: (Address("192.0.2.99", 5062),)}
+    overlay.world.call(host, lambda now: node.use_addresses({Purpose.SIP: (Address("192.0.2.99", 5062),)}, now))
     overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
     assert overlay.world.run_for(5.0, stop=lambda: node.attaching.next_deadline() is not None)
 

@@ -112,7 +112,7 @@ def test_10_6_attaches_to_neighbors_are_source_routed_those_to_fingers_are_not()
     assert all(len(entries) == 1 for entries in fingers)
     for entries in fingers:
         (host,) = overlay.responsible_for(entries[0].resource_id)
-        assert overlay.node(host).node_id in node.connections
+        assert node.is_linked(overlay.node(host).node_id)
 
 
 @pytest.mark.must("10.4/2")
@@ -146,9 +146,9 @@ def test_10_1_every_identifier_belongs_to_the_first_peer_at_or_after_it() -> Non
         (host,) = overlay.responsible_for(resource)
         assert overlay.node(host).node_id == first
     for node in overlay.nodes.values():
-        assert node.topology.is_responsible(node.node_id)
+        assert node.is_responsible(node.node_id)
         after = NodeId(((int.from_bytes(node.node_id, "big") + 1) % RING_SIZE).to_bytes(16, "big"))
-        assert not node.topology.is_responsible(after)
+        assert not node.is_responsible(after)
 
 
 @pytest.mark.must("10.7.1/1", "10.7.1/2", "10.7.1/3")
@@ -164,7 +164,7 @@ def test_10_7_1_a_failure_is_told_to_all_links_at_once() -> None:
     overlay.world.crash(victim)
     overlay.world.run_for(1.0)
     told = {seen.receiver for seen in tap.seen if seen.sender == name and isinstance(seen.body, ChordUpdate)}
-    assert {node_id(overlay, other) for other in told} == set(overlay.nodes[name].connections)
+    assert {node_id(overlay, other) for other in told} == set(overlay.nodes[name].linked)
     assert not any(
         gone in seen.body.successors + seen.body.predecessors
         for seen in tap.seen
@@ -280,4 +280,4 @@ def test_10_7_every_neighbor_is_linked_and_there_are_three_on_each_side() -> Non
     for host in overlay.alive():
         node = overlay.node(host)
         assert min(len(chord_of(node).table.successors), len(chord_of(node).table.predecessors)) >= 3
-        assert set(chord_of(node).table.neighbors) <= set(node.connections)
+        assert set(chord_of(node).table.neighbors) <= set(node.linked)

@@ -33,7 +33,7 @@ def revoke(overlay: SimulatedOverlay, hosts: list[Host], *bad: NodeId) -> None:
 
 def links_to(node: Node, other: NodeId) -> int:
     """How many links there are."""
-    return len(node.connections.to(other))
+    return len(node.links(other))
 
 
 @pytest.mark.must("11.1/11")

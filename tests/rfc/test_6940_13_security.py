@@ -251,5 +251,5 @@ def test_13_6_2_who_has_no_certificate_of_the_overlay_is_not_admitted() -> None:
     overlay.grow(2)
     overlay.add_peer(2)
     overlay.world.run_for(30.0)
-    assert not overlay.nodes["p2"].topology.is_serving
-    assert all(ring_id(2) not in overlay.nodes[name].connections for name in ("p0", "p1"))
+    assert not overlay.nodes["p2"].is_serving
+    assert all(not overlay.nodes[name].is_linked(ring_id(2)) for name in ("p0", "p1"))

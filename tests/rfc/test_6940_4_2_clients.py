@@ -84,7 +84,7 @@ def test_4_2_1_a_client_keeps_links_with_who_is_responsible_next(calm: Simulated
     """Of the bootstrap node it lets go, unless that is one of them."""
     client = attached(calm)
     calm.world.run_for(20.0)
-    assert set(calm.node(client).connections) == set(order(calm, client)[:PEERS_WANTED])
+    assert set(calm.node(client).linked) == set(order(calm, client)[:PEERS_WANTED])
 
 
 @pytest.mark.long
@@ -117,7 +117,7 @@ def test_4_2_1_by_a_destination_list_through_an_arbitrary_peer(calm: SimulatedOv
     """ "any node in the overlay that knows the Destination List to its current location can reach it"."""
     client = calm.add_client(len(calm.clients))
     gateway = calm.nodes["p0"].node_id
-    wait_until(calm, 5.0, lambda: gateway in calm.node(client).connections)
+    wait_until(calm, 5.0, lambda: calm.node(client).is_linked(gateway))
     answer = ping(calm, calm.world.hosts["p5"], gateway, calm.node(client).node_id)
     assert isinstance(answer, Answer)
     assert answer.signer.node_id == calm.node(client).node_id
@@ -238,7 +238,7 @@ def test_4_2_1_a_client_waits_for_the_overlay_to_come_back() -> None:
     client = attached(overlay)
     for host in overlay.alive():
         overlay.world.crash(host)
-    wait_until(overlay, 30.0, lambda: not overlay.node(client).topology.is_connected)
+    wait_until(overlay, 30.0, lambda: not overlay.node(client).is_connected)
     for number in range(3):
         overlay.add_peer(number)
     wait_until(overlay, 120.0, lambda: overlay.is_ring() and is_at_home(overlay, client))

@@ -137,10 +137,10 @@ def test_6_1_2_the_first_message_says_who_is_at_the_other_end() -> None:
     club = Club.of()
     overlay, node, _ = grown(club)
     stranger = Stranger(overlay, node, several(club, 2, place=2))
-    assert ring_id(2, 0) in node.connections
+    assert node.is_linked(ring_id(2, 0))
     stranger.ask(MessageCode.PING_REQ, PingReq(), Destination.node(NodeId.wildcard()), 1)
-    assert ring_id(2, 0) not in node.connections
-    assert ring_id(2, 2) in node.connections
+    assert not node.is_linked(ring_id(2, 0))
+    assert node.is_linked(ring_id(2, 2))
     joined = stranger.ask(MessageCode.JOIN_REQ, JoinReq(ring_id(2, 0), b""), Destination.node(node.node_id), 2)
     assert errors(joined) == [ErrorCode.FORBIDDEN], "it joins as who it is, or not at all"
 
@@ -152,12 +152,12 @@ def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None
     node.attaching.connect(Connect(ring_id(2, 2), ring_id(2, 2)), overlay.world.now)
     node.drain()
     stranger = Stranger(overlay, node, several(club, 2, place=2))
-    assert {ring_id(2, place) for place in range(3)} & set(node.connections) == {ring_id(2, 2)}
+    assert {ring_id(2, place) for place in range(3)} & set(node.linked) == {ring_id(2, 2)}
     passed = stranger.ask(MessageCode.ROUTE_QUERY_REQ, RouteQueryReq(False, far, b""), far, 1)
     assert [is_back for is_back, _ in passed] == [False], "we have asked: that is an Attach"
     chain = tuple(entry.certificate for entry in stranger.identity.certificates)
     node.handle_link_up(LinkUp(103, chain, REMOTE, HERE), overlay.world.now)
-    assert [link.number for link in node.connections.to(ring_id(2, 2))] == [101, 103]
+    assert [link.number for link in node.links(ring_id(2, 2))] == [101, 103]
 
 
 @settings(max_examples=60, deadline=None)
@@ -174,7 +174,7 @@ def test_6_1_2_whatever_an_unknown_end_sends_names_nobody_else(garbage: bytes, c
     for sequence, data in enumerate((garbage, message[:cut], damaged)):
         if data:
             node.handle_link_data(101, frame_data(sequence, data), overlay.world.now)
-    assert set(node.connections) <= set(identity.node_ids)
+    assert set(node.linked) <= set(identity.node_ids)
 
 
 def test_6_1_2_peers_of_several_node_ids_join_whichever_they_act_as() -> None:

@@ -23,7 +23,7 @@ def ping(overlay: SimulatedOverlay, host: Host, *destinations: Destination) -> C
 
 def far_resource(overlay: SimulatedOverlay, host: Host) -> ResourceId:
     """A place that the host reaches by way of others."""
-    links = overlay.node(host).connections
+    links = overlay.node(host).linked
     for other in overlay.alive():
         node = overlay.node(other)
         if other is not host and node.node_id not in links:

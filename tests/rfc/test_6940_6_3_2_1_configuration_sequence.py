@@ -59,8 +59,8 @@ def give(overlay: SimulatedOverlay, host: Host, document: Document) -> None:
 def refused(overlay: SimulatedOverlay, host: Host, raw: bytes) -> Rejection:
     """Why a peer does not take a document."""
     with pytest.raises(Rejection) as caught:
-        overlay.node(host).config_updates.accept(raw, overlay.world.now)
-    assert overlay.node(host).config_updates.take_news() == []
+        overlay.node(host).accept_configuration(raw, overlay.world.now)
+    assert not any(isinstance(effect, ConfigurationChanged) for effect in overlay.node(host).drain())
     return caught.value
 
 
@@ -319,7 +319,7 @@ def test_a_peer_that_is_revoked_is_out_of_the_overlay() -> None:
     overlay.world.run_for(20.0)
     for host in overlay.alive():
         if host is not bad:
-            assert overlay.nodes["p2"].node_id not in overlay.node(host).connections
+            assert not overlay.node(host).is_linked(overlay.nodes["p2"].node_id)
 
 
 def kind_blocks(overlay: SimulatedOverlay, *kinds: Kind, signer: SimulatedIdentity = ADMIN) -> list[bytes]:
@@ -343,7 +343,7 @@ def test_a_new_kind_reaches_everybody_without_a_restart() -> None:
     overlay.world.run_for(2.0)
     for host in overlay.alive():
         assert overlay.node(host).configuration.kinds[NOTES.kind_id] == NOTES
-        assert overlay.node(host).data.storage.rules.kinds[NOTES.kind_id] == NOTES
+        assert overlay.node(host).reader.rules.kinds[NOTES.kind_id] == NOTES
         assert overlay.node(host).configuration.sequence == 1
     # A restart has it still.
     overlay.world.crash(overlay.world.hosts["p7"])
@@ -406,7 +406,7 @@ def test_a_kind_whose_signer_may_sign_no_more_is_discarded(pair: SimulatedOverla
     give(pair, host, pair.revise(kind_signers=frozenset({ADMIN.node_id})))
     pair.world.run_for(2.0)
     assert not any(NOTES.kind_id in pair.node(each).configuration.kinds for each in pair.alive())
-    assert not any(NOTES.kind_id in pair.node(each).data.storage.rules.kinds for each in pair.alive())
+    assert not any(NOTES.kind_id in pair.node(each).reader.rules.kinds for each in pair.alive())
     # "along with any stored information of that Kind."
     pair.world.run_for(1.0)
     assert not any(NOTES.kind_id in each.store.stored_kinds() for each in pair.alive())

@@ -84,7 +84,7 @@ def test_6_4_2_1_who_may_be_first_is_told_by_a_flag() -> None:
         bench.settle()
         bench.run_for(0.0)
         bench.dial_failed(bench.dials()[0].link)
-        assert bench.node.topology.is_serving is may
+        assert bench.node.is_serving is may
 
 
 @pytest.mark.must("6.4.2.1/4")

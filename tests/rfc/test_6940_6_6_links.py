@@ -164,8 +164,7 @@ def test_6_6_3_1_a_link_fails_with_the_third_retransmission_after_the_first_time
 @EACH_KIND
 def test_6_6_1_who_is_at_the_other_end_is_known(kind: str) -> None:
     """ "it MUST be possible to cryptographically verify that the endpoint has a given Node-ID."."""
-    bench = NodeBench()
-    bench.node.attaching.able_link_types = NO_ICE
+    bench = NodeBench(link_types=NO_ICE)
     bench.become_ring(150, 50)
     bench.send(150, MessageCode.ATTACH_REQ, offer(105), signer=105)
     (dial,) = bench.dials()
@@ -174,8 +173,8 @@ def test_6_6_1_who_is_at_the_other_end_is_known(kind: str) -> None:
     bench.node.handle_link_up(LinkUp(dial.link, chain, address(105), address(ME), datagram_bytes), bench.now)
     bench.settle()
     assert bench.hung_up() == [dial.link]
-    assert nid(105) not in bench.node.connections
-    assert nid(106) not in bench.node.connections
+    assert not bench.node.is_linked(nid(105))
+    assert not bench.node.is_linked(nid(106))
 
 
 # 6.6.5, 6.6.6
@@ -187,8 +186,7 @@ def test_6_6_5_there_is_a_passive_candidate_of_each_kind() -> None:
 
     Host candidates are addresses that we listen on: who has them can connect.
     """
-    bench = NodeBench()
-    bench.node.attaching.able_link_types = NO_ICE
+    bench = NodeBench(link_types=NO_ICE)
     bench.become_ring(150, 50)
     offered = bench.node.attaching.offer()
     assert [(each.overlay_link, each.type) for each in offered.candidates] == [

@@ -142,9 +142,9 @@ def test_8_who_goes_for_good_takes_his_certificates_along(
     place = hash_name(b"alice@sim.example")
     assert len(ders(stored(overlay, CERTIFICATE_BY_USER, place))) == 2
     _retire(overlay, goes)
-    assert goes.node_id in node.forwarder.clients
+    assert goes.node_id in node.clients
     overlay.world.run_for(5.0)
-    assert goes.node_id not in node.forwarder.clients
+    assert goes.node_id not in node.clients
     assert ders(stored(overlay, CERTIFICATE_BY_USER, place)) == [stays.certificates[0].certificate]
     assert ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(goes.node_id))) == []
     assert ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(stays.node_id))) != []
@@ -185,7 +185,7 @@ def test_8_who_cannot_take_them_along_goes_all_the_same(
         nothing_goes.setattr(exchange, "request", lambda *_, **__: None)
         nothing_goes.setattr(exchange, "note", lambda _, event, **__: noted.append(event))
         _retire(overlay, who)
-    assert who.node_id not in overlay.nodes["p1"].forwarder.clients
+    assert who.node_id not in overlay.nodes["p1"].clients
     assert noted == ["certificate not removed"] * 2
 
 
@@ -196,7 +196,7 @@ def test_8_who_comes_again_at_once_stays(overlay: SimulatedOverlay) -> None:
     _retire(overlay, who)
     overlay.world.call(host, lambda now: _add(overlay, "p1", who, now))
     overlay.world.run_for(30.0)
-    assert who.node_id in overlay.nodes["p1"].forwarder.clients
+    assert who.node_id in overlay.nodes["p1"].clients
     assert len(ders(stored(overlay, CERTIFICATE_BY_NODE, hash_name(who.node_id)))) == 1
 
 

@@ -31,7 +31,7 @@ def grow(seed: str, peers: int) -> SimulatedPeers:
     access = tuple(DiagnosticAccess(kind, EVERYBODY) for kind in OPEN)
     world = SimulatedPeers(seed, peers, diagnostic_kinds=access, successors=3)
     for number, site in enumerate(world.sites.values()):
-        site.peer.node.diagnostics.machine = Machine(software=f"p2psip/{number}", load=number % 16)
+        site.peer.node.use_machine(Machine(software=f"p2psip/{number}", load=number % 16))
     world.run(10.0)
     return world
 

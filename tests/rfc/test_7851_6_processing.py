@@ -36,7 +36,7 @@ def start(*access: DiagnosticAccess) -> NodeBench:
     everything = tuple(DiagnosticAccess(kind, frozenset([EVERYBODY])) for kind in (*DiagnosticKind, LOCAL))
     bench = NodeBench(diagnostic_kinds=access or everything)
     bench.become_ring(150, 50)
-    bench.node.diagnostics.machine = MACHINE
+    bench.node.use_machine(MACHINE)
     return bench
 
 
@@ -132,7 +132,7 @@ def test_5_3_only_what_was_asked_for() -> None:
 def test_5_3_what_the_driver_does_not_know_is_not_told() -> None:
     """Rather than zero."""
     bench = start()
-    bench.node.diagnostics.machine = Machine()
+    bench.node.use_machine(Machine())
     flags = flags_of([DiagnosticKind.STATUS_INFO, DiagnosticKind.SOFTWARE_VERSION, DiagnosticKind.APP_UPTIME])
     assert list(told(track(bench, request(bench, flags)).response)) == [DiagnosticKind.APP_UPTIME]
 

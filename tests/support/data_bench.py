@@ -109,7 +109,7 @@ class Bench(NodeBench):
 
     def have_certificate_store(self) -> None:
         """From now on the overlay has the Kinds of section 8."""
-        rules = self.node.data.storage.rules
+        rules = self.node.reader.rules
         kinds = {**rules.kinds, **{kind.kind_id: kind for kind in CERTIFICATE_KINDS}}
         self.node.data.use_rules(replace(rules, kinds=kinds), self.now)
 

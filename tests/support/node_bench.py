@@ -16,6 +16,7 @@ from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import HangUp, Purpose
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
@@ -111,6 +112,7 @@ class NodeBench:
         may_start_alone: bool = False,
         contacts: Sequence[Address] = (),
         return_path: ReturnPath = ReturnPath.VIA_LIST,
+        link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
         **settings: object,
     ) -> None:
         self.now = 0.0
@@ -131,13 +133,16 @@ class NodeBench:
             PLUGIN,
             storage,
             wall,
+            NodeSettings(
+                may_start_alone=may_start_alone,
+                contacts=contacts,
+                return_path=return_path,
+                addresses={Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)},
+                link_types=link_types,
+            ),
             random.Random(1),
             0.0,
-            may_start_alone=may_start_alone,
-            contacts=contacts,
-            return_path=return_path,
         )
-        self.node.attaching.addresses = {Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)}
         self._dialled: dict[int, Dial] = {}
         self._seen = 0
         self._transactions = iter(range(1, 1 << 32))

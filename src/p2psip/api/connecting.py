@@ -30,6 +30,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
@@ -133,9 +134,8 @@ def _compose(
     reader: RecordReader = store
     rules, rng = rules_of(configuration, verifier, plugin.hash_name), random.SystemRandom()
     storage = Storage(reader, rules, wall, now, continuity=store.continuity)
-    node = Node(identity, verifier, configuration, plugin, storage, wall, rng, now, is_client=True, document=document)
-    node.attaching.applications.clear()
-    node.attaching.able_link_types = NO_ICE
+    settings = NodeSettings(is_client=True, link_types=NO_ICE, applications=frozenset(), document=document)
+    node = Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
     core = ApplicationNode(node)
     session = Session(core, identity, keep)
     context, datagram_context = contexts(identity, configuration)
@@ -170,11 +170,13 @@ async def _renewing(session: Session, directory: Path | None) -> AsyncIterator[N
 async def _listen(session: Session, host: NodeHost, address: str) -> None:
     """Ports of the system's choice: peers are told them in each Attach."""
     shown = own_address() if address in WILDCARDS else address
+    addresses: dict[Purpose, tuple[Address, ...]] = {}
     for purpose in Purpose:
         ports = await host.listen_links([Address(address, 0)])
-        session.node.attaching.addresses[purpose] = tuple(Address(shown, port) for port in ports)
+        addresses[purpose] = tuple(Address(shown, port) for port in ports)
         if purpose is Purpose.RELOAD:
             await host.listen_datagram_links(Address(address, port) for port in ports)
+    host.call(lambda now: session.node.use_addresses(addresses, now))
 
 
 async def _wait_connected(session: Session, timeout_s: float) -> None:

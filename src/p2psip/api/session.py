@@ -143,11 +143,11 @@ class Session:
         if application in self._waiting:
             raise LocalMisuse(f"application {application} is listened for already")
         queue = self._waiting[application] = asyncio.Queue(BACKLOG)
-        self.node.attaching.applications.add(application)
+        self.node.offer_application(application)
         try:
             yield queue
         finally:
-            self.node.attaching.applications.discard(application)
+            self.node.withdraw_application(application)
             del self._waiting[application]
             while not queue.empty():
                 queue.get_nowait().close()

@@ -92,9 +92,9 @@ class Lookups:
         self._under_way += 1
         if self._under_way > LOOKUPS_MAX:
             self._end(lookup, RequestFailed("too many lookups under way"))
-        elif self._node.topology.is_responsible(resource):
+        elif self._node.is_responsible(resource):
             self._fetch(lookup, now)
-        elif (first := self._node.topology.next_hop(resource)) is None:
+        elif (first := self._node.next_peer(resource)) == self._node.node_id:
             self._end(lookup, RequestFailed("this peer has not joined the overlay yet"))
         else:
             self._ask_route(lookup, first, now)
@@ -144,7 +144,7 @@ class Lookups:
 
     def _ping_copy(self, lookup: _Lookup, holder: NodeId, now: float) -> None:
         """See who has the copy that comes after what `holder` has, if there is to be one."""
-        place = self._node.topology.place_of_copy(holder, len(lookup.replicas) + 1)
+        place = self._node.place_of_copy(holder, len(lookup.replicas) + 1)
         if place is None:
             self._end(lookup, None)
             return

@@ -147,7 +147,7 @@ class PeerFlows:
     def want(self, destination_list: Sequence[Entry], node: NodeId, token: int, now: float) -> None:
         """A request is to go to `node`: over a connection that there is, or over a new one."""
         links = self._by_node.get(node)
-        if node in self._node.connections:
+        if self._node.is_linked(node):
             # It has come back, and we are linked with it.
             self._absent.pop(node, None)
         absent, until = self._absent.get(node, ("", 0.0))

@@ -65,11 +65,10 @@ class Commands:
     def _configuration(self) -> dict[str, object]:
         """Which configuration this peer has, and which its neighbours have shown to have."""
         node = self._peer.node
-        known = node.config_updates.sequences
         return {
             "overlay": self._peer.overlay,
             "sequence": node.configuration.sequence,
-            "neighbors": {str(neighbor): known.get(neighbor) for neighbor in node.topology.neighbors},
+            "neighbors": {str(neighbor): node.configuration_of(neighbor) for neighbor in node.neighbors},
             "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         }
 

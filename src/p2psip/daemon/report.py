@@ -14,6 +14,7 @@ from p2psip.reload.usages.redir import Provider
 from p2psip.reload.usages.sip_registration import Registration, Route
 from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.language.render import to_json
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.entities.registrar.bindings import Binding
 
 
@@ -27,16 +28,16 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "configuration": node.configuration.sequence,
         "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         "topology": node.configuration.topology_plugin,
-        **node.topology.facts(),
-        "neighbors": [str(neighbor) for neighbor in node.topology.neighbors],
-        "trouble": node.bootstrap.trouble,
-        "same_node_id_at": node.twins.at(now),
+        **node.topology_facts(),
+        "neighbors": [str(neighbor) for neighbor in node.neighbors],
+        "trouble": node.trouble,
+        "same_node_id_at": node.same_node_id_at(now),
         "up_s": round(now - peer.began_at, 1),
         "joined_after_ms": None if peer.joined_at is None else round((peer.joined_at - peer.began_at) * 1000, 1),
         "date_trusted": node.wall.is_trusted,
         "links": _links(peer, now),
         "peer_calls_links": len(peer.flows),
-        "records": {"count": node.data.storage.value_count, "bytes": node.data.storage.size},
+        "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
@@ -102,18 +103,17 @@ def _trace_hop(number: int, hop: TraceHop) -> dict[str, object]:
 
 
 def _links(peer: Peer, now: float) -> list[dict[str, object]]:
-    links = peer.node.connections.all()
     return [
         {
             "node_id": str(link.node),
-            "user": peer.node.name_of(link.node),
+            "user": link.user,
             "address": str(link.remote),
-            "over": "TLS" if link.link.payload_bytes is None else "DTLS",
-            "state": link.link.state.value,
-            "rtt_ms": None if link.link.round_trip.srtt_s is None else round(link.link.round_trip.srtt_s * 1000, 2),
+            "over": "DTLS" if link.kind is OverlayLinkType.DTLS_UDP_SR_NO_ICE else "TLS",
+            "state": link.state.value,
+            "rtt_ms": None if link.rtt_s is None else round(link.rtt_s * 1000, 2),
             "up_s": round(now - link.came_up_at, 1),
         }
-        for link in links
+        for link in peer.node.links()
     ]
 
 

@@ -65,6 +65,7 @@ from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.data.services import ServicesFound
 from p2psip.reload.node.effects import ConfigurationChanged, ConfigurationOutdated, ContactsChanged, UserNameTaken
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import derive_secret
@@ -153,7 +154,6 @@ class PeerService:
             server = self._server_config(listeners_of(endpoints))
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
-            self._peer.node.attaching.able_link_types = link_types
             self._host = PeerHost(
                 self._peer,
                 self._context(),
@@ -194,22 +194,16 @@ class PeerService:
         verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
         rules = rules_of(configuration, verifier, plugin.hash_name)
         storage = Storage(store, rules, wall, now, continuity=store.continuity)
-        node = Node(
-            state.identity,
-            verifier,
-            configuration,
-            plugin,
-            storage,
-            wall,
-            rng,
-            now,
+        settings = NodeSettings(
             may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
+            addresses=self._reload_addresses(),
+            link_types=self._link_types(),
             return_path=ReturnPath(state.settings.return_path),
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
-        node.attaching.addresses = self._reload_addresses()
+        node = Node(state.identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
         return Peer(node, server, rng, now)
 
     def _server_config(self, listeners: tuple[Listener, ...]) -> ServerConfig:
@@ -240,7 +234,7 @@ class PeerService:
         self.load_lines()
         self._load_phones(wall, now)
         self._announce_services()
-        self._peer.node.diagnostics.machine = read_machine()
+        self._peer.node.use_machine(read_machine())
         self._host.start()
 
     def _context(self, *, is_datagram: bool = False) -> SSL.Context:
@@ -307,7 +301,7 @@ class PeerService:
             self._look_at_phone_certificate()
             if boot_time() - machine_at >= MACHINE_S:
                 machine_at = boot_time()
-                self._peer.node.diagnostics.machine = read_machine()
+                self._peer.node.use_machine(read_machine())
 
     def _look_at_addresses(self) -> None:
         """An address that came or went changes what we say of ourselves; what does not run over one that went stays."""

@@ -19,6 +19,7 @@ from p2psip.reload.config.write import build
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.effects import ConfigurationChanged, Done
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.storage import Storage
@@ -52,6 +53,10 @@ def simulated_configuration(bootstrap: Sequence[Address], **settings: object) ->
         "kind_signers": frozenset({ADMIN.node_id}),
     }
     return OverlayConfiguration(**(fields | settings))  # type: ignore[arg-type]
+
+
+def _reached_at(address: Address) -> dict[Purpose, tuple[Address, ...]]:
+    return {Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)}
 
 
 class Command:
@@ -104,14 +109,18 @@ class SimulatedOverlay:
         """Where peer `number` can be dialled."""
         return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
 
-    def add_peer(self, number: int, link_types: Sequence[OverlayLinkType] = NO_ICE) -> Host:
+    def add_peer(
+        self, number: int, link_types: Sequence[OverlayLinkType] = NO_ICE, *, contacts: Sequence[Address] = ()
+    ) -> Host:
         """Make a peer and start it: it goes and joins. The same number again is the same peer, started again.
 
-        It makes the links that the overlay permits, or of them those of `link_types`.
+        It makes the links that the overlay permits, or of them those of `link_types`, and remembers `contacts`.
         """
         name, address, identity = f"p{number}", self.address_of(number), self.identity(number)
-        node, store = self._make(name, identity, address, may_start_alone=number == 0)
-        node.attaching.able_link_types = tuple(link_types)
+        settings = NodeSettings(
+            may_start_alone=number == 0, contacts=contacts, addresses=_reached_at(address), link_types=link_types
+        )
+        node, store = self._make(name, identity, settings)
         self.nodes[name] = node
         return self._start(name, identity, address, node, store)
 
@@ -120,18 +129,11 @@ class SimulatedOverlay:
         name, address = f"c{number}", Address(f"172.16.{number >> 8 & 255}.{number & 255}", PORT)
         identity = self.client_identity(number)
         advertised = address if is_reachable else Address("192.0.2.1", PORT)
-        self.clients[name], store = self._make(name, identity, advertised, is_client=True)
+        settings = NodeSettings(is_client=True, addresses=_reached_at(advertised))
+        self.clients[name], store = self._make(name, identity, settings)
         return self._start(name, identity, address, self.clients[name], store)
 
-    def _make(
-        self,
-        name: str,
-        identity: Identity,
-        advertised: Address,
-        *,
-        is_client: bool = False,
-        may_start_alone: bool = False,
-    ) -> tuple[Node, MemoryStore]:
+    def _make(self, name: str, identity: Identity, settings: NodeSettings) -> tuple[Node, MemoryStore]:
         self._starts[name] += 1
         document, kind_blocks = self._on_disk(name)
         configuration = document.configuration
@@ -140,27 +142,13 @@ class SimulatedOverlay:
         store = MemoryStore()
         plugin = plugins.topology(configuration.topology_plugin)
         storage = Storage(store, rules_of(configuration, verifier, plugin.hash_name), wall, self.world.now)
-        node = Node(
-            identity,
-            verifier,
-            configuration,
-            plugin,
-            storage,
-            wall,
-            rng,
-            self.world.now,
-            is_client=is_client,
-            may_start_alone=may_start_alone,
-            return_path=self._return_paths[int(name[1:]) % len(self._return_paths)],
-            document=document,
-            kind_blocks=kind_blocks,
-        )
-        node.attaching.addresses = {Purpose.RELOAD: (advertised,), Purpose.SIP: (Address(advertised.host, SIP_PORT),)}
-        return node, store
+        return_path = self._return_paths[int(name[1:]) % len(self._return_paths)]
+        settings = replace(settings, return_path=return_path, document=document, kind_blocks=kind_blocks)
+        return Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, self.world.now), store
 
     def _start(self, name: str, identity: Identity, address: Address, node: Node, store: MemoryStore) -> Host:
         host = self.world.add(name, address, tuple(entry.certificate for entry in identity.certificates), node, store)
-        host.link_types = node.attaching.link_types
+        host.link_types = node.link_types
         self.world.call(host, node.start)
         return host
 
@@ -206,7 +194,7 @@ class SimulatedOverlay:
         count = min(self.configuration.successors, len(others))
         table = chord_of(node).table
         return (
-            node.topology.is_serving
+            node.is_serving
             and table.successors == tuple(others[:count])
             and table.predecessors == tuple(reversed(others))[:count]
         )
@@ -227,7 +215,7 @@ class SimulatedOverlay:
 
     def responsible_for(self, resource: bytes) -> list[Host]:
         """The living peers that think themselves responsible: one, in a sound ring."""
-        return [host for host in self.alive() if self.node(host).topology.is_responsible(resource)]
+        return [host for host in self.alive() if self.node(host).is_responsible(resource)]
 
     def command(self, host: Host, begin: Callable[[object, float], None]) -> Command:
         """Give the node on `host` a command, with a context of its own."""

@@ -88,7 +88,7 @@ def is_whole(overlay: SimulatedOverlay, hosts: Sequence[Host] | None = None) -> 
     case = case_of(overlay)
     nodes = [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)]
     members = [node.node_id for node in nodes]
-    if not all(node.topology.is_serving and case.knows(node, members) for node in nodes):
+    if not all(node.is_serving and case.knows(node, members) for node in nodes):
         return False
     return all(_is_held(nodes, case.holders(members, place), place) for place in _places(members))
 
@@ -104,7 +104,7 @@ def _places(members: Sequence[NodeId]) -> list[ResourceId]:
 
 def _is_held(nodes: Sequence[Node], holders: Sequence[NodeId], place: ResourceId) -> bool:
     return all(
-        node.topology.is_responsible(place) == (node.node_id == holders[0])
+        node.is_responsible(place) == (node.node_id == holders[0])
         and (node.node_id != holders[0] or replicas_for(node, place) == tuple(holders[1 : 1 + COPIES]))
         for node in nodes
     )
@@ -112,12 +112,12 @@ def _is_held(nodes: Sequence[Node], holders: Sequence[NodeId], place: ResourceId
 
 def is_member(node: Node) -> bool:
     """True if a peer is part of an overlay with others."""
-    return node.topology.is_serving and bool(neighbors(node))
+    return node.is_serving and bool(neighbors(node))
 
 
 def neighbors(node: Node) -> tuple[NodeId, ...]:
     """Whom a peer watches, the nearest first."""
-    return node.topology.neighbors
+    return node.neighbors
 
 
 def replicas_for(node: Node, place: ResourceId) -> tuple[NodeId, ...]:

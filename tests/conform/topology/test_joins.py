@@ -106,9 +106,9 @@ def test_links_are_not_kept_for_ever(topology: Case) -> None:
     """What joins and searches left behind is let go: neighbours, fingers, and those who have us as finger."""
     overlay = grow("links", 20, **topology.settings)
     overlay.world.run_for(60.0)
-    connections = [overlay.node(host).connections for host in overlay.alive()]
-    assert sum(map(len, connections)) / len(connections) < 15
-    assert all(len(each.all()) == len(each) for each in connections), "a link that is superseded is not closed"
+    nodes = [overlay.node(host) for host in overlay.alive()]
+    assert sum(len(node.links()) for node in nodes) / len(nodes) < 15
+    assert all(len(node.links()) == len(node.linked) for node in nodes), "a link that is superseded is not closed"
 
 
 # Determinism

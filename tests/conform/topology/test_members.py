@@ -65,7 +65,7 @@ def test_a_client_stores_and_finds_and_is_reached(topology: Case, is_reachable: 
     overlay = grow("client", 8, **topology.settings)
     records = fill(overlay, 5)
     client = overlay.add_client(0, is_reachable=is_reachable)
-    wait_until(overlay, 60.0, lambda: overlay.node(client).topology.is_connected)
+    wait_until(overlay, 60.0, lambda: overlay.node(client).is_connected)
     own = record_of(overlay, line("of the client"), client)
     assert isinstance(overlay.wait_done(client, store(overlay, client, own.line)).result, Answer)
     assert missing(overlay, [own]) == []
@@ -82,9 +82,9 @@ def test_a_client_finds_its_way_when_a_peer_that_it_is_linked_with_dies(topology
     overlay = grow("client's peer", 6, **topology.settings)
     records = fill(overlay, 5)
     client = overlay.add_client(0)
-    wait_until(overlay, 60.0, lambda: overlay.node(client).topology.is_connected)
+    wait_until(overlay, 60.0, lambda: overlay.node(client).is_connected)
     overlay.world.run_for(30.0)
-    linked = [host for host in overlay.alive() if overlay.node(host).node_id in overlay.node(client).connections]
+    linked = [host for host in overlay.alive() if overlay.node(client).is_linked(overlay.node(host).node_id)]
     for victim in linked[:2]:
         overlay.world.crash(victim)
         overlay.world.run_for(35.0)

@@ -56,7 +56,7 @@ def named_after_s(overlay: Copied) -> float:
     there = [overlay.address_of(COPY).host, overlay.address_of(TRUE).host]
 
     def named() -> list[str]:
-        return [overlay.nodes[f"p{number}"].twins.at(world.now).partition(":")[0] for number in (TRUE, COPY)]
+        return [overlay.nodes[f"p{number}"].same_node_id_at(world.now).partition(":")[0] for number in (TRUE, COPY)]
 
     world.run_for(2 * NAMED_S, stop=lambda: named() == there)
     assert named() == there
@@ -84,13 +84,13 @@ def test_it_is_so_whatever_their_place_and_however_they_take_turns(topology: Cas
 @pytest.mark.parametrize("seed", [0, 69, 93])
 def test_both_know_of_each_other_and_where_the_other_is(topology: Case, seed: int) -> None:
     overlay = grown(topology, seed)
-    assert not any(overlay.nodes[host.name].twins.at(overlay.world.now) for host in overlay.alive())
+    assert not any(overlay.nodes[host.name].same_node_id_at(overlay.world.now) for host in overlay.alive())
     world = overlay.world
     assert named_after_s(overlay) <= NAMED_S
-    assert not any(overlay.nodes[f"p{number}"].twins.at(world.now) for number in (0, 1, 2, 4, 5))
+    assert not any(overlay.nodes[f"p{number}"].same_node_id_at(world.now) for number in (0, 1, 2, 4, 5))
     leave(overlay, world.hosts[f"p{COPY}"])
     world.run_for(60.0)
-    assert overlay.nodes["p3"].twins.at(world.now) == "", "it is over"
+    assert overlay.nodes["p3"].same_node_id_at(world.now) == "", "it is over"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,4 +108,4 @@ def test_an_attach_of_ours_that_a_bad_path_has_held_up_is_no_other_machine_s(top
     latency_s = 6.0
     world.run_for(1.0)
     latency_s = 0.02
-    assert not world.run_for(30.0, stop=lambda: bool(node.twins.at(world.now))), node.twins.at(world.now)
+    assert not world.run_for(30.0, stop=lambda: bool(node.same_node_id_at(world.now))), node.same_node_id_at(world.now)

@@ -111,7 +111,7 @@ def renew_while_connected(peer: service.PeerService, client: Path, server: Enrol
 
     async def use() -> None:
         async with p2psip.connect(client) as overlay:
-            links = {link.number for link in overlay._session.node.connections.all()}
+            links = {link.number for link in overlay._session.node.links()}
             assert until(overlay) < TODAY + 100 * DAY_S
             server.may_answer.set()
             for _ in range(500):
@@ -119,7 +119,7 @@ def renew_while_connected(peer: service.PeerService, client: Path, server: Enrol
                 if until(overlay) > TODAY + 364 * DAY_S:
                     break
             await overlay.ping(node_id(1))
-            assert links <= {link.number for link in overlay._session.node.connections.all()}
+            assert links <= {link.number for link in overlay._session.node.links()}
             assert load_client(client).identity.chain == overlay._session.identity.chain
 
     async def main() -> None:

@@ -187,7 +187,7 @@ def test_an_entry_of_a_line_that_is_gone_is_no_proof_that_nobody_is_there() -> N
     # The peer starts again, without the line.
     world.world.crash(world[1].host)
     world.add(1)
-    world.run(20.0, stop=lambda: world[1].peer.node.topology.is_serving)
+    world.run(20.0, stop=lambda: world[1].peer.node.is_serving)
     world.run(5.0)
     assert call(world, alice, "bob")[0].startswith("480")
 

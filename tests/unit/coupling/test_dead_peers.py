@@ -152,7 +152,7 @@ def test_a_peer_that_comes_back_is_called_at_once() -> None:
     assert call(world, alice)[0].startswith("480 ")
     world.run(ABSENT_S)
     back = world.add(3, store)
-    assert world.run(60.0, stop=lambda: back.peer.node.topology.is_serving)
+    assert world.run(60.0, stop=lambda: back.peer.node.is_serving)
     world.line(3, "bob")
     world.settle_records([3])
     world.phone(3, "bob")

@@ -37,7 +37,7 @@ def restart(world: SimulatedPeers, number: int, wall: WallClock) -> Site:
     world.wall = wall
     site = world.add(number)
     world.wall = WallClock(EPOCH_S)
-    world.run(60.0, stop=lambda: site.peer.node.topology.is_serving)
+    world.run(60.0, stop=lambda: site.peer.node.is_serving)
     return site
 
 

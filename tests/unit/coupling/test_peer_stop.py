@@ -94,7 +94,7 @@ def test_services_that_waited_for_the_overlay_are_announced_when_it_is_there() -
     waits, host = add(overlay, 1)
     overlay.world.call(host, lambda now: waits.announce("turn-server", 20, "", now))
     overlay.world.run_for(100)
-    assert not waits.node.topology.is_connected
+    assert not waits.node.is_connected
     add(overlay, 0)
     assert overlay.world.run_for(60, stop=lambda: waits.joined_at is not None)
     assert overlay.world.run_for(
@@ -118,4 +118,4 @@ def test_a_lines_certificate_goes_with_the_line_and_not_with_a_restart(is_for_go
         (record,) = stays.store.records(hash_name(name), kind)
         is_there = StoredData.decode(record.data, model=DataModel.ARRAY).data_value.exists
         assert is_there is not is_for_good
-    assert alice.identity.node_id not in peer.node.forwarder.clients
+    assert alice.identity.node_id not in peer.node.clients

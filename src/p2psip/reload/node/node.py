@@ -41,6 +41,7 @@ from p2psip.reload.node.data.moving import AdoptContext, Moving, TransferContext
 from p2psip.reload.node.data.requests import CommandContext, CompletionContext, Data
 from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.facts import LinkFacts, RecordsHeld
 from p2psip.reload.node.keeping.certificates import CertificateContext, CertificateKeeper
 from p2psip.reload.node.keeping.config_updates import (
     ConfigUpdateContext,
@@ -49,12 +50,13 @@ from p2psip.reload.node.keeping.config_updates import (
     NewKinds,
     effective,
 )
-from p2psip.reload.node.keeping.diagnostics import Diagnostics
+from p2psip.reload.node.keeping.diagnostics import Diagnostics, Machine
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring, make_topology
 from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.upkeep import FindContext, ProbeContext, TellContext, Upkeep
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
@@ -85,6 +87,7 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.storage_messages import FetchReq, StoreReq
 
 
@@ -99,20 +102,12 @@ class Node:
         plugin: TopologyPlugin,
         storage: Storage,
         wall: WallClock,
+        settings: NodeSettings,
         rng: random.Random,
         now: float,
-        *,
-        is_client: bool = False,
-        may_start_alone: bool = False,
-        contacts: Sequence[Address] = (),
-        return_path: ReturnPath = ReturnPath.VIA_LIST,
-        document: Document | None = None,
-        kind_blocks: Sequence[bytes] = (),
     ) -> None:
-        """`document` is what the configuration was read from: without it nobody can be told of it (6.3.2.1).
-
-        `kind_blocks` are those that came beside it, as ConfigurationChanged gave them.
-        """
+        """Raises LocalMisuse for a client where no clients are permitted."""
+        is_client = settings.is_client
         self.node_id = identity.node_id
         self.user = identity.user
         self.wall = wall
@@ -129,20 +124,24 @@ class Node:
         )
         self._verifier = verifier
         self._admission = Admission(verifier, wall, self._queue)
+        self._has_started = False
         self._is_leaving = False
         self.forwarder = _forwarder(
-            identity, configuration, self.topology, self.connections, return_path, rng, is_client=is_client
+            identity, configuration, self.topology, self.connections, settings.return_path, rng, is_client=is_client
         )
         transport = _transport(configuration, verifier, self.topology, plugin, rng, wall, self._queue)
         self._exchange = Exchange(identity, configuration, transport, self._queue)
         self.attaching = Attaching(self._exchange, self.connections, self.topology)
+        self.attaching.addresses |= settings.addresses
+        self.attaching.able_link_types = tuple(settings.link_types)
+        self.attaching.applications = set(settings.applications)
         self._upkeep = Upkeep(self._exchange, self.connections, self.topology, now)
         gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
         commits = Commits(self._exchange, storage, gate)
         self.moving = Moving(self._exchange, self.topology, commits)
         self.data = Data(self._exchange, self.topology, commits, self.moving)
         self._certificates = CertificateKeeper(self._exchange, self.data, self.topology)
-        self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, document)
+        self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, settings.document)
         traffic = Traffic(now)
         self.diagnostics = Diagnostics(self._exchange, self.topology, self._upkeep, self.data, traffic)
         self._messages = Messages(
@@ -173,8 +172,8 @@ class Node:
             self.attaching,
             self.topology,
             rng,
-            may_start_alone=may_start_alone,
-            contacts=contacts,
+            may_start_alone=settings.may_start_alone,
+            contacts=settings.contacts,
         )
         self._links = Links(
             self._exchange,
@@ -203,12 +202,13 @@ class Node:
             is_client=is_client,
         )
         self._effects: list[Effect] = []
-        self._use_kept(document, kind_blocks, now)
+        self._use_kept(settings.document, settings.kind_blocks, now)
 
     # Commands
 
     def start(self, now: float) -> None:
         """Go and join the overlay; for ever."""
+        self._has_started = True
         self.topology.start_joining(now)
         self._settle(now)
 
@@ -247,6 +247,11 @@ class Node:
         self.forwarder.clients.discard(node)
         self._certificates.remove(node)
         self.forwarder.paths.handle_link_lost(node)
+
+    @property
+    def clients(self) -> frozenset[NodeId]:
+        """Those that live in this process."""
+        return frozenset(self._exchange.clients)
 
     @property
     def identity(self) -> Identity:
@@ -296,8 +301,8 @@ class Node:
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
-        self.attaching.addresses = dict(addresses)
-        if not self.topology.is_connected:
+        self.attaching.addresses |= addresses
+        if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
 
@@ -340,6 +345,95 @@ class Node:
         """A SIP connection to this host fell silent: nobody is there, or large packets vanish on the way."""
         self._paths.stream_silent(host, now)
         self._settle(now)
+
+    def offer_application(self, application: int) -> None:
+        """Others may ask us for connections of this application from now on (14.5)."""
+        self.attaching.applications.add(application)
+
+    def withdraw_application(self, application: int) -> None:
+        """They may not any more."""
+        self.attaching.applications.discard(application)
+
+    def use_machine(self, machine: Machine) -> None:
+        """What the driver knows of the machine, for those who may ask for diagnostics (RFC 7851)."""
+        self.diagnostics.machine = machine
+
+    # What can be seen from outside
+
+    @property
+    def is_serving(self) -> bool:
+        """True for a peer that is a member of the overlay."""
+        return self.topology.is_serving
+
+    @property
+    def is_connected(self) -> bool:
+        """True if the overlay can be reached."""
+        return self.topology.is_connected
+
+    @property
+    def neighbors(self) -> tuple[NodeId, ...]:
+        """The peers that we watch, the nearest first."""
+        return self.topology.neighbors
+
+    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
+        """Where to ask for copy `number` of what `holder` has, as the one before it; None for no more."""
+        return self.topology.place_of_copy(holder, number)
+
+    def topology_facts(self) -> dict[str, object]:
+        """What an operator is shown of our place in the overlay, as JSON has it."""
+        return self.topology.facts()
+
+    def is_responsible(self, target: bytes) -> bool:
+        """True if what is for this place ends here."""
+        return self.topology.is_responsible(target)
+
+    @property
+    def linked(self) -> tuple[NodeId, ...]:
+        """The nodes to which a link works."""
+        return tuple(self.connections)
+
+    def is_linked(self, node: NodeId) -> bool:
+        """True if a link to `node` works."""
+        return node in self.connections
+
+    def links(self, node: NodeId | None = None) -> tuple[LinkFacts, ...]:
+        """Every overlay link, or all to `node`, whether they work or not."""
+        return tuple(
+            LinkFacts(
+                link.number,
+                link.node,
+                self.name_of(link.node),
+                link.remote,
+                link.kind,
+                link.link.state,
+                link.link.round_trip.srtt_s,
+                link.came_up_at,
+            )
+            for link in (self.connections.all() if node is None else self.connections.to(node))
+        )
+
+    @property
+    def link_types(self) -> tuple[OverlayLinkType, ...]:
+        """The links that we make, in the order of the overlay's configuration."""
+        return self.attaching.link_types
+
+    @property
+    def trouble(self) -> str:
+        """Why we are in no overlay, or alone, as far as we know; empty while another node speaks with us."""
+        return self.bootstrap.trouble
+
+    def same_node_id_at(self, now: float) -> str:
+        """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
+        return self.twins.at(now)
+
+    def configuration_of(self, node: NodeId) -> int | None:
+        """Which configuration `node` has shown to have, by its sequence number."""
+        return self.config_updates.sequences.get(node)
+
+    @property
+    def records_held(self) -> RecordsHeld:
+        """How much is kept here."""
+        return RecordsHeld(self.data.storage.value_count, self.data.storage.size)
 
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
         """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""

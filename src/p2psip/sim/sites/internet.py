@@ -26,6 +26,7 @@ from p2psip.coupling.lines import Line
 from p2psip.coupling.peer import Peer
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
@@ -202,17 +203,19 @@ class InternetSites:
             SimulatedVerifier(),
             site.disk.synced,
             wall,
+            NodeSettings(
+                may_start_alone=site.number == 0,
+                addresses={
+                    Purpose.RELOAD: (Address(site.advertised, OVERLAY_PORT),),
+                    Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
+                },
+                link_types=self._link_types,
+            ),
             rng,
             machine.now,
-            advertised={
-                Purpose.RELOAD: (Address(site.advertised, OVERLAY_PORT),),
-                Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
-            },
             phone_side=[Address(host, PHONE_PORT) for host in machine.hosts],
-            may_start_alone=site.number == 0,
             continuity=continuity,
         )
-        peer.node.attaching.able_link_types = self._link_types
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
         own = next(host for host in machine.hosts if host not in site.lan or site.nat is not None)
@@ -242,4 +245,4 @@ def public_host(number: int) -> str:
 
 def _is_at_home(site: InternetSite) -> bool:
     publisher = site.peer.publisher
-    return site.peer.node.topology.is_serving and all(publisher.placed(line.name) for line in publisher.lines)
+    return site.peer.node.is_serving and all(publisher.placed(line.name) for line in publisher.lines)

@@ -15,7 +15,7 @@ from p2psip.enrollment.names import typed_names
 from p2psip.enrollment.passwords import typed_passwords
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.security.roles import Verifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.continuity import Continuity
@@ -49,20 +49,18 @@ def make_peer(
     verifier: Verifier,
     store: MemoryStore,
     wall: WallClock,
+    settings: NodeSettings,
     rng: random.Random,
     now: float,
     *,
-    advertised: dict[Purpose, tuple[Address, ...]],
     phone_side: Iterable[Address],
-    may_start_alone: bool,
     continuity: Continuity | None = None,
 ) -> Peer:
     """A peer that has not been started; `phone_side` is where it listens for phones."""
     plugin = plugins.topology(configuration.topology_plugin)
     rules = rules_of(configuration, verifier, plugin.hash_name)
     storage = Storage(store, rules, wall, now, continuity=continuity)
-    node = Node(identity, verifier, configuration, plugin, storage, wall, rng, now, may_start_alone=may_start_alone)
-    node.attaching.addresses = advertised
+    node = Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
     phone_side = tuple(phone_side)
     server = ServerConfig(
         realm=OVERLAY,

@@ -9,6 +9,7 @@ from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import LookedUp
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
@@ -32,7 +33,7 @@ class SimulatedPeers:
             self.add(number)
             self.world.run_for(3.0)
         if count:
-            self.world.run_for(10.0, stop=lambda: all(s.peer.node.topology.is_serving for s in self.sites.values()))
+            self.world.run_for(10.0, stop=lambda: all(s.peer.node.is_serving for s in self.sites.values()))
 
     def __getitem__(self, number: int) -> Site:
         return self.sites[f"p{number}"]
@@ -50,11 +51,13 @@ class SimulatedPeers:
             self.verifier,
             store,
             self.wall,
+            NodeSettings(
+                may_start_alone=number == 0,
+                addresses={Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)},
+            ),
             rng,
             self.world.now,
-            advertised={Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)},
             phone_side=[local],
-            may_start_alone=number == 0,
         )
         site = Site(name, peer, self.world, local)
         self.sites[name] = site
@@ -78,7 +81,7 @@ class SimulatedPeers:
             phone.site = new
         # The bootstrap node is alone at first, until the others have found it.
         others = len(self.sites) - 1
-        assert self.run(120.0, stop=lambda: len(new.peer.node.topology.neighbors) >= others)
+        assert self.run(120.0, stop=lambda: len(new.peer.node.neighbors) >= others)
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""

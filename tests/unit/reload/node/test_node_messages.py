@@ -127,7 +127,7 @@ def test_what_the_via_list_makes_too_large_is_not_sent() -> None:
             break
         assert len(bench.heard(150)) == 1
     assert errors[0].error.error_code is ErrorCode.MESSAGE_TOO_LARGE
-    assert nid(50) in bench.node.connections
+    assert bench.node.is_linked(nid(50))
 
 
 def test_a_ttl_that_ends_here_is_answered() -> None:
@@ -222,7 +222,7 @@ def test_garbage_in_a_frame_is_dropped_and_the_link_stays() -> None:
     bench.send_bytes(50, b"garbage")
     bench.send_bytes(50, encoded_ping(10)[:-5])
     assert len(bench.notes("message dropped")) == 2
-    assert nid(50) in bench.node.connections
+    assert bench.node.is_linked(nid(50))
 
 
 def test_strangers_are_bounded() -> None:
@@ -252,7 +252,7 @@ def test_a_crowd_of_one_user_leaves_room_for_others() -> None:
     assert bench.hung_up() == [last], "no room for one more of them"
     remote = bench.link(5000)
     assert bench.hung_up() == [2001]
-    assert nid(5000) in bench.node.connections
+    assert bench.node.is_linked(nid(5000))
     enter(9001, crowd[-1])
     assert bench.hung_up() == [9001]
     assert bench.node.connections.by_number(remote.number) is not None
@@ -265,7 +265,7 @@ def test_links_to_one_node_are_bounded() -> None:
         bench.link(50)
     remote = bench.link(50)
     assert bench.hung_up() == [remote.number]
-    assert nid(50) in bench.node.connections
+    assert bench.node.is_linked(nid(50))
 
 
 @pytest.mark.must("10.7.1/1")
@@ -451,7 +451,7 @@ def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
     bench = start()
     bench.send(50, MessageCode.ATTACH_REQ, replace(offer(ME)), signer=ME)
     assert rejected(bench, 50) is ErrorCode.INVALID_MESSAGE
-    assert bench.node.twins.at(bench.now) == str(address(ME))
+    assert bench.node.same_node_id_at(bench.now) == str(address(ME))
     (note,) = bench.notes("another machine has our Node-ID")
     assert note.is_warning
     assert note.facts["remote"] == str(address(ME))
@@ -460,7 +460,7 @@ def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
     bench.send(50, MessageCode.ATTACH_REQ, replace(offer(ME)), signer=ME)
     assert bench.notes("another machine has our Node-ID") == [note], "once a minute is enough"
     bench.run_for(PRESENT_S + 1.0)
-    assert bench.node.twins.at(bench.now) == ""
+    assert bench.node.same_node_id_at(bench.now) == ""
 
 
 def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
@@ -468,14 +468,14 @@ def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
     bench = start()
     bench.node.connections.dial(Session(Purpose.RELOAD, tls(address(ME))), Bootstrapping(), bench.now)
     bench.link(ME)
-    assert bench.node.twins.at(bench.now) == ""
+    assert bench.node.same_node_id_at(bench.now) == ""
     (dial,) = bench.dials()
     bench.link(ME, number=dial.link)
     bench.link(ME)
-    assert bench.node.twins.at(bench.now) == "", "whichever of the two ends is up first"
+    assert bench.node.same_node_id_at(bench.now) == "", "whichever of the two ends is up first"
     bench.run_for(ECHO_S)
     bench.link(ME)
-    assert bench.node.twins.at(bench.now) == address(ME).host
+    assert bench.node.same_node_id_at(bench.now) == address(ME).host
 
 
 def test_after_a_link_was_lost_we_look_for_our_own_node_id() -> None:
@@ -488,4 +488,4 @@ def test_after_a_link_was_lost_we_look_for_our_own_node_id() -> None:
         heard for heard in bench.heard(50, MessageCode.ATTACH_REQ) if heard.header.destination_list == by_way_of_50
     ]
     bench.send(50, MessageCode.ATTACH_REQ, looked.body, signer=ME, transaction_id=looked.header.transaction_id)
-    assert bench.node.twins.at(bench.now) == ""
+    assert bench.node.same_node_id_at(bench.now) == ""

@@ -220,7 +220,7 @@ class Services:
             registration = self._registrations[name]
             if registration.walk is not None:
                 self._timers.set(name, now + RETRY_FIRST_S, "the walk before is not over")
-            elif not self._node.topology.is_connected:
+            elif not self._node.is_connected:
                 self._retry(registration, now)
             elif (tree := self._tree()) is None:
                 self._failed(registration, RequestFailed(NO_TREES), now)

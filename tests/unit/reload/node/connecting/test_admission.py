@@ -108,13 +108,13 @@ def test_a_link_whose_certificate_ends_is_closed_and_a_renewal_keeps_it() -> Non
     overlay.grow(3)
     p0, p1, p2 = (overlay.world.hosts[name] for name in ("p0", "p1", "p2"))
     overlay.world.run_for(100.0)
-    links_before = {link.number for link in overlay.node(p0).connections.to(ring_id(1))}
+    links_before = {link.number for link in overlay.node(p0).links(ring_id(1))}
     overlay.world.call(p1, lambda now: overlay.node(p1).use_identity(enrolled(club, 1, ECDSA, ends=DATE + DAY_S), now))
     overlay.world.run_for(1800.0)
-    assert ring_id(2) in overlay.node(p0).connections
+    assert overlay.node(p0).is_linked(ring_id(2))
     overlay.world.run_for(300.0)
-    assert ring_id(2) not in overlay.node(p0).connections
-    assert {link.number for link in overlay.node(p0).connections.to(ring_id(1))} == links_before
+    assert not overlay.node(p0).is_linked(ring_id(2))
+    assert {link.number for link in overlay.node(p0).links(ring_id(1))} == links_before
     assert chord_of(overlay.node(p0)).table.successors == (ring_id(1),)
     assert p2.is_alive
 

@@ -103,8 +103,8 @@ def test_6_5_1_11_a_wrong_certificate_closes_the_link(place: int) -> None:
     dial = answering(bench, place)
     bench.link(place, dial.link, presents=77)
     assert bench.hung_up() == [dial.link]
-    assert nid(77) not in bench.node.connections
-    assert nid(place) not in bench.node.connections
+    assert not bench.node.is_linked(nid(77))
+    assert not bench.node.is_linked(nid(place))
     assert "is peer-77@sim.example, not" in str(bench.notes("link refused")[0].facts["reason"])
 
 
@@ -373,7 +373,7 @@ def test_an_app_attach_is_answered_and_dialled() -> None:
     assert dial.purpose is Purpose.SIP
     bench.link(LARGER, dial.link, purpose=Purpose.SIP)
     assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), SIP_HERE)]
-    assert nid(LARGER) not in bench.node.connections
+    assert not bench.node.is_linked(nid(LARGER))
 
 
 def connect_app(bench: NodeBench, place: int) -> bool:

@@ -54,7 +54,7 @@ def test_11_4_joining_through_the_bootstrap_node() -> None:
     join = bench.hear_one(150)
     assert join.body == JoinReq(nid(ME))
     bench.answer(150, join, MessageCode.JOIN_ANS, JoinAns())
-    assert not bench.node.topology.is_serving
+    assert not bench.node.is_serving
     bench.update(150, predecessors=(ME,))
     assert chord_of(bench.node).joining.is_member
     assert bench.notes("joined")
@@ -116,12 +116,12 @@ def test_remembered_nodes_are_tried_together_with_the_configured_ones() -> None:
 def test_our_own_addresses_are_not_dialled() -> None:
     """A bootstrap node is in its own configuration."""
     bench = NodeBench(contacts=[address(ME)], may_start_alone=True)
-    bench.node.attaching.addresses = {purpose: (address(ME), address(1)) for purpose in Purpose}
+    bench.node.use_addresses({purpose: (address(ME), address(1)) for purpose in Purpose}, 0.0)
     bench.node.start(0.0)
     bench.settle()
     bench.run_for(0.0)
     assert bench.dials() == []
-    assert bench.node.topology.is_serving
+    assert bench.node.is_serving
 
 
 def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
@@ -129,11 +129,11 @@ def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
     for may in (False, True):
         bench = start(may_start_alone=may)
         bench.dial_failed(dialled(bench).link)
-        assert bench.node.topology.is_serving is may
+        assert bench.node.is_serving is may
         # What is right for the first peer does not look like a failure.
         assert bool(bench.notes("no way into the overlay yet")) is not may
         assert bool(bench.notes("begins the overlay")) is may
-        assert bool(bench.node.bootstrap.trouble) is not may
+        assert bool(bench.node.trouble) is not may
 
 
 def dialled_soon(bench: NodeBench) -> Dial:
@@ -152,11 +152,11 @@ def test_who_is_not_admitted_knows_it_and_says_it_once() -> None:
     for attempt in range(3):
         bench.link(1, dialled_soon(bench).link)
         bench.drop(1)
-        assert "192.0.2.1:6084 does not admit this peer" in bench.node.bootstrap.trouble
+        assert "192.0.2.1:6084 does not admit this peer" in bench.node.trouble
         assert len(bench.notes("not admitted")) == 1
         assert len(bench.take(ConfigurationOutdated)) == (0 if attempt else 1)
     bench.dial_failed(dialled_soon(bench).link)
-    assert "does not admit" in bench.node.bootstrap.trouble
+    assert "does not admit" in bench.node.trouble
 
 
 def test_a_link_that_is_lost_later_is_no_refusal() -> None:

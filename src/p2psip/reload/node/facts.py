@@ -1,0 +1,34 @@
+"""What a node tells of itself to those who look: values, made when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.reload.link.link import LinkState
+from p2psip.reload.wire.link_messages import OverlayLinkType
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """One overlay link: who is at its other end, over what it runs, and how it does."""
+
+    number: int
+    node: NodeId
+    user: str
+    """The user name in the other end's certificate."""
+    remote: Address
+    kind: OverlayLinkType
+    state: LinkState
+    rtt_s: float | None
+    """None before the first acknowledgement."""
+    came_up_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsHeld:
+    """How much is kept here, for others and for ourselves."""
+
+    count: int
+    size_bytes: int

@@ -1,0 +1,36 @@
+"""What is set at one node, and not by the configuration of its overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from p2psip.base.address import Address
+from p2psip.reload.config.document import Document
+from p2psip.reload.forwarding.return_path import ReturnPath
+from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS
+from p2psip.reload.paths.values import Purpose
+from p2psip.reload.wire.link_messages import OverlayLinkType
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What one node is to be."""
+
+    is_client: bool = False
+    """True for a client of its peers (section 4.2)."""
+    may_start_alone: bool = False
+    """True for one that begins the overlay where it finds nobody."""
+    contacts: Sequence[Address] = ()
+    """Where peers could be dialled before a restart (section 11.4)."""
+    addresses: Mapping[Purpose, tuple[Address, ...]] = field(default_factory=dict)
+    """Where its listeners can be dialled, as far as that is known before it starts."""
+    link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+    """The links that its sockets can make."""
+    applications: frozenset[int] = SIP_APPLICATIONS
+    """The Application-IDs (section 14.5) of which others may ask it for a connection."""
+    return_path: ReturnPath = ReturnPath.VIA_LIST
+    document: Document | None = None
+    """What the configuration was read from: without it nobody can be told of it (section 6.3.2.1)."""
+    kind_blocks: Sequence[bytes] = ()
+    """Those that came beside it, as ConfigurationChanged gave them."""
