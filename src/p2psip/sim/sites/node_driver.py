@@ -176,10 +176,16 @@ class NodeDriver:
                     listener.mss_bytes = self._accepted_mtu - IP_TCP_BYTES
             case Ask(token, Commit() as commit):
                 self._disk.commit(commit, lambda answer: self._answer(token, answer))
-            case CancelAsk() | Note():
+            case CancelAsk():
                 pass
+            case Note(event):
+                self._write_down(event)
             case _:
                 self.events.append((self.machine.internet.now, effect))
+                self._write_down(type(effect).__name__)
+
+    def _write_down(self, what: str) -> None:
+        self.machine.internet.transcript.note(self.machine.internet.now, f"{self.machine.name} {what}")
 
     def _answer(self, token: int, answer: object) -> None:
         self.call(lambda now: self._core.handle_answer(token, answer, now))
