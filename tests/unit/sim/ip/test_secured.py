@@ -12,11 +12,11 @@ from p2psip.sim.ip.handshake import Handshake, HandshakeFailed
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
 from p2psip.sim.ip.secured import (
+    Association,
     Connection,
     Credentials,
-    DatagramListener,
+    DatagramPort,
     SecuredStream,
-    dial_datagrams,
     dial_stream,
 )
 from p2psip.sim.ip.streams import Stream
@@ -66,14 +66,22 @@ class Bench:
             SecuredStream(self.there, stream, own, self.server, is_server=True)
 
         self.there.listen(THERE, accept)
-        self.listener = DatagramListener(
-            self.there, THERE, own, self.server, lambda _: None, lambda: datagram_bytes
-        )  # fmt: skip
+        self.taken_over: list[Association] = []
+
+        def begun(association: Association, ours: Association | None) -> None:
+            if ours is not None:
+                self.taken_over.append(association)
+
+        def size() -> int:
+            return datagram_bytes
+
+        self.here_port = DatagramPort(self.here, Address("198.51.100.1", 6084), self.own, self.client, begun, size)
+        self.there_port = DatagramPort(self.there, THERE, own, self.server, begun, size)
 
     def dial(self, *, is_datagram: bool) -> Connection:
         """Begin to connect."""
         if is_datagram:
-            return dial_datagrams(self.here, THERE, self.own, self.client, self.datagram_bytes)
+            return self.here_port.dial(THERE, self.datagram_bytes)
         return dial_stream(self.here, THERE, self.own, self.client, 1280)
 
     def up(self, limit_s: float = 10.0) -> float:
@@ -156,7 +164,7 @@ def test_what_is_no_record_ends_a_stream_and_costs_datagrams_nothing() -> None:
     bench = Bench()
     bench.dial(is_datagram=True)
     bench.up()
-    socket = bench.here._udp[bench.client.connections[0].local._replace(host="198.51.100.1")]
+    socket = bench.here._udp[bench.client.connections[0].local]
     # A record of another association: its tag does not fit.
     other = Handshake(CLIENT, random.Random(9), is_server=False, datagram_bytes=1232)
     other._derive(b"1", b"2")
@@ -177,7 +185,51 @@ def test_a_client_that_was_started_anew_replaces_what_was_there() -> None:
     bench.internet.run_for(1.0)
     assert bench.server.events == [CLIENT]
     bench.here.kill()
-    bench.here._next_port = 0
-    bench.dial(is_datagram=True)
+    again = DatagramPort(
+        bench.here, Address("198.51.100.1", 6084), bench.own, bench.client, lambda *_: None, lambda: 1232
+    )
+    again.dial(THERE, 1232)
     bench.internet.run_for(2.0)
-    assert bench.server.events == [CLIENT, "the other end has begun anew", CLIENT]
+    assert bench.server.events == [CLIENT, CLIENT, "the other end has begun anew"]
+
+
+def test_both_ends_dial_at_once_and_have_one_association() -> None:
+    """The ClientHello with the larger random goes first; who sent the other serves it."""
+    bench = Bench()
+    bench.here_port.dial(THERE, 1232)
+    bench.there_port.dial(Address("198.51.100.1", 6084), 1232)
+    bench.up()
+    bench.internet.run_for(15.0)
+    assert bench.client.events == [SERVER]
+    assert bench.server.events == [CLIENT]
+    (here,), (there,) = bench.client.connections, bench.server.connections
+    assert here.is_server is not there.is_server
+    assert len(bench.taken_over) == 1
+    here.write(b"one")
+    there.write(b"other")
+    bench.internet.run_for(1.0)
+    assert (bench.server.data, bench.client.data) == ([b"one"], [b"other"])
+
+
+def test_nobody_at_the_port() -> None:
+    """ICMP says so after one round trip."""
+    bench = Bench()
+    bench.here_port.dial(THERE._replace(port=9), 1232)
+    bench.internet.run_for(0.21)
+    assert bench.client.events == ["connection refused"]
+
+
+def test_all_associations_of_a_machine_share_one_port() -> None:
+    """Those that it dials and those that it accepts."""
+    bench = Bench()
+    others = [Machine(bench.internet, f"m{number}") for number in range(5)]
+    for number, machine in enumerate(others):
+        machine.plug(bench.here.interfaces[0].network, f"198.51.100.{10 + number}")
+        local = Address(f"198.51.100.{10 + number}", 6084)
+        own = Credentials(CLIENT, random.Random(number))
+        port = DatagramPort(machine, local, own, bench.client, lambda *_: None, lambda: 1232)
+        port.dial(THERE, 1232) if number % 2 else bench.there_port.dial(local, 1232)
+    bench.internet.run_for(2.0)
+    assert len(bench.server.connections) == 5
+    assert {connection.local for connection in bench.server.connections} == {THERE}
+    assert list(bench.there._udp) == [THERE]
