@@ -387,6 +387,7 @@ class NodeHost:
     def _limit_accepted(self, path_mtu: int) -> None:
         for server in self._servers:
             server.limit_packets(path_mtu)
+        self._dtls.limit_packets(path_mtu - IP_UDP_BYTES)
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (task := self._opening.pop(number, None)) is not None:

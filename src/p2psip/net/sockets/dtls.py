@@ -25,6 +25,10 @@ PATH_MTU = 1280
 """What every IPv6 path carries (RFC 8200 section 5), and nearly every IPv4 path."""
 
 IP_UDP_BYTES = 48
+NARROW_DATAGRAM_BYTES = NARROW_BYTES - IP_UDP_BYTES
+MESSAGE_HEADERS_BYTES = 25
+"""Of a record and of a message of the handshake in it (RFC 6347 section 4.2.2)."""
+
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
 
@@ -89,6 +93,8 @@ class DtlsAssociation:
         self._is_over = False
         self._held: list[bytes] = []
         self._repeated = 0
+        self._largest = 0
+        """The longest datagram that has come before it was up."""
         self._retransmission: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -202,6 +208,8 @@ class DtlsAssociation:
             if len(self._held) < HELD_MAX:
                 self._held.append(data)
             return
+        if not self.is_up:
+            self._largest = max(self._largest, len(data))
         self._tls.bio_write(data)
         self._advance()
 
@@ -250,9 +258,14 @@ class DtlsAssociation:
         assert self._patience is not None, "it runs since the beginning"
         self._patience.cancel()
         self.is_up = True
+        certificates = certificates_of(self._tls)
+        if self._largest <= NARROW_DATAGRAM_BYTES < MESSAGE_HEADERS_BYTES + sum(map(len, certificates)):
+            # The other end had to cut its certificate into such pieces, or knew that it would have to. As of TCP's
+            # segments, what either end finds out of the way is good for both.
+            self._narrow()
         self._flush()
         self._port.came_up(self)
-        self._user.stream_up(self, certificates_of(self._tls))
+        self._user.stream_up(self, certificates)
 
     def _read(self) -> list[bytes]:
         messages: list[bytes] = []
@@ -285,8 +298,7 @@ class DtlsAssociation:
         if self._repeated == WIDE_FLIGHTS_MAX:
             # RFC 6347 4.1.1.1: "If repeated retransmissions do not result in a response, and the PMTU is unknown,
             # subsequent retransmissions SHOULD back off to a smaller record size".
-            self._datagram_bytes = min(self._datagram_bytes, NARROW_BYTES - IP_UDP_BYTES)
-            self._tls.set_ciphertext_mtu(self._datagram_bytes)
+            self._narrow()
         try:
             self._tls.DTLSv1_handle_timeout()
         except SSL.Error as error:
@@ -294,6 +306,10 @@ class DtlsAssociation:
             return
         self._flush()
         self._await_flight()
+
+    def _narrow(self) -> None:
+        self._datagram_bytes = min(self._datagram_bytes, NARROW_DATAGRAM_BYTES)
+        self._tls.set_ciphertext_mtu(self._datagram_bytes)
 
 
 def take_datagrams(tls: SSL.Connection, datagram_bytes: int) -> list[bytes]:

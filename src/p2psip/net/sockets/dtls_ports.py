@@ -53,6 +53,11 @@ class DtlsPorts:
         self._sockets[bound.local] = bound
         return bound.local
 
+    def limit_packets(self, datagram_bytes: int) -> None:
+        """What others may be sent that dial us from now on."""
+        self._datagram_bytes = datagram_bytes
+        self._listening = None
+
     def close(self) -> None:
         """Give the ports back; the associations are their user's to close before."""
         for sock in self._sockets.values():

@@ -107,10 +107,10 @@ clients: list[DtlsAssociation] = []
 """Those of the running test."""
 
 
-async def connect(address: Address) -> tuple[DtlsAssociation, End]:
+async def connect(address: Address, datagram_bytes: int = DATAGRAM_BYTES) -> tuple[DtlsAssociation, End]:
     """A client that goes through with its handshake."""
     end = End()
-    association = await connect_dtls(context(), end, address, DATAGRAM_BYTES)
+    association = await connect_dtls(context(), end, address, datagram_bytes)
     clients.append(association)
     association.begin()
     return association, end
@@ -431,5 +431,34 @@ def test_13_4_a_shared_secret_is_needed_over_dtls_as_well() -> None:
             association.begin()
             await (until(lambda end=end: end.ups and server.end.ups) if is_up else asyncio.sleep(0.2))  # type: ignore[misc]
             assert (len(end.ups), len(server.end.ups)) == (is_up, is_up)
+
+    run(test)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_one_end_knows_of_the_way_the_other_end_heeds_as_well(who: str) -> None:
+    """By the size of the datagrams with its certificate, as by the maximum segment size of TCP."""
+
+    async def test(server: Server) -> None:
+        narrow, wide = dtls.NARROW_DATAGRAM_BYTES, DATAGRAM_BYTES
+        if who == "server":
+            server.listener.limit_packets(narrow)
+        here, client = await connect(server.address, narrow if who == "client" else wide)
+        await until(lambda: client.ups and server.end.ups)
+        there = server.end.ups[0][0]
+        assert here.datagram_bytes is not None
+        assert here.datagram_bytes < narrow
+        assert there.datagram_bytes == here.datagram_bytes
+
+    run(test)
+
+
+def test_where_neither_end_knows_anything_of_the_way_large_datagrams_go() -> None:
+    async def test(server: Server) -> None:
+        here, client = await connect(server.address, DATAGRAM_BYTES)
+        await until(lambda: client.ups and server.end.ups)
+        for end in (here, server.end.ups[0][0]):
+            assert end.datagram_bytes is not None
+            assert end.datagram_bytes > DATAGRAM_BYTES - 64
 
     run(test)

@@ -61,6 +61,13 @@ CANDIDATE_PAUSE_S = 5.0
 """How long a candidate that we could not link with is left alone, however often we are told of it."""
 
 
+DOUBT_S = 3.0
+"""How long the only other peer, which has dialled us as if it were not linked with us, has to say that it is in the
+ring."""
+
+
+_LET_IN = frozenset({JoinState.ASKING, JoinState.RECEIVING})
+
 PLACE = "our place"
 """The key of the intent to be linked with whoever is responsible for the place behind ours."""
 
@@ -83,6 +90,7 @@ class Chord:
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._left: set[NodeId] = set()
+        self._doubted: set[NodeId] = set()
         self._told: dict[NodeId, NeighborView] = {}
         self._candidates = Candidates(self.table)
         self._admitting: dict[NodeId, NodeId] = {}
@@ -197,12 +205,19 @@ class Chord:
         """
         self._left.discard(node)
         self._candidates.forgive(node)
-        if is_stranger:
+        is_only_peer = node in self._links and set(self.table.peers) == {node}
+        if is_stranger and is_only_peer and self.joining.is_member:
+            # The only other peer: the link that we have fell silent for it, and it has dialled again; or it was started
+            # again, and is in the ring no more. If it is, it says so; a ring of two does not end for a doubt.
+            self._doubted.add(node)
+            self._timers.set("doubted", now + DOUBT_S, "is the other peer still in the ring?")
+            self._actions.append(AskForUpdate(node))
+        elif is_stranger and node == self.joining.admitting_peer and self.joining.state in _LET_IN:
+            # It has lost the link over which it was letting us in, and forgotten that (`handle_link_lost`).
+            self._join_failed(f"{node.short} has dialled us anew", now)
+        elif is_stranger:
             # Were it the peer that we know, it would know of our link: it was started again, or lost it.
-            self._candidates.views.pop(node, None)
-            self._sought.discard(node)
-            self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
-            self._peer_went(node, now)
+            self._is_outside(node, now)
         if node not in self._links:
             self._links.add(node)
             self._told.pop(node, None)
@@ -210,6 +225,12 @@ class Chord:
         if wants_full or not (is_stranger or is_gateway):
             self._tell(node, is_full=wants_full)
         self._go_on_joining(now)
+
+    def _is_outside(self, node: NodeId, now: float) -> None:
+        self._candidates.views.pop(node, None)
+        self._sought.discard(node)
+        self._candidates.shun(node, CANDIDATE_PAUSE_S, now)
+        self._peer_went(node, now)
 
     def handle_probe_linked(self, node: NodeId, now: float) -> None:
         """We dialled `node` to look for another part of the overlay: the link is let go when that is done."""
@@ -223,7 +244,7 @@ class Chord:
     def handle_link_lost(self, node: NodeId, now: float) -> None:
         """The link to `node` failed: 10.7.1 and 10.7.2."""
         was_candidate = node in self._candidates.under_way
-        for collection in (self._links, self._sought, self._left):
+        for collection in (self._links, self._sought, self._left, self._doubted):
             collection.discard(node)
         self._candidates.lost(node)
         self._told.pop(node, None)
@@ -268,6 +289,7 @@ class Chord:
         """10.7.3: a peer says what it sees; without a view, that it is ready."""
         if sender not in self._links or sender in self._left:
             return
+        self._doubted.discard(sender)
         self._candidates.heard(sender, view)
         self._peer_came(sender, now)
         if sender not in self._told:
@@ -291,6 +313,7 @@ class Chord:
         Raises NotAdmitting if its place is not in our range.
         """
         # Whoever asks to be let in is outside, whatever we knew of it before it was started again.
+        self._doubted.discard(node)
         self._candidates.views.pop(node, None)
         self._peer_went(node, now)
         if self._is_leaving or node == self.node_id or not self.is_responsible(node):
@@ -378,6 +401,8 @@ class Chord:
                 self._prune()
             elif due == "left":
                 self._ask_left()
+            elif due == "doubted":
+                self._end_doubt(now)
             else:
                 self._refresh_fingers(now)
 
@@ -392,6 +417,11 @@ class Chord:
             self._go_on_joining(now)
         else:
             self._join_failed(f"no progress while {self.joining.state.value}", now)
+
+    def _end_doubt(self, now: float) -> None:
+        for node in sorted(self._doubted):
+            self._is_outside(node, now)
+        self._doubted.clear()
 
     def _ask_left(self) -> None:
         """A leaving peer tells nobody that it is here (10.9); one that does so is another, or is here again."""

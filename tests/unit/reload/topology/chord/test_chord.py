@@ -23,11 +23,12 @@ from p2psip.reload.topology.actions import (
     Replicate,
     SeekBootstrap,
 )
-from p2psip.reload.topology.chord.actions import SendJoin, SendUpdate
+from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.candidates import CANDIDATES_MAX, UPDATE_WAIT_S
 from p2psip.reload.topology.chord.chord import (
     ANNOUNCE_DELAY_S,
     CANDIDATE_PAUSE_S,
+    DOUBT_S,
     LOST_PAUSE_S,
     PLACE,
     NotAdmitting,
@@ -400,6 +401,47 @@ def test_a_peer_that_comes_as_a_stranger_was_started_again() -> None:
     assert nid(90) not in bench.chord.table
     bench.hear(90)
     assert nid(90) in bench.chord.table
+
+
+def in_doubt() -> Bench:
+    """The only other peer dials us, with which we are linked."""
+    bench = member(120)
+    bench.link(120, is_stranger=True)
+    assert bench.of(AskForUpdate) == [AskForUpdate(nid(120))]
+    assert nid(120) in bench.chord.table
+    assert bench.chord.joining.is_member
+    return bench
+
+
+def test_a_ring_of_two_does_not_end_because_one_dials_the_other_anew() -> None:
+    """Its link fell silent for it and not for us. Whoever is in the ring says so when it is asked."""
+    bench = in_doubt()
+    bench.hear(120)
+    bench.run_for(DOUBT_S)
+    assert nid(120) in bench.chord.table
+    assert bench.chord.joining.is_member
+
+
+def test_a_ring_of_two_of_which_one_was_started_again_ends_when_it_says_nothing_or_joins() -> None:
+    bench = in_doubt()
+    bench.run_for(DOUBT_S)
+    assert nid(120) not in bench.chord.table
+    assert not bench.chord.joining.is_member
+    bench = in_doubt()
+    bench.chord.handle_join(nid(120), bench.now)
+    assert nid(120) not in bench.chord.table
+
+
+def test_who_was_letting_us_in_and_dials_us_anew_has_forgotten_it() -> None:
+    """It has lost the link over which it did, and we have not noticed: we would wait for a minute."""
+    for is_receiving in (False, True):
+        bench = joining_at_asking()
+        if is_receiving:
+            bench.chord.handle_join_answer(nid(120), True, bench.now)
+        bench.link(120, is_stranger=True)
+        (failed,) = bench.of(JoinFailed)
+        assert failed.reason == f"{nid(120).short} has dialled us anew"
+        assert [type(action) for _, action in bench.run_for(1.0)] == [SeekBootstrap]
 
 
 # Serving alone
