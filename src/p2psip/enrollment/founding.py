@@ -28,8 +28,6 @@ MESSAGE_SIZE = 65536
 """New overlays: room for a fetch of many lines, each with its certificate."""
 
 
-EVERYBODY = frozenset([NodeId.wildcard()])
-
 OPEN_TO_ALL = (
     DiagnosticKind.STATUS_INFO,
     DiagnosticKind.ROUTING_TABLE_SIZE,
@@ -79,7 +77,7 @@ def found(
     anchor = TrustAnchor.create(overlay, rng, date, algorithm=terms.algorithms[0])
     key = generate_key(terms.algorithms[0])
     signer = make_signer(anchor, key, admin, _new_node_id(rng, terms.node_id_length), rng, date)
-    signers = frozenset({signer.node_id})
+    signers, everybody = frozenset({signer.node_id}), frozenset({NodeId.wildcard(terms.node_id_length)})
     # 8: "A user/node MUST store its certificate"; 11.3.1 says it again of who has made its certificate itself.
     kinds = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
     configuration = OverlayConfiguration(
@@ -100,7 +98,7 @@ def found(
         kind_signers=signers,
         configuration_signers=signers,
         required_kinds=kinds,
-        diagnostic_kinds=tuple(DiagnosticAccess(kind, EVERYBODY) for kind in OPEN_TO_ALL),
+        diagnostic_kinds=tuple(DiagnosticAccess(kind, everybody) for kind in OPEN_TO_ALL),
         signature_algorithms=frozenset(terms.algorithms),
     )
     return Founding(anchor, signer, configuration, build(configuration, signer))

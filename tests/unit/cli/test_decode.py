@@ -212,3 +212,9 @@ def test_help_teaches(decode: Command) -> None:
     assert status == 0
     for words in ("one message a line", "stream of framed messages", "p2psip decode --reencode", "--node-id-length"):
         assert words in " ".join(out.split())
+
+
+def test_the_messages_of_a_topology_are_read_by_its_plug_in(decode: Command) -> None:
+    status, out, err = decode("--topology", "KADEMLIA", "-", stdin=PING.hex().encode())
+    assert (status, out) == (2, "")
+    assert "KADEMLIA is not installed here" in err

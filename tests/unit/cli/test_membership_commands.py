@@ -105,7 +105,7 @@ def test_create_says_all_that_is_needed_next(p2psip: Command, tmp_path: Path) ->
 def test_create_with_everything(p2psip: Command, tmp_path: Path) -> None:
     facts = p2psip.json(
         "overlay", "create", "club.example", tmp_path / "club", "--key", "rsa", "--admin", "root",
-        "--password-file", "-",
+        "--password-file", "-", "--topology", "CHORD-RELOAD", "--node-id-length", "16",
         "--enrollment-url", URL, "--enrollment-url", "https://[2001:db8::1]/x", "--bootstrap", "192.0.2.9",
         stdin=b"root's secret\nmore\n",
     )  # fmt: skip
@@ -113,6 +113,7 @@ def test_create_with_everything(p2psip: Command, tmp_path: Path) -> None:
     assert facts["admin"] == "root@club.example"
     configuration = OverlayDirectory(tmp_path / "club").document().configuration
     assert configuration.signature_algorithms == {SignatureAlgorithm.RSA}
+    assert (facts["topology"], configuration.topology_plugin) == ("CHORD-RELOAD", "CHORD-RELOAD")
     assert [(node.address, node.port) for node in configuration.bootstrap_nodes] == [("192.0.2.9", 6084)]
     admin = OverlayDirectory(tmp_path / "club").accounts().account("root@club.example")
     assert admin is not None
@@ -138,6 +139,8 @@ def test_a_created_overlay_is_left_alone(p2psip: Command, club: Path) -> None:
         (["overlay", "create", "club.example"], "Missing argument 'DIR'"),
         (["overlay", "create", "a_b", "x"], "is not a DNS name"),
         (["overlay", "create", "a.b", "x", "--admin", "Root"], "cannot be a user name"),
+        (["overlay", "create", "a.b", "x", "--topology", "KADEMLIA"], "KADEMLIA is not installed here"),
+        (["overlay", "create", "a.b", "x", "--node-id-length", "20"], "cannot do that: Node-IDs of 20 bytes"),
         (["overlay", "create", "a.b", "x", "--enrollment-url", "http://x"], "write https://HOST:PORT"),
         (["overlay", "create", "a.b", "x", "--bootstrap", "host:1"], "not a name"),
         (["overlay", "create", "a.b", "x", "--password-file", "missing"], "cannot read missing"),
