@@ -38,6 +38,8 @@ EVENT_MAX_S = 120.0
 """For a machine that is busy with something else; on an idle one nothing here takes a tenth of it."""
 POLL_S = 0.3
 SUCCESSORS = 5
+WATCHED = 3
+"""Neighbours on each side, where the topology is one-hop."""
 
 
 def phone_password(user: str) -> str:
@@ -426,6 +428,9 @@ class LiveOverlay:
 
 
 def _is_placed(status: Any, others: list[str]) -> bool:
+    if status["topology"] == "one-hop":
+        beside = {*others[:WATCHED], *others[-WATCHED:]}
+        return status["members"] == len(others) + 1 and set(status["neighbors"]) == beside
     expected = others[:SUCCESSORS]
     return bool(
         status["state"] == "in the ring"

@@ -26,13 +26,15 @@ def make_gruu(user: str, domain: str, destination_list: Sequence[Entry]) -> SipU
     return SipUri(host=domain, user=escape_user(user), params=(("gr", gr),))
 
 
-def read_gruu(uri: SipUri) -> tuple[Entry, ...] | None:
-    """The destination list in a GRUU; None if the URI has none, or none that ends with a node."""
+def read_gruu(uri: SipUri, *, node_id_length: int = 16) -> tuple[Entry, ...] | None:
+    """The destination list in a GRUU, with Node-IDs of so many bytes; None if the URI has none, or none that ends with
+    a node.
+    """
     gr = uri.param("gr")
     if not gr:
         return None
     try:
-        entries = _read_entries(base64.b64decode(gr.replace("~", "="), validate=True))
+        entries = _read_entries(base64.b64decode(gr.replace("~", "="), validate=True), node_id_length)
     except (binascii.Error, ValueError, DecodeError):
         return None
     return entries if entries and last_node(entries) is not None else None
@@ -43,11 +45,11 @@ def last_node(destination_list: Sequence[Entry]) -> NodeId | None:
     return destination_list[-1].node_id if destination_list else None
 
 
-def _read_entries(packed: bytes) -> tuple[Entry, ...]:
+def _read_entries(packed: bytes, node_id_length: int) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     offset = 0
     while offset < len(packed):
         form = CompressedDestination if packed[offset] & 0x80 else Destination
-        entry, offset = form.decode_prefix(packed, offset)
+        entry, offset = form.decode_prefix(packed, offset, node_id_length=node_id_length)
         entries.append(entry)
     return tuple(entries)

@@ -144,7 +144,7 @@ class Lookups:
 
     def _ping_copy(self, lookup: _Lookup, holder: NodeId, now: float) -> None:
         """See who has the copy that comes after what `holder` has, if there is to be one."""
-        place = self._node.place_of_copy(holder, len(lookup.replicas) + 1)
+        place = self._node.place_of_copy(lookup.resource, holder, len(lookup.replicas) + 1)
         if place is None:
             self._end(lookup, None)
             return

@@ -351,7 +351,8 @@ class Peer:
         return Credential(line.name, line.logins[user_name])
 
     def _resolve(self, token: int, uri: SipUri, now: float) -> None:
-        destination_list = read_gruu(uri) if uri.host == self.overlay else None
+        length = len(self.node.node_id)
+        destination_list = read_gruu(uri, node_id_length=length) if uri.host == self.overlay else None
         node = last_node(destination_list) if destination_list else None
         if destination_list is None or node is None:
             reason = f"{uri} is not in the overlay {self.overlay}, and there is no gateway to elsewhere"

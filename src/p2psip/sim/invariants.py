@@ -13,11 +13,18 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.node.node import Node
 from p2psip.reload.topology.chord.ring import is_between
 from p2psip.reload.topology.chord.topology import ChordTopology
+from p2psip.reload.topology.one_hop.topology import OneHop
 
 
 def chord_of(node: Node) -> ChordTopology:
     """The topology of a peer of an overlay that has CHORD-RELOAD, for who looks into its tables."""
     assert isinstance(node.topology, ChordTopology), "no peer of a Chord ring"
+    return node.topology
+
+
+def one_hop_of(node: Node) -> OneHop:
+    """The same of an overlay that has one-hop."""
+    assert isinstance(node.topology, OneHop), "no peer of a one-hop overlay"
     return node.topology
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.node import Node
-from p2psip.sim.invariants import chord_of
+from p2psip.sim.invariants import chord_of, one_hop_of
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
@@ -41,6 +41,8 @@ class Case:
     """What is wrong that may never be, not for a moment, joins and deaths under way or not."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What makes a configuration one of an overlay with this topology."""
+    terms: tuple[str, ...] = ()
+    """The same as options of `overlay create`."""
 
     def __str__(self) -> str:
         return self.name
@@ -73,7 +75,32 @@ CHORD = Case(
     violations=SimulatedOverlay.violations,
 )
 
-CASES = {case.name: case for case in (CHORD,)}
+
+def _nearest(members: Sequence[NodeId], target: bytes) -> list[NodeId]:
+    """docs/decisions/one-hop.md: the nearest on either side, where the first 16 bytes count; just between two the one
+    that lies before.
+    """
+    size = 1 << 128
+
+    def far(node: NodeId) -> tuple[int, bool]:
+        before = (int.from_bytes(target[:16], "big") - int.from_bytes(node[:16], "big")) % size
+        return min(before, size - before), before > size - before
+
+    return sorted(members, key=far)
+
+
+ONE_HOP = Case(
+    "one-hop",
+    holders=_nearest,
+    knows=lambda node, members: set(one_hop_of(node).members) == set(members),
+    counts_on=lambda node, other: other in one_hop_of(node).members,
+    is_at_rest=lambda node: one_hop_of(node).is_at_rest,
+    violations=lambda _: [],
+    settings={"topology_plugin": "one-hop"},
+    terms=("--topology", "one-hop", "--node-id-length", "20"),
+)
+
+CASES = {case.name: case for case in (CHORD, ONE_HOP)}
 
 
 def case_of(overlay: SimulatedOverlay) -> Case:

@@ -91,6 +91,13 @@ def diagnostic_access(text: str) -> DiagnosticAccess:
     return DiagnosticAccess(_diagnostic_kind(name), nodes)
 
 
+def _fitted(entry: object, node_id_length: int) -> object:
+    """Everybody is a Node-ID of ones, as long as those of this overlay."""
+    if not isinstance(entry, DiagnosticAccess) or NodeId.wildcard() not in entry.access_nodes:
+        return entry
+    return replace(entry, access_nodes=entry.access_nodes - {NodeId.wildcard()} | {NodeId.wildcard(node_id_length)})
+
+
 def service_permission(text: str) -> ServicePermission:
     """Who may announce a service: NAME:USER:USER, where * in a user name is any text, and as the NAME every service."""
     name, *providers = text.split(":")
@@ -120,6 +127,7 @@ def _change_list(configuration: OverlayConfiguration, name: str, how: str, value
         new = [entry for entry in old if entry not in gone]
     else:
         given = [read(part) for part in value.split(",") if part] if how == "=" else [read(value)]
+        given = [_fitted(entry, configuration.node_id_length) for entry in given]
         kept = [] if how == "=" else [entry for entry in old if not _is_replaced(entry, given)]
         new = list(dict.fromkeys([*kept, *given]))
     return replace(configuration, **{field: type(old)(new)})

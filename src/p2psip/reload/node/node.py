@@ -57,7 +57,7 @@ from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
-from p2psip.reload.node.upkeep import FindContext, ProbeContext, TellContext, Upkeep
+from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext, Upkeep
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
@@ -67,6 +67,7 @@ from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.verified import Reader
 from p2psip.reload.topology.actions import (
     Action,
+    Ask,
     Connect,
     Detach,
     DialPeer,
@@ -375,9 +376,11 @@ class Node:
         """The peers that we watch, the nearest first."""
         return self.topology.neighbors
 
-    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
-        """Where to ask for copy `number` of what `holder` has, as the one before it; None for no more."""
-        return self.topology.place_of_copy(holder, number)
+    def place_of_copy(self, resource: ResourceId, holder: NodeId, number: int) -> ResourceId | None:
+        """Where to ask for copy `number` of what is at `resource`, where `holder` has the one before it; None for no
+        more.
+        """
+        return self.topology.place_of_copy(resource, holder, number)
 
     def topology_facts(self) -> dict[str, object]:
         """What an operator is shown of our place in the overlay, as JSON has it."""
@@ -620,7 +623,7 @@ class Node:
                 if isinstance(finished.outcome, Answer):
                     self._admission.attached(finished.outcome.signer.node_id)
                 self.attaching.handle_outcome(context, finished.outcome, now)
-            case TellContext() | FindContext() | ProbeContext() as context:
+            case AskContext() | TellContext() | FindContext() | ProbeContext() as context:
                 self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
                 pass
@@ -640,6 +643,8 @@ class Node:
                 self.attaching.connect(action, now)
             case Tell():
                 self._upkeep.tell(action, now)
+            case Ask():
+                self._upkeep.ask(action, now)
             case FindPeer():
                 self._upkeep.find(action, now)
             case Detach(node):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.topology.actions import FindPeer, Tell
+from p2psip.reload.topology.actions import Ask, FindPeer, Tell
 from p2psip.reload.topology.plugin import Topology
-from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, MessageExtension
@@ -39,6 +39,13 @@ class TellContext:
 
 
 @dataclass(frozen=True, slots=True)
+class AskContext:
+    """A question of the topology's to any node."""
+
+    context: object
+
+
+@dataclass(frozen=True, slots=True)
 class FindContext:
     """A Ping that looks for a peer at a place of the overlay."""
 
@@ -52,7 +59,7 @@ class ProbeContext:
     node: NodeId
 
 
-UpkeepContext = TellContext | FindContext | ProbeContext
+UpkeepContext = AskContext | TellContext | FindContext | ProbeContext
 
 
 class Upkeep:
@@ -78,6 +85,14 @@ class Upkeep:
                 transmissions_max=message.transmissions_max,
             )
 
+    def ask(self, question: Ask, now: float) -> None:
+        """Put a question of the topology's to any node."""
+        route = [] if question.via is None else [Destination.node(question.via)]
+        destinations, tries = [*route, Destination.node(question.node)], question.transmissions_max
+        asked = OverlayRequest(destinations, question.code, question.body, transmissions_max=tries)
+        if self._exchange.request(asked, AskContext(question.context), now) is None:
+            self._topology.handle_outcome(question.context, Unanswered(()), now)
+
     def find(self, wanted: FindPeer, now: float) -> None:
         """Ping a place."""
         route = [] if wanted.via is None else [Destination.node(wanted.via)]
@@ -90,6 +105,9 @@ class Upkeep:
 
     def handle_outcome(self, context: UpkeepContext, outcome: Outcome, now: float) -> None:
         """A request that was made here is over."""
+        if isinstance(context, AskContext):
+            self._topology.handle_outcome(context.context, outcome, now)
+            return
         if not isinstance(outcome, Answer):
             what = context.code.rfc_name if isinstance(context, TellContext) else "ping"
             self._exchange.note("request failed", request=what)

@@ -47,6 +47,21 @@ class Tell(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Ask(Action):
+    """Send a request of the topology's own to `node`, wherever it is, source-routed through `via` if that is given.
+
+    What becomes of it goes to `handle_outcome`, with `context`.
+    """
+
+    node: NodeId
+    code: MessageCode
+    body: Struct
+    context: object
+    via: NodeId | None = None
+    transmissions_max: int = TRANSMISSIONS_MAX
+
+
+@dataclass(frozen=True, slots=True)
 class DialPeer(Action):
     """Dial `node`, which answered an Attach of ours and could not reach us; `handle_unreachable` if that fails too.
 

@@ -179,7 +179,7 @@ class ClientTopology:
         """A client passes no values on."""
         return True
 
-    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
+    def place_of_copy(self, resource: bytes, holder: NodeId, number: int) -> ResourceId | None:
         """A client does not know who has copies."""
         return None
 

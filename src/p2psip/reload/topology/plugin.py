@@ -81,8 +81,10 @@ class Topology(Protocol):
     def is_from_responsible(self, sender: NodeId, resource: bytes) -> bool:
         """False if a value that `sender` passed on to us ought to go further."""
 
-    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
-        """Where to ask for copy `number` of that of which `holder` has the one before it; None for no more."""
+    def place_of_copy(self, resource: bytes, holder: NodeId, number: int) -> ResourceId | None:
+        """Where to ask for copy `number` of what is at `resource`, where `holder` has the one before it, or is
+        responsible; None for no more.
+        """
 
     # Actions and time
 
@@ -159,7 +161,7 @@ class Topology(Protocol):
         """
 
     def handle_outcome(self, context: object, outcome: Outcome, now: float) -> None:
-        """The request of a `Tell` is over."""
+        """The request of a `Tell` or an `Ask` is over."""
 
     # Values
 

@@ -125,7 +125,7 @@ class ChordTopology(Chord):
         """False if a value that `sender` passed on to us ought to go further: another is responsible for it."""
         return not self.joining.is_member or self.table.responsible_for(resource) in (sender, self.node_id)
 
-    def place_of_copy(self, holder: NodeId, number: int) -> ResourceId | None:
+    def place_of_copy(self, resource: bytes, holder: NodeId, number: int) -> ResourceId | None:
         """Behind who has the one before: its successor answers for the place beyond it."""
         return advance(holder, 1) if number <= REPLICAS else None
 

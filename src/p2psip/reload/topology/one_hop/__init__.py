@@ -1,0 +1,1 @@
+"""one-hop: every peer knows every peer (docs/decisions/one-hop.md)."""

@@ -1,0 +1,100 @@
+"""Who has copies of what this peer is responsible for, and who should (RFC 6940 section 7.4.1.1)."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations
+
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline
+from p2psip.reload.topology.actions import Replicate
+from p2psip.reload.topology.one_hop.circle import clockwise, is_between, middle
+from p2psip.reload.topology.one_hop.members import Members, around, closest
+
+REPLICAS = 2
+"""Beside the responsible peer the next two nearest have each value: the nearest that is left always has it."""
+
+HOLD_DOWN_S = 30.0
+"""How long after a loss new copies wait: many that are lost come back (10.7.1 has the same time)."""
+
+
+NEAR = 1 + REPLICAS + 1
+"""Of so many on each side of it, itself among them, the order decides who has copies of what a peer answers for."""
+
+
+class Copies:
+    """Compares who was nearest when copies were last sent with who is now."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+        self._before: list[NodeId] = [members.own]
+        self._lacking: set[NodeId] = set()
+        self._due_at: float | None = None
+
+    def replicas_for(self, resource: bytes) -> tuple[NodeId, ...]:
+        """Who has a copy of a value at `resource`, which is ours."""
+        return tuple(self._members.closest(resource, 1 + REPLICAS)[1:])
+
+    def entered(self, now: float) -> None:
+        """We have become a member: those who were nearest before have what is ours now."""
+        self._before = [node for node in self._members if node != self._members.own]
+        self._lacking.clear()
+        self._due_at = now
+
+    def alone(self) -> None:
+        """There is nobody who could have copies."""
+        self._before, self._due_at = [self._members.own], None
+        self._lacking.clear()
+
+    def came(self, now: float) -> None:
+        """There is one more: copy at once."""
+        self._due_at = now
+
+    def went(self, node: NodeId, now: float) -> None:
+        """There is one less: copy after the hold-down, unless it is due sooner."""
+        self._lacking.add(node)
+        self._hold_down(now)
+
+    def lacks(self, node: NodeId, now: float) -> None:
+        """Something that this replica should have did not reach it: all is copied to it again."""
+        if node in self._members:
+            self._lacking.add(node)
+            self._hold_down(now)
+
+    def _hold_down(self, now: float) -> None:
+        if self._due_at is None:
+            self._due_at = now + HOLD_DOWN_S
+
+    def next_deadline(self) -> Deadline | None:
+        """When copies are to be sent."""
+        return None if self._due_at is None else Deadline(self._due_at, "replicas held down")
+
+    def handle_timeout(self, now: float) -> list[Replicate]:
+        """What to copy where, if it is time."""
+        if self._due_at is None or now < self._due_at:
+            return []
+        self._due_at = None
+        copies: list[Replicate] = []
+        last: dict[NodeId, int] = {}
+        for low, high in self._pieces():
+            had = set(closest(self._before, high, 1 + REPLICAS)) - self._lacking
+            for number, node in enumerate(self.replicas_for(high), start=1):
+                if node in had:
+                    continue
+                place = last.get(node)
+                if place is not None and (copies[place].high, copies[place].number) == (low, number):
+                    copies[place] = Replicate(node, number, copies[place].low, high)
+                else:
+                    last[node] = len(copies)
+                    copies.append(Replicate(node, number, low, high))
+        self._before = list(self._members)
+        self._lacking.clear()
+        return copies
+
+    def _pieces(self) -> list[tuple[bytes, bytes]]:
+        """What we are responsible for, cut wherever the order of the nearest is, or was, another."""
+        low, high = self._members.region
+        near = {each for ring in (list(self._members), self._before) for each in around(ring, self._members.own, NEAR)}
+        cuts = {middle(first, second) for first, second in permutations(near, 2)}
+        inside = sorted((cut for cut in cuts if is_between(cut, low, high)), key=lambda cut: clockwise(low, cut))
+        edges = [low, *(cut for cut in inside if cut != high), high]
+        return list(pairwise(edges))

@@ -1,0 +1,121 @@
+"""The members of the overlay that a peer knows, itself among them: the one table of one-hop."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.topology.one_hop.circle import clockwise, distance, middle
+
+MEMBERS_MAX = 400
+"""As many as know each other: more are not let in, and not looked at."""
+
+DIGEST_BYTES = 8
+
+
+def closest(ring: Sequence[NodeId], target: bytes, count: int) -> list[NodeId]:
+    """Of nodes in ascending order those that are nearest to an identifier, the nearest first."""
+    near = around(ring, target, count)
+    return sorted(near, key=lambda node: (distance(target, node), node))[:count]
+
+
+def around(ring: Sequence[NodeId], target: bytes, count: int) -> Collection[NodeId]:
+    """Of nodes in ascending order those that are next to an identifier, so many on each side; all if they are few."""
+    if len(ring) <= 2 * count:
+        return ring
+    place = bisect_left(ring, target)
+    return {ring[index % len(ring)] for index in range(place - count, place + count)}
+
+
+class Members:
+    """Members in ascending order of their Node-IDs; `own` is always one."""
+
+    def __init__(self, own: NodeId, others: Iterable[NodeId] = ()) -> None:
+        self.own = own
+        self._ring = sorted({own, *others})
+        self._known = set(self._ring)
+        self._digest = b""
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._known
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self._ring)
+
+    @property
+    def is_full(self) -> bool:
+        """True if no more may be let in."""
+        return len(self._ring) >= MEMBERS_MAX
+
+    def add(self, node: NodeId) -> bool:
+        """Enter a member; False if it is one already, or there is no room."""
+        if node in self._known or self.is_full:
+            return False
+        self._known.add(node)
+        insort(self._ring, node)
+        self._digest = b""
+        return True
+
+    def remove(self, node: NodeId) -> bool:
+        """Strike out a member; False if it is none."""
+        assert node != self.own, "a peer does not bury itself"
+        if node not in self._known:
+            return False
+        self._known.remove(node)
+        del self._ring[bisect_left(self._ring, node)]
+        self._digest = b""
+        return True
+
+    def clear(self) -> None:
+        """Forget all but ourselves."""
+        self._ring, self._known, self._digest = [self.own], {self.own}, b""
+
+    @property
+    def digest(self) -> bytes:
+        """The same for all who know the same members."""
+        if not self._digest:
+            self._digest = hashlib.sha256(b"".join(self._ring)).digest()[:DIGEST_BYTES]
+        return self._digest
+
+    def closest(self, target: bytes, count: int) -> list[NodeId]:
+        """Those that are nearest to an identifier, the one that is responsible for it first."""
+        return closest(self._ring, target, count)
+
+    def beside(self, count: int) -> tuple[NodeId, ...]:
+        """The neighbours of this peer: so many on each side, the next ones first."""
+        found: dict[NodeId, None] = {}
+        for steps in range(1, min(count, len(self._ring) - 1) + 1):
+            found[self.at(steps)] = found[self.at(-steps)] = None
+        return tuple(found)
+
+    def at(self, steps: int) -> NodeId:
+        """Who is so many members further on than this peer, in ascending order."""
+        return self._ring[(bisect_left(self._ring, self.own) + steps) % len(self._ring)]
+
+    def steps_to(self, node: NodeId) -> int:
+        """How many members further on a member is than this peer, in ascending order."""
+        return (bisect_left(self._ring, node) - bisect_left(self._ring, self.own)) % len(self._ring)
+
+    @property
+    def region(self) -> tuple[bytes, bytes]:
+        """(low, high]: what this peer is responsible for; (x, x] is everything."""
+        if len(self._ring) == 1:
+            return self.own, self.own
+        return middle(self.at(-1), self.own), middle(self.own, self.at(1))
+
+    def pages(self, size: int, first: NodeId) -> Iterator[tuple[list[NodeId], NodeId]]:
+        """All members in pieces of at most `size`, each with where the next begins; that around `first` is first."""
+        pieces = [self._ring[start : start + size] for start in range(0, len(self._ring), size)]
+        begin = next((number for number, piece in enumerate(pieces) if first <= piece[-1]), 0)
+        for number in range(begin, begin + len(pieces)):
+            yield pieces[number % len(pieces)], pieces[(number + 1) % len(pieces)][0]
+
+    def within(self, low: NodeId, high: NodeId) -> list[NodeId]:
+        """The members from `low` up to `high`, this one not included; all of them if they are the same."""
+        span = clockwise(low, high)
+        return [node for node in self._ring if not span or clockwise(low, node) < span]

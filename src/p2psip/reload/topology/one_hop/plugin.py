@@ -1,0 +1,72 @@
+"""one-hop as a topology plug-in: what is true of it in every overlay and node."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.topology.one_hop.circle import distance, hash_name
+from p2psip.reload.topology.one_hop.messages import BODIES, OneHopRouteQueryAns, OneHopUpdate
+from p2psip.reload.topology.one_hop.topology import OneHop
+from p2psip.reload.topology.plugin import Topology
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.language.codec import Struct
+
+CLIENT_LOOKS_S = 60.0
+"""How often a client asks who is responsible for its Node-ID."""
+
+
+class OneHopPlugin:
+    """Every peer knows every peer."""
+
+    @property
+    def name(self) -> str:
+        """As a configuration has it."""
+        return "one-hop"
+
+    @property
+    def bodies(self) -> Mapping[MessageCode, type[Struct]]:
+        """The bodies of its messages."""
+        return BODIES
+
+    def hash_name(self, name: bytes) -> ResourceId:
+        """SHA-256."""
+        return hash_name(name)
+
+    def distance(self, target: bytes, node: NodeId) -> int:
+        """The shorter way round."""
+        return distance(target, node)
+
+    def next_peer_in(self, answer: Struct) -> NodeId:
+        """Whom a RouteQuery answer names."""
+        assert isinstance(answer, OneHopRouteQueryAns), "the transport lets no other answer through"
+        return answer.next_peer
+
+    def peers_in(self, update: Struct) -> tuple[NodeId, ...] | None:
+        """Whom a page names."""
+        assert isinstance(update, OneHopUpdate), "the transport lets no other Update through"
+        return update.members or None
+
+    def obstacles(self, configuration: OverlayConfiguration) -> list[str]:
+        """None: Node-IDs may have any length that RELOAD permits."""
+        return []
+
+    def topology(
+        self,
+        node_id: NodeId,
+        configuration: OverlayConfiguration,
+        rng: random.Random,
+        now: float,
+        *,
+        is_client: bool,
+    ) -> Topology:
+        """That of a peer, or of a client."""
+        if is_client:
+            return ClientTopology(node_id, self, configuration, lambda _: CLIENT_LOOKS_S, rng)
+        return OneHop(node_id, rng, now)
+
+
+PLUGIN = OneHopPlugin()
