@@ -212,12 +212,12 @@ class SipServer:
         match event:
             case RequestArrived():
                 self._on_request(event, now)
-            case ResponseArrived(transaction, response):
-                self._proxy.on_response(transaction, response, now)
+            case ResponseArrived(_, response, context):
+                self._proxy.on_response(context, response, now)
             case AckArrived(request, source):
                 self._proxy.forward_ack(request, source, now)
-            case TransactionFailed(transaction, failure, what):
-                self._proxy.on_failure(transaction, failure, what, now)
+            case TransactionFailed(_, failure, what, context):
+                self._proxy.on_failure(context, failure, what, now)
             case TransactionEnded(transaction):
                 self._proxy.on_ended(transaction, now)
             case FlowDown():

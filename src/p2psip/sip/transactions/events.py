@@ -34,10 +34,11 @@ class AckArrived:
 
 @dataclass(frozen=True, slots=True)
 class ResponseArrived:
-    """A response to a request of ours."""
+    """A response to a request of ours; `context` is what its sender has given with it, here and below."""
 
     transaction: int
     response: Response
+    context: object = None
 
 
 class Failure(Enum):
@@ -54,6 +55,7 @@ class TransactionFailed:
     transaction: int
     failure: Failure
     what: str
+    context: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class TransactionEnded:
     """A transaction is forgotten; nothing more comes of it."""
 
     transaction: int
+    context: object = None
 
 
 TuEvent: TypeAlias = RequestArrived | AckArrived | ResponseArrived | TransactionFailed | TransactionEnded | FlowDown

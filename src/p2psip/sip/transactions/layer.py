@@ -71,6 +71,8 @@ class _Transaction:
     """True for our own CANCELs, of which nobody above wants to hear."""
     lost: str = ""
     """Why the transport failed."""
+    context: object = None
+    """Client: whose request it is, for whoever has sent it."""
 
     @property
     def is_client(self) -> bool:
@@ -135,16 +137,20 @@ class TransactionLayer:
 
     # Calls of the transaction user
 
-    def request(self, request: Request, hop: Hop, now: float, branch_suffix: str = "") -> int:
-        """Send a request in a transaction of its own; the Via is put on here. Events name it by the number returned."""
+    def request(self, request: Request, hop: Hop, context: object, now: float, *, branch_suffix: str = "") -> int:
+        """Send a request in a transaction of its own; the Via is put on here. What comes of it has the context with it.
+
+        The number is what `cancel` takes.
+        """
         number = next(self._numbers)
         bound = self.transport.bind(hop, now)
         if bound is None or not self._make_room():
             what = "too many transactions" if bound else f"no way to {hop}"
-            self._events += [TransactionFailed(number, Failure.TRANSPORT, what), TransactionEnded(number)]
+            failed = TransactionFailed(number, Failure.TRANSPORT, what, context)
+            self._events += [failed, TransactionEnded(number, context)]
             return number
         sent = self._with_via(request, bound, branch_suffix)
-        self._start_client(number, sent, bound, now)
+        self._start_client(number, sent, bound, context, now)
         return number
 
     def send(self, request: Request, hop: Hop, now: float) -> bool:
@@ -311,12 +317,13 @@ class TransactionLayer:
         number = transaction.number
         if action is Action.TELL_RESPONSE:
             assert transaction.response is not None
-            self._events.append(ResponseArrived(number, transaction.response))
+            self._events.append(ResponseArrived(number, transaction.response, transaction.context))
         elif action is Action.TELL_TIMEOUT:
-            self._events.append(TransactionFailed(number, Failure.TIMEOUT, self._timeout_text(transaction)))
+            what = self._timeout_text(transaction)
+            self._events.append(TransactionFailed(number, Failure.TIMEOUT, what, transaction.context))
         else:
             what = transaction.lost or "cannot send"
-            self._events.append(TransactionFailed(number, Failure.TRANSPORT, what))
+            self._events.append(TransactionFailed(number, Failure.TRANSPORT, what, transaction.context))
 
     def _timeout_text(self, transaction: _Transaction) -> str:
         wait_s = self._values.timeout_s
@@ -371,10 +378,10 @@ class TransactionLayer:
         self._set(transaction, Timer.CANCELLED, now + self._values.timeout_s)
         cancel = build.make_cancel(transaction.request, transaction.pending_cancel or ())
         if self._make_room():
-            self._start_client(next(self._numbers), cancel, transaction.hop, now, is_quiet=True)
+            self._start_client(next(self._numbers), cancel, transaction.hop, None, now, is_quiet=True)
 
     def _start_client(
-        self, number: int, request: Request, hop: BoundHop, now: float, *, is_quiet: bool = False
+        self, number: int, request: Request, hop: BoundHop, context: object, now: float, *, is_quiet: bool = False
     ) -> None:
         is_invite = request.method == "INVITE"
         table, state = (machines.INVITE_CLIENT, State.CALLING) if is_invite else (machines.OTHER_CLIENT, State.TRYING)
@@ -382,7 +389,7 @@ class TransactionLayer:
         transaction = _Transaction(
             number, key, table, state, request, request.via, self.transport.is_reliable(hop), hop, data=request.encode()
         )
-        transaction.is_quiet = is_quiet
+        transaction.is_quiet, transaction.context = is_quiet, context
         self._transactions[number] = self._by_key[key] = transaction
         if isinstance(hop, FlowHop):
             self._on_flow.setdefault(hop.flow, set()).add(number)
@@ -483,7 +490,7 @@ class TransactionLayer:
         if isinstance(transaction.hop, FlowHop):
             self._on_flow.get(transaction.hop.flow, set()).discard(transaction.number)
         if not transaction.is_quiet:
-            self._events.append(TransactionEnded(transaction.number))
+            self._events.append(TransactionEnded(transaction.number, transaction.context))
 
 
 def _classify(response: Response, first: Input) -> Input:

@@ -527,7 +527,7 @@ class Phone:
         hop = self.hop
         if call is None and request.to.tag and request.routes:
             hop = self.hop
-        number = self.layer.request(request, hop, self.world.now)
+        number = self.layer.request(request, hop, None, self.world.now)
         self.pending[number] = (request, call)
         if call is not None:
             call.transaction = number

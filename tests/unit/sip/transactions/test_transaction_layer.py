@@ -82,16 +82,20 @@ def of_kind(events: list[TuEvent], kind: type) -> list[TuEvent]:
 # Client
 
 
+CONTEXT = object()
+"""What a request is sent with, and what comes of it has with it."""
+
+
 def test_invite_goes_out_seven_times_and_fails_after_32_s() -> None:
     """17.1.1.2: timer A doubles from T1; timer B is 64*T1."""
     layer = make_layer()
-    number = layer.request(request_of(), HOP, 0.0)
+    number = layer.request(request_of(), HOP, CONTEXT, 0.0)
     assert len(sent(layer)) == 1
     assert run(layer, 100.0) == [(at, "INVITE") for at in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5)]
     events = layer.events()
     assert events == [
-        TransactionFailed(number, Failure.TIMEOUT, "no answer to INVITE over udp 192.0.2.2:5060 in 32 s"),
-        TransactionEnded(number),
+        TransactionFailed(number, Failure.TIMEOUT, "no answer to INVITE over udp 192.0.2.2:5060 in 32 s", CONTEXT),
+        TransactionEnded(number, CONTEXT),
     ]
     assert len(layer) == 0
 
@@ -99,18 +103,18 @@ def test_invite_goes_out_seven_times_and_fails_after_32_s() -> None:
 def test_other_requests_back_off_to_t2() -> None:
     """17.1.2.2: timer E doubles up to T2; timer F is 64*T1."""
     layer = make_layer()
-    number = layer.request(request_of("OPTIONS"), HOP, 0.0)
+    number = layer.request(request_of("OPTIONS"), HOP, CONTEXT, 0.0)
     sent(layer)
     times = [at for at, _ in run(layer, 100.0)]
     assert times == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert layer.events()[0] == TransactionFailed(
-        number, Failure.TIMEOUT, "no answer to OPTIONS over udp 192.0.2.2:5060 in 32 s"
+        number, Failure.TIMEOUT, "no answer to OPTIONS over udp 192.0.2.2:5060 in 32 s", CONTEXT
     )
 
 
 def test_provisional_response_stops_retransmissions_of_invite() -> None:
     layer = make_layer()
-    layer.request(request_of(), HOP, 0.0)
+    layer.request(request_of(), HOP, CONTEXT, 0.0)
     answer(layer, sent_requests(layer)[0], 180, 0.1)
     assert run(layer, 300.0) == []
     assert [event.response.status for event in layer.events() if isinstance(event, ResponseArrived)] == [180]
@@ -119,7 +123,7 @@ def test_provisional_response_stops_retransmissions_of_invite() -> None:
 def test_final_response_is_acknowledged_each_time_and_told_once() -> None:
     """17.1.1.2: the ACK for 3xx-6xx is the transaction's; retransmitted finals are not passed up."""
     layer = make_layer()
-    number = layer.request(request_of(), HOP, 0.0)
+    number = layer.request(request_of(), HOP, CONTEXT, 0.0)
     invite = sent_requests(layer)[0]
     for at in (0.1, 0.6, 1.6):
         answer(layer, invite, 486, at)
@@ -130,13 +134,13 @@ def test_final_response_is_acknowledged_each_time_and_told_once() -> None:
     assert acks[0].uri_text == invite.uri_text
     assert len(of_kind(layer.events(), ResponseArrived)) == 1
     assert run(layer, 100.0) == []
-    assert layer.events() == [TransactionEnded(number)]
+    assert layer.events() == [TransactionEnded(number, CONTEXT)]
 
 
 def test_every_2xx_is_passed_up_for_64_t1() -> None:
     """RFC 6026 7.2: the Accepted state."""
     layer = make_layer()
-    number = layer.request(request_of(), HOP, 0.0)
+    number = layer.request(request_of(), HOP, CONTEXT, 0.0)
     invite = sent_requests(layer)[0]
     answer(layer, invite, 200, 0.1)
     answer(layer, invite, 200, 10.0)
@@ -145,14 +149,14 @@ def test_every_2xx_is_passed_up_for_64_t1() -> None:
     answer(layer, invite, 200, 100.0)
     events = layer.events()
     assert len(of_kind(events, ResponseArrived)) == 2
-    assert events[-1] == TransactionEnded(number)
+    assert events[-1] == TransactionEnded(number, CONTEXT)
     assert layer.dropped == 1
 
 
 def test_cancel_waits_for_a_provisional_response() -> None:
     """9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent"."""
     layer = make_layer()
-    number = layer.request(request_of(), HOP, 0.0)
+    number = layer.request(request_of(), HOP, CONTEXT, 0.0)
     invite = sent_requests(layer)[0]
     layer.cancel(number, 0.1, [("Reason", "SIP;cause=200")])
     assert sent(layer) == []
@@ -172,7 +176,7 @@ def test_cancel_waits_for_a_provisional_response() -> None:
 def test_cancelled_invite_that_nobody_ends_times_out() -> None:
     """9.1: without a final response "in 64*T1 seconds", the transaction is cancelled and destroyed."""
     layer = make_layer()
-    number = layer.request(request_of(), HOP, 0.0)
+    number = layer.request(request_of(), HOP, CONTEXT, 0.0)
     invite = sent_requests(layer)[0]
     answer(layer, invite, 180, 1.0)
     layer.cancel(number, 2.0)
@@ -189,7 +193,7 @@ def test_cancelled_invite_that_nobody_ends_times_out() -> None:
 def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> None:
     layer = make_layer()
     layer.handle(FlowUp(7, "TLS", LOCAL, REMOTE, "ab" * 16), 0.0)
-    number = layer.request(request_of(), FlowHop(7), 0.0)
+    number = layer.request(request_of(), FlowHop(7), CONTEXT, 0.0)
     [effect] = layer.drain()
     assert isinstance(effect, SendFlow)
     invite = parse(effect.data)
@@ -200,15 +204,15 @@ def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> Non
         layer.events()
     layer.handle(FlowDown(7, "link lost"), 1.0)
     assert layer.events() == [
-        TransactionFailed(number, Failure.TRANSPORT, "link lost"),
-        TransactionEnded(number),
+        TransactionFailed(number, Failure.TRANSPORT, "link lost", CONTEXT),
+        TransactionEnded(number, CONTEXT),
         FlowDown(7, "link lost"),
     ]
 
 
 def test_reliable_transports_repeat_nothing_and_linger_not() -> None:
     layer = make_layer()
-    layer.request(request_of("MESSAGE"), StreamHop("TCP", REMOTE), 0.0)
+    layer.request(request_of("MESSAGE"), StreamHop("TCP", REMOTE), CONTEXT, 0.0)
     [opened] = layer.drain()
     assert opened == OpenFlow(2, "TCP", REMOTE)
     layer.handle(FlowUp(2, "TCP", Address("192.0.2.1", 40000), REMOTE), 0.1)
@@ -225,10 +229,10 @@ def test_reliable_transports_repeat_nothing_and_linger_not() -> None:
 
 def test_request_that_cannot_be_sent_fails() -> None:
     layer = make_layer()
-    number = layer.request(request_of(), FlowHop(99), 0.0)
+    number = layer.request(request_of(), FlowHop(99), CONTEXT, 0.0)
     assert layer.events() == [
-        TransactionFailed(number, Failure.TRANSPORT, "no way to connection 99"),
-        TransactionEnded(number),
+        TransactionFailed(number, Failure.TRANSPORT, "no way to connection 99", CONTEXT),
+        TransactionEnded(number, CONTEXT),
     ]
 
 

@@ -22,7 +22,7 @@ from p2psip.sip.entities.agents.incoming import CallIn
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
-from p2psip.sip.entities.agents.requests import ALLOW, ALLOWED, Wiring
+from p2psip.sip.entities.agents.requests import ALLOW, ALLOWED, Pending, Wiring
 from p2psip.sip.entities.agents.types import AgentConfig, CallId
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.message.build import make_response
@@ -173,15 +173,15 @@ class UserAgent:
                 self._on_request(event, now)
             case AckArrived(request):
                 self._on_ack(request, now)
-            case ResponseArrived(transaction, response):
+            case ResponseArrived(_, response, Pending() as pending):
                 try:
-                    self._wiring.handle_response(transaction, response, now)
+                    self._wiring.handle_response(pending, response, now)
                 except BadMessage as error:
-                    self._wiring.handle_failure(transaction, f"malformed answer: {error}", now)
-            case TransactionFailed(transaction, _, what):
-                self._wiring.handle_failure(transaction, what, now)
-            case TransactionEnded(transaction):
-                self._wiring.forget(transaction)
+                    self._wiring.handle_failure(pending, f"malformed answer: {error}", now)
+            case TransactionFailed(_, _, what, Pending() as pending):
+                self._wiring.handle_failure(pending, what, now)
+            case TransactionEnded(_, Pending() as pending):
+                self._wiring.forget(pending)
             case FlowDown():
                 self._registration.handle_flow_down(event, now)
 

@@ -55,8 +55,8 @@ class Owner(Protocol):
         """There is no final response."""
 
 
-@dataclass(slots=True)
-class _Pending:
+@dataclass(slots=True, eq=False)
+class Pending:
     """A request under way; an INVITE stays after its answer, since more answers may come."""
 
     owner: Owner
@@ -77,28 +77,26 @@ class Wiring:
     asks: Asks[CallId]
     timers: Timers[TimerKey] = field(default_factory=Timers)
     effects: list[Effect] = field(default_factory=list)
-    _pending: dict[int, _Pending] = field(default_factory=dict)
+    _pending: set[Pending] = field(default_factory=set)
 
     def send(self, owner: Owner, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
         """Send a request in a transaction; what becomes of it goes to `owner`."""
-        transaction = self.transactions.request(request, hop, now)
-        self._pending[transaction] = _Pending(owner, request, hop, challenges)
+        pending = Pending(owner, request, hop, challenges)
+        self._pending.add(pending)
+        transaction = self.transactions.request(request, hop, pending, now)
         owner.note_sent(request, transaction, now)
 
     def has_pending(self, owner: Owner) -> bool:
         """True if a transaction of this owner has not ended."""
-        return any(pending.owner is owner for pending in self._pending.values())
+        return any(pending.owner is owner for pending in self._pending)
 
     @property
     def is_waiting(self) -> bool:
         """True if a request of ours has no final answer yet."""
-        return not all(pending.is_answered for pending in self._pending.values())
+        return any(not pending.is_answered for pending in self._pending)
 
-    def handle_response(self, transaction: int, response: Response, now: float) -> None:
+    def handle_response(self, pending: Pending, response: Response, now: float) -> None:
         """Give a response to whoever sent the request; answer a challenge first."""
-        pending = self._pending.get(transaction)
-        if pending is None:
-            return
         pending.is_answered = not response.is_provisional
         anew = None
         if response.status in CHALLENGES and pending.challenges < CHALLENGES_MAX:
@@ -108,15 +106,13 @@ class Wiring:
         else:
             pending.owner.handle_response(pending.request, response, now)
 
-    def handle_failure(self, transaction: int, what: str, now: float) -> None:
+    def handle_failure(self, pending: Pending, what: str, now: float) -> None:
         """Tell whoever sent the request."""
-        pending = self._pending.get(transaction)
-        if pending is not None:
-            pending.owner.handle_failure(pending.request, what, now)
+        pending.owner.handle_failure(pending.request, what, now)
 
-    def forget(self, transaction: int) -> None:
+    def forget(self, pending: Pending) -> None:
         """The transaction has ended."""
-        self._pending.pop(transaction, None)
+        self._pending.discard(pending)
 
     def set_timer(self, part: CallId, alarm: Alarm, at: float) -> None:
         """Have `alarm` of a call (or 0, the registration) come due."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
@@ -61,6 +61,13 @@ class _ResolvingAck:
     target: Target
 
 
+class _Sent(NamedTuple):
+    """What a request to a target is sent with, and its responses come with."""
+
+    context: Context
+    branch: Branch
+
+
 _Waiting: TypeAlias = _Locating | _Resolving | _ResolvingAck
 
 
@@ -85,7 +92,6 @@ class Proxy:
         self._resolvers = tuple(resolvers)
         self._edge = Edge(config, layer.transport, tokens, naming)
         self._contexts: dict[int, Context] = {}
-        self._by_client: dict[int, tuple[Context, Branch]] = {}
         self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
         self._timers: Timers[tuple[int, int]] = Timers()
         self._effects: list[Effect] = []
@@ -156,12 +162,10 @@ class Proxy:
 
     # Responses
 
-    def on_response(self, client: int, response: Response, now: float) -> None:
-        """A response on a branch (section 16.7)."""
-        found = self._by_client.get(client)
-        if found is None:
-            return
-        context, branch = found
+    def on_response(self, sent: object, response: Response, now: float) -> None:
+        """A response on a branch (section 16.7); `sent` is what the request was sent with."""
+        assert isinstance(sent, _Sent), "the proxy alone sends requests"
+        context, branch = sent
         # Step 3: remove our Via; "if no Via header field values remain, the response was meant for this element".
         fields = response.fields.without_first("via")
         if "via" not in fields:
@@ -176,12 +180,14 @@ class Proxy:
             # A way to a phone that was silent for too long may still bring the one answer that counts.
             self._on_final(context, branch, upstream, now)
 
-    def on_failure(self, client: int, failure: Failure, what: str, now: float) -> None:
+    def on_failure(self, sent: object, failure: Failure, what: str, now: float) -> None:
         """A branch gets no response (section 16.9); try the target's next hop, if it has one (RFC 3263 4.3)."""
-        found = self._by_client.get(client)
-        if found is None or found[1].result is not None:
+        if not isinstance(sent, _Sent):
+            # A response of ours has got no ACK, and there is nobody to tell.
             return
-        context, branch = found
+        context, branch = sent
+        if branch.result is not None:
+            return
         self._note(context, branch, what, now)
         may_repeat = context.is_invite or failure is Failure.TRANSPORT
         may_go_on = may_repeat and not context.is_closed and not branch.is_ringing
@@ -199,7 +205,6 @@ class Proxy:
 
     def on_ended(self, transaction: int, now: float) -> None:
         """A transaction is forgotten, and what hung on it."""
-        self._by_client.pop(transaction, None)
         context = self._contexts.pop(transaction, None)
         if context is not None:
             self._forget(context)
@@ -415,9 +420,12 @@ class Proxy:
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.place = self._edge.who_is_at(bound, branch.target)
             branch.transaction = self._layer.request(
-                self._edge.copy_for(context, branch, bound), bound, now, branch_suffix=context.suffix
+                self._edge.copy_for(context, branch, bound),
+                bound,
+                _Sent(context, branch),
+                now,
+                branch_suffix=context.suffix,
             )
-            self._by_client[branch.transaction] = (context, branch)
             if branch.target.others or branch.target.is_doubtful:
                 key = (context.server, context.branches.index(branch))
                 self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
