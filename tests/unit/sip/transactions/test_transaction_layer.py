@@ -264,13 +264,19 @@ def test_final_response_to_invite_is_repeated_until_its_ack() -> None:
     assert layer.events() == [TransactionEnded(arrived.transaction)]
 
 
-def test_no_ack_is_told_after_64_t1() -> None:
+def refused_and_never_acknowledged() -> tuple[TransactionLayer, RequestArrived]:
+    """An INVITE that was answered 486, a while after."""
     layer = make_layer()
     from_remote(layer, request_of(), 0.0)
     [arrived] = layer.events()
     assert isinstance(arrived, RequestArrived)
     layer.respond(arrived.transaction, make_response(arrived.request, 486, to_tag="2"), 0.0)
     run(layer, 100.0)
+    return layer, arrived
+
+
+def test_no_ack_is_told_after_64_t1() -> None:
+    layer, arrived = refused_and_never_acknowledged()
     assert layer.events()[0] == TransactionFailed(arrived.transaction, Failure.TIMEOUT, "no ACK in 32 s")
 
 
@@ -329,12 +335,7 @@ def test_cancel_of_another_call_finds_nothing(field: tuple[str, str]) -> None:
 
 
 def test_no_cancel_finds_an_invite_that_is_over() -> None:
-    layer = make_layer()
-    from_remote(layer, request_of(), 0.0)
-    [arrived] = layer.events()
-    assert isinstance(arrived, RequestArrived)
-    layer.respond(arrived.transaction, make_response(arrived.request, 486, to_tag="2"), 0.0)
-    run(layer, 100.0)
+    layer, _ = refused_and_never_acknowledged()
     from_remote(layer, request_of("CANCEL"), 100.0)
     [stray] = [event for event in layer.events() if isinstance(event, RequestArrived)]
     assert stray.cancels is None

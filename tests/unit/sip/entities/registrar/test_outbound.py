@@ -314,11 +314,17 @@ def test_5626_430_tries_the_next_flow_and_ends_the_binding(world, one, alice, ed
     assert one.changes[-1].bindings == ()
 
 
-def test_a_silent_flow_does_not_keep_the_caller_waiting(world, one, alice):
+def two_flows(world, one):
+    """Both ends of a phone with two flows (reg-id 1 and 2), the second the newer."""
     first, second = carol(world, one, 21), carol(world, one, 22)
     register(first, instance(7, 1))
     world.run(1.0)
     register(second, instance(7, 2))
+    return first, second
+
+
+def test_a_silent_flow_does_not_keep_the_caller_waiting(world, one, alice):
+    _, second = two_flows(world, one)
     second.is_alive = False
     call = alice.invite("carol")
     world.run(4.5)
@@ -329,10 +335,7 @@ def test_a_silent_flow_does_not_keep_the_caller_waiting(world, one, alice):
 
 
 def test_what_is_no_call_tries_the_next_flow_as_soon(world, one, alice):
-    first, second = carol(world, one, 21), carol(world, one, 22)
-    register(first, instance(7, 1))
-    world.run(1.0)
-    register(second, instance(7, 2))
+    first, second = two_flows(world, one)
     second.is_alive = False
     assert alice.ask(alice.message("carol"), 5.0).status == 200
     assert [request.method for request in first.received] == ["MESSAGE"]
@@ -341,10 +344,7 @@ def test_what_is_no_call_tries_the_next_flow_as_soon(world, one, alice):
 
 def test_a_phone_that_says_it_is_at_work_is_waited_for(world, one, alice):
     """RFC 4320 section 4.1: its 100 comes after 3.5 s; the other flow is left alone."""
-    first, second = carol(world, one, 21), carol(world, one, 22)
-    register(first, instance(7, 1))
-    world.run(1.0)
-    register(second, instance(7, 2))
+    first, second = two_flows(world, one)
     serve = second._on_request
     second._on_request = lambda event: world.at(6.0, lambda: serve(event))
     assert alice.ask(alice.message("carol"), 8.0).status == 200
@@ -426,18 +426,23 @@ def test_5626_5_3_1_a_flow_that_is_gone(world, one, other, alice):
 # Started anew
 
 
-def test_contacts_from_before_a_restart_cost_the_caller_nothing(world, one, alice):
-    """A phone with another Contact at each start: what it does not know any more, it says itself, and is forgotten."""
-    phone = carol(world, one, 21, refuses_with=486)
+def knows_only_itself(world, phone):
+    """It answers 404 to who calls it by any Contact but the one that it has now."""
     ring = phone._ring
 
-    def knows_only_itself(event):
+    def look(event):
         if event.request.uri_text == str(phone.contact.uri):
             ring(event)
         else:
             phone.layer.respond(event.transaction, make_response(event.request, 404, to_tag="x"), world.now)
 
-    phone._ring = knows_only_itself
+    phone._ring = look
+
+
+def test_contacts_from_before_a_restart_cost_the_caller_nothing(world, one, alice):
+    """A phone with another Contact at each start: what it does not know any more, it says itself, and is forgotten."""
+    phone = carol(world, one, 21, refuses_with=486)
+    knows_only_itself(world, phone)
     for start in range(6):
         phone.contact = NameAddr(SipUri("10.1.0.21", f"carol-{start}", 5060))
         register(phone)
@@ -471,15 +476,7 @@ def test_a_former_contact_that_nobody_answers_for(world, one, alice):
 def test_a_phone_on_tcp_started_anew(world, one, alice):
     """Its former connection is closed; where it listened it listens again, and knows nobody by the former name."""
     phone = carol(world, one, 21, transport="TCP", refuses_with=486)
-    ring = phone._ring
-
-    def knows_only_itself(event):
-        if event.request.uri_text == str(phone.contact.uri):
-            ring(event)
-        else:
-            phone.layer.respond(event.transaction, make_response(event.request, 404, to_tag="x"), world.now)
-
-    phone._ring = knows_only_itself
+    knows_only_itself(world, phone)
     for start in range(2):
         for flow in list(one.flows.values()):
             world.cut(flow)
