@@ -62,6 +62,11 @@ class Joining:
         """True once we are part of the overlay."""
         return self.state is JoinState.MEMBER
 
+    @property
+    def is_being_let_in(self) -> bool:
+        """True from our Join until we are part of the overlay."""
+        return self.state in (JoinState.ASKING, JoinState.RECEIVING)
+
     def enter(self, state: JoinState, now: float, limit_s: float | None = None) -> None:
         """Go to a state; a step in between gets its time limit, or another, MEMBER resets the patience."""
         self.state = state

@@ -65,9 +65,6 @@ DOUBT_S = 3.0
 """How long the only other peer, which has dialled us as if it were not linked with us, has to say that it is in the
 ring."""
 
-
-_LET_IN = frozenset({JoinState.ASKING, JoinState.RECEIVING})
-
 PLACE = "our place"
 """The key of the intent to be linked with whoever is responsible for the place behind ours."""
 
@@ -212,7 +209,7 @@ class Chord:
             self._doubted.add(node)
             self._timers.set("doubted", now + DOUBT_S, "is the other peer still in the ring?")
             self._actions.append(AskForUpdate(node))
-        elif is_stranger and node == self.joining.admitting_peer and self.joining.state in _LET_IN:
+        elif is_stranger and node == self.joining.admitting_peer and self.joining.is_being_let_in:
             # It has lost the link over which it was letting us in, and forgotten that (`handle_link_lost`).
             self._join_failed(f"{node.short} has dialled us anew", now)
         elif is_stranger:
