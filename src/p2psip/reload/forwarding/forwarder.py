@@ -241,14 +241,16 @@ def _malformed(header: ForwardingHeader, is_request: bool | None) -> str | None:
     """
     if len(header.via_list) > VIA_LIST_MAX:
         return "the via list is longer than any path"
-    if any(entry.resource_id is not None for entry in header.via_list):
+    if header.via_list and any(entry.resource_id is not None for entry in header.via_list):
         # 6.3.2.2: "MUST NOT appear in a Via List. It is meaningless to try to route through a resource."
         return "a Resource-ID in the via list"
-    if any(entry.resource_id is not None for entry in header.destination_list[:-1]):
+    if len(header.destination_list) > 1 and any(
+        entry.resource_id is not None for entry in header.destination_list[:-1]
+    ):
         # 6.3.2.2: "MUST appear only in the final location of a Destination List"; 6.1.1: "If there are other entries,
         # the message MUST be silently dropped."
         return "a Resource-ID is not the last entry of the destination list"
-    if is_request is False and any(option.flags & ALL_FLAGS for option in header.options):
+    if is_request is False and header.options and any(option.flags & ALL_FLAGS for option in header.options):
         # 6.3.2.3: "These flags MUST NOT be set in a response."
         return "a response with flags on a forwarding option"
     return None

@@ -66,6 +66,9 @@ class Deframer:
 
         Raises FramingError if the stream is none of ours, MessageTooLarge as soon as the length is known.
         """
+        if not self._buffer and len(data) == _ACK.size and data[0] == ACK:
+            # The usual case: an acknowledgement, and nothing else.
+            return [_ACK.unpack(data)[1:]]
         self._buffer += data
         frames: list[tuple[int, bytes | int]] = []
         position = 0

@@ -563,14 +563,14 @@ class Node:
             *self.config_updates.take_news(),
         ]:
             for value in values:
-                if isinstance(value, NewConfiguration | NewKinds):
-                    self._use_news(value, now)
-                elif isinstance(value, Mismatch):
-                    self.config_updates.handle_mismatch(value, now)
-                elif isinstance(value, Originate):
+                if isinstance(value, Originate):
                     self._serve(self._messages.originate(value, now), now)
                 elif isinstance(value, Finished):
                     self._finished(value, now)
+                elif isinstance(value, Mismatch):
+                    self.config_updates.handle_mismatch(value, now)
+                elif isinstance(value, (NewConfiguration, NewKinds)):
+                    self._use_news(value, now)
                 else:
                     assert isinstance(value, Action)
                     self._perform(value, now)
