@@ -8,11 +8,18 @@ from urllib.parse import quote, unquote
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.naming import Naming
+from p2psip.sip.entities.own import ServerName
+from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.arrivals import FlowDown
+from p2psip.sip.transports.hops import UdpHop
+from p2psip.sip.transports.layer import Listener, TransportLayer
 
 SECRET = b"of the state directory"
 
@@ -340,3 +347,17 @@ def test_the_contact_of_a_phone_behind_a_proxy_leads_through_it(world, one, othe
     carol.invite(str(target))
     world.run(2.0)
     assert invite_at(bob).fields.lines("route") == ["<sip:10.2.0.12:5070;lr>"]
+
+
+def test_an_address_that_we_have_since_a_moment_ago_names_the_overlay() -> None:
+    """What was translated before does not say how it is translated now: an address may come, and go to another."""
+    listener = Listener("UDP", Address("192.0.2.1", 5060))
+    config = ServerConfig("club.example", frozenset({"club.example"}), (listener,), SipUri("club.example", "peer"))
+    naming = Naming(config, Tokens(random.Random(1)), TransportLayer((listener,), own=config.addresses))
+    place = Place(UdpHop(Address("192.0.2.9", 5060), listener.local), "192.0.2.9", "alice", ServerName("192.0.2.1"))
+    request = Request("MESSAGE", "sip:bob@192.0.2.7", Fields.of(("From", "<sip:alice@192.0.2.7>"), ("To", "<sip:b@x>")))
+    said = []
+    for present in ((), ("192.0.2.7",), ()):
+        config.addresses.use(present)
+        said.append(str(naming.request_from(request, place).from_.sip_uri))
+    assert said == ["sip:alice@192.0.2.7", "sip:alice@club.example", "sip:alice@192.0.2.7"]
