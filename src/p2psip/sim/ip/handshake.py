@@ -244,14 +244,6 @@ def verify_request(secret: bytes, remote: str, datagram: bytes) -> bytes | None:
     return bytes([HANDSHAKE]) + VERSION + bytes(8) + len(message).to_bytes(2) + message
 
 
-def hello_random(datagram: bytes) -> bytes | None:
-    """The random of a ClientHello that begins a datagram; None if none does."""
-    start = DATAGRAM_RECORD_BYTES
-    is_hello = len(datagram) > start + MESSAGE_BYTES and datagram[0] == HANDSHAKE and datagram[start] == HELLO
-    said = datagram[start + MESSAGE_BYTES + len(VERSION) :][:RANDOM_BYTES]
-    return said if is_hello and len(said) == RANDOM_BYTES else None
-
-
 def _vector(items: Sequence[bytes]) -> bytes:
     return b"".join(len(item).to_bytes(3) + item for item in items)
 

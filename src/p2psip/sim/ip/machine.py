@@ -295,10 +295,6 @@ class Machine:
         """Give the port of a datagram socket back."""
         self._udp.pop(local, None)
 
-    def close_listener(self, local: Address) -> None:
-        """Accept no more there."""
-        self._listeners.pop(local, None)
-
     def forget(self, stream: Stream) -> None:
         """A stream is over."""
         self._streams.pop((stream.local, stream.remote), None)

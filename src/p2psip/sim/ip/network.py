@@ -70,9 +70,14 @@ class Network:
         self.way = way
         self.is_public = is_public
         self.holders: dict[str, Interface] = {}
+        self._known: dict[str, bool] = {}
+        """Which addresses are of this network, as far as anybody has asked: it is asked of every packet."""
 
     def __contains__(self, host: str) -> bool:
-        return any(ip_of(host) in prefix for prefix in self.prefixes)
+        is_here = self._known.get(host)
+        if is_here is None:
+            is_here = self._known[host] = any(ip_of(host) in prefix for prefix in self.prefixes)
+        return is_here
 
 
 class Transcript:
@@ -106,6 +111,8 @@ class Internet:
         """Packets by what became of them: sent, arrived, lost, nobody, too big, ..."""
         self.default_way = WAN
         self._public: list[Network] = []
+        self._homes: dict[str, Network | None] = {}
+        """In which of them an address is."""
         self._ways: dict[tuple[str, str], Way] = {}
         self._cut: set[tuple[str, str]] = set()
         self._rng = random.Random(f"{seed}/ways")
@@ -119,6 +126,7 @@ class Internet:
         """A public network: it reaches every other, and is reached."""
         made = Network(name, prefixes, way, is_public=True)
         self._public.append(made)
+        self._homes.clear()
         return made
 
     def lan(self, name: str, *prefixes: str, way: Way = LAN) -> Network:
@@ -191,7 +199,9 @@ class Internet:
         return None
 
     def _network_of(self, host: str) -> Network | None:
-        return next((network for network in self._public if host in network), None)
+        if host not in self._homes:
+            self._homes[host] = next((network for network in self._public if host in network), None)
+        return self._homes[host]
 
     def _tell(self, what: str, packet: Packet) -> None:
         self.counts[what] += 1

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.address import Address
+from p2psip.reload.paths.demux import Associations, Kind, Pair, hello_random, kind_of
 from p2psip.sim.ip.datagrams import UdpSocket
-from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, hello_random, verify_request
+from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, verify_request
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import SocketRefused
 from p2psip.sim.ip.streams import TIMED_OUT, Stream
@@ -198,24 +199,18 @@ class SecuredStream:
 
 
 class Association:
-    """A connection over datagrams: the client's has a socket of its own, all of a server's share one."""
+    """A connection over datagrams, at a `DatagramPort` that it shares with others."""
 
     def __init__(
-        self,
-        machine: Machine,
-        socket: UdpSocket,
-        remote: Address,
-        session: Handshake,
-        user: ConnectionUser,
-        forget: Callable[[Association], None],
+        self, machine: Machine, pair: Pair, session: Handshake, user: ConnectionUser, port: DatagramPort
     ) -> None:
-        self.local = Address(machine.local_towards(remote.host), socket.local.port)
-        self.remote, self.is_server = remote, session.is_server
+        self.pair = pair
+        self.local, self.remote = pair
+        self.is_server = session.is_server
         self._machine = machine
-        self._socket = socket
         self._session = session
         self._user = user
-        self._forget = forget
+        self._port = port
         self._has_answered = session.is_server
         self._held: list[bytes] | None = None if session.is_server else []
         self._is_over = False
@@ -228,10 +223,6 @@ class Association:
     def datagram_bytes(self) -> int | None:
         """What one datagram carries."""
         return self._session.datagram_bytes
-
-    def was_begun_by(self, said: bytes) -> bool:
-        """True if that is the random of its ClientHello."""
-        return self._session.client_random == said
 
     def begin(self) -> None:
         """A client: say hello, as nothing else shows whether anybody is there."""
@@ -262,8 +253,13 @@ class Association:
         """Forget it."""
         if not self._is_over:
             self._is_over = True
-            self._forget(self)
+            self._port.forget(self)
             self._user.connection_down(self, reason)
+
+    def give_way(self) -> None:
+        """The other end has begun one at the same time, which goes on instead; nobody hears of this one any more."""
+        self._is_over = True
+        self._port.forget(self)
 
     def take(self, data: bytes) -> None:
         """A datagram of the other end."""
@@ -283,6 +279,7 @@ class Association:
             return
         self._flush()
         if self._session.is_up and not was_up:
+            self._port.up(self)
             self._user.connection_up(self, self._session.certificates)
         elif self._flights == before:
             self._flights += 1
@@ -307,11 +304,7 @@ class Association:
 
     def _flush(self) -> None:
         for data in self._session.drain():
-            try:
-                self._socket.send(self.remote, data)
-            except SocketRefused:
-                # As good as lost.
-                return
+            self._port.send(self.remote, data)
 
     def _overdue(self) -> None:
         if not self._session.is_up:
@@ -319,8 +312,10 @@ class Association:
             self.abort("DTLS handshake timed out")
 
 
-class DatagramListener:
-    """One port for all associations that others begin."""
+class DatagramPort:
+    """One UDP port for all associations, those that others begin and our own; whose a datagram is the core of
+    `p2psip.reload.paths.demux` says.
+    """
 
     def __init__(
         self,
@@ -328,41 +323,83 @@ class DatagramListener:
         local: Address,
         own: Credentials,
         user: ConnectionUser,
-        accept: Callable[[Association], None],
+        accept: Callable[[Association, Association | None], None],
         datagram_bytes: Callable[[], int],
     ) -> None:
-        """`accept` is told of each association that begins; raises SocketRefused if the port cannot be had."""
+        """`accept` is told of each association that others begin, with ours if it takes the place of one that we have
+        begun, as both ends do at once. Raises SocketRefused if the port cannot be had.
+        """
         self._machine = machine
         self._own = own
         self._user = user
         self._accept = accept
         self._datagram_bytes = datagram_bytes
         self._secret = own.rng.randbytes(32)
-        self._associations: dict[Address, Association] = {}
+        self._associations: Associations[Association] = Associations()
         self._socket = machine.udp(local, self._received)
+        self.local = self._socket.local
+        self._socket.refused = self._refused
+
+    def dial(self, remote: Address, datagram_bytes: int) -> Association:
+        """An association that is being made; the other end's, if it is just making one. Raises SocketRefused."""
+        pair = Pair(Address(self._machine.local_towards(remote.host), self._socket.local.port), remote)
+        if (theirs := self._associations.newcomer(pair)) is not None and theirs.is_server:
+            self._machine.at(self._machine.now, lambda: self._user.connection_answered(theirs))
+            return theirs
+        made = self._begin(pair, is_server=False, datagram_bytes=datagram_bytes)
+        made.begin()
+        return made
+
+    def send(self, remote: Address, data: bytes) -> None:
+        """What the machine refuses is as good as lost."""
+        try:
+            self._socket.send(remote, data)
+        except SocketRefused:
+            return
+
+    def up(self, association: Association) -> None:
+        """A handshake is done: whoever was there before is over."""
+        if (before := self._associations.up(association.pair, association)) is not None:
+            # After its user has heard of the new one.
+            self._machine.at(self._machine.now, lambda: before.abort("the other end has begun anew"))
+
+    def forget(self, association: Association) -> None:
+        """It is over."""
+        self._associations.forget(association.pair, association)
+
+    def _begin(self, pair: Pair, *, is_server: bool, datagram_bytes: int, said: bytes = b"") -> Association:
+        session = Handshake(self._own.certificates, self._own.rng, is_server=is_server, datagram_bytes=datagram_bytes)
+        made = Association(self._machine, pair, session, self._user, self)
+        before = self._associations.begin(pair, made, said or session.client_random, is_client=not is_server)
+        ours = before if is_server and before is not None and not before.is_server else None
+        if is_server:
+            self._accept(made, ours)
+        if ours is not None:
+            ours.give_way()
+        elif before is not None:
+            before.abort("begun anew")
+        return made
 
     def _received(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
-        known = self._associations.get(remote)
-        said = hello_random(data)
-        if said is not None and (known is None or not known.was_begun_by(said)):
+        if kind_of(data) is not Kind.DTLS:
+            return
+        pair = Pair(Address(self._machine.local_towards(remote.host), socket.local.port), remote)
+        takers, begins = self._associations.route(pair, data)
+        if begins:
+            said = hello_random(data)
+            assert said is not None, "only a ClientHello begins"
             if (answer := verify_request(self._secret, str(remote), data)) is not None:
-                socket.send(remote, answer)
+                self.send(remote, answer)
                 return
-            session = Handshake(
-                self._own.certificates, self._own.rng, is_server=True, datagram_bytes=self._datagram_bytes()
-            )
-            if known is not None:
-                known.abort("the other end has begun anew")
-            known = self._associations[remote] = Association(
-                self._machine, socket, remote, session, self._user, self._forget
-            )
-            self._accept(known)
-        if known is not None:
-            known.take(data)
+            takers = (self._begin(pair, is_server=True, datagram_bytes=self._datagram_bytes(), said=said),)
+        for association in takers:
+            association.take(data)
 
-    def _forget(self, association: Association) -> None:
-        if self._associations.get(association.remote) is association:
-            del self._associations[association.remote]
+    def _refused(self, remote: Address, reason: str) -> None:
+        """ICMP: nobody is there. Who is up has proved the contrary."""
+        for association in self._associations.towards(remote):
+            if not association.is_server:
+                association.abort(reason)
 
 
 def dial_stream(
@@ -371,20 +408,3 @@ def dial_stream(
     """A connection that is being made. Raises SocketRefused."""
     stream = machine.connect(remote, mss_bytes=path_mtu - IP_TCP_BYTES)
     return SecuredStream(machine, stream, own, user, is_server=False)
-
-
-def dial_datagrams(
-    machine: Machine, remote: Address, own: Credentials, user: ConnectionUser, datagram_bytes: int
-) -> Association:
-    """The same, over UDP."""
-    session = Handshake(own.certificates, own.rng, is_server=False, datagram_bytes=datagram_bytes)
-    socket = machine.udp(Address(machine.local_towards(remote.host), 0), lambda _, source, data: _taken(source, data))
-    made = Association(machine, socket, remote, session, user, lambda _: socket.close())
-    socket.refused = lambda _, reason: made.abort(reason)
-
-    def _taken(source: Address, data: bytes) -> None:
-        if source == remote:
-            made.take(data)
-
-    made.begin()
-    return made

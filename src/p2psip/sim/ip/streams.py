@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from typing import Protocol as Interfaces
 
@@ -35,7 +35,7 @@ WINDOW_BYTES = 65536
 INTERFACE_MTU_BYTES = 1500
 FIRST_RTO_S = 1.0
 RTO_MIN_S = 0.2
-RTO_MAX_S = 60.0
+RTO_MAX_S = 120.0
 SYN_RETRIES = 6
 """Linux's: given up after 127 s."""
 DATA_RETRIES = 15
@@ -104,6 +104,7 @@ class Stream:
         self._rto_s = FIRST_RTO_S
         self._backoff = 0
         self._duplicates = 0
+        self._recovers_until = 0
         self._armed_at: float | None = None
         self._heard_at = 0.0
         """When the first of what is on its way was sent for the first time, or something before it acknowledged."""
@@ -137,14 +138,9 @@ class Stream:
         """ICMP says what became of a segment of ours."""
         if error.what is Unreachable.TOO_BIG:
             self._mss_bytes = min(self._mss_bytes, error.mtu_bytes - IP_BYTES[version_of(self.remote.host)] - TCP_BYTES)
-            self._repeat()
+            self._cut_anew()
 
     # For the user
-
-    @property
-    def backlog_bytes(self) -> int:
-        """What was written and is not acknowledged."""
-        return len(self._unsent) + sum(len(sent.segment.data) for sent in self._flight)
 
     def write(self, data: bytes) -> None:
         """Send bytes; after the stream is over, or was closed, they are dropped."""
@@ -202,11 +198,15 @@ class Stream:
             self._heard_at = self._machine.now
             if self._listener is not None and not self.is_open:
                 self._open()
+            if segment.acknowledged < self._recovers_until:
+                # RFC 6582 section 3.2: what comes after what was missing is missing as well.
+                self._repeat()
             self._push()
             self._arm()
         elif self._flight and not segment.length:
             self._duplicates += 1
             if self._duplicates == DUPLICATES:
+                self._recovers_until = self._next
                 self._repeat()
         self._end_if_done()
 
@@ -216,8 +216,10 @@ class Stream:
                 self._early[segment.sequence] = segment
         elif segment.end > self._expected:
             self._in_order(segment)
-            while (after := self._early.pop(self._expected, None)) is not None:
-                self._in_order(after)
+            while ready := [sequence for sequence in self._early if sequence <= self._expected]:
+                after = self._early.pop(min(ready))
+                if after.end > self._expected:
+                    self._in_order(after)
         if not self._is_over:
             self._send(Segment(self._next, self._expected, ack=True))
             self._end_if_done()
@@ -258,23 +260,35 @@ class Stream:
         self._arm()
 
     def _repeat(self) -> None:
-        """Send the first again of what is on its way, in pieces if the path has turned out to be smaller."""
-        if not self._flight:
-            return
-        first = self._flight.popleft().segment
-        data = first.data
-        pieces = [data[at : at + self._mss_bytes] for at in range(0, len(data), self._mss_bytes)] or [b""]
-        sequence, again = first.sequence, []
-        for piece in pieces:
-            again.append(
-                Segment(sequence, self._expected, piece, first.syn, first.fin, False, first.ack, first.mss_bytes)
+        """Send the first again of what is on its way."""
+        if self._flight:
+            first = self._flight.popleft()
+            pieces = self._pieces(first.segment)
+            self._flight.extendleft(reversed(pieces))
+            for piece in pieces:
+                self._send(piece.segment)
+            self._arm()
+
+    def _cut_anew(self) -> None:
+        """The path has turned out to be smaller: send what was too long for it again, in pieces."""
+        flight, self._flight = self._flight, deque()
+        for sent in flight:
+            pieces = self._pieces(sent.segment) if len(sent.segment.data) > self._mss_bytes else [sent]
+            self._flight.extend(pieces)
+            for piece in pieces:
+                if piece is not sent:
+                    self._send(piece.segment)
+
+    def _pieces(self, segment: Segment) -> list[_Sent]:
+        """A segment as it is to be sent again, none of it longer than the path takes."""
+        data, step = segment.data, self._mss_bytes
+        again: list[_Sent] = []
+        for at in range(0, max(1, len(data)), step):
+            piece = replace(
+                segment, sequence=segment.sequence + at, acknowledged=self._expected, data=data[at : at + step]
             )
-            sequence += len(piece)
-        for segment in reversed(again):
-            self._flight.appendleft(_Sent(segment, self._machine.now, is_repeated=True))
-        for segment in again:
-            self._send(segment)
-        self._arm()
+            again.append(_Sent(piece, self._machine.now, is_repeated=True))
+        return again
 
     def _send(self, segment: Segment) -> None:
         try:
@@ -295,6 +309,7 @@ class Stream:
             return
         self._armed_at = None
         self._backoff += 1
+        self._recovers_until = self._next
         if (
             self._backoff > (DATA_RETRIES if self.is_open else SYN_RETRIES)
             or at >= self._heard_at + self.user_timeout_s

@@ -67,8 +67,7 @@ class Disk:
         self.commits += 1
         if self.state.lies:
             self._machine.at(self._machine.now, lambda: done(Committed()))
-            done = _nobody
-        self._waiting.append(_Waiting(commit, self._clock(), done))
+        self._waiting.append(_Waiting(commit, self._clock(), _nobody if self.state.lies else done))
         if len(self._waiting) == 1:
             self._machine.at(self._machine.now + GROUP_S + self.state.sync_s, self._sync)
 

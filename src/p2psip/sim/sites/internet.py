@@ -9,9 +9,8 @@
     call = alice.dial("bob")
     world.run(5.0)
 
-A public site n has its peer at 198.18.n.1, and beside it a LAN 192.168.n.0/24 for phones. At a site behind a NAT peer
-and phones are in a LAN that has the same addresses at each of them. What becomes of packets is `world.internet`'s to
-say.
+Site n has 198.18.n.0/24. At a public one peer and phones are there; at one behind a NAT they are in a LAN that has the
+same addresses at each of these sites. What becomes of packets is `world.internet`'s to say.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
 from p2psip.sim.ip.machine import Machine
-from p2psip.sim.ip.network import Internet, Network
+from p2psip.sim.ip.network import Internet, Network, ip_of
 from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.ip.secured import Credentials
 from p2psip.sim.overlay import ADMIN, simulated_configuration
@@ -84,51 +83,59 @@ class InternetSite:
 
 
 class InternetSites:
-    """See above. `settings` replace fields of the overlay's configuration; `authority` is a certificate that every peer
-    shows beside its own, so that handshakes are as large as those with X.509.
+    """See above. With `ip` 6 it has IPv6 alone, and no NATs; `authority` is a certificate that every peer shows beside
+    its own, so that handshakes are as large as those with X.509; `settings` replace fields of the configuration.
     """
 
     def __init__(
         self,
         seed: int | str,
         *,
+        ip: int = 4,
         link_types: Sequence[OverlayLinkType] = NO_ICE,
         authority: bytes = b"",
         **settings: object,
     ) -> None:
         self.seed = seed
+        self._ip = ip
         self.meter = Meter()
         self.internet = Internet(seed)
         self.sites: list[InternetSite] = []
         self._link_types = tuple(link_types)
         self._shown = (authority,) if authority else ()
-        bootstrap = Address(public_host(0), OVERLAY_PORT)
+        bootstrap = Address(self.public_host(0), OVERLAY_PORT)
         self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
 
     # Building
 
-    def add_public(self, number: int) -> InternetSite:
-        """A site whose peer has a public address, and another in the LAN of its phones."""
-        isp, lan = self._networks(number, f"192.168.{number}.0/24")
-        machine = self._machine(number)
-        machine.plug(isp, public_host(number))
-        machine.plug(lan, f"192.168.{number}.1")
-        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, public_host(number)))
+    def add_public(self, number: int, *, clock_rate: float = 1.0) -> InternetSite:
+        """A site where everybody has a public address; `clock_rate` as of a MachineClock."""
+        isp, machine = self._isp(number), Machine(self.internet, f"s{number}", clock_rate=clock_rate)
+        machine.plug(isp, self.public_host(number))
+        return self._add(InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number)))
 
     def add_behind_nat(
-        self, number: int, behaviour: NatBehaviour | None = None, *, forwards: bool = True
+        self,
+        number: int,
+        behaviour: NatBehaviour | None = None,
+        *,
+        forwards: bool = True,
+        blocks: frozenset[Protocol] = frozenset(),
     ) -> InternetSite:
-        """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not."""
-        isp, lan = self._networks(number, f"{NAT_LAN}.0/24")
-        nat = Nat(self.internet, f"nat{number}", behaviour)
-        nat.plug(isp, public_host(number))
+        """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not.
+
+        What is in `blocks` passes in neither direction.
+        """
+        isp, lan = self._isp(number), self.internet.lan(f"lan{number}", f"{NAT_LAN}.0/24")
+        nat = Nat(self.internet, f"nat{number}", behaviour, blocks=blocks)
+        nat.plug(isp, self.public_host(number))
         nat.plug(lan, f"{NAT_LAN}.1", is_inside=True)
-        machine = self._machine(number)
+        machine = Machine(self.internet, f"s{number}")
         machine.plug(lan, f"{NAT_LAN}.2", gateways=(f"{NAT_LAN}.1",))
         for port in (OVERLAY_PORT, PEER_SIP_PORT) if forwards else ():
             for protocol in (Protocol.TCP, Protocol.UDP):
                 nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
-        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, public_host(number), nat))
+        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat))
 
     def line(self, site: InternetSite, user: str) -> None:
         """Give a user a line at a peer, there to stay."""
@@ -140,8 +147,9 @@ class InternetSites:
         """A phone of a user who has a line, registered: on the LAN of the site, or `machine` wherever that is."""
         if machine is None:
             machine = Machine(self.internet, f"{site.name} phone {user}")
-            host = f"{site.phone_side.host.rpartition('.')[0]}.{100 + len(site.phones)}"
-            machine.plug(site.lan, host, gateways=() if site.nat is None else (f"{NAT_LAN}.1",))
+            network, _, _ = site.phone_side.host.rpartition("." if self._ip == 4 else ":")
+            host = f"{network}{'.' if self._ip == 4 else ':'}{100 + len(site.phones)}"
+            machine.plug(site.lan, host, gateways=tuple(site.machine.interfaces[0].gateways.values()))
         server = site.phone_side if machine.interfaces[0].network is site.lan else Address(site.advertised, PHONE_PORT)
         phone = MachinePhone(machine, user, server, **options).register()
         site.phones.append(phone)
@@ -178,12 +186,14 @@ class InternetSites:
 
     # Inside
 
-    def _networks(self, number: int, prefix: str) -> tuple[Network, Network]:
-        isp = self.internet.network(f"isp{number}", f"{public_host(number).rpartition('.')[0]}.0/24")
-        return isp, self.internet.lan(f"lan{number}", prefix)
+    def public_host(self, number: int) -> str:
+        """The public address of a site, in 198.18.0.0/15 (RFC 2544) or 2001:db8::/32."""
+        return str(ip_of(f"2001:db8:{number:x}::1")) if self._ip == 6 else f"198.{18 + (number >> 8)}.{number & 255}.1"
 
-    def _machine(self, number: int) -> Machine:
-        return Machine(self.internet, f"s{number}")
+    def _isp(self, number: int) -> Network:
+        host = self.public_host(number)
+        prefix = f"{host.removesuffix('1')}/64" if self._ip == 6 else f"{host.rpartition('.')[0]}.0/24"
+        return self.internet.network(f"isp{number}", prefix)
 
     def _add(self, site: InternetSite) -> InternetSite:
         self.sites.append(site)
@@ -218,7 +228,7 @@ class InternetSites:
         )
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
-        own = next(host for host in machine.hosts if host not in site.lan or site.nat is not None)
+        own = site.phone_side.host
         driver.listen([Address(own, OVERLAY_PORT)])
         driver.listen_datagrams([Address(own, OVERLAY_PORT)])
         driver.listen([Address(own, PEER_SIP_PORT)])
@@ -236,11 +246,6 @@ class InternetSites:
         """Write down the registrations of phones, as a peer does on its disk."""
         wall = site.machine.clock.wall(self.internet.now)
         site.kept = site.peer.server.snapshot(site.machine.now), wall.date(site.machine.now)
-
-
-def public_host(number: int) -> str:
-    """The public address of a site, in 198.18.0.0/15 (RFC 2544)."""
-    return f"198.{18 + (number >> 8)}.{number & 255}.1"
 
 
 def _is_at_home(site: InternetSite) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from p2psip.base.address import Address
@@ -37,11 +37,11 @@ from p2psip.sim.ip.secured import (
     IP_UDP_BYTES,
     NARROW_BYTES,
     PATH_MTU,
+    Association,
     Connection,
     Credentials,
-    DatagramListener,
+    DatagramPort,
     SecuredStream,
-    dial_datagrams,
     dial_stream,
 )
 from p2psip.sim.ip.streams import Stream, StreamListener
@@ -79,13 +79,13 @@ class NodeDriver:
         self.machine = machine
         self.events: list[tuple[float, Effect]] = []
         """(when, what), in seconds of the world."""
-        self.inputs = 0
         self._core = core
         self._own = own
         self._disk = disk
         self._path_mtu = PATH_MTU
         self._accepted_mtu = PATH_MTU
         self._listeners: list[StreamListener] = []
+        self._ports: list[DatagramPort] = []
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._numbers: dict[Connection, int] = {}
@@ -103,10 +103,15 @@ class NodeDriver:
     def listen_datagrams(self, addresses: Iterable[Address]) -> None:
         """Accept associations there. Raises SocketRefused."""
         for address in addresses:
-            DatagramListener(
-                self.machine, address, self._own, self, self._take, lambda: self._accepted_mtu - IP_UDP_BYTES
-            )
+            self._bind(address)
             self._listens(address)
+
+    def _bind(self, address: Address) -> DatagramPort:
+        made = DatagramPort(
+            self.machine, address, self._own, self, self._begun, lambda: self._accepted_mtu - IP_UDP_BYTES
+        )
+        self._ports.append(made)
+        return made
 
     def _listens(self, address: Address) -> None:
         self._listening.add(address)
@@ -117,7 +122,6 @@ class NodeDriver:
 
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done; inputs that this causes are taken in turn."""
-        self.inputs += 1
         run(self.machine.now)
         self._settle()
 
@@ -176,10 +180,16 @@ class NodeDriver:
                     listener.mss_bytes = self._accepted_mtu - IP_TCP_BYTES
             case Ask(token, Commit() as commit):
                 self._disk.commit(commit, lambda answer: self._answer(token, answer))
-            case CancelAsk() | Note():
+            case CancelAsk():
                 pass
+            case Note(event):
+                self._write_down(event)
             case _:
                 self.events.append((self.machine.internet.now, effect))
+                self._write_down(type(effect).__name__)
+
+    def _write_down(self, what: str) -> None:
+        self.machine.internet.transcript.note(self.machine.internet.now, f"{self.machine.name} {what}")
 
     def _answer(self, token: int, answer: object) -> None:
         self.call(lambda now: self._core.handle_answer(token, answer, now))
@@ -188,10 +198,15 @@ class NodeDriver:
 
     def _open(self, path: int, candidate: Candidate) -> None:
         try:
-            self._register(self._dial(candidate), path)
+            connection = self._dial(candidate)
         except SocketRefused as refused:
             reason = str(refused)
             self.machine.at(self.machine.now, lambda: self._failed(path, reason))
+            return
+        if connection in self._numbers:
+            # The other end is dialling us just now, and has not shown a certificate yet: that is it.
+            self._failed(self._unregister(connection), "it was dialled as well")
+        self._register(connection, path)
 
     def _failed(self, path: int, reason: str) -> None:
         self.call(lambda now: self._core.handle_link_down(path, reason, now))
@@ -200,10 +215,28 @@ class NodeDriver:
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
         if candidate.is_stream:
             return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
-        return dial_datagrams(self.machine, candidate.address, self._own, self, path_mtu - IP_UDP_BYTES)
+        return self._port_towards(candidate.address).dial(candidate.address, path_mtu - IP_UDP_BYTES)
+
+    def _port_towards(self, remote: Address) -> DatagramPort:
+        """From where a remote is dialled: the port at which we listen, if we do at the right address."""
+        host = self.machine.local_towards(remote.host)
+        return next((port for port in self._ports if port.local.host == host), None) or self._bind(Address(host, 0))
+
+    def _begun(self, association: Association, ours: Association | None) -> None:
+        """Somebody begins an association, or one that we have begun goes on as theirs."""
+        if ours is None:
+            self._take(association)
+        else:
+            self._register(association, self._unregister(ours))
 
     def _register(self, connection: Connection, number: int) -> None:
         self._numbers[connection], self._connections[number] = number, connection
+
+    def _unregister(self, connection: Connection) -> int:
+        """The number that it had."""
+        number = self._numbers.pop(connection)
+        del self._connections[number]
+        return number
 
     def _hang_up(self, number: int, reason: str) -> None:
         if (connection := self._connections.pop(number, None)) is not None:
@@ -238,15 +271,10 @@ class NodeDriver:
 
     def connection_down(self, connection: Connection, reason: str) -> None:
         """It is gone."""
-        if (number := self._numbers.pop(connection, None)) is not None:
-            del self._connections[number]
+        if connection in self._numbers:
+            number = self._unregister(connection)
             if connection.is_stalled:
                 is_stream = connection.datagram_bytes is None
                 kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if is_stream else OverlayLinkType.DTLS_UDP_SR_NO_ICE
                 self._tell(Stalled(number, connection.remote, kind))
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
-
-
-def events_of(events: Sequence[tuple[float, Effect]], kind: type[Effect]) -> list[Effect]:
-    """Those of one kind."""
-    return [event for _, event in events if isinstance(event, kind)]

@@ -96,6 +96,9 @@ class PhoneFlows:
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """What the SIP core wants."""
         match effect:
+            case OpenFlow(flow, "TLS", remote):
+                # What is to go over TLS never goes in clear.
+                self._failed(flow, f"no TLS to {remote}")
             case OpenFlow(flow, _, remote):
                 self._open(flow, remote)
             case SendFlow(flow, data):
@@ -131,11 +134,15 @@ class PhoneFlows:
         try:
             self._enter(flow, self._driver.machine.connect(remote))
         except SocketRefused as refused:
-            self._arrived(FlowDown(flow, str(refused)))
+            self._failed(flow, str(refused))
 
     def _enter(self, flow: int, stream: Stream) -> None:
         self._numbers[stream], self._streams[flow] = flow, stream
         stream.user = self
+
+    def _failed(self, flow: int, reason: str) -> None:
+        machine = self._driver.machine
+        machine.at(machine.now, lambda: self._arrived(FlowDown(flow, reason)))
 
     def _arrived(self, arrival: FlowArrival) -> None:
         self._driver.call(lambda now: self._driver.peer.handle_sip(arrival, now))

@@ -20,6 +20,7 @@ from p2psip.sip.entities.agents.types import (
     RegistrationFailed,
 )
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
+from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendDatagram
 from p2psip.sip.transports.hops import UdpHop
@@ -52,8 +53,8 @@ class VirtualPhone(ABC):
         """(when, what), in seconds of the phone's clock."""
         self.received: list[bytes] = []
         config = AgentConfig(
-            address_of_record=SipUri(domain or server.host, user),
-            contact=SipUri(address.host, user, address.port),
+            address_of_record=SipUri(domain or as_host(server.host), user),
+            contact=SipUri(as_host(address.host), user, address.port),
             server=UdpHop(server),
             listeners=(Listener("UDP", address),),
             password=password or f"phone of {user}",
@@ -84,7 +85,7 @@ class VirtualPhone(ABC):
 
     def dial(self, target: str) -> int:
         """Call `target`, a URI, or a name at the server that the phone is set to; the number of the call."""
-        uri = parse_sip_uri(target if target.startswith("sip:") else f"sip:{target}@{self.server.host}")
+        uri = parse_sip_uri(target if target.startswith("sip:") else f"sip:{target}@{as_host(self.server.host)}")
         numbers: list[int] = []
         self.run(lambda now: numbers.append(self.agent.call(uri, now)))
         return numbers[0]

@@ -1,0 +1,57 @@
+"""A run of each virtual world with a seed, and a digest of all that happened in it: python replayed.py SEED"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+from p2psip.sim.capture import Tap
+from p2psip.sim.ip.boxes import PORT_RESTRICTED
+from p2psip.sim.ip.network import Way
+from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.sites.internet import InternetSites
+
+
+def over_ip(seed: str) -> str:
+    """Peers and phones on an Internet, with loss, a NAT that reboots, a machine that sleeps, a power cut and a call."""
+    world = InternetSites(seed)
+    world.internet.default_way = Way(delay_s=0.02, jitter_s=0.03, loss=0.05, duplication=0.02, reordering=0.05)
+    for number in range(5):
+        site = world.add_behind_nat(number, PORT_RESTRICTED) if number == 2 else world.add_public(number)
+        world.line(site, f"user{number}")
+        world.run(2.0)
+    world.settle()
+    first, second, behind, *_ = world.sites
+    alice, bob = world.phone(first, "user0", tone_hz=440.0), world.phone(behind, "user2")
+    call = alice.dial("user2")
+    world.run(5.0)
+    assert bob.talks, "the run is to have a call in it"
+    alice.hang_up(call)
+    assert behind.nat is not None, "it is behind one"
+    behind.nat.reboot(off_s=10.0)
+    second.machine.sleep()
+    world.run(30.0)
+    second.machine.wake()
+    world.cut_power(first)
+    world.run(20.0)
+    world.power_up(first)
+    world.run(60.0)
+    return f"{world.internet.transcript.entries} {world.internet.transcript.digest}"
+
+
+def over_direct_links(seed: str) -> str:
+    """An overlay of links between cores, one of which dies."""
+    overlay = SimulatedOverlay(seed)
+    tap = Tap(overlay)
+    for number in range(8):
+        overlay.add_peer(number)
+        overlay.world.run_for(1.0)
+    overlay.world.run_for(30.0)
+    overlay.world.crash(overlay.world.hosts["p3"], is_silent=True)
+    overlay.world.run_for(60.0)
+    return f"{len(tap.seen)} {hashlib.sha256(repr(tap.seen).encode()).hexdigest()}"
+
+
+if __name__ == "__main__":
+    print(over_ip(sys.argv[1]))
+    print(over_direct_links(sys.argv[1]))
