@@ -6,7 +6,8 @@ import pytest
 from virtual_nat import OUTSIDE, Bench, server
 
 from p2psip.base.address import Address
-from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, Hairpin, NatBehaviour
+from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, Hairpin, Nat, NatBehaviour
+from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Way
 from p2psip.sim.ip.packet import Protocol
 
@@ -249,19 +250,17 @@ def test_a_box_that_blocks_udp_blocks_nothing_else() -> None:
     assert len(accepted) == 1
 
 
-def test_nat_behind_nat() -> None:
-    """The outside of a home's NAT may be the LAN of its provider's."""
-    from p2psip.sim.ip.boxes import Nat
-    from p2psip.sim.ip.machine import Machine
-
+@pytest.mark.parametrize("inner_lan", ["10.0.0", "192.168.1"], ids=["another LAN", "REQ-7: the same addresses"])
+def test_nat_behind_nat(inner_lan: str) -> None:
+    """The outside of a home's NAT may be the LAN of its provider's, with whatever addresses: the world is reached."""
     bench = Bench(FULL_CONE)
-    inner = bench.internet.lan("inner", "10.0.0.0/24")
+    inner = bench.internet.lan("inner", f"{inner_lan}.0/24")
     nat = Nat(bench.internet, "inner nat", SYMMETRIC)
     nat.plug(bench.lan, "192.168.1.99", gateways=("192.168.1.1",))
-    nat.plug(inner, "10.0.0.1", is_inside=True)
+    nat.plug(inner, f"{inner_lan}.1", is_inside=True)
     host = Machine(bench.internet, "inner host")
-    host.plug(inner, "10.0.0.2", gateways=("10.0.0.1",))
-    socket = bench._socket(host, Address("10.0.0.2", 5000))
+    host.plug(inner, f"{inner_lan}.2", gateways=(f"{inner_lan}.1",))
+    socket = bench._socket(host, Address(f"{inner_lan}.2", 5000))
     first, second = bench.seen(socket, server(0, 0)), bench.seen(socket, server(1, 0))
     assert first.host == second.host == OUTSIDE
     assert first != second
