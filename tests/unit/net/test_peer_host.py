@@ -249,6 +249,69 @@ def test_dtls_is_dialled_and_who_is_not_there_costs_no_time() -> None:
     run(test)
 
 
+class Pair:
+    """Two drivers beside each other, each at a UDP port of its own."""
+
+    def __init__(self) -> None:
+        self.cores = Notes(), Notes()
+        self.addresses = [Address(HERE, free_port()) for _ in self.cores]
+        self.hosts = [
+            PeerHost(
+                cast(Peer, core),
+                context(number),
+                Disk(),
+                DATE,
+                list[Effect]().append,
+                datagram_context=datagram_context(number),
+            )
+            for number, core in enumerate(self.cores, 1)
+        ]
+
+    async def listen(self) -> None:
+        for host, address in zip(self.hosts, self.addresses, strict=True):
+            await host.listen_datagram_links([address])
+
+    def dial(self, which: int) -> None:
+        """One dials the other; the dial is called number 2."""
+        other = dtls(self.addresses[1 - which])
+        self.hosts[which].call(lambda now: self.cores[which].dial(2, other, now))
+
+    def close(self) -> None:
+        for host in self.hosts:
+            host.close()
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_two_that_dial_each_other_over_dtls_are_both_answered_by_one_association(turns: int) -> None:
+    """Whatever has gone to and fro before the second dials, which is that many turns of the loop later."""
+
+    async def main() -> None:
+        pair = Pair()
+        await pair.listen()
+        pair.dial(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        pair.dial(1)
+        ups = [await core.hears("up") for core in pair.cores]
+        if turns < 3:
+            assert [[number for _, number, _ in each] for each in ups] == [[2], [2]]
+        # The first may be up before the second dials; then that one takes its place.
+        await until(lambda: any(told[:2] == ("up", 2) for told in pair.cores[1].told))
+        await asyncio.sleep(0.1)
+        for core, host in zip(pair.cores, pair.hosts, strict=True):
+            assert len(host._numbers) == 1
+            assert len(host._dtls._associations) == 1
+            number = next(iter(host._streams))
+            host.call(lambda now, core=core, number=number: core.wanted.append(Write(core.called(number), b"hello")))
+        for core in pair.cores:
+            await core.hears("data")
+            assert all(reason == "the other end has begun anew" for what, *_, reason in core.told if what == "down")
+        pair.close()
+        await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+
+
 def test_half_open_handshakes_over_dtls_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "HANDSHAKES_MAX", 3)
 
