@@ -272,3 +272,27 @@ def test_who_listens_nowhere_dials_from_one_socket_for_all() -> None:
         await asyncio.sleep(0.02)
 
     run(test, 5)
+
+
+def test_what_is_refused_by_one_is_not_lost_for_the_next() -> None:
+    """The machine tells of a refusal at the next send, whomever that is for, and sends nothing."""
+
+    async def test(nodes: list[Node]) -> None:
+        heard: list[bytes] = []
+        refused: list[Address] = []
+        there = await DatagramSocket.bind(HERE, 0, lambda _, __, data: heard.append(data))
+        here = await DatagramSocket.bind(
+            HERE, 0, lambda *_: None, refused=lambda remote, error, shown: refused.append(remote)
+        )
+        gone = nodes[0].address
+        nodes[0].ports.close()
+        for number in range(20):
+            here.send(gone, b"anybody?")
+            # On loopback the refusal is here before the loop looks.
+            here.send(there.local, b"%d" % number)
+        await until(lambda: len(heard) == 20)
+        await until(lambda: set(refused) == {gone})
+        here.close()
+        there.close()
+
+    run(test)

@@ -195,6 +195,17 @@ def test_a_machine_that_slept_an_hour_gives_up_and_raises_nothing() -> None:
     assert (clock.core.opened(2, HERE), clock.core.down(4, "late"), clock.core.up(6)) == (None, None, None)
 
 
+def test_who_waits_for_an_address_has_its_turn_in_order() -> None:
+    clock = Clock()
+    for context in ("first", "second", "third"):
+        clock.core.connect(session(*dtls(A)), context, clock.now)
+    opened = []
+    for path in (2, 4, 6):
+        opened += [effect.path for effect in clock.look() if isinstance(effect, Open)]
+        clock.core.down(path, "refused")
+    assert opened == [2, 4, 6]
+
+
 # Limits
 
 

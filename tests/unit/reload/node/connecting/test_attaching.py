@@ -531,6 +531,21 @@ def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_
     assert bench.take(AppLinkUp) == []
 
 
+def test_what_a_connection_is_for_is_told_by_who_was_asked_and_where_it_was_asked_to_come() -> None:
+    """A node that we asked for SIP may want to be linked at the same time: it comes elsewhere then."""
+    bench = start()
+    app_attach(bench, LARGER)
+    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.link(LARGER)
+    assert bench.take(AppLinkUp) == []
+    assert nid(LARGER) in bench.node.connections
+    remote = accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
+    # Whom nobody asked has nothing to look for where SIP comes.
+    unasked = accepted(bench, SMALLER)
+    assert unasked.number in bench.hung_up()
+
+
 # Handshakes that stand still
 
 
