@@ -217,10 +217,10 @@ def nap_of_certified_peers() -> None:
     node = overlay.node(host)
     _lack_a_piece(node, overlay.world.now)
     node._paths.large_vanish("192.0.2.99", OverlayLinkType.TLS_TCP_FH_NO_ICE, overlay.world.now)
-    _be_awaiting(overlay, host, node, next(iter(node.connections)))
+    _be_awaiting(overlay, host, node, next(iter(node._connections)))
     # A value that it has handed over, to whoever is responsible, and that nobody has answered for.
     refused = TransferContext(ResourceId(bytes(16)), None, 0, (), None)
-    overlay.world.call(host, lambda now: node.moving.handle_outcome(refused, Unanswered(()), now))
+    overlay.world.call(host, lambda now: node._moving.handle_outcome(refused, Unanswered(()), now))
     jump(overlay.world.clock, 400 * 24 * HOUR_S, random.Random(1))
     for each in overlay.alive():
         overlay.world.call(each, overlay.node(each).handle_timeout)
@@ -230,7 +230,7 @@ def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeI
     """It has asked for a connection, was answered, and waits for it; nobody can dial where it says that it is."""
     overlay.world.call(host, lambda now: node.use_addresses({Purpose.SIP: (Address("192.0.2.99", 5062),)}, now))
     overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
-    assert overlay.world.run_for(5.0, stop=lambda: node.attaching.next_deadline() is not None)
+    assert overlay.world.run_for(5.0, stop=lambda: node._attaching.next_deadline() is not None)
 
 
 def _lack_a_piece(node: Node, now: float) -> None:

@@ -23,7 +23,8 @@ from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.signatures import verify_document, verify_kind
 from p2psip.reload.config.write import build, draft
-from p2psip.reload.node.keeping.reconfigure import CLIENT_STAY_S, make_topology
+from p2psip.reload.node.keeping.reconfigure import CLIENT_STAY_S
+from p2psip.reload.node.parts import make_topology
 from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.wire.kinds import DataModel

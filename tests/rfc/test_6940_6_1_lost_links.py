@@ -108,7 +108,7 @@ def test_a_link_that_falls_silent_counts_as_lost() -> None:
     bench = start()
     bench.send(50, MessageCode.PING_REQ, PingReq(), destinations=[at(140)])
     bench.hear_one(150, MessageCode.PING_REQ)
-    bench.node.connections.get(nid(50)).link._sent.clear()  # type: ignore[union-attr, attr-defined]
+    bench.node._connections.get(nid(50)).link._sent.clear()  # type: ignore[union-attr, attr-defined]
     bench.run_for(3.1)
     assert len(passed(bench, 50)) == 1
     bench.run_for(RETAINED_S)

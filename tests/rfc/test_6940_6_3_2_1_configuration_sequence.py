@@ -108,7 +108,7 @@ def test_who_asks_with_an_old_configuration_is_refused_told_and_then_served(pair
     document = pair.revise(turn_density=44)
     node = pair.node(knows)
     # As if the new one had come while the other was not linked: nobody passes it on.
-    node.config_updates.use(document, ())
+    node._config_updates.use(document, ())
     node._use_configuration(document.configuration, pair.world.now)
     tap, target = Tap(pair), [Destination.node(node.node_id)]
     command = ask(pair, asks, OverlayRequest(target, MessageCode.PING_REQ, PingReq()))
@@ -127,7 +127,7 @@ def test_who_asks_with_a_newer_configuration_tells_the_other(pair: SimulatedOver
     behind, asks = pair.world.hosts["p0"], pair.world.hosts["p1"]
     document = pair.revise(turn_density=44)
     node = pair.node(asks)
-    node.config_updates.use(document, ())
+    node._config_updates.use(document, ())
     node._use_configuration(document.configuration, pair.world.now)
     tap, target = Tap(pair), [Destination.node(pair.node(behind).node_id)]
     command = ask(pair, asks, OverlayRequest(target, MessageCode.PING_REQ, PingReq()))
@@ -141,7 +141,7 @@ def test_a_lower_initial_ttl_locks_nobody_out(pair: SimulatedOverlay) -> None:
     """What comes with the TTL of the old configuration is refused for that; who sent it is told nevertheless."""
     document = pair.revise(initial_ttl=20)
     node = pair.nodes["p0"]
-    node.config_updates.use(document, ())
+    node._config_updates.use(document, ())
     node._use_configuration(document.configuration, pair.world.now)
     pair.world.run_for(600.0, stop=lambda: sequences(pair) == {2})
     assert sequences(pair) == {2}
@@ -162,7 +162,7 @@ def test_a_config_update_with_sequence_65535_is_taken_another_request_is_not(pai
             configuration_sequence=CONFIGURATION_SEQUENCE_ANY,
             transmissions_max=1,
         )
-        exchange.request(asked, pair.node(host).config_updates, now)
+        exchange.request(asked, pair.node(host)._config_updates, now)
         pair.node(host)._settle(now)
 
     exchange_finished: list[object] = []
@@ -190,7 +190,7 @@ def test_a_push_reaches_thirty_peers_in_seconds_and_who_was_away_when_it_comes_b
     for host in overlay.alive():
         node = overlay.node(host)
         assert node.configuration == document.configuration
-        assert node.forwarder.ttl_max == 40
+        assert node._forwarder.ttl_max == 40
         assert chord_of(node)._settings.ping_interval_s == 77
         changes = [event for event in host.events if isinstance(event, ConfigurationChanged)]
         assert [change.document.raw for change in changes] == [document.raw]
@@ -248,7 +248,7 @@ def test_what_a_server_has_and_the_trust_anchor_proves_replaces_what_was_learned
     assert isinstance(refused(pair, host, newer.raw), Forbidden)
     pair.world.call(host, lambda now: node.accept_proven(newer, now))
     assert node.configuration == newer.configuration
-    assert node.forwarder.ttl_max == 55
+    assert node._forwarder.ttl_max == 55
     (changed,) = [event for event in host.events if isinstance(event, ConfigurationChanged)]
     assert changed.document.raw == newer.raw
     older = parse(signed(pair, successor, sequence=8, configuration_signers=of_successor))
@@ -265,7 +265,7 @@ def test_a_forged_document_is_not_passed_on() -> None:
     forged = parse(signed(overlay, mallory, sequence=5, configuration_signers=frozenset({mallory.node_id})))
     node = overlay.node(host)
     # The peer itself has gone over to the enemy; its neighbours have not.
-    node.config_updates.use(forged, ())
+    node._config_updates.use(forged, ())
     node._use_configuration(forged.configuration, overlay.world.now)
     tap = Tap(overlay)
     overlay.world.run_for(60.0)
@@ -354,7 +354,7 @@ def test_a_new_kind_reaches_everybody_without_a_restart() -> None:
 @pytest.mark.must("6.5.4.2/2", "6.5.4.2/3", "11.1/20", "11.1/21", "11.1/19")
 def test_kinds_of_others_and_other_definitions_are_refused(pair: SimulatedOverlay) -> None:
     host = pair.world.hosts["p0"]
-    updates, now = pair.node(host).config_updates, pair.world.now
+    updates, now = pair.node(host)._config_updates, pair.world.now
     mallory = SimulatedIdentity("mallory@sim.example", pair.nodes["p1"].node_id)
     for blocks in (
         kind_blocks(pair, NOTES, signer=mallory),
@@ -419,7 +419,7 @@ def test_who_does_not_know_a_kind_is_told_and_then_serves(pair: SimulatedOverlay
     node = pair.node(asks)
     signed = parse_kind_block(kind_blocks(pair, NOTES)[0])
     learned = (LearnedKind(signed, ADMIN.node_id),)
-    node.config_updates.use(pair.document, learned)
+    node._config_updates.use(pair.document, learned)
     node._use_configuration(effective(pair.document, learned), pair.world.now)
     tap = Tap(pair)
     other = pair.node(lacks).node_id

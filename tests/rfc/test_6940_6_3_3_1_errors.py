@@ -104,7 +104,7 @@ def request_timeout() -> ErrorResponse:
     """6.5.1.2: "If the peer is overloaded [...], it MAY generate an error": it makes as many connections as it may."""
     bench = alone()
     for place in range(DIALS_MAX):
-        bench.node.connections.dial(Session(Purpose.RELOAD, (Candidate(address(place)),)), None, bench.now)
+        bench.node._connections.dial(Session(Purpose.RELOAD, (Candidate(address(place)),)), None, bench.now)
     return answer(bench, MessageCode.ATTACH_REQ, offer(50))
 
 
@@ -179,7 +179,7 @@ def unknown_kind() -> ErrorResponse:
 def in_progress() -> ErrorResponse:
     """ "An Attach to this peer is already in progress." """
     bench = alone()
-    bench.node.attaching.connect(Connect(nid(60), nid(60)), bench.now)
+    bench.node._attaching.connect(Connect(nid(60), nid(60)), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     return answer(bench, MessageCode.ATTACH_REQ, offer(60), signer=60)

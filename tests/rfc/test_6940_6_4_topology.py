@@ -235,7 +235,7 @@ def test_6_4_2_5_resources_are_counted_once_whatever_is_stored_there() -> None:
     fill(overlay, 10)
     overlay.world.run_for(2.0)
     for host in overlay.alive():
-        census = overlay.node(host).data.storage.census
+        census = overlay.node(host)._data.storage.census
         assert dict(census.kinds)[KIND] == 10
         assert census.resources == len(host.store.resources(b"", END, 1000))
 

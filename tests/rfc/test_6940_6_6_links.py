@@ -188,7 +188,7 @@ def test_6_6_5_there_is_a_passive_candidate_of_each_kind() -> None:
     """
     bench = NodeBench(link_types=NO_ICE)
     bench.become_ring(150, 50)
-    offered = bench.node.attaching.offer()
+    offered = bench.node._attaching.offer()
     assert [(each.overlay_link, each.type) for each in offered.candidates] == [
         (link_type, CandType.HOST) for link_type in NO_ICE
     ]

@@ -170,7 +170,7 @@ def test_4_2_1_a_ping_answer_may_lack_diagnostics() -> None:
     """ "Senders MUST accept a response that lacks diagnostic information and SHOULD NOT resend the message"."""
     world = grow("plain", 3)
     for site in world.sites.values():
-        site.peer.node.diagnostics.ping_extensions = lambda request, now: ()  # type: ignore[method-assign]
+        site.peer.node._diagnostics.ping_extensions = lambda request, now: ()  # type: ignore[method-assign]
     traced = trace(world, world[0], world[1].peer.node.node_id)
     assert traced.error is None
     assert traced.ping_hops is None

@@ -111,7 +111,7 @@ class Bench(NodeBench):
         """From now on the overlay has the Kinds of section 8."""
         rules = self.node.reader.rules
         kinds = {**rules.kinds, **{kind.kind_id: kind for kind in CERTIFICATE_KINDS}}
-        self.node.data.use_rules(replace(rules, kinds=kinds), self.now)
+        self.node._data.use_rules(replace(rules, kinds=kinds), self.now)
 
     def holds(self, who: SimulatedIdentity) -> bool:
         """True if the user's value is on the disk."""

@@ -137,13 +137,13 @@ def test_who_leaves_refuses_an_attach(topology: Case) -> None:
     links = set(host.links)
 
     def attach(now: float) -> None:
-        node.attaching.connect(Connect(gone, gone), now)
+        node._attaching.connect(Connect(gone, gone), now)
         node._settle(now)
 
     overlay.world.call(asking, attach)
-    assert node.attaching.is_awaited(Purpose.RELOAD, gone)
+    assert node._attaching.is_awaited(Purpose.RELOAD, gone)
     overlay.world.run_for(0.5)
-    assert not node.attaching.is_awaited(Purpose.RELOAD, gone), "it is answered"
+    assert not node._attaching.is_awaited(Purpose.RELOAD, gone), "it is answered"
     assert set(host.links) == links
 
 
@@ -212,7 +212,7 @@ def test_after_any_churn_the_ring_closes(topology: Case, seed: int) -> None:
     assert is_whole(overlay)
     for host in overlay.alive():
         node = overlay.node(host)
-        assert not node.moving.is_handing_over
+        assert not node._moving.is_handing_over
         assert topology.is_at_rest(node)
 
 

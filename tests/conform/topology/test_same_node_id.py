@@ -103,7 +103,7 @@ def test_an_attach_of_ours_that_a_bad_path_has_held_up_is_no_other_machine_s(top
         overlay.world.run_for(5.0)
     assert is_whole(overlay)
     world, node = overlay.world, overlay.node(host)
-    world.call(host, lambda now: node.twins.look(neighbors(node)[0], now))
+    world.call(host, lambda now: node._twins.look(neighbors(node)[0], now))
     world.run_for(LOOK_AFTER_S - 0.01)
     latency_s = 6.0
     world.run_for(1.0)

@@ -123,7 +123,7 @@ def test_while_another_machine_has_our_keys_our_records_are_the_newest() -> None
     site.call(lambda now: site.peer.publisher._withdraw(published, now))
     world.run(2.0)
     assert entries(world, "bob") == []
-    site.peer.node.twins._met("192.0.2.9", world.world.now)
+    site.peer.node._twins._met("192.0.2.9", world.world.now)
     site.call(lambda now: site.peer.node._settle(now))
     world.run(LOOK_AGAIN_S + 2.0)
     assert entries(world, "bob") == ["p1"]

@@ -27,7 +27,7 @@ def want(flows: PeerFlows, node: NodeId, now: float) -> None:
 def test_a_peer_that_is_linked_again_is_called_at_once_whatever_is_remembered_of_it() -> None:
     world = SimulatedPeers("linked again", 3)
     flows, now = world[0].peer.flows, world.world.now
-    nobody, linked = NodeId(bytes(15) + b"\x01"), next(iter(world[0].peer.node.connections))
+    nobody, linked = NodeId(bytes(15) + b"\x01"), next(iter(world[0].peer.node._connections))
     for node in (nobody, linked):
         assert flows._on_absent(node, now) == {}
     want(flows, nobody, now)

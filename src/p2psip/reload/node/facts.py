@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkState
+from p2psip.reload.node.connecting.connections import Connection
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
@@ -24,6 +25,12 @@ class LinkFacts:
     rtt_s: float | None
     """None before the first acknowledgement."""
     came_up_at: float
+
+    @classmethod
+    def of(cls, link: Connection, user: str) -> LinkFacts:
+        """What there is to tell of a link in the Connection Table."""
+        state, rtt_s = link.link.state, link.link.round_trip.srtt_s
+        return cls(link.number, link.node, user, link.remote, link.kind, state, rtt_s, link.came_up_at)
 
 
 @dataclass(frozen=True, slots=True)

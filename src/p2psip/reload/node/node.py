@@ -15,50 +15,38 @@ from collections.abc import Mapping, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, TimerQueue, earliest
+from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
-from p2psip.reload.forwarding.forwarder import Forwarder
-from p2psip.reload.forwarding.return_path import ReturnPath, ReturnPaths
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
-from p2psip.reload.node.connecting.admission import Admission
 from p2psip.reload.node.connecting.attach import (
     APPLICATION_SIP,
     AppAttachContext,
     AttachContext,
-    Attaching,
 )
-from p2psip.reload.node.connecting.bootstrap import Bootstrap
-from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.connecting.links import Links
-from p2psip.reload.node.connecting.twins import TwinContext, Twins
-from p2psip.reload.node.data.commits import Commits
-from p2psip.reload.node.data.moving import AdoptContext, Moving, TransferContext
-from p2psip.reload.node.data.requests import CommandContext, CompletionContext, Data
+from p2psip.reload.node.connecting.twins import TwinContext
+from p2psip.reload.node.data.moving import AdoptContext, TransferContext
+from p2psip.reload.node.data.requests import CommandContext, CompletionContext
 from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
-from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld
-from p2psip.reload.node.keeping.certificates import CertificateContext, CertificateKeeper
+from p2psip.reload.node.keeping.certificates import CertificateContext
 from p2psip.reload.node.keeping.config_updates import (
     ConfigUpdateContext,
-    ConfigUpdates,
     NewConfiguration,
     NewKinds,
     effective,
 )
-from p2psip.reload.node.keeping.diagnostics import Diagnostics, Machine
-from p2psip.reload.node.keeping.reconfigure import Reconfiguring, make_topology
-from p2psip.reload.node.keeping.traffic import Traffic
-from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
+from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.node.keeping.reconfigure import Reconfiguring
 from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
-from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext, Upkeep
-from p2psip.reload.paths.paths import Paths
+from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
 from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
@@ -82,10 +70,10 @@ from p2psip.reload.topology.actions import (
     SeekBootstrap,
     Tell,
 )
-from p2psip.reload.topology.plugin import Topology, TopologyPlugin
+from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
-from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received, Transport
+from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -108,100 +96,38 @@ class Node:
         now: float,
     ) -> None:
         """Raises LocalMisuse for a client where no clients are permitted."""
-        is_client = settings.is_client
-        self.node_id = identity.node_id
-        self.user = identity.user
+        self.node_id, self.user = identity.node_id, identity.user
         self.wall = wall
         self._plugin = plugin
-        self.topology = make_topology(plugin, self.node_id, configuration, rng, now, is_client=is_client)
-        self._queue = TimerQueue()
-        self._paths = Paths(self._queue)
-        self.connections = Connections(
-            self.node_id,
-            configuration.max_message_size,
-            self._paths,
-            configuration.overlay_reliability_timer_ms / 1000,
-            self._queue,
-        )
         self._verifier = verifier
-        self._admission = Admission(verifier, wall, self._queue)
-        self._has_started = False
-        self._is_leaving = False
-        self.forwarder = _forwarder(
-            identity, configuration, self.topology, self.connections, settings.return_path, rng, is_client=is_client
-        )
-        transport = _transport(configuration, verifier, self.topology, plugin, rng, wall, self._queue)
-        self._exchange = Exchange(identity, configuration, transport, self._queue)
-        self.attaching = Attaching(self._exchange, self.connections, self.topology)
-        self.attaching.addresses |= settings.addresses
-        self.attaching.able_link_types = tuple(settings.link_types)
-        self.attaching.applications = set(settings.applications)
-        self._upkeep = Upkeep(self._exchange, self.connections, self.topology, now)
-        gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
-        commits = Commits(self._exchange, storage, gate)
-        self.moving = Moving(self._exchange, self.topology, commits)
-        self.data = Data(self._exchange, self.topology, commits, self.moving)
-        self._certificates = CertificateKeeper(self._exchange, self.data, self.topology)
-        self.config_updates = ConfigUpdates(self._exchange, self.connections, verifier, settings.document)
-        traffic = Traffic(now)
-        self.diagnostics = Diagnostics(self._exchange, self.topology, self._upkeep, self.data, traffic)
+        ground = Ground(identity, verifier, configuration, plugin, wall, settings, rng, now)
+        self._queue, self._exchange, self._upkeep = ground.queue, ground.exchange, ground.upkeep
+        self.topology, self._connections, self._paths = ground.topology, ground.connections, ground.paths
+        self._admission, self._forwarder = ground.admission, ground.forwarder
+        connecting = ConnectingRoom(ground, settings, rng)
+        self._attaching, self._bootstrap, self._twins = connecting.attaching, connecting.bootstrap, connecting.twins
+        room = DataRoom(ground, storage)
+        self._data, self._moving = room.data, room.moving
+        keeping = KeepingRoom(ground, room.data, verifier, settings, now)
+        self._certificates, self._config_updates = keeping.certificates, keeping.config_updates
+        self._diagnostics = keeping.diagnostics
         self._messages = Messages(
             self._exchange,
-            self.connections,
+            self._connections,
             self._admission,
-            self.forwarder,
-            gate,
-            self.config_updates,
-            traffic,
-            self.diagnostics,
+            self._forwarder,
+            room.gate,
+            self._config_updates,
+            keeping.traffic,
+            self._diagnostics,
         )
-        self.twins = Twins(self._exchange, self.connections, self.attaching, self.topology)
-        self._serving = Serving(
-            self._exchange,
-            self.attaching,
-            self._upkeep,
-            self.data,
-            self.config_updates,
-            self.diagnostics,
-            self.twins,
-            rng,
-            is_client=is_client,
-        )
-        self.bootstrap = Bootstrap(
-            self._exchange,
-            self.connections,
-            self.attaching,
-            self.topology,
-            rng,
-            may_start_alone=settings.may_start_alone,
-            contacts=settings.contacts,
-        )
-        self._links = Links(
-            self._exchange,
-            self._paths,
-            self.connections,
-            self._admission,
-            self.attaching,
-            self.bootstrap,
-            self.topology,
-            self._upkeep,
-            self.moving,
-            self._messages,
-            self._serving,
-            self.forwarder.paths,
-            self.twins,
-        )
+        self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
+        self._links = Links(ground, connecting, self._moving, self._messages, self._serving)
         self._reconfiguring = Reconfiguring(
-            self._exchange,
-            self.connections,
-            self.forwarder,
-            self._messages,
-            self.topology,
-            plugin,
-            self.data,
-            verifier,
-            is_client=is_client,
+            ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
+        self._has_started = False
+        self._is_leaving = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
 
@@ -228,12 +154,12 @@ class Node:
     @property
     def has_left(self) -> bool:
         """True when what `leave` began is done."""
-        return self._is_leaving and not self.moving.is_handing_over
+        return self._is_leaving and not self._moving.is_handing_over
 
     def add_client(self, identity: Identity, now: float) -> None:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""
         self._exchange.clients[identity.node_id] = identity
-        self.forwarder.clients.add(identity.node_id)
+        self._forwarder.clients.add(identity.node_id)
         self._certificates.add(identity.node_id)
         self._settle(now)
 
@@ -245,9 +171,9 @@ class Node:
     def remove_client(self, node: NodeId) -> None:
         """Forget an in-process client, which may come again: its certificates stay as long as they live."""
         self._exchange.clients.pop(node, None)
-        self.forwarder.clients.discard(node)
+        self._forwarder.clients.discard(node)
         self._certificates.remove(node)
-        self.forwarder.paths.handle_link_lost(node)
+        self._forwarder.paths.handle_link_lost(node)
 
     @property
     def clients(self) -> frozenset[NodeId]:
@@ -269,11 +195,11 @@ class Node:
     @property
     def reader(self) -> Reader:
         """By what answers to a Fetch are believed."""
-        return self.data.reader
+        return self._data.reader
 
     def issue_storage_time(self, signer: NodeId, now: float, *, above_ms: int = 0) -> StorageTime:
         """A storage_time for one of our own identities, greater than all that it has used and than `above_ms`."""
-        return self.data.issue_storage_time(signer, now, above_ms=above_ms)
+        return self._data.issue_storage_time(signer, now, above_ms=above_ms)
 
     def store(
         self, identity: Identity, request: StoreReq, context: object, now: float, *, after: int | None = None
@@ -290,19 +216,19 @@ class Node:
 
     def request(self, asked: OverlayRequest, context: object, now: float) -> None:
         """Any request of the layer above; `Done(context, ...)` follows."""
-        self.data.request(asked, context, now)
+        self._data.request(asked, context, now)
         self._settle(now)
 
     def app_attach(
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
     ) -> None:
         """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
-        self.attaching.app_attach(destination_list, node, now, application)
+        self._attaching.app_attach(destination_list, node, now, application)
         self._settle(now)
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
-        self.attaching.addresses |= addresses
+        self._attaching.addresses |= addresses
         if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
@@ -310,23 +236,23 @@ class Node:
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
         self.wall = self._exchange.transport.wall = self._admission.wall = wall
-        self.data.set_wall_clock(wall, now)
+        self._data.set_wall_clock(wall, now)
         self._links.expel(self._admission.review(now), now)
         self._settle(now)
 
     def accept_configuration(self, raw: bytes, now: float) -> None:
         """A document from our operator or a configuration server. Raises a Rejection if it is not to be followed."""
-        self.config_updates.accept(raw, now)
+        self._config_updates.accept(raw, now)
         self._settle(now)
 
     def accept_proven(self, document: Document, now: float) -> None:
         """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
-        self.config_updates.accept_proven(document, now)
+        self._config_updates.accept_proven(document, now)
         self._settle(now)
 
     def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
         """Kind-blocks from our operator. Raises a Rejection."""
-        self.config_updates.accept_kinds(blocks, now)
+        self._config_updates.accept_kinds(blocks, now)
         self._settle(now)
 
     def use_trust(self, settings: TrustSettings, now: float) -> None:
@@ -349,15 +275,15 @@ class Node:
 
     def offer_application(self, application: int) -> None:
         """Others may ask us for connections of this application from now on (14.5)."""
-        self.attaching.applications.add(application)
+        self._attaching.applications.add(application)
 
     def withdraw_application(self, application: int) -> None:
         """They may not any more."""
-        self.attaching.applications.discard(application)
+        self._attaching.applications.discard(application)
 
     def use_machine(self, machine: Machine) -> None:
         """What the driver knows of the machine, for those who may ask for diagnostics (RFC 7851)."""
-        self.diagnostics.machine = machine
+        self._diagnostics.machine = machine
 
     # What can be seen from outside
 
@@ -377,9 +303,7 @@ class Node:
         return self.topology.neighbors
 
     def place_of_copy(self, resource: ResourceId, holder: NodeId, number: int) -> ResourceId | None:
-        """Where to ask for copy `number` of what is at `resource`, where `holder` has the one before it; None for no
-        more.
-        """
+        """Where to ask for copy `number` of a resource, `holder` having the one before it; None for no more."""
         return self.topology.place_of_copy(resource, holder, number)
 
     def topology_facts(self) -> dict[str, object]:
@@ -393,50 +317,39 @@ class Node:
     @property
     def linked(self) -> tuple[NodeId, ...]:
         """The nodes to which a link works."""
-        return tuple(self.connections)
+        return tuple(self._connections)
 
     def is_linked(self, node: NodeId) -> bool:
         """True if a link to `node` works."""
-        return node in self.connections
+        return node in self._connections
 
     def links(self, node: NodeId | None = None) -> tuple[LinkFacts, ...]:
         """Every overlay link, or all to `node`, whether they work or not."""
-        return tuple(
-            LinkFacts(
-                link.number,
-                link.node,
-                self.name_of(link.node),
-                link.remote,
-                link.kind,
-                link.link.state,
-                link.link.round_trip.srtt_s,
-                link.came_up_at,
-            )
-            for link in (self.connections.all() if node is None else self.connections.to(node))
-        )
+        links = self._connections.all() if node is None else self._connections.to(node)
+        return tuple(LinkFacts.of(link, self.name_of(link.node)) for link in links)
 
     @property
     def link_types(self) -> tuple[OverlayLinkType, ...]:
         """The links that we make, in the order of the overlay's configuration."""
-        return self.attaching.link_types
+        return self._attaching.link_types
 
     @property
     def trouble(self) -> str:
         """Why we are in no overlay, or alone, as far as we know; empty while another node speaks with us."""
-        return self.bootstrap.trouble
+        return self._bootstrap.trouble
 
     def same_node_id_at(self, now: float) -> str:
         """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
-        return self.twins.at(now)
+        return self._twins.at(now)
 
     def configuration_of(self, node: NodeId) -> int | None:
         """Which configuration `node` has shown to have, by its sequence number."""
-        return self.config_updates.sequences.get(node)
+        return self._config_updates.sequences.get(node)
 
     @property
     def records_held(self) -> RecordsHeld:
         """How much is kept here."""
-        return RecordsHeld(self.data.storage.value_count, self.data.storage.size)
+        return RecordsHeld(self._data.storage.value_count, self._data.storage.size)
 
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
         """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
@@ -472,14 +385,14 @@ class Node:
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over an overlay link."""
         try:
-            received = self.connections.receive(number, data, now)
+            received = self._connections.receive(number, data, now)
         except FramingError as error:
-            if (connection := self.connections.by_number(number)) is not None:
+            if (connection := self._connections.by_number(number)) is not None:
                 self._exchange.note("link closed", node=connection.node, reason=str(error))
             if isinstance(error, MessageTooLarge):
                 self._messages.refuse_unread(number, error)
                 self._settle(now)
-            self._links.events(self.connections.close(number, str(error)), now)
+            self._links.events(self._connections.close(number, str(error)), now)
             return self._settle(now)
         if received is not None:
             connection, messages, events = received
@@ -498,7 +411,7 @@ class Node:
                 self._settle(now)
             elif not messages:
                 # An acknowledgement: only its link has something to say, if that.
-                self._effects += [*self.connections.drain(), *self._paths.drain()]
+                self._effects += [*self._connections.drain(), *self._paths.drain()]
         return None
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
@@ -512,24 +425,24 @@ class Node:
         """Do what is due."""
         for ended in self._paths.handle_timeout(now):
             self._links.ended(ended, now)
-        self._links.events(self.connections.handle_timeout(now), now)
+        self._links.events(self._connections.handle_timeout(now), now)
         self._links.expel(self._admission.handle_timeout(now), now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
-        self.attaching.handle_timeout(now)
-        self.twins.handle_timeout(now)
-        self.bootstrap.handle_timeout(now)
+        self._attaching.handle_timeout(now)
+        self._twins.handle_timeout(now)
+        self._bootstrap.handle_timeout(now)
         self.topology.handle_timeout(now)
-        self.moving.handle_timeout(now)
-        self.data.handle_timeout(now)
+        self._moving.handle_timeout(now)
+        self._data.handle_timeout(now)
         self._certificates.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask: a commit to disk."""
         assert isinstance(answer, Committed | CommitFailed), "a node asks for nothing but commits"
-        released = self.data.handle_answer(token, answer, now)
+        released = self._data.handle_answer(token, answer, now)
         for originate in released:
             self._serve(self._messages.originate(originate, now), now)
         self._settle(now)
@@ -540,7 +453,7 @@ class Node:
             (
                 self._queue.next_deadline(),
                 self.topology.next_deadline(),
-                self.data.next_deadline(),
+                self._data.next_deadline(),
                 self._exchange.transport.answers.next_deadline(),
                 self._messages.next_deadline(),
                 self._reconfiguring.next_deadline(),
@@ -560,7 +473,7 @@ class Node:
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),
-            *self.config_updates.take_news(),
+            *self._config_updates.take_news(),
         ]:
             for value in values:
                 if isinstance(value, Originate):
@@ -568,30 +481,30 @@ class Node:
                 elif isinstance(value, Finished):
                     self._finished(value, now)
                 elif isinstance(value, Mismatch):
-                    self.config_updates.handle_mismatch(value, now)
+                    self._config_updates.handle_mismatch(value, now)
                 elif isinstance(value, (NewConfiguration, NewKinds)):
                     self._use_news(value, now)
                 else:
                     assert isinstance(value, Action)
                     self._perform(value, now)
-        for number in self.connections.take_gone():
+        for number in self._connections.take_gone():
             self._admission.forget(number)
         self._effects += self._exchange.effects
         self._exchange.effects.clear()
-        self._effects += [*self.connections.drain(), *self._paths.drain()]
+        self._effects += [*self._connections.drain(), *self._paths.drain()]
 
     def _use_kept(self, document: Document | None, kind_blocks: Sequence[bytes], now: float) -> None:
         """Know the Kinds that were learned before a restart, as far as they still hold."""
         if document is not None and kind_blocks:
-            kinds = self.config_updates.still_good(document, kind_blocks, now)
-            self.config_updates.use(document, kinds)
+            kinds = self._config_updates.still_good(document, kind_blocks, now)
+            self._config_updates.use(document, kinds)
             self._use_configuration(effective(document, kinds), now)
 
     def _use_news(self, news: NewConfiguration | NewKinds, now: float) -> None:
         """11.1: "When a node receives a new configuration file, it MUST change its configuration to meet the new
         requirements."
         """
-        updates = self.config_updates
+        updates = self._config_updates
         document, kinds = updates.adopt(news)
         configuration = effective(document, kinds)
         reasons = self._use_configuration(configuration, now)
@@ -622,25 +535,25 @@ class Node:
             case AttachContext() | AppAttachContext() as context:
                 if isinstance(finished.outcome, Answer):
                     self._admission.attached(finished.outcome.signer.node_id)
-                self.attaching.handle_outcome(context, finished.outcome, now)
+                self._attaching.handle_outcome(context, finished.outcome, now)
             case AskContext() | TellContext() | FindContext() | ProbeContext() as context:
                 self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
                 pass
             case TransferContext() | AdoptContext() as context:
-                self.moving.handle_outcome(context, finished.outcome, now)
+                self._moving.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:
-                self.config_updates.handle_outcome(context, finished.outcome, now)
+                self._config_updates.handle_outcome(context, finished.outcome, now)
             case CertificateContext() as context:
                 self._certificates.handle_outcome(context, finished.outcome, now)
             case context:
                 assert isinstance(context, CommandContext | CompletionContext)
-                self.data.handle_outcome(context, finished.outcome, now)
+                self._data.handle_outcome(context, finished.outcome, now)
 
     def _perform(self, action: Action, now: float) -> None:
         match action:
             case Connect():
-                self.attaching.connect(action, now)
+                self._attaching.connect(action, now)
             case Tell():
                 self._upkeep.tell(action, now)
             case Ask():
@@ -648,93 +561,34 @@ class Node:
             case FindPeer():
                 self._upkeep.find(action, now)
             case Detach(node):
-                for connection in self.connections.to(node):
-                    self.bootstrap.let_go(connection)
-                    self._links.events(self.connections.close(connection.number, "no longer of use"), now)
+                for connection in self._connections.to(node):
+                    self._bootstrap.let_go(connection)
+                    self._links.events(self._connections.close(connection.number, "no longer of use"), now)
             case DialPeer(node):
-                self.bootstrap.dial_peer(node, now)
+                self._bootstrap.dial_peer(node, now)
             case HandOver(node, low, high, is_admission):
-                self.moving.hand_over(node, low, high, now, is_admission=is_admission)
+                self._moving.hand_over(node, low, high, now, is_admission=is_admission)
             case Replicate(node, number, low, high):
-                self.moving.replicate(node, number, low, high, now)
+                self._moving.replicate(node, number, low, high, now)
             case Forget(low, high):
-                self.moving.forget(low, high, now)
+                self._moving.forget(low, high, now)
             case SeekBootstrap():
-                self.bootstrap.seek(now, is_probe=False)
+                self._bootstrap.seek(now, is_probe=False)
             case ProbePartition():
-                self.bootstrap.seek(now, is_probe=True)
+                self._bootstrap.seek(now, is_probe=True)
             case JoinFailed(reason, has_found_overlay):
                 self._exchange.warn("joining failed", reason=reason)
                 if not has_found_overlay:
-                    self.bootstrap.begin_if_allowed(reason, now)
+                    self._bootstrap.begin_if_allowed(reason, now)
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
-                self.bootstrap.admitted()
+                self._bootstrap.admitted()
                 self._ring_changed()
             case NeighborsChanged():
                 self._ring_changed()
 
     def _ring_changed(self) -> None:
         self._effects.append(RingChanged(self.topology.is_connected))
-        contacts = self.bootstrap.remember_contacts()
+        contacts = self._bootstrap.remember_contacts()
         if contacts is not None:
             self._effects.append(ContactsChanged(contacts))
-
-
-def _held_size(message: Originate) -> int:
-    return HELD_COST + len(message.payload)
-
-
-def _forwarder(
-    identity: Identity,
-    configuration: OverlayConfiguration,
-    topology: Topology,
-    connections: Connections,
-    return_path: ReturnPath,
-    rng: random.Random,
-    *,
-    is_client: bool,
-) -> Forwarder:
-    paths = ReturnPaths(
-        return_path,
-        rng,
-        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
-        node_id_length=configuration.node_id_length,
-    )
-    forwarder = Forwarder(
-        identity.node_id,
-        configuration.overlay_hash,
-        topology,
-        connections,
-        paths,
-        is_client=is_client,
-        ttl_max=configuration.initial_ttl,
-    )
-    forwarder.aliases = frozenset(identity.node_ids) - {identity.node_id}
-    return forwarder
-
-
-def _transport(
-    configuration: OverlayConfiguration,
-    verifier: Verifier,
-    topology: Topology,
-    plugin: TopologyPlugin,
-    rng: random.Random,
-    wall: WallClock,
-    queue: TimerQueue,
-) -> Transport:
-    return Transport(
-        configuration.overlay_hash,
-        verifier,
-        topology,
-        rng,
-        wall,
-        configuration_sequence=configuration.sequence,
-        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
-        ttl=configuration.initial_ttl,
-        models=configuration.models,
-        message_bytes_max=configuration.max_message_size,
-        node_id_length=configuration.node_id_length,
-        queue=queue,
-        topology_bodies=plugin.bodies,
-    )

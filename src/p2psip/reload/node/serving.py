@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import random
 
-from p2psip.reload.node.connecting.attach import Attaching
-from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.requests import Data
-from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.keeping.config_updates import ConfigUpdates, check_sequence
-from p2psip.reload.node.keeping.diagnostics import Diagnostics
-from p2psip.reload.node.upkeep import Upkeep
+from p2psip.reload.node.keeping.config_updates import check_sequence
+from p2psip.reload.node.parts import ConnectingRoom, Ground, KeepingRoom
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
@@ -37,24 +33,17 @@ class Serving:
 
     def __init__(
         self,
-        exchange: Exchange,
-        attaching: Attaching,
-        upkeep: Upkeep,
+        ground: Ground,
+        connecting: ConnectingRoom,
         data: Data,
-        config_updates: ConfigUpdates,
-        diagnostics: Diagnostics,
-        twins: Twins,
+        keeping: KeepingRoom,
         rng: random.Random,
         *,
-        is_client: bool = False,
+        is_client: bool,
     ) -> None:
-        self._exchange = exchange
-        self._attaching = attaching
-        self._upkeep = upkeep
-        self._data = data
-        self._config_updates = config_updates
-        self._diagnostics = diagnostics
-        self._twins = twins
+        self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, data
+        self._attaching, self._twins = connecting.attaching, connecting.twins
+        self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
         self._rng = rng
         self._is_client = is_client
         self.is_leaving = False

@@ -255,7 +255,7 @@ def test_a_crowd_of_one_user_leaves_room_for_others() -> None:
     assert bench.node.is_linked(nid(5000))
     enter(9001, crowd[-1])
     assert bench.hung_up() == [9001]
-    assert bench.node.connections.by_number(remote.number) is not None
+    assert bench.node._connections.by_number(remote.number) is not None
 
 
 def test_links_to_one_node_are_bounded() -> None:
@@ -466,7 +466,7 @@ def test_an_attach_with_our_own_name_is_another_machine_s() -> None:
 def test_who_dials_us_with_our_certificate_is_another_machine() -> None:
     """Unless we dial ourselves just now, by an address of which we did not know that it is ours."""
     bench = start()
-    bench.node.connections.dial(Session(Purpose.RELOAD, tls(address(ME))), Bootstrapping(), bench.now)
+    bench.node._connections.dial(Session(Purpose.RELOAD, tls(address(ME))), Bootstrapping(), bench.now)
     bench.link(ME)
     assert bench.node.same_node_id_at(bench.now) == ""
     (dial,) = bench.dials()

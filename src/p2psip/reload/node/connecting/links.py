@@ -10,13 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.forwarding.return_path import ReturnPaths
-from p2psip.reload.node.connecting.admission import Admission
-from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Attaching
-from p2psip.reload.node.connecting.bootstrap import Bootstrap, Bootstrapping
+from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering
+from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import (
     Connection,
-    Connections,
     LinkBack,
     LinkEvent,
     LinkIdle,
@@ -24,19 +21,15 @@ from p2psip.reload.node.connecting.connections import (
     LinkSilent,
     NotTaken,
 )
-from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
-from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.node.upkeep import Upkeep
-from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import Ended, Purpose, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
-from p2psip.reload.topology.plugin import Topology
 
 
 class Links:
@@ -44,35 +37,21 @@ class Links:
 
     def __init__(
         self,
-        exchange: Exchange,
-        made: Paths,
-        connections: Connections,
-        admission: Admission,
-        attaching: Attaching,
-        bootstrap: Bootstrap,
-        topology: Topology,
-        upkeep: Upkeep,
+        ground: Ground,
+        connecting: ConnectingRoom,
         moving: Moving,
         messages: Messages,
         serving: Serving,
-        paths: ReturnPaths,
-        twins: Twins,
     ) -> None:
-        self._exchange = exchange
-        self._made = made
-        self._connections = connections
-        self._admission = admission
-        self._attaching = attaching
-        self._bootstrap = bootstrap
-        self._topology = topology
-        self._upkeep = upkeep
+        self._exchange, self._upkeep, self._topology = ground.exchange, ground.upkeep, ground.topology
+        self._made, self._connections, self._admission = ground.paths, ground.connections, ground.admission
+        self._paths = ground.forwarder.paths
+        self._attaching, self._bootstrap, self._twins = connecting.attaching, connecting.bootstrap, connecting.twins
         self._moving = moving
         self._messages = messages
         self._serving = serving
-        self._paths = paths
-        self._twins = twins
-        self._node_id = exchange.identity.node_id
-        self._names: dict[NodeId, str] = {self._node_id: exchange.identity.user}
+        self._node_id = self._exchange.identity.node_id
+        self._names: dict[NodeId, str] = {self._node_id: self._exchange.identity.user}
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""

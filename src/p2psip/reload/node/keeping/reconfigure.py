@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import random
-
-from p2psip.base.errors import LocalMisuse
-from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.forwarding.forwarder import Forwarder
-from p2psip.reload.node.connecting.connections import Connection, Connections
+from p2psip.reload.node.connecting.connections import Connection
 from p2psip.reload.node.data.requests import Data
-from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.config_updates import why_no_member
 from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.parts import Ground
 from p2psip.reload.security.roles import Verifier
-from p2psip.reload.topology.plugin import Topology, TopologyPlugin, obstacles_to
+from p2psip.reload.topology.plugin import TopologyPlugin, obstacles_to
 from p2psip.reload.usages.rules import rules_of
 
 CLIENT_STAY_S = 180.0
@@ -28,22 +23,17 @@ class Reconfiguring:
 
     def __init__(
         self,
-        exchange: Exchange,
-        connections: Connections,
-        forwarder: Forwarder,
+        ground: Ground,
         messages: Messages,
-        topology: Topology,
         plugin: TopologyPlugin,
         data: Data,
         verifier: Verifier,
         *,
         is_client: bool,
     ) -> None:
-        self._exchange = exchange
-        self._connections = connections
-        self._forwarder = forwarder
+        self._exchange, self._topology = ground.exchange, ground.topology
+        self._connections, self._forwarder = ground.connections, ground.forwarder
         self._messages = messages
-        self._topology = topology
         self._data = data
         self._plugin = plugin
         self._verifier = verifier
@@ -92,18 +82,3 @@ class Reconfiguring:
         if self._exchange.configuration.clients_permitted or not self._topology.is_serving:
             return []
         return [link for link in self._connections.all() if link.node not in self._topology.routes]
-
-
-def make_topology(
-    plugin: TopologyPlugin,
-    node_id: NodeId,
-    configuration: OverlayConfiguration,
-    rng: random.Random,
-    now: float,
-    *,
-    is_client: bool,
-) -> Topology:
-    """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
-    if is_client and not configuration.clients_permitted:
-        raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
-    return plugin.topology(node_id, configuration, rng, now, is_client=is_client)

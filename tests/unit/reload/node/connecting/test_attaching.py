@@ -295,7 +295,7 @@ def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
 def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
     """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
     bench = start()
-    bench.node.attaching.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
+    bench.node._attaching.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)
@@ -314,20 +314,20 @@ def test_what_is_sought_anew_is_not_sought_as_before() -> None:
     """An intent has a key: who answers the earlier Attach is not waited for. Other keys are other intents."""
     bench = start()
     for key, place in (("a", 151), ("b", 152), ("a", 153)):
-        bench.node.attaching.connect(Connect(key, ResourceId(nid(place))), bench.now)
+        bench.node._attaching.connect(Connect(key, ResourceId(nid(place))), bench.now)
         bench.node._settle(bench.now)
         bench.settle()
     requests = bench.heard(150, MessageCode.ATTACH_REQ)
     for request, place in zip(requests, (151, 152, 153), strict=True):
         bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
-    awaited = [place for place in (151, 152, 153) if bench.node.attaching.is_awaited(Purpose.RELOAD, nid(place))]
+    awaited = [place for place in (151, 152, 153) if bench.node._attaching.is_awaited(Purpose.RELOAD, nid(place))]
     assert awaited == [152, 153]
 
 
 def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
     """The Attach comes back to us: a link of a peer that we know is that of one that was started again, as ever."""
     bench = start()
-    bench.node.attaching.connect(Connect("finger", ResourceId(nid(ME))), bench.now)
+    bench.node._attaching.connect(Connect("finger", ResourceId(nid(ME))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     assert bench.heard(150, MessageCode.ATTACH_REQ) == []

@@ -96,7 +96,7 @@ def test_one_dialling_at_a_time() -> None:
     bench.dial_failed(dial.link)
     for _ in range(60):
         bench.run_for(1.0)
-        assert len(bench.node.connections.dialled_for()) <= 1
+        assert len(bench.node._connections.dialled_for()) <= 1
     assert len(bench.dials()) > 1
 
 

@@ -144,7 +144,7 @@ def test_a_hand_over_ends_with_its_link() -> None:
     assert bench.stores_heard(75)
     bench.drop(75)
     bench.run_for(16.0)
-    assert not bench.node.moving.is_handing_over
+    assert not bench.node._moving.is_handing_over
 
 
 def test_10_9_who_leaves_hands_its_values_to_its_successor() -> None:

@@ -1,0 +1,176 @@
+"""The parts of a node, made and joined: on one ground, in three rooms (connecting, data, keeping)."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.base.gate import Gate
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
+from p2psip.base.wallclock import WallClock
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.forwarding.forwarder import Forwarder
+from p2psip.reload.forwarding.return_path import ReturnPaths
+from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.bootstrap import Bootstrap
+from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.twins import Twins
+from p2psip.reload.node.data.commits import Commits
+from p2psip.reload.node.data.moving import Moving
+from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.keeping.certificates import CertificateKeeper
+from p2psip.reload.node.keeping.config_updates import ConfigUpdates
+from p2psip.reload.node.keeping.diagnostics import Diagnostics
+from p2psip.reload.node.keeping.traffic import Traffic
+from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
+from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.upkeep import Upkeep
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.security.roles import Identity, Verifier
+from p2psip.reload.storage.storage import Storage
+from p2psip.reload.topology.plugin import Topology, TopologyPlugin
+from p2psip.reload.transport.transport import Originate, Transport
+
+
+class Ground:
+    """What every room of a node stands on: its topology, the Connection Table, forwarding and the exchange."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        verifier: Verifier,
+        configuration: OverlayConfiguration,
+        plugin: TopologyPlugin,
+        wall: WallClock,
+        settings: NodeSettings,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self.queue = TimerQueue()
+        self.topology = make_topology(plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client)
+        self.paths = Paths(self.queue)
+        timer_s = configuration.overlay_reliability_timer_ms / 1000
+        size_max = configuration.max_message_size
+        self.connections = Connections(identity.node_id, size_max, self.paths, timer_s, self.queue)
+        self.admission = Admission(verifier, wall, self.queue)
+        self.forwarder = _forwarder(identity, configuration, self.topology, self.connections, settings, rng)
+        transport = _transport(configuration, verifier, self.topology, plugin, rng, wall, self.queue)
+        self.exchange = Exchange(identity, configuration, transport, self.queue)
+        self.upkeep = Upkeep(self.exchange, self.connections, self.topology, now)
+
+
+class ConnectingRoom:
+    """How a node comes to be linked with others."""
+
+    def __init__(self, ground: Ground, settings: NodeSettings, rng: random.Random) -> None:
+        exchange, connections, topology = ground.exchange, ground.connections, ground.topology
+        self.attaching = Attaching(exchange, connections, topology)
+        self.attaching.addresses |= settings.addresses
+        self.attaching.able_link_types = tuple(settings.link_types)
+        self.attaching.applications = set(settings.applications)
+        self.twins = Twins(exchange, connections, self.attaching, topology)
+        self.bootstrap = Bootstrap(
+            exchange,
+            connections,
+            self.attaching,
+            topology,
+            rng,
+            may_start_alone=settings.may_start_alone,
+            contacts=settings.contacts,
+        )
+
+
+class DataRoom:
+    """The values of a node, its own and those that it keeps for the overlay."""
+
+    def __init__(self, ground: Ground, storage: Storage) -> None:
+        self.gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
+        commits = Commits(ground.exchange, storage, self.gate)
+        self.moving = Moving(ground.exchange, ground.topology, commits)
+        self.data = Data(ground.exchange, ground.topology, commits, self.moving)
+
+
+class KeepingRoom:
+    """What a node keeps in order: its certificates, the configuration, figures of itself."""
+
+    def __init__(self, ground: Ground, data: Data, verifier: Verifier, settings: NodeSettings, now: float) -> None:
+        exchange = ground.exchange
+        self.certificates = CertificateKeeper(exchange, data, ground.topology)
+        self.config_updates = ConfigUpdates(exchange, ground.connections, verifier, settings.document)
+        self.traffic = Traffic(now)
+        self.diagnostics = Diagnostics(exchange, ground.topology, ground.upkeep, data, self.traffic)
+
+
+def _held_size(message: Originate) -> int:
+    return HELD_COST + len(message.payload)
+
+
+def _forwarder(
+    identity: Identity,
+    configuration: OverlayConfiguration,
+    topology: Topology,
+    connections: Connections,
+    settings: NodeSettings,
+    rng: random.Random,
+) -> Forwarder:
+    paths = ReturnPaths(
+        settings.return_path,
+        rng,
+        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+        node_id_length=configuration.node_id_length,
+    )
+    forwarder = Forwarder(
+        identity.node_id,
+        configuration.overlay_hash,
+        topology,
+        connections,
+        paths,
+        is_client=settings.is_client,
+        ttl_max=configuration.initial_ttl,
+    )
+    forwarder.aliases = frozenset(identity.node_ids) - {identity.node_id}
+    return forwarder
+
+
+def _transport(
+    configuration: OverlayConfiguration,
+    verifier: Verifier,
+    topology: Topology,
+    plugin: TopologyPlugin,
+    rng: random.Random,
+    wall: WallClock,
+    queue: TimerQueue,
+) -> Transport:
+    return Transport(
+        configuration.overlay_hash,
+        verifier,
+        topology,
+        rng,
+        wall,
+        configuration_sequence=configuration.sequence,
+        reliability_timer_s=configuration.overlay_reliability_timer_ms / 1000,
+        ttl=configuration.initial_ttl,
+        models=configuration.models,
+        message_bytes_max=configuration.max_message_size,
+        node_id_length=configuration.node_id_length,
+        queue=queue,
+        topology_bodies=plugin.bodies,
+    )
+
+
+def make_topology(
+    plugin: TopologyPlugin,
+    node_id: NodeId,
+    configuration: OverlayConfiguration,
+    rng: random.Random,
+    now: float,
+    *,
+    is_client: bool,
+) -> Topology:
+    """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
+    if is_client and not configuration.clients_permitted:
+        raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
+    return plugin.topology(node_id, configuration, rng, now, is_client=is_client)
