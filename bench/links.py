@@ -58,7 +58,7 @@ class End:
 
     def flush(self, stream: Stream) -> None:
         """Write what the link wants written."""
-        for piece in self.links[stream].take_output():
+        for piece in self.links[stream].drain():
             stream.write(piece)
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -27,10 +27,10 @@ def link_of(kind: str) -> Link:
 
 def times_of_transmission(link: DatagramLink, until_s: float) -> list[tuple[float, bytes]]:
     """When it sends what, if nobody acknowledges."""
-    sent = [(0.0, datagram) for datagram in link.take_output()]
+    sent = [(0.0, datagram) for datagram in link.drain()]
     while (deadline := link.next_deadline()) is not None and deadline.at <= until_s:
         link.handle_timeout(deadline.at)
-        sent += [(deadline.at, datagram) for datagram in link.take_output()]
+        sent += [(deadline.at, datagram) for datagram in link.drain()]
     return sent
 
 
@@ -61,11 +61,11 @@ def test_6_6_2_the_last_32_sequence_numbers_are_in_the_acknowledgement(kind: str
     link = link_of(kind)
     for sequence in range(40):
         link.receive(frame_data(sequence, b"%d" % sequence), 0.0)
-        link.take_output()
+        link.drain()
     link.receive(frame_data(45, b"45"), 0.0)
     # By the letter: bit N-M for each M of those "less than N but greater than N-32".
     expected = sum(1 << 45 - earlier for earlier in range(40) if 45 - earlier < 32)
-    assert b"".join(link.take_output()) == frame_ack(45, expected)
+    assert b"".join(link.drain()) == frame_ack(45, expected)
 
 
 def test_6_6_2_numbers_begin_with_zero_and_increase_by_one() -> None:
@@ -73,7 +73,7 @@ def test_6_6_2_numbers_begin_with_zero_and_increase_by_one() -> None:
     link = link_of("DTLS")
     for number in range(3):
         link.send(b"%d" % number, 0.0)
-    assert link.take_output() == [frame_data(number, b"%d" % number) for number in range(3)]
+    assert link.drain() == [frame_data(number, b"%d" % number) for number in range(3)]
 
 
 def test_6_6_2_of_more_than_32_the_oldest_is_forgotten() -> None:

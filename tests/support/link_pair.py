@@ -81,7 +81,7 @@ class LinkPair:
 
     def _settle(self, end: End) -> None:
         other = self.there if end is self.here else self.here
-        for datagram in end.link.take_output():
+        for datagram in end.link.drain():
             end.sent_datagrams += 1
             for delay_s in end.fate():
                 self.clock.at(self.clock.now + delay_s, lambda datagram=datagram: self._arrive(other, datagram))  # type: ignore[misc]

@@ -188,10 +188,10 @@ class NodeBench:
                 if self.acknowledges:
                     self._flush(remote)
                 else:
-                    remote.link.take_output()
+                    remote.link.drain()
 
     def _flush(self, remote: Remote) -> None:
-        for output in remote.link.take_output():
+        for output in remote.link.drain():
             self.node.handle_link_data(remote.number, output, self.now)
             self.settle()
 

@@ -155,7 +155,7 @@ class DatagramLink(Link):
         """What the window has no room for."""
         return self._waiting_bytes
 
-    def take_output(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         """Each piece is a datagram."""
         output, self._output = self._output, []
         return output

@@ -45,7 +45,7 @@ class Unacknowledged:
 
 
 class Link(abc.ABC):
-    """One link to one other node. Its output collects; the caller takes it with `take_output()` after each call."""
+    """One link to one other node. Its output collects; the caller takes it with `drain()` after each call."""
 
     payload_bytes: int | None = None
     """How long a message may be to travel in one datagram; None on a stream, which takes any."""
@@ -78,7 +78,7 @@ class Link(abc.ABC):
         self._failed_at, self.state = now, LinkState.DEAD
 
     @abc.abstractmethod
-    def take_output(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         """What the last calls want written, each piece in one go."""
 
     @abc.abstractmethod

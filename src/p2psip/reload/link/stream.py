@@ -46,7 +46,7 @@ class StreamLink(Link):
         self._in_flight_bytes = 0
         self._kept_bytes = 0
 
-    def take_output(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         """All of it in one piece."""
         if not self._output:
             return []

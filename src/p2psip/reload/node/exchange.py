@@ -44,7 +44,7 @@ class Exchange:
         self.transport = transport
         self.queue = queue
         self.clients: dict[NodeId, Identity] = {}
-        self.effects: list[Effect] = []
+        self._effects: list[Effect] = []
         self._attaches: deque[int] = deque(maxlen=ATTACHES_MAX)
 
     @property
@@ -100,13 +100,22 @@ class Exchange:
         """Answer a request with an error."""
         self.transport.reject(request, self.identity_of(request.node), error)
 
+    def emit(self, effect: Effect) -> None:
+        """Something for the driver, or the core above."""
+        self._effects.append(effect)
+
+    def drain(self) -> list[Effect]:
+        """What the parts have emitted since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
     def note(self, event: str, **facts: object) -> None:
         """Say something to the log."""
-        self.effects.append(Note(event, facts))
+        self.emit(Note(event, facts))
 
     def warn(self, event: str, **facts: object) -> None:
         """Say something to the log that an operator should see."""
-        self.effects.append(Note(event, facts, is_warning=True))
+        self.emit(Note(event, facts, is_warning=True))
 
 
 def causes_of(outcome: Outcome) -> tuple[Cause, ...]:

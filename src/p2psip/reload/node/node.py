@@ -27,6 +27,7 @@ from p2psip.reload.node.connecting.attach import (
     AppAttachContext,
     AttachContext,
 )
+from p2psip.reload.node.connecting.connections import LinkGone
 from p2psip.reload.node.connecting.links import Links
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
@@ -126,8 +127,7 @@ class Node:
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
-        self._has_started = False
-        self._is_leaving = False
+        self._has_started = self._is_leaving = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
 
@@ -411,7 +411,7 @@ class Node:
                 self._settle(now)
             elif not messages:
                 # An acknowledgement: only its link has something to say, if that.
-                self._effects += [*self._connections.drain(), *self._paths.drain()]
+                self._drain_links()
         return None
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
@@ -468,12 +468,12 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
-        for gone in self._certificates.take_gone():
+        for gone in self._certificates.drain():
             self.remove_client(gone)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),
-            *self._config_updates.take_news(),
+            *self._config_updates.drain(),
         ]:
             for value in values:
                 if isinstance(value, Originate):
@@ -487,11 +487,16 @@ class Node:
                 else:
                     assert isinstance(value, Action)
                     self._perform(value, now)
-        for number in self._connections.take_gone():
-            self._admission.forget(number)
-        self._effects += self._exchange.effects
-        self._exchange.effects.clear()
-        self._effects += [*self._connections.drain(), *self._paths.drain()]
+        self._effects += self._exchange.drain()
+        self._drain_links()
+
+    def _drain_links(self) -> None:
+        for effect in self._connections.drain():
+            if isinstance(effect, LinkGone):
+                self._admission.forget(effect.number)
+            else:
+                self._effects.append(effect)
+        self._effects += self._paths.drain()
 
     def _use_kept(self, document: Document | None, kind_blocks: Sequence[bytes], now: float) -> None:
         """Know the Kinds that were learned before a restart, as far as they still hold."""

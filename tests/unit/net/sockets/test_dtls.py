@@ -386,7 +386,7 @@ def test_messages_over_real_dtls_and_a_network_that_loses_arrive_once_each() -> 
         here, there = (DatagramLink(5000, 1100, 60.0, loop.time()) for _ in range(2))
 
         def flush(link: DatagramLink, stream: Stream) -> None:
-            for datagram in link.take_output():
+            for datagram in link.drain():
                 stream.write(datagram)
 
         def at_there(stream: Stream, data: bytes) -> None:

@@ -50,10 +50,10 @@ def test_each_frame_is_a_datagram_and_each_message_is_acknowledged_at_once() -> 
     here, there = start(), start()
     here.send(b"first", 0.0)
     here.send(b"second", 0.0)
-    datagrams = here.take_output()
+    datagrams = here.drain()
     assert datagrams == [frame_data(0, b"first"), frame_data(1, b"second")]
     assert [there.receive(datagram, 0.1) for datagram in datagrams] == [[b"first"], [b"second"]]
-    assert there.take_output() == [frame_ack(0, 0), frame_ack(1, 0b10)]
+    assert there.drain() == [frame_ack(0, 0), frame_ack(1, 0b10)]
     assert here.payload_bytes == DATAGRAM_BYTES - 8
 
 
@@ -62,9 +62,9 @@ def test_a_message_waits_until_the_window_has_room() -> None:
     link = start()
     for number in range(10):
         link.send(b"%d" % number, 0.0)
-    assert sequences(link.take_output()) == list(range(int(WINDOW_INITIAL)))
+    assert sequences(link.drain()) == list(range(int(WINDOW_INITIAL)))
     link.receive(frame_ack(0, 0), 0.1)
-    assert sequences(link.take_output()) == [3, 4]
+    assert sequences(link.drain()) == [3, 4]
 
 
 def test_what_has_not_arrived_is_told_once() -> None:
@@ -76,9 +76,9 @@ def test_what_has_not_arrived_is_told_once() -> None:
     told = [sent.message for sent in link.take_unacknowledged()]
     assert told == [b"0", b"2", b"3", b"4", b"5"]
     assert link.take_unacknowledged() == []
-    link.take_output()
+    link.drain()
     link.handle_timeout(0.1 + link.round_trip.rto_s)
-    assert len(link.take_output()) > 0
+    assert len(link.drain()) > 0
 
 
 def test_without_acknowledgement_it_is_sent_again_after_one_timeout() -> None:
@@ -87,10 +87,10 @@ def test_without_acknowledgement_it_is_sent_again_after_one_timeout() -> None:
     link.send(b"hello?", 0.0)
     assert link.next_deadline() == Deadline(RTO_S, "acknowledgement overdue")
     link.handle_timeout(RTO_S)
-    assert link.take_output() == [frame_data(0, b"hello?"), frame_data(1, b"hello?")]
+    assert link.drain() == [frame_data(0, b"hello?"), frame_data(1, b"hello?")]
     link.receive(frame_ack(0, 0), 0.6)
     link.handle_timeout(RTO_S + 2 * RTO_S)
-    assert link.take_output() == []
+    assert link.drain() == []
 
 
 def test_one_that_three_later_ones_overtook_is_sent_again_at_once() -> None:
@@ -99,16 +99,16 @@ def test_one_that_three_later_ones_overtook_is_sent_again_at_once() -> None:
     link._window.size = 8.0
     for number in range(8):
         link.send(b"%d" % number, 0.0)
-    link.take_output()
+    link.drain()
     link.receive(frame_ack(2, 0), 0.1)
-    assert link.take_output() == []
+    assert link.drain() == []
     link.receive(frame_ack(3, 0), 0.1)
-    assert link.take_output() == [frame_data(8, b"0")]
+    assert link.drain() == [frame_data(8, b"0")]
     assert link._window.size == 4.5
     link.receive(frame_ack(4, 0), 0.1)
-    assert link.take_output() == []
+    assert link.drain() == []
     link.receive(frame_ack(5, 0), 0.1)
-    assert link.take_output() == [frame_data(9, b"1")]
+    assert link.drain() == [frame_data(9, b"1")]
     assert link._window.size == pytest.approx(4.5, abs=0.5)
 
 
@@ -124,7 +124,7 @@ def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arrives: bool
     while now < 10.0 and not given_back:
         now += 0.2
         link.send(other, now)
-        for datagram in link.take_output():
+        for datagram in link.drain():
             if datagram[8:] != vanishing:
                 link.receive(frame_ack(int.from_bytes(datagram[1:5], "big"), 0), now + 0.1)
         link.handle_timeout(now + 0.1)
@@ -146,7 +146,7 @@ def test_a_late_one_teaches_how_far_this_network_reorders() -> None:
     for acknowledged in (1, 2, 3, 4, 5, 6, 0):
         link.receive(frame_ack(acknowledged, 0), 0.1)
     assert link._reordering == 7
-    link.take_output()
+    link.drain()
     for acknowledged in (8, 9, 10, 11, 12):
         link.receive(frame_ack(acknowledged, 0), 0.1)
     assert 7 in link._flight
@@ -170,10 +170,10 @@ def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
     """Sent at 0, 500, 1500, 3500, 7500 ms, in ever more copies; failed at the third retransmission after the first."""
     link = start()
     link.send(b"hello?", 0.0)
-    sent = [(0.0, len(link.take_output()), link.state)]
+    sent = [(0.0, len(link.drain()), link.state)]
     while link.state is not LinkState.DEAD and (deadline := link.next_deadline()) is not None:
         link.handle_timeout(deadline.at)
-        sent.append((deadline.at, len(link.take_output()), link.state))
+        sent.append((deadline.at, len(link.drain()), link.state))
     up, failed = LinkState.UP, LinkState.FAILED
     assert sent == [
         (0.0, 1, up),
@@ -226,7 +226,7 @@ def test_what_is_under_way_and_what_is_in_doubt_are_bounded() -> None:
         link.send(b"%d" % number, number / 1000)
         acknowledged += 4
         link.receive(frame_ack(acknowledged, 0), number / 1000)
-        link.take_output()
+        link.drain()
     assert len(link._flight) <= WINDOW_MAX
     assert len(link._doubtful) <= DOUBTFUL_MAX
 

@@ -27,11 +27,11 @@ def test_messages_are_numbered_from_zero_and_acknowledged_at_once() -> None:
     here, there = start(), start()
     here.send(b"first", 0.0)
     here.send(b"second", 0.0)
-    (wire,) = here.take_output()
+    (wire,) = here.drain()
     assert wire == frame_data(0, b"first") + frame_data(1, b"second")
-    assert here.take_output() == []
+    assert here.drain() == []
     assert there.receive(wire, 0.1) == [b"first", b"second"]
-    assert there.take_output() == [frame_ack(0, 0) + frame_ack(1, 0b10)]
+    assert there.drain() == [frame_ack(0, 0) + frame_ack(1, 0b10)]
 
 
 def test_no_acknowledgement_for_three_timeouts_makes_it_failed() -> None:
@@ -133,13 +133,13 @@ def test_who_is_slow_loses_messages_and_not_the_link(size: int, most: int) -> No
     link = start()
     for _ in range(most + 10):
         link.send(bytes(size), 0.0)
-    assert link.take_output() == [b"".join(frame_data(number, bytes(size)) for number in range(most))]
+    assert link.drain() == [b"".join(frame_data(number, bytes(size)) for number in range(most))]
     link.receive(frame_data(0, b"I am here"), 0.1)
-    assert link.take_output() == [frame_ack(0, 0)]
+    assert link.drain() == [frame_ack(0, 0)]
     acknowledge(link, 0, 0.5)
     link.send(bytes(size), 0.5)
     link.send(bytes(size), 0.5)
-    assert link.take_output() == [frame_data(most, bytes(size))], "what it has taken makes room"
+    assert link.drain() == [frame_data(most, bytes(size))], "what it has taken makes room"
     acknowledge(link, most, 0.6)
     assert link.next_deadline() == Deadline(0.5 + IDLE_S, "link idle")
 
@@ -149,10 +149,10 @@ def test_a_message_of_any_size_goes_alone() -> None:
     link = start()
     link.send(bytes(IN_FLIGHT_BYTES_MAX + 1), 0.0)
     link.send(b"x", 0.0)
-    assert link.take_output() == [frame_data(0, bytes(IN_FLIGHT_BYTES_MAX + 1))]
+    assert link.drain() == [frame_data(0, bytes(IN_FLIGHT_BYTES_MAX + 1))]
     acknowledge(link, 0, 0.1)
     link.send(b"x", 0.2)
-    assert link.take_output() == [frame_data(1, b"x")]
+    assert link.drain() == [frame_data(1, b"x")]
 
 
 def test_sequence_numbers_wrap() -> None:
@@ -161,7 +161,7 @@ def test_sequence_numbers_wrap() -> None:
     link._next_sequence = 0xFFFFFFFF
     link.send(b"last", 0.0)
     link.send(b"first", 0.0)
-    assert link.take_output() == [frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")]
+    assert link.drain() == [frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")]
     acknowledge(link, 0, 0.1)
     assert link.next_deadline() == Deadline(IDLE_S, "link idle")
 

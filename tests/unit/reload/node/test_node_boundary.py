@@ -1,4 +1,4 @@
-"""From outside one speaks to a node by its methods (docs/architecture.md, "The parts of a node"); nobody reaches through."""
+"""From outside one speaks to a node by its methods, and nobody reaches through (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -266,9 +266,7 @@ class Attaching:
             self.app_attach(held[0], node, now, held[1])
 
     def _app_failed(self, node: NodeId, what: str, causes: tuple[Cause, ...], now: float) -> None:
-        self._exchange.effects.append(
-            AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes))
-        )
+        self._exchange.emit(AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes)))
 
     # Others'
 

@@ -164,7 +164,7 @@ class Bootstrap:
         if not self._is_shut_out:
             self._is_shut_out = True
             self._exchange.warn("not admitted", node=connection.node, reason=self.trouble)
-            self._exchange.effects.append(ConfigurationOutdated(connection.node))
+            self._exchange.emit(ConfigurationOutdated(connection.node))
 
     def admitted(self) -> None:
         """Another node speaks with us, or we are the first."""

@@ -60,6 +60,13 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkGone(Effect):
+    """This link was up and is not any more; what is remembered by its number may be forgotten."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLost:
     """No link to this node works any more."""
 
@@ -120,7 +127,6 @@ class Connections:
         self._by_node: dict[NodeId, list[Connection]] = {}
         self._linked: dict[NodeId, None] = {}
         self._timers: Timers[tuple[str, int]] = Timers(queue)
-        self._gone: list[int] = []
         self._effects: list[Effect] = []
 
     def __contains__(self, node: object) -> bool:
@@ -158,11 +164,6 @@ class Connections:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
-
-    def take_gone(self) -> list[int]:
-        """The links that were up and are not any more, since the last call."""
-        gone, self._gone = self._gone, []
-        return gone
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -233,7 +234,7 @@ class Connections:
         connection = self._by_number.pop(number, None)
         if connection is None:
             return []
-        self._gone.append(number)
+        self._effects.append(LinkGone(number))
         self._timers.cancel(("link", number))
         self._timers.cancel(("superseded", number))
         links = self._by_node[connection.node]
@@ -343,7 +344,7 @@ class Connections:
         return []
 
     def _flush(self, connection: Connection) -> None:
-        self._effects += [Write(connection.number, output) for output in connection.link.take_output()]
+        self._effects += [Write(connection.number, output) for output in connection.link.drain()]
         self._rearm(connection)
 
     def _rearm(self, connection: Connection) -> None:

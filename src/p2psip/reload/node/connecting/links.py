@@ -183,7 +183,7 @@ class Links:
             # Between two peers one SIP connection is enough, whoever asked for it.
             self._attaching.handle_link_up(Purpose.SIP, node)
         self._admission.enter(link.number, node, member, now)
-        self._exchange.effects.append(AppLinkUp(link.number, node, link.remote, link.local, application))
+        self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application))
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
@@ -202,7 +202,7 @@ class Links:
             else:
                 self._admission.forget(number)
                 self._connections.hang_up(number, reason)
-                self._exchange.effects.append(AppLinkDown(number, reason))
+                self._exchange.emit(AppLinkDown(number, reason))
 
     def _make_room_for_stranger(self, node: NodeId, member: Member, now: float) -> bool:
         """True if there is room, or now is: a user who has many of the links has one less, for who has none."""

@@ -109,7 +109,7 @@ class Twins:
             self._ask(node, now)
         self._looks -= 1
         if self._is_present(now):
-            self._exchange.effects.append(SameNodeId(self._remote))
+            self._exchange.emit(SameNodeId(self._remote))
             # It has had answers to us, and may be gone.
             self._topology.hurry(now)
         if self._looks > 0 or self._is_present(now):

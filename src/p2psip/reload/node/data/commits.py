@@ -30,7 +30,7 @@ class Commits:
             if isinstance(effect, Ask):
                 self._gate.expect(effect.token)
                 self._overdue.set(effect.token, effect.deadline, "commit overdue")
-            self._exchange.effects.append(effect)
+            self._exchange.emit(effect)
 
     def handle_answer(self, token: int, answer: Committed | CommitFailed, now: float) -> list[Originate]:
         """A commit is answered: what may leave now."""

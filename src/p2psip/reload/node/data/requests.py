@@ -100,7 +100,7 @@ class Data:
         if self._commands < COMMANDS_MAX:
             begun = self._exchange.request(asked, CommandContext(context, fetched), now)
         if begun is None:
-            self._exchange.effects.append(Done(context, RequestFailed("too many requests under way")))
+            self._exchange.emit(Done(context, RequestFailed("too many requests under way")))
         else:
             self._commands += 1
 
@@ -175,7 +175,7 @@ class Data:
             return
         self._commands -= 1
         result = outcome if isinstance(outcome, Answer) else failure_of(outcome)
-        self._exchange.effects.append(Done(context.context, result))
+        self._exchange.emit(Done(context.context, result))
 
     def _complete(self, context: CommandContext, answer: Answer, now: float) -> bool:
         """Look in the Certificate Store (section 8) for what an answer lacks; False if there is nothing to look for.

@@ -74,14 +74,14 @@ class CertificateKeeper:
         self._fresh.update(dict.fromkeys((node, kind) for kind in KINDS))
 
     def withdraw(self, node: NodeId, now: float) -> None:
-        """An identity goes for good: take its entries out of the overlay; it is one of `take_gone` afterwards."""
+        """An identity goes for good: take its entries out of the overlay; it is one of `drain()` afterwards."""
         self.remove(node)
         is_connected, kinds = self._topology.is_connected, self._data.storage.rules.kinds
         self._going[node] = {(node, kind) for kind in KINDS if kind in kinds and is_connected}
         for entry in sorted(self._going[node]):
             self._look(entry, now)
 
-    def take_gone(self) -> list[NodeId]:
+    def drain(self) -> list[NodeId]:
         """The identities whose entries are out, or could not be taken out: those die by themselves."""
         if not self._going:
             return []
@@ -163,7 +163,7 @@ class CertificateKeeper:
             self._take_out(entry, identity, own_slots(identity, present, entry[1]), now)
             return
         if entry[1] == CERTIFICATE_BY_USER and (other := self._earlier_holder(identity, present)) is not None:
-            self._exchange.effects.append(UserNameTaken(identity.user, identity.node_id, other))
+            self._exchange.emit(UserNameTaken(identity.user, identity.node_id, other))
             if identity is self._exchange.identity:
                 # It is to come again with another name; a line may well be the same person's as the other one.
                 return

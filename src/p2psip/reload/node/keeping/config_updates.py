@@ -147,7 +147,7 @@ class ConfigUpdates:
         """Which configuration others have shown to have."""
         self.use(document, ())
 
-    def take_news(self) -> list[NewConfiguration | NewKinds]:
+    def drain(self) -> list[NewConfiguration | NewKinds]:
         """What has been accepted since the last call, for the node to act upon."""
         news, self._news = self._news, []
         return news
@@ -345,7 +345,7 @@ class ConfigUpdates:
                 self._tell_kinds(mismatch.node, mismatch.route, mismatch.kinds, now)
             case _:
                 self._exchange.note("configuration is too old", node=mismatch.node)
-                self._exchange.effects.append(ConfigurationOutdated(mismatch.node))
+                self._exchange.emit(ConfigurationOutdated(mismatch.node))
 
     def push(self, news: NewConfiguration | NewKinds, now: float) -> None:
         """Pass on what we have just learned to all that we are linked with, but who told us."""

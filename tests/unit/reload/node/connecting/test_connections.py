@@ -16,6 +16,7 @@ from p2psip.reload.node.connecting.connections import (
     Connections,
     LinkBack,
     LinkEvent,
+    LinkGone,
     LinkIdle,
     LinkLost,
     LinkSilent,
@@ -118,7 +119,7 @@ def test_garbage_is_the_caller_s_to_close() -> None:
     with pytest.raises(FramingError):
         here.receive(1, b"GET / HTTP/1.1", 0.0)
     assert here.close(1, "garbage") == [LinkLost(LARGER, "garbage")]
-    assert here.drain() == [HangUp(1, "garbage")]
+    assert here.drain() == [HangUp(1, "garbage"), LinkGone(1)]
 
 
 def test_a_link_that_goes_down_is_lost_once() -> None:
