@@ -538,7 +538,7 @@ def test_what_a_connection_is_for_is_told_by_who_was_asked_and_where_it_was_aske
     bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
     bench.link(LARGER)
     assert bench.take(AppLinkUp) == []
-    assert nid(LARGER) in bench.node.connections
+    assert bench.node.is_linked(nid(LARGER))
     remote = accepted(bench, LARGER)
     assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
     # Whom nobody asked has nothing to look for where SIP comes.
