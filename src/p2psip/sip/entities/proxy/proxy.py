@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from dataclasses import replace
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
@@ -24,6 +23,7 @@ from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
+from p2psip.sip.entities.proxy.waiting import Locating, Resolving, ResolvingAck, Sent, Waiting
 from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
@@ -41,34 +41,6 @@ _NO_ANSWER = -2
 
 _ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
 _TOO_LONG = ("Reason", 'SIP;cause=408;text="Nobody has answered in time"')
-
-
-@dataclass(frozen=True, slots=True)
-class _Locating:
-    context: Context
-    asked: Asked
-
-
-@dataclass(frozen=True, slots=True)
-class _Resolving:
-    context: Context
-    branch: Branch
-
-
-@dataclass(frozen=True, slots=True)
-class _ResolvingAck:
-    ack: Request
-    target: Target
-
-
-class _Sent(NamedTuple):
-    """What a request to a target is sent with, and its responses come with."""
-
-    context: Context
-    branch: Branch
-
-
-_Waiting: TypeAlias = _Locating | _Resolving | _ResolvingAck
 
 
 class Proxy:
@@ -92,7 +64,7 @@ class Proxy:
         self._resolvers = tuple(resolvers)
         self._edge = Edge(config, layer.transport, tokens, naming)
         self._contexts: dict[int, Context] = {}
-        self._asks: Asks[_Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
+        self._asks: Asks[Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
         self._timers: Timers[tuple[int, int]] = Timers()
         self._effects: list[Effect] = []
 
@@ -158,13 +130,13 @@ class Proxy:
             self._send_first(copy, target, hops, now)
         elif not self._asks.is_full:
             deadline = now + self._config.limits.resolve_s
-            self._effects.append(self._asks.ask(ResolveUri(target.lead), _ResolvingAck(copy, target), deadline))
+            self._effects.append(self._asks.ask(ResolveUri(target.lead), ResolvingAck(copy, target), deadline))
 
     # Responses
 
     def on_response(self, sent: object, response: Response, now: float) -> None:
         """A response on a branch (section 16.7); `sent` is what the request was sent with."""
-        assert isinstance(sent, _Sent), "the proxy alone sends requests"
+        assert isinstance(sent, Sent), "the proxy alone sends requests"
         context, branch = sent
         # Step 3: remove our Via; "if no Via header field values remain, the response was meant for this element".
         fields = response.fields.without_first("via")
@@ -182,7 +154,7 @@ class Proxy:
 
     def on_failure(self, sent: object, failure: Failure, what: str, now: float) -> None:
         """A branch gets no response (section 16.9); try the target's next hop, if it has one (RFC 3263 4.3)."""
-        if not isinstance(sent, _Sent):
+        if not isinstance(sent, Sent):
             # A response of ours has got no ACK, and there is nobody to tell.
             return
         context, branch = sent
@@ -215,15 +187,15 @@ class Proxy:
         """The answer to a question of ours."""
         waiting = self._asks.answered(token)
         match waiting:
-            case _Locating(context, asked):
+            case Locating(context, asked):
                 context.question = 0
                 assert isinstance(answer, Located | NotLocated), f"LocateUser is not answered by {answer}"
                 self._on_located(context, asked, answer, now)
-            case _Resolving(context, branch):
+            case Resolving(context, branch):
                 branch.question = 0
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
                 self._on_resolved(context, branch, answer, now)
-            case _ResolvingAck(ack, target):
+            case ResolvingAck(ack, target):
                 if isinstance(answer, Hops):
                     self._send_first(ack, target, answer.hops, now)
 
@@ -286,7 +258,7 @@ class Proxy:
         if self._asks.is_full:
             self._answer(context, 503, now, "too many questions are open", (("Retry-After", 5),))
             return
-        ask = self._asks.ask(question, _Locating(context, asked), now + self._config.limits.locate_s)
+        ask = self._asks.ask(question, Locating(context, asked), now + self._config.limits.locate_s)
         context.question = ask.token
         self._effects.append(ask)
 
@@ -364,7 +336,7 @@ class Proxy:
         if self._asks.is_full:
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
-            ask = self._asks.ask(ResolveUri(branch.target.lead), _Resolving(context, branch), deadline)
+            ask = self._asks.ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
             branch.question = ask.token
             self._effects.append(ask)
 
@@ -376,13 +348,13 @@ class Proxy:
             self._note(context, branch, answer.reason or answer.phrase, now)
             self._fail(context, branch, answer.status, answer.reason or answer.phrase, now)
 
-    def _on_unanswered(self, waiting: _Waiting, now: float) -> None:
+    def _on_unanswered(self, waiting: Waiting, now: float) -> None:
         limits = self._config.limits
-        if isinstance(waiting, _Locating):
+        if isinstance(waiting, Locating):
             waiting.context.question = 0
             reason = f"the overlay has not answered in {limits.locate_s:g} s"
             self._take(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
-        elif isinstance(waiting, _Resolving):
+        elif isinstance(waiting, Resolving):
             waiting.branch.question = 0
             what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
             self._note(waiting.context, waiting.branch, what, now)
@@ -422,7 +394,7 @@ class Proxy:
             branch.transaction = self._layer.request(
                 self._edge.copy_for(context, branch, bound),
                 bound,
-                _Sent(context, branch),
+                Sent(context, branch),
                 now,
                 branch_suffix=context.suffix,
             )
