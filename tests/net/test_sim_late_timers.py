@@ -9,6 +9,7 @@ import contextlib
 import functools
 import heapq
 import importlib
+import itertools
 import pkgutil
 import random
 from collections.abc import Callable, Iterator
@@ -36,7 +37,12 @@ from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import Purpose
-from p2psip.reload.transport.outcome import Unanswered
+from p2psip.reload.security.roles import Signer
+from p2psip.reload.topology.one_hop.copies import Copies
+from p2psip.reload.topology.one_hop.enquiries import Enquiries, Whether
+from p2psip.reload.topology.one_hop.members import Members
+from p2psip.reload.topology.one_hop.messages import OneHopRouteQueryAns, Standing
+from p2psip.reload.transport.outcome import Answer, Unanswered
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.message import join, split
@@ -49,6 +55,7 @@ from p2psip.sim.services import SETTINGS
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.topologies import CASES, Case
 from p2psip.sim.world import Host
 from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig
@@ -92,11 +99,11 @@ def watched(late_s: dict[type, float]) -> Iterator[None]:
 
 def _watched(core: type, real: Callable[..., Any], late_s: dict[type, float]) -> Callable[..., Any]:
     @functools.wraps(real)
-    def handle_timeout(self: Any, now: float) -> Any:
+    def handle_timeout(self: Any, *arguments: Any) -> Any:
         deadline = self.next_deadline()
         if deadline is not None:
-            late_s[core] = max(late_s.get(core, 0.0), now - deadline.at)
-        return real(self, now)
+            late_s[core] = max(late_s.get(core, 0.0), arguments[-1] - deadline.at)
+        return real(self, *arguments)
 
     return handle_timeout
 
@@ -172,10 +179,10 @@ def _cut(site: Site, rng: random.Random) -> None:
         site.world._down(site.host.links[number].host.links[site.host.links[number].number], "cut")
 
 
-def nap(seed: int) -> None:
+def nap(seed: int, topology: Case) -> None:
     """Four peers with lines and phones; they do what chance says, sleep, and find their way back."""
     rng = random.Random(f"late/{seed}")
-    world = SimulatedPeers(f"late/{seed}", 4, **SETTINGS)
+    world = SimulatedPeers(f"late/{seed}", 4, **SETTINGS, **topology.settings)
     for number, user in enumerate(("alice", "bob", "carol", "dora")):
         world.line(number, user)
     world.settle_records(range(4))
@@ -291,6 +298,22 @@ def nap_of_media() -> None:
         engine.handle_timeout(HOUR_S)
 
 
+def nap_of_a_mourner() -> None:
+    """A peer that knows all others, of which it has lost one: a neighbour of that one says that it still sees it."""
+    own, lost, *others = (NodeId(bytes([number] * 16)) for number in range(1, 7))
+    members = Members(own, (lost, *others))
+    copies, enquiries = Copies(members), Enquiries(members)
+    copies.went(lost, 0.0)
+    enquiries.gone(lost, own, (), 0.0)
+    for ask in enquiries.take_asks():
+        body = OneHopRouteQueryAns(ask.node, Standing.MEMBER)
+        said = Answer(Signer(ask.node, "x@sim.example"), body, (), 0.1, 1)
+        assert isinstance(ask.context, Whether)
+        enquiries.answered(ask.context, Unanswered(()) if ask.node == lost else said, (), 0.0)
+    copies.handle_timeout(HOUR_S)
+    enquiries.handle_timeout((), HOUR_S)
+
+
 def nap_of_an_enrollment_server(directory: Path) -> None:
     """In the middle of a password."""
     club = Club.of()
@@ -309,12 +332,13 @@ def nap_of_an_enrollment_server(directory: Path) -> None:
 def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path) -> None:
     late_s: dict[type, float] = {}
     with watched(late_s):
-        for seed in range(times(12)):
-            nap(seed)
+        for seed, topology in zip(range(times(12)), itertools.cycle(CASES.values()), strict=False):
+            nap(seed, topology)
         for seed in range(times(4)):
             nap_of_clients(seed)
         nap_of_certified_peers()
         nap_of_a_server()
         nap_of_media()
+        nap_of_a_mourner()
         nap_of_an_enrollment_server(tmp_path)
     assert {core.__qualname__: late_s.get(core) for core in cores() if late_s.get(core, 0.0) < LATE_S} == {}
