@@ -386,6 +386,13 @@ class Attaching:
         """A connection to `node` is up: what we wanted with it is done, even if the answer is still on its way."""
         self._give_up(purpose, node)
 
+    def handle_link_lost(self, node: NodeId) -> None:
+        """The link is gone beside which another was announced, by an answer for a place: whoever comes back asks anew,
+        and is not to wait for that one.
+        """
+        if (pending := self._pending.get(node)) is not None and pending.transaction_id is None:
+            self._give_up(Purpose.RELOAD, node)
+
     def _give_up(self, purpose: Purpose, node: NodeId) -> None:
         self._timers.cancel((purpose, node))
         pending = (self._pending if purpose is Purpose.RELOAD else self._app_pending).pop(node, None)

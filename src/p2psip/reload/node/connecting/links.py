@@ -230,6 +230,7 @@ class Links:
     def _lost(self, node: NodeId, now: float) -> None:
         if node in self._topology.neighbors:
             self._bootstrap.neighbor_lost(node, now)
+        self._attaching.handle_link_lost(node)
         self._paths.handle_link_lost(node)
         self._messages.handle_link_lost(node, now)
         self._moving.handle_link_lost(node)

@@ -30,6 +30,7 @@ from p2psip.reload.wire.link_messages import (
     CandType,
     OverlayLinkType,
 )
+from p2psip.reload.wire.topology_messages import LeaveReq
 from p2psip.sim.invariants import chord_of
 
 SMALLER, LARGER = 95, 105
@@ -334,6 +335,21 @@ def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
     assert nid(150) in bench.node.topology.routes
     bench.link(150)
     assert nid(150) not in bench.node.topology.routes
+
+
+def test_who_answered_for_a_place_and_was_started_again_is_not_told_to_wait() -> None:
+    """The connection that its answer announced had come before, or never will: a new Attach of it goes first."""
+    bench = start()
+    bench.node._attaching.connect(Connect("finger", ResourceId(nid(149))), bench.now)
+    bench.node._settle(bench.now)
+    bench.settle()
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.send(150, MessageCode.LEAVE_REQ, LeaveReq(nid(150), b""))
+    bench.drop(150)
+    bench.send(50, MessageCode.ATTACH_REQ, offer(150), signer=150, via_list=(Destination.node(nid(150)),))
+    assert bench.hear_one(50, MessageCode.ATTACH_ANS)
+    assert len(bench.dials()) == 1
 
 
 def test_a_dialling_that_fails_is_told_to_the_log() -> None:
