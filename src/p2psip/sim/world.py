@@ -62,7 +62,7 @@ class _End:
     """True if only packets that every path carries are sent over it."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Host:
     """A machine of the world and the core that runs on it."""
 
@@ -88,6 +88,10 @@ class Host:
     bytes_sent: int = 0
     _numbers: int = 1
     _armed_at: float | None = None
+
+    def __repr__(self) -> str:
+        # Whoever prints a host, as a test that fails does, would print all that it is linked with, by every way.
+        return f"<{self.name} at {self.address}>"
 
     def refuses_nothing_to(self, other: Host) -> bool:
         """True if packets from `other` vanish here."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
+from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fill, grow, missing, wait_whole
-from p2psip.sim.topologies import Case
+from p2psip.sim.records import Record, fill, grow, missing, wait_whole
+from p2psip.sim.topologies import COPIES, Case
+from p2psip.sim.world import Host
 
 
 @pytest.mark.long
@@ -22,10 +25,23 @@ def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_fo
     overlay = grow("a hundred", 100, at_once=10, **topology.settings)
     records = fill(overlay, 100)
     assert hops_of(overlay) < 6.0
-    for victim in random.Random(1).sample(overlay.alive(), 20):
+    for victim in victims_of(overlay, records, topology, 20):
         overlay.world.crash(victim, is_silent=is_silent)
     wait_whole(overlay, limit_s, 0.5)
     assert missing(overlay, records) == []
+
+
+def victims_of(overlay: SimulatedOverlay, records: Sequence[Record], topology: Case, count: int) -> list[Host]:
+    """As chance has it, but of those who have copies of a record one is left: nothing survives the death of all."""
+    hosts = overlay.alive()
+    members = [overlay.node(host).node_id for host in hosts]
+    copies = [set(topology.holders(members, record.resource)[: 1 + COPIES]) for record in records]
+    dead: dict[NodeId, Host] = {}
+    for host in random.Random(1).sample(hosts, len(hosts)):
+        node = overlay.node(host).node_id
+        if len(dead) < count and not any(holders <= {*dead, node} for holders in copies):
+            dead[node] = host
+    return list(dead.values())
 
 
 def hops_of(overlay: SimulatedOverlay) -> float:
