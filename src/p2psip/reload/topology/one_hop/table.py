@@ -33,7 +33,8 @@ NEWS_DELAY_S = 0.1
 SYNC_S = 30.0
 """How often a peer compares its table with that of another, on average; also the turn of the clock for links."""
 SOON_S = 3.0
-"""How long after a change of the table the next time comes."""
+"""How long after a change of the table the next two times come, for whom it asks first may have heard no more, or have
+just sent what it knew; after them in twice the time, and so on."""
 
 UPKEEP_S = 600.0
 """How often another part of the overlay is looked for, and what others keep by now is forgotten."""
@@ -69,6 +70,7 @@ class Table(Place):
         self._paged: dict[NodeId, float] = {}
         self._news: dict[NodeId, bool] = {}
         self._is_near_new = False
+        self._pace_s = SYNC_S
         self._timers: Timers[str] = Timers()
         self._is_leaving = False
         self._actions: list[Action] = []
@@ -140,7 +142,7 @@ class Table(Place):
             self._timers.set("news", now + NEWS_DELAY_S, "tell others")
         self._timers.set("prune", now + PRUNE_DELAY_S, "links no longer of use")
         # Others may have come or gone at the same moment, whom we, or those who have told us, do not know of.
-        self._timers.set("sync", now + SOON_S * self._rng.uniform(0.5, 1.5), "compare tables")
+        self._compare_soon(now)
 
     def _may_be_back(self, node: NodeId) -> None:
         """A leaving peer says nothing more; who speaks by its Node-ID after that is another, or is here again."""
@@ -200,9 +202,15 @@ class Table(Place):
                 self._send_page(node, around, around[0], now)
         self._is_near_new = False
 
+    def _compare_soon(self, now: float) -> None:
+        self._pace_s = SOON_S
+        self._timers.set("sync", now + SOON_S * self._rng.uniform(0.5, 1.5), "compare tables")
+
     def _sync(self, now: float) -> None:
-        self._timers.set("sync", now + SYNC_S * self._rng.uniform(0.8, 1.2), "compare tables")
-        self._wanted.turn()
+        self._timers.set("sync", now + self._pace_s * self._rng.uniform(0.8, 1.2), "compare tables")
+        if self._pace_s == SYNC_S:
+            self._wanted.turn()
+        self._pace_s = min(SYNC_S, 2 * self._pace_s)
         others = sorted(node for node in self._heard if node in self.members)
         if others and self._may_speak:
             self._tell(self._rng.choice(others), UpdateType.SYNC, now)

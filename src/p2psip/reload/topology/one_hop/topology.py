@@ -48,7 +48,7 @@ from p2psip.reload.topology.one_hop.messages import (
     Standing,
     UpdateType,
 )
-from p2psip.reload.topology.one_hop.table import PRUNE_DELAY_S, SOON_S, UPKEEP_S, Gateway, Table
+from p2psip.reload.topology.one_hop.table import PRUNE_DELAY_S, UPKEEP_S, Gateway, Table
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
@@ -475,7 +475,7 @@ class OneHop(Table):
     def _enter(self, now: float) -> None:
         self._serves_alone = False
         self.joining.enter(JoinState.MEMBER, now)
-        self._timers.set("sync", now + SOON_S * self._rng.uniform(0.5, 1.5), "compare tables")
+        self._compare_soon(now)
         self._timers.set("upkeep", now + UPKEEP_S * self._rng.uniform(0.1, 1.0), "look around")
 
 
