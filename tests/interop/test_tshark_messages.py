@@ -13,6 +13,7 @@ import wire_specimens
 from tshark import FRAMED_PORT, Dissection, dissect, needs_tshark
 from wire_specimens import BODIES
 
+from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.wire.contents import (
     ErrorCode,
     ErrorResponse,
@@ -282,7 +283,7 @@ def test_error_codes_have_the_names_that_others_give_them(errors: dict[ErrorCode
 def test_every_message_code_is_asked_for(dissections: dict[str, Dissection]) -> None:
     """All that have a structure, and all by the name that tshark has for them."""
     seen = {found.message_code for found in dissections.values()}
-    assert seen == {int(code) for code in STRUCTURES}
+    assert seen == {int(code) for code in (*STRUCTURES, *CHORD_BODIES)}
     for found, (_, code, _) in zip(dissections.values(), BODIES, strict=True):
         if code is MessageCode.ERROR:
             assert "message_code (uint16): Error" in found.text

@@ -16,6 +16,7 @@ import pytest
 from live_overlay import COMMAND_MAX_S, EVENT_MAX_S, HOST, OVERLAY, P2PSIP, LiveOverlay, eventually
 
 import p2psip
+from p2psip import plugins
 from p2psip.api import DictionaryKind, ErrorCode, LocalMisuse, RequestFailed, RequestRefused, SingleKind
 from p2psip.daemon.state.client_state import load_client
 from p2psip.reload.config.configuration import REDIR_KIND, AccessControl, Kind, ServicePermission
@@ -90,7 +91,7 @@ def test_stat_and_find(overlay: LiveOverlay) -> None:
     assert ": 8 bytes, " in run(overlay, "stat.py", overlay.directory / "bob", f"alice@{OVERLAY}")
     found = run(overlay, "find.py", overlay.directory / "bob").splitlines()
     assert len(found) == 3
-    resource = p2psip.api.Overlay.resource(None, f"alice@{OVERLAY}")  # type: ignore[arg-type]
+    resource = plugins.topology("CHORD-RELOAD").hash_name(f"alice@{OVERLAY}".encode())
     assert any(line.endswith(resource.hex()) for line in found)
 
 
