@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_S
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import fill, grow, missing, wait_until, wait_whole
 from p2psip.sim.topologies import Case, is_whole
@@ -88,3 +89,13 @@ def test_a_whole_ring_is_never_torn_by_its_own_looking(topology: Case) -> None:
     records = fill(overlay, 10)
     assert not overlay.world.run_for(300.0, stop=lambda: bool(topology.violations(overlay)) or not is_whole(overlay))
     assert missing(overlay, records) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_peer_that_begins_anew_is_found_by_those_who_came_by_it(topology: Case, seed: int) -> None:
+    """It is killed before it has remembered anybody, and is its own bootstrap node: they dial it where they did."""
+    overlay = grow(f"first anew {seed}", 5, at_once=1, **topology.settings)
+    overlay.world.crash(overlay.world.hosts["p0"])
+    overlay.world.run_for(10.0)
+    overlay.add_peer(0)
+    wait_whole(overlay, 2 * LOST_LOOK_S)

@@ -205,7 +205,7 @@ class Attaching:
         is_under_way = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS
         if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and is_under_way):
             node = context.node or outcome.signer.node_id
-            self._learn_contact(node, outcome.body if isinstance(outcome, Answer) else None)
+            self._learn_offered(node, outcome.body if isinstance(outcome, Answer) else None)
             is_linked = node in self._connections
             has_come = context.node is None and is_linked and node in self._early
             if context.node is not None or (is_linked and is_under_way):
@@ -275,7 +275,7 @@ class Attaching:
         node = request.signer.node_id
         session = self._require_session(request, Purpose.RELOAD, Parameters.of(body))
         self._break_tie(request, now)
-        self._learn_contact(node, body)
+        self._learn_offered(node, body)
         local = session.local
         self._exchange.answer(
             request, AttachReqAns(local.ufrag, local.password, local.role, local.candidates, send_update=False)
@@ -433,11 +433,15 @@ class Attaching:
                 self._app_pending.pop(node, None)
                 self._app_failed(node, "it answered, but its connection did not come", (), now)
 
-    def _learn_contact(self, node: NodeId, body: object) -> None:
+    def learn_contact(self, node: NodeId, address: Address) -> None:
+        """A node can be dialled there."""
         while len(self.contacts) >= CONTACTS_MAX:
             del self.contacts[next(iter(self.contacts))]
+        self.contacts[node] = address
+
+    def _learn_offered(self, node: NodeId, body: object) -> None:
         if isinstance(body, AttachReqAns) and (found := dialable(body.candidates, self.link_types)):
-            self.contacts[node] = found[0].address
+            self.learn_contact(node, found[0].address)
 
     def offer(self) -> AttachReqAns:
         """The body of an Attach of ours."""

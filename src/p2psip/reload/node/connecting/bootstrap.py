@@ -126,7 +126,9 @@ class Bootstrap:
             self._topology.handle_unreachable(node, now)
 
     def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
-        """What we dialled is a node of the overlay."""
+        """What we dialled is a node of the overlay. Where we did it can be found again, should it be lost."""
+        if (connection := self._connections.get(gateway)) is not None:
+            self._attaching.learn_contact(gateway, connection.remote)
         if context.peer is not None:
             self._peer_linked(context.peer, gateway, now)
             return
