@@ -304,7 +304,8 @@ class OneHop(Table):
 
     def _differs(self, node: NodeId, now: float) -> None:
         """Say whom we see, but not over and over: some of what is different is being asked for already."""
-        if now >= self._paged.get(node, now - PAGES_PAUSE_S) + PAGES_PAUSE_S and self._may_speak:
+        last = self._paged.get(node)
+        if self._may_speak and (last is None or now >= last + PAGES_PAUSE_S):
             self._send_pages(node, now)
 
     def _leaves(self, node: NodeId, now: float) -> None:
