@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -12,6 +13,8 @@ FILES_MAX = 14
 """About a dozen; then a folder has rooms of its own."""
 
 LINES_MAX = 600
+
+FUNCTION_LINES_MAX = 60
 
 
 def _folders(root: Path) -> dict[str, list[Path]]:
@@ -32,6 +35,18 @@ def test_no_file_of_the_program_is_longer_than_its_limit() -> None:
     files = [path for found in _folders(SOURCE).values() for path in found]
     lines = {path.relative_to(SOURCE).as_posix(): len(path.read_text().splitlines()) for path in files}
     assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
+
+
+def test_no_function_of_the_program_is_longer_than_its_limit() -> None:
+    long = {
+        f"{path.relative_to(SOURCE).as_posix()}: {node.name}": length
+        for found in _folders(SOURCE).values()
+        for path in found
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES_MAX
+    }
+    assert long == {}
 
 
 def test_unit_tests_are_in_the_folder_of_what_they_test() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from p2psip.cli.keys import KeyType
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password
 from p2psip.cli.terminal.progress import busy
+
+if TYPE_CHECKING:
+    from p2psip.daemon.state.state import PeerState
 
 HELP = "Be a peer of an overlay: the PBX of the phones at this site."
 
@@ -26,6 +29,9 @@ Example:
 \b
     p2psip peer init ./peer --config https://192.168.7.1:8443 --user alice --fingerprint 5f1c...
 """
+
+SETTINGS = ("listen", "advertise", "overlay_port", "links", "sip_port", "phone_port")
+"""What may be said of `peer.toml` when it is made."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
@@ -66,33 +72,29 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
+    settings = {setting: value for setting, value in locals().items() if setting in SETTINGS}
     from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
     from p2psip.enrollment.client import parse_fingerprint
     from p2psip.reload.wire.common import SignatureAlgorithm
 
-    settings = {
-        "listen": listen,
-        "phone_listen": listen,
-        "advertise": advertise,
-        "overlay_port": overlay_port,
-        "links": links,
-        "sip_port": sip_port,
-        "phone_port": phone_port,
-    }
     request = PeerRequest(
         config,
         parse_fingerprint(fingerprint),
         name if name is not None else _host_name(),
         user,
         known_password(password_file, user) if user is not None else None,
-        settings,
+        {**settings, "phone_listen": listen},
         SignatureAlgorithm[key.name] if key is not None else None,
         node_ids,
         dns=dns_server(dns),
     )
     busy("getting the configuration and enrolling")
-    state = asyncio.run(init_peer(directory, request))
+    _tell_of(asyncio.run(init_peer(directory, request)), directory, as_json=as_json)
+
+
+def _tell_of(state: PeerState, directory: Path, *, as_json: bool) -> None:
+    """Who this machine is now, and what to do next."""
     facts = {
         "overlay": state.configuration.instance_name,
         "user": state.identity.user,

@@ -18,7 +18,7 @@ from p2psip.cli.terminal.passwords import FILE_HELP, new_password
 
 if TYPE_CHECKING:
     from p2psip.enrollment.accounts import Account
-    from p2psip.enrollment.founding import Terms
+    from p2psip.enrollment.founding import Founding, Terms
 
 FIRST_DATE = 1_735_689_600.0
 """2025-01-01: a clock before that was never set."""
@@ -98,32 +98,34 @@ def create(
     terms = replace(
         _terms(key, self_signed, is_secret=shared_secret), topology_plugin=plugin.name, node_id_length=node_id_length
     )
-    if terms.self_signed_digest is None:
-        servers = urls(enrollment_url or [_default_url()])
-    elif enrollment_url or password_file:
+    if terms.self_signed_digest is not None and (enrollment_url or password_file):
         raise LocalMisuse("a self-signed overlay has no enrollment server and no accounts")
-    else:
-        servers = []
+    servers = urls(enrollment_url or [_default_url()]) if terms.self_signed_digest is None else []
     nodes = [bootstrap_node(text) for text in bootstrap or []]
     account, password = _account(user, password_file, date) if servers else (None, None)
     founding = found(name, user, terms, rng, date, enrollment_servers=servers, bootstrap_nodes=nodes)
     if reasons := plugin.obstacles(founding.configuration):
         raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}")
     OverlayDirectory.create(directory, founding, account)
-    facts: dict[str, Any] = {
-        "overlay": name,
+    facts = _facts(directory, founding, user, password)
+    print(json.dumps(facts) if as_json else _created(facts))
+
+
+def _facts(directory: Path, founding: Founding, user: str, password: str | None) -> dict[str, Any]:
+    """What is told of the new overlay; the password only if it was made up."""
+    configuration = founding.configuration
+    facts = {
+        "overlay": configuration.instance_name,
         "directory": str(directory),
         "fingerprint": founding.anchor.fingerprint,
-        "topology": plugin.name,
+        "topology": configuration.topology_plugin,
         "admin": user,
-        "enrollment_servers": servers,
-        "bootstrap_nodes": addresses(nodes),
-        "self_signed": terms.self_signed_digest is not None,
-        "shared_secret": terms.shared_secret is not None,
+        "enrollment_servers": list(configuration.enrollment_servers),
+        "bootstrap_nodes": addresses(configuration.bootstrap_nodes),
+        "self_signed": configuration.is_self_signed,
+        "shared_secret": configuration.shared_secret is not None,
     }
-    if password is not None:
-        facts["password"] = password
-    print(json.dumps(facts) if as_json else _created(facts))
+    return facts if password is None else {**facts, "password": password}
 
 
 def _terms(key: list[KeyType] | None, digest: Digest | None, *, is_secret: bool) -> Terms:
