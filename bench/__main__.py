@@ -17,6 +17,7 @@ GROUPS = {
     "links": "one link over TLS, one over DTLS: handshakes, messages",
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
+    "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from bench.results import Result, result
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.sip_registration import REFRESH_S, route_to, store_request
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
@@ -84,7 +83,7 @@ def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
     line = SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(number).randbytes(16)))
 
     def store(now: float) -> None:
-        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), hash_name)
+        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), node.hash_name)
         node.store(line, request, None, now)
         world.clock.at(now + REFRESH_S, lambda: world.call(host, store))
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from bench.results import Result, result
 from p2psip.base.ids import NodeId
-from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, route_to, store_request
 from p2psip.sim.overlay import SimulatedOverlay
@@ -62,7 +61,7 @@ def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
 
     def store(context: object, now: float) -> None:
         node.add_client(line, now)
-        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), hash_name)
+        request = store_request(line, route_to(node.node_id), node.reader.wall.date_ms(now), node.hash_name)
         node.store(line, request, context, now)
 
     assert isinstance(overlay.wait_done(host, overlay.command(host, store)).result, Answer)
@@ -71,7 +70,7 @@ def _publish(overlay: SimulatedOverlay, host: Host, number: int) -> None:
 def _look_up(overlay: SimulatedOverlay, rng: random.Random) -> Answer:
     host = rng.choice(overlay.alive())
     node = overlay.node(host)
-    request = fetch_request(f"user{rng.randrange(PEERS)}@sim.example", hash_name)
+    request = fetch_request(f"user{rng.randrange(PEERS)}@sim.example", node.hash_name)
     done = overlay.wait_done(host, overlay.command(host, lambda context, now: node.fetch(request, context, now)))
     assert isinstance(done.result, Answer), done
     host.events.clear()
