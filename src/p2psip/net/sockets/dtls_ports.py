@@ -23,10 +23,13 @@ from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import DtlsAssociation, take_datagrams
 from p2psip.net.sockets.tcp import REFUSALS
 from p2psip.net.sockets.tls import StreamUser
-from p2psip.reload.paths.demux import Associations, Kind, Pair, hello_random, kind_of
+from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Associations, Kind, Pair, hello_random, kind_of
 
 RECEIVE_BYTES = 1 << 20
 """How much may wait to be read at one port."""
+
+HELLO_MAX_BYTES = RECORD_HEADER_BYTES + (1 << 14)
+"""A longer datagram is no ClientHello: OpenSSL takes no more of one, and what it left would go before the next."""
 
 Accept = Callable[[DtlsAssociation, DtlsAssociation | None], None]
 """Told of an association that somebody begins, and of the one of ours whose place it takes, as both dialled at once."""
@@ -126,7 +129,7 @@ class DtlsPorts:
         route = self._associations.route(pair, data)
         for association in route.takers:
             association.take(data)
-        if route.begins:
+        if route.begins and len(data) <= HELLO_MAX_BYTES:
             self._listen(pair, data)
 
     def _refused(self, remote: Address, error: OSError, shown: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -105,6 +106,11 @@ def udp_sockets() -> int:
         except OSError:
             continue
     return count
+
+
+def peak_memory() -> int:
+    """Of this process, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @pytest.mark.parametrize("host", [HERE, "0.0.0.0"])
@@ -254,6 +260,27 @@ def test_what_is_not_dtls_is_dropped_and_a_flood_of_it_keeps_nobody_out() -> Non
         association.begin()
         await until(lambda: len(here.ups) == 2)
         association.close("enough")
+        stranger.close()
+
+    run(test)
+
+
+def test_hellos_as_long_as_a_datagram_can_be_keep_nobody_out_and_cost_no_memory() -> None:
+    """OpenSSL reads 16397 bytes at once: the rest would wait, and stand before what the next one says."""
+
+    async def test(nodes: list[Node]) -> None:
+        here, other = nodes
+        heard: list[bytes] = []
+        stranger = await DatagramSocket.bind(HERE, 0, lambda _, __, data: heard.append(data))
+        await other.ports.connect(stranger.local, DATAGRAM_BYTES)
+        await until(lambda: heard)
+        before = peak_memory()
+        for _ in range(1000):
+            stranger.send(here.address, heard[0] + bytes(60000))
+            await asyncio.sleep(0)
+        await other.dial(here)
+        await until(lambda: here.ups and other.ups)
+        assert peak_memory() < before + (16 << 20)
         stranger.close()
 
     run(test)
