@@ -37,7 +37,8 @@ WIDE_FLIGHTS_MAX = 2
 
 SENT_SHOWN = 8
 SHOWN_BYTES = 64
-"""So much of so many datagrams is remembered, to know what the network refuses again."""
+"""So much of so many datagrams is remembered, to know what the network refuses again. It has to show all of it: anybody
+can guess the header of a record, and nobody the random of a ClientHello or what is encrypted."""
 
 
 def require_cookies(context: SSL.Context) -> None:
@@ -192,8 +193,7 @@ class DtlsAssociation:
 
     def refused(self, error: OSError, shown: bytes) -> None:
         """The network says that it cannot pass on a datagram, and shows it: perhaps it is one of ours."""
-        length = min(len(shown), SHOWN_BYTES)
-        if length < RECORD_HEADER_BYTES or not any(sent[:length] == shown[:length] for sent in self._sent):
+        if shown[:SHOWN_BYTES] not in self._sent:
             return
         if not self.is_up or error.errno == errno.ECONNREFUSED:
             self.abort(words(error))
