@@ -88,6 +88,12 @@ class _HandOver:
         self.failures += 1
         self.is_incomplete = self.is_incomplete or may_succeed_later
 
+    def begin_anew(self, resources: Iterator[ResourceId]) -> None:
+        """From the first on; what is under way counts."""
+        self.resources = resources
+        self.ready.clear()
+        self.failures, self.first_failure, self.is_incomplete = 0, "", False
+
     def give_up(self) -> None:
         """Send no more."""
         self.resources = iter(())
@@ -153,8 +159,17 @@ class Moving:
     # What the topology wants moved
 
     def hand_over(self, node: NodeId | None, low: bytes, high: bytes, now: float, *, is_admission: bool) -> None:
-        """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now."""
-        self._begin(_HandOver(node, 1, self._storage.resources_in(low, high, now), is_admission), now)
+        """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now.
+
+        A joining node that asks over and over has no more sent to it at once than one that asks once.
+        """
+        resources = self._storage.resources_in(low, high, now)
+        for number, task in self._hand_overs.items():
+            if is_admission and task.is_admission and task.node == node:
+                task.begin_anew(resources)
+                self._go_on(number, now)
+                return
+        self._begin(_HandOver(node, 1, resources, is_admission), now)
 
     def replicate(self, node: NodeId, number: int, low: bytes, high: bytes, now: float) -> None:
         """Pass all resources in (low, high] on to a replica."""
@@ -165,6 +180,8 @@ class Moving:
         for task in self._hand_overs.values():
             if task.node == node:
                 task.give_up()
+                # What becomes of it says nothing of the next attempt.
+                task.is_admission = False
 
     def forget(self, low: bytes, high: bytes, now: float) -> None:
         """10.7.3: "it SHOULD delete all data associated with R from its local store", some at a time.

@@ -103,6 +103,50 @@ def test_a_joining_node_that_has_newer_values_is_let_in() -> None:
     assert fetch.body.resource == resource_of(lower)
 
 
+def test_who_asks_over_and_over_to_be_let_in_has_no_more_under_way_at_once() -> None:
+    """With a window for each Join all requests that may be open would be for one who answers none of them."""
+    bench = Bench(max_message_size=5000)
+    for who in MANY:
+        bench.store_as(who)
+    bench.link(75)
+    given: set[ResourceId] = set()
+    waiting: list[Heard] = []
+    for _ in range(5):
+        bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+        waiting += bench.stores_heard(75)
+        assert len(waiting) <= HANDOVER_WINDOW
+        bench.accept(75, waiting.pop(0))
+        waiting += bench.stores_heard(75)
+    while waiting:
+        given.update(resource for resource, _ in keys_of(waiting[0]))
+        assert nid(75) not in chord_of(bench.node).table
+        bench.accept(75, waiting.pop(0))
+        waiting += bench.stores_heard(75)
+    assert given == {resource_of(who) for who in MANY if is_between(resource_of(who), nid(50), nid(75))}
+    assert nid(75) in chord_of(bench.node).table
+
+
+def test_what_is_lost_with_a_link_does_not_shut_out_who_comes_again() -> None:
+    """Its Stores fail a quarter of a minute later, in the midst of the next attempt."""
+    bench = Bench(max_message_size=5000)
+    for who in MANY:
+        bench.store_as(who)
+    bench.link(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    bench.drop(75)
+    bench.run_for(10.0)
+    bench.link(75)
+    bench.heard(75)
+    bench.send(75, MessageCode.JOIN_REQ, JoinReq(nid(75)))
+    waiting = bench.stores_heard(75)
+    bench.run_for(6.0)
+    while waiting:
+        for store in waiting:
+            bench.accept(75, store)
+        waiting = bench.stores_heard(75)
+    assert nid(75) in chord_of(bench.node).table
+
+
 @pytest.mark.must("7.4.1.1/21")
 @pytest.mark.parametrize("why", [ErrorCode.DATA_TOO_OLD, ErrorCode.GENERATION_COUNTER_TOO_LOW])
 def test_newer_values_are_taken_over_and_ours_that_are_newer_offered_again(why: ErrorCode) -> None:
