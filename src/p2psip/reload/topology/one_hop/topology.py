@@ -415,6 +415,7 @@ class OneHop(Table):
         self.joining.admitting_peer = next(iter(sorted(self._heard)), None)
         self._admitters.clear()
         self._named.clear()
+        self._told_by.clear()
         self.joining.retry_later(now)
 
     def _updated_outside(self, sender: NodeId, update: OneHopUpdate, now: float) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.topology.actions import Ask, HandOver, Tell
+from p2psip.reload.topology.actions import Ask, Connect, HandOver, Tell
+from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX
 from p2psip.reload.topology.one_hop.messages import OneHopRouteQueryAns, OneHopUpdate, Standing, UpdateType
 from p2psip.reload.topology.one_hop.topology import OneHop
@@ -80,6 +81,28 @@ def test_a_name_in_an_update_is_asked_and_not_believed() -> None:
     peer.handle(request(200, OneHopUpdate(1, b"", UpdateType.NEWS, came=(nid(300),))), 2.0)
     assert nid(300) not in peer.members
     assert [action.node for action in peer.drain(2.0) if isinstance(action, Ask)] == [nid(300)]
+
+
+def test_of_the_names_that_a_gateway_invents_nothing_is_left_when_the_join_fails() -> None:
+    """For as long as it does, over and over."""
+    peer, now = OneHop(nid(100), random.Random(1), 0.0), 0.0
+    gateway = nid(200)
+    for attempt in range(20):
+        peer.handle_linked(gateway, now, is_gateway=True)
+        peer.handle_gateway(gateway, now)
+        for number in range(10):
+            invented = tuple(nid(1000 * (1 + attempt) + 10 * number + each) for each in range(10))
+            page = OneHopUpdate(1, b"", UpdateType.PAGE, members=invented, next=invented[:1])
+            peer.handle(request(200, page), now)
+        assert any(isinstance(action, Connect) for action in peer.drain(now))
+        for _ in range(10):
+            deadline = peer.next_deadline()
+            assert deadline is not None
+            now = deadline.at
+            peer.handle_timeout(now)
+            if peer.joining.state is JoinState.OUTSIDE:
+                break
+    assert len(peer._told_by) + len(peer._sought) + len(peer._awaited) < 100
 
 
 def test_of_itself_a_peer_knows_what_it_is() -> None:
