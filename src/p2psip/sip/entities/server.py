@@ -289,6 +289,7 @@ class SipServer:
                 self._layer.respond(outcome.arrived.transaction, make_trying(outcome.arrived.request), now)
             return
         self._ways.note_phone(outcome.arrived.source.remote.host)
+        self._layer.transport.prove(outcome.arrived.source.hop)
         try:
             self._admit(outcome.arrived, outcome.user, now)
         except BadMessage as error:

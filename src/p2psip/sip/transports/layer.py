@@ -2,7 +2,8 @@
 
 What happens here and nowhere else: the topmost Via of a request gets `received` and `rport` when it comes in
 (18.2.1, RFC 3581) and its sent-by when it goes out (18.1.1); connections are opened, shared, bounded and closed;
-keep-alives are answered. Requests above 1300 bytes stay on UDP although 18.1.1 asks for TCP then: the phones of a
+keep-alives are answered. For one more than there may be, one of those has to go over which nobody has proved to have a
+password. Requests above 1300 bytes stay on UDP although 18.1.1 asks for TCP then: the phones of a
 LAN have registered over UDP, listen on nothing else, and reassemble fragments well.
 """
 
@@ -13,8 +14,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from p2psip.base.address import Address, without_zone
-from p2psip.base.effects import Effect
+from p2psip.base.address import Address, source_key, without_zone
+from p2psip.base.effects import Effect, Note
 from p2psip.base.timers import Deadline, Timers
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
@@ -47,6 +48,7 @@ class TransportLimits:
     """Bounds on what remotes can make grow, and how long they may take."""
 
     flows: int = 1024
+    """So many with phones and strangers, and as many with other peers."""
     flows_per_host: int = 256
     queued_bytes: int = 1_000_000
     connect_s: float = 8.0
@@ -98,6 +100,7 @@ class _Flow:
     queue: list[bytes] = field(default_factory=list)
     idle_s: float | None = None
     """How long it may be silent, where its phone has promised keep-alives."""
+    is_pushed_out: bool = False
 
 
 class TransportLayer:
@@ -119,6 +122,9 @@ class TransportLayer:
         self._flow_to: dict[tuple[StreamTransport, Address], int] = {}
         self._flow_of_peer: dict[str, int] = {}
         self._flows_of_host: Counter[str] = Counter()
+        """Without those with peers, which strangers do not crowd out."""
+        self._strangers: dict[int, str] = {}
+        """Whose connections nobody has proved himself over, the eldest first: each with its source."""
         self._numbers = itertools.count(2, 2)
         self._timers: Timers[int] = Timers()
         self._effects: list[Effect] = []
@@ -229,6 +235,11 @@ class TransportLayer:
             self._flows[flow].idle_s = silence_s
             self._arm(self._flows[flow])
 
+    def prove(self, hop: BoundHop) -> None:
+        """Somebody has shown over there that he knows a password: that connection makes room for nobody else's."""
+        if isinstance(hop, FlowHop):
+            self._strangers.pop(hop.flow, None)
+
     def far_end(self, hop: BoundHop) -> Source:
         """Who is at the other end of a hop that `bind` has just given."""
         match hop:
@@ -300,11 +311,16 @@ class TransportLayer:
         flow, transport, local, remote, peer = up.flow, up.transport, up.local, up.remote, up.peer
         if flow in self._flows:
             self._on_connected(self._flows[flow], peer, now)
-        elif flow % 2 == 0 or not self._has_room(remote.host, peer):
+        elif flow % 2 == 0:
             # Even numbers are ours: we have given this one up meanwhile.
             self._effects.append(CloseFlow(flow))
+        elif not self._has_room(remote.host, peer):
+            self._effects.append(CloseFlow(flow))
+            self._note_crowd(remote, "not accepted")
         else:
             self._add(_Flow(flow, transport, remote, peer, True, now, framing_of(transport, remote), None, now))
+            if peer is None:
+                self._strangers[flow] = source_key(remote.host)
         if flow in self._flows and peer is None:
             self._flows[flow].local_host = local.host
             self._own.hear(local.host)
@@ -313,10 +329,31 @@ class TransportLayer:
         return Source(FlowHop(flow.number), flow.transport, flow.remote, flow.peer)
 
     def _has_room(self, host: str, peer: str | None) -> bool:
-        limits = self._limits
-        return len(self._flows) < limits.flows and (
-            peer is not None or self._flows_of_host[host] < limits.flows_per_host
-        )
+        """Whether one more may be; if need be a stranger's has to go, of this host or of where most come from."""
+        limits, others = self._limits, self._flows_of_host.total()
+        if peer is not None:
+            return len(self._flows) - others < limits.flows
+        if self._flows_of_host[host] >= limits.flows_per_host:
+            return self._push_out([flow for flow in self._strangers if self._flows[flow].remote.host == host])
+        if others < limits.flows:
+            return True
+        crowd = Counter(self._strangers.values()).most_common(1)
+        return self._push_out([flow for flow, source in self._strangers.items() if source == crowd[0][0]])
+
+    def _push_out(self, strangers: list[int]) -> bool:
+        """The eldest of them goes, at once; False if there are none."""
+        if not strangers:
+            return False
+        flow = self._flows[strangers[0]]
+        self._uncount(flow)
+        flow.is_pushed_out = True
+        self._arm(flow)
+        self._note_crowd(flow.remote, "ended")
+        return True
+
+    def _note_crowd(self, remote: Address, outcome: str) -> None:
+        facts = {"remote": str(remote), "outcome": outcome}
+        self._effects.append(Note("too many SIP connections", facts, is_warning=True))
 
     def _bind_stream(self, hop: StreamHop, now: float) -> BoundHop | None:
         number = self._flow_to.get((hop.transport, hop.remote))
@@ -331,16 +368,18 @@ class TransportLayer:
 
     def _add(self, flow: _Flow) -> None:
         self._flows[flow.number] = flow
-        self._flows_of_host[flow.remote.host] += 1
         if flow.peer is not None:
             self._flow_of_peer[flow.peer] = flow.number
         else:
+            self._flows_of_host[flow.remote.host] += 1
             self._flow_to[(flow.transport, flow.remote)] = flow.number
         self._arm(flow)
 
     def _on_connected(self, flow: _Flow, peer: str | None, now: float) -> None:
-        flow.is_open, flow.active_at, flow.peer = True, now, peer
+        flow.is_open, flow.active_at = True, now
         if peer is not None:
+            self._uncount(flow)
+            flow.peer = peer
             self._flow_of_peer[peer] = flow.number
         self._effects += [SendFlow(flow.number, data) for data in flow.queue]
         flow.queue.clear()
@@ -363,13 +402,19 @@ class TransportLayer:
     def _forget(self, flow: _Flow) -> None:
         del self._flows[flow.number]
         self._timers.cancel(flow.number)
-        self._flows_of_host[flow.remote.host] -= 1
-        if not self._flows_of_host[flow.remote.host]:
-            del self._flows_of_host[flow.remote.host]
+        self._uncount(flow)
         if self._flow_to.get((flow.transport, flow.remote)) == flow.number:
             del self._flow_to[(flow.transport, flow.remote)]
         if flow.peer is not None and self._flow_of_peer.get(flow.peer) == flow.number:
             del self._flow_of_peer[flow.peer]
+
+    def _uncount(self, flow: _Flow) -> None:
+        self._strangers.pop(flow.number, None)
+        host = flow.remote.host
+        if flow.peer is None and not flow.is_pushed_out:
+            self._flows_of_host[host] -= 1
+            if not self._flows_of_host[host]:
+                del self._flows_of_host[host]
 
     # Time
 
@@ -387,6 +432,8 @@ class TransportLayer:
         """When to lose patience with a connection, and why."""
         if flow.framing.error is not None:
             return Deadline(flow.active_at, flow.framing.error.what)
+        if flow.is_pushed_out:
+            return Deadline(flow.active_at, "too many connections, and nobody has proved himself over this one")
         if not flow.is_open:
             return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
         # Connections between peers live and die with their links; they are not ours to close.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import FlowData, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
-from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.hops import FlowHop
+from p2psip.sip.transports.layer import Listener, TransportLimits
 
 HERE, THERE = Address("10.1.0.1", 5060), Address("10.1.0.11", 40_000)
 FLOW = 1
@@ -100,3 +102,19 @@ def test_18_3_what_is_in_front_of_garbage_is_answered(end: str) -> None:
     else:
         assert len(said) == 1
     assert answers([bytes([byte]) for byte in stream]) == (said, pongs, is_closed)
+
+
+def test_a_phone_over_tls_stays_however_many_strangers_come(world: Any) -> None:
+    """They may have spoken, and been answered; who has shown a password makes room for none of them."""
+    one = world.server("one", "10.1.0.1", transport_limits=TransportLimits(flows=3, flows_per_host=3))
+    phone = world.phone("alice", one, Address("10.1.0.11", 5060), "TLS")
+    phone.register()
+    world.settle()
+    for number in range(9):
+        flow = one.next_flow()
+        one.core.handle(FlowUp(flow, "TCP", one.address, Address("10.1.0.11", 40_000 + number)), world.now)
+        one.core.handle(FlowData(flow, message(number)), world.now)
+        world.run(1.0)
+    (binding,) = one.core.bindings("alice", world.now)
+    assert binding.hops[0] == FlowHop(1)
+    assert [note.facts["outcome"] for note in one.notes if note.event == "too many SIP connections"] == ["ended"] * 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.base.effects import Effect
+from p2psip.base.effects import Effect, Note
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request
@@ -157,8 +157,10 @@ def test_sending() -> None:
 # Connections
 
 
-def opened(layer: TransportLayer, flow: int = 1, now: float = 0.0, remote: Address = REMOTE) -> list[Effect]:
-    layer.handle(FlowUp(flow, "TCP", TCP, remote), now)
+def opened(
+    layer: TransportLayer, flow: int = 1, now: float = 0.0, remote: Address = REMOTE, peer: str | None = None
+) -> list[Effect]:
+    layer.handle(FlowUp(flow, "TCP", TCP, remote, peer), now)
     return layer.drain()
 
 
@@ -305,14 +307,69 @@ def test_malformed_message_in_a_good_frame_does_not() -> None:
     assert isinstance(received, Received)
 
 
+def crowded(remote: Address, outcome: str) -> Note:
+    return Note("too many SIP connections", {"remote": str(remote), "outcome": outcome}, is_warning=True)
+
+
+def ended(layer: TransportLayer, now: float) -> list[int]:
+    """Whose turn it is to go."""
+    return [event.flow for event in layer.handle_timeout(now) if isinstance(event, FlowDown)]
+
+
 def test_connections_are_bounded_and_no_host_takes_them_all() -> None:
+    """Of those over which somebody has proved himself none has to go."""
     layer = make_layer(flows=4, flows_per_host=2)
-    assert [opened(layer, flow) for flow in (1, 3, 5)] == [[], [], [CloseFlow(5)]]
+    for flow in (1, 3):
+        assert opened(layer, flow) == []
+        layer.prove(FlowHop(flow))
+    assert opened(layer, 5) == [CloseFlow(5), crowded(REMOTE, "not accepted")]
     other = Address("198.51.100.8", 1)
-    assert [opened(layer, flow, remote=other) for flow in (7, 9)] == [[], []]
+    for flow in (7, 9):
+        assert opened(layer, flow, remote=other) == []
+        layer.prove(FlowHop(flow))
     assert layer.bind(StreamHop("TCP", Address("198.51.100.9", 1)), 0.0) is None
     layer.handle(FlowDown(1, ""), 1.0)
     assert opened(layer, 11) == []
+    assert ended(layer, 1.0) == []
+
+
+def test_of_a_host_with_too_many_connections_its_eldest_stranger_goes() -> None:
+    layer = make_layer(flows=9, flows_per_host=3)
+    assert [opened(layer, flow) for flow in (1, 3, 5)] == [[], [], []]
+    layer.prove(FlowHop(1))
+    assert opened(layer, 7) == [crowded(REMOTE, "ended")]
+    assert opened(layer, 9) == [crowded(REMOTE, "ended")]
+    assert ended(layer, 0.0) == [3, 5]
+    assert layer.drain() == [CloseFlow(3), CloseFlow(5)]
+    assert [layer.bind(FlowHop(flow), 0.0) is None for flow in (1, 3, 5, 7, 9)] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("hosts", [["198.51.100.8"] * 3, ["2001:db8::8", "2001:db8::9", "2001:db8::a"]])
+def test_who_comes_when_all_connections_are_strangers_gets_one_and_may_keep_it(hosts: list[str]) -> None:
+    """What OpenSIPS was asked for in its issue 1524: "a new established connection should be authenticated"."""
+    layer = make_layer(flows=4, flows_per_host=4)
+    assert opened(layer, 1) == []
+    for flow, host in zip((3, 5, 7), hosts, strict=True):
+        assert opened(layer, flow, remote=Address(host, flow)) == []
+    assert opened(layer, 9) == [crowded(Address(hosts[0], 3), "ended")]
+    layer.prove(FlowHop(9))
+    for flow in (11, 13, 15, 17, 19):
+        opened(layer, flow, remote=Address(hosts[0], flow))
+        ended(layer, 0.0)
+    assert layer.bind(FlowHop(9), 0.0) == FlowHop(9)
+
+
+def test_strangers_leave_room_for_other_peers_and_for_what_we_open() -> None:
+    layer = make_layer(flows=2, flows_per_host=2)
+    assert [opened(layer, flow) for flow in (1, 3)] == [[], []]
+    peers = [f"{number:032x}" for number in range(3)]
+    assert opened(layer, -1, peer=peers[0]) == []
+    assert opened(layer, -3, peer=peers[1]) == []
+    assert opened(layer, -5, peer=peers[2]) == [CloseFlow(-5), crowded(REMOTE, "not accepted")]
+    phone = Address("198.51.100.9", 1)
+    assert layer.bind(StreamHop("TCP", phone), 0.0) == FlowHop(2)
+    assert layer.drain() == [crowded(REMOTE, "ended"), OpenFlow(2, "TCP", phone)]
+    assert ended(layer, 0.0) == [1]
 
 
 # Addresses
