@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -12,7 +13,7 @@ from OpenSSL import SSL
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.state import PeerState
 from p2psip.net.disk.pem_files import read_chain, read_key
-from p2psip.net.sockets.phone_tls import server_context
+from p2psip.net.sockets.phone_tls import CertificateAndKey, server_context
 from p2psip.reload.security.certificates import chain_to_pem
 
 
@@ -24,6 +25,7 @@ class PhoneCertificate:
         named = (settings.phone_certificate, settings.phone_key) if settings.phone_certificate else ()
         self._files = tuple(state.directory / name for name in named)
         self._used = self._seen = self._look()
+        self._valid: tuple[datetime, datetime] | None = None
 
     def context(self, state: PeerState, keylog: Callable[[bytes], None] | None) -> SSL.Context:
         """To show phones what there is now. Raises LocalMisuse, in one line that names the file."""
@@ -32,9 +34,26 @@ class PhoneCertificate:
             return server_context(state.identity.chain, state.identity.key, keylog)
         chain, key = self._files
         try:
-            return server_context(read_chain(chain), read_key(key), keylog)
+            certificates = read_chain(chain)
+            context = server_context(certificates, read_key(key), keylog)
+        except CertificateAndKey as error:
+            raise LocalMisuse(f"phones have no TLS: {chain} and {key}: {error}") from None
         except LocalMisuse as error:
             raise LocalMisuse(f"phones have no TLS: {error}") from None
+        shown = x509.load_der_x509_certificate(certificates[0])
+        self._valid = shown.not_valid_before_utc, shown.not_valid_after_utc
+        return context
+
+    def out_of_date(self, date: float) -> str | None:
+        """What phones will not like on this day about the operator's certificate; said once of each."""
+        if self._valid is None:
+            return None
+        begins, ends = self._valid
+        at = datetime.fromtimestamp(date, UTC)
+        if begins <= at <= ends:
+            return None
+        self._valid = None
+        return f"it has ended on {ends:%Y-%m-%d}" if at > ends else f"it begins on {begins:%Y-%m-%d}"
 
     def has_changed(self) -> bool:
         """True if the files are others than those last used, and the same as at the last look: both are written."""

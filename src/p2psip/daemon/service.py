@@ -318,13 +318,16 @@ class PeerService:
 
     def _look_at_phone_certificate(self) -> None:
         """Whoever renews the operator's files tells nobody; until both are as they should be, the ones before count."""
-        if not self._phone_certificate.has_changed():
-            return
-        try:
-            self._use_phone_tls()
-            self._journal.info("phones are shown another certificate now")
-        except LocalMisuse as error:
-            self._journal.warning("the certificate for phones is not taken", reason=str(error))
+        if self._phone_certificate.has_changed():
+            try:
+                self._use_phone_tls()
+                self._journal.info("phones are shown another certificate now")
+            except LocalMisuse as error:
+                self._journal.warning("the certificate for phones is not taken", reason=str(error))
+        wall = self._peer.node.wall
+        if wall.is_trusted and (reason := self._phone_certificate.out_of_date(wall.date(boot_time()))) is not None:
+            file = self._state.settings.phone_certificate
+            self._journal.warning("the certificate for phones is out of date", file=file, reason=reason)
 
     def _look_for_hosts(self) -> list[str]:
         """The addresses of this machine; those of the last look where the kernel does not say, which is said once."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
-from phone_certificates import Issued, PhoneAuthority
+from phone_certificates import DAY_S, Issued, PhoneAuthority
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.phone_certificate import PhoneCertificate, to_trust
@@ -77,8 +78,28 @@ def test_files_that_are_gone_are_not_taken_and_said_once(with_files: PeerState) 
 
 def test_a_key_of_another_certificate_is_named(with_files: PeerState) -> None:
     (with_files.directory / "phones.key").write_bytes(AUTHORITY.issue("pbx.example").key_pem)
-    with pytest.raises(LocalMisuse, match="phones have no TLS: certificate and key do not go together"):
+    with pytest.raises(
+        LocalMisuse, match=r"TLS: .*phones\.pem and .*phones\.key: certificate and key do not go together"
+    ):
         PhoneCertificate(with_files).context(with_files, None)
+
+
+def test_a_certificate_that_is_out_of_date_is_said_once(with_files: PeerState) -> None:
+    """The peer's own is looked after elsewhere; of files the operator has to know, as phones that refuse say little."""
+    certificate, now = PhoneCertificate(with_files), time.time()
+    certificate.context(with_files, None)
+    assert certificate.out_of_date(now) is None
+    assert str(certificate.out_of_date(now + 9 * DAY_S)).startswith("it has ended on 20")
+    assert certificate.out_of_date(now + 9 * DAY_S) is None
+    write(with_files, AUTHORITY.issue("pbx.example"))
+    certificate.context(with_files, None)
+    assert str(certificate.out_of_date(now - 900 * DAY_S)).startswith("it begins on 20")
+
+
+def test_the_peer_s_own_certificate_is_not_looked_at(state: PeerState) -> None:
+    certificate = PhoneCertificate(state)
+    certificate.context(state, None)
+    assert certificate.out_of_date(0.0) is None
 
 
 def test_what_a_phone_has_to_trust(state: PeerState, with_files: PeerState) -> None:

@@ -12,15 +12,19 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.net.sockets.tls import describe, make_context
 
 
+class CertificateAndKey(LocalMisuse):
+    """The one is not of the other."""
+
+
 def server_context(
     chain: Sequence[bytes], key: PrivateKeyTypes, keylog: Callable[[bytes], None] | None = None
 ) -> SSL.Context:
-    """To show phones this certificate (DER, our own first). Raises LocalMisuse if the key is another's."""
+    """To show phones this certificate (DER, our own first). Raises CertificateAndKey if the key is another's."""
     try:
         context = make_context(chain, key, keylog=keylog)
         context.check_privatekey()
     except SSL.Error as error:
-        raise LocalMisuse(f"certificate and key do not go together ({describe(error)})") from None
+        raise CertificateAndKey(f"certificate and key do not go together ({describe(error)})") from None
     context.set_verify(SSL.VERIFY_NONE)
     return context
 
