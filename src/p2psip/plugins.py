@@ -5,6 +5,8 @@ Nobody knows one of them otherwise. How to write one: docs/topologies.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -44,6 +46,18 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
     return obstacles_to(configuration, topology(configuration.topology_plugin))
 
 
+def able(configuration: OverlayConfiguration) -> list[str]:
+    """The topologies here with which such an overlay could be founded."""
+    return [
+        name for name in topology_names() if not topology(name).obstacles(replace(configuration, topology_plugin=name))
+    ]
+
+
 def _not_installed(name: str) -> str:
-    known = ", ".join(topology_names()) or "none"
-    return f"topology plug-in {name} is not installed here (there is {known}): install the package that has it"
+    known = topology_names()
+    alike = get_close_matches(name.lower(), [one.lower() for one in known], n=1)
+    meant = next((one for one in known if [one.lower()] == alike), None)
+    what = f"did you mean {meant}?" if meant else "install the package that has it"
+    return (
+        f"topology plug-in {name or repr(name)} is not installed here (there is {', '.join(known) or 'none'}): {what}"
+    )

@@ -72,7 +72,7 @@ def decode(
         raise LocalMisuse("--json and --reencode exclude each other: ask for one of them")
     if not files and sys.stdin.isatty():
         raise LocalMisuse("name a file, or - to type messages in; p2psip decode --help tells more")
-    bodies = plugins.topology(topology or DEFAULT_TOPOLOGY).bodies
+    bodies = plugins.topology(DEFAULT_TOPOLOGY if topology is None else topology).bodies
     form = "json" if as_json else "hex" if reencode else "tree"
     printer = _Printer(form, node_id_length, _models(kinds or []), bodies)
     for name in files or ["-"]:

@@ -47,6 +47,8 @@ def status(
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
+    if "members" in facts:
+        print(f"  knows {facts['members']} members, itself among them")
     # Where a topology has an order of neighbours it says so; else they are just neighbours.
     for name in ("successors", "predecessors") if "successors" in facts else ("neighbors",):
         print(f"  {name + ':':13} {' '.join(node[:8] for node in facts[name]) or 'none'}")

@@ -94,7 +94,7 @@ def create(
     user = account_name(admin, name)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise LocalMisuse(f"{directory} is not empty: give a new directory")
-    plugin = plugins.topology(topology or DEFAULT_TOPOLOGY)
+    plugin = plugins.topology(DEFAULT_TOPOLOGY if topology is None else topology)
     terms = replace(
         _terms(key, self_signed, is_secret=shared_secret), topology_plugin=plugin.name, node_id_length=node_id_length
     )
@@ -105,7 +105,9 @@ def create(
     account, password = _account(user, password_file, date) if servers else (None, None)
     founding = found(name, user, terms, rng, date, enrollment_servers=servers, bootstrap_nodes=nodes)
     if reasons := plugin.obstacles(founding.configuration):
-        raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}")
+        others = " or ".join(f"--topology {name}" for name in plugins.able(founding.configuration))
+        hint = f"; {others} can" if others else ""
+        raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}{hint}")
     OverlayDirectory.create(directory, founding, account)
     facts = _facts(directory, founding, user, password)
     print(json.dumps(facts) if as_json else _created(facts))
