@@ -54,10 +54,8 @@ def able(configuration: OverlayConfiguration) -> list[str]:
 
 
 def _not_installed(name: str) -> str:
-    known = topology_names()
+    known, named = topology_names(), name or repr(name)
     alike = get_close_matches(name.lower(), [one.lower() for one in known], n=1)
     meant = next((one for one in known if [one.lower()] == alike), None)
     what = f"did you mean {meant}?" if meant else "install the package that has it"
-    return (
-        f"topology plug-in {name or repr(name)} is not installed here (there is {', '.join(known) or 'none'}): {what}"
-    )
+    return f"topology plug-in {named} is not installed here (there is {', '.join(known) or 'none'}): {what}"
