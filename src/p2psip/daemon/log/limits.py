@@ -31,7 +31,7 @@ REPORT_S = 60.0
 FACT_MAX = 2000
 """Characters of one fact."""
 
-SOURCES = ("source", "remote", "node", "previous_hop", "from", "user")
+SOURCES = ("source", "remote", "phone", "node", "previous_hop", "from", "user")
 """Which facts say who has caused an event; the first that is there does."""
 
 KINDS = ("event", "outcome")

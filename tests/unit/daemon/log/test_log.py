@@ -94,6 +94,18 @@ def test_one_address_cannot_fill_the_log_and_what_is_left_out_is_counted(capsys:
     assert told == {"link refused": 1000 - OF_SOURCE.burst, "phone refused": 1000 - OF_SOURCE.burst}
 
 
+def test_one_who_knocks_without_end_does_not_hide_the_phone_that_does_not_trust(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each phone has its share of the lines, as everybody has."""
+    log_to_stderr("json", clock=lambda: 0.0)
+    log = structlog.get_logger()
+    for port in range(1000):
+        log.warning("no TLS with a phone", phone=f"192.0.2.9:{port}", reason="closed by the other end")
+    log.warning("no TLS with a phone", phone="192.0.2.1:5061", reason="unknown ca")
+    assert lines(capsys)[-1]["reason"] == "unknown ca"
+
+
 def test_failures_do_not_hide_what_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
     log_to_stderr("json")
     log = structlog.get_logger()
