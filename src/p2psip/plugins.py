@@ -46,11 +46,16 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
     return obstacles_to(configuration, topology(configuration.topology_plugin))
 
 
-def able(configuration: OverlayConfiguration) -> list[str]:
-    """The topologies here with which such an overlay could be founded."""
-    return [
-        name for name in topology_names() if not topology(name).obstacles(replace(configuration, topology_plugin=name))
-    ]
+def require(plugin: TopologyPlugin, configuration: OverlayConfiguration) -> None:
+    """Raises LocalMisuse if an overlay cannot be founded so with this topology; it says with which it can."""
+    if reasons := plugin.obstacles(configuration):
+        others = [name for name in topology_names() if not _obstacles_as(name, configuration)]
+        hint = f"; {' or '.join(f'--topology {name}' for name in others)} can" if others else ""
+        raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}{hint}")
+
+
+def _obstacles_as(name: str, configuration: OverlayConfiguration) -> list[str]:
+    return topology(name).obstacles(replace(configuration, topology_plugin=name))
 
 
 def _not_installed(name: str) -> str:

@@ -104,10 +104,7 @@ def create(
     nodes = [bootstrap_node(text) for text in bootstrap or []]
     account, password = _account(user, password_file, date) if servers else (None, None)
     founding = found(name, user, terms, rng, date, enrollment_servers=servers, bootstrap_nodes=nodes)
-    if reasons := plugin.obstacles(founding.configuration):
-        others = " or ".join(f"--topology {name}" for name in plugins.able(founding.configuration))
-        hint = f"; {others} can" if others else ""
-        raise LocalMisuse(f"topology {plugin.name} cannot do that: {'; '.join(reasons)}{hint}")
+    plugins.require(plugin, founding.configuration)
     OverlayDirectory.create(directory, founding, account)
     facts = _facts(directory, founding, user, password)
     print(json.dumps(facts) if as_json else _created(facts))
