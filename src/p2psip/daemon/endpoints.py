@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address, without_zone
 from p2psip.daemon.state.settings import PeerSettings
 from p2psip.net.peer_host import Endpoints
 from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
 from p2psip.reload.wire.link_messages import OverlayLinkType
-from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.layer import Listener, TransportLimits
 
 WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
@@ -36,6 +36,12 @@ def listeners_of(endpoints: Endpoints) -> tuple[Listener, ...]:
     udp = (Listener("UDP", local) for local in endpoints.phone_udp)
     tcp = (Listener("TCP", local) for local in endpoints.phone_tcp)
     return (*udp, *tcp, *(Listener("TLS", local) for local in endpoints.phone_tls))
+
+
+def transport_limits(descriptors: int) -> TransportLimits:
+    """Phones, and whoever connects at their ports, leave half of what may be open to links and to the rest."""
+    usual = TransportLimits()
+    return replace(usual, flows=min(usual.flows, descriptors // 2))
 
 
 @dataclass(frozen=True, slots=True)

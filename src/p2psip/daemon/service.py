@@ -29,7 +29,7 @@ from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
@@ -215,6 +215,7 @@ class PeerService:
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
+            transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         )
 
     def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:

@@ -6,9 +6,10 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.daemon import endpoints
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.reload.wire.link_messages import NO_ICE
+from p2psip.sip.transports.layer import TransportLimits
 
 OVERLAY = "club.example"
 DUAL = ["192.168.7.1", "172.17.0.1", "2001:db8::7", "fe80::1%eth0"]
@@ -118,3 +119,9 @@ def test_all_names_that_mean_the_overlay(monkeypatch: pytest.MonkeyPatch) -> Non
     assert own_names(settings(domains=["PBX.example"]), OVERLAY) == {
         OVERLAY, "pbx.example", "garden.home.example", "garden", "garden.local", "localhost",
     }  # fmt: skip
+
+
+def test_connections_with_phones_leave_half_of_the_descriptors() -> None:
+    """Strangers who keep them open make room for each other long before nobody is let in any more."""
+    assert transport_limits(300).flows == 150
+    assert transport_limits(20_000) == TransportLimits()
