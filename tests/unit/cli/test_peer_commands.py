@@ -15,6 +15,7 @@ import pytest
 
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS, main
+from p2psip.daemon import control
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
@@ -320,3 +321,29 @@ def test_the_made_up_password_of_a_phone_is_short_and_longer_on_request(
     for typed in (made, made.upper(), made.replace("-", "")):
         assert ha1_by_algorithm("Alice", OVERLAY, typed) in kept["Alice"]
     assert made not in (peer / "lines" / "alice.json").read_text()
+
+
+def test_status_says_how_many_members_there_are_where_the_topology_knows(
+    p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path
+) -> None:
+    facts: dict[str, object] = {
+        "user": "peer-hill@a.b",
+        "node_id": "ab" * 20,
+        "configuration": 1,
+        "state": "in the overlay",
+        "overlay": "a.b",
+        "up_s": 1.0,
+        "memory_kb": None,
+        "trouble": "",
+        "same_node_id_at": "",
+        "date_trusted": True,
+        "links": [],
+        "records": {"count": 0, "bytes": 0},
+        "lines": [],
+        "neighbors": [],
+        "members": 3,
+    }
+    monkeypatch.setattr(control, "ask_peer", lambda directory, what: facts)
+    assert "  knows 3 members, itself among them\n  neighbors:    none\n" in p2psip("status", "--peer", peer)
+    del facts["members"]
+    assert "members" not in p2psip("status", "--peer", peer)
