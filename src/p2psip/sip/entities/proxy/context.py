@@ -55,6 +55,12 @@ class Branch:
         """The target, for people."""
         return self.target.label or str(self.target.uri)
 
+    def give_up(self) -> None:
+        """It is cancelled: however it ends, no other way to the target is tried."""
+        self.is_expired, self.may_be_resolved_again = True, False
+        self.hops.clear()
+        self.target = self.target.with_others(())
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -39,6 +39,9 @@ _STAGGER = -1
 _NO_ANSWER = -2
 """Timers of a context: for its next target, and to ask again; timers C have the number of their branch."""
 
+_OVERDUE_S = 0.5
+"""How often it is looked whether it is known now where a request goes that nobody has answered in time."""
+
 _ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
 _TOO_LONG = ("Reason", 'SIP;cause=408;text="Nobody has answered in time"')
 
@@ -247,16 +250,22 @@ class Proxy:
 
     def _begin_anew(self, context: Context, asked: Asked, now: float) -> bool:
         """It is for somebody else now; but not for ever for somebody else."""
-        context.turns += 1
-        if context.turns > self._config.limits.turns:
-            self._take(context, asked, NotLocated(482, phrase_of(482), f"sent on {context.turns - 1} times"), now)
+        if (too_often := self._turn(context)) is not None:
+            self._take(context, asked, too_often, now)
             return True
         self._timers.cancel((context.server, _NO_ANSWER))
         return self._resolve(context, asked, now)
 
+    def _turn(self, context: Context) -> NotLocated | None:
+        """It is sent elsewhere once more; a refusal if that was too often."""
+        context.turns += 1
+        if context.turns <= self._config.limits.turns:
+            return None
+        return NotLocated(482, phrase_of(482), f"sent on {context.turns - 1} times")
+
     def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> None:
         if self._asks.is_full:
-            self._answer(context, 503, now, "too many questions are open", (("Retry-After", 5),))
+            self._take(context, asked, NotLocated(503, phrase_of(503), "too many questions are open"), now)
             return
         ask = self._asks.ask(question, Locating(context, asked), now + self._config.limits.locate_s)
         context.question = ask.token
@@ -273,6 +282,8 @@ class Proxy:
 
     def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
         """What is known of where the request goes: try that, or go back with what there is."""
+        if asked.after is not None and isinstance(found, Located):
+            found = self._turn(context) or found
         if isinstance(found, NotLocated):
             if context.branches:
                 # Whoever was to be asked for instead is not there: what became of the others stands.
@@ -294,7 +305,10 @@ class Proxy:
 
     def _on_no_answer(self, context: Context, now: float) -> None:
         """One of the resolvers wants to hear of it. If it goes nowhere else, it goes on ringing."""
-        if not (context.final or context.is_closed or context.question):
+        if context.question:
+            # Where it goes is not known yet, so nobody could have answered: the time is over when it is known.
+            self._timers.set((context.server, _NO_ANSWER), now + _OVERDUE_S, "nobody answers")
+        elif not (context.final or context.is_closed):
             self._ask_again(context, After(408, "nobody has answered in time"), now)
 
     def _ask_again(self, context: Context, after: After, now: float) -> bool:
@@ -500,7 +514,6 @@ class Proxy:
         status: int,
         now: float,
         reason: str = "",
-        extra: tuple[tuple[str, object], ...] = (),
         phrase: str | None = None,
     ) -> None:
         """Answer with a response of our own."""
@@ -512,7 +525,9 @@ class Proxy:
             return
         if reason and not context.causes:
             context.causes.append(Cause("this peer", reason, now))
-        fields = (*extra, reason_field(status, reason)) if reason else extra
+        fields = [reason_field(status, reason)] if reason else []
+        if status == 503:
+            fields.append(("Retry-After", 5))
         tag = self._layer.new_tag()
         response = make_response(context.original, status, phrase, to_tag=tag, extra=fields)
         self._conclude(context, response, "this peer", now)
@@ -534,7 +549,7 @@ class Proxy:
 
     def _cancel_branches(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
         for branch in context.open_branches:
-            branch.is_expired = True
+            branch.give_up()
             if branch.transaction:
                 self._layer.cancel(branch.transaction, now, reasons)
             else:

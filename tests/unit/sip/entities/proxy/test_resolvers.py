@@ -6,6 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
+from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.resolvers import After, Again, Instead
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.message.uri import parse_sip_uri
@@ -262,3 +263,76 @@ def test_a_resolver_may_name_places_and_refuse(world):
     world.run(1.0)
     assert refused.statuses == [100, 403]
     assert refused.responses[-1].reasons[0].text == "zoe is not called"
+
+
+@pytest.mark.parametrize("hops", [(), (UdpHop(Address("10.1.0.13", 5060)),)], ids=["unreachable", "busy"])
+def test_one_that_always_knows_another_place_has_an_end(world, hops):
+    """A place where nobody can be reached, or is busy, again and again: what was said goes back."""
+    place = Target(parse_sip_uri("sip:carol@10.1.0.13"), hops, "carol")
+    one, alice, bob, carol = site(world, Forwarding("bob", on=(480, 486), to=Located((place,))))
+    bob.refuses_with = carol.refuses_with = 486
+    call = alice.invite("bob")
+    world.run(5.0)
+    assert call.statuses == [100, 486]
+    assert len(invites(carol)) == len(hops) * one.config.limits.turns
+    assert world.forgets_all()
+
+
+def test_who_is_given_up_is_not_tried_by_another_way(world):
+    """Bob's first way is silent; before the second is tried, the call is carol's."""
+    ways = [Target(parse_sip_uri("sip:bob@10.1.0.12"), (UdpHop(Address(f"10.1.0.{last}", 5060)),)) for last in (77, 12)]
+    forwarding = Forwarding("bob", on=(408,), to=to("carol"), after_s=2.0)
+    one, alice, bob, carol = site(world, forwarding)
+    one.locate = lambda question: (
+        Located((ways[0].with_others(ways[1:]),))
+        if question.user == "bob"
+        else Located(one.core.targets(question.user, world.now))
+    )
+    carol.answers_after_s = 20.0
+    call = alice.invite("bob")
+    world.run(40.0)
+    assert call.is_up
+    assert carol.calls[0].is_up
+    assert not invites(bob)
+
+
+def test_a_place_that_cannot_be_asked_for_leaves_the_phone_ringing(world):
+    """Too many questions are open when nobody has answered in time: who rings may be picked up all the same."""
+    limits = ServerLimits(questions=1)
+    forwarding = Forwarding("bob", on=(408,), to=to("carol"), after_s=5.0)
+    one = world.server("one", "10.1.0.1", resolvers=[forwarding], limits=limits)
+    alice, bob, zoe = (
+        world.phone(user, one, Address(f"10.1.0.{11 + i}", 5060)) for i, user in enumerate(("alice", "bob", "zoe"))
+    )
+    for phone in (alice, bob, zoe):
+        assert phone.register().status == 200
+    bob.answers_after_s = 6.0
+    call = alice.invite("bob")
+    world.run(4.5)
+    one.unanswered = (LocateUser,)
+    zoe.invite("somebody")
+    world.run(5.0)
+    assert call.statuses == [100, 180, 200]
+    assert bob.calls[0].is_up
+    refused = alice.invite("somebody")
+    world.run(0.5)
+    assert refused.statuses == [100, 503]
+    assert refused.responses[-1].fields.first("retry-after") == "5"
+
+
+def test_an_overlay_that_is_slower_than_patience_is_heard_first(world):
+    """Nobody has answered in time, as nobody was asked yet: it is sent elsewhere once that is known."""
+    forwarding = Forwarding("bob", on=(408,), to=to("carol"), after_s=2.0)
+    one, alice, bob, carol = site(world, forwarding)
+    bob.answers_after_s = None
+    one.unanswered = (LocateUser,)
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert not forwarding.heard
+    one.unanswered = ()
+    first = 2  # the number of a proxy's first question
+    one.core.handle_answer(first, Located(one.core.targets("bob", world.now)), world.now)
+    world.run(5.0)
+    assert len(invites(bob)) == 1
+    assert call.is_up
+    assert carol.calls[0].is_up
