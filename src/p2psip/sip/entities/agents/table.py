@@ -59,6 +59,9 @@ class Wishes:
     effects: tuple[Effect, ...]
 
 
+_NOTHING = Wishes((), ())
+
+
 class Agents:
     """All agents of one peer, as one core. Of the questions of several the tokens differ."""
 
@@ -67,6 +70,8 @@ class Agents:
         self._by_name = {agent.name: agent for agent in agents}
         assert len(self._by_name) == len(self._agents), "two agents have one name"
         self._media: dict[Address, Agent] = {}
+        self._is_quiet = False
+        """True if none of them has heard anything since the last drain: most requests are not for them."""
 
     def meant(self, user: str) -> str | None:
         """The name of the agent that is called by this user part; the first of them, None if there is none."""
@@ -74,16 +79,19 @@ class Agents:
 
     def handle_message(self, name: str, data: bytes, now: float) -> None:
         """The server delivers a SIP message. Of an agent that there was in an earlier run there is none."""
+        self._is_quiet = False
         if (agent := self._by_name.get(name)) is not None:
             agent.handle_message(data, now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address."""
+        self._is_quiet = False
         if (agent := self._media.get(local)) is not None:
             agent.handle_media(local, remote, data, now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask."""
+        self._is_quiet = False
         own, index = divmod(token, len(self._agents))
         agent = self._agents[index]
         if isinstance(answer, Address):
@@ -92,6 +100,7 @@ class Agents:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
+        self._is_quiet = False
         for agent in self._agents:
             agent.handle_timeout(now)
 
@@ -101,6 +110,9 @@ class Agents:
 
     def drain(self) -> Wishes:
         """What all of them want since the last call, of each in its order."""
+        if self._is_quiet:
+            return _NOTHING
+        self._is_quiet = True
         said: list[FromAgent] = []
         effects: list[Effect] = []
         for index, agent in enumerate(self._agents):
