@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from baresip import Baresip, needs_baresip
+from baresip import TALK_S, Baresip, hears, needs_baresip, talk
 from effort import times
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
@@ -16,7 +16,6 @@ from sipp import Account, answering, calling, needs_sipp, registering
 
 pytestmark = pytest.mark.slow
 
-TALK_S = 1.0
 PATIENCE_S = 30.0
 """Also what the demo promises: so long after a crash, at most, until calls go through again."""
 QUIET_S = 3.0
@@ -49,21 +48,6 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
 
 def baresip(directory: Path, peer: LivePeer, user: str, **options: object) -> Baresip:
     return Baresip(directory, user, server=peer.server, password=phone_password(user), **options)  # type: ignore[arg-type]
-
-
-def hears(phone: Baresip, frequency_hz: float) -> bool:
-    tone = phone.heard()
-    return tone is not None and tone.frequency_hz == pytest.approx(frequency_hz, abs=5)
-
-
-def talk(caller: Baresip, callee: Baresip, server: str) -> None:
-    """A call from one to the other, who answers by itself; both hear each other."""
-    caller.dial(f"sip:{callee.user}@{server}")
-    caller.wait("CALL_ESTABLISHED", PATIENCE_S)
-    callee.wait("CALL_ESTABLISHED")
-    caller.wait_heard(TALK_S), callee.wait_heard(TALK_S)
-    caller.hang_up()
-    callee.wait("CALL_CLOSED")
 
 
 @needs_baresip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from baresip import Baresip, needs_baresip
+from baresip import Baresip, hears, needs_baresip, talk
 from linphone import Linphone, needs_linphone
 from live_overlay import LiveOverlay, LivePeer, phone_password
 from phone_certificates import PhoneAuthority
@@ -16,8 +16,6 @@ from phone_certificates import PhoneAuthority
 pytestmark = pytest.mark.slow
 
 HERE = "127.0.0.1"
-PATIENCE_S = 30.0
-TALK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,20 +50,6 @@ def over_tls(directory: Path, sites: Sites, user: str, plays: int) -> Baresip:
         transport="tls",
         plays=plays,
     )
-
-
-def hears(phone: Baresip, frequency_hz: float) -> bool:
-    tone = phone.heard()
-    return tone is not None and tone.frequency_hz == pytest.approx(frequency_hz, abs=5)
-
-
-def talk(caller: Baresip, callee: Baresip, server: str) -> None:
-    caller.dial(f"sip:{callee.user}@{server}")
-    caller.wait("CALL_ESTABLISHED", PATIENCE_S)
-    callee.wait("CALL_ESTABLISHED")
-    caller.wait_heard(TALK_S), callee.wait_heard(TALK_S)
-    caller.hang_up()
-    callee.wait("CALL_CLOSED")
 
 
 @needs_baresip

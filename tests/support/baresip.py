@@ -35,6 +35,9 @@ MODULES = Path("/usr/lib/baresip/modules")
 TONE_S = 30
 PATIENCE_S = 60.0
 """For a machine that is busy with something else."""
+TALK_S = 1.0
+CALL_MAX_S = 30.0
+"""So long after a peer has crashed, at most, until calls go through again."""
 
 needs_baresip = pytest.mark.skipif(
     shutil.which("baresip") is None or not MODULES.is_dir(), reason="baresip (Debian: baresip-core) is not installed"
@@ -276,6 +279,23 @@ class Baresip:
                 return None
             assert data, f"baresip closed its control connection\n{self.log}"
             self._buffer += data
+
+
+def hears(phone: Baresip, frequency_hz: float) -> bool:
+    """True if that is the tone that it heard in its latest call."""
+    tone = phone.heard()
+    return tone is not None and tone.frequency_hz == pytest.approx(frequency_hz, abs=5)
+
+
+def talk(caller: Baresip, callee: Baresip, server: str) -> None:
+    """A call from one to the other, who answers by itself; both hear each other."""
+    caller.dial(f"sip:{callee.user}@{server}")
+    caller.wait("CALL_ESTABLISHED", CALL_MAX_S)
+    callee.wait("CALL_ESTABLISHED")
+    caller.wait_heard(TALK_S)
+    callee.wait_heard(TALK_S)
+    caller.hang_up()
+    callee.wait("CALL_CLOSED")
 
 
 def _write_tone(path: Path, frequency_hz: int) -> None:

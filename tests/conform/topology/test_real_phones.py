@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from baresip import Baresip, needs_baresip
+from baresip import Baresip, needs_baresip, talk
 from live_overlay import LiveOverlay, LivePeer, phone_password
 from our_phone import OurPhone
 
@@ -13,24 +13,9 @@ from p2psip.sim.topologies import Case
 
 pytestmark = pytest.mark.slow
 
-TALK_S = 1.0
-PATIENCE_S = 30.0
-"""So long after a peer was killed, at most, until calls go through again."""
-
 
 def baresip(directory: Path, peer: LivePeer, user: str, plays: int) -> Baresip:
     return Baresip(directory, user, server=peer.server, password=phone_password(user), plays=plays)
-
-
-def talk(caller: Baresip, callee: Baresip, server: str) -> None:
-    """A call from one to the other, who answers by itself; both hear each other."""
-    caller.dial(f"sip:{callee.user}@{server}")
-    caller.wait("CALL_ESTABLISHED", PATIENCE_S)
-    callee.wait("CALL_ESTABLISHED")
-    caller.wait_heard(TALK_S)
-    callee.wait_heard(TALK_S)
-    caller.hang_up()
-    callee.wait("CALL_CLOSED")
 
 
 @needs_baresip
