@@ -39,9 +39,9 @@ def over_ip(seed: str) -> str:
     return f"{world.internet.transcript.entries} {world.internet.transcript.digest}"
 
 
-def over_direct_links(seed: str) -> str:
-    """An overlay of links between cores, one of which dies."""
-    overlay = SimulatedOverlay(seed)
+def between_cores(seed: str, *, is_direct: bool) -> str:
+    """An overlay of cores with streams between them, or direct links; one of them dies."""
+    overlay = SimulatedOverlay(seed, is_direct=is_direct)
     tap = Tap(overlay)
     for number in range(8):
         overlay.add_peer(number)
@@ -54,4 +54,5 @@ def over_direct_links(seed: str) -> str:
 
 if __name__ == "__main__":
     print(over_ip(sys.argv[1]))
-    print(over_direct_links(sys.argv[1]))
+    print(between_cores(sys.argv[1], is_direct=False))
+    print(between_cores(sys.argv[1], is_direct=True))

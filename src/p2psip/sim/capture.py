@@ -47,9 +47,10 @@ class Tap:
 
     def _watch(self, host: Host, effect: Effect) -> None:
         if isinstance(effect, Write) and effect.link in host.links:
-            receiver = host.links[effect.link].host.name
-            for _, content in Deframer(1 << 24).feed(effect.data):
-                self._note(host.name, receiver, content)
+            end = host.links[effect.link]
+            frames = [] if end.is_direct else Deframer(1 << 24).feed(effect.data)
+            for content in [effect.data] if end.is_direct else [content for _, content in frames]:
+                self._note(host.name, end.host.name, content)
             if self.is_deaf:
                 return
         self._do(host, effect)

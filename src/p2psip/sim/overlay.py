@@ -71,7 +71,7 @@ class SimulatedOverlay:
     """Peers p0, p1, ... and clients c0, c1, ... in one world; p0 is the bootstrap node and the first peer.
 
     `latency_s` says how long a packet takes, by chance if it will; the world's own choice if it is None.
-    Peers take turns with `return_paths`.
+    Peers take turns with `return_paths`. With `is_direct` streams are direct links, without frames: it is cheaper.
     """
 
     def __init__(
@@ -80,10 +80,11 @@ class SimulatedOverlay:
         *,
         latency_s: Callable[[random.Random], float] | None = None,
         return_paths: Sequence[ReturnPath] = (ReturnPath.VIA_LIST,),
+        is_direct: bool = False,
         **settings: object,
     ) -> None:
         self.seed = seed
-        self.world = World(seed, latency_s)
+        self.world = World(seed, latency_s, is_direct=is_direct)
         self.nodes: dict[str, Node] = {}
         self.clients: dict[str, Node] = {}
         self._return_paths = return_paths

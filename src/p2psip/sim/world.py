@@ -2,7 +2,8 @@
 
 Links are ordered streams, as TLS over TCP is; their handshake takes one and a half round trips and presents the
 hosts' certificates. Or they are DTLS over UDP: each datagram fares by the world's `path`, and a handshake takes a round
-trip more. A host that crashes resets its streams, as a killed process does; of its other links, and of one that loses
+trip more. In a world that `is_direct` streams are direct links: their messages are not framed, and what does not arrive
+comes back. A host that crashes resets its streams, as a killed process does; of its other links, and of one that loses
 its power, only silence tells.
 """
 
@@ -18,7 +19,17 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.reload.node.effects import LinkUp, Write
-from p2psip.reload.paths.values import AcceptNarrow, Candidate, CutIfSilent, HangUp, Open, Opened, PathEvent, Secure
+from p2psip.reload.paths.values import (
+    AcceptNarrow,
+    Candidate,
+    CutIfSilent,
+    HangUp,
+    Open,
+    Opened,
+    PathEvent,
+    Returned,
+    Secure,
+)
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -55,11 +66,14 @@ class _End:
 
     host: Host
     number: int
+    origin: tuple[Host, int]
+    """The other end, and its number for the link."""
     is_stream: bool
     busy_until: float = 0.0
     is_cut: bool = False
     is_narrow: bool = False
     """True if only packets that every path carries are sent over it."""
+    is_direct: bool = False
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -101,7 +115,11 @@ class Host:
 class World:
     """Hosts, the network between them and the clock. `seed` decides everything that chance decides."""
 
-    def __init__(self, seed: int | str, latency_s: Callable[[random.Random], float] | None = None) -> None:
+    def __init__(
+        self, seed: int | str, latency_s: Callable[[random.Random], float] | None = None, *, is_direct: bool = False
+    ) -> None:
+        self.is_direct = is_direct
+        """Streams that come up are direct links."""
         self.clock = VirtualClock()
         self.hosts: dict[str, Host] = {}
         self._by_host: dict[str, Host] = {}
@@ -143,7 +161,7 @@ class World:
         if not is_silent:
             for end in links.values():
                 if end.is_stream:
-                    self._later(self._delay(host, end.host), self._down, end, "connection reset")
+                    self.clock.at(self._known_at(host, end), partial(self._down, end, "connection reset"))
 
     # Inside
 
@@ -171,8 +189,10 @@ class World:
             case HangUp(number):
                 host.opening.pop(number, None)
                 if (end := host.links.pop(number, None)) is not None:
-                    for delay_s in [self._delay(host, end.host)] if end.is_stream else self._arrivals(host, end.host):
-                        self._later(delay_s, self._down, end, "closed by the other end")
+                    arrivals = self._arrivals(host, end.host) if not end.is_stream else None
+                    times = [self._known_at(host, end)] if arrivals is None else [self.now + s for s in arrivals]
+                    for at in times:
+                        self.clock.at(at, partial(self._down, end, "closed by the other end"))
             case AcceptNarrow(is_narrow):
                 host.is_narrow = is_narrow
             case Ask(token, Commit() as commit):
@@ -189,6 +209,12 @@ class World:
     def _delay(self, here: Host, there: Host) -> float:
         """One way, different each time but the same in every run."""
         return self._latency_s(self._rng)
+
+    def _known_at(self, host: Host, end: _End) -> float:
+        """When the other end hears that a stream is no more; what it sent over a direct link has come back by then."""
+        at = self.now + self._delay(host, end.host)
+        there = end.host.links.get(end.number) if end.is_direct else None
+        return at if there is None else max(at, there.busy_until)
 
     def _open(self, host: Host, path: int, candidate: Candidate) -> None:
         host.opening[path] = candidate
@@ -228,11 +254,16 @@ class World:
         del host.opening[path]
         number, is_narrow = target._numbers, candidate.is_narrow or target.is_narrow
         target._numbers += 2
-        host.links[path] = _End(target, number, candidate.is_stream, is_narrow=is_narrow)
-        target.links[number] = _End(host, path, candidate.is_stream, is_narrow=is_narrow)
+        is_direct = self.is_direct and candidate.is_stream
+        host.links[path] = _End(
+            target, number, (host, path), candidate.is_stream, is_narrow=is_narrow, is_direct=is_direct
+        )
+        target.links[number] = _End(
+            host, path, (target, number), candidate.is_stream, is_narrow=is_narrow, is_direct=is_direct
+        )
         datagram_bytes = None if candidate.is_stream else DATAGRAM_BYTES
-        accepted = LinkUp(number, host.certificates, host.address, candidate.address, datagram_bytes)
-        dialled = LinkUp(path, target.certificates, candidate.address, host.address, datagram_bytes)
+        accepted = LinkUp(number, host.certificates, host.address, candidate.address, datagram_bytes, is_direct)
+        dialled = LinkUp(path, target.certificates, candidate.address, host.address, datagram_bytes, is_direct)
         for here, link in ((target, accepted), (host, dialled)):
             self.call(here, partial(here.core.handle_link_up, link))
 
@@ -250,10 +281,11 @@ class World:
             return
         # What is lost on a stream is not made up for after the partition: the stream stands still.
         end.is_cut = end.is_cut or end.host.island != host.island or is_lost
-        if end.is_cut:
-            return
-        end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))
-        self.clock.at(end.busy_until, lambda: self._arrive(end, data))
+        if end.is_direct and (end.is_cut or end.number not in end.host.links):
+            self.clock.at(end.busy_until, lambda: self._return(end, data))
+        elif not end.is_cut:
+            end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))
+            self.clock.at(end.busy_until, lambda: self._arrive(end, data))
 
     def _arrivals(self, here: Host, there: Host) -> list[float]:
         """When copies of a datagram come to their end."""
@@ -262,6 +294,14 @@ class World:
     def _arrive(self, end: _End, data: bytes) -> None:
         if end.number in end.host.links:
             self.call(end.host, lambda now: end.host.core.handle_link_data(end.number, data, now))
+        elif end.is_direct:
+            self._return(end, data)
+
+    def _return(self, end: _End, message: bytes) -> None:
+        """The end of a direct link did not take it."""
+        sender, number = end.origin
+        if number in sender.links:
+            self.call(sender, lambda now: sender.core.handle_path(Returned(number, message), now))
 
     def _down(self, end: _End, reason: str) -> None:
         if end.host.links.pop(end.number, None) is not None:

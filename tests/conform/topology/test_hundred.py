@@ -22,7 +22,7 @@ def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_fo
     topology: Case, is_silent: bool, limit_s: float
 ) -> None:
     """Killed, or with a power cut that says nothing."""
-    overlay = grow("a hundred", 100, at_once=10, **topology.settings)
+    overlay = grow("a hundred", 100, at_once=10, is_direct=True, **topology.settings)
     records = fill(overlay, 100)
     assert hops_of(overlay) < 6.0
     for victim in victims_of(overlay, records, topology, 20):

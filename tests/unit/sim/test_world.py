@@ -12,7 +12,7 @@ from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.paths.dialling import DIAL_MAX_S
-from p2psip.reload.paths.values import Candidate, HangUp
+from p2psip.reload.paths.values import Candidate, HangUp, PathEvent, Returned
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, Committed, Moment
 from p2psip.sim.world import Host, World
@@ -34,6 +34,12 @@ class Recorder(Dialler):
     def connect(self, host: Host, number: int, candidates: tuple[Candidate, ...]) -> None:
         """It dials."""
         self.world.call(host, lambda now: self.dial(number, candidates, now))
+
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        if isinstance(event, Returned):
+            self.seen.append((now, ("returned", event.path, event.message)))
+        else:
+            super().handle_path(event, now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
         number = self.up(link.number)
@@ -72,9 +78,9 @@ class Recorder(Dialler):
         return [what for _, what in self.seen]
 
 
-def pair(latency_s: float = 0.01) -> tuple[World, Host, Host, Recorder, Recorder]:
+def pair(latency_s: float = 0.01, *, is_direct: bool = False) -> tuple[World, Host, Host, Recorder, Recorder]:
     """Two hosts."""
-    world = World(1, lambda rng: latency_s)
+    world = World(1, lambda rng: latency_s, is_direct=is_direct)
     cores = [Recorder(world), Recorder(world)]
     hosts = [
         world.add(name, Address(f"10.0.0.{number}", 1), (name.encode(),), core, MemoryStore())
@@ -89,9 +95,9 @@ def want(world: World, host: Host, core: Recorder, *effects: Effect) -> None:
     world.call(host, lambda now: None)
 
 
-def connected() -> tuple[World, Host, Host, Recorder, Recorder]:
+def connected(*, is_direct: bool = False) -> tuple[World, Host, Host, Recorder, Recorder]:
     """Two hosts with a link: number 2 at a, 1 at b."""
-    world, a, b, core_a, core_b = pair()
+    world, a, b, core_a, core_b = pair(is_direct=is_direct)
     core_a.connect(a, 2, tls(b.address))
     world.run_for(0.1)
     assert core_a.seen == [(0.03, ("up", 2, b"b", "10.0.0.1"))]
@@ -168,6 +174,27 @@ def test_islands_do_not_reach_each_other_and_cut_streams_stay_cut() -> None:
     world.run_for(1.0)
     assert core_b.what() == []
     assert core_a.what() == [("down", 4, "no answer in 8 s from 10.0.0.1:1 (TLS)")]
+
+
+def test_over_a_direct_link_comes_back_what_is_not_taken() -> None:
+    """From an island, from a machine without power, and, before the reset is heard, from a process that was killed."""
+    for end in ("island", "power", "killed"):
+        world, a, b, core_a, core_b = connected(is_direct=True)
+        want(world, a, core_a, Write(2, b"taken"), Write(2, b"on its way"))
+        world.run_for(0.005 if end == "killed" else 0.02)
+        if end == "island":
+            b.island = 1
+        else:
+            world.crash(b, is_silent=end == "power")
+        want(world, a, core_a, Write(2, b"late"))
+        world.run_for(1.0)
+        if end == "killed":
+            back: list[object] = [("returned", 2, message) for message in (b"taken", b"on its way", b"late")]
+            assert core_a.what() == [*back, ("down", 2, "connection reset")]
+            assert core_b.what() == []
+        else:
+            assert core_a.what() == [("returned", 2, b"late")]
+            assert core_b.what() == [("data", 1, b"taken"), ("data", 1, b"on its way")]
 
 
 def test_time_outs_come_at_the_deadline_and_once() -> None:

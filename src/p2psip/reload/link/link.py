@@ -2,7 +2,8 @@
 
 Theory of operation. Each message travels as a data frame with a sequence number, and each data frame is acknowledged
 at once. What the acknowledgements are for differs: `StreamLink` (TLS over TCP) only sees by them whether the other end
-is there; `DatagramLink` (DTLS over UDP) sends again what was not acknowledged, and sets its pace by them.
+is there; `DatagramLink` (DTLS over UDP) sends again what was not acknowledged, and sets its pace by them. `DirectLink`
+has neither frames nor acknowledgements: it stays in one process.
 
     UP --no ACK for too long--> FAILED --no ACK for 30 s--> DEAD
      ^---------- ACK -------------'
@@ -26,6 +27,9 @@ RETAINED_S = 30.0
 
 IDLE_S = 15.0
 """How long a silent link goes without a connectivity Ping: bounds how late a power cut at the other end is seen."""
+
+ANSWER_S = 1.0
+"""So much longer waits who dialled: the Ping of who accepted, and the answer to it, make another superfluous."""
 
 
 class LinkState(enum.Enum):
@@ -52,6 +56,8 @@ class Link(abc.ABC):
 
     def __init__(self, message_bytes_max: int, rules: RtoRules, now: float) -> None:
         self.state = LinkState.UP
+        self.idle_s = IDLE_S
+        """How long it goes without a Ping of ours."""
         self.round_trip = RoundTripEstimator(rules)
         self._deframer = Deframer(message_bytes_max)
         self._received = ReceivedWindow()
@@ -114,7 +120,7 @@ class Link(abc.ABC):
 
     def take_idle(self, now: float) -> bool:
         """True, once each time, if nothing was sent for so long that a Ping is due."""
-        if self.state is not LinkState.UP or self._overdue_at() is not None or now < self._last_sent_at + IDLE_S:
+        if self.state is not LinkState.UP or self._overdue_at() is not None or now < self._last_sent_at + self.idle_s:
             return False
         self._last_sent_at = now
         return True
@@ -129,7 +135,7 @@ class Link(abc.ABC):
             return given_up if overdue_at is None or given_up.at <= overdue_at else Deadline(overdue_at, "trying again")
         if overdue_at is not None:
             return Deadline(overdue_at, "acknowledgement overdue")
-        return Deadline(self._last_sent_at + IDLE_S, "link idle")
+        return Deadline(self._last_sent_at + self.idle_s, "link idle")
 
     def _take_sequence(self, now: float) -> int:
         """6.6.2: "Initially, the value is zero, and it increments by exactly one for each message sent"."""

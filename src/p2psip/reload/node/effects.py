@@ -27,6 +27,8 @@ class LinkUp:
     local: Address
     datagram_bytes: int | None = None
     """What one datagram carries, of DTLS; None for TLS."""
+    is_direct: bool = False
+    """True if the other end is a core in this process: an overlay link carries whole messages then, without a frame."""
 
 
 @dataclass(frozen=True, slots=True)

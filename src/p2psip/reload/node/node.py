@@ -48,7 +48,7 @@ from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRo
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
-from p2psip.reload.paths.values import PathEvent, Purpose, Stalled
+from p2psip.reload.paths.values import PathEvent, Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage, StorageTime
@@ -371,10 +371,7 @@ class Node:
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""
-        if isinstance(event, Stalled):
-            self._links.stalled(event, now)
-        else:
-            self._links.ended(self._paths.handle(event, now), now)
+        self._links.handle_path(event, now)
         self._settle(now)
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:

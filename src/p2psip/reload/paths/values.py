@@ -185,4 +185,12 @@ class Stalled:
     link_type: OverlayLinkType
 
 
-PathEvent = Listening | Opened | Zoned | Accepted | Stalled
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The other end of a direct link, which is up, did not take this message, nor any that follows."""
+
+    path: int
+    message: bytes
+
+
+PathEvent = Listening | Opened | Zoned | Accepted | Stalled | Returned

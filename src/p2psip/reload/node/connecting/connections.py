@@ -20,7 +20,8 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
-from p2psip.reload.link.link import Link, LinkState, Unacknowledged
+from p2psip.reload.link.direct import DirectLink
+from p2psip.reload.link.link import ANSWER_S, Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Write
 from p2psip.reload.node.limits import (
@@ -193,10 +194,22 @@ class Connections:
 
     # Links that are up
 
-    def add(self, number: int, node: NodeId, remote: Address, now: float, *, datagram_bytes: int | None = None) -> bool:
+    def add(
+        self,
+        number: int,
+        node: NodeId,
+        remote: Address,
+        now: float,
+        *,
+        datagram_bytes: int | None = None,
+        is_direct: bool = False,
+    ) -> bool:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
         kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
-        connection = Connection(number, node, self._make_link(datagram_bytes, now), remote, now, kind)
+        link = self._make_link(datagram_bytes, now, is_direct=is_direct)
+        if number % 2 == 0:
+            link.idle_s += ANSWER_S
+        connection = Connection(number, node, link, remote, now, kind)
         links = self._by_node.setdefault(node, [])
         patience_s = SUPERSEDED_CLOSE_S if self._node_id > node else 4 * SUPERSEDED_CLOSE_S
         for older in links:
@@ -291,6 +304,13 @@ class Connections:
         self._flush(connection)
         return connection, messages, [] if link.state is state_before else self._changes(connection.node, SILENT)
 
+    def handle_returned(self, number: int, message: bytes, now: float) -> None:
+        """A message could not be delivered over a direct link."""
+        connection = self._by_number.get(number)
+        if connection is not None and isinstance(connection.link, DirectLink):
+            connection.link.handle_returned(message, now)
+            self._rearm(connection)
+
     def handle_timeout(self, now: float) -> list[LinkEvent]:
         """Look after the health of links."""
         events: list[LinkEvent] = []
@@ -309,9 +329,9 @@ class Connections:
                 self._timers.set((what, number), now + SUPERSEDED_CLOSE_S, "superseded link")
         return events
 
-    def _make_link(self, datagram_bytes: int | None, now: float) -> Link:
+    def _make_link(self, datagram_bytes: int | None, now: float, *, is_direct: bool) -> Link:
         if datagram_bytes is None:
-            return StreamLink(self._message_bytes_max, now)
+            return (DirectLink if is_direct else StreamLink)(self._message_bytes_max, now)
         return DatagramLink(self._message_bytes_max, datagram_bytes, self._reliability_timer_s, now)
 
     def _look_at(self, connection: Connection, now: float) -> list[LinkEvent]:

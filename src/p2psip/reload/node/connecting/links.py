@@ -27,7 +27,7 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Ended, Purpose, Stalled
+from p2psip.reload.paths.values import Ended, PathEvent, Purpose, Returned, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 
@@ -94,6 +94,15 @@ class Links:
             self._twins.look(connection.node, now)
         self.events(self._connections.remove(number, reason), now)
 
+    def handle_path(self, event: PathEvent, now: float) -> None:
+        """Something has happened to a connection, beside that it is up or down."""
+        if isinstance(event, Stalled):
+            self._stalled(event, now)
+        elif isinstance(event, Returned):
+            self._connections.handle_returned(event.path, event.message, now)
+        else:
+            self.ended(self._made.handle(event, now), now)
+
     def ended(self, ended: Ended | None, now: float) -> None:
         """We could not connect, for this reason; nothing if None."""
         if ended is not None:
@@ -105,7 +114,7 @@ class Links:
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
 
-    def stalled(self, stalled: Stalled, now: float) -> None:
+    def _stalled(self, stalled: Stalled, now: float) -> None:
         """A connection stood still in its handshake, which we dialled or accepted, or one of an application later."""
         host = stalled.remote.host
         self._exchange.note("connection stalled", remote=str(stalled.remote))
@@ -156,7 +165,9 @@ class Links:
             is_stranger = is_unasked and not self._attaching.may_be_sought(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
-            is_new = self._connections.add(link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes)
+            is_new = self._connections.add(
+                link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes, is_direct=link.is_direct
+            )
             self._attaching.handle_link_up(Purpose.RELOAD, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(link.remote))

@@ -8,7 +8,7 @@ from candidates import dtls, tls
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, RETAINED_S, Unacknowledged
+from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, Unacknowledged
 from p2psip.reload.node.connecting.connections import (
     REPLACED_CLOSE_S,
     SILENT,
@@ -234,6 +234,33 @@ def test_idle_links_want_a_ping() -> None:
     here.send(LARGER, b"ping", IDLE_S)
     lost_at = IDLE_S + 3.0
     assert run_for(here, 5.0, IDLE_S) == [(lost_at, LinkLost(LARGER, SILENT)), (lost_at, LinkSilent(LARGER, None))]
+
+
+def test_who_dialled_waits_a_little_longer_and_has_nothing_to_ask() -> None:
+    """The other end's Ping, and our answer to it, say all that a Ping of ours would: one of the two is enough."""
+    here = start()
+    here.add(2, LARGER, REMOTE, 0.0)
+    assert run_for(here, IDLE_S + ANSWER_S) == [(IDLE_S + ANSWER_S, LinkIdle(LARGER))]
+    here.send(LARGER, b"ping", 16.0)
+    here.receive(2, frame_ack(0, 0), 16.1)
+    here.send(LARGER, b"answer to a ping", 31.2)
+    here.receive(2, frame_ack(1, 0), 31.3)
+    assert run_for(here, 15.8, 31.3) == []
+
+
+def test_what_comes_back_over_a_direct_link_goes_another_way() -> None:
+    """And the link is lost, as if nobody acknowledged."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, is_direct=True)
+    here.send(LARGER, b"message", 1.0)
+    assert here.drain() == [Write(1, b"message")]
+    here.handle_returned(1, b"message", 1.1)
+    here.handle_returned(7, b"of nobody", 1.1)
+    assert all_of(here, 5.0, 1.1) == [
+        (4.1, LinkLost(LARGER, SILENT)),
+        (4.1, NotTaken(LARGER, (Unacknowledged(b"message", 1.1),))),
+        (4.1, LinkSilent(LARGER, None)),
+    ]
 
 
 def test_messages_leave_over_the_newest_link_that_works() -> None:
