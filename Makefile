@@ -9,7 +9,7 @@ UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 WORKERS ?= 2
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
-SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py \
+SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
 .PHONY: help setup dev demo check test bench soak conformance lint types imports lock clean

@@ -22,3 +22,27 @@ from where most come from."""
 
 NARROW_HOSTS_MAX: Final = 256
 """Hosts of which it is remembered that large packets do not arrive; the one that failed first is forgotten first."""
+
+ICE_CANDIDATES_MAX: Final = 40
+"""Candidates of one end in one Attach: sixteen interfaces with IPv4 and IPv6, and what others have for us."""
+
+ICE_PAIRS_MAX: Final = 100
+"""Pairs of one check list (RFC 8445 section 6.1.2.5)."""
+
+ICE_LEARNT_PAIRS_MAX: Final = 24
+"""Pairs of one check list besides, which checks of the other end have shown."""
+
+ICE_LEARNT_PAIRS_PER_HOST_MAX: Final = 4
+"""Those of them with one and the same host; by a relay of ours as many again."""
+
+ICE_AGENTS_MAX: Final = 512
+"""Agents at once, of links that are being made and of links that are up."""
+
+ICE_PAIRS_IN_ALL_MAX: Final = 4000
+"""Pairs of all check lists that are being worked on."""
+
+ICE_UNANSWERED_MAX: Final = 100
+"""Checks that go to one host in a minute, of all agents, without that an answer comes from it."""
+
+ICE_HOSTS_MAX: Final = 1024
+"""Hosts of which that is counted. Where more are checked in a minute, others have to wait until it is over."""

@@ -1,0 +1,62 @@
+"""What the agents of ICE say to their driver, and to who wanted a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+
+
+class PairReport(NamedTuple):
+    """A pair that was tried, and how it ended, or how it stands: in words for the log and for `status`."""
+
+    local: Address
+    remote: Address
+    types: str
+    outcome: str
+
+    def __str__(self) -> str:
+        return f"{self.local} to {self.remote} ({self.types}): {self.outcome}"
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram(Effect):
+    """Send this from an address of ours, which may be one that a relay has for us."""
+
+    local: Address
+    remote: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathChosen(Effect):
+    """Both ends have this pair for the path of a session: data may go on it. `rtt_s` is that of the last check."""
+
+    session: int
+    local: Address
+    remote: Address
+    is_relayed: bool
+    rtt_s: float
+    tried: tuple[PairReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged(Effect):
+    """A better pair has become the path of a session, which is in use."""
+
+    session: int
+    local: Address
+    remote: Address
+    is_relayed: bool
+    rtt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathLost(Effect):
+    """There is no path, or no more; the agent is gone."""
+
+    session: int
+    reason: str
+    tried: tuple[PairReport, ...]

@@ -1,0 +1,318 @@
+"""A virtual world for two agents of ICE: boxes of all kinds, a STUN server, a relay that stands in for TURN."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from functools import partial
+
+from p2psip.base.address import Address
+from p2psip.reload.paths.demux import Kind, kind_of
+from p2psip.reload.paths.ice.agents import Agents
+from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost, SendDatagram
+from p2psip.reload.paths.values import Parameters
+from p2psip.sim.ip.boxes import Nat, NatBehaviour
+from p2psip.sim.ip.datagrams import UdpSocket
+from p2psip.sim.ip.machine import Machine
+from p2psip.sim.ip.network import Internet, Network, Way
+from p2psip.sim.ip.packet import SocketRefused
+from p2psip.stun.binding import answer_binding
+from p2psip.stun.message import BINDING, AttributeType, MessageClass, StunMessage, decode, read_xor_address
+
+SERVER = Address("198.51.100.3", 3478)
+RELAY = Address("198.51.100.4", 3478)
+PORT = 5000
+SESSION = 2
+ALLOCATE, ALLOCATED, SEND, CAME = b"\x50A", b"\x50R", b"\x50S", b"\x50D"
+DATA = b"\x17data"
+GATHER_AGAIN_S = 0.3
+REFRESH_S = 25.0
+
+
+class StandInRelay:
+    """A relay with nothing of TURN but what it does: a port for whoever asks."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.relayed = 0
+        """How many datagrams."""
+        self._machine = machine
+        self._socket = machine.udp(RELAY, self._asked)
+        self._ports: dict[Address, UdpSocket] = {}
+
+    def _asked(self, socket: UdpSocket, client: Address, data: bytes) -> None:
+        if data.startswith(ALLOCATE):
+            if client not in self._ports:
+                self._ports[client] = self._machine.udp(Address(RELAY.host, 0), partial(self._came, client))
+            self._socket.send(client, ALLOCATED + _packed(self._ports[client].local))
+        elif data.startswith(SEND) and client in self._ports:
+            remote, payload = _unpacked(data[len(SEND) :])
+            self.relayed += 1
+            self._ports[client].send(remote, payload)
+
+    def _came(self, client: Address, socket: UdpSocket, remote: Address, payload: bytes) -> None:
+        self.relayed += 1
+        self._socket.send(client, CAME + _packed(remote) + payload)
+
+
+def _packed(address: Address) -> bytes:
+    text = str(address).encode()
+    return bytes((len(text),)) + text
+
+
+def _unpacked(data: bytes) -> tuple[Address, bytes]:
+    end = 1 + data[0]
+    host, _, port = data[1:end].decode().rpartition(":")
+    return Address(host.strip("[]"), int(port)), data[end:]
+
+
+@dataclass(eq=False)
+class Host:
+    """A machine with the agents of one node, driven as a node is; it remembers what was said of its one session."""
+
+    machine: Machine
+    rng: random.Random
+    uses_relay: bool = True
+    reflexive: dict[Address, Address] = field(default_factory=dict)
+    relayed: dict[Address, Address] = field(default_factory=dict)
+    path: tuple[Address, Address, bool] | None = None
+    chosen: PathChosen | None = None
+    lost: PathLost | None = None
+    path_times: list[float] = field(default_factory=list)
+    got: list[bytes] = field(default_factory=list)
+    sent_bytes: int = 0
+    """Of UDP, with the headers of IPv4."""
+    came_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.agents = Agents(self.rng)
+        self._sockets = {
+            Address(host, PORT): self.machine.udp(Address(host, PORT), self._came) for host in self.machine.hosts
+        }
+        self._armed_at: float | None = None
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Its own."""
+        return list(self._sockets)
+
+    def gather(self) -> None:
+        """Ask the servers until they have answered."""
+        for local in self.addresses:
+            if local not in self.reflexive:
+                request = StunMessage(MessageClass.REQUEST, BINDING, self.rng.randbytes(12)).encode()
+                self._send(local, SERVER, request)
+        if self.uses_relay and not self.relayed:
+            self._send(self.addresses[-1], RELAY, ALLOCATE)
+        if not self.is_ready:
+            self.machine.at(self.machine.now + GATHER_AGAIN_S, self.gather)
+        elif self.uses_relay:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._send(self.addresses[-1], RELAY, ALLOCATE)
+        self.machine.at(self.machine.now + REFRESH_S, self._refresh)
+
+    @property
+    def is_ready(self) -> bool:
+        """True when it knows what others have for it."""
+        return self.addresses[-1] in self.reflexive and (bool(self.relayed) or not self.uses_relay)
+
+    def open(self, *, is_controlling: bool) -> Parameters:
+        """Its words in an Attach."""
+        reflexive = [Mapped(address, local, SERVER) for local, address in self.reflexive.items()]
+        relayed = [Mapped(address, local, RELAY) for address, local in self.relayed.items()]
+        candidates = gathered(self.addresses, reflexive, relayed)
+        own = self.agents.open(SESSION, candidates, is_controlling=is_controlling)
+        return Parameters(own.ufrag, own.password, b"passive" if is_controlling else b"active", encoded(candidates))
+
+    def begin(self, theirs: Parameters) -> None:
+        """The other end's words have come."""
+        self.agents.begin(SESSION, theirs, self.machine.now)
+        self._settle()
+
+    def say(self, data: bytes = DATA) -> bool:
+        """Send data on the path; False if that is not allowed."""
+        assert self.path is not None, "no path"
+        may_send = self.agents.sent(SESSION, self.machine.now)
+        if may_send:
+            self._send(self.path[0], self.path[1], data)
+        self._arm()
+        return may_send
+
+    def _came(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
+        self.came_bytes += len(data) + 28
+        if remote == RELAY and data.startswith(ALLOCATED):
+            self.relayed[_unpacked(data[len(ALLOCATED) :])[0]] = socket.local
+        elif remote == RELAY and data.startswith(CAME):
+            source, payload = _unpacked(data[len(CAME) :])
+            if self.relayed:
+                self._arrived(next(iter(self.relayed)), source, payload)
+        elif remote == SERVER:
+            message = decode(data)
+            value = dict(message.attributes)[AttributeType.XOR_MAPPED_ADDRESS]
+            self.reflexive[socket.local] = read_xor_address(value, message.transaction)
+        else:
+            self._arrived(socket.local, remote, data)
+
+    def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        if kind_of(data) is Kind.STUN:
+            self.agents.handle_datagram(local, remote, data, self.machine.now)
+            self._settle()
+        else:
+            self.got.append(data)
+
+    def _send(self, local: Address, remote: Address, data: bytes) -> None:
+        if local in self.relayed:
+            local, remote, data = self.relayed[local], RELAY, SEND + _packed(remote) + data
+        self.sent_bytes += len(data) + 28
+        try:
+            self._sockets[local].send(remote, data)
+        except SocketRefused:
+            return
+
+    def _settle(self) -> None:
+        for effect in self.agents.drain():
+            match effect:
+                case SendDatagram(local, remote, data):
+                    self._send(local, remote, data)
+                case PathChosen(_, local, remote, is_relayed) as chosen:
+                    self.chosen, self.path = chosen, (local, remote, is_relayed)
+                    self.path_times.append(self.machine.now)
+                case PathChanged(_, local, remote, is_relayed):
+                    self.path = (local, remote, is_relayed)
+                    self.path_times.append(self.machine.now)
+                case PathLost() as lost:
+                    self.lost, self.path = lost, None
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self.agents.next_deadline()
+        if deadline is not None and (self._armed_at is None or deadline.at < self._armed_at):
+            at = self._armed_at = deadline.at
+            self.machine.at(at, lambda: self._due(at))
+
+    def _due(self, at: float) -> None:
+        if self._armed_at == at:
+            self._armed_at = None
+            self.agents.handle_timeout(self.machine.now)
+            self._settle()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Behind which boxes two hosts are, the inner first. The last `shared` of them are the same boxes for both.
+
+    `same_lan_prefix`: both LANs have the same addresses, and so have the hosts.
+    """
+
+    first: tuple[NatBehaviour, ...] = ()
+    second: tuple[NatBehaviour, ...] = ()
+    shared: int = 0
+    same_lan_prefix: bool = False
+    way: Way = field(default_factory=Way)
+
+
+class IceWorld:
+    """Two hosts in a scene; `hosts` are the one that asks for the connection, and the other."""
+
+    def __init__(self, seed: int | str, scene: Scene, *, uses_relay: bool = True, interfaces: int = 1) -> None:
+        """All `interfaces` of a host but the last are plugged into networks that lead nowhere."""
+        self.internet = Internet(seed)
+        self.internet.default_way = scene.way
+        self.scene = scene
+        public = self.internet.network("servers", "198.51.100.0/24")
+        self.nats: list[list[Nat]] = [[], []]
+        server, relay = Machine(self.internet, "server"), Machine(self.internet, "relay")
+        server.plug(public, SERVER.host)
+        relay.plug(public, RELAY.host)
+        server.udp(SERVER, _answer)
+        self.relay = StandInRelay(relay)
+        machines = self._build()
+        for side, machine in enumerate(machines):
+            for number in range(interfaces - 1):
+                prefix = f"172.{16 + side}.{number}"
+                machine.plug(self.internet.lan(f"nowhere {side} {number}", f"{prefix}.0/24"), f"{prefix}.1")
+            machine.interfaces.append(machine.interfaces.pop(0))
+        rng = random.Random(f"{seed}/agents")
+        self.hosts = [Host(machine, random.Random(rng.random()), uses_relay) for machine in machines]
+
+    def _build(self) -> list[Machine]:
+        """The last boxes first; each has a network of its own inside."""
+        scene = self.scene
+        outer: Network = self.internet.network("isp", "203.0.113.0/24")
+        gateway: tuple[str, ...] = ()
+        numbers = iter(range(1, 200))
+        for depth, behaviour in enumerate(reversed(scene.first[len(scene.first) - scene.shared :])):
+            nat, outer, gateway = self._nat(behaviour, outer, gateway, f"shared {depth}", next(numbers))
+            for each in self.nats:
+                each.insert(0, nat)
+        machines = []
+        for side, boxes in enumerate((scene.first, scene.second)):
+            network, way = outer, gateway
+            own = boxes[: len(boxes) - scene.shared]
+            for depth, behaviour in enumerate(reversed(own)):
+                is_last = depth == len(own) - 1
+                number = 99 if is_last and scene.same_lan_prefix else next(numbers)
+                nat, network, way = self._nat(behaviour, network, way, f"nat {side} {depth}", number, next(numbers))
+                self.nats[side].insert(0, nat)
+            machine = Machine(self.internet, f"host {side}")
+            prefix = str(network.prefixes[0].network_address).rpartition(".")[0]
+            place = 200 if own else 200 + side
+            machine.plug(network, f"{prefix}.{place}", gateways=way)
+            machines.append(machine)
+        return machines
+
+    def _nat(
+        self, behaviour: NatBehaviour, outer: Network, way: tuple[str, ...], name: str, number: int, place: int = 100
+    ) -> tuple[Nat, Network, tuple[str, ...]]:
+        nat = Nat(self.internet, name, behaviour)
+        prefix = str(outer.prefixes[0].network_address).rpartition(".")[0]
+        nat.plug(outer, f"{prefix}.{place}", gateways=way)
+        lan = self.internet.lan(f"inside {name}", f"10.0.{number}.0/24")
+        nat.plug(lan, f"10.0.{number}.1", is_inside=True)
+        return nat, lan, (f"10.0.{number}.1",)
+
+    def connect(self, *, answer_s: float = 0.1, patience_s: float = 20.0) -> None:
+        """Gather, and exchange words: the second host begins at once, the first when the answer has come."""
+        for host in self.hosts:
+            host.gather()
+        assert self.internet.run_for(30.0, stop=lambda: all(host.is_ready for host in self.hosts)), "no servers"
+        first, second = self.hosts
+        offer = first.open(is_controlling=True)
+        answer = second.open(is_controlling=False)
+        second.begin(offer)
+        first.machine.at(first.machine.now + answer_s, lambda: first.begin(answer))
+        self.began_at = self.internet.now + answer_s
+        self.internet.run_for(patience_s, stop=lambda: all(host.path or host.lost for host in self.hosts))
+
+    def wait_direct(self, patience_s: float = 45.0) -> None:
+        """Let what is better than a relay be found."""
+        self.internet.run_for(patience_s, stop=lambda: self.is_direct)
+
+    @property
+    def is_connected(self) -> bool:
+        """True if both ends have a path."""
+        return all(host.path is not None for host in self.hosts)
+
+    @property
+    def is_direct(self) -> bool:
+        """True if both have one that no relay is on."""
+        return all(host.path is not None and not host.path[2] for host in self.hosts)
+
+    def data_passes(self) -> bool:
+        """True if data arrives both ways; lost ones are sent again."""
+        for host in self.hosts:
+            host.got.clear()
+        for _ in range(20):
+            for host in self.hosts:
+                host.say()
+            self.internet.run_for(0.5)
+            if all(host.got for host in self.hosts):
+                return True
+        return False
+
+
+def _answer(socket: UdpSocket, remote: Address, data: bytes) -> None:
+    if (answer := answer_binding(data, remote)) is not None:
+        socket.send(remote, answer)
