@@ -237,7 +237,7 @@ def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeI
     """It has asked for a connection, was answered, and waits for it; nobody can dial where it says that it is."""
     overlay.world.call(host, lambda now: node.use_addresses({Purpose.SIP: (Address("192.0.2.99", 5062),)}, now))
     overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
-    assert overlay.world.run_for(5.0, stop=lambda: node._attaching.next_deadline() is not None)
+    assert overlay.world.run_for(5.0, stop=lambda: node._paths.offers.next_deadline() is not None)
 
 
 def _lack_a_piece(node: Node, now: float) -> None:

@@ -149,7 +149,7 @@ def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None
     """No guess is needed where one of its Node-IDs is awaited, or is linked already: not even for one message."""
     club = Club.of()
     overlay, node, far = grown(club)
-    node._attaching.connect(Connect(ring_id(2, 2), ring_id(2, 2)), overlay.world.now)
+    node._intents.connect(Connect(ring_id(2, 2), ring_id(2, 2)), overlay.world.now)
     node.drain()
     stranger = Stranger(overlay, node, several(club, 2, place=2))
     assert {ring_id(2, place) for place in range(3)} & set(node.linked) == {ring_id(2, 2)}

@@ -179,7 +179,7 @@ def unknown_kind() -> ErrorResponse:
 def in_progress() -> ErrorResponse:
     """ "An Attach to this peer is already in progress." """
     bench = alone()
-    bench.node._attaching.connect(Connect(nid(60), nid(60)), bench.now)
+    bench.node._intents.connect(Connect(nid(60), nid(60)), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     return answer(bench, MessageCode.ATTACH_REQ, offer(60), signer=60)

@@ -9,11 +9,11 @@ from node_bench import NodeBench, nid, offer
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.plugins import obstacles
-from p2psip.reload.node.connecting.attach import NO_ICE
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
+    NO_ICE,
     AppAttachReq,
     AttachReqAns,
     OverlayLinkType,

@@ -13,6 +13,7 @@ from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.connecting.connections import Connections, LinkLost
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.link_messages import NO_ICE, CandType
 from p2psip.sim.path import Path
@@ -188,7 +189,7 @@ def test_6_6_5_there_is_a_passive_candidate_of_each_kind() -> None:
     """
     bench = NodeBench(link_types=NO_ICE)
     bench.become_ring(150, 50)
-    offered = bench.node._attaching.offer()
+    offered = bench.node._paths.whereabouts.offering(Purpose.RELOAD)
     assert [(each.overlay_link, each.type) for each in offered.candidates] == [
         (link_type, CandType.HOST) for link_type in NO_ICE
     ]

@@ -137,13 +137,13 @@ def test_who_leaves_refuses_an_attach(topology: Case) -> None:
     links = set(host.links)
 
     def attach(now: float) -> None:
-        node._attaching.connect(Connect(gone, gone), now)
+        node._intents.connect(Connect(gone, gone), now)
         node._settle(now)
 
     overlay.world.call(asking, attach)
-    assert node._attaching.is_awaited(Purpose.RELOAD, gone)
+    assert node._paths.offers.is_awaited(Purpose.RELOAD, gone)
     overlay.world.run_for(0.5)
-    assert not node._attaching.is_awaited(Purpose.RELOAD, gone), "it is answered"
+    assert not node._paths.offers.is_awaited(Purpose.RELOAD, gone), "it is answered"
     assert set(host.links) == links
 
 

@@ -22,11 +22,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
-from p2psip.reload.node.connecting.attach import (
-    APPLICATION_SIP,
-    AppAttachContext,
-    AttachContext,
-)
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
 from p2psip.reload.node.connecting.connections import LinkGone
 from p2psip.reload.node.connecting.links import Links
 from p2psip.reload.node.connecting.twins import TwinContext
@@ -106,7 +102,8 @@ class Node:
         self.topology, self._connections, self._paths = ground.topology, ground.connections, ground.paths
         self._admission, self._forwarder = ground.admission, ground.forwarder
         connecting = ConnectingRoom(ground, settings, rng)
-        self._attaching, self._bootstrap, self._twins = connecting.attaching, connecting.bootstrap, connecting.twins
+        self._intents, self._applications = connecting.intents, connecting.applications
+        self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -223,12 +220,12 @@ class Node:
         self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
     ) -> None:
         """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
-        self._attaching.app_attach(destination_list, node, now, application)
+        self._applications.attach(destination_list, node, now, application)
         self._settle(now)
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
-        self._attaching.addresses |= addresses
+        self._paths.whereabouts.addresses |= addresses
         if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
@@ -275,11 +272,11 @@ class Node:
 
     def offer_application(self, application: int) -> None:
         """Others may ask us for connections of this application from now on (14.5)."""
-        self._attaching.applications.add(application)
+        self._applications.served.add(application)
 
     def withdraw_application(self, application: int) -> None:
         """They may not any more."""
-        self._attaching.applications.discard(application)
+        self._applications.served.discard(application)
 
     def use_machine(self, machine: Machine) -> None:
         """What the driver knows of the machine, for those who may ask for diagnostics (RFC 7851)."""
@@ -331,7 +328,7 @@ class Node:
     @property
     def link_types(self) -> tuple[OverlayLinkType, ...]:
         """The links that we make, in the order of the overlay's configuration."""
-        return self._attaching.link_types
+        return self._paths.whereabouts.link_types(Purpose.RELOAD)
 
     @property
     def trouble(self) -> str:
@@ -427,7 +424,6 @@ class Node:
         self._links.expel(self._reconfiguring.overstayed(now), now)
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
-        self._attaching.handle_timeout(now)
         self._twins.handle_timeout(now)
         self._bootstrap.handle_timeout(now)
         self.topology.handle_timeout(now)
@@ -534,10 +530,11 @@ class Node:
 
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:
-            case AttachContext() | AppAttachContext() as context:
+            case AttachContext() as context:
                 if isinstance(finished.outcome, Answer):
                     self._admission.attached(finished.outcome.signer.node_id)
-                self._attaching.handle_outcome(context, finished.outcome, now)
+                asked_by = self._intents if context.purpose is Purpose.RELOAD else self._applications
+                asked_by.handle_outcome(context, finished.outcome, now)
             case AskContext() | TellContext() | FindContext() | ProbeContext() as context:
                 self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
@@ -555,7 +552,7 @@ class Node:
     def _perform(self, action: Action, now: float) -> None:
         match action:
             case Connect():
-                self._attaching.connect(action, now)
+                self._intents.connect(action, now)
             case Tell():
                 self._upkeep.tell(action, now)
             case Ask():

@@ -13,9 +13,12 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPaths
 from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.applications import Applications
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.contacts import Contacts
+from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving
@@ -51,7 +54,7 @@ class Ground:
     ) -> None:
         self.queue = TimerQueue()
         self.topology = make_topology(plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client)
-        self.paths = Paths(self.queue)
+        self.paths = Paths(self.queue, configuration.link_types)
         timer_s = configuration.overlay_reliability_timer_ms / 1000
         size_max = configuration.max_message_size
         self.connections = Connections(identity.node_id, size_max, self.paths, timer_s, self.queue)
@@ -67,19 +70,24 @@ class ConnectingRoom:
 
     def __init__(self, ground: Ground, settings: NodeSettings, rng: random.Random) -> None:
         exchange, connections, topology = ground.exchange, ground.connections, ground.topology
-        self.attaching = Attaching(exchange, connections, topology)
-        self.attaching.addresses |= settings.addresses
-        self.attaching.able_link_types = tuple(settings.link_types)
-        self.attaching.applications = set(settings.applications)
-        self.twins = Twins(exchange, connections, self.attaching, topology)
+        paths, whereabouts = ground.paths, ground.paths.whereabouts
+        whereabouts.addresses |= settings.addresses
+        whereabouts.able = tuple(settings.link_types)
+        contacts = Contacts()
+        self.attaching = Attaching(exchange, connections, paths)
+        self.intents = Intents(exchange, connections, paths, self.attaching, contacts, topology)
+        self.applications = Applications(exchange, paths, self.attaching)
+        self.applications.served = set(settings.applications)
+        self.twins = Twins(exchange, connections, whereabouts, self.intents, topology)
         self.bootstrap = Bootstrap(
             exchange,
             connections,
-            self.attaching,
+            whereabouts,
+            contacts,
             topology,
             rng,
             may_start_alone=settings.may_start_alone,
-            contacts=settings.contacts,
+            remembered=settings.contacts,
         )
 
 

@@ -42,7 +42,7 @@ class Serving:
         is_client: bool,
     ) -> None:
         self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, data
-        self._attaching, self._twins = connecting.attaching, connecting.twins
+        self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
         self._rng = rng
         self._is_client = is_client
@@ -69,9 +69,9 @@ class Serving:
             case AttachReqAns() as body if request.signer.node_id == self._exchange.identity.node_id:
                 self._twins.handle_attach(request, body, now)
             case AttachReqAns() as body:
-                self._attaching.handle_attach(request, body, now)
+                self._intents.handle_request(request, body, now)
             case AppAttachReq() as body:
-                self._attaching.handle_app_attach(request, body, now)
+                self._applications.handle_request(request, body, now)
             case PingReq():
                 extensions, date_ms = (
                     self._diagnostics.ping_extensions(request, now),

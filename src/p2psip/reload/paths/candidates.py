@@ -7,12 +7,49 @@ from collections.abc import Iterable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.limits import CANDIDATES_MAX
-from p2psip.reload.paths.values import COMPONENT, Candidate, Parameters
+from p2psip.reload.paths.values import COMPONENT, Candidate, Parameters, Purpose
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import CandType, IceCandidate, OverlayLinkType
 
 PASSIVE = b"passive"
 ACTIVE = b"active"
+
+SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+"""What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
+
+
+class Whereabouts:
+    """Where our own listeners can be dialled, by what for, and over what: what we say of ourselves."""
+
+    def __init__(self, permitted: Sequence[OverlayLinkType]) -> None:
+        """`permitted` are the links that the overlay permits, in the order that it says."""
+        self.permitted = tuple(permitted)
+        self.able: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
+        """The links that our sockets can make."""
+        self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+
+    def link_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
+        """What connections of this purpose run over; the better first."""
+        if purpose is Purpose.SIP:
+            return SIP_LINK_TYPES
+        return tuple(link_type for link_type in self.permitted if link_type in self.able)
+
+    def offering(self, purpose: Purpose) -> Parameters:
+        """Ours, in a request that we send."""
+        return offering(self.addresses[purpose], self.link_types(purpose))
+
+    def answering(self, purpose: Purpose) -> Parameters:
+        """Ours, in an answer: we dial."""
+        return answering(self.addresses[purpose], self.link_types(purpose))
+
+    def dialable(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
+        """Those of a remote's candidates that we can dial, what the remote likes best first."""
+        return dialable(remote.candidates, self.link_types(purpose))
+
+    def are_at(self, purpose: Purpose, local: Address) -> bool:
+        """True if a connection that was accepted there may be for this."""
+        # By the port: an address may be known to others by another name, and come and go.
+        return local.port in {address.port for address in self.addresses[purpose]}
 
 
 def offering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:

@@ -1,21 +1,26 @@
 """The core that makes paths: in come sessions, what the driver tells of connections, and time; out go connections to
-open and to secure, and which attempt has its path or why it has none.
+open and to secure, and which attempt has its path or why it has none. A session that was offered to another waits in
+`offers` for the connection that the other end makes; one that was asked of us is dialled.
 
 A connection that is up is the node's, under the number that it had here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
 from p2psip.reload.paths.narrow import NarrowWays
+from p2psip.reload.paths.offers import Offers
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
     Ended,
+    Lapsed,
     Listening,
     Opened,
     PathEvent,
@@ -23,14 +28,16 @@ from p2psip.reload.paths.values import (
     Stalled,
     Zoned,
 )
-from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 
 
 class Paths:
     """The attempts of one node, and what it remembers of ways. Its length is the number of attempts under way."""
 
-    def __init__(self, queue: TimerQueue | None = None) -> None:
-        """`queue` is that of the core that this is part of."""
+    def __init__(self, queue: TimerQueue | None = None, permitted: Sequence[OverlayLinkType] = NO_ICE) -> None:
+        """`queue` is that of the core that this is part of; `permitted` are the links that the overlay permits."""
+        self.whereabouts = Whereabouts(permitted)
+        self.offers = Offers(self.whereabouts, queue)
         self._dialling = Dialling(queue)
         self._narrow = NarrowWays()
         self._timers: Timers[str] = Timers(queue)
@@ -123,17 +130,17 @@ class Paths:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._dialling.next_deadline(), self._timers.next_deadline()))
+        return earliest((self._dialling.next_deadline(), self.offers.next_deadline(), self._timers.next_deadline()))
 
-    def handle_timeout(self, now: float) -> list[Ended]:
-        """Try the next candidates; give up on who does not answer; forget what was found out long ago."""
+    def handle_timeout(self, now: float) -> list[Ended | Lapsed]:
+        """Try the next candidates; give up on who does not answer, or come; forget what was found out long ago."""
         for _ in self._timers.pop_due(now):
             self._narrow.handle_timeout(now)
             self._await_widening()
         ended = self._dialling.handle_timeout(now)
         for each in ended:
             self._ended(each)
-        return ended
+        return [*ended, *self.offers.handle_timeout(now)]
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""

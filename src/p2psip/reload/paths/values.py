@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
 
 COMPONENT: Final = 1
@@ -59,6 +60,12 @@ class Parameters:
         """Those in the body of a message."""
         return cls(body.ufrag, body.password, body.role, body.candidates)
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Where this end is, as far as its candidates say so in a way that we know."""
+        found = (candidate.addr_port.host_port for candidate in self.candidates)
+        return frozenset(host_port[0] for host_port in found if host_port is not None)
+
 
 NOTHING_SAID: Final = Parameters(b"", b"", b"", ())
 
@@ -67,9 +74,9 @@ NOTHING_SAID: Final = Parameters(b"", b"", b"", ())
 class Session:
     """One attempt to have a path, and what it is for.
 
-    `candidates` are what to try, best first. `local` and `remote` are both ends' words in one Attach; of a bootstrap
-    node, which is dialled without one, they are empty. `asked_by` is the user who asked us to, empty where it is our
-    own wish.
+    `candidates` are what we try, best first; none where it is the other end that dials. `local` and `remote` are both
+    ends' words in one Attach; of a bootstrap node, which is dialled without one, they are empty. `asked_by` is the user
+    who asked us to, empty where it is our own wish. `peer` is the other end, None as long as nobody knows.
     """
 
     purpose: Purpose
@@ -77,6 +84,7 @@ class Session:
     local: Parameters = NOTHING_SAID
     remote: Parameters = NOTHING_SAID
     asked_by: str = ""
+    peer: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,14 @@ class Ended:
     session: Session
     context: object
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """An offer had been given up, and its connection will not come any more either."""
+
+    session: Session
+    context: object
 
 
 # What the core wants its driver to do

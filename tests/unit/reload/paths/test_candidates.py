@@ -5,8 +5,7 @@ from __future__ import annotations
 from candidates import dtls, host_candidate, tls
 
 from p2psip.base.address import Address
-from p2psip.reload.node.connecting.attach import SIP_LINK_TYPES
-from p2psip.reload.paths.candidates import answering, dialable, offering
+from p2psip.reload.paths.candidates import SIP_LINK_TYPES, answering, dialable, offering
 from p2psip.reload.paths.limits import CANDIDATES_MAX
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 

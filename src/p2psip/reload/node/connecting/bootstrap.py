@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.connections import Connection, Connections
+from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
+from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.values import Candidate, Purpose, Session
 from p2psip.reload.topology.plugin import Topology
 
@@ -34,26 +35,28 @@ class Bootstrapping:
 
 
 class Bootstrap:
-    """Where to knock: `contacts`, which are remembered; addresses that are configured; and what was lost."""
+    """Where to knock: what is remembered, what is configured, and what was lost."""
 
     def __init__(
         self,
         exchange: Exchange,
         connections: Connections,
-        attaching: Attaching,
+        whereabouts: Whereabouts,
+        contacts: Contacts,
         topology: Topology,
         rng: random.Random,
         *,
         may_start_alone: bool,
-        contacts: Sequence[Address],
+        remembered: Sequence[Address],
     ) -> None:
         self._exchange = exchange
         self._connections = connections
-        self._attaching = attaching
+        self._whereabouts = whereabouts
+        self._contacts = contacts
         self._topology = topology
         self._rng = rng
         self._may_start_alone = may_start_alone
-        self.contacts = dict.fromkeys(contacts)
+        self._remembered = dict.fromkeys(remembered)
         self.trouble = ""
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
         self._lost: dict[Address, float] = {}
@@ -84,7 +87,7 @@ class Bootstrap:
     @property
     def _may_begin(self) -> bool:
         """True also where others look for the overlay: at an address that may have come after the start."""
-        own = self._attaching.addresses[Purpose.RELOAD]
+        own = self._whereabouts.addresses[Purpose.RELOAD]
         return self._may_start_alone or not set(self._configured()).isdisjoint(own)
 
     def _ways_in(self) -> tuple[Address, ...]:
@@ -92,16 +95,14 @@ class Bootstrap:
 
         Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
         """
-        ways = [way for known in (self.contacts, self._configured(), self._lost) for way in self._some_of(known)]
+        ways = [way for known in (self._remembered, self._configured(), self._lost) for way in self._some_of(known)]
         return tuple(dict.fromkeys(ways))
 
     def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
         """By chance, of those that we are not linked with."""
-        known = self._attaching.contacts
-        linked = {known[node] for node in self._connections if node in known}
         tried = {
-            *self._attaching.addresses[Purpose.RELOAD],
-            *linked,
+            *self._whereabouts.addresses[Purpose.RELOAD],
+            *(self._contacts.get(node) for node in self._connections),
             *(link.remote for link in self._connections.all()),
         }
         untried = [address for address in addresses if address not in tried]
@@ -114,13 +115,13 @@ class Bootstrap:
 
     def _session(self, addresses: Iterable[Address]) -> Session:
         """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
-        link_types = self._attaching.link_types
+        link_types = self._whereabouts.link_types(Purpose.RELOAD)
         candidates = tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
         return Session(Purpose.RELOAD, candidates)
 
     def dial_peer(self, node: NodeId, now: float) -> None:
         """Dial a peer where it said, when it answered our Attach, that it can be reached."""
-        known = self._attaching.contacts.get(node)
+        known = self._contacts.get(node)
         session = self._session(() if known is None else (known,))
         if self._connections.dial(session, Bootstrapping(peer=node), now) is None:
             self._topology.handle_unreachable(node, now)
@@ -128,7 +129,7 @@ class Bootstrap:
     def linked(self, context: Bootstrapping, gateway: NodeId, now: float) -> None:
         """What we dialled is a node of the overlay. Where we did it can be found again, should it be lost."""
         if (connection := self._connections.get(gateway)) is not None:
-            self._attaching.learn_contact(gateway, connection.remote)
+            self._contacts.learn(gateway, connection.remote)
         if context.peer is not None:
             self._peer_linked(context.peer, gateway, now)
             return
@@ -191,7 +192,7 @@ class Bootstrap:
 
     def neighbor_lost(self, node: NodeId, now: float) -> None:
         """It may be found again, in another part of the overlay."""
-        address = self._attaching.contacts.get(node)
+        address = self._contacts.get(node)
         if address is None:
             return
         self._lost.pop(address, None)
@@ -225,8 +226,8 @@ class Bootstrap:
                 self._dial(self._some_of(sought), now, is_probe=True)
 
     def _found(self, node: NodeId) -> None:
-        if node in self._attaching.contacts:
-            self._lost.pop(self._attaching.contacts[node], None)
+        if (address := self._contacts.get(node)) is not None:
+            self._lost.pop(address, None)
 
     def _look_later(self, now: float) -> None:
         self._timers.set(None, now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
@@ -234,11 +235,10 @@ class Bootstrap:
     def remember_contacts(self) -> tuple[Address, ...] | None:
         """Where peers that we are linked with can be dialled; None if that has not changed."""
         links = sorted(self._connections.all(), key=lambda link: -link.came_up_at)
-        known = self._attaching.contacts
-        addresses = [known[link.node] for link in links if link.node in known]
+        addresses = [address for link in links if (address := self._contacts.get(link.node)) is not None]
         # 11.4: "Peers that are not directly connected MUST NOT be cached."
         contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
-        if not contacts or contacts == self.contacts:
+        if not contacts or contacts == self._remembered:
             return None
-        self.contacts = contacts
+        self._remembered = contacts
         return tuple(contacts)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering
+from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import (
     Connection,
@@ -27,7 +27,7 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Ended, PathEvent, Purpose, Returned, Stalled
+from p2psip.reload.paths.values import Ended, Lapsed, PathEvent, Purpose, Returned, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 
@@ -46,7 +46,13 @@ class Links:
         self._exchange, self._upkeep, self._topology = ground.exchange, ground.upkeep, ground.topology
         self._made, self._connections, self._admission = ground.paths, ground.connections, ground.admission
         self._paths = ground.forwarder.paths
-        self._attaching, self._bootstrap, self._twins = connecting.attaching, connecting.bootstrap, connecting.twins
+        self._offers = ground.paths.offers
+        self._attaching, self._intents, self._applications = (
+            connecting.attaching,
+            connecting.intents,
+            connecting.applications,
+        )
+        self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
         self._moving = moving
         self._messages = messages
         self._serving = serving
@@ -66,7 +72,7 @@ class Links:
             self._refuse(link, context, str(error), now)
             return
         purpose = self._purpose_of(context, member, link)
-        awaited = (node for node in member.node_ids if self._attaching.is_awaited(purpose, node))
+        awaited = (node for node in member.node_ids if self._offers.is_awaited(purpose, node))
         known = (node for node in member.node_ids if node in self._connections)
         node = next(awaited, next(known, member.node_ids[0]))
         if isinstance(context, Answering):
@@ -81,7 +87,7 @@ class Links:
 
     def _purpose_of(self, context: object, member: Member, link: LinkUp) -> Purpose:
         if context is None:
-            return self._attaching.purpose_of(member.node_ids, link.local)
+            return self._offers.purpose_of(member.node_ids, link.local)
         return context.purpose if isinstance(context, Answering) else Purpose.RELOAD
 
     def down(self, number: int, reason: str, now: float) -> None:
@@ -103,14 +109,24 @@ class Links:
         else:
             self.ended(self._made.handle(event, now), now)
 
-    def ended(self, ended: Ended | None, now: float) -> None:
-        """We could not connect, for this reason; nothing if None."""
-        if ended is not None:
+    def ended(self, ended: Ended | Lapsed | None, now: float) -> None:
+        """We are not connected, for this reason; nothing if None."""
+        if isinstance(ended, Lapsed):
+            self._applications.handle_lapsed(ended, now)
+        elif ended is not None and isinstance(ended.context, Offered):
+            wanted = ended.context.wanted
+            if wanted.purpose is Purpose.RELOAD:
+                self._intents.handle_ended(ended, now)
+            else:
+                self._applications.handle_ended(ended, wanted, now)
+        elif ended is not None:
             self._not_linked(ended.context, ended.reason, now)
 
     def _not_linked(self, context: object, reason: str, now: float) -> None:
         if isinstance(context, Answering):
-            self._attaching.handle_dial_failed(context, reason, now)
+            self._exchange.note("dialling failed", node=context.node, purpose=context.purpose.value, reason=reason)
+            if context.purpose is Purpose.RELOAD:
+                self._intents.handle_dial_failed(context, now)
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
 
@@ -122,10 +138,10 @@ class Links:
             self._made.stream_silent(host, now)
         elif stalled.path % 2 == 0:
             self.ended(self._made.handle(stalled, now), now)
-        elif self._attaching.is_expected_from(host):
+        elif self._offers.expected_from(host):
             # Nothing is remembered of anybody else who connects and says no more.
             self._made.large_vanish(host, stalled.link_type, now)
-            self._attaching.handle_stalled(host, now)
+            self._applications.handle_stalled(host, now)
 
     def heard(self, connection: Connection) -> None:
         """Its other end has said something, so it has let us in."""
@@ -161,14 +177,14 @@ class Links:
         ):
             self._refuse(link, context, "too many links", now)
         else:
-            is_unasked = context is None and not self._attaching.is_awaited(Purpose.RELOAD, node)
-            is_stranger = is_unasked and not self._attaching.may_be_sought(node)
+            is_unasked = context is None and not self._offers.is_awaited(Purpose.RELOAD, node)
+            is_stranger = is_unasked and not self._intents.may_be_sought(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
             is_new = self._connections.add(
                 link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes, is_direct=link.is_direct
             )
-            self._attaching.handle_link_up(Purpose.RELOAD, node)
+            self._attaching.give_up(Purpose.RELOAD, node)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(link.remote))
             send_update = isinstance(context, Answering) and context.send_update
@@ -184,15 +200,15 @@ class Links:
             return
         if isinstance(context, Answering):
             application = context.application
-        elif self._attaching.is_awaited(Purpose.SIP, node):
-            application = self._attaching.awaited_application(node)
+        elif (awaited := self._applications.awaited(node)) is not None:
+            application = awaited
         else:
             self._refuse(link, context, "no AppAttach goes before it", now)
-            self._attaching.handle_unawaited(node, now)
+            self._applications.handle_unawaited(node, now)
             return
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one SIP connection is enough, whoever asked for it.
-            self._attaching.handle_link_up(Purpose.SIP, node)
+            self._attaching.give_up(Purpose.SIP, node)
         self._admission.enter(link.number, node, member, now)
         self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application))
 
@@ -241,7 +257,7 @@ class Links:
     def _lost(self, node: NodeId, now: float) -> None:
         if node in self._topology.neighbors:
             self._bootstrap.neighbor_lost(node, now)
-        self._attaching.handle_link_lost(node)
+        self._intents.handle_link_lost(node)
         self._paths.handle_link_lost(node)
         self._messages.handle_link_lost(node, now)
         self._moving.handle_link_lost(node)
@@ -266,4 +282,4 @@ class Links:
                 case LinkIdle(node):
                     self._upkeep.probe(node, now)
                 case LinkSilent(node, dialled):
-                    self._attaching.dial_again(node, dialled, now)
+                    self._intents.dial_again(node, dialled, now)

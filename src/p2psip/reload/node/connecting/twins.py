@@ -15,12 +15,13 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.attach import attach_body
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.paths.candidates import dialable
-from p2psip.reload.paths.values import Purpose, Session
+from p2psip.reload.paths.candidates import Whereabouts
+from p2psip.reload.paths.values import Parameters, Purpose, Session
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
@@ -65,10 +66,18 @@ class TwinContext:
 class Twins:
     """What one node knows of others with its own Node-ID."""
 
-    def __init__(self, exchange: Exchange, connections: Connections, attaching: Attaching, topology: Topology) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        whereabouts: Whereabouts,
+        intents: Intents,
+        topology: Topology,
+    ) -> None:
         self._exchange = exchange
         self._connections = connections
-        self._attaching = attaching
+        self._whereabouts = whereabouts
+        self._intents = intents
         self._topology = topology
         self._node_id = exchange.identity.node_id
         self._remote = ""
@@ -120,9 +129,9 @@ class Twins:
         transaction_id = request.message.header.transaction_id
         if self._exchange.is_own_attach(transaction_id):
             # It has served its purpose: nobody waits for an answer.
-            self._attaching.came_round(transaction_id, now)
+            self._intents.came_round(transaction_id, now)
             return
-        candidates = dialable(body.candidates, self._attaching.link_types)
+        candidates = self._whereabouts.dialable(Purpose.RELOAD, Parameters.of(body))
         self._met(str(candidates[0].address) if candidates else "an address that is not known", now)
         # So that it knows as well: our answer would come back to whichever of us is linked last.
         self._connections.dial(Session(Purpose.RELOAD, candidates), TwinContext(), now)
@@ -145,7 +154,8 @@ class Twins:
 
     def _ask(self, way: NodeId, now: float) -> None:
         route = [Destination.node(way), Destination.node(self._node_id)]
-        asked = OverlayRequest(route, MessageCode.ATTACH_REQ, self._attaching.offer(), transmissions_max=1)
+        offer = attach_body(self._whereabouts.offering(Purpose.RELOAD), send_update=True)
+        asked = OverlayRequest(route, MessageCode.ATTACH_REQ, offer, transmissions_max=1)
         self._exchange.request(asked, TwinContext(), now)
 
     def _is_present(self, now: float) -> bool:

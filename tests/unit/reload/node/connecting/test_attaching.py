@@ -10,7 +10,7 @@ from node_bench import ME, SIP_HERE, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
-from p2psip.reload.node.connecting.attach import APPLICATION_SIP, LATE_S, LINK_WAIT_S
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX
 from p2psip.reload.paths.limits import (
@@ -19,6 +19,7 @@ from p2psip.reload.paths.limits import (
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
     DIALS_MAX,
 )
+from p2psip.reload.paths.offers import LATE_S, LINK_WAIT_S
 from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
@@ -296,7 +297,7 @@ def test_candidates_that_lead_nowhere_take_few_sockets() -> None:
 def test_a_finger_sought_makes_nobody_awaited_but_who_answers() -> None:
     """6.5.1.14: the link may come before the answer; until that has come it is a stranger's, as any other is."""
     bench = start()
-    bench.node._attaching.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
+    bench.node._intents.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)
@@ -315,20 +316,20 @@ def test_what_is_sought_anew_is_not_sought_as_before() -> None:
     """An intent has a key: who answers the earlier Attach is not waited for. Other keys are other intents."""
     bench = start()
     for key, place in (("a", 151), ("b", 152), ("a", 153)):
-        bench.node._attaching.connect(Connect(key, ResourceId(nid(place))), bench.now)
+        bench.node._intents.connect(Connect(key, ResourceId(nid(place))), bench.now)
         bench.node._settle(bench.now)
         bench.settle()
     requests = bench.heard(150, MessageCode.ATTACH_REQ)
     for request, place in zip(requests, (151, 152, 153), strict=True):
         bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
-    awaited = [place for place in (151, 152, 153) if bench.node._attaching.is_awaited(Purpose.RELOAD, nid(place))]
+    awaited = [place for place in (151, 152, 153) if bench.node._paths.offers.is_awaited(Purpose.RELOAD, nid(place))]
     assert awaited == [152, 153]
 
 
 def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
     """The Attach comes back to us: a link of a peer that we know is that of one that was started again, as ever."""
     bench = start()
-    bench.node._attaching.connect(Connect("finger", ResourceId(nid(ME))), bench.now)
+    bench.node._intents.connect(Connect("finger", ResourceId(nid(ME))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     assert bench.heard(150, MessageCode.ATTACH_REQ) == []
@@ -340,7 +341,7 @@ def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
 def test_who_answered_for_a_place_and_was_started_again_is_not_told_to_wait() -> None:
     """The connection that its answer announced had come before, or never will: a new Attach of it goes first."""
     bench = start()
-    bench.node._attaching.connect(Connect("finger", ResourceId(nid(149))), bench.now)
+    bench.node._intents.connect(Connect("finger", ResourceId(nid(149))), bench.now)
     bench.node._settle(bench.now)
     bench.settle()
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)

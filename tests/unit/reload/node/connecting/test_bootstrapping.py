@@ -8,10 +8,10 @@ from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
-from p2psip.reload.node.connecting.attach import LINK_WAIT_S
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.paths.dialling import DIAL_MAX_S
+from p2psip.reload.paths.offers import LINK_WAIT_S
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.joining import JoinState

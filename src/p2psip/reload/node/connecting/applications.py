@@ -1,0 +1,134 @@
+"""Connections that applications want, by AppAttach (RFC 6940 section 6.5.2; RFC 7904 section 5.1).
+
+One at a time to each node: nothing in a connection says for which application it is. For the same reason the next
+waits while one that was given up for another application may still come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2psip.base.errors import Cause, RequestFailed
+from p2psip.base.ids import NodeId
+from p2psip.reload.node.connecting.attach import (
+    APPLICATION_SIP,
+    SIP_APPLICATIONS,
+    Answering,
+    AttachContext,
+    Attaching,
+    Offered,
+)
+from p2psip.reload.node.effects import AppLinkFailed
+from p2psip.reload.node.exchange import Exchange, causes_of
+from p2psip.reload.node.limits import APP_ATTACHES_MAX
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.values import Ended, Lapsed, Purpose
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.link_messages import AppAttachReq
+from p2psip.reload.wire.rejections import NotFound
+
+OURS = Purpose.SIP
+
+
+class Applications:
+    """The attempts of one node to be connected for applications.
+
+    `served` are the Application-IDs (14.5) of which others may ask us for a connection.
+    """
+
+    def __init__(self, exchange: Exchange, paths: Paths, attaching: Attaching) -> None:
+        self.served = set(SIP_APPLICATIONS)
+        self._exchange = exchange
+        self._offers = paths.offers
+        self._attaching = attaching
+        self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
+        """What is asked of a node for another application when that is over."""
+
+    def attach(
+        self,
+        destination_list: Sequence[Entry],
+        node: NodeId,
+        now: float,
+        application: int = APPLICATION_SIP,
+        *,
+        is_second: bool = False,
+    ) -> None:
+        """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
+        follows.
+        """
+        if self._offers.is_awaited(OURS, node) or node in self._held:
+            return
+        given_up = self._offers.lingering(OURS, node)
+        if isinstance(given_up, AttachContext) and given_up.application != application:
+            self._held[node] = (tuple(destination_list), application)
+            return
+        wanted = AttachContext(self._offers.session(OURS, node), application=application, is_second=is_second)
+        is_full = self._offers.count(OURS) >= APP_ATTACHES_MAX
+        if is_full or self._attaching.ask(wanted, destination_list, now) is None:
+            self._failed(node, "too many connections are being made", ())
+
+    def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:
+        """An AppAttach of ours was answered, or not."""
+        node = wanted.node
+        assert node is not None, "an AppAttach is to a node"
+        if isinstance(outcome, Answer):
+            self._attaching.answered(wanted, node, outcome, now)
+            return
+        if not isinstance(outcome, Refused):
+            self._offers.linger(wanted.session, wanted, now)
+        self._offers.withdraw(OURS, node)
+        self._failed(node, "AppAttach failed", causes_of(outcome))
+
+    def handle_ended(self, ended: Ended, wanted: AttachContext, now: float) -> None:
+        """It was answered, and its connection did not come."""
+        node = ended.session.peer
+        assert node is not None, "it was answered"
+        self._offers.linger(ended.session, wanted, now)
+        self._failed(node, "it answered, but its connection did not come", ())
+
+    def handle_unawaited(self, node: NodeId, now: float) -> None:
+        """A connection has come that is not taken: the one that was given up, if there was one."""
+        self._offers.lapse(OURS, node)
+        self._ask_held(node, now)
+
+    def handle_lapsed(self, lapsed: Lapsed, now: float) -> None:
+        """The one that was given up will not come any more."""
+        if lapsed.session.peer is not None:
+            self._ask_held(lapsed.session.peer, now)
+
+    def _ask_held(self, node: NodeId, now: float) -> None:
+        if (held := self._held.pop(node, None)) is not None:
+            route, application = held
+            self.attach(route, node, now, application)
+
+    def _failed(self, node: NodeId, what: str, causes: tuple[Cause, ...]) -> None:
+        self._exchange.emit(AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes)))
+
+    def handle_request(self, request: Received, body: AppAttachReq, now: float) -> None:
+        """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
+        if body.application not in self.served:
+            raise NotFound(f"application {body.application} does not run here")
+        session = self._attaching.require_session(request, OURS, body)
+        answering = Answering(request.signer.node_id, OURS, application=body.application)
+        self._attaching.answer(request, session, answering, now)
+
+    def handle_stalled(self, host: str, now: float) -> None:
+        """A connection came from there, and its handshake stood still.
+
+        Who dialled may have got through it and not know: of a link it finds out by itself. For a connection of an
+        application, which need not say anything, it is asked once more.
+        """
+        for offered in self._offers.expected_from(host):
+            if not isinstance(offered, Offered) or offered.wanted.purpose is not OURS or offered.wanted.is_second:
+                continue
+            node = offered.wanted.node
+            assert node is not None, "an AppAttach is to a node"
+            self._attaching.give_up(OURS, node)
+            self.attach([Destination.node(node)], node, now, offered.wanted.application, is_second=True)
+
+    def awaited(self, node: NodeId) -> int | None:
+        """For which application we asked `node` for a connection."""
+        offered = self._attaching.offered(OURS, node)
+        return None if offered is None else offered.wanted.application
