@@ -8,9 +8,9 @@ from node_bench import ME, NodeBench, address, identity, nid, offer
 
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import ReceivedWindow, frame_ack, frame_data
-from p2psip.reload.link.link import Link, LinkState
+from p2psip.reload.link.link import Link, LinkLost, LinkState
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.connecting.connections import Connections, LinkLost
+from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import Purpose
@@ -31,7 +31,7 @@ def times_of_transmission(link: DatagramLink, until_s: float) -> list[tuple[floa
     sent = [(0.0, datagram) for datagram in link.drain()]
     while (deadline := link.next_deadline()) is not None and deadline.at <= until_s:
         link.handle_timeout(deadline.at)
-        sent += [(deadline.at, datagram) for datagram in link.drain()]
+        sent += [(deadline.at, output) for output in link.drain() if isinstance(output, bytes)]
     return sent
 
 

@@ -82,6 +82,9 @@ class LinkPair:
     def _settle(self, end: End) -> None:
         other = self.there if end is self.here else self.here
         for datagram in end.link.drain():
+            if not isinstance(datagram, bytes):
+                # That it is idle, or has failed: here nobody sends a Ping, or goes another way.
+                continue
             end.sent_datagrams += 1
             for delay_s in end.fate():
                 self.clock.at(self.clock.now + delay_s, lambda datagram=datagram: self._arrive(other, datagram))  # type: ignore[misc]
@@ -99,5 +102,4 @@ class LinkPair:
             end.armed_at = None
             end.link.handle_timeout(self.clock.now)
             assert end.link.state is not LinkState.DEAD, "the link was given up"
-            end.link.take_idle(self.clock.now)
             self._settle(end)

@@ -25,6 +25,7 @@ from enum import Enum
 from typing import Annotated
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.wire.header import CompressedDestination, Destination, DestinationEntry, Entry, ForwardingHeader
 from p2psip.reload.wire.language.codec import Struct, Vector, structure
 from p2psip.reload.wire.language.primitives import DecodeError
@@ -156,8 +157,12 @@ class ReturnPaths:
         """How many transactions and lists are remembered."""
         return len(self._states)
 
-    def handle_link_lost(self, node: NodeId) -> None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """No link to this node works any more."""
+        self.forget(lost.node)
+
+    def forget(self, node: NodeId) -> None:
+        """Nothing comes from there any more."""
         self._index.forget(node)
 
     def via_list(

@@ -13,7 +13,7 @@ when nothing at all was acknowledged for an RTO. A message is done when any of i
 
 On some paths large datagrams vanish and nobody says so, while Pings pass. A long message that was taken for lost time
 and again, while several short ones and no long one arrived, is such a case: from then on this link carries short ones,
-and `take_vanished` gives the long ones back, to be sent in fragments.
+and gives the long ones back, to be sent in fragments.
 
 Messages are passed up as they come: RELOAD asks for no order, and there is no waiting for the one that is missing. One
 that was sent again because its acknowledgements were lost comes twice, under two numbers; `Arrivals` passes on one.
@@ -35,7 +35,7 @@ from p2psip.reload.link.framing import (
     frame_data,
     is_before,
 )
-from p2psip.reload.link.link import Link, Unacknowledged
+from p2psip.reload.link.link import Link, Unacknowledged, Vanished
 from p2psip.reload.link.rto import DATAGRAM_RTO
 
 REORDERING_MIN = 3
@@ -155,7 +155,7 @@ class DatagramLink(Link):
         """What the window has no room for."""
         return self._waiting_bytes
 
-    def drain(self) -> list[bytes]:
+    def _written(self) -> list[bytes]:
         """Each piece is a datagram."""
         output, self._output = self._output, []
         return output
@@ -188,19 +188,20 @@ class DatagramLink(Link):
                 messages.append(content)
         if self._deframer.is_within_frame:
             raise FramingError("a datagram ends within a frame")
+        self._give_back_vanished()
         return messages
 
-    def take_unacknowledged(self) -> list[Unacknowledged]:
+    def _untold(self) -> list[Unacknowledged]:
         """All that has not arrived, as far as is known, whether it was sent or still waits. The link goes on trying."""
         untold = [one for one in self._pending() if not one.is_told]
         for outgoing in untold:
             outgoing.is_told = True
         return [Unacknowledged(one.message, one.given_at) for one in sorted(untold, key=lambda one: one.given_at)]
 
-    def take_vanished(self) -> list[bytes]:
+    def _give_back_vanished(self) -> None:
         """Long messages that this path does not carry, once: `payload_bytes` is now what it does carry."""
         if self._short_in_a_row < VANISHED_ARRIVALS or all(one.losses < VANISHED_LOSSES for one in self._pending()):
-            return []
+            return
         self.payload_bytes = min(self.payload_bytes, NARROW_BYTES)
         vanished = list(dict.fromkeys(one for one in self._pending() if one.is_long))
         for outgoing in vanished:
@@ -210,7 +211,8 @@ class DatagramLink(Link):
         self._waiting = deque(one for one in self._waiting if not one.is_done)
         self._waiting_bytes = sum(len(one.message) for one in self._waiting)
         # One that was told belongs to another link by now.
-        return [one.message for one in sorted(vanished, key=lambda one: one.given_at) if not one.is_told]
+        told = sorted((one for one in vanished if not one.is_told), key=lambda one: one.given_at)
+        self._news += [Vanished(one.message) for one in told]
 
     def _pending(self) -> Iterator[_Outgoing]:
         """All that has not arrived."""

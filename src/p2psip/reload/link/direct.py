@@ -21,7 +21,7 @@ class DirectLink(Link):
         self._kept_bytes = 0
         self._silent_since: float | None = None
 
-    def drain(self) -> list[bytes]:
+    def _written(self) -> list[bytes]:
         """Each message by itself."""
         output, self._output = self._output, []
         return output
@@ -43,7 +43,7 @@ class DirectLink(Link):
             self._came_back.append(Unacknowledged(message, now))
             self._kept_bytes += len(message)
 
-    def take_unacknowledged(self) -> list[Unacknowledged]:
+    def _untold(self) -> list[Unacknowledged]:
         """Those that came back."""
         untold, self._came_back = self._came_back, []
         self._kept_bytes = 0

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import abc
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, ReceivedWindow
 from p2psip.reload.link.rto import RoundTripEstimator, RtoRules
@@ -41,11 +43,37 @@ class LinkState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkLost:
+    """No link to this node works any more: one value for all that this is of concern to."""
+
+    node: NodeId
+    reason: str
+
+
+# What a link gives, beside the bytes that are to be written
+
+
+@dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """A message that was given to a link; nobody knows whether it arrived."""
+    """A message that was given to a link, which then failed or ended; nobody knows whether it arrived. Told once."""
 
     message: bytes
     sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A message that is too long for this path, to go in pieces of `payload_bytes`; a stream cuts them itself."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing was sent for so long that a Ping is due."""
+
+
+LinkNews = Unacknowledged | Vanished | Idle
 
 
 class Link(abc.ABC):
@@ -64,6 +92,7 @@ class Link(abc.ABC):
         self._next_sequence = 0
         self._last_sent_at = now
         self._failed_at = now
+        self._news: list[LinkNews] = []
 
     @property
     def message_bytes_max(self) -> int:
@@ -83,9 +112,21 @@ class Link(abc.ABC):
         """It is of no use any more, and to be closed."""
         self._failed_at, self.state = now, LinkState.DEAD
 
+    def end(self) -> None:
+        """The connection is gone: what it did not take is told."""
+        self._news += self._untold()
+
+    def drain(self) -> Sequence[bytes | LinkNews]:
+        """What the last calls want written, each piece in one go; and what they have shown of the link."""
+        output = self._written()
+        if not self._news:
+            return output
+        news, self._news = self._news, []
+        return [*output, *news]
+
     @abc.abstractmethod
-    def drain(self) -> list[bytes]:
-        """What the last calls want written, each piece in one go."""
+    def _written(self) -> list[bytes]:
+        """What is to be written since the last call."""
 
     @abc.abstractmethod
     def send(self, message: bytes, now: float) -> None:
@@ -96,12 +137,8 @@ class Link(abc.ABC):
         """The messages that `data` completes. Raises FramingError: close the link."""
 
     @abc.abstractmethod
-    def take_unacknowledged(self) -> list[Unacknowledged]:
+    def _untold(self) -> list[Unacknowledged]:
         """What was sent and not acknowledged, the oldest first, as far as it is kept; it is told once."""
-
-    def take_vanished(self) -> list[bytes]:
-        """Messages that are too long for this path, to go in pieces of `payload_bytes`; a stream cuts them itself."""
-        return []
 
     @abc.abstractmethod
     def _overdue_at(self) -> float | None:
@@ -112,18 +149,14 @@ class Link(abc.ABC):
         """It has not."""
 
     def handle_timeout(self, now: float) -> None:
-        """Look at the link's health; `state` and `take_idle` say what came of it."""
+        """Look at the link's health; `state` and `drain` say what came of it."""
         if self.state is LinkState.FAILED and now >= self._failed_at + RETAINED_S:
             self.state = LinkState.DEAD
         elif self.state is not LinkState.DEAD and (at := self._overdue_at()) is not None and now >= at:
             self._overdue(now)
-
-    def take_idle(self, now: float) -> bool:
-        """True, once each time, if nothing was sent for so long that a Ping is due."""
-        if self.state is not LinkState.UP or self._overdue_at() is not None or now < self._last_sent_at + self.idle_s:
-            return False
-        self._last_sent_at = now
-        return True
+        if self.state is LinkState.UP and self._overdue_at() is None and now >= self._last_sent_at + self.idle_s:
+            self._last_sent_at = now
+            self._news.append(Idle())
 
     def next_deadline(self) -> Deadline | None:
         """When the link is to be looked at."""
@@ -148,6 +181,7 @@ class Link(abc.ABC):
         if self.state is LinkState.UP:
             self.state = LinkState.FAILED
             self._failed_at = now
+            self._news += self._untold()
 
     def _works(self) -> None:
         if self.state is LinkState.FAILED:

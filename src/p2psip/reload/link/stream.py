@@ -46,7 +46,7 @@ class StreamLink(Link):
         self._in_flight_bytes = 0
         self._kept_bytes = 0
 
-    def drain(self) -> list[bytes]:
+    def _written(self) -> list[bytes]:
         """All of it in one piece."""
         if not self._output:
             return []
@@ -79,7 +79,7 @@ class StreamLink(Link):
                 messages.append(content)
         return messages
 
-    def take_unacknowledged(self) -> list[Unacknowledged]:
+    def _untold(self) -> list[Unacknowledged]:
         """Those that were kept."""
         untold = [Unacknowledged(sent.message, sent.at) for sent in self._sent.values() if sent.message]
         self._sent = {sequence: replace(sent, message=b"") for sequence, sent in self._sent.items()}

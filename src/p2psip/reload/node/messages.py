@@ -14,7 +14,7 @@ from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
-from p2psip.reload.link.link import Unacknowledged
+from p2psip.reload.link.link import LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.admission import Admission
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.exchange import Exchange
@@ -222,15 +222,15 @@ class Messages:
         self._traffic.sent(b"" if onward.fragment_offset else message.payload, len(data), now)
         self._connections.send(next_hop, data, now)
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """RFC 7851 6.2: "MUST return an error response with the error code 0x15
         "Error_Underlay_Destination_Unreachable" when it receives an ICMP message with "Destination Unreachable"
         information after forwarding the received request": what TCP tells of that is that the connection is lost.
         """
-        for passing in [passing for passing in self._passing.values() if passing.next_hop == node]:
+        for passing in [passing for passing in self._passing.values() if passing.next_hop == lost.node]:
             del self._passing[passing.message.header.transaction_id]
             if now < passing.until:
-                reason = f"lost the link to the next hop, {node}"
+                reason = f"lost the link to the next hop, {lost.node}"
                 self._reject(passing.message, ErrorCode.UNDERLAY_DESTINATION_UNREACHABLE, reason, now)
 
     def _watch(self, message: _Transit, next_hop: NodeId, now: float) -> None:

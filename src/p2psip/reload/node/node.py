@@ -170,7 +170,7 @@ class Node:
         self._exchange.clients.pop(node, None)
         self._forwarder.clients.discard(node)
         self._certificates.remove(node)
-        self._forwarder.paths.handle_link_lost(node)
+        self._forwarder.paths.forget(node)
 
     @property
     def clients(self) -> frozenset[NodeId]:

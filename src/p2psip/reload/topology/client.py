@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Hashable
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
     Connect,
@@ -250,8 +251,9 @@ class ClientTopology:
         """Never: a client does not look for other parts of the overlay."""
         raise AssertionError("a client probes for no partition")
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
-        """The link to `node` failed. The next of our peers is our home now, unless the overlay says otherwise."""
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """The link to a node failed. The next of our peers is our home now, unless the overlay says otherwise."""
+        node = lost.node
         for collection in (self._links, self._sought, self._dialled):
             collection.discard(node)
         self._awaited.cancel(node)

@@ -14,6 +14,7 @@ from typing import Protocol
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Action
 from p2psip.reload.transport.outcome import Outcome
 from p2psip.reload.transport.transport import Received
@@ -137,8 +138,8 @@ class Topology(Protocol):
     def handle_probe_linked(self, node: NodeId, now: float) -> None:
         """We dialled `node` to look for another part of the overlay (10.7.4.4)."""
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
-        """The link to `node` failed."""
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """The link to a node failed."""
 
     def handle_answered(self, key: Hashable, node: NodeId, now: float) -> None:
         """The Attach of a `Connect` was answered by `node`; the link to it follows, if it is not there."""

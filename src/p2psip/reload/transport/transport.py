@@ -21,6 +21,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
 from p2psip.reload.transport.answers import REQUEST_LIFETIME_S, Answers
@@ -289,8 +290,9 @@ class Transport:
         if all((known.who, known.what) != (cause.who, cause.what) for known in request.causes):
             request.causes.append(cause)
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """Requests that left by the failed link go out again at once, another way."""
+        node = lost.node
         for transaction_id, request in list(self._open.items()):
             if request.first_hop == node:
                 request.first_hop = None

@@ -219,7 +219,7 @@ def test_without_a_slot_the_via_list_grows() -> None:
     for number in range(SLOTS_MAX):
         here.via_list(header(), NodeId((number + 1000).to_bytes(16, "big")), E, 0.0)
     assert passed_on(here) == (*VIA, Destination.node(C))
-    here.handle_link_lost(NodeId((1000).to_bytes(16, "big")))
+    here.forget(NodeId((1000).to_bytes(16, "big")))
     assert isinstance(passed_on(here)[-1], CompressedDestination)
 
 
@@ -227,7 +227,7 @@ def test_a_number_dies_with_the_link() -> None:
     """A response that is late does not go to another node."""
     here = paths(ReturnPath.CONNECTION_INDEX)
     via_list = passed_on(here)
-    here.handle_link_lost(C)
+    here.forget(C)
     assert way_back(here, via_list) != BACK
     assert here.expand(b"\xff\xff", 7, 0.0) is None
 

@@ -22,7 +22,7 @@ from p2psip.reload.link.datagram import (
     DatagramLink,
 )
 from p2psip.reload.link.framing import FramingError, MessageTooLarge, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, LinkState
+from p2psip.reload.link.link import IDLE_S, Idle, LinkState, Unacknowledged, Vanished
 from p2psip.sim.path import Path
 
 RTO_S = 0.5
@@ -43,6 +43,11 @@ def numbered() -> Iterator[bytes]:
 def sequences(datagrams: list[bytes]) -> list[int]:
     """The numbers of data frames."""
     return [int.from_bytes(datagram[1:5], "big") for datagram in datagrams if datagram[0] == 128]
+
+
+def told(link: DatagramLink) -> list[bytes]:
+    """The messages of which it says, when it has failed or ended, that nobody knows whether they have arrived."""
+    return [output.message for output in link.drain() if isinstance(output, Unacknowledged)]
 
 
 def test_each_frame_is_a_datagram_and_each_message_is_acknowledged_at_once() -> None:
@@ -73,10 +78,11 @@ def test_what_has_not_arrived_is_told_once() -> None:
     for number in range(6):
         link.send(b"%d" % number, float(number) / 100)
     link.receive(frame_ack(1, 0), 0.1)
-    told = [sent.message for sent in link.take_unacknowledged()]
-    assert told == [b"0", b"2", b"3", b"4", b"5"]
-    assert link.take_unacknowledged() == []
     link.drain()
+    link.end()
+    assert told(link) == [b"0", b"2", b"3", b"4", b"5"]
+    link.end()
+    assert told(link) == []
     link.handle_timeout(0.1 + link.round_trip.rto_s)
     assert len(link.drain()) > 0
 
@@ -124,16 +130,18 @@ def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arrives: bool
     while now < 10.0 and not given_back:
         now += 0.2
         link.send(other, now)
-        for datagram in link.drain():
-            if datagram[8:] != vanishing:
-                link.receive(frame_ack(int.from_bytes(datagram[1:5], "big"), 0), now + 0.1)
+        for output in link.drain():
+            if isinstance(output, Vanished):
+                given_back.append(output.message)
+            elif output[8:] != vanishing:
+                link.receive(frame_ack(int.from_bytes(output[1:5], "big"), 0), now + 0.1)
         link.handle_timeout(now + 0.1)
-        given_back = link.take_vanished()
     is_hole = length > NARROW_BYTES and not arrives
     assert given_back == ([vanishing] if is_hole else [])
     assert link.payload_bytes == (NARROW_BYTES if is_hole else DATAGRAM_BYTES - 8)
-    assert link.take_vanished() == []
-    assert (vanishing in [one.message for one in link.take_unacknowledged()]) is not is_hole
+    assert not any(isinstance(output, Vanished) for output in link.drain())
+    link.end()
+    assert (vanishing in told(link)) is not is_hole
     assert link.state is LinkState.UP
 
 
@@ -173,7 +181,8 @@ def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
     sent = [(0.0, len(link.drain()), link.state)]
     while link.state is not LinkState.DEAD and (deadline := link.next_deadline()) is not None:
         link.handle_timeout(deadline.at)
-        sent.append((deadline.at, len(link.drain()), link.state))
+        datagrams = [output for output in link.drain() if isinstance(output, bytes)]
+        sent.append((deadline.at, len(datagrams), link.state))
     up, failed = LinkState.UP, LinkState.FAILED
     assert sent == [
         (0.0, 1, up),
@@ -234,8 +243,10 @@ def test_what_is_under_way_and_what_is_in_doubt_are_bounded() -> None:
 def test_a_silent_link_is_idle() -> None:
     """As any other."""
     link = start()
-    assert not link.take_idle(IDLE_S - 0.1)
-    assert link.take_idle(IDLE_S)
+    link.handle_timeout(IDLE_S - 0.1)
+    assert link.drain() == []
+    link.handle_timeout(IDLE_S)
+    assert link.drain() == [Idle()]
 
 
 @pytest.mark.parametrize("datagram", [b"\x00", b"GET / HTTP/1.1", frame_data(0, b"x")[:-1], frame_ack(1, 1)[:5]])

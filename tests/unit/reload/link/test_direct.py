@@ -34,11 +34,12 @@ def test_what_comes_back_makes_it_failed_and_then_dead() -> None:
     link.handle_returned(b"hello?", 1.05)
     link.handle_returned(b"hello??", 2.0)
     assert link.next_deadline() == Deadline(4.05, "acknowledgement overdue")
-    assert not link.take_idle(100.0)
+    link.drain()
     link.handle_timeout(4.04)
     assert link.state is LinkState.UP
     link.handle_timeout(4.05)
     assert link.state is LinkState.FAILED
+    assert link.drain() == [Unacknowledged(b"hello?", 1.05), Unacknowledged(b"hello??", 2.0)], "no Ping is due"
     link.handle_timeout(4.05 + RETAINED_S)
     assert link.state is LinkState.DEAD
 
@@ -49,7 +50,10 @@ def test_what_came_back_is_told_once_and_bounded() -> None:
     whole = bytes(KEPT_BYTES_MAX - 1)
     for message in (whole, b"too much", b"x"):
         link.handle_returned(message, 1.0)
-    assert link.take_unacknowledged() == [Unacknowledged(whole, 1.0), Unacknowledged(b"x", 1.0)]
-    assert link.take_unacknowledged() == []
+    link.end()
+    assert link.drain() == [Unacknowledged(whole, 1.0), Unacknowledged(b"x", 1.0)]
+    link.end()
+    assert link.drain() == []
     link.handle_returned(whole, 2.0)
-    assert link.take_unacknowledged() == [Unacknowledged(whole, 2.0)]
+    link.end()
+    assert link.drain() == [Unacknowledged(whole, 2.0)]

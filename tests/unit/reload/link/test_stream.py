@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, RETAINED_S, Link, LinkState, Unacknowledged
+from p2psip.reload.link.link import IDLE_S, RETAINED_S, Idle, Link, LinkState, Unacknowledged
 from p2psip.reload.link.stream import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
 
 
@@ -114,9 +114,11 @@ def test_a_link_with_nothing_to_say_is_idle_once_each_time() -> None:
     """The node sends a Ping over it, which bounds how late a power cut at the other end is seen."""
     link = start(100.0)
     assert link.next_deadline() == Deadline(100.0 + IDLE_S, "link idle")
-    assert not link.take_idle(114.9)
-    assert link.take_idle(115.0)
-    assert not link.take_idle(115.0)
+    link.handle_timeout(114.9)
+    assert link.drain() == []
+    link.handle_timeout(115.0)
+    link.handle_timeout(115.0)
+    assert link.drain() == [Idle()]
     assert link.next_deadline() == Deadline(115.0 + IDLE_S, "link idle")
 
 
@@ -124,7 +126,9 @@ def test_a_link_that_waits_for_an_acknowledgement_is_not_idle() -> None:
     """Its silence is being measured already."""
     link = start()
     link.send(b"x", 0.0)
-    assert not link.take_idle(100.0)
+    link.drain()
+    link.handle_timeout(100.0)
+    assert link.drain() == [Unacknowledged(b"x", 0.0)], "it has failed, and that is all"
 
 
 @pytest.mark.parametrize(("size", "most"), [(0, IN_FLIGHT_MAX), (5000, IN_FLIGHT_BYTES_MAX // 5000)])
@@ -172,8 +176,11 @@ def test_what_was_not_acknowledged_is_told_once() -> None:
     for number in range(4):
         link.send(b"%d" % number, float(number))
     acknowledge(link, 1, 3.0)
-    assert link.take_unacknowledged() == [Unacknowledged(b"2", 2.0), Unacknowledged(b"3", 3.0)]
-    assert link.take_unacknowledged() == []
+    link.drain()
+    link.end()
+    assert link.drain() == [Unacknowledged(b"2", 2.0), Unacknowledged(b"3", 3.0)]
+    link.end()
+    assert link.drain() == []
     assert link.next_deadline() == Deadline(2.0 + 3 * link.round_trip.rto_s, "acknowledgement overdue")
     acknowledge(link, 3, 3.5)
     assert link.next_deadline() == Deadline(3.0 + IDLE_S, "link idle")
@@ -187,7 +194,9 @@ def test_no_more_is_kept_than_is_good_for_us() -> None:
         link.send(message, 0.0)
     acknowledge(link, 0, 0.1)
     link.send(b"room again", 0.2)
-    assert [sent.message for sent in link.take_unacknowledged()] == [message, b"room again"]
+    link.drain()
+    link.end()
+    assert [sent.message for sent in link.drain()] == [message, b"room again"]
 
 
 def test_garbage_closes_the_link() -> None:

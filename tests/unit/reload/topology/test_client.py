@@ -6,6 +6,7 @@ import random
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Connect, Detach, DialPeer, Joined, SeekBootstrap, Tell
 from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.topology.client import ATTACH_MAX_S, PAUSE_S, PRUNE_DELAY_S, ClientTopology
@@ -136,9 +137,9 @@ def test_a_candidate_that_says_nothing_is_given_up() -> None:
 
 def test_without_a_peer_it_begins_again() -> None:
     client = at_home()
-    client.handle_link_lost(GATEWAY, 1.0)
+    client.handle_link_lost(LinkLost(GATEWAY, "reset"), 1.0)
     client.drain(0.0)
-    client.handle_link_lost(HOME, 2.0)
+    client.handle_link_lost(LinkLost(HOME, "reset"), 2.0)
     assert not client.is_connected
     client.handle_timeout(2.0)
     assert SeekBootstrap() in client.drain(0.0)

@@ -11,6 +11,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.errors import BadSignature, UntrustedCertificate
 from p2psip.reload.transport.answers import ANSWER_BYTES_MAX, ANSWERS_MAX
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
@@ -350,10 +351,10 @@ def test_a_lost_link_sends_what_left_by_it_again_at_once() -> None:
     sent, other = ping(here), ping(here)
     here.left_by(sent.header.transaction_id, nid(10))
     here.left_by(other.header.transaction_id, nid(11))
-    here.handle_link_lost(nid(10), 1.0)
+    here.handle_link_lost(LinkLost(nid(10), "reset"), 1.0)
     assert here.drain() == [sent]
     assert [at for at, effect in run_out(here) if effect == sent] == [4.0, 7.0, 10.0]
-    here.handle_link_lost(nid(10), 1.0)
+    here.handle_link_lost(LinkLost(nid(10), "reset"), 1.0)
     assert here.drain() == []
 
 
@@ -362,7 +363,7 @@ def test_a_lost_link_adds_no_transmission_to_the_five() -> None:
     here = transport()
     sent = ping(here, transmissions_max=1)
     here.left_by(sent.header.transaction_id, nid(10))
-    here.handle_link_lost(nid(10), 1.0)
+    here.handle_link_lost(LinkLost(nid(10), "reset"), 1.0)
     cause = Cause("this peer", f"lost the link to {nid(10).short}", 1.0)
     assert run_out(here) == [(3.0, Finished("context", Unanswered((cause,))))]
 

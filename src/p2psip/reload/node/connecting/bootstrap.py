@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.effects import ConfigurationOutdated
@@ -190,10 +191,10 @@ class Bootstrap:
 
     # Neighbours that were lost
 
-    def neighbor_lost(self, node: NodeId, now: float) -> None:
-        """It may be found again, in another part of the overlay."""
-        address = self._contacts.get(node)
-        if address is None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """A neighbour may be found again, in another part of the overlay."""
+        address = self._contacts.get(lost.node)
+        if address is None or lost.node not in self._topology.neighbors:
             return
         self._lost.pop(address, None)
         self._lost[address] = now

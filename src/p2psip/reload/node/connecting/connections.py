@@ -11,7 +11,7 @@ for a while in case it comes back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -21,7 +21,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.direct import DirectLink
-from p2psip.reload.link.link import ANSWER_S, Link, LinkState, Unacknowledged
+from p2psip.reload.link.link import ANSWER_S, Idle, Link, LinkLost, LinkNews, LinkState, Unacknowledged, Vanished
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Write
 from p2psip.reload.node.limits import (
@@ -65,14 +65,6 @@ class LinkGone(Effect):
     """This link was up and is not any more; what is remembered by its number may be forgotten."""
 
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkLost:
-    """No link to this node works any more."""
-
-    node: NodeId
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +246,9 @@ class Connections:
         links.remove(connection)
         if not links:
             del self._by_node[connection.node]
-        return [*self._changes(connection.node, reason), *_not_taken(connection)]
+        connection.link.end()
+        news = [each for each in connection.link.drain() if not isinstance(each, bytes)]
+        return [*self._changes(connection.node, reason), *_not_taken(connection.node, news)]
 
     def close(self, number: int, reason: str) -> list[LinkEvent]:
         """Close a link ourselves."""
@@ -275,13 +269,12 @@ class Connections:
         for piece in _pieces(message, connection.link.payload_bytes, len(connection.node)):
             connection.link.send(piece, now)
 
-    def _send_vanished(self, connection: Connection, now: float) -> None:
+    def _send_vanished(self, connection: Connection, vanished: Sequence[Vanished], now: float) -> None:
         """Long messages vanish on this link and short ones do not: it goes on with short ones."""
-        vanished = connection.link.take_vanished()
-        if vanished:
-            self._paths.large_vanish(connection.remote.host, connection.kind, now)
-        for message in vanished:
-            self._give(connection, message, now)
+        self._paths.large_vanish(connection.remote.host, connection.kind, now)
+        for each in vanished:
+            self._give(connection, each.message, now)
+        self._flush(connection)
 
     def _bound_waiting(self, now: float) -> None:
         links = self._by_number.values()
@@ -300,8 +293,8 @@ class Connections:
         messages = link.receive(data, now)
         if state_before is LinkState.FAILED and link.state is LinkState.UP:
             self._paths.large_arrive(connection.remote.host)
-        self._send_vanished(connection, now)
-        self._flush(connection)
+        if vanished := [each for each in self._flush(connection) if isinstance(each, Vanished)]:
+            self._send_vanished(connection, vanished, now)
         return connection, messages, [] if link.state is state_before else self._changes(connection.node, SILENT)
 
     def handle_returned(self, number: int, message: bytes, now: float) -> None:
@@ -340,12 +333,12 @@ class Connections:
         link.handle_timeout(now)
         if link.state is LinkState.DEAD:
             return self.close(connection.number, SILENT)
-        is_idle = link.take_idle(now) and self.get(node) is connection
-        self._flush(connection)
+        news = self._flush(connection)
+        is_idle = any(isinstance(each, Idle) for each in news) and self.get(node) is connection
         changes = self._changes(node, SILENT)
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
             self._paths.large_vanish(connection.remote.host, connection.kind, now)
-            changes += _not_taken(connection)
+            changes += _not_taken(node, news)
             is_ours = connection.number % 2 == 0
             changes.append(LinkSilent(node, connection.remote if is_ours else None))
         # Where one link fails and another is left, that one is tried as well.
@@ -363,9 +356,16 @@ class Connections:
             return [LinkLost(node, reason)]
         return []
 
-    def _flush(self, connection: Connection) -> None:
-        self._effects += [Write(connection.number, output) for output in connection.link.drain()]
+    def _flush(self, connection: Connection) -> list[LinkNews]:
+        """Write what a link wants written; what else it gives."""
+        news: list[LinkNews] = []
+        for output in connection.link.drain():
+            if isinstance(output, bytes):
+                self._effects.append(Write(connection.number, output))
+            else:
+                news.append(output)
         self._rearm(connection)
+        return news
 
     def _rearm(self, connection: Connection) -> None:
         deadline = connection.link.next_deadline()
@@ -376,9 +376,9 @@ class Connections:
             self._timers.set(("link", connection.number), deadline.at, deadline.reason)
 
 
-def _not_taken(connection: Connection) -> list[LinkEvent]:
-    messages = connection.link.take_unacknowledged()
-    return [NotTaken(connection.node, tuple(messages))] if messages else []
+def _not_taken(node: NodeId, news: Sequence[LinkNews]) -> list[LinkEvent]:
+    messages = tuple(each for each in news if isinstance(each, Unacknowledged))
+    return [NotTaken(node, messages)] if messages else []
 
 
 def _pieces(message: bytes, payload_bytes: int | None, node_id_length: int) -> list[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.forwarder import response_route
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -171,12 +172,12 @@ class Intents:
             self._early.add(node)
         return node in self._connections
 
-    def handle_link_lost(self, node: NodeId) -> None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """The link is gone beside which another was announced, by an answer for a place: whoever comes back asks anew,
         and is not to wait for that one.
         """
-        if (offered := self._attaching.offered(OURS, node)) is not None and offered.transaction_id is None:
-            self._attaching.give_up(OURS, node)
+        if (offered := self._attaching.offered(OURS, lost.node)) is not None and offered.transaction_id is None:
+            self._attaching.give_up(OURS, lost.node)
 
     def handle_dial_failed(self, answering: Answering, now: float) -> None:
         """We could not dial a node that asked us to."""

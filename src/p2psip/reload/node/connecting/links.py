@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import (
@@ -17,7 +19,6 @@ from p2psip.reload.node.connecting.connections import (
     LinkBack,
     LinkEvent,
     LinkIdle,
-    LinkLost,
     LinkSilent,
     NotTaken,
 )
@@ -30,6 +31,13 @@ from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.values import Ended, Lapsed, PathEvent, Purpose, Returned, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
+
+
+class _Concerned(Protocol):
+    """A part of the node that has to do with whom it is linked with."""
+
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """No link to a node works any more."""
 
 
 class Links:
@@ -45,7 +53,6 @@ class Links:
     ) -> None:
         self._exchange, self._upkeep, self._topology = ground.exchange, ground.upkeep, ground.topology
         self._made, self._connections, self._admission = ground.paths, ground.connections, ground.admission
-        self._paths = ground.forwarder.paths
         self._offers = ground.paths.offers
         self._attaching, self._intents, self._applications = (
             connecting.attaching,
@@ -53,10 +60,20 @@ class Links:
             connecting.applications,
         )
         self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
-        self._moving = moving
         self._messages = messages
         self._serving = serving
         self._node_id = self._exchange.identity.node_id
+        self._concerned: tuple[_Concerned, ...] = (
+            # Before the topology forgets whether it was a neighbour.
+            self._bootstrap,
+            self._intents,
+            ground.forwarder.paths,
+            messages,
+            moving,
+            self._topology,
+            # Last, as what goes out again goes another way.
+            self._exchange.transport,
+        )
         self._names: dict[NodeId, str] = {self._node_id: self._exchange.identity.user}
 
     def name_of(self, node: NodeId) -> str:
@@ -254,23 +271,14 @@ class Links:
         ends = [end for number, end in self._admission.ends() if self._connections.by_number(number) is None]
         return len(ends) >= APP_LINKS_MAX or ends.count(node) >= APP_LINKS_PER_NODE_MAX
 
-    def _lost(self, node: NodeId, now: float) -> None:
-        if node in self._topology.neighbors:
-            self._bootstrap.neighbor_lost(node, now)
-        self._intents.handle_link_lost(node)
-        self._paths.handle_link_lost(node)
-        self._messages.handle_link_lost(node, now)
-        self._moving.handle_link_lost(node)
-        self._topology.handle_link_lost(node, now)
-        self._exchange.transport.handle_link_lost(node, now)
-
     def events(self, events: Sequence[LinkEvent], now: float) -> None:
         """Act upon what the links have shown of themselves."""
         for event in events:
             match event:
                 case LinkLost(node, reason):
                     self._exchange.warn("link lost", node=node, reason=reason)
-                    self._lost(node, now)
+                    for part in self._concerned:
+                        part.handle_link_lost(event, now)
                 case NotTaken(node, messages):
                     for message in messages:
                         request = self._messages.send_again(node, message, now)

@@ -17,6 +17,7 @@ from itertools import islice
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.node.limits import HANDOVER_WINDOW
@@ -175,10 +176,10 @@ class Moving:
         """Pass all resources in (low, high] on to a replica."""
         self._begin(_HandOver(node, number, self._storage.resources_in(low, high, now), is_admission=False), now)
 
-    def handle_link_lost(self, node: NodeId) -> None:
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """What was still to be sent to this node is for others to have; the topology says for whom."""
         for task in self._hand_overs.values():
-            if task.node == node:
+            if task.node == lost.node:
                 task.give_up()
                 # What becomes of it says nothing of the next attempt.
                 task.is_admission = False

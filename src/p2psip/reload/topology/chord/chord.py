@@ -22,6 +22,7 @@ from collections.abc import Hashable, Iterable
 from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
     Connect,
@@ -238,8 +239,9 @@ class Chord:
         # our own Node-ID it would come back here (10.3): who is asked for is the successor, one place beyond.
         self._actions.append(FindPeer(advance(self.node_id, 1), node))
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
-        """The link to `node` failed: 10.7.1 and 10.7.2."""
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """The link to a node failed: 10.7.1 and 10.7.2."""
+        node = lost.node
         was_candidate = node in self._candidates.under_way
         for collection in (self._links, self._sought, self._left, self._doubted):
             collection.discard(node)

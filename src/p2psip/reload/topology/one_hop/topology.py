@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
     HandOver,
@@ -206,8 +207,9 @@ class OneHop(Table):
         self._ask_for_pages(node)
         self._timers.set("prune", now + PRUNE_DELAY_S, "links no longer of use")
 
-    def handle_link_lost(self, node: NodeId, now: float) -> None:
-        """The link to `node` failed."""
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """The link to a node failed."""
+        node = lost.node
         if node not in self._links:
             return
         was_way_in = self.joining.state is JoinState.SEEKING and node == self.joining.gateway

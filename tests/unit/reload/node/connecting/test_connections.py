@@ -8,7 +8,7 @@ from candidates import dtls, tls
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, Unacknowledged
+from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.connections import (
     REPLACED_CLOSE_S,
     SILENT,
@@ -18,7 +18,6 @@ from p2psip.reload.node.connecting.connections import (
     LinkEvent,
     LinkGone,
     LinkIdle,
-    LinkLost,
     LinkSilent,
     NotTaken,
 )

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
     Connect,
@@ -90,7 +91,7 @@ class Bench:
 
     def lose(self, place: int) -> None:
         """A link is down."""
-        self.chord.handle_link_lost(nid(place), self.now)
+        self.chord.handle_link_lost(LinkLost(nid(place), "reset"), self.now)
 
     @property
     def state(self) -> JoinState:
