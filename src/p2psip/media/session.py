@@ -12,6 +12,7 @@ from typing import Protocol
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.g711 import CODECS, SAMPLE_RATE_HZ
+from p2psip.media.latch import Latch
 from p2psip.media.negotiation import Address, Agreement
 from p2psip.media.reception import Reception
 from p2psip.media.rtp import MalformedRtp, RtpPacket
@@ -68,33 +69,6 @@ class Session(Protocol):
         """The stream has ended; what became of it."""
 
 
-class Latch:
-    """Symmetric RTP (RFC 4961): send to where packets come from, and to nobody who just happens by.
-
-    Until a packet has come, we send to the address that SDP named. The first valid packet moves us to its source.
-    After that only the named host moves us (a NAT gave it another port, or it speaks after somebody else did);
-    packets from other sources are dropped.
-    """
-
-    def __init__(self, named: Address) -> None:
-        self._named = named
-        self._is_latched = False
-        self.remote = named
-
-    def name(self, named: Address) -> None:
-        """SDP names an address; a new one starts the search anew."""
-        if named != self._named:
-            self._named = self.remote = named
-            self._is_latched = False
-
-    def accepts(self, source: Address) -> bool:
-        """True if a valid packet from there belongs to us."""
-        if self._is_latched and source != self.remote and source[0] != self._named[0]:
-            return False
-        self._is_latched, self.remote = True, source
-        return True
-
-
 class RtpEnd:
     """Our end of an RTP stream: what we write carries our own SSRC, what we take is valid and from the right place."""
 
@@ -134,7 +108,9 @@ class RtpEnd:
         ours = RtpPacket(
             packet.payload_type, self._sequence_number, self._timestamp, self._ssrc, packet.payload, packet.marker
         )
-        return SendRtp(self._local, self._latch.remote, ours.encode())
+        remote = self._latch.remote
+        assert remote is not None, "an agreement names an address"
+        return SendRtp(self._local, remote, ours.encode())
 
     def report(self, tone: Tone | None = None) -> MediaReport:
         """The counters."""

@@ -12,7 +12,7 @@ from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.g711 import PCMA, PCMU
 from p2psip.media.negotiation import Address, Agreement, Direction
 from p2psip.media.rtp import RtpPacket
-from p2psip.media.session import PACKETS_BURST_MAX, Latch, MediaReport
+from p2psip.media.session import PACKETS_BURST_MAX, MediaReport
 
 ALICE: Address = ("192.0.2.1", 4000)
 BOB: Address = ("192.0.2.2", 5000)
@@ -209,24 +209,3 @@ def test_any_bytes_are_survived(datagrams: list[bytes]) -> None:
         engine.handle_datagram(BOB, ALICE, data, n * 0.02)
         engine.handle_timeout(n * 0.02)
     assert len(engine.drain()) <= len(datagrams)
-
-
-def test_latch_follows_the_first_packet_and_then_only_the_named_host() -> None:
-    latch = Latch(ALICE)
-    assert latch.remote == ALICE
-    assert latch.accepts(STRANGER)
-    assert latch.remote == STRANGER
-    assert not latch.accepts(("198.51.100.9", 667))
-    assert latch.accepts(("192.0.2.1", 40001))
-    assert not latch.accepts(STRANGER)
-    assert latch.remote == ("192.0.2.1", 40001)
-
-
-def test_latch_starts_anew_when_sdp_names_another_address() -> None:
-    latch = Latch(ALICE)
-    assert latch.accepts(ALICE)
-    latch.name(ALICE)
-    assert not latch.accepts(STRANGER)
-    latch.name(BOB)
-    assert latch.remote == BOB
-    assert latch.accepts(STRANGER)
