@@ -40,6 +40,11 @@ from p2psip.enrollment.client import EnrollmentRefused, read_answer, verify_firs
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.enrollment.form import read_form
 from p2psip.enrollment.rejections import BadCsr, BadForm
+from p2psip.media.relay.description import read
+from p2psip.media.relay.multiplex import Frame, MalformedFrame
+from p2psip.media.relay.ports import OpenPorts
+from p2psip.media.relay.relay import CALLEE, CALLER, NothingToCarry, Relay
+from p2psip.media.relay.sides import Phone
 from p2psip.media.rtp import MalformedRtp, RtpPacket
 from p2psip.media.sdp import MalformedSdp, SessionDescription
 from p2psip.reload.config.document import parse as parse_document
@@ -259,6 +264,24 @@ def _sdp(data: bytes) -> bytes:
     return SessionDescription.decode(data).encode()
 
 
+def _relayed_sdp(data: bytes) -> bytes:
+    """A description through a relay: where it named a phone's ports, it names ours."""
+    relay = Relay(random.Random(1))
+    relay.start()
+    for effect in relay.drain():
+        assert isinstance(effect, OpenPorts)
+        relay.handle_ports(effect.port, True, 0.0)
+    call = relay.begin("call", Phone("alice", "192.0.2.9", "192.0.2.1"), Phone("bob", "2001:db8::9", "2001:db8::1"))
+    described = read(data)
+    written = read(relay.describe(call, CALLER, data, 0.0))
+    for was, now in zip(described, written, strict=True):
+        if not (now.is_refused or now.is_held):
+            assert now.rtp is not None
+            assert now.rtp[0] == "2001:db8::9"
+        assert was.kind == now.kind
+    return relay.describe(call, CALLEE, data, 0.0)
+
+
 def _rtp(data: bytes) -> None:
     packet = RtpPacket.decode(data)
     again = RtpPacket.decode(packet.encode())
@@ -270,6 +293,10 @@ def _rtp_packets() -> list[bytes]:
     padded = bytes([plain[0] | 0x20]) + plain[1:] + b"\0\0\0\4"
     extended = bytes([plain[0] | 0x10]) + plain[1:12] + b"\xbe\xde\0\1abcd" + plain[12:]
     return [plain, padded, extended]
+
+
+def _stream_frame(data: bytes) -> bytes:
+    return Frame.decode(data).encode()
 
 
 def _stun(data: bytes) -> bytes:
@@ -408,7 +435,9 @@ SIP_TARGETS = [
         lambda: [str(make_gruu("a", OVERLAY, (Destination.node(node_id(1)), Destination.node(node_id(2))))).encode()],
     ),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),
+    Target("SDP through a relay", _relayed_sdp, (MalformedSdp, NothingToCarry), lambda: [OFFER], is_exact=False),
     Target("RTP", _rtp, MalformedRtp, _rtp_packets),
+    Target("frames of streams", _stream_frame, MalformedFrame, lambda: [Frame(1, 7, _rtp_packets()[0]).encode()]),
     # What its padding held is not kept.
     Target("STUN", _stun, NotStun, _stun_messages, is_exact=False),
 ]

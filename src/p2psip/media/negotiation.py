@@ -115,10 +115,10 @@ class Negotiation:
     def _agree(self, session: SessionDescription, media: MediaDescription) -> Agreement | None:
         """What this stream makes us agree on, None if it is no audio that we know."""
         formats = _known_formats(media)
-        address = _unicast(media.address if media.address is not None else session.address)
+        address = unicast(media.address if media.address is not None else session.address)
         if formats is None or address is None:
             return None
-        theirs = _direction(session, media)
+        theirs = direction_of(session, media)
         if address.is_unspecified:
             # 8.4: "An agent MUST be capable of receiving SDP with a connection address of 0.0.0.0, in which case it
             # means that neither RTP nor RTCP should be sent to the peer."
@@ -157,7 +157,7 @@ def _known_formats(media: MediaDescription) -> Formats | None:
     """The first codec of this stream that we know, in the order of who wrote it, and its telephone-event."""
     if media.kind != "audio" or media.protocol != PROTOCOL or media.port == 0:
         return None
-    encodings = {codec.payload_type: codec.name for codec in CODECS} | _rtpmap(media)
+    encodings = {codec.payload_type: codec.name for codec in CODECS} | rtpmap(media)
     by_name = {f"{codec.name}/8000": codec for codec in CODECS} | {codec.name: codec for codec in CODECS}
     numbers = [int(f) for f in media.formats if f.isascii() and f.isdigit() and len(f) <= 3 and int(f) < 128]
     codecs = [(by_name[encodings[n]], n) for n in numbers if encodings.get(n) in by_name]
@@ -165,7 +165,7 @@ def _known_formats(media: MediaDescription) -> Formats | None:
     return (*codecs[0], next(events, None)) if codecs else None
 
 
-def _rtpmap(media: MediaDescription) -> dict[int, str]:
+def rtpmap(media: MediaDescription) -> dict[int, str]:
     """Payload type to `NAME/rate` (RFC 8866 section 6.6); one channel need not be said."""
     encodings = {}
     for value in media.values("rtpmap"):
@@ -182,11 +182,11 @@ def offered_host(description: bytes) -> str | None:
     except MalformedSdp:
         return None
     named = [media.address if media.address is not None else session.address for media in session.media if media.port]
-    address = _unicast(named[0]) if named else None
+    address = unicast(named[0]) if named else None
     return None if address is None or address.is_unspecified else str(address)
 
 
-def _unicast(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def unicast(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address in a c= line. A name would be a question to the DNS, a multicast address is no telephone."""
     try:
         address = ipaddress.ip_address(host or "")
@@ -201,7 +201,7 @@ def _ptime_ms(media: MediaDescription) -> int:
     return next((wish for wish in wishes if wish in PTIMES_MS and wish % 10 == 0), PTIME_MS)
 
 
-def _direction(session: SessionDescription, media: MediaDescription) -> Direction:
+def direction_of(session: SessionDescription, media: MediaDescription) -> Direction:
     """The stream's own direction, else the session's, else both ways (RFC 8866 section 6.7)."""
     names = {direction.value: direction for direction in Direction}
     for attribute in (*media.attributes, *session.attributes):

@@ -30,7 +30,7 @@ class Origin:
     username: str = "-"
 
     def __str__(self) -> str:
-        return f"{self.username} {self.session_id} {self.session_version} {_network(self.address)}"
+        return f"{self.username} {self.session_id} {self.session_version} {network(self.address)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class MediaDescription:
         """The lines of this section, without line ends."""
         yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats)}"
         if self.address is not None:
-            yield f"c={_network(self.address)}"
+            yield f"c={network(self.address)}"
         yield from (f"a={attribute}" for attribute in self.attributes)
 
 
@@ -82,17 +82,17 @@ class SessionDescription:
         """The description's bytes, for application/sdp."""
         lines = ["v=0", f"o={self.origin}", f"s={self.name}"]
         if self.address is not None:
-            lines.append(f"c={_network(self.address)}")
+            lines.append(f"c={network(self.address)}")
         lines.append(f"t={self.timing}")
         lines += [f"a={attribute}" for attribute in self.attributes]
         for media in self.media:
             lines += media.lines()
-        return "".join(f"{line}\r\n" for line in lines).encode()
+        return joined(lines)
 
     @classmethod
     def decode(cls, data: bytes) -> SessionDescription:
         """Read a description, or raise MalformedSdp."""
-        sections = _sections(data)
+        sections = sections_of(data)
         session = dict(reversed(sections[0]))
         if session.get("v") != "0" or sections[0][0][0] != "v":
             raise MalformedSdp("it does not begin with v=0")
@@ -111,12 +111,17 @@ class SessionDescription:
 Line = tuple[str, str]
 
 
-def _sections(data: bytes) -> list[list[Line]]:
-    """The lines, split before each m=; the first section is the session's."""
+def joined(lines: Iterable[str]) -> bytes:
+    """These lines as the body of a message; what is no UTF-8 in them is as it came."""
+    return "".join(f"{line}\r\n" for line in lines).encode(errors="surrogateescape")
+
+
+def sections_of(data: bytes) -> list[list[Line]]:
+    """The lines, split before each m=; the first section is the session's. Raises MalformedSdp."""
     if len(data) > SIZE_MAX:
         raise MalformedSdp(f"{len(data)} bytes are too many")
     sections: list[list[Line]] = [[]]
-    lines = [line for line in data.decode(errors="replace").replace("\r", "\n").split("\n") if line.strip()]
+    lines = [line for line in data.decode(errors="surrogateescape").replace("\r", "\n").split("\n") if line.strip()]
     if not lines or len(lines) > LINES_MAX:
         raise MalformedSdp("it is empty" if not lines else f"{len(lines)} lines are too many")
     for line in lines:
@@ -167,7 +172,8 @@ def _attributes(lines: Iterable[Line]) -> tuple[Attribute, ...]:
     return tuple(Attribute(name.strip(), value.strip() if colon else None) for name, colon, value in pairs)
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
+    """An address as o= and c= have it."""
     return f"IN {'IP6' if ':' in address else 'IP4'} {address}"
 
 
