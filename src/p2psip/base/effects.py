@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 
 C = TypeVar("C")
 
@@ -103,6 +103,10 @@ class Asks(Generic[C]):
         for token in self._timers.pop_due(now):
             if (context := self._open.pop(token, None)) is not None:
                 yield context
+
+    def join(self, queue: TimerQueue) -> None:
+        """Be a part of the core that has this queue."""
+        self._timers.join(queue)
 
     def next_deadline(self) -> Deadline | None:
         """When the next question expires."""

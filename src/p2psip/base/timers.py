@@ -62,6 +62,19 @@ class Timers(Generic[K]):
         if live is not None and live is self._next:
             self._next = None
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._live.clear()
+        self._heap.clear()
+        self._next = None
+
+    def join(self, queue: TimerQueue) -> None:
+        """Be a scope of this queue, for a part that was made before its core."""
+        self._queue = queue
+        deadline = self.next_deadline()
+        if deadline is not None:
+            queue.arm(self, deadline.at)
+
     def pop_due(self, now: float) -> Iterator[K]:
         """Remove the keys that are due, one by one.
 

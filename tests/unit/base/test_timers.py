@@ -155,3 +155,29 @@ def test_moving_one_scope_for_ever_takes_no_memory() -> None:
         timers.cancel(1)
         assert queue.next_deadline() == Deadline(serial + 100_000.0, "")
     assert len(queue._heap) <= 65
+
+
+def test_what_is_cleared_does_not_come() -> None:
+    """Nor does it while others of its time are being looked at."""
+    queue = TimerQueue()
+    timers: Timers[str] = queue.scope()
+    for key in ("a", "b", "c"):
+        timers.set(key, 1.0, key)
+    came = []
+    for key in timers.pop_due(1.0):
+        came.append(key)
+        timers.clear()
+    assert came == ["a"]
+    assert (len(timers), timers.next_deadline(), queue.next_deadline()) == (0, None, None)
+    timers.set("d", 2.0, "d")
+    assert queue.next_deadline() == Deadline(2.0, "d")
+
+
+def test_what_was_set_before_it_joins_a_queue_comes_due_there() -> None:
+    """A part that was made before its core."""
+    queue, timers = TimerQueue(), Timers[str]()
+    timers.set("a", 1.0, "a")
+    timers.join(queue)
+    assert queue.next_deadline() == Deadline(1.0, "a")
+    timers.set("b", 0.5, "b")
+    assert queue.next_deadline() == Deadline(0.5, "b")

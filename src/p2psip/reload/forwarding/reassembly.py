@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from p2psip.base.errors import RemoteProtocolError
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.wire.header import UNFRAGMENTED, ForwardingHeader
 
 HELD_S = 15.0
@@ -127,12 +127,15 @@ Key = tuple[NodeId, int]
 class Reassembler:
     """The incomplete messages of one node. Messages are at most `message_bytes_max` long, header included."""
 
-    def __init__(self, message_bytes_max: int, *, bytes_held_max: int = BYTES_HELD_MAX) -> None:
+    def __init__(
+        self, message_bytes_max: int, *, bytes_held_max: int = BYTES_HELD_MAX, queue: TimerQueue | None = None
+    ) -> None:
         self.message_bytes_max = message_bytes_max
         self._bytes_held_max = bytes_held_max
         self._holdings: dict[Key, _Holding] = {}
         self._cost_of: Counter[NodeId] = Counter()
         self._cost = 0
+        self._timers: Timers[None] = Timers(queue)
 
     @property
     def bytes_held(self) -> int:
@@ -141,13 +144,19 @@ class Reassembler:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        oldest = next(iter(self._holdings.values()), None)
-        return None if oldest is None else Deadline(oldest.began_at + HELD_S, "fragments no longer held")
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget messages that have not become complete in time."""
         while self._holdings and next(iter(self._holdings.values())).began_at + HELD_S <= now:
             self._drop(next(iter(self._holdings)))
+        for _ in self._timers.pop_due(now):
+            self._await_oldest()
+
+    def _await_oldest(self) -> None:
+        if self._holdings:
+            began_at = next(iter(self._holdings.values())).began_at
+            self._timers.set(None, began_at + HELD_S, "fragments no longer held")
 
     def receive(
         self, header: ForwardingHeader, payload: bytes, node: NodeId, source: NodeId, now: float
@@ -174,6 +183,8 @@ class Reassembler:
     def _begin(self, key: Key, source: NodeId, now: float) -> _Holding:
         holding = self._holdings[key] = _Holding(source, now)
         self._charge(source, holding.cost)
+        if len(self._holdings) == 1:
+            self._await_oldest()
         return holding
 
     def _put(self, holding: _Holding, header: ForwardingHeader, payload: bytes) -> None:
@@ -198,6 +209,8 @@ class Reassembler:
 
     def _drop(self, key: Key) -> None:
         holding = self._holdings.pop(key)
+        if not self._holdings:
+            self._timers.cancel(None)
         self._charge(holding.source, -holding.cost)
 
     def _charge(self, source: NodeId, cost: int) -> None:

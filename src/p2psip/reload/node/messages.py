@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
@@ -83,7 +82,7 @@ class Messages:
         self._traffic = traffic
         self._diagnostics = diagnostics
         self._passing: dict[int, _Passing] = {}
-        self.reassembler = Reassembler(exchange.configuration.max_message_size)
+        self.reassembler = Reassembler(exchange.configuration.max_message_size, queue=exchange.queue)
         self._node_id = exchange.identity.node_id
 
     def receive(self, data: bytes, previous_hop: NodeId, now: float) -> Received | None:
@@ -137,10 +136,6 @@ class Messages:
             case Drop(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return self.reassembler.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget fragments of what never became whole."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
@@ -442,16 +442,7 @@ class Node:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(
-            (
-                self._queue.next_deadline(),
-                self.topology.next_deadline(),
-                self._data.next_deadline(),
-                self._exchange.transport.answers.next_deadline(),
-                self._messages.next_deadline(),
-                self._reconfiguring.next_deadline(),
-            )
-        )
+        return self._queue.next_deadline()
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -482,6 +473,7 @@ class Node:
                     self._perform(value, now)
         self._effects += self._exchange.drain()
         self._drain_links()
+        self._reconfiguring.watch()
 
     def _drain_links(self) -> None:
         for effect in self._connections.drain():

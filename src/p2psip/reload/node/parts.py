@@ -53,7 +53,9 @@ class Ground:
         now: float,
     ) -> None:
         self.queue = TimerQueue()
-        self.topology = make_topology(plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client)
+        self.topology = make_topology(
+            plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client, queue=self.queue
+        )
         self.paths = Paths(self.queue, configuration.link_types)
         timer_s = configuration.overlay_reliability_timer_ms / 1000
         size_max = configuration.max_message_size
@@ -96,6 +98,7 @@ class DataRoom:
 
     def __init__(self, ground: Ground, storage: Storage) -> None:
         self.gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
+        storage.join(ground.queue)
         commits = Commits(ground.exchange, storage, self.gate)
         self.moving = Moving(ground.exchange, ground.topology, commits)
         self.data = Data(ground.exchange, ground.topology, commits, self.moving)
@@ -177,8 +180,9 @@ def make_topology(
     now: float,
     *,
     is_client: bool,
+    queue: TimerQueue,
 ) -> Topology:
     """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
     if is_client and not configuration.clients_permitted:
         raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
-    return plugin.topology(node_id, configuration, rng, now, is_client=is_client)
+    return plugin.topology(node_id, configuration, rng, now, is_client=is_client, queue=queue)

@@ -16,7 +16,7 @@ from itertools import islice
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.limits import Limits
@@ -300,6 +300,11 @@ class Storage:
                     self._discard(now)
                 case _:
                     self._sweep(now)
+
+    def join(self, queue: TimerQueue) -> None:
+        """Be a part of the core that has this queue."""
+        self._asks.join(queue)
+        self._timers.join(queue)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""

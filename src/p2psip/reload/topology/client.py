@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable, Collection, Hashable
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import TimerQueue, Timers
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
@@ -78,25 +78,26 @@ class ClientTopology:
         configuration: OverlayConfiguration,
         look_interval_s: Callable[[OverlayConfiguration], float],
         rng: random.Random,
+        queue: TimerQueue | None = None,
         *,
         leave_data: bytes = b"",
     ) -> None:
         self.node_id = node_id
-        self.joining = Joining(rng)
+        self.joining = Joining(rng, queue)
         self._plugin = plugin
         self._leave_data = leave_data
         self._look_interval_s = look_interval_s
         self._look_max_s = look_interval_s(configuration)
         self._look_s = LOOK_AGAIN_S
         self._rng = rng
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._peers: list[NodeId] = []
         """Those that have sent us an Update, the nearest to our Node-ID first."""
         self._named: dict[NodeId, tuple[NodeId, ...]] = {}
         """Whom each of them names."""
-        self._awaited: Timers[NodeId] = Timers()
+        self._awaited: Timers[NodeId] = Timers(queue)
         self._shunned: dict[NodeId, float] = {}
         self._dialled: set[NodeId] = set()
         self._actions: list[Action] = []
@@ -189,10 +190,6 @@ class ClientTopology:
         actions, self._actions = self._actions, []
         return actions
 
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in (self.joining, self._timers, self._awaited))
-
     def use_configuration(self, configuration: OverlayConfiguration, now: float) -> None:
         """The overlay has a new configuration."""
         self._look_max_s = self._look_interval_s(configuration)
@@ -228,7 +225,7 @@ class ClientTopology:
 
     def leave(self, now: float) -> None:
         """6.4.2.2: tell whom we are linked with, and look for nobody any more."""
-        self._timers = Timers()
+        self._timers.clear()
         self.joining.end()
         leaving = LeaveReq(self.node_id, self._leave_data)
         self._actions += [Tell(n, MessageCode.LEAVE_REQ, leaving, transmissions_max=1) for n in sorted(self._links)]
@@ -444,7 +441,7 @@ class ClientTopology:
 
     def _start_again(self, now: float) -> None:
         """No peer is left; the node by which we came in may be."""
-        self._timers = Timers()
+        self._timers.clear()
         self._actions.append(NeighborsChanged())
         gateway = self.joining.gateway
         self.joining.retry_now(now)

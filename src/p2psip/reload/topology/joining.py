@@ -15,7 +15,7 @@ import enum
 import random
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 
 STEP_MAX_S = {"SEEKING": 12.0, "MEETING": 20.0, "ASKING": 16.0, "RECEIVING": 60.0}
 LET_IN_PAUSE_S = 3.0
@@ -48,13 +48,13 @@ class JoinState(enum.Enum):
 class Joining:
     """The state of a join and when to give the present step up."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self.state = JoinState.OUTSIDE
         self.admitting_peer: NodeId | None = None
         self.gateway: NodeId | None = None
         self._rng = rng
         self._retry_s = RETRY_FIRST_S
-        self._deadline: Deadline | None = None
+        self._timers: Timers[None] = Timers(queue)
         self._is_over = False
 
     @property
@@ -71,7 +71,9 @@ class Joining:
         """Go to a state; a step in between gets its time limit, or another, MEMBER resets the patience."""
         self.state = state
         limit_s = STEP_MAX_S.get(state.name) if limit_s is None else limit_s
-        self._deadline = None if limit_s is None else Deadline(now + limit_s, f"join: {state.value}")
+        self._timers.cancel(None)
+        if limit_s is not None:
+            self._set(now + limit_s, f"join: {state.value}")
         if state is JoinState.MEMBER:
             self._retry_s = RETRY_FIRST_S
 
@@ -81,32 +83,35 @@ class Joining:
             self._retry_s = RETRY_FIRST_S
         self.state = JoinState.OUTSIDE
         self.admitting_peer = self.gateway = None
-        self._deadline = Deadline(now + self._retry_s * self._rng.uniform(0.5, 1.5), "join: try again")
+        self._set(now + self._retry_s * self._rng.uniform(0.5, 1.5), "join: try again")
         self._retry_s = min(RETRY_MAX_S, 2 * self._retry_s)
 
     def retry_now(self, now: float) -> None:
         """Be OUTSIDE, and look for a bootstrap node at once."""
         self.state = JoinState.OUTSIDE
         self.admitting_peer = self.gateway = None
-        self._deadline = Deadline(now, "join: begin")
+        self._set(now, "join: begin")
 
     def end(self) -> None:
         """Look for the overlay no more: we leave it."""
         self._is_over = True
+        self._timers.cancel(None)
 
     def hurry(self, now: float) -> None:
         """End a pause at once, and a step that waits for an answer soon: it may have gone to another."""
-        if self._deadline is not None and self.state in (JoinState.OUTSIDE, JoinState.SEEKING, JoinState.ASKING):
+        deadline = self.next_deadline()
+        if deadline is not None and self.state in (JoinState.OUTSIDE, JoinState.SEEKING, JoinState.ASKING):
             wait_s = 0.0 if self.state is JoinState.OUTSIDE else HURRIED_STEP_S
-            self._deadline = Deadline(min(self._deadline.at, now + wait_s), "join: hurry")
+            self._set(min(deadline.at, now + wait_s), "join: hurry")
 
     def next_deadline(self) -> Deadline | None:
         """When the present step is given up, or the next attempt begins."""
-        return None if self._is_over else self._deadline
+        return self._timers.next_deadline()
 
     def take_due(self, now: float) -> bool:
         """True, once, if the deadline has come."""
-        if self._is_over or self._deadline is None or now < self._deadline.at:
-            return False
-        self._deadline = None
-        return True
+        return bool(list(self._timers.pop_due(now)))
+
+    def _set(self, at: float, reason: str) -> None:
+        if not self._is_over:
+            self._timers.set(None, at, reason)

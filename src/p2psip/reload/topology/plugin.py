@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import Protocol
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Action
@@ -91,9 +91,6 @@ class Topology(Protocol):
 
     def drain(self, now: float) -> list[Action]:
         """What is to be done since the last call, in order."""
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
@@ -216,8 +213,9 @@ class TopologyPlugin(Protocol):
         now: float,
         *,
         is_client: bool,
+        queue: TimerQueue,
     ) -> Topology:
-        """That of a peer, or of a client (`client.py` has one for any topology)."""
+        """That of a peer, or of a client (`client.py` has one for any). Its deadlines are scopes of `queue`."""
 
 
 def obstacles_to(configuration: OverlayConfiguration, plugin: TopologyPlugin) -> list[str]:

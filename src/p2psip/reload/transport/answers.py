@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 
 REQUEST_LIFETIME_S = 15.0
 """6.2.1: "the maximum request lifetime (15 seconds)"."""
@@ -46,7 +46,8 @@ class Answered:
 class Answers:
     """The requests that one node was asked within the lifetime of a request."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: TimerQueue | None = None) -> None:
+        self._timers: Timers[None] = Timers(queue)
         self.lifetime_s = REQUEST_LIFETIME_S
         """How long after it came a request may come again."""
         self._kept: dict[Key, Answered] = {}
@@ -70,6 +71,8 @@ class Answers:
         while len(self._kept) >= ANSWERS_MAX:
             self._make_room()
         self._kept[key] = Answered(now + self.lifetime_s)
+        if len(self._kept) == 1:
+            self._await_oldest()
         self._share[key[1]] += COST
 
     def answered(self, key: Key, payload: bytes, after: int | None) -> None:
@@ -89,6 +92,8 @@ class Answers:
         answer = self._kept.pop(key, None)
         if answer is None:
             return
+        if not self._kept:
+            self._timers.cancel(None)
         self._bytes -= answer.size
         self._share[key[1]] -= answer.size + COST
         if not self._share[key[1]]:
@@ -101,13 +106,19 @@ class Answers:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        oldest = next(iter(self._kept.values()), None)
-        return None if oldest is None else Deadline(oldest.expires_at + FORGET_EVERY_S, "answers no longer kept")
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget answers that nobody may ask for again."""
         while self._kept and next(iter(self._kept.values())).expires_at <= now:
             self.forget(next(iter(self._kept)))
+        for _ in self._timers.pop_due(now):
+            self._await_oldest()
+
+    def _await_oldest(self) -> None:
+        if self._kept:
+            forgotten_at = next(iter(self._kept.values())).expires_at + FORGET_EVERY_S
+            self._timers.set(None, forgotten_at, "answers no longer kept")
 
     def _make_room(self) -> None:
         greedy, _ = self._share.most_common(1)[0]

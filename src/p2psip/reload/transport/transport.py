@@ -190,7 +190,7 @@ class Transport:
         self._topology_bodies = topology_bodies
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers(queue)
-        self.answers = Answers()
+        self.answers = Answers(queue)
         self._use_timer(reliability_timer_s)
         self._effects: list[Effect] = []
 

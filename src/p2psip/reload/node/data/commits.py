@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2psip.base.effects import Ask
 from p2psip.base.gate import Gate
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Timers
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.records import CommitFailed, Committed
@@ -19,10 +19,6 @@ class Commits:
         self._exchange = exchange
         self._gate = gate
         self._overdue: Timers[int] = exchange.queue.scope()
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return earliest((self.storage.next_deadline(), self._overdue.next_deadline()))
 
     def pull(self) -> None:
         """Pass the storage's questions up; from now on what depends on their answers is held back."""

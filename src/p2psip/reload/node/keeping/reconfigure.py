@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.connecting.connections import Connection
 from p2psip.reload.node.data.requests import Data
@@ -38,6 +38,7 @@ class Reconfiguring:
         self._plugin = plugin
         self._verifier = verifier
         self._is_client = is_client
+        self._timers: Timers[None] = ground.queue.scope()
 
     def use(self, configuration: OverlayConfiguration, now: float) -> tuple[str, ...]:
         """Follow this configuration, which the exchange and the verifier have already; why we can be no member."""
@@ -64,10 +65,16 @@ class Reconfiguring:
 
     # Clients where there must be none
 
-    def next_deadline(self) -> Deadline | None:
-        """When `overstayed` is wanted."""
+    def watch(self) -> None:
+        """After whatever happened: `overstayed` is wanted when the first of them has stayed for too long."""
+        if self._exchange.configuration.clients_permitted:
+            return
         soonest = min((link.came_up_at for link in self._guests()), default=None)
-        return None if soonest is None else Deadline(soonest + CLIENT_STAY_S, "no clients are permitted")
+        deadline = None if soonest is None else Deadline(soonest + CLIENT_STAY_S, "no clients are permitted")
+        if deadline is None:
+            self._timers.cancel(None)
+        elif deadline != self._timers.next_deadline():
+            self._timers.set(None, *deadline)
 
     def overstayed(self, now: float) -> list[tuple[int, str]]:
         """The links of nodes that have remained clients where the configuration says that they must not.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import TimerQueue, Timers
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.messages import NeighborView
 from p2psip.reload.topology.chord.routing_table import RoutingTable
@@ -26,18 +26,14 @@ CANDIDATES_MAX = 256
 class Candidates:
     """Whom we are getting to know: `under_way`. `views` are what those that we hear from see."""
 
-    def __init__(self, table: RoutingTable) -> None:
+    def __init__(self, table: RoutingTable, queue: TimerQueue | None = None) -> None:
         self.under_way: set[NodeId] = set()
         self.views: dict[NodeId, NeighborView] = {}
         self._table = table
         self._named: set[NodeId] = set()
-        self._silent_until: Timers[NodeId] = Timers()
+        self._silent_until: Timers[NodeId] = Timers(queue)
         self._shunned: dict[NodeId, float] = {}
-        self._retry: Timers[None] = Timers()
-
-    def next_deadline(self) -> Deadline | None:
-        """When `take_silent` or `take_retry` is wanted."""
-        return earliest((self._silent_until.next_deadline(), self._retry.next_deadline()))
+        self._retry: Timers[None] = Timers(queue)
 
     def take_silent(self, now: float) -> list[NodeId]:
         """Those that did not come, or have not said that they are peers, in their time."""

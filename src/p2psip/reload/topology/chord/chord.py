@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable
 
 from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import TimerQueue, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
@@ -77,20 +77,22 @@ class NotAdmitting(P2psipError):
 class Chord:
     """The part of one node in the ring. Methods return nothing; what they want done is in `take_actions()`."""
 
-    def __init__(self, node_id: NodeId, settings: ChordSettings, rng: random.Random) -> None:
+    def __init__(
+        self, node_id: NodeId, settings: ChordSettings, rng: random.Random, queue: TimerQueue | None = None
+    ) -> None:
         self.node_id = node_id
         self.table = RoutingTable(node_id, settings.neighbors)
-        self.replicas = ReplicaSet(self.table)
-        self.joining = Joining(rng)
+        self.replicas = ReplicaSet(self.table, queue)
+        self.joining = Joining(rng, queue)
         self._settings = settings
         self._rng = rng
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._left: set[NodeId] = set()
         self._doubted: set[NodeId] = set()
         self._told: dict[NodeId, NeighborView] = {}
-        self._candidates = Candidates(self.table)
+        self._candidates = Candidates(self.table, queue)
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
         self._is_let_in = False
@@ -125,17 +127,6 @@ class Chord:
         """What is to be done since the last call, in order."""
         actions, self._actions = self._actions, []
         return actions
-
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        return earliest(
-            (
-                self._timers.next_deadline(),
-                self._candidates.next_deadline(),
-                self.joining.next_deadline(),
-                self.replicas.next_deadline(),
-            )
-        )
 
     def use_settings(self, settings: ChordSettings, now: float) -> None:
         """The overlay has a new configuration."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.chord.messages import (
     BODIES,
@@ -67,12 +68,13 @@ class ChordPlugin:
         now: float,
         *,
         is_client: bool,
+        queue: TimerQueue,
     ) -> Topology:
         """That of a peer, or of a client."""
         if is_client:
             nobody = ChordLeaveData(ChordLeaveType.FROM_PRED).encode()
-            return ClientTopology(node_id, self, configuration, _update_interval_s, rng, leave_data=nobody)
-        return ChordTopology(node_id, ChordSettings.of(configuration), rng, now)
+            return ClientTopology(node_id, self, configuration, _update_interval_s, rng, queue, leave_data=nobody)
+        return ChordTopology(node_id, ChordSettings.of(configuration), rng, now, queue)
 
 
 def _update_interval_s(configuration: OverlayConfiguration) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.topology.actions import Replicate
 from p2psip.reload.topology.chord.ring import distance
 from p2psip.reload.topology.chord.routing_table import RoutingTable
@@ -14,6 +14,8 @@ REPLICAS = 2
 HOLD_DOWN_S = 30.0
 """10.7.1: "SHOULD delay the creation of new replicas for the successor replacement hold-down time (30 seconds)"."""
 
+HELD_DOWN = "replicas held down"
+
 
 class ReplicaSet:
     """Compares who should hold copies with who does, and says what to send.
@@ -22,10 +24,10 @@ class ReplicaSet:
     as they are stored, so the range is all there is to remember.
     """
 
-    def __init__(self, table: RoutingTable) -> None:
+    def __init__(self, table: RoutingTable, queue: TimerQueue | None = None) -> None:
         self._table = table
         self._holders: dict[NodeId, NodeId] = {}
-        self._due_at: float | None = None
+        self._timers: Timers[None] = Timers(queue)
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:
@@ -38,13 +40,13 @@ class ReplicaSet:
 
     def peer_came(self, now: float) -> None:
         """The Neighbor Table grew: copy at once."""
-        self._due_at = now
+        self._timers.set(None, now, HELD_DOWN)
 
     def peer_went(self, node: NodeId, now: float) -> None:
         """The Neighbor Table shrank: hold the copying down, unless it is due sooner (10.7.1)."""
         self._holders.pop(node, None)
-        if self._due_at is None:
-            self._due_at = now + HOLD_DOWN_S
+        if None not in self._timers:
+            self._timers.set(None, now + HOLD_DOWN_S, HELD_DOWN)
 
     def lacks(self, node: NodeId, now: float) -> None:
         """Something that this replica should have did not reach it: copy to it again after the hold-down."""
@@ -53,13 +55,12 @@ class ReplicaSet:
 
     def next_deadline(self) -> Deadline | None:
         """When copies are to be sent."""
-        return None if self._due_at is None else Deadline(self._due_at, "replicas held down")
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> list[Replicate]:
         """What to copy where, if it is time."""
-        if self._due_at is None or now < self._due_at:
+        if not list(self._timers.pop_due(now)):
             return []
-        self._due_at = None
         low = self._table.range_low
         actions = [
             Replicate(node, number, low, high)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.actions import Action, HandOver, Tell
 from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
@@ -46,8 +47,15 @@ class JoinContext:
 class ChordTopology(Chord):
     """Speaks for Chord, and answers for it."""
 
-    def __init__(self, node_id: NodeId, settings: ChordSettings, rng: random.Random, now: float) -> None:
-        super().__init__(node_id, settings, rng)
+    def __init__(
+        self,
+        node_id: NodeId,
+        settings: ChordSettings,
+        rng: random.Random,
+        now: float,
+        queue: TimerQueue | None = None,
+    ) -> None:
+        super().__init__(node_id, settings, rng, queue)
         self._began_at = now
         self._encoded: tuple[NeighborView | None, int, bool, UnknownBody] = (None, 0, False, UnknownBody(b""))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise, permutations
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.topology.actions import Replicate
 from p2psip.reload.topology.one_hop.circle import clockwise, is_between, middle
 from p2psip.reload.topology.one_hop.members import Members, around, closest
@@ -17,6 +17,8 @@ HOLD_DOWN_S = 30.0
 """How long after a loss new copies wait: many that are lost come back (10.7.1 has the same time)."""
 
 
+HELD_DOWN = "replicas held down"
+
 NEAR = 1 + REPLICAS + 1
 """Of so many on each side of it, itself among them, the order decides who has copies of what a peer answers for."""
 
@@ -24,11 +26,11 @@ NEAR = 1 + REPLICAS + 1
 class Copies:
     """Compares who was nearest when copies were last sent with who is now."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, queue: TimerQueue | None = None) -> None:
         self._members = members
         self._before: list[NodeId] = [members.own]
         self._lacking: set[NodeId] = set()
-        self._due_at: float | None = None
+        self._timers: Timers[None] = Timers(queue)
 
     def replicas_for(self, resource: bytes) -> tuple[NodeId, ...]:
         """Who has a copy of a value at `resource`, which is ours."""
@@ -38,16 +40,17 @@ class Copies:
         """We have become a member: those who were nearest before have what is ours now."""
         self._before = [node for node in self._members if node != self._members.own]
         self._lacking.clear()
-        self._due_at = now
+        self._timers.set(None, now, HELD_DOWN)
 
     def alone(self) -> None:
         """There is nobody who could have copies."""
-        self._before, self._due_at = [self._members.own], None
+        self._before = [self._members.own]
+        self._timers.cancel(None)
         self._lacking.clear()
 
     def came(self, now: float) -> None:
         """There is one more: copy at once."""
-        self._due_at = now
+        self._timers.set(None, now, HELD_DOWN)
 
     def went(self, node: NodeId, now: float) -> None:
         """There is one less: copy after the hold-down, unless it is due sooner."""
@@ -61,18 +64,17 @@ class Copies:
             self._hold_down(now)
 
     def _hold_down(self, now: float) -> None:
-        if self._due_at is None:
-            self._due_at = now + HOLD_DOWN_S
+        if None not in self._timers:
+            self._timers.set(None, now + HOLD_DOWN_S, HELD_DOWN)
 
     def next_deadline(self) -> Deadline | None:
         """When copies are to be sent."""
-        return None if self._due_at is None else Deadline(self._due_at, "replicas held down")
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> list[Replicate]:
         """What to copy where, if it is time."""
-        if self._due_at is None or now < self._due_at:
+        if not list(self._timers.pop_due(now)):
             return []
-        self._due_at = None
         copies: list[Replicate] = []
         last: dict[NodeId, int] = {}
         for low, high in self._pieces():

@@ -13,7 +13,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.topology.actions import Ask
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX, Members
 from p2psip.reload.topology.one_hop.messages import OneHopQuery, OneHopRouteQueryAns, Standing
@@ -85,14 +85,14 @@ class _Enquiry:
 class Enquiries:
     """What one peer is making sure of."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, queue: TimerQueue | None = None) -> None:
         self._members = members
         self._open: dict[NodeId, _Enquiry] = {}
         self._waiting: dict[NodeId | None, dict[NodeId, bool]] = {}
         """By who told of them: names, and whether they are news."""
         self._paused: dict[NodeId, float] = {}
         self._buried: dict[NodeId, float] = {}
-        self._again: Timers[NodeId] = Timers()
+        self._again: Timers[NodeId] = Timers(queue)
         self._asks: list[Ask] = []
 
     @property
@@ -138,7 +138,7 @@ class Enquiries:
         """We are outside of the overlay."""
         for collection in (self._open, self._waiting, self._paused, self._buried):
             collection.clear()
-        self._again = Timers()
+        self._again.clear()
 
     def come(self, node: NodeId, teller: NodeId | None, now: float, *, is_news: bool) -> None:
         """`teller` says that `node` is a member, which we do not know."""

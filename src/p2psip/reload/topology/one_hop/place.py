@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.topology.joining import Joining
 from p2psip.reload.topology.one_hop.circle import SIZE, clockwise, distance, is_between
 from p2psip.reload.topology.one_hop.copies import REPLICAS, Copies
@@ -18,11 +19,11 @@ PPB = 1_000_000_000
 class Place:
     """Whom a peer knows, and what follows from that."""
 
-    def __init__(self, node_id: NodeId, rng: random.Random) -> None:
+    def __init__(self, node_id: NodeId, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self.node_id = node_id
         self.members = Members(node_id)
-        self.joining = Joining(rng)
-        self._copies = Copies(self.members)
+        self.joining = Joining(rng, queue)
+        self._copies = Copies(self.members, queue)
         self._wanted = WantedLinks(self.members, rng)
         self._links: set[NodeId] = set()
         self._heard: set[NodeId] = set()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.topology.one_hop.circle import distance, hash_name
@@ -62,11 +63,12 @@ class OneHopPlugin:
         now: float,
         *,
         is_client: bool,
+        queue: TimerQueue,
     ) -> Topology:
         """That of a peer, or of a client."""
         if is_client:
-            return ClientTopology(node_id, self, configuration, lambda _: CLIENT_LOOKS_S, rng)
-        return OneHop(node_id, rng, now)
+            return ClientTopology(node_id, self, configuration, lambda _: CLIENT_LOOKS_S, rng, queue)
+        return OneHop(node_id, rng, now, queue)
 
 
 PLUGIN = OneHopPlugin()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import TimerQueue, Timers
 from p2psip.reload.topology.actions import (
     Action,
     Connect,
@@ -53,17 +53,17 @@ class Gateway:
 class Table(Place):
     """Changes it, and says and does what follows."""
 
-    def __init__(self, node_id: NodeId, rng: random.Random, now: float) -> None:
-        super().__init__(node_id, rng)
-        self.enquiries = Enquiries(self.members)
+    def __init__(self, node_id: NodeId, rng: random.Random, now: float, queue: TimerQueue | None = None) -> None:
+        super().__init__(node_id, rng, queue)
+        self.enquiries = Enquiries(self.members, queue)
         self._rng = rng
         self._began_at = now
         self._sought: set[NodeId] = set()
         self._probed: set[NodeId] = set()
         """Those of other parts, perhaps, with whom we are linked to find that out."""
-        self._awaited: Timers[NodeId] = Timers()
-        self._shunned: Timers[NodeId] = Timers()
-        self._left: Timers[NodeId] = Timers()
+        self._awaited: Timers[NodeId] = Timers(queue)
+        self._shunned: Timers[NodeId] = Timers(queue)
+        self._left: Timers[NodeId] = Timers(queue)
         self._told_by: dict[NodeId, NodeId] = {}
         """Through whom a member can be reached that was first met in another part of the overlay."""
         self._named: set[NodeId] = set()
@@ -71,7 +71,7 @@ class Table(Place):
         self._news: dict[NodeId, bool] = {}
         self._is_near_new = False
         self._pace_s = SYNC_S
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._is_leaving = False
         self._actions: list[Action] = []
 
@@ -275,7 +275,7 @@ class Table(Place):
     def _serve_alone(self, now: float) -> None:
         had_others = len(self.members) > 1
         self._serves_alone = True
-        self._timers = Timers()
+        self._timers.clear()
         self._news.clear()
         self._told_by.clear()
         self.members.clear()

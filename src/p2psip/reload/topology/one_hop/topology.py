@@ -24,7 +24,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
@@ -99,11 +98,6 @@ class OneHop(Table):
         actions, self._actions = [*self._actions, *self.enquiries.take_asks()], []
         return actions
 
-    def next_deadline(self) -> Deadline | None:
-        """When `handle_timeout` is wanted."""
-        timers = (self._timers, self._awaited, self._shunned, self._left)
-        return earliest(part.next_deadline() for part in (*timers, self.joining, self._copies, self.enquiries))
-
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         if self.joining.take_due(now):
@@ -144,7 +138,7 @@ class OneHop(Table):
     def hurry(self, now: float) -> None:
         """Answers to us may have gone to another: try again at once."""
         self.joining.hurry(now)
-        self._shunned = Timers()
+        self._shunned.clear()
         for node in [node for node in self._sought if node not in self._links]:
             self._awaited.cancel(node)
 

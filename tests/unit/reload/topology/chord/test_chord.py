@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
@@ -60,7 +61,8 @@ class Bench:
 
     def __init__(self, *, is_reactive: bool = True, neighbors: int = 3) -> None:
         settings = ChordSettings(is_reactive=is_reactive, neighbors=neighbors)
-        self.chord = ChordTopology(nid(ME), settings, random.Random(1), 0.0)
+        self.queue = TimerQueue()
+        self.chord = ChordTopology(nid(ME), settings, random.Random(1), 0.0, self.queue)
         self.now = 0.0
 
     def actions(self) -> list[Action]:
@@ -74,7 +76,7 @@ class Bench:
     def run_for(self, seconds: float) -> list[tuple[float, Action]]:
         """Let time go on; what is asked for when."""
         end, done = self.now + seconds, [(self.now, action) for action in self.actions()]
-        while (deadline := self.chord.next_deadline()) is not None and deadline.at <= end:
+        while (deadline := self.queue.next_deadline()) is not None and deadline.at <= end:
             self.now = max(self.now, deadline.at)
             self.chord.handle_timeout(self.now)
             done += [(self.now, action) for action in self.actions()]

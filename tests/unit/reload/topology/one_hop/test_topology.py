@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.topology.actions import Ask, Connect, HandOver, Tell
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX
@@ -85,7 +86,8 @@ def test_a_name_in_an_update_is_asked_and_not_believed() -> None:
 
 def test_of_the_names_that_a_gateway_invents_nothing_is_left_when_the_join_fails() -> None:
     """For as long as it does, over and over."""
-    peer, now = OneHop(nid(100), random.Random(1), 0.0), 0.0
+    queue, now = TimerQueue(), 0.0
+    peer = OneHop(nid(100), random.Random(1), now, queue)
     gateway = nid(200)
     for attempt in range(20):
         peer.handle_linked(gateway, now, is_gateway=True)
@@ -96,7 +98,7 @@ def test_of_the_names_that_a_gateway_invents_nothing_is_left_when_the_join_fails
             peer.handle(request(200, page), now)
         assert any(isinstance(action, Connect) for action in peer.drain(now))
         for _ in range(10):
-            deadline = peer.next_deadline()
+            deadline = queue.next_deadline()
             assert deadline is not None
             now = deadline.at
             peer.handle_timeout(now)
