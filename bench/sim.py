@@ -11,6 +11,7 @@ import gc
 import os
 import random
 import resource
+import sys
 import time
 from collections.abc import Iterator
 
@@ -37,10 +38,14 @@ def measure() -> Iterator[Result]:
     empty_kb = _resident_kb()
     began = time.process_time()
     overlay = SimulatedOverlay("bench", required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS), is_direct=True)
+    said = _Progress(overlay, peers, empty_kb)
     joins_s = _join(overlay, peers)
+    said.say("all have joined")
     yield result("sim.join", "s", joins_s)
     yield result("sim.join.processor", "ms", [(time.process_time() - began) / peers * 1000])
-    overlay.world.run_for(WARM_UP_S)
+    for _ in range(int(WARM_UP_S / STEP_S)):
+        overlay.world.run_for(STEP_S)
+        said.say("they learn of each other")
     assert overlay.is_ring()
     costs_ms, rates = [], []
     ends_at = overlay.world.now + seconds
@@ -50,6 +55,7 @@ def measure() -> Iterator[Result]:
         used_s = time.process_time() - before
         costs_ms.append(used_s * 1000 / STEP_S / peers)
         rates.append((overlay.world.clock.events - events) / used_s)
+        said.say("idle")
     assert overlay.is_ring()
     yield result("sim.idle.processor", "ms/s", costs_ms)
     yield result("sim.events", "1/s", rates, more_is_better=True)
@@ -57,6 +63,25 @@ def measure() -> Iterator[Result]:
     gc.collect()
     yield result("sim.memory", "kB", [(_resident_kb() - empty_kb) / peers])
     yield result("sim.memory.most", "MB", [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
+
+
+class _Progress:
+    """Lines for who watches a long run, on standard error."""
+
+    def __init__(self, overlay: SimulatedOverlay, peers: int, empty_kb: float) -> None:
+        self._overlay = overlay
+        self._peers = peers
+        self._empty_kb = empty_kb
+        self._before = (time.process_time(), 0)
+
+    def say(self, what: str) -> None:
+        """How far it is, and at what price since the last line."""
+        used_s, events = time.process_time(), self._overlay.world.clock.events
+        rate = (events - self._before[1]) / (used_s - self._before[0])
+        self._before = (used_s, events)
+        each_kb = (_resident_kb() - self._empty_kb) / self._peers
+        at = f"{self._overlay.world.now:.0f} s of virtual time, {used_s:.0f} s of processor"
+        print(f"{at}: {what}; {rate:.0f} events a second, {each_kb:.0f} kB a peer", file=sys.stderr, flush=True)
 
 
 def _join(overlay: SimulatedOverlay, peers: int) -> list[float]:

@@ -38,6 +38,11 @@ def _identity_of(certificate: bytes) -> SignerIdentity:
 
 
 @lru_cache(maxsize=8192)
+def _suffix_of(certificate: bytes) -> bytes:
+    return _identity_of(certificate).encode()
+
+
+@lru_cache(maxsize=8192)
 def _member_of(certificate: bytes) -> Member:
     user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
     node_id = NodeId(certificate[len(_MAGIC) : len(_MAGIC) + 16])
@@ -54,7 +59,7 @@ class SimulatedIdentity:
         self.certificate = _MAGIC + node_id + user.encode()
         self.certificates = (GenericCertificate(CertificateType.X509, self.certificate),)
         self._identity = _identity_of(self.certificate)
-        self._suffix = self._identity.encode()
+        self._suffix = _suffix_of(self.certificate)
 
     def sign(self, prefix: bytes) -> Signature:
         """The keyed hash over `prefix` and the SignerIdentity."""
@@ -107,7 +112,7 @@ class SimulatedVerifier:
         if certificate is None:
             raise CertificateMissing
         member = self.check([certificate], date, date_trusted)
-        if signature.signature_value != _hash(certificate, prefix, signature.identity.encode()):
+        if signature.signature_value != _hash(certificate, prefix, _suffix_of(certificate)):
             raise BadSignature(f"the signature is not that of {member.user}")
         return Signer(member.node_ids[0], member)
 

@@ -176,7 +176,12 @@ class World:
     def _timeout(self, host: Host, at: float) -> None:
         if host._armed_at == at:
             host._armed_at = None
-            self.call(host, host.core.handle_timeout)
+            deadline = host.core.next_deadline()
+            # What was due now may have been put off since.
+            if deadline is not None and deadline.at <= self.now:
+                self.call(host, host.core.handle_timeout)
+            elif host.is_alive:
+                self._settle(host)
 
     def _do(self, host: Host, effect: Effect) -> None:
         match effect:

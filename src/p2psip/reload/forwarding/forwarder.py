@@ -7,7 +7,7 @@ may be one fragment of it. How a response finds back is the business of p2psip.r
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.ids import NodeId
@@ -124,11 +124,11 @@ class Forwarder:
         """What to do with a message that we sent to `lost_hop` and that it did not take; `header` is as we sent it."""
         back = self.paths.recall(header.transaction_id, lost_hop, now) if is_request else None
         if back is not None:
-            header = replace(header, via_list=(*header.via_list, Destination.node(back)))
+            header = header.altered(via_list=(*header.via_list, Destination.node(back)))
         entries = header.destination_list
         if len(entries) > 1 and entries[0].node_id == lost_hop and entries[1].opaque_id is None:
             # What comes after it may well be reached without it.
-            header = replace(header, destination_list=entries[1:])
+            header = header.altered(destination_list=entries[1:])
         return self._route(header, None, now, is_request=is_request)
 
     def _route(
@@ -138,7 +138,7 @@ class Forwarder:
         if not entries:
             return Drop("the destination list is empty, or has an opaque ID that is none of ours")
         if entries is not header.destination_list:
-            header = replace(header, destination_list=entries)
+            header = header.altered(destination_list=entries)
         first = entries[0]
         if first.node_id is not None:
             verdict = self._to_node(header, first.node_id, previous_hop)
@@ -226,13 +226,13 @@ class Forwarder:
         if is_request is False:
             # 6.1.2: "there is no requirement to use either of the mechanisms described above [...] when processing a
             # response message."
-            return replace(forward, header=replace(header, ttl=ttl))
+            return Forward(forward.next_hop, header.altered(ttl=ttl))
         unknown = beyond_us(header, ForwardingOptionFlags.FORWARD_CRITICAL, self._understood)
         if unknown is not None:
             # 6.3.2.3: "any peer that would forward the message but does not understand this option MUST reject".
             return Reject(ErrorCode.UNSUPPORTED_FORWARDING_OPTION, f"option {int(unknown)} is unknown here")
         via_list = self.paths.via_list(header, previous_hop, forward.next_hop, now)
-        return replace(forward, header=replace(header, ttl=ttl, via_list=via_list))
+        return Forward(forward.next_hop, header.altered(ttl=ttl, via_list=via_list))
 
 
 def _malformed(header: ForwardingHeader, is_request: bool | None) -> str | None:

@@ -25,7 +25,7 @@ from p2psip.reload.transport.transport import Originate, Received
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import RELO_TOKEN, VERSION, ForwardingHeader
 from p2psip.reload.wire.language.primitives import DecodeError
-from p2psip.reload.wire.message import join, split
+from p2psip.reload.wire.message import join, parts_of
 
 VERSION_FIELD = slice(10, 11)
 """Where the forwarding header has the version."""
@@ -88,7 +88,7 @@ class Messages:
     def receive(self, data: bytes, previous_hop: NodeId, now: float) -> Received | None:
         """A message came over the link to `previous_hop`: the request that we are asked, if it is one for us."""
         try:
-            header, payload = split(data, node_id_length=len(self._node_id))
+            header, payload = parts_of(data, node_id_length=len(self._node_id))
         except DecodeError as error:
             self._drop(previous_hop, str(error))
             self._refuse_version(data, previous_hop)
@@ -119,7 +119,7 @@ class Messages:
         """
         if now >= sent.sent_at + REQUEST_LIFETIME_S:
             return None
-        header, payload = split(sent.message, node_id_length=len(self._node_id))
+        header, payload = parts_of(sent.message, node_id_length=len(self._node_id))
         message = _Transit(header, payload, self._node_id)
         if message.is_request is not False and self._exchange.transport.is_open(header.transaction_id):
             return None

@@ -15,7 +15,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers
 REQUEST_LIFETIME_S = 15.0
 """6.2.1: "the maximum request lifetime (15 seconds)"."""
 
-FORGET_EVERY_S = 5.0
+FORGET_EVERY_S = 15.0
 """Answers are forgotten some at a time."""
 
 ANSWERS_MAX = 4096

@@ -40,9 +40,9 @@ from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader, Forw
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
-from p2psip.reload.wire.message import Message, body_of, signature_input
+from p2psip.reload.wire.message import Message, SignedPayload, body_of, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
-from p2psip.reload.wire.security_block import GenericCertificate, encode_block
+from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns
 
 OPEN_REQUESTS_MAX = 2048
@@ -192,6 +192,7 @@ class Transport:
         self._timers: Timers[int] = Timers(queue)
         self.answers = Answers(queue)
         self._use_timer(reliability_timer_s)
+        self._use_header()
         self._effects: list[Effect] = []
 
     def use_configuration(
@@ -210,12 +211,23 @@ class Transport:
         self._ttl = ttl
         self._models = models
         self._message_bytes_max = message_bytes_max
+        self._use_header()
         self.retry_mismatched(None, now)
 
     def _use_timer(self, reliability_timer_s: float) -> None:
         self._timer_s = reliability_timer_s
         # Where the overlay has others repeat their requests more slowly, they do so for longer.
         self.answers.lifetime_s = max(REQUEST_LIFETIME_S, TRANSMISSIONS_MAX * reliability_timer_s)
+
+    def _use_header(self) -> None:
+        """What the headers of all our messages have in common."""
+        self._usual_header = ForwardingHeader(
+            overlay=self._overlay,
+            configuration_sequence=self.configuration_sequence,
+            ttl=self._ttl,
+            transaction_id=0,
+            destination_list=(),
+        )
 
     def retry_mismatched(self, node: NodeId | None, now: float) -> None:
         """Send again at once what `node` (None: anybody) refused for its idea of the configuration."""
@@ -344,10 +356,7 @@ class Transport:
         *,
         max_response_length: int = 0,
     ) -> ForwardingHeader:
-        return ForwardingHeader(
-            overlay=self._overlay,
-            configuration_sequence=self.configuration_sequence,
-            ttl=self._ttl,
+        return self._usual_header.altered(
             transaction_id=transaction_id,
             max_response_length=max_response_length,
             destination_list=destination_list,
@@ -364,12 +373,13 @@ class Transport:
         extensions: tuple[MessageExtension, ...] = (),
     ) -> bytes:
         """Contents and security block. 6.3.4: "All messages MUST be signed by their originator."""
-        contents = MessageContents(code, body.encode(), extensions).encode()
-        signature = identity.sign(signature_input(self._overlay, transaction_id, contents))
+        contents = MessageContents(code, body.encode(), extensions)
+        contents_bytes = contents.encode()
+        signature = identity.sign(signature_input(self._overlay, transaction_id, contents_bytes))
         bucket = identity.certificates
         if certificates:
             bucket = tuple(dict.fromkeys((*bucket, *certificates)))
-        return contents + encode_block(bucket, signature)
+        return SignedPayload.of(contents, contents_bytes, bucket, signature)
 
     # What comes in
 

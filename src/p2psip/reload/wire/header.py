@@ -211,6 +211,33 @@ class ForwardingHeader(Struct):
         if self.options or not _write_usual_header(self, out):
             self.encode_declared(out)
 
+    def altered(
+        self,
+        *,
+        ttl: int | None = None,
+        length: int | None = None,
+        transaction_id: int | None = None,
+        max_response_length: int | None = None,
+        via_list: tuple[Entry, ...] | None = None,
+        destination_list: tuple[Entry, ...] | None = None,
+        options: tuple[ForwardingOption, ...] | None = None,
+    ) -> ForwardingHeader:
+        """The same but for these fields, known to be good: `dataclasses.replace` would check all of them once more."""
+        made = _new(ForwardingHeader)
+        _set_relo_token(made, self.relo_token)
+        _set_overlay(made, self.overlay)
+        _set_configuration_sequence(made, self.configuration_sequence)
+        _set_version(made, self.version)
+        _set_ttl(made, self.ttl if ttl is None else ttl)
+        _set_fragment(made, self.fragment)
+        _set_length(made, self.length if length is None else length)
+        _set_transaction_id(made, self.transaction_id if transaction_id is None else transaction_id)
+        _set_max_response_length(made, self.max_response_length if max_response_length is None else max_response_length)
+        _set_via_list(made, self.via_list if via_list is None else via_list)
+        _set_destination_list(made, self.destination_list if destination_list is None else destination_list)
+        _set_options(made, self.options if options is None else options)
+        return made
+
     @property
     def is_unfragmented(self) -> bool:
         """True for a whole message, the only fragment."""

@@ -23,7 +23,7 @@ from p2psip.reload.wire.link_messages import (
     ProbeAns,
     ProbeReq,
 )
-from p2psip.reload.wire.security_block import SecurityBlock
+from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock, Signature, encode_block
 from p2psip.reload.wire.storage_messages import (
     FetchAns,
     FetchReq,
@@ -90,6 +90,32 @@ def signature_input(overlay: int, transaction_id: int, contents_bytes: bytes) ->
     return overlay.to_bytes(4, "big") + transaction_id.to_bytes(8, "big") + contents_bytes
 
 
+class Joined(bytes):
+    """A message that was put together in this process: who gets it over a direct link need not take it apart."""
+
+    header: ForwardingHeader
+    payload: bytes
+
+
+class SignedPayload(bytes):
+    """Contents and security block as they were signed in this process: who gets the very same need not decode them."""
+
+    contents_bytes: bytes
+    contents: MessageContents
+    certificates: tuple[GenericCertificate, ...]
+    signature: Signature
+
+    @classmethod
+    def of(
+        cls, contents: MessageContents, contents_bytes: bytes, bucket: tuple[GenericCertificate, ...], by: Signature
+    ) -> SignedPayload:
+        """The payload whose contents `by` is the signature of."""
+        made = cls(contents_bytes + encode_block(bucket, by))
+        made.contents, made.contents_bytes = contents, contents_bytes
+        made.certificates, made.signature = bucket, by
+        return made
+
+
 def split(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, bytes]:
     """The forwarding header and the payload behind it, which a forwarding peer does not look into."""
     header, end = ForwardingHeader.decode_prefix(data, node_id_length=node_id_length)
@@ -99,11 +125,23 @@ def split(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, b
     return header, data[end:]
 
 
+def parts_of(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, bytes]:
+    """The same of what came over a link: if it was put together here, it is at hand."""
+    if isinstance(data, Joined):
+        return data.header, data.payload
+    return split(data, node_id_length=node_id_length)
+
+
 def join(header: ForwardingHeader, payload: bytes) -> bytes:
     """The message or fragment, with its length filled in."""
-    head = bytearray(header.encode())
-    head[LENGTH_FIELD] = (len(head) + len(payload)).to_bytes(4, "big")
-    return bytes(head) + payload
+    head = bytearray()
+    header.encode_to(head)
+    size = len(head) + len(payload)
+    head[LENGTH_FIELD] = size.to_bytes(4, "big")
+    head += payload
+    joined = Joined(head)
+    joined.header, joined.payload = header.altered(length=size), payload
+    return joined
 
 
 LENGTH_FIELD = slice(16, 20)
@@ -130,6 +168,9 @@ class Message:
     @classmethod
     def of_payload(cls, header: ForwardingHeader, payload: bytes) -> Message:
         """The message whose payload, reassembled from fragments, belongs to `header`."""
+        if isinstance(payload, SignedPayload):
+            block = SecurityBlock.known(certificates=payload.certificates, signature=payload.signature)
+            return cls(header, payload.contents_bytes, payload.contents, block)
         return cls._of_parts(header, payload, 0)
 
     @classmethod

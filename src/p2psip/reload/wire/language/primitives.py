@@ -263,6 +263,9 @@ class WireEnum(IntEnum):
         member.label = label
         return member
 
+    __hash__ = int.__hash__
+    # That of Enum is of the name, which takes ten times as long and is another in each process.
+
     def __init_subclass__(cls, *, width: int, is_open: bool = False) -> None:
         cls.width = width
         cls.is_open = is_open
