@@ -11,6 +11,7 @@ import pytest
 from node_bench import NodeBench
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.base.timers import TimerQueue
 from p2psip.net.disk.files import write_document
 from p2psip.plugins import obstacles
 from p2psip.reload.config.configuration import (
@@ -105,7 +106,8 @@ def test_clients_permitted() -> None:
 
 
 def _client_of(configuration: OverlayConfiguration) -> ClientTopology:
-    topology = make_topology(PLUGIN, Club.of().member().node_id, configuration, random.Random(1), 0.0, is_client=True)
+    node_id = Club.of().member().node_id
+    topology = make_topology(PLUGIN, node_id, configuration, random.Random(1), 0.0, is_client=True, queue=TimerQueue())
     assert isinstance(topology, ClientTopology)
     return topology
 

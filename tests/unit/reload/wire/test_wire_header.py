@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -160,3 +162,14 @@ def test_fragment_field() -> None:
 def test_overlay_hash_is_the_end_of_the_sha1() -> None:
     """SHA-1 of "abc" ends in 9cd0d89d (FIPS 180-1, appendix A)."""
     assert overlay_hash("abc") == 0x9CD0D89D
+
+
+@given(data=st.data())
+def test_an_altered_header_is_a_replaced_one(data: st.DataObject) -> None:
+    """Any of the fields that may be altered, and nothing else."""
+    header, other = data.draw(values_of(ForwardingHeader)), data.draw(values_of(ForwardingHeader))
+    alterable = [name for name in signature(ForwardingHeader.altered).parameters if name != "self"]
+    changes: dict[str, Any] = {
+        name: getattr(other, name) for name in data.draw(st.sets(st.sampled_from(alterable)), label="altered")
+    }
+    assert header.altered(**changes) == replace(header, **changes)  # type: ignore[arg-type]

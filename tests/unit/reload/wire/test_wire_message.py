@@ -17,7 +17,7 @@ from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.message import BODIES as STRUCTURES
-from p2psip.reload.wire.message import Message, body_of, join, signature_input, split
+from p2psip.reload.wire.message import Message, SignedPayload, body_of, join, parts_of, signature_input, split
 from p2psip.reload.wire.storage_messages import StoreReq, UnknownKindData
 from p2psip.reload.wire.topology_messages import JoinReq
 
@@ -49,6 +49,22 @@ def test_forwarding_needs_no_more_than_the_header() -> None:
     assert split(garbage) == (replace(header, length=len(garbage)), b"garbage")
     rewritten = replace(header, ttl=98, via_list=(*header.via_list, Destination.node(wire_specimens.B)))
     assert Message.decode(join(rewritten, payload)).contents_bytes == PING.contents_bytes
+
+
+@pytest.mark.parametrize(("name", "code", "body"), BODIES, ids=[name for name, _, _ in BODIES])
+def test_what_was_put_together_here_is_what_would_be_read(name: str, code: MessageCode, body: Struct) -> None:
+    """Header, contents and security block, without being taken apart; other bytes that are the same are read."""
+    contents = MessageContents(code, body.encode(), ())
+    block = SECURITY_BLOCK
+    payload = SignedPayload.of(contents, contents.encode(), block.certificates, block.signature)
+    whole = join(PING.header, payload)
+    header, taken = parts_of(whole)
+    assert taken is payload
+    assert (header, taken) == split(bytes(whole))
+    assert Message.of_payload(header, taken) == Message.of_payload(header, bytes(taken)) == Message.decode(whole)
+    assert type(parts_of(bytes(whole))[1]) is bytes
+    with pytest.raises(DecodeError):
+        parts_of(whole[:-1])
 
 
 def test_length_in_the_header_must_be_the_messages() -> None:
