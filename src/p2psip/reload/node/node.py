@@ -28,7 +28,7 @@ from p2psip.reload.node.connecting.links import Links
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.requests import CommandContext, CompletionContext
-from p2psip.reload.node.effects import ConfigurationChanged, ContactsChanged, LinkUp, RingChanged
+from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, RingChanged
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld
 from p2psip.reload.node.keeping.certificates import CertificateContext
 from p2psip.reload.node.keeping.config_updates import (
@@ -527,6 +527,7 @@ class Node:
                     self._admission.attached(finished.outcome.signer.node_id)
                 asked_by = self._intents if context.purpose is Purpose.RELOAD else self._applications
                 asked_by.handle_outcome(context, finished.outcome, now)
+                self._bootstrap.remember_contacts()
             case AskContext() | TellContext() | FindContext() | ProbeContext() as context:
                 self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
@@ -574,12 +575,10 @@ class Node:
             case Joined():
                 self._exchange.note("joined", overlay=self.configuration.instance_name)
                 self._bootstrap.admitted()
-                self._ring_changed()
+                self._ring_changed(now)
             case NeighborsChanged():
-                self._ring_changed()
+                self._ring_changed(now)
 
-    def _ring_changed(self) -> None:
+    def _ring_changed(self, now: float) -> None:
         self._effects.append(RingChanged(self.topology.is_connected))
-        contacts = self._bootstrap.remember_contacts()
-        if contacts is not None:
-            self._effects.append(ContactsChanged(contacts))
+        self._bootstrap.ring_changed(now)

@@ -86,6 +86,7 @@ class ConnectingRoom:
             connections,
             whereabouts,
             contacts,
+            self.intents,
             topology,
             rng,
             may_start_alone=settings.may_start_alone,

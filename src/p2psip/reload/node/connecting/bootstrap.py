@@ -12,7 +12,8 @@ from p2psip.base.timers import Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.connecting.contacts import Contacts
-from p2psip.reload.node.effects import ConfigurationOutdated
+from p2psip.reload.node.connecting.intents import Intents
+from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.paths.candidates import Whereabouts
@@ -25,6 +26,9 @@ are one within two minutes, however seldom all peers look for another part."""
 
 LOST_LOOK_MAX_S = 24 * 3600.0
 """How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
+
+ASK_AFTER_S = 30.0
+"""How long, on average, after the ring has changed a peer is asked where it can be dialled: others are busy joining."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Bootstrap:
         connections: Connections,
         whereabouts: Whereabouts,
         contacts: Contacts,
+        intents: Intents,
         topology: Topology,
         rng: random.Random,
         *,
@@ -54,6 +59,7 @@ class Bootstrap:
         self._connections = connections
         self._whereabouts = whereabouts
         self._contacts = contacts
+        self._intents = intents
         self._topology = topology
         self._rng = rng
         self._may_start_alone = may_start_alone
@@ -62,7 +68,9 @@ class Bootstrap:
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
         self._lost: dict[Address, float] = {}
         """Where neighbours could be dialled that were lost, and when that was; the last one lost comes last."""
-        self._timers: Timers[None] = exchange.queue.scope()
+        self._asked: set[NodeId] = set()
+        """Peers that were asked where they can be dialled, as long as we are linked with them."""
+        self._timers: Timers[str] = exchange.queue.scope()
         self._is_dialling = False
         self._is_shut_out = False
 
@@ -73,14 +81,21 @@ class Bootstrap:
         """
         if self._is_dialling:
             return
-        others = sorted(self._connections)
-        peers = [] if is_probe else [node for node in others if node in self._topology.routes]
+        peers = [] if is_probe else [node for node in sorted(self._connections) if node in self._topology.routes]
         if (not peers and self._dial(self._ways_in(), now, is_probe=is_probe)) or is_probe:
             return
-        if peers or others:
-            self._topology.handle_gateway(self._rng.choice(peers or others), now)
+        if peers:
+            self._topology.handle_gateway(self._rng.choice(peers), now)
         else:
-            self._failed("no bootstrap node is known but ourselves", now)
+            self._nobody("no bootstrap node is known but ourselves", now)
+
+    def _nobody(self, reason: str, now: float) -> None:
+        """Nobody can be dialled; but somebody may have dialled us."""
+        others = sorted(self._connections)
+        if others:
+            self._topology.handle_gateway(self._rng.choice(others), now)
+        else:
+            self._failed(reason, now)
 
     def _configured(self) -> list[Address]:
         return [Address(node.address, node.port) for node in self._exchange.configuration.bootstrap_nodes]
@@ -153,7 +168,7 @@ class Bootstrap:
             return
         self._is_dialling = False
         if not context.is_probe:
-            self._failed(reason, now)
+            self._nobody(reason, now)
 
     def shut_out(self, connection: Connection, reason: str) -> None:
         """Who is in the overlay proved to be there, and closed the link before it said anything: it does not admit us.
@@ -200,7 +215,7 @@ class Bootstrap:
         self._lost[address] = now
         while len(self._lost) > CONTACTS_KEPT:
             del self._lost[next(iter(self._lost))]
-        if None not in self._timers:
+        if "lost" not in self._timers:
             self._look_later(now)
 
     def let_go(self, connection: Connection) -> None:
@@ -209,33 +224,61 @@ class Bootstrap:
         self._found(connection.node)
 
     def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        for due in self._timers.pop_due(now):
+            if due == "lost":
+                self._look_for_lost(now)
+            else:
+                self._ask_whereabouts(now)
+
+    def _look_for_lost(self, now: float) -> None:
         """10.7.4.4: "Future specifications may describe alternative mechanisms for determining when to repeat the
         discovery process": a neighbour that did not say that it leaves may be in another part, and that is now.
         """
-        for _ in self._timers.pop_due(now):
-            for node in self._topology.neighbors:
-                self._found(node)
-            sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
-            if sought:
-                self._look_later(now)
-            # Who is alone looks for the overlay anyway, in order to join it.
-            if self._topology.routes and not self._is_dialling:
-                self._dial(self._some_of(sought), now, is_probe=True)
+        for node in self._topology.neighbors:
+            self._found(node)
+        sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
+        if sought:
+            self._look_later(now)
+        # Who is alone looks for the overlay anyway, in order to join it.
+        if self._topology.routes and not self._is_dialling:
+            self._dial(self._some_of(sought), now, is_probe=True)
 
     def _found(self, node: NodeId) -> None:
         if (address := self._contacts.get(node)) is not None:
             self._lost.pop(address, None)
 
     def _look_later(self, now: float) -> None:
-        self._timers.set(None, now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
+        self._timers.set("lost", now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
 
-    def remember_contacts(self) -> tuple[Address, ...] | None:
-        """Where peers that we are linked with can be dialled; None if that has not changed."""
+    # Where to find the overlay the next time
+
+    def ring_changed(self, now: float) -> None:
+        """We may know others now."""
+        self.remember_contacts()
+        if "whereabouts" not in self._timers and self._of_unknown_whereabouts():
+            self._timers.set("whereabouts", now + ASK_AFTER_S * self._rng.uniform(0.5, 1.5), "ask who can be dialled")
+
+    def _of_unknown_whereabouts(self) -> list[NodeId]:
+        """Who has dialled us, as a new peer does the first one, has not said where it can be dialled itself. Of so many
+        that is asked as are remembered, of each once.
+        """
+        self._asked &= set(self._connections)
+        linked = [node for node in sorted(self._connections) if node in self._topology.routes]
+        unknown = [node for node in linked if self._contacts.get(node) is None and node not in self._asked]
+        return unknown[: max(0, CONTACTS_KEPT - (len(linked) - len(unknown)))]
+
+    def _ask_whereabouts(self, now: float) -> None:
+        for node in self._of_unknown_whereabouts():
+            self._asked.add(node)
+            self._intents.ask_whereabouts(node, now)
+
+    def remember_contacts(self) -> None:
+        """Say where peers that we are linked with can be dialled, if that has changed."""
         links = sorted(self._connections.all(), key=lambda link: -link.came_up_at)
         addresses = [address for link in links if (address := self._contacts.get(link.node)) is not None]
         # 11.4: "Peers that are not directly connected MUST NOT be cached."
-        contacts = dict.fromkeys(addresses[:CONTACTS_KEPT])
-        if not contacts or contacts == self._remembered:
-            return None
-        self._remembered = contacts
-        return tuple(contacts)
+        remembered = dict.fromkeys(addresses[:CONTACTS_KEPT])
+        if remembered and remembered != self._remembered:
+            self._remembered = remembered
+            self._exchange.emit(ContactsChanged(tuple(remembered)))

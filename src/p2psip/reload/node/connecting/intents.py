@@ -11,12 +11,12 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
-from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching
+from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching, Offered
 from p2psip.reload.node.connecting.connections import Connections
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.paths.paths import Paths
-from p2psip.reload.paths.values import Candidate, Ended, Parameters, Purpose, Session
+from p2psip.reload.paths.values import NOTHING_SAID, Candidate, Ended, Parameters, Purpose, Session
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
@@ -27,6 +27,9 @@ from p2psip.reload.wire.link_messages import AttachReqAns
 from p2psip.reload.wire.rejections import InProgress
 
 OURS = Purpose.RELOAD
+
+WHEREABOUTS = "whereabouts"
+"""The key of an Attach to a node that we are linked with, to learn where it can be dialled; no topology wants it."""
 
 
 class Intents:
@@ -75,6 +78,18 @@ class Intents:
         else:
             self._topology.handle_unreachable(node, now)
 
+    def ask_whereabouts(self, node: NodeId, now: float) -> None:
+        """Ask a node that has dialled us where it can be dialled; its answer says, be the link that follows there first
+        or not, and nothing else depends on it.
+        """
+        wanted = AttachContext(self._offers.session(OURS, node), WHEREABOUTS)
+        if (
+            not self._offers.is_awaited(OURS, node)
+            and self._attaching.ask(wanted, [Destination.node(node)], now) is not None
+        ):
+            # As one whose answer has come already: it is not to be given up when the link has.
+            self._offers.answered(wanted.session, node, NOTHING_SAID, Offered(wanted), now)
+
     def _forget(self, key: Hashable) -> None:
         """Seek a place no more."""
         if (transaction_id := self._seeking.pop(key, None)) is not None:
@@ -91,7 +106,10 @@ class Intents:
 
     def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:
         """An Attach of ours was answered, or not."""
-        if isinstance(outcome, Answer) or (isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS):
+        if wanted.key == WHEREABOUTS:
+            if isinstance(outcome, Answer):
+                self._learn_offered(outcome.signer.node_id, outcome.body)
+        elif isinstance(outcome, Answer) or (isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS):
             self._answered(wanted, outcome, now)
         elif wanted.node is not None:
             self._offers.withdraw(OURS, wanted.node)

@@ -113,7 +113,12 @@ class Links:
         connection = self._connections.by_number(number)
         if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
             self._bootstrap.shut_out(connection, reason)
-        if connection is not None and connection.node in self._topology.routes:
+        if (
+            connection is not None
+            and connection.node in self._topology.routes
+            and self._connections.to(connection.node) == [connection]
+        ):
+            # Whose newer link with that node is up knows which one took the place of this.
             self._twins.look(connection.node, now)
         self.events(self._connections.remove(number, reason), now)
 
@@ -210,6 +215,7 @@ class Links:
             )
             if isinstance(context, Bootstrapping):
                 self._bootstrap.linked(context, node, now)
+            self._bootstrap.remember_contacts()
 
     def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
         if isinstance(context, Answering) and self._are_app_links_many(node):

@@ -45,7 +45,7 @@ ECHO_S = 10.0
 """Where we have dialled ourselves, the other end of that link comes up within this."""
 
 WAYS = 2
-"""By way of so many neighbours at once: each may have another idea of who we are."""
+"""By way of so many at once: each may have another idea of who we are."""
 
 JUDGE_S = 1.0
 """While we dial to find the overlay, it may be ourselves who has dialled us: after this we know more."""
@@ -84,6 +84,8 @@ class Twins:
         self._met_at: float | None = None
         self._warned_at: float | None = None
         self._looks = 0
+        self._asked = 0
+        """By way of how many that have closed a link we have asked since the last look."""
         self._dialled_from = ""
         self._reached_at = -math.inf
         self._timers: Timers[str] = exchange.queue.scope()
@@ -93,8 +95,13 @@ class Twins:
         return self._remote if self._is_present(now) else ""
 
     def look(self, lost: NodeId, now: float) -> None:
-        """A peer has closed a link with us: see who is at the other end of its newest."""
-        self._ask(lost, now)
+        """A peer has closed a link with us: see who is at the other end of its newest.
+
+        Where many do at once, as when the ring changes, the first few will do.
+        """
+        if self._asked < WAYS:
+            self._asked += 1
+            self._ask(lost, now)
         self._looks = LOOKS
         if "look" not in self._timers:
             self._timers.set("look", now + LOOK_AFTER_S, "look for our own Node-ID")
@@ -109,6 +116,7 @@ class Twins:
 
     def _look_again(self, now: float) -> None:
         """See whether somebody else gets what is for us."""
+        self._asked = 0
         ways = [node for node in self._topology.neighbors if node in self._connections]
         for node in ways[:WAYS]:
             self._ask(node, now)

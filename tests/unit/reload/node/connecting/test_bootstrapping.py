@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from candidates import Dial, addresses_of
-from node_bench import ME, NodeBench, address, nid, offer
+from node_bench import ME, Heard, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
-from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_MAX_S, LOST_LOOK_S
+from p2psip.reload.node.connecting.bootstrap import ASK_AFTER_S, LOST_LOOK_MAX_S, LOST_LOOK_S
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
+from p2psip.reload.node.limits import CONTACTS_KEPT
 from p2psip.reload.paths.dialling import DIAL_MAX_S
 from p2psip.reload.paths.offers import LINK_WAIT_S
 from p2psip.reload.paths.values import Purpose
@@ -195,6 +196,52 @@ def test_where_linked_peers_can_be_dialled_is_worth_remembering() -> None:
     bench.link(110)
     bench.update(110)
     assert bench.take(ContactsChanged) == []
+
+
+def asked(bench: NodeBench) -> dict[int, Heard]:
+    """Who is sent an Attach within the time after which it is asked where it can be dialled."""
+    for _ in range(int(2 * ASK_AFTER_S)):
+        bench.run_for(1.0)
+        found = {place: bench.heard(place, MessageCode.ATTACH_REQ) for place in bench.remotes}
+        if any(found.values()):
+            return {place: requests[0] for place, requests in found.items() if requests}
+    raise AssertionError("nobody is asked")
+
+
+def test_who_has_dialled_us_is_asked_where_it_can_be_dialled() -> None:
+    """A first peer that all others dial would know nobody after a restart. Its answer says so, once for each link."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    requests = asked(bench)
+    assert requests[150].header.destination_list == (Destination.node(nid(150)),)
+    for place in (150, 50):
+        bench.answer(place, requests[place], MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
+    assert bench.take(ContactsChanged) == [
+        ContactsChanged((address(150),)),
+        ContactsChanged((address(150), address(50))),
+    ]
+    bench.link(150)
+    assert nid(150) in bench.node.topology.routes
+    bench.link(110)
+    bench.update(110)
+    assert set(asked(bench)) == {110}
+
+
+def test_the_answer_that_comes_after_its_link_counts_as_well() -> None:
+    """Who answers dials at once, and messages take their time."""
+    bench = NodeBench()
+    bench.become_ring(150, 50)
+    attach = asked(bench)[150]
+    bench.link(150)
+    bench.answer(150, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    assert bench.take(ContactsChanged) == [ContactsChanged((address(150),))]
+
+
+def test_so_many_are_asked_as_are_remembered() -> None:
+    """11.4: "The suggested number of peers to cache is 10"."""
+    bench = NodeBench()
+    bench.become_ring(*range(20, 50, 2))
+    assert len(asked(bench)) == CONTACTS_KEPT
 
 
 def probed(bench: NodeBench) -> Dial:
