@@ -23,6 +23,7 @@ from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.renewing.renewal import Renewer
 from p2psip.daemon.state.client_state import client_obstacles, load_client
 from p2psip.daemon.state.state import save_document
+from p2psip.net.disk.home import in_home
 from p2psip.net.disk.records import DiskStore
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
 from p2psip.net.sockets.addresses import own_address
@@ -65,7 +66,7 @@ async def connect(
     if state_dir is not None:
         if configuration is not None or identity is not None:
             raise LocalMisuse("give the state directory, or a configuration and an identity")
-        directory = Path(state_dir)
+        directory = Path(in_home(str(state_dir)))
         state = load_client(directory)
         document = state.document
         configuration, identity, listen = state.configuration, state.identity, listen or state.settings.listen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from p2psip.cli.terminal.exits import (
     fail,
     prepare_streams,
 )
+from p2psip.net.disk.home import in_home
 
 COMMANDS: dict[str, str] = {
     "overlay": "Found an overlay, show and change its configuration.",
@@ -36,6 +38,9 @@ COMMANDS: dict[str, str] = {
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
+
+PEER_VARIABLE = "P2PSIP_PEER"
+"""The variable with the state directory of the peer that commands are about."""
 
 HELP = """Telephones that call each other with no server.
 
@@ -57,7 +62,8 @@ def main() -> NoReturn:
     """Run the command line. Exit status: 0 done, 1 it failed, 2 the input is wrong (one line says what to do)."""
     prepare_streams()
     try:
-        status = build(sys.argv[1:])(prog_name="p2psip", standalone_mode=False)
+        arguments = _at_home()
+        status = build(arguments)(arguments, prog_name="p2psip", standalone_mode=False)
     except UsageError as error:
         described = getattr(error, "format_message", error.__str__)()
         # Of what a validator says the words, not the class.
@@ -72,6 +78,13 @@ def main() -> NoReturn:
     except OutputLost as error:
         end_speechless(error)
     end(status if isinstance(status, int) else 0)
+
+
+def _at_home() -> list[str]:
+    """What was typed, with home directories for each `~` that the shell has left, as it does in `--peer=~/peer`."""
+    if (peer := os.environ.get(PEER_VARIABLE)) is not None:
+        os.environ[PEER_VARIABLE] = in_home(peer)
+    return [in_home(typed) for typed in sys.argv[1:]]
 
 
 def build(arguments: list[str]) -> typer.Typer:

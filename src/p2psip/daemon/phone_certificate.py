@@ -12,6 +12,7 @@ from OpenSSL import SSL
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.state import PeerState
+from p2psip.net.disk.home import in_home
 from p2psip.net.disk.pem_files import read_chain, read_key
 from p2psip.net.sockets.phone_tls import CertificateAndKey, server_context
 from p2psip.reload.security.certificates import chain_to_pem
@@ -21,9 +22,7 @@ class PhoneCertificate:
     """The peer's own certificate, or the one in the operator's files, which others renew."""
 
     def __init__(self, state: PeerState) -> None:
-        settings = state.settings
-        named = (settings.phone_certificate, settings.phone_key) if settings.phone_certificate else ()
-        self._files = tuple(state.directory / name for name in named)
+        self._files = _files_of(state)
         self._used = self._seen = self._look()
         self._valid: tuple[datetime, datetime] | None = None
 
@@ -66,16 +65,23 @@ class PhoneCertificate:
 
 def to_trust(state: PeerState) -> bytes:
     """The certificates, in PEM, of which a phone has to trust one. Raises LocalMisuse if they are not here."""
-    if not state.settings.phone_certificate:
+    if not (files := _files_of(state)):
         # Where members make their own certificates, nobody vouches for this one but itself.
         return chain_to_pem(state.configuration.root_certs or state.identity.chain)
-    path = state.directory / state.settings.phone_certificate
+    path, _ = files
     der = read_chain(path)[-1]
     last = x509.load_der_x509_certificate(der)
     if last.subject != last.issuer:
         issuer = last.issuer.rfc4514_string()
         raise LocalMisuse(f"{path} was issued by {issuer}, which phones have to trust, and which is not in there")
     return chain_to_pem([der])
+
+
+def _files_of(state: PeerState) -> tuple[Path, ...]:
+    """The operator's certificate and key, if there are any: as an operator names files, from the state directory."""
+    settings = state.settings
+    named = (settings.phone_certificate, settings.phone_key) if settings.phone_certificate else ()
+    return tuple(state.directory / in_home(name) for name in named)
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

@@ -50,6 +50,7 @@ from p2psip.daemon.state.state import PeerState, reload_identity, save_document,
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.names import next_name
 from p2psip.net.disk.files import PRIVATE
+from p2psip.net.disk.home import in_home
 from p2psip.net.disk.records import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
@@ -564,7 +565,7 @@ def _allow_many_files() -> None:
 
 def _keylogger() -> Callable[[bytes], None] | None:
     """SSLKEYLOGFILE, as other software has it: the session keys, so that tshark can read a capture."""
-    path = os.environ.get("SSLKEYLOGFILE")
+    path = in_home(os.environ.get("SSLKEYLOGFILE", ""))
     if not path:
         return None
     try:

@@ -306,6 +306,21 @@ def test_the_directory_may_come_from_the_environment(
     assert "alice" in p2psip("line", "list")
 
 
+def test_home_is_found_where_no_shell_has_looked_for_it(
+    p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path
+) -> None:
+    """In quotes, after `--peer=`, in a variable of a systemd unit, in an assignment."""
+    monkeypatch.setenv("HOME", str(peer.parent))
+    for arguments in (("--peer", "~/peer"), ("--peer=~/peer",), ("--peer", "~/peer/../peer")):
+        assert "alice" in p2psip("line", "list", *arguments)
+    assert "BEGIN CERTIFICATE" in p2psip("peer", "trust", "~/peer")
+    p2psip("peer", "trust", "~/peer", "--out=~/club.pem")
+    assert (peer.parent / "club.pem").exists()
+    monkeypatch.setenv("P2PSIP_PEER", "~/peer")
+    assert "alice" in p2psip("line", "list")
+    assert "~no-such-user/peer is not the state directory" in p2psip("status", "--peer", "~no-such-user/peer", status=2)
+
+
 def test_the_made_up_password_of_a_phone_is_short_and_longer_on_request(
     p2psip: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -39,6 +39,16 @@ def with_files(state: PeerState) -> PeerState:
     return replace(state, settings=settings)
 
 
+def test_the_files_may_be_in_a_home_directory(with_files: PeerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell has seen what is in peer.toml."""
+    monkeypatch.setenv("HOME", str(with_files.directory))
+    settings = msgspec.structs.replace(with_files.settings, phone_certificate="~/phones.pem", phone_key="~/phones.key")
+    state = replace(with_files, directory=with_files.directory / "elsewhere", settings=settings)
+    PhoneCertificate(state).context(state, None)
+    with pytest.raises(LocalMisuse, match=f"{with_files.directory}/phones.pem was issued by"):
+        to_trust(state)
+
+
 def write(state: PeerState, issued: Issued) -> None:
     (state.directory / "phones.pem").write_bytes(issued.certificate_pem)
     (state.directory / "phones.key").write_bytes(issued.key_pem)
