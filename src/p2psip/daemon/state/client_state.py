@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import random
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +28,11 @@ from p2psip.daemon.init import (
     refuse_overlay,
     same_server,
 )
-from p2psip.daemon.state.settings import described
+from p2psip.daemon.state.settings_file import make, read_values
 from p2psip.daemon.state.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
 from p2psip.enrollment.names import account_name
-from p2psip.net.disk.files import PRIVATE, read_text, write_file
+from p2psip.net.disk.files import PRIVATE, write_file
 from p2psip.net.disk.pem_files import read_key
 from p2psip.net.https.client import enroll
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -109,7 +108,7 @@ async def init_client(directory: Path, request: ClientRequest) -> ClientState:
     refuse_overlay(directory)
     if (directory / CERTIFICATE_FILE).exists():
         raise LocalMisuse(f"{directory} is a client's already: p2psip.connect({str(directory)!r}) uses it")
-    settings = _convert({"fingerprint": request.fingerprint, "listen": request.listen}, "client init")
+    settings = make({"fingerprint": request.fingerprint, "listen": request.listen}, ClientSettings, "client init")
     document = await obtain_document(request.config, request.fingerprint, request.dns)
     configuration = document.configuration
     if reasons := client_obstacles(configuration):
@@ -128,11 +127,8 @@ def load_client(directory: Path) -> ClientState:
     path = directory / SETTINGS_FILE
     if not path.is_file():
         raise LocalMisuse(f"{directory} is not the state directory of a client: `p2psip client init` makes one")
-    try:
-        values = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise LocalMisuse(f"{path}: {error}") from None
-    settings = _convert(values, str(path))
+    values, text = read_values(path, ClientSettings)
+    settings = make(values, ClientSettings, str(path), text)
     document = load_document(directory, settings.fingerprint)
     key = read_key(directory / KEY_FILE)
     identity = load_identity(directory / CERTIFICATE_FILE, key, document.configuration)
@@ -150,13 +146,6 @@ def client_obstacles(configuration: OverlayConfiguration) -> list[str]:
     """Why this release cannot be a client of the overlay, in words; empty if it can."""
     barred = [] if configuration.clients_permitted else ["it permits no clients (clients-permitted)"]
     return [*plugins.obstacles(configuration), *barred]
-
-
-def _convert(values: dict[str, object], source: str) -> ClientSettings:
-    try:
-        return msgspec.convert(values, ClientSettings)
-    except msgspec.ValidationError as error:
-        raise LocalMisuse(f"{source}: {described(error, ClientSettings)}") from None
 
 
 async def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateKey:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import msgspec.inspect
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.net.disk.files import read_text
+from p2psip.daemon.state.settings_file import make, read_values
 
 SETTINGS_FILE = "peer.toml"
 
@@ -80,16 +77,6 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Where phones have TLS: 5061 beside 5060 (RFC 3261 section 19.1.2), and so with other numbers."""
         return self.phone_port + 1
 
-
-WORDS = {
-    "name": "lower-case letters, digits and . _ + - between them, at most 56",
-    "fingerprint": "the 64 hex digits that `p2psip overlay show` prints",
-    "listen": "IP addresses",
-    "advertise": "IP addresses",
-    "phone_listen": "IP addresses",
-    "domains": "names",
-}
-"""What settings take that are text."""
 
 TEMPLATE = """\
 # The settings of a peer. Every one can also be given to `p2psip peer run` as a flag: overlay_port as --overlay-port.
@@ -165,48 +152,15 @@ def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None
     path = state_dir / SETTINGS_FILE
     if not path.is_file():
         raise LocalMisuse(f"{state_dir} is not the state directory of a peer: `p2psip peer init` makes one")
-    try:
-        values = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise LocalMisuse(f"{path}: {error}") from None
-    settings = make_settings(values, str(path))
+    values, text = read_values(path, PeerSettings)
+    settings = make(values, PeerSettings, str(path), text)
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     return make_settings(values | given, "the flags") if given else settings
 
 
 def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:
     """Settings from names and values; LocalMisuse that names `source`."""
-    try:
-        return msgspec.convert(dict(values), PeerSettings)
-    except msgspec.ValidationError as error:
-        raise LocalMisuse(f"{source}: {described(error, PeerSettings)}") from None
-
-
-def described(error: msgspec.ValidationError, settings: type[msgspec.Struct]) -> str:
-    """Which setting is wrong, and what to write instead."""
-    if unknown := re.search(r"unknown field `(.+)`", str(error)):
-        return f"there is no setting {unknown[1]}"
-    found = re.search(r" - at `\$\.(\w+)", str(error))
-    if found is None:
-        return str(error)
-    about = msgspec.inspect.type_info(settings)
-    assert isinstance(about, msgspec.inspect.StructType), "settings are a struct"
-    (wanted,) = (_wanted(field.type, field.name) for field in about.fields if field.name == found[1])
-    return f"{found[1]}: write {wanted}"
-
-
-def _wanted(of: msgspec.inspect.Type, name: str) -> str:
-    """What a setting of this type takes, for people."""
-    match of:
-        case msgspec.inspect.VarTupleType(item_type=item):
-            return f"a list of {_wanted(item, name)}"
-        case msgspec.inspect.LiteralType(values=values):
-            return " or ".join(map(str, values))
-        case msgspec.inspect.IntType(ge=int(low), le=int(high)):
-            return f"a number from {low} to {high}"
-        case msgspec.inspect.BoolType():
-            return "true or false"
-    return WORDS.get(name, "text in quotes")
+    return make(values, PeerSettings, source)
 
 
 def _check_address(field: str, address: str) -> None:

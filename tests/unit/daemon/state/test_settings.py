@@ -78,6 +78,48 @@ def test_mistakes_are_named_in_one_line(tmp_path: Path, line: str, what: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("phone_tls = yes", "line 3 has 'phone_tls = yes'; phone_tls: write true or false: phone_tls = true"),
+        ("first = No  # not me", "line 3 has 'first = No  # not me'; first: write true or false: first = false"),
+        ("first = maybe", "line 3 has 'first = maybe'; first: write true or false"),
+        ("first = 'true'", """line 3 has "first = 'true'"; first: write true or false"""),
+        ("phone_key = /etc/p2psip.key", """phone_key: write text in quotes: phone_key = "/etc/p2psip.key\""""),
+        ("phone_key = \u201c/a b\u201d", """phone_key: write text in quotes: phone_key = "/a b\""""),
+        ('phone_key = "/a', """phone_key: write text in quotes: phone_key = "/a\""""),
+        ("log_level = debug", """log_level: write debug or error or info or warning: log_level = "debug\""""),
+        ("listen = 127.0.0.1", """listen: write a list of IP addresses: listen = ["127.0.0.1"]"""),
+        ("links = TLS, DTLS", """links: write a list of DTLS or TLS: links = ["TLS", "DTLS"]"""),
+        ("overlay_port = 6084 tcp", "overlay_port: write a number from 1 to 65535"),
+        ("first = true\n\nfirst = false", "line 5 has 'first = false', and first is in line 3 already: leave one"),
+        (
+            "phone-port = 5070",
+            "line 3 has 'phone-port = 5070'; there is no setting phone-port; did you mean phone_port?",
+        ),
+        ("phone_tsl = yes", "there is no setting phone_tsl; did you mean phone_tls?"),
+        ("colour = 1", "there is no setting colour"),
+        ("[phones]\nphone_port = 5070", "there is no section phones: leave it out, all settings stand without one"),
+        ("first", "line 3 has 'first': Expected '=' after a key in a key/value pair; write first = "),
+        ("first: true", "line 3 has 'first: true': Expected '=' after a key"),
+        ('listen = [\n"::1"\n"127.0.0.1"]', "line 5 has '\"127.0.0.1\"\\]': Unclosed array"),
+    ],
+)
+def test_a_mistake_is_shown_and_so_is_what_to_write(tmp_path: Path, lines: str, what: str) -> None:
+    """In the terms of this file, not of TOML, of which whoever edits it need not have heard."""
+    directory = written(tmp_path, f'name = "garden"\nfingerprint = "{"a" * 64}"\n{lines}\n')
+    with pytest.raises(LocalMisuse) as caught:
+        load_settings(directory)
+    assert what.replace("\\]", "]") in str(caught.value)
+    assert str(caught.value).startswith(f"{directory}/peer.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LocalMisuse, match="there is no fingerprint in it: write fingerprint = the 64 hex digits"):
+        load_settings(written(tmp_path, 'name = "garden"\n'))
+
+
 @pytest.mark.parametrize("name", ["", "Garden", "a b", "x" * 57, "-x"])
 def test_names_that_a_peer_cannot_have(name: str) -> None:
     with pytest.raises(LocalMisuse, match="name"):

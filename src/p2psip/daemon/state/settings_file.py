@@ -1,0 +1,134 @@
+"""A file of settings, in TOML: read, and for each mistake in it one line that says where it is and what to write."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import msgspec.inspect
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.net.disk.files import read_text
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+WORDS = {
+    "name": "lower-case letters, digits and . _ + - between them, at most 56, in quotes",
+    "fingerprint": "the 64 hex digits that `p2psip overlay show` prints, in quotes",
+    "listen": "IP addresses",
+    "advertise": "IP addresses",
+    "phone_listen": "IP addresses",
+    "domains": "names",
+}
+"""What settings take that are text."""
+
+_ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*(.*?)\s*(#.*)?$")
+
+
+def read_values(path: Path, kind: type[msgspec.Struct]) -> tuple[dict[str, object], str]:
+    """What the file of settings of this `kind` says, and its text. Raises LocalMisuse where it is no TOML."""
+    text = read_text(path)
+    try:
+        return tomllib.loads(text), text
+    except tomllib.TOMLDecodeError as error:
+        raise LocalMisuse(f"{path}: {_no_toml(error, text, kind)}") from None
+
+
+def make(values: Mapping[str, object], kind: type[T], source: str, text: str = "") -> T:
+    """Settings of this `kind`. Raises LocalMisuse that names `source`, and the line if `text` is what a file says."""
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        raise LocalMisuse(f"{source}: {_described(error, text, kind)}") from None
+
+
+def _described(error: msgspec.ValidationError, text: str, kind: type[msgspec.Struct]) -> str:
+    """Which setting is wrong, and what to write instead."""
+    if unknown := re.search(r"unknown field `(.+)`", str(error)):
+        return _quoted(text, unknown[1]) + _unknown(unknown[1], text, kind)
+    if missing := re.search(r"missing required field `(.+)`", str(error)):
+        return f"there is no {missing[1]} in it: write {missing[1]} = {_wanted(_types(kind)[missing[1]], missing[1])}"
+    if found := re.search(r" - at `\$\.(\w+)", str(error)):
+        return f"{_quoted(text, found[1])}{found[1]}: write {_wanted(_types(kind)[found[1]], found[1])}"
+    return str(error)
+
+
+def _unknown(name: str, text: str, kind: type[msgspec.Struct]) -> str:
+    if re.search(rf"^\s*\[+\s*{re.escape(name)}\b", text, re.MULTILINE):
+        return f"there is no section {name}: leave it out, all settings stand without one"
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), _types(kind), n=1)
+    return f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _quoted(text: str, name: str) -> str:
+    """Where a setting is in the text, and how it reads; empty if it is not found there."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if (found := _ASSIGNMENT.match(line)) and found[1] == name:
+            return f"line {number} has {line.strip()!r}; "
+    return ""
+
+
+def _no_toml(error: tomllib.TOMLDecodeError, text: str, kind: type[msgspec.Struct]) -> str:
+    """What is wrong with a text that is no TOML, in terms of the settings where it is about one."""
+    lines = text.splitlines() or [""]
+    at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+    number = min(int(at[1]), len(lines)) if at else len(lines)
+    line, reason = lines[number - 1], re.sub(r" \(at [^()]*\)$", "", str(error))
+    where, types, found = f"line {number} has {line.strip()!r}", _types(kind), _ASSIGNMENT.match(line)
+    if found is None:
+        hint = "" if line.strip() not in types else f"; write {line.strip()} = {_sample(types[line.strip()], '')}"
+        return f"{where}: {reason}{hint}"
+    name, value = found[1], found[2]
+    if name not in types:
+        return f"{where}; {_unknown(name, text, kind)}"
+    before = [place for place, other in enumerate(lines[: number - 1], 1) if _assigns(other, name)]
+    if before and "overwrite" in reason:
+        return f"{where}, and {name} is in line {before[0]} already: leave one of the two out"
+    sample = _sample(types[name], value)
+    return f"{where}; {name}: write {_wanted(types[name], name)}" + (f": {name} = {sample}" if sample else "")
+
+
+def _assigns(line: str, name: str) -> bool:
+    found = _ASSIGNMENT.match(line)
+    return found is not None and found[1] == name
+
+
+def _sample(of: msgspec.inspect.Type, value: str) -> str:
+    """How what somebody wrote is written as a setting of this type; empty if it cannot be said."""
+    bare = value.strip("\"'\u201c\u201d\u201e\u2018\u2019[] ,")
+    match of:
+        case msgspec.inspect.BoolType():
+            known = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+            return known.get(bare.lower(), "")
+        case msgspec.inspect.StrType() | msgspec.inspect.LiteralType():
+            return json.dumps(bare, ensure_ascii=False)
+        case msgspec.inspect.VarTupleType(item_type=item):
+            words = [word for word in re.split(r"[\s,]+", bare) if word]
+            return f"[{', '.join(_sample(item, word) for word in words)}]"
+    return ""
+
+
+def _types(kind: type[msgspec.Struct]) -> dict[str, msgspec.inspect.Type]:
+    about = msgspec.inspect.type_info(kind)
+    assert isinstance(about, msgspec.inspect.StructType), "settings are a struct"
+    return {field.name: field.type for field in about.fields}
+
+
+def _wanted(of: msgspec.inspect.Type, name: str) -> str:
+    """What a setting of this type takes, for people."""
+    match of:
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"a list of {_wanted(item, name)}"
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(map(str, values))
+        case msgspec.inspect.IntType(ge=int(low), le=int(high)):
+            return f"a number from {low} to {high}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+    return WORDS.get(name, "text in quotes")
