@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from p2psip.base.ids import NodeId, ResourceId
@@ -24,7 +25,7 @@ PLACES = 24
 """Identifiers of which it is looked at who answers for them, besides those beside each member."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A topology plug-in, by the name that it has in a configuration."""
 
@@ -114,10 +115,16 @@ def is_whole(overlay: SimulatedOverlay, hosts: Sequence[Host] | None = None) -> 
     """
     case = case_of(overlay)
     nodes = [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)]
-    members = [node.node_id for node in nodes]
+    members = tuple(node.node_id for node in nodes)
     if not all(node.is_serving and case.knows(node, members) for node in nodes):
         return False
-    return all(_is_held(nodes, case.holders(members, place), place) for place in _places(members))
+    return all(_is_held(nodes, holders, place) for place, holders in _held(case, members))
+
+
+@lru_cache(maxsize=16)
+def _held(case: Case, members: tuple[NodeId, ...]) -> Sequence[tuple[ResourceId, Sequence[NodeId]]]:
+    """Who holds what; the same as long as the members are, and asked after every event of an overlay."""
+    return [(place, case.holders(members, place)[: 1 + COPIES]) for place in _places(members)]
 
 
 def _places(members: Sequence[NodeId]) -> list[ResourceId]:
@@ -132,7 +139,7 @@ def _places(members: Sequence[NodeId]) -> list[ResourceId]:
 def _is_held(nodes: Sequence[Node], holders: Sequence[NodeId], place: ResourceId) -> bool:
     return all(
         node.is_responsible(place) == (node.node_id == holders[0])
-        and (node.node_id != holders[0] or replicas_for(node, place) == tuple(holders[1 : 1 + COPIES]))
+        and (node.node_id != holders[0] or replicas_for(node, place) == tuple(holders[1:]))
         for node in nodes
     )
 

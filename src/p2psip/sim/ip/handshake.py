@@ -118,8 +118,10 @@ class Handshake:
         length, number = int.from_bytes(content[1:4]), int.from_bytes(content[4:6])
         offset = int.from_bytes(content[6:9])
         if number < self._next_received:
-            if content[0] in (HELLO, FINISHED, DONE):
-                # The other end has not heard our answer.
+            if content[0] in (HELLO, FINISHED, DONE) and (self.is_server or not self.is_up):
+                # The other end has not heard our answer. A client that is up has heard the last word: were it to speak
+                # again, the server would, and so on for ever (RFC 6347 section 4.2.4: only who sends the last flight
+                # repeats it for a repeated one).
                 self._send_flight()
             return
         self._pieces.setdefault(number, {})[offset] = content

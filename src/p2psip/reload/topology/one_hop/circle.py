@@ -11,11 +11,15 @@ where its first 16 do.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from p2psip.base.ids import ResourceId
 
 ID_BYTES = 16
 SIZE = 1 << 8 * ID_BYTES
+
+PLACES_REMEMBERED = 4096
+"""Mostly of members, who are at most a few hundred and are compared all the time."""
 
 
 def hash_name(name: bytes) -> ResourceId:
@@ -23,6 +27,7 @@ def hash_name(name: bytes) -> ResourceId:
     return ResourceId(hashlib.sha256(name).digest()[:ID_BYTES])
 
 
+@lru_cache(maxsize=PLACES_REMEMBERED)
 def place(identifier: bytes) -> int:
     """Where on the circle an identifier lies."""
     return int.from_bytes(identifier[:ID_BYTES].ljust(ID_BYTES, b"\0"), "big")
