@@ -17,8 +17,9 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Network, Way
 from p2psip.sim.ip.packet import SocketRefused
+from p2psip.stun.attributes import XOR_MAPPED_ADDRESS
 from p2psip.stun.binding import answer_binding
-from p2psip.stun.message import BINDING, AttributeType, MessageClass, StunMessage, decode, read_xor_address
+from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
 
 SERVER = Address("198.51.100.3", 3478)
 RELAY = Address("198.51.100.4", 3478)
@@ -150,8 +151,9 @@ class Host:
                 self._arrived(next(iter(self.relayed)), source, payload)
         elif remote == SERVER:
             message = decode(data)
-            value = dict(message.attributes)[AttributeType.XOR_MAPPED_ADDRESS]
-            self.reflexive[socket.local] = read_xor_address(value, message.transaction)
+            mapped = XOR_MAPPED_ADDRESS.first(message)
+            assert mapped is not None
+            self.reflexive[socket.local] = mapped
         else:
             self._arrived(socket.local, remote, data)
 

@@ -7,22 +7,28 @@ is gained by asking in another's name.
 from __future__ import annotations
 
 from p2psip.base.address import Address
-from p2psip.stun.message import (
-    BINDING,
-    AttributeType,
-    MessageClass,
-    NotStun,
-    StunMessage,
-    decode,
-    error_code,
-    xor_address,
+from p2psip.stun.attributes import ERROR_CODE, UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, ErrorCode
+from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
+
+_KNOWN = frozenset(
+    (
+        AttributeType.MAPPED_ADDRESS,
+        AttributeType.USERNAME,
+        AttributeType.MESSAGE_INTEGRITY,
+        AttributeType.ERROR_CODE,
+        AttributeType.UNKNOWN_ATTRIBUTES,
+        AttributeType.REALM,
+        AttributeType.NONCE,
+        AttributeType.MESSAGE_INTEGRITY_SHA256,
+        AttributeType.PASSWORD_ALGORITHM,
+        AttributeType.USERHASH,
+        AttributeType.XOR_MAPPED_ADDRESS,
+    )
 )
+"""Those of RFC 8489. Whoever asks for more, for another address to answer (RFC 5780) or a relay, is told that it is not
+here."""
 
-_KNOWN = frozenset(int(kind) for kind in AttributeType)
-_OPTIONAL = 0x8000
-"""Section 14: attributes from here on may be ignored by who does not know them."""
-
-_REFUSED_MAX = 4
+UNKNOWN_NAMED_MAX = 4
 """How many unknown attributes an answer names."""
 
 
@@ -34,19 +40,13 @@ def answer_binding(data: bytes, remote: Address) -> bytes | None:
         return None
     if (request.message_class, request.method) != (MessageClass.REQUEST, BINDING):
         return None
-    unknown = [kind for kind, _ in request.attributes if kind < _OPTIONAL and kind not in _KNOWN]
-    if unknown:
+    if unknown := request.unknown(_KNOWN):
         # 6.3.1: "If the request contains one or more unknown comprehension-required attributes, the server replies
         # with an error response with an error code of 420 (Unknown Attribute), and includes an UNKNOWN-ATTRIBUTES".
-        named = b"".join(kind.to_bytes(2, "big") for kind in unknown[:_REFUSED_MAX])
-        refusal = (
-            (AttributeType.ERROR_CODE, error_code(420, "Unknown Attribute")),
-            (AttributeType.UNKNOWN_ATTRIBUTES, named),
-        )
+        refusal = ERROR_CODE.of(ErrorCode(420, "Unknown Attribute")), UNKNOWN_ATTRIBUTES.of(unknown[:UNKNOWN_NAMED_MAX])
         return _answer(request, MessageClass.ERROR, refusal)
     # RFC 5626 section 8: "a Binding Response that MUST include the XOR-MAPPED-ADDRESS attribute".
-    mapped = (AttributeType.XOR_MAPPED_ADDRESS, xor_address(remote, request.transaction))
-    return _answer(request, MessageClass.SUCCESS, (mapped,))
+    return _answer(request, MessageClass.SUCCESS, (XOR_MAPPED_ADDRESS.of(remote, request.transaction),))
 
 
 def _answer(request: StunMessage, message_class: MessageClass, attributes: tuple[tuple[int, bytes], ...]) -> bytes:

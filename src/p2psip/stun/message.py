@@ -1,18 +1,17 @@
 """STUN messages: header and attributes (RFC 8489 sections 5 and 14).
 
-A message is a class, a method, a transaction and attributes in their order; what an attribute means is the business of
-its reader. FINGERPRINT is not among them: `decode` checks it, and `encode` puts it at the end.
+A message is a class, a method, a transaction and attributes in their order; what is in one says attributes.py.
+FINGERPRINT is not among them: `decode` checks it, and `encode` puts it at the end.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from p2psip.base.address import Address
 from p2psip.base.errors import RemoteProtocolError
 
 MAGIC_COOKIE = 0x2112A442
@@ -21,10 +20,8 @@ MESSAGE_BYTES_MAX = 1280
 
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
-_ADDRESS = struct.Struct("!xBH")
 _FINGERPRINT = struct.Struct("!HHI")
 _FINGERPRINT_XOR = 0x5354554E
-_IPV4, _IPV6 = 1, 2
 
 BINDING = 0x001
 """The one method of RFC 8489."""
@@ -44,20 +41,52 @@ class MessageClass(enum.IntEnum):
 
 
 class AttributeType(enum.IntEnum):
-    """Section 18.3, as far as known here."""
+    """RFC 8489 section 18.3, RFC 8445 section 20.1, RFC 8656 section 18, RFC 5780 section 7."""
 
     MAPPED_ADDRESS = 0x0001
+    CHANGE_REQUEST = 0x0003
     USERNAME = 0x0006
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
     UNKNOWN_ATTRIBUTES = 0x000A
+    CHANNEL_NUMBER = 0x000C
+    LIFETIME = 0x000D
+    XOR_PEER_ADDRESS = 0x0012
+    DATA = 0x0013
     REALM = 0x0014
     NONCE = 0x0015
+    XOR_RELAYED_ADDRESS = 0x0016
+    REQUESTED_ADDRESS_FAMILY = 0x0017
+    EVEN_PORT = 0x0018
+    REQUESTED_TRANSPORT = 0x0019
+    DONT_FRAGMENT = 0x001A
     MESSAGE_INTEGRITY_SHA256 = 0x001C
     PASSWORD_ALGORITHM = 0x001D
     USERHASH = 0x001E
     XOR_MAPPED_ADDRESS = 0x0020
+    RESERVATION_TOKEN = 0x0022
+    PRIORITY = 0x0024
+    USE_CANDIDATE = 0x0025
+    PADDING = 0x0026
+    RESPONSE_PORT = 0x0027
+    ADDITIONAL_ADDRESS_FAMILY = 0x8000
+    ADDRESS_ERROR_CODE = 0x8001
+    PASSWORD_ALGORITHMS = 0x8002
+    ALTERNATE_DOMAIN = 0x8003
+    ICMP = 0x8004
+    SOFTWARE = 0x8022
+    ALTERNATE_SERVER = 0x8023
     FINGERPRINT = 0x8028
+    ICE_CONTROLLED = 0x8029
+    ICE_CONTROLLING = 0x802A
+    RESPONSE_ORIGIN = 0x802B
+    OTHER_ADDRESS = 0x802C
+
+
+INTEGRITY = frozenset((AttributeType.MESSAGE_INTEGRITY, AttributeType.MESSAGE_INTEGRITY_SHA256))
+
+OPTIONAL = 0x8000
+"""Section 14: attributes from here on may be ignored by who does not know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +98,10 @@ class StunMessage:
     transaction: bytes
     attributes: tuple[tuple[int, bytes], ...] = ()
     has_fingerprint: bool = False
+
+    def unknown(self, known: frozenset[int]) -> tuple[int, ...]:
+        """The attributes that must be understood and are not (section 14), each once, in their order."""
+        return tuple(dict.fromkeys(kind for kind, _ in self.attributes if kind < OPTIONAL and kind not in known))
 
     def encode(self) -> bytes:
         """The bytes for the wire."""
@@ -86,11 +119,11 @@ def may_be_stun(data: bytes) -> bool:
     return bool(data) and data[0] < 4
 
 
-def decode(data: bytes) -> StunMessage:
-    """A STUN message. Raises NotStun."""
+def decode(data: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> StunMessage:
+    """A STUN message of at most so many bytes, without what comes after its integrity. Raises NotStun."""
     # Section 6.3: "checking that the first two bits are 0, that the Magic Cookie field has the correct value, that the
     # message length is sensible".
-    if not _HEADER.size <= len(data) <= MESSAGE_BYTES_MAX:
+    if not _HEADER.size <= len(data) <= bytes_max:
         raise NotStun(f"{len(data)} bytes")
     kind, length, cookie, transaction = _HEADER.unpack_from(data)
     if kind >> 14 or cookie != MAGIC_COOKIE:
@@ -107,32 +140,7 @@ def decode(data: bytes) -> StunMessage:
         if _fingerprint(before) != data[-_FINGERPRINT.size :]:
             raise NotStun("its fingerprint is another's")
         attributes = attributes[:-1]
-    return StunMessage(message_class, method, transaction, tuple(attributes), has_fingerprint)
-
-
-def xor_address(address: Address, transaction: bytes) -> bytes:
-    """The value of XOR-MAPPED-ADDRESS (section 14.2)."""
-    ip = ipaddress.ip_address(address.host)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    family = _IPV4 if ip.version == 4 else _IPV6
-    return _ADDRESS.pack(family, address.port ^ MAGIC_COOKIE >> 16) + _xor(ip.packed, transaction)
-
-
-def read_xor_address(value: bytes, transaction: bytes) -> Address:
-    """The address in an XOR-MAPPED-ADDRESS. Raises NotStun."""
-    if len(value) not in (8, 20):
-        raise NotStun(f"an address of {len(value)} bytes")
-    family, port = _ADDRESS.unpack_from(value)
-    if family != (_IPV4 if len(value) == 8 else _IPV6):
-        raise NotStun(f"address family {family}")
-    packed = _xor(value[_ADDRESS.size :], transaction)
-    return Address(str(ipaddress.ip_address(packed)), port ^ MAGIC_COOKIE >> 16)
-
-
-def error_code(code: int, reason: str) -> bytes:
-    """The value of ERROR-CODE (section 14.8)."""
-    return bytes((0, 0, code // 100, code % 100)) + reason.encode()
+    return StunMessage(message_class, method, transaction, tuple(_protected(attributes)), has_fingerprint)
 
 
 def _type(message_class: MessageClass, method: int) -> int:
@@ -153,9 +161,16 @@ def _read_attributes(data: bytes) -> list[tuple[int, bytes]]:
     return attributes
 
 
-def _xor(packed: bytes, transaction: bytes) -> bytes:
-    mask = MAGIC_COOKIE.to_bytes(4, "big") + transaction
-    return bytes(one ^ other for one, other in zip(packed, mask, strict=False))
+def _protected(attributes: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Section 9: "agents MUST ignore all attributes that follow MESSAGE-INTEGRITY, with the exception of the
+    MESSAGE-INTEGRITY-SHA256 and FINGERPRINT attributes"; the same holds of MESSAGE-INTEGRITY-SHA256.
+    """
+    last = -1
+    for kind, value in attributes:
+        if last in INTEGRITY and (kind != AttributeType.MESSAGE_INTEGRITY_SHA256 or last == kind):
+            return
+        last = kind
+        yield kind, value
 
 
 def _fingerprint(message: bytes) -> bytes:

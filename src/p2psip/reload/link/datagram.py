@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from p2psip.base.rto import DATAGRAM_RTO
 from p2psip.reload.link.congestion import Window
 from p2psip.reload.link.framing import (
     DATA_HEADER_BYTES,
@@ -36,7 +37,6 @@ from p2psip.reload.link.framing import (
     is_before,
 )
 from p2psip.reload.link.link import Link, Unacknowledged, Vanished
-from p2psip.reload.link.rto import DATAGRAM_RTO
 
 REORDERING_MIN = 3
 """RFC 5681 section 3.2: "the arrival of 3 duplicate ACKs [...] as an indication that a segment has been lost"."""

@@ -6,8 +6,8 @@ could not deliver comes back. From then on all is as on a stream whose other end
 
 from __future__ import annotations
 
+from p2psip.base.rto import STREAM_RTO
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
-from p2psip.reload.link.rto import STREAM_RTO
 from p2psip.reload.link.stream import FAILED_RTOS, KEPT_BYTES_MAX
 
 

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
+from p2psip.base.rto import RoundTripEstimator, RtoRules
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, ReceivedWindow
-from p2psip.reload.link.rto import RoundTripEstimator, RtoRules
 
 RETAINED_S = 30.0
 """6.6.5: "RECOMMENDED that such a connection be retained for 30 seconds to determine if the failure was transient"."""

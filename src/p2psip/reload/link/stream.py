@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from p2psip.base.rto import STREAM_RTO
 from p2psip.reload.link.framing import frame_data, is_before
 from p2psip.reload.link.link import Link, LinkState, Unacknowledged
-from p2psip.reload.link.rto import STREAM_RTO
 
 FAILED_RTOS = 3
 """6.6.5 removes a link after one RTO. A stream stands still for one RTO whenever a segment is lost or a small computer

@@ -7,35 +7,25 @@ sender's, and its integrity is by the receiver's password; so is that of the ans
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
-import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
-from p2psip.stun.message import (
-    BINDING,
-    AttributeType,
-    MessageClass,
-    NotStun,
-    StunMessage,
-    decode,
-    error_code,
-    read_xor_address,
-    xor_address,
+from p2psip.stun.attributes import (
+    ERROR_CODE,
+    ICE_CONTROLLED,
+    ICE_CONTROLLING,
+    PRIORITY,
+    USE_CANDIDATE,
+    USERNAME,
+    XOR_MAPPED_ADDRESS,
+    ErrorCode,
 )
+from p2psip.stun.integrity import SHA1, integrity_of, is_signed, signed
+from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
 
 ROLE_CONFLICT: Final = 487
 TRANSACTION_BYTES: Final = 12
-
-PRIORITY: Final = 0x0024
-USE_CANDIDATE: Final = 0x0025
-ICE_CONTROLLED: Final = 0x8029
-ICE_CONTROLLING: Final = 0x802A
-
-_INTEGRITY_BYTES: Final = 24
-_FINGERPRINT_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +85,24 @@ def encode_request(
 ) -> bytes:
     """A check; `priority` is what a peer reflexive candidate would have that it shows (7.1.1)."""
     attributes = [
-        (AttributeType.USERNAME, receiver.ufrag + b":" + sender),
-        (PRIORITY, struct.pack("!I", priority)),
-        (ICE_CONTROLLING if role.is_controlling else ICE_CONTROLLED, struct.pack("!Q", role.tie_breaker)),
+        (USERNAME.kind, receiver.ufrag + b":" + sender),
+        PRIORITY.of(priority),
+        (ICE_CONTROLLING if role.is_controlling else ICE_CONTROLLED).of(role.tie_breaker),
     ]
     if is_nominating:
-        attributes.append((USE_CANDIDATE, b""))
+        attributes.append(USE_CANDIDATE.of(True))
     return _signed(MessageClass.REQUEST, transaction, attributes, receiver.password)
 
 
 def encode_success(transaction: bytes, seen: Address, password: bytes) -> bytes:
     """The answer to a check that came from `seen`."""
-    mapped = (AttributeType.XOR_MAPPED_ADDRESS, xor_address(seen, transaction))
+    mapped = XOR_MAPPED_ADDRESS.of(seen, transaction)
     return _signed(MessageClass.SUCCESS, transaction, [mapped], password)
 
 
 def encode_conflict(transaction: bytes, password: bytes) -> bytes:
     """7.3.1.1: a Binding error response with code 487."""
-    conflict = (AttributeType.ERROR_CODE, error_code(ROLE_CONFLICT, "Role Conflict"))
+    conflict = ERROR_CODE.of(ErrorCode(ROLE_CONFLICT, "Role Conflict"))
     return _signed(MessageClass.ERROR, transaction, [conflict], password)
 
 
@@ -134,55 +124,43 @@ def read(data: bytes) -> CheckRequest | CheckAnswer | Plain:
         if message.message_class is MessageClass.INDICATION:
             return Plain.OTHER
         return _read_answer(message, data)
-    except (NotStun, struct.error, IndexError):
+    except NotStun:
         return Plain.OTHER
 
 
 def _read_request(message: StunMessage, data: bytes) -> CheckRequest | Plain:
-    values = dict(reversed(message.attributes))
-    username = values.get(AttributeType.USERNAME)
+    username = next((value for kind, value in message.attributes if kind == USERNAME.kind), None)
     if username is None:
         return Plain.QUESTION
     receiver, colon, sender = username.partition(b":")
-    if not colon or PRIORITY not in values:
+    priority = PRIORITY.first(message)
+    if not colon or priority is None:
         # 7.1.1: "The PRIORITY attribute MUST be included in a Binding request".
         return Plain.OTHER
-    (priority,) = struct.unpack("!I", values[PRIORITY])
     role = None
-    for kind, is_controlling in ((ICE_CONTROLLING, True), (ICE_CONTROLLED, False)):
-        if kind in values:
-            role = CheckRole(is_controlling, *struct.unpack("!Q", values[kind]))
-    return CheckRequest(message.transaction, receiver, sender, priority, role, USE_CANDIDATE in values, data)
+    for attribute, is_controlling in ((ICE_CONTROLLING, True), (ICE_CONTROLLED, False)):
+        if (tie_breaker := attribute.first(message)) is not None:
+            role = CheckRole(is_controlling, tie_breaker)
+    is_nominating = USE_CANDIDATE.within(message)
+    return CheckRequest(message.transaction, receiver, sender, priority, role, is_nominating, data)
 
 
-def _read_answer(message: StunMessage, data: bytes) -> CheckAnswer:
-    values = dict(reversed(message.attributes))
+def _read_answer(message: StunMessage, data: bytes) -> CheckAnswer | Plain:
     if message.message_class is MessageClass.SUCCESS:
-        mapped = read_xor_address(values.get(AttributeType.XOR_MAPPED_ADDRESS, b""), message.transaction)
-        return CheckAnswer(message.transaction, mapped, 0, data)
-    code = values.get(AttributeType.ERROR_CODE, b"")
-    return CheckAnswer(message.transaction, None, (code[2] & 7) * 100 + code[3], data)
+        mapped = XOR_MAPPED_ADDRESS.first(message)
+        return Plain.OTHER if mapped is None else CheckAnswer(message.transaction, mapped, 0, data)
+    error = ERROR_CODE.first(message)
+    return Plain.OTHER if error is None else CheckAnswer(message.transaction, None, error.code, data)
 
 
 def _signed(
     message_class: MessageClass, transaction: bytes, attributes: list[tuple[int, bytes]], password: bytes
 ) -> bytes:
     """With MESSAGE-INTEGRITY and FINGERPRINT (7.1: a check has both)."""
-    unsigned = StunMessage(message_class, BINDING, transaction, tuple(attributes)).encode()
-    attributes.append((AttributeType.MESSAGE_INTEGRITY, _integrity(unsigned, password)))
-    return StunMessage(message_class, BINDING, transaction, tuple(attributes), has_fingerprint=True).encode()
+    message = StunMessage(message_class, BINDING, transaction, tuple(attributes), has_fingerprint=True)
+    return signed(message, password).encode()
 
 
 def _is_signed(data: bytes, password: bytes) -> bool:
-    end = len(data)
-    if data[-8:-4] == b"\x80\x28\x00\x04":
-        end -= _FINGERPRINT_BYTES
-    before, attribute = data[: end - _INTEGRITY_BYTES], data[end - _INTEGRITY_BYTES : end]
-    if len(before) < 20 or attribute[:4] != b"\x00\x08\x00\x14":
-        return False
-    return hmac.compare_digest(attribute[4:], _integrity(before, password))
-
-
-def _integrity(before: bytes, password: bytes) -> bytes:
-    length = len(before) - 20 + _INTEGRITY_BYTES
-    return hmac.digest(password, before[:2] + struct.pack("!H", length) + before[4:], hashlib.sha1)
+    """By the one integrity that ICE has (7.1: "the MESSAGE-INTEGRITY attribute")."""
+    return integrity_of(data) is SHA1 and is_signed(data, password)

@@ -1,4 +1,4 @@
-"""The retransmission timeout (RFC 6298 section 2), of which RFC 6940 has two uses: 6.6.3.1 and 6.6.5."""
+"""The retransmission timeout (RFC 6298 section 2), of which RFC 6940 has two uses, 6.6.3.1 and 6.6.5, and STUN one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ RTO SHOULD be rounded up to 1 second"."""
 DATAGRAM_RTO = RtoRules(initial_s=0.5, floor_s=0.0, granularity_s=0.1)
 """6.6.3.1: "the default value for RTO is 500 ms"; it is "not rounded up to the nearest second". The granularity is that
 of a small computer that has something else to do just now, not that of its clock."""
+
+STUN_RTO = RtoRules(initial_s=0.5, floor_s=0.0, granularity_s=0.1)
+"""RFC 8489 section 6.2.1: "In fixed-line access links, a value of 500 ms is RECOMMENDED"; it "SHOULD NOT be rounded up
+to the nearest second"."""
 
 
 class RoundTripEstimator:

@@ -1,10 +1,10 @@
-"""The retransmission timeout (p2psip.reload.link.rto) by the figures of RFC 6298 section 2."""
+"""The retransmission timeout (p2psip.base.rto) by the figures of RFC 6298 section 2."""
 
 from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.link.rto import RoundTripEstimator
+from p2psip.base.rto import RoundTripEstimator
 
 
 def test_2_1_one_second_until_something_was_measured() -> None:
