@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+
+import pytest
 
 from p2psip.base.address import Address
 from p2psip.stun.attributes import (
@@ -16,7 +19,7 @@ from p2psip.stun.attributes import (
     XOR_MAPPED_ADDRESS,
 )
 from p2psip.stun.integrity import SHA1, SHA256, integrity_of, is_signed
-from p2psip.stun.message import MessageClass, decode
+from p2psip.stun.message import MessageClass, NotStun, decode
 
 SHORT_TERM_PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"
 
@@ -81,7 +84,15 @@ def test_5769_2_4_sample_request_with_long_term_authentication() -> None:
 
 
 def test_8489_b_1_sample_request_with_sha256_and_userhash() -> None:
-    message = decode(SHA256_REQUEST)
+    """The sample says that it is twenty bytes longer than it is, and its integrity was computed so: it is no whole
+    message, but what is in it is right.
+    """
+    with pytest.raises(NotStun):
+        decode(SHA256_REQUEST)
+    whole = SHA256_REQUEST[:2] + (len(SHA256_REQUEST) - 20).to_bytes(2, "big") + SHA256_REQUEST[4:]
+    message = decode(whole)
     assert USERHASH.first(message) == hashlib.sha256("マトリックス:example.org".encode()).digest()
     assert NONCE.first(message) == "obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA"
-    assert integrity_of(SHA256_REQUEST) is SHA256
+    assert integrity_of(whole) is SHA256
+    key = hashlib.sha256("マトリックス:example.org:TheMatrIX".encode()).digest()
+    assert message.attributes[-1][1] == hmac.digest(key, SHA256_REQUEST[:-36], "sha256")

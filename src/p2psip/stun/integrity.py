@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from p2psip.stun.message import INTEGRITY, AttributeType, StunMessage
 
@@ -18,7 +16,7 @@ _ATTRIBUTE = struct.Struct("!HH")
 SHA1: Final = AttributeType.MESSAGE_INTEGRITY
 SHA256: Final = AttributeType.MESSAGE_INTEGRITY_SHA256
 
-_HASHES: Final[dict[int, Callable[[bytes], Any]]] = {SHA1: hashlib.sha1, SHA256: hashlib.sha256}
+_HASHES: Final = {SHA1: "sha1", SHA256: "sha256"}
 _BYTES: Final[dict[int, int]] = {SHA1: 20, SHA256: 32}
 
 
