@@ -1,0 +1,191 @@
+"""Long-term credentials at both ends (RFC 8489 section 9.2), and the keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from p2psip.base.address import Address
+from p2psip.stun.attributes import (
+    ERROR_CODE,
+    NONCE,
+    PASSWORD_ALGORITHM,
+    PASSWORD_ALGORITHMS,
+    REALM,
+    USERHASH,
+    USERNAME,
+    Algorithm,
+    ErrorCode,
+)
+from p2psip.stun.credentials import (
+    NONCE_LIFETIME_S,
+    OFFERED,
+    PASSWORD_ALGORITHMS_BIT,
+    USERNAME_ANONYMITY_BIT,
+    Admitted,
+    CannotAnswer,
+    Credential,
+    Gate,
+    Proof,
+    Refused,
+    User,
+    long_term_key,
+    opaque_string,
+    security_features,
+    short_term_key,
+    userhash,
+)
+from p2psip.stun.integrity import SHA1, SHA256, is_signed, signed
+from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
+
+ALICE = Credential("alice", "secret")
+CLIENT = Address("192.0.2.7", 4000)
+ID = b"twelve bytes"
+
+
+class _Known:
+    def find(self, username: str, now: float) -> User | None:
+        return User("node alice", "secret") if username == "alice" and now < 10_000 else None
+
+
+def gate() -> Gate:
+    return Gate("overlay", _Known(), b"nobody guesses it")
+
+
+def request(*attributes: tuple[int, bytes]) -> StunMessage:
+    return StunMessage(MessageClass.REQUEST, BINDING, ID, attributes)
+
+
+def challenge(*attributes: tuple[int, bytes]) -> StunMessage:
+    return StunMessage(MessageClass.ERROR, BINDING, ID, attributes)
+
+
+def judged(at: Gate, message: StunMessage, source: Address = CLIENT, now: float = 0.0) -> Admitted | Refused:
+    data = message.encode()
+    return at.judge(decode(data), data, source, now)
+
+
+def first_refusal(at: Gate) -> StunMessage:
+    refused = judged(at, request())
+    assert isinstance(refused, Refused)
+    assert refused.code == 401
+    return challenge(*refused.attributes)
+
+
+def proven(proof: Proof) -> StunMessage:
+    return signed(request(*proof.attributes), proof.key, proof.integrity)
+
+
+def test_asked_challenged_and_admitted() -> None:
+    at = gate()
+    refusal = first_refusal(at)
+    assert (REALM.first(refusal), PASSWORD_ALGORITHMS.first(refusal)) == ("overlay", OFFERED)
+    proof = ALICE.proof(refusal)
+    assert judged(at, proven(proof)) == Admitted("node alice", proof.key, SHA256)
+
+
+def test_who_knows_no_algorithms_goes_by_md5() -> None:
+    """9.2.4: "the request is processed as though PASSWORD-ALGORITHM were MD5"."""
+    at = gate()
+    nonce = NONCE.first(first_refusal(at))
+    assert nonce is not None
+    key = long_term_key("alice", "overlay", "secret", Algorithm.MD5)
+    asked = request(USERNAME.of("alice"), REALM.of("overlay"), NONCE.of(nonce))
+    assert judged(at, signed(asked, key, SHA1)) == Admitted("node alice", key, SHA1)
+
+
+@pytest.mark.parametrize("who", [Credential("bob", "secret"), Credential("alice", "wrong")])
+def test_another_user_or_password(who: Credential) -> None:
+    at = gate()
+    refused = judged(at, proven(who.proof(first_refusal(at))))
+    assert isinstance(refused, Refused)
+    assert refused.code == 401
+
+
+def test_a_credential_that_has_ended() -> None:
+    at = gate()
+    refused = judged(at, proven(ALICE.proof(first_refusal(at))), now=10_000)
+    assert isinstance(refused, Refused)
+    assert refused.code == 401
+
+
+def test_438_and_the_nonce_in_it_is_valid() -> None:
+    at = gate()
+    asked = proven(ALICE.proof(first_refusal(at)))
+    assert isinstance(judged(at, asked, now=NONCE_LIFETIME_S - 1), Admitted)
+    stale = judged(at, asked, now=NONCE_LIFETIME_S)
+    assert isinstance(stale, Refused)
+    assert stale.code == 438
+    assert isinstance(judged(at, proven(ALICE.proof(challenge(*stale.attributes))), now=NONCE_LIFETIME_S), Admitted)
+
+
+def test_the_nonce_of_another_address_is_no_nonce() -> None:
+    at = gate()
+    stolen = judged(at, proven(ALICE.proof(first_refusal(at))), source=Address("192.0.2.7", 4001))
+    assert isinstance(stolen, Refused)
+    assert stolen.code == 438
+
+
+@pytest.mark.parametrize("missing", [USERNAME.kind, REALM.kind, NONCE.kind, PASSWORD_ALGORITHM.kind])
+def test_400_what_has_to_be_there(missing: int) -> None:
+    at = gate()
+    proof = ALICE.proof(first_refusal(at))
+    less = replace(proof, attributes=tuple(pair for pair in proof.attributes if pair[0] != missing))
+    assert judged(at, proven(less)) == Refused(400, (ERROR_CODE.of(ErrorCode(400)),))
+
+
+def test_400_algorithms_that_somebody_has_shortened() -> None:
+    """The bid-down: MD5 alone is what comes at the client, and what it sends back shows it."""
+    at = gate()
+    refusal = first_refusal(at)
+    less = replace(
+        refusal,
+        attributes=tuple(
+            PASSWORD_ALGORITHMS.of((Algorithm.MD5,)) if kind == PASSWORD_ALGORITHMS.kind else (kind, value)
+            for kind, value in refusal.attributes
+        ),
+    )
+    refused = judged(at, proven(ALICE.proof(less)))
+    assert isinstance(refused, Refused)
+    assert refused.code == 400
+
+
+def test_9_2_5_algorithms_that_somebody_took_away() -> None:
+    refusal = first_refusal(gate())
+    less = replace(refusal, attributes=tuple(p for p in refusal.attributes if p[0] != PASSWORD_ALGORITHMS.kind))
+    with pytest.raises(CannotAnswer):
+        ALICE.proof(less)
+
+
+def test_9_2_5_algorithms_of_which_none_is_known() -> None:
+    with pytest.raises(CannotAnswer):
+        ALICE.proof(challenge(REALM.of("r"), NONCE.of("n"), PASSWORD_ALGORITHMS.of((7, 9))))
+
+
+def test_no_challenge() -> None:
+    with pytest.raises(NotStun):
+        ALICE.proof(challenge(REALM.of("r")))
+
+
+def test_9_2_5_an_anonymous_user_name() -> None:
+    nonce = "obMatJos2" + "QAAA" + "rest"
+    assert security_features(nonce) == USERNAME_ANONYMITY_BIT
+    proof = ALICE.proof(challenge(REALM.of("overlay"), NONCE.of(nonce)))
+    asked = proven(proof)
+    assert USERHASH.first(asked) == userhash("alice", "overlay")
+    assert not USERNAME.within(asked)
+    assert is_signed(asked.encode(), long_term_key("alice", "overlay", "secret", Algorithm.MD5))
+
+
+@pytest.mark.parametrize(
+    ("nonce", "features"),
+    [("", 0), ("obMatJos2", 0), ("obMatJos2A", 0), ("obMatJos2!!!!x", 0), ("obMatJos2gAAA", PASSWORD_ALGORITHMS_BIT)],
+)
+def test_9_2_the_nonce_cookie(nonce: str, features: int) -> None:
+    assert security_features(nonce) == features
+
+
+def test_8265_opaque_strings() -> None:
+    assert opaque_string("a\u00a0e\u0301") == "a é"
+    assert short_term_key("a\u00a0b") == b"a b"
