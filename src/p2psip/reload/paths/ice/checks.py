@@ -162,5 +162,10 @@ def _signed(
 
 
 def _is_signed(data: bytes, password: bytes) -> bool:
-    """By the one integrity that ICE has (7.1: "the MESSAGE-INTEGRITY attribute")."""
-    return integrity_of(data) is SHA1 and is_signed(data, password)
+    """By the one integrity that ICE has, and with a fingerprint, which `decode` has looked at.
+
+    RFC 8489 section 6.3: "If the FINGERPRINT extension is being used, the agent checks that the FINGERPRINT attribute
+    is present".
+    """
+    has_fingerprint = data[-8:-4] == b"\x80\x28\0\4"
+    return has_fingerprint and integrity_of(data) is SHA1 and is_signed(data, password)
