@@ -16,6 +16,7 @@ from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities.agents.table import Agent, Agents
 from p2psip.sip.entities.bodies import SDP, unreadable
+from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import Gate, Outcome, Refused, Waits
 from p2psip.sip.entities.naming import Naming
@@ -24,6 +25,7 @@ from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.context import reason_field
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Resolver, resolvers_of
+from p2psip.sip.entities.proxy.waiting import Sent
 from p2psip.sip.entities.questions import TOKEN_STEP, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
@@ -44,6 +46,7 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, FlowDown, FromAgent
 from p2psip.sip.transports.effects import ToAgent
+from p2psip.sip.transports.hops import FlowHop
 from p2psip.sip.transports.layer import TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
@@ -76,6 +79,7 @@ class SipServer:
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
+        self._calls = Calls(config.limits.transactions)
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
@@ -214,6 +218,8 @@ class SipServer:
                 self._on_request(event, now)
             case ResponseArrived(_, response, context):
                 self._proxy.on_response(context, response, now)
+                if isinstance(context, Sent) and context.context.is_invite and response.is_success:
+                    self._calls.begin(response.call_id, (context.context.source.hop, context.branch.hop))
             case AckArrived(request, source):
                 self._proxy.forward_ack(request, source, now)
             case TransactionFailed(_, failure, what, context):
@@ -289,11 +295,20 @@ class SipServer:
                 self._layer.respond(outcome.arrived.transaction, make_trying(outcome.arrived.request), now)
             return
         self._ways.note_phone(outcome.arrived.source.remote.host)
-        self._layer.transport.prove(outcome.arrived.source.hop)
+        self._layer.transport.prove(outcome.arrived.source.hop, outcome.user)
         try:
             self._admit(outcome.arrived, outcome.user, now)
         except BadMessage as error:
             self._on_bad(outcome.arrived, error, now)
+        if crowd := self._layer.transport.crowd_of(outcome.user):
+            self._layer.transport.thin_out(outcome.user, self._needed(crowd))
+
+    def _needed(self, flows: Sequence[int]) -> set[int]:
+        """Those of these connections by which a phone is reached, or has a call, or waits for an answer."""
+        busy = self._proxy.ways()
+        return {
+            flow for flow in flows if self._bindings.are_on(flow) or self._calls.is_on(flow) or FlowHop(flow) in busy
+        }
 
     def _note_refusal(self, refused: Refused) -> None:
         request = refused.arrived.request
@@ -307,6 +322,8 @@ class SipServer:
 
     def _admit(self, arrived: RequestArrived, user: str | None, now: float) -> None:
         request = arrived.request
+        if request.method == "BYE":
+            self._calls.end(request.call_id)
         if request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
             self._register(arrived, user, now)
         elif self._is_for_us(request):

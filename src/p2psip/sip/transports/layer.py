@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -50,6 +51,8 @@ class TransportLimits:
     flows: int = 1024
     """So many with phones and strangers, and as many with other peers."""
     flows_per_host: int = 256
+    flows_per_user: int = 32
+    """So many of one user, who has ten phones at most; those are the more that nobody needs."""
     queued_bytes: int = 1_000_000
     connect_s: float = 8.0
     message_s: float = 30.0
@@ -100,7 +103,10 @@ class _Flow:
     queue: list[bytes] = field(default_factory=list)
     idle_s: float | None = None
     """How long it may be silent, where its phone has promised keep-alives."""
-    is_pushed_out: bool = False
+    pushed_out: str = ""
+    """Why it makes room for others; empty if it does not."""
+    user: str | None = None
+    """Who has proved himself over it last."""
 
 
 class TransportLayer:
@@ -125,6 +131,8 @@ class TransportLayer:
         """Without those with peers, which strangers do not crowd out."""
         self._strangers: dict[int, str] = {}
         """Whose connections nobody has proved himself over, the eldest first: each with its source."""
+        self._flows_of_user: dict[str, dict[int, None]] = {}
+        """Over which a user has proved himself, the eldest first."""
         self._numbers = itertools.count(2, 2)
         self._timers: Timers[int] = Timers()
         self._effects: list[Effect] = []
@@ -235,10 +243,27 @@ class TransportLayer:
             self._flows[flow].idle_s = silence_s
             self._arm(self._flows[flow])
 
-    def prove(self, hop: BoundHop) -> None:
-        """Somebody has shown over there that he knows a password: that connection makes room for nobody else's."""
-        if isinstance(hop, FlowHop):
+    def prove(self, hop: BoundHop, user: str) -> None:
+        """`user` has shown over there that he knows his password: that connection makes room for nobody else's."""
+        if isinstance(hop, FlowHop) and hop.flow in self._flows:
+            flow = self._flows[hop.flow]
             self._strangers.pop(hop.flow, None)
+            if flow.user != user and not flow.pushed_out:
+                self._disown(flow)
+                flow.user = user
+                self._flows_of_user.setdefault(user, {})[flow.number] = None
+
+    def crowd_of(self, user: str) -> tuple[int, ...]:
+        """The connections of a user who has too many: `thin_out` is to be told which of them are needed."""
+        flows = tuple(self._flows_of_user.get(user, ()))
+        return flows if len(flows) > self._limits.flows_per_user else ()
+
+    def thin_out(self, user: str, needed: Collection[int]) -> None:
+        """End as many connections of a user as he has too many: the eldest that are not needed, else the newest."""
+        flows = self.crowd_of(user)
+        idle = [flow for flow in flows if flow not in needed]
+        for number in [*idle, *(flow for flow in reversed(flows) if flow in needed)][: -self._limits.flows_per_user]:
+            self._end(self._flows[number], "too many connections of one user")
 
     def far_end(self, hop: BoundHop) -> Source:
         """Who is at the other end of a hop that `bind` has just given."""
@@ -344,12 +369,15 @@ class TransportLayer:
         """The eldest of them goes, at once; False if there are none."""
         if not strangers:
             return False
-        flow = self._flows[strangers[0]]
+        self._end(self._flows[strangers[0]], "too many connections, and nobody has proved himself over this one")
+        return True
+
+    def _end(self, flow: _Flow, reason: str) -> None:
+        """It goes at once, and does not count any more."""
         self._uncount(flow)
-        flow.is_pushed_out = True
+        flow.pushed_out = reason
         self._arm(flow)
         self._note_crowd(flow.remote, "ended")
-        return True
 
     def _note_crowd(self, remote: Address, outcome: str) -> None:
         facts = {"remote": str(remote), "outcome": outcome}
@@ -410,11 +438,20 @@ class TransportLayer:
 
     def _uncount(self, flow: _Flow) -> None:
         self._strangers.pop(flow.number, None)
+        self._disown(flow)
         host = flow.remote.host
-        if flow.peer is None and not flow.is_pushed_out:
+        if flow.peer is None and not flow.pushed_out:
             self._flows_of_host[host] -= 1
             if not self._flows_of_host[host]:
                 del self._flows_of_host[host]
+
+    def _disown(self, flow: _Flow) -> None:
+        if flow.user is not None:
+            of_user = self._flows_of_user[flow.user]
+            del of_user[flow.number]
+            if not of_user:
+                del self._flows_of_user[flow.user]
+            flow.user = None
 
     # Time
 
@@ -432,8 +469,8 @@ class TransportLayer:
         """When to lose patience with a connection, and why."""
         if flow.framing.error is not None:
             return Deadline(flow.active_at, flow.framing.error.what)
-        if flow.is_pushed_out:
-            return Deadline(flow.active_at, "too many connections, and nobody has proved himself over this one")
+        if flow.pushed_out:
+            return Deadline(flow.active_at, flow.pushed_out)
         if not flow.is_open:
             return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
         # Connections between peers live and die with their links; they are not ours to close.

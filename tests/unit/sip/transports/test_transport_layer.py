@@ -321,12 +321,12 @@ def test_connections_are_bounded_and_no_host_takes_them_all() -> None:
     layer = make_layer(flows=4, flows_per_host=2)
     for flow in (1, 3):
         assert opened(layer, flow) == []
-        layer.prove(FlowHop(flow))
+        layer.prove(FlowHop(flow), "alice")
     assert opened(layer, 5) == [CloseFlow(5), crowded(REMOTE, "not accepted")]
     other = Address("198.51.100.8", 1)
     for flow in (7, 9):
         assert opened(layer, flow, remote=other) == []
-        layer.prove(FlowHop(flow))
+        layer.prove(FlowHop(flow), "alice")
     assert layer.bind(StreamHop("TCP", Address("198.51.100.9", 1)), 0.0) is None
     layer.handle(FlowDown(1, ""), 1.0)
     assert opened(layer, 11) == []
@@ -336,7 +336,7 @@ def test_connections_are_bounded_and_no_host_takes_them_all() -> None:
 def test_of_a_host_with_too_many_connections_its_eldest_stranger_goes() -> None:
     layer = make_layer(flows=9, flows_per_host=3)
     assert [opened(layer, flow) for flow in (1, 3, 5)] == [[], [], []]
-    layer.prove(FlowHop(1))
+    layer.prove(FlowHop(1), "alice")
     assert opened(layer, 7) == [crowded(REMOTE, "ended")]
     assert opened(layer, 9) == [crowded(REMOTE, "ended")]
     assert ended(layer, 0.0) == [3, 5]
@@ -352,7 +352,7 @@ def test_who_comes_when_all_connections_are_strangers_gets_one_and_may_keep_it(h
     for flow, host in zip((3, 5, 7), hosts, strict=True):
         assert opened(layer, flow, remote=Address(host, flow)) == []
     assert opened(layer, 9) == [crowded(Address(hosts[0], 3), "ended")]
-    layer.prove(FlowHop(9))
+    layer.prove(FlowHop(9), "alice")
     for flow in (11, 13, 15, 17, 19):
         opened(layer, flow, remote=Address(hosts[0], flow))
         ended(layer, 0.0)

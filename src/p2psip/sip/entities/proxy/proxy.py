@@ -74,6 +74,11 @@ class Proxy:
     def __len__(self) -> int:
         return len(self._contexts)
 
+    def ways(self) -> set[Hop | None]:
+        """By which the requests under way have come and gone."""
+        each = self._contexts.values()
+        return {hop for one in each for hop in (one.source.hop, *(branch.hop for branch in one.open_branches))}
+
     # Requests
 
     def start(self, arrived: RequestArrived, user: str | None, now: float) -> None:

@@ -114,6 +114,10 @@ class Bindings:
         """True if a phone is at that numeric address."""
         return host in self._hosts
 
+    def are_on(self, flow: int) -> bool:
+        """True if a phone is reached by this connection."""
+        return flow in self._users_on_flow
+
     def at_contact(self, uri: SipUri, now: float) -> Binding | None:
         """The phone that gave this URI as its Contact."""
         binding = self._by_contact.get(_key_of(uri))
