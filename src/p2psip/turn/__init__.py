@@ -1,0 +1,1 @@
+"""TURN (RFC 8656): what relays datagrams between two who have no way to each other."""

@@ -1,0 +1,73 @@
+"""What goes in and out of the cores of TURN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+
+
+class Flow(NamedTuple):
+    """What RFC 8656 section 2 calls a 5-tuple, as this end sees it."""
+
+    local: Address
+    remote: Address
+    is_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit(Effect):
+    """Send these bytes on a flow."""
+
+    flow: Flow
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream(Effect):
+    """Close a stream of a client; `handle_flow_down` need not follow."""
+
+    flow: Flow
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relay(Effect):
+    """Send a datagram from a relayed address to a peer."""
+
+    relayed: Address
+    peer: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRelay(Effect):
+    """Nobody has this relayed address any more."""
+
+    relayed: Address
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRelay:
+    """A question (`Ask`): is this UDP port open now, for a client? The answer is True or False.
+
+    Whoever opens it after the deadline of the question closes it again.
+    """
+
+    relayed: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """Where a relay stands.
+
+    `relays` are the hosts on which ports are opened, at most one of IPv4 and one of IPv6. `own_hosts` are all addresses
+    of this machine, `listening` the ports on which it answers anything.
+    """
+
+    realm: str
+    relays: tuple[str, ...]
+    own_hosts: frozenset[str]
+    listening: frozenset[Address]
