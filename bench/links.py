@@ -136,13 +136,13 @@ async def _tls(user: End) -> tuple[Connect, Callable[[], None]]:
 async def _dtls(user: End) -> tuple[Connect, Callable[[], None]]:
     own, other = (make_context((_certificate(number),), key(number=number), is_datagram=True) for number in (1, 2))
     require_cookies(own)
-    server = DtlsPorts(lambda: own, user, lambda *_: None, DATAGRAM_BYTES)
+    server = DtlsPorts(lambda: own, user, lambda *_: None, lambda *_: None, DATAGRAM_BYTES)
     address = await server.bind(Address(HERE, 0))
     ports: list[DtlsPorts] = [server]
 
     async def connect(client: End) -> Stream:
         # One for each, as each is another node.
-        ports.append(DtlsPorts(lambda: other, client, lambda *_: None, DATAGRAM_BYTES))
+        ports.append(DtlsPorts(lambda: other, client, lambda *_: None, lambda *_: None, DATAGRAM_BYTES))
         association = await ports[-1].connect(address, DATAGRAM_BYTES)
         await association.answered
         return association

@@ -59,7 +59,7 @@ def try_scene(seed: int | str, scene: Scene, *, answer_s: float = 0.1) -> None:
     world.connect(answer_s=answer_s)
     assert world.is_connected, [host.lost for host in world.hosts]
     world.wait_direct(45.0 if expected else 5.0)
-    assert world.is_direct is expected, [host.agents.reports(2) for host in world.hosts]
+    assert world.is_direct is expected, [host.agents.reports(host.ufrag) for host in world.hosts]
     first, second = (host.path for host in world.hosts)
     assert first is not None
     assert second is not None

@@ -36,6 +36,7 @@ from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.one_hop.copies import Copies
@@ -298,6 +299,17 @@ def nap_of_media() -> None:
         engine.handle_timeout(HOUR_S)
 
 
+def nap_of_a_puncher() -> None:
+    """A session that looks for a path, and a server that was asked for our address."""
+    here, there = (Address(f"192.0.2.{number}", 6084) for number in (1, 2))
+    punching, other = Punching(random.Random(1)), Punching(random.Random(2))
+    ours, theirs = punching.describe([here], b"passive"), other.describe([there], b"active")
+    punching.begin(Session(Purpose.RELOAD, (), ours, theirs), None, 0.0)
+    punching.ask(there, 0.0)
+    punching.claim(2, here, there, 0.0, is_dialled=True)
+    punching.handle_timeout(HOUR_S)
+
+
 def nap_of_a_mourner() -> None:
     """A peer that knows all others, of which it has lost one: a neighbour of that one says that it still sees it."""
     own, lost, *others = (NodeId(bytes([number] * 16)) for number in range(1, 7))
@@ -339,6 +351,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_certified_peers()
         nap_of_a_server()
         nap_of_media()
+        nap_of_a_puncher()
         nap_of_a_mourner()
         nap_of_an_enrollment_server(tmp_path)
     assert {core.__qualname__: late_s.get(core) for core in cores() if late_s.get(core, 0.0) < LATE_S} == {}

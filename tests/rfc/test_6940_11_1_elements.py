@@ -29,6 +29,7 @@ from p2psip.reload.node.parts import make_topology
 from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.topology.client import ClientTopology
 from p2psip.reload.wire.kinds import DataModel
+from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.membership import DATE, Club, founding
 from p2psip.sim.records import grow
 
@@ -136,11 +137,10 @@ def test_peers_are_not_taken_for_clients() -> None:
 
 @pytest.mark.must("11.1/9")
 def test_no_ice() -> None:
-    """We can be a member only where No-ICE is what all use."""
-    assert read("<no-ice>true</no-ice>").no_ice
-    assert not read("").no_ice
-    assert "links made by ICE (no-ice is false)" in obstacles(read(""))
-    assert obstacles(read("<no-ice>1</no-ice>")) == []
+    """Then all links are such; else none is."""
+    assert read("<no-ice>true</no-ice>").link_types == NO_ICE
+    assert read("").link_types == (OverlayLinkType.DTLS_UDP_SR,)
+    assert obstacles(read("<no-ice>1</no-ice>")) == obstacles(read("")) == []
 
 
 @pytest.mark.must("11.1/10")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 from node_bench import NodeBench, nid, offer
 
+from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.plugins import obstacles
+from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -86,9 +88,13 @@ def test_6_5_1_1_candidates_are_all_with_ice_or_all_without() -> None:
 
 @pytest.mark.must("6.5.1.5/1")
 def test_6_5_1_5_an_overlay_is_all_ice_or_all_no_ice() -> None:
-    """ "An overlay MUST be either all ICE or all No-ICE.": in an overlay with ICE we, who have none, are no member."""
-    assert obstacles(simulated_configuration([])) == []
-    assert any("ICE" in what for what in obstacles(simulated_configuration([], no_ice=False)))
+    """ "An overlay MUST be either all ICE or all No-ICE.": what we offer is of one kind, as the configuration says."""
+    for no_ice, expected in ((True, set(NO_ICE)), (False, {OverlayLinkType.DTLS_UDP_SR})):
+        permitted = simulated_configuration([], no_ice=no_ice).link_types
+        whereabouts = Paths(random.Random(1), permitted=permitted).whereabouts
+        whereabouts.able, whereabouts.addresses[Purpose.RELOAD] = NO_ICE, (Address("192.0.2.1", 6084),)
+        offered = whereabouts.offering(Purpose.RELOAD).candidates
+        assert {candidate.overlay_link for candidate in offered} == expected
 
 
 @pytest.mark.must("6.5.1.12/1", "6.5.1.12/2")

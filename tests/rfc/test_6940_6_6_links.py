@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from link_pair import DATAGRAM_BYTES, LinkPair
 from node_bench import ME, NodeBench, address, identity, nid, offer
@@ -42,7 +44,7 @@ def times_of_transmission(link: DatagramLink, until_s: float) -> list[tuple[floa
 @EACH_KIND
 def test_6_6_a_likely_failure_is_signalled_and_the_link_taken_out(kind: str) -> None:
     """ "Overlay Link protocols MUST be designed with a mechanism that quickly signals a likely failure"."""
-    here = Connections(nid(ME), 5000, Paths())
+    here = Connections(nid(ME), 5000, Paths(random.Random(1)))
     here.add(1, nid(200), address(200), 0.0, datagram_bytes=None if kind == "TLS" else DATAGRAM_BYTES)
     here.send(nid(200), b"hello?" * 50, 0.0)
     events = []

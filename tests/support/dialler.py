@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline
 from p2psip.reload.paths.paths import Paths
@@ -12,7 +14,7 @@ class Dialler:
     """The core of paths, and the attempts that a test wants. `ended` is told of one that came to nothing."""
 
     def __init__(self) -> None:
-        self.paths = Paths()
+        self.paths = Paths(random.Random(1))
         self._numbers: dict[int, int] = {}
 
     def dial(self, number: int, candidates: tuple[Candidate, ...], now: float) -> None:

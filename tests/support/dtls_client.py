@@ -25,7 +25,7 @@ async def connect_dtls(
     context: SSL.Context, user: StreamUser, remote: Address, datagram_bytes: int, local: Address | None = None
 ) -> DtlsAssociation:
     """One that has been answered, and waits for `begin`. Raises ConnectionError if nobody does."""
-    port = OwnPort(lambda: context, user, _not_accepted, datagram_bytes)
+    port = OwnPort(lambda: context, user, _not_accepted, lambda *_: None, datagram_bytes)
     if local is not None:
         await port.bind(local)
     association = await port.connect(remote, datagram_bytes)

@@ -12,11 +12,9 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, encoded, gathered
-from p2psip.reload.paths.ice.values import SendDatagram
-from p2psip.reload.paths.values import Parameters
+from p2psip.reload.paths.values import Parameters, SendStun
 
 DELAY_S = 0.02
-SESSION = 2
 FIRST, SECOND = 0, 1
 
 Sent = tuple[float, Address, Address, bytes]
@@ -47,14 +45,14 @@ class IcePair:
         self.words: list[Parameters] = []
         for agents, candidates in zip(self.agents, self.candidates, strict=True):
             is_controlling = are_both_controlling or not self.words
-            own = agents.open(SESSION, candidates, is_controlling=is_controlling)
+            own = agents.open(candidates, is_controlling=is_controlling)
             self.words.append(Parameters(own.ufrag, own.password, b"", encoded(candidates)))
         self._serial = itertools.count()
         self._flying: list[tuple[float, int, Sent]] = []
 
     def begin(self, side: int) -> None:
         """One has the other's words."""
-        self.agents[side].begin(SESSION, self.words[1 - side], self.now)
+        self.agents[side].begin(self.words[side].ufrag, self.words[1 - side], self.now)
         self._settle()
 
     def begin_both(self) -> None:
@@ -95,7 +93,7 @@ class IcePair:
     def _settle(self) -> None:
         for side, agents in enumerate(self.agents):
             for effect in agents.drain():
-                if not isinstance(effect, SendDatagram):
+                if not isinstance(effect, SendStun):
                     self.said[side].append(effect)
                     continue
                 sent = (self.now, effect.local, effect.remote, effect.data)

@@ -10,8 +10,8 @@ from p2psip.base.address import Address
 from p2psip.reload.paths.demux import Kind, kind_of
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
-from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost, SendDatagram
-from p2psip.reload.paths.values import Parameters
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
@@ -24,7 +24,6 @@ from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
 SERVER = Address("198.51.100.3", 3478)
 RELAY = Address("198.51.100.4", 3478)
 PORT = 5000
-SESSION = 2
 ALLOCATE, ALLOCATED, SEND, CAME = b"\x50A", b"\x50R", b"\x50S", b"\x50D"
 DATA = b"\x17data"
 GATHER_AGAIN_S = 0.3
@@ -124,18 +123,19 @@ class Host:
         reflexive = [Mapped(address, local, SERVER) for local, address in self.reflexive.items()]
         relayed = [Mapped(address, local, RELAY) for address, local in self.relayed.items()]
         candidates = gathered(self.addresses, reflexive, relayed)
-        own = self.agents.open(SESSION, candidates, is_controlling=is_controlling)
+        own = self.agents.open(candidates, is_controlling=is_controlling)
+        self.ufrag = own.ufrag
         return Parameters(own.ufrag, own.password, b"passive" if is_controlling else b"active", encoded(candidates))
 
     def begin(self, theirs: Parameters) -> None:
         """The other end's words have come."""
-        self.agents.begin(SESSION, theirs, self.machine.now)
+        self.agents.begin(self.ufrag, theirs, self.machine.now)
         self._settle()
 
     def say(self, data: bytes = DATA) -> bool:
         """Send data on the path; False if that is not allowed."""
         assert self.path is not None, "no path"
-        may_send = self.agents.sent(SESSION, self.machine.now)
+        may_send = self.agents.sent(self.ufrag, self.machine.now)
         if may_send:
             self._send(self.path[0], self.path[1], data)
         self._arm()
@@ -176,7 +176,7 @@ class Host:
     def _settle(self) -> None:
         for effect in self.agents.drain():
             match effect:
-                case SendDatagram(local, remote, data):
+                case SendStun(local, remote, data):
                     self._send(local, remote, data)
                 case PathChosen(_, local, remote, is_relayed) as chosen:
                     self.chosen, self.path = chosen, (local, remote, is_relayed)

@@ -260,7 +260,7 @@ class PeerService:
         """The links that the settings and the overlay both permit. Raises LocalMisuse if there are none."""
         links, configuration = self._state.settings.links, self._state.configuration
         able = {LINK_SETTINGS[name] for name in links}
-        if link_types := tuple(link_type for link_type in configuration.link_types if link_type in able):
+        if link_types := tuple(each for each in configuration.link_types if each.without_ice in able):
             return link_types
         permitted = ", ".join(configuration.overlay_link_protocols)
         raise LocalMisuse(f"links is {', '.join(links)}, where the overlay permits {permitted}: change it in peer.toml")

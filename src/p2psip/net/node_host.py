@@ -30,6 +30,7 @@ from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.paths.demux import Pair
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
@@ -37,11 +38,14 @@ from p2psip.reload.paths.values import (
     CutIfSilent,
     HangUp,
     Listening,
+    MoveLink,
     Open,
     Opened,
     PathEvent,
     Secure,
+    SendStun,
     Stalled,
+    StunArrived,
     Zoned,
 )
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
@@ -152,7 +156,9 @@ class NodeHost:
         self._accepted = itertools.count(1, 2)
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._servers: list[StreamListener] = []
-        self._dtls = DtlsPorts(self._own_datagram_context, self, self._accept_dtls, path_mtu - IP_UDP_BYTES)
+        self._dtls = DtlsPorts(
+            self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, path_mtu - IP_UDP_BYTES
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -256,6 +262,11 @@ class NodeHost:
             case Secure(path):
                 if (stream := self._streams.get(path)) is not None:
                     stream.begin()
+            case SendStun(local, remote, data):
+                self._dtls.send_datagram(local, remote, data)
+            case MoveLink(number, local, remote):
+                if isinstance(association := self._streams.get(number), DtlsAssociation):
+                    self._dtls.move(association, Pair(local, remote))
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
@@ -306,6 +317,9 @@ class NodeHost:
         number = next(self._accepted) if ours is None else self._unregister(ours)
         self._register(association, number)
 
+    def _stun_arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        self._tell(StunArrived(local, remote, data))
+
     def _register(self, stream: Stream, number: int) -> None:
         self._streams[number], self._numbers[stream] = stream, number
         self._alive.add(stream)
@@ -354,7 +368,7 @@ class NodeHost:
 
     async def _open_dtls(self, path: int, candidate: Candidate) -> None:
         datagram_bytes = self._bytes_to(is_narrow=candidate.is_narrow) - IP_UDP_BYTES
-        association = await self._dtls.connect(candidate.address, datagram_bytes)
+        association = await self._dtls.connect(candidate.address, datagram_bytes, candidate.local)
         del self._opening[path]
         if association in self._numbers:
             # The other end is dialling us just now, and has not shown a certificate yet: that is it.

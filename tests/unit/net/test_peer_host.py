@@ -232,7 +232,9 @@ def test_links_over_dtls_beside_those_over_tls() -> None:
 def test_dtls_is_dialled_and_who_is_not_there_costs_no_time() -> None:
     async def test(bench: Bench) -> None:
         end, accepted = End(), []
-        listener = DtlsPorts(lambda: datagram_context(2), end, lambda each, _: accepted.append(each), 1232)
+        listener = DtlsPorts(
+            lambda: datagram_context(2), end, lambda each, _: accepted.append(each), lambda *_: None, 1232
+        )
         there = await listener.bind(Address(HERE, 0))
         bench.dial(2, (*dtls(nobody()), *dtls(there)))
         ((_, number, _),) = await bench.core.hears("up")

@@ -1,8 +1,8 @@
 """One UDP socket for each address of ours, for the DTLS associations of all who dial us and of all whom we dial.
 
-Theory of operation. What a datagram is, and whose, `p2psip.reload.paths.demux` says; STUN has no user here yet, and is
-dropped like all that is not DTLS. Who is not known and says ClientHello gets a cookie and is forgotten; only who comes
-back with it, and so is where it says it is, costs memory. The number of handshakes at a time is the core's to bound.
+Theory of operation. What a datagram is, and whose, `p2psip.reload.paths.demux` says; STUN is the core's. Who is not
+known and says ClientHello gets a cookie and is forgotten; only who comes back with it, and so is where it says it is,
+costs memory. The number of handshakes at a time is the core's to bound.
 
 The network's refusals are heard for all remotes. Whoever knows our port can make one up, so only one is believed that
 shows a datagram that was sent (RFC 8085 section 5.2), and it ends a link that is up only if it says that nobody has
@@ -12,6 +12,7 @@ that port any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from OpenSSL import SSL
@@ -31,6 +32,9 @@ RECEIVE_BYTES = 1 << 20
 HELLO_MAX_BYTES = RECORD_HEADER_BYTES + (1 << 14)
 """A longer datagram is no ClientHello: OpenSSL takes no more of one, and what it left would go before the next."""
 
+Stun = Callable[[Address, Address, bytes], None]
+"""Called with local address, remote address and data."""
+
 Accept = Callable[[DtlsAssociation, DtlsAssociation | None], None]
 """Told of an association that somebody begins, and of the one of ours whose place it takes, as both dialled at once."""
 
@@ -39,12 +43,18 @@ class DtlsPorts:
     """All DTLS of this machine with other nodes."""
 
     def __init__(
-        self, context: Callable[[], SSL.Context], user: StreamUser, accept: Accept, datagram_bytes: int
+        self,
+        context: Callable[[], SSL.Context],
+        user: StreamUser,
+        accept: Accept,
+        stun: Stun,
+        datagram_bytes: int,
     ) -> None:
         """`context` is asked whenever one is wanted; `datagram_bytes` are what others may be sent that dial us."""
         self._context = context
         self._user = user
         self._accept = accept
+        self._stun = stun
         self._datagram_bytes = datagram_bytes
         self._sockets: dict[Address, DatagramSocket] = {}
         self._listening: SSL.Connection | None = None
@@ -66,12 +76,13 @@ class DtlsPorts:
         for sock in self._sockets.values():
             sock.close()
 
-    async def connect(self, remote: Address, datagram_bytes: int) -> DtlsAssociation:
-        """Say ClientHello to a remote; `answered` tells when anything comes back. Where the remote is dialling us just
-        now, that is it. Raises ConnectionError if there is no way, in the words of the system.
+    async def connect(self, remote: Address, datagram_bytes: int, local: Address | None = None) -> DtlsAssociation:
+        """Say ClientHello to a remote, from `local` if that matters; `answered` tells when anything comes back. Where
+        the remote is dialling us just now, that is it. Raises ConnectionError if there is no way, in the words of the
+        system.
         """
         try:
-            pair = Pair(await self._local_towards(remote), remote)
+            pair = Pair(local or await self._local_towards(remote), remote)
         except REFUSALS as error:
             raise ConnectionError(words(error)) from None
         except LocalMisuse as error:
@@ -86,6 +97,18 @@ class DtlsPorts:
         if not association.is_over:
             self._associations.begin(pair, association, association.client_random, is_client=True)
         return association
+
+    def send_datagram(self, local: Address | None, remote: Address, data: bytes) -> None:
+        """Send something that is of no association, from `local` or as the machine's routes say; as well as it goes."""
+        with contextlib.suppress(*REFUSALS):
+            self._send(Pair(local or self._bound_towards(host_towards(remote)), remote), data)
+
+    def move(self, association: DtlsAssociation, pair: Pair) -> None:
+        """Its datagrams go between these two from now on."""
+        self._associations.forget(association.pair, association)
+        association.pair = pair
+        association.local, association.remote = pair
+        self.came_up(association)
 
     # For associations
 
@@ -109,11 +132,13 @@ class DtlsPorts:
     async def _local_towards(self, remote: Address) -> Address:
         """From where a remote is dialled: a port at which we listen, if one of the right address is there."""
         host = host_towards(remote)
-        for wanted in (host, _everywhere(host)):
-            for bound in self._sockets:
-                if bound.host == wanted:
-                    return Address(host, bound.port)
-        return Address(host, (await self.bind(Address(_everywhere(host), 0))).port)
+        bound = self._bound_towards(host)
+        return bound if bound.port else Address(host, (await self.bind(Address(_everywhere(host), 0))).port)
+
+    def _bound_towards(self, host: str) -> Address:
+        """The port at which we listen at one of our hosts; 0 if we do not."""
+        ports = (bound.port for wanted in (host, _everywhere(host)) for bound in self._sockets if bound.host == wanted)
+        return Address(host, next(ports, 0))
 
     def _send(self, pair: Pair, datagram: bytes) -> None:
         local, remote = pair
@@ -123,7 +148,10 @@ class DtlsPorts:
                 return
 
     def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        if kind_of(data) is not Kind.DTLS:
+        kind = kind_of(data)
+        if kind is Kind.STUN:
+            self._stun(local, remote, data)
+        if kind is not Kind.DTLS:
             return
         pair = Pair(local, remote)
         route = self._associations.route(pair, data)

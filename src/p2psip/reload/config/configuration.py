@@ -343,7 +343,11 @@ class OverlayConfiguration:
     def link_types(self) -> tuple[OverlayLinkType, ...]:
         """The links that this release can make, of those that the overlay permits, in the document's order."""
         named = (LINK_PROTOCOLS.get(protocol, ()) for protocol in self.overlay_link_protocols)
-        return tuple(dict.fromkeys(link_type for link_types in named for link_type in link_types))
+        found = dict.fromkeys(link_type for link_types in named for link_type in link_types)
+        if self.no_ice:
+            return tuple(found)
+        # RFC 6940 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE.", and of links with ICE there is one kind.
+        return (OverlayLinkType.DTLS_UDP_SR,) if OverlayLinkType.DTLS_UDP_SR_NO_ICE in found else ()
 
     def permits_service(self, name: str, user: str) -> bool:
         """True if a member of this user name may announce a service."""
@@ -402,8 +406,7 @@ def obstacles(configuration: OverlayConfiguration) -> list[str]:
     """
     unknown = sorted(set(configuration.mandatory_extensions) - SUPPORTED_NAMESPACES)
     checks = (
-        (not configuration.link_types, "no overlay link protocol TLS or DTLS"),
-        (not configuration.no_ice, "links made by ICE (no-ice is false)"),
+        (not configuration.link_types, f"no overlay link protocol {'TLS or DTLS' if configuration.no_ice else 'DTLS'}"),
         (_is_keyless(configuration), "a shared secret, but no RSA keys for links that need one"),
         *((True, what) for what in configuration.unsupported),
         *((True, f"mandatory extension {namespace}") for namespace in unknown),

@@ -28,7 +28,7 @@ from p2psip.reload.node.connecting.links import Links
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.requests import CommandContext, CompletionContext
-from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, RingChanged
+from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, RingChanged, Write
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld
 from p2psip.reload.node.keeping.certificates import CertificateContext
 from p2psip.reload.node.keeping.config_updates import (
@@ -405,7 +405,7 @@ class Node:
                 self._settle(now)
             elif not messages:
                 # An acknowledgement: only its link has something to say, if that.
-                self._drain_links()
+                self._drain_links(now)
         return None
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
@@ -472,14 +472,14 @@ class Node:
                     assert isinstance(value, Action)
                     self._perform(value, now)
         self._effects += self._exchange.drain()
-        self._drain_links()
+        self._drain_links(now)
         self._reconfiguring.watch()
 
-    def _drain_links(self) -> None:
+    def _drain_links(self, now: float) -> None:
         for effect in self._connections.drain():
             if isinstance(effect, LinkGone):
                 self._admission.forget(effect.number)
-            else:
+            elif not isinstance(effect, Write) or self._paths.may_send(effect.link, now):
                 self._effects.append(effect)
         self._effects += self._paths.drain()
 

@@ -56,7 +56,7 @@ class Ground:
         self.topology = make_topology(
             plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client, queue=self.queue
         )
-        self.paths = Paths(self.queue, configuration.link_types)
+        self.paths = Paths(rng, self.queue, configuration.link_types)
         timer_s = configuration.overlay_reliability_timer_ms / 1000
         size_max = configuration.max_message_size
         self.connections = Connections(identity.node_id, size_max, self.paths, timer_s, self.queue)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 
 from p2psip.base.address import Address
+from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX
-from p2psip.reload.paths.values import COMPONENT, Candidate, Parameters, Purpose
+from p2psip.reload.paths.values import ACTIVE, COMPONENT, PASSIVE, Candidate, Parameters, Purpose
 from p2psip.reload.wire.common import IpAddressPort
-from p2psip.reload.wire.link_messages import CandType, IceCandidate, OverlayLinkType
-
-PASSIVE = b"passive"
-ACTIVE = b"active"
+from p2psip.reload.wire.link_messages import NO_ICE, CandType, IceCandidate, OverlayLinkType
 
 SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 """What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
@@ -21,30 +19,47 @@ SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 class Whereabouts:
     """Where our own listeners can be dialled, by what for, and over what: what we say of ourselves."""
 
-    def __init__(self, permitted: Sequence[OverlayLinkType]) -> None:
+    def __init__(self, permitted: Sequence[OverlayLinkType], punching: Punching) -> None:
         """`permitted` are the links that the overlay permits, in the order that it says."""
         self.permitted = tuple(permitted)
         self.able: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         """The links that our sockets can make."""
         self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+        self._punching = punching
+
+    @property
+    def has_ice(self) -> bool:
+        """True if links are made by ICE. 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE."."""
+        return OverlayLinkType.DTLS_UDP_SR in self.permitted
 
     def link_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
         """What connections of this purpose run over; the better first."""
         if purpose is Purpose.SIP:
             return SIP_LINK_TYPES
-        return tuple(link_type for link_type in self.permitted if link_type in self.able)
+        return tuple(link_type for link_type in self.permitted if link_type.without_ice in self.able)
 
     def offering(self, purpose: Purpose) -> Parameters:
         """Ours, in a request that we send."""
-        return offering(self.addresses[purpose], self.link_types(purpose))
+        link_types, addresses = self.link_types(purpose), self.addresses[purpose]
+        if OverlayLinkType.DTLS_UDP_SR in link_types:
+            return self._punching.describe(addresses, PASSIVE)
+        return offering(addresses, link_types)
 
-    def answering(self, purpose: Purpose) -> Parameters:
+    def answering(self, purpose: Purpose, remote: Parameters) -> Parameters:
         """Ours, in an answer: we dial."""
-        return answering(self.addresses[purpose], self.link_types(purpose))
+        link_types, addresses = self._link_types_with(purpose, remote), self.addresses[purpose]
+        if OverlayLinkType.DTLS_UDP_SR in link_types:
+            return self._punching.describe(addresses, ACTIVE)
+        return answering(addresses, link_types)
 
     def dialable(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
         """Those of a remote's candidates that we can dial, what the remote likes best first."""
-        return dialable(remote.candidates, self.link_types(purpose))
+        return dialable(remote.candidates, self._link_types_with(purpose, remote))
+
+    def _link_types_with(self, purpose: Purpose, remote: Parameters) -> tuple[OverlayLinkType, ...]:
+        # 6.5.1.11: "No-ICE is selected when either side has provided "no ICE" Overlay Link candidates."
+        is_without = any(candidate.overlay_link in NO_ICE for candidate in remote.candidates)
+        return self.able if purpose is Purpose.RELOAD and is_without and self.has_ice else self.link_types(purpose)
 
     def are_at(self, purpose: Purpose, local: Address) -> bool:
         """True if a connection that was accepted there may be for this."""
@@ -79,21 +94,18 @@ def _hosts(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) 
     )
 
 
+_DIALLED = (CandType.HOST, CandType.SRFLX)
+"""At a relayed address nobody gets through who has not been announced to the relay."""
+
+
 def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
     """Those of a remote's candidates that we can dial, what the remote likes best first."""
     wanted = [
-        candidate
-        for candidate in candidates
-        if candidate.overlay_link in link_types and candidate.type is CandType.HOST
+        candidate for candidate in candidates if candidate.overlay_link in link_types and candidate.type in _DIALLED
     ]
     found: dict[Candidate, None] = {}
     for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):
         host_port = candidate.addr_port.host_port
-        if host_port is not None and host_port[1] and _is_of_one_host(host_port[0]):
+        if host_port is not None and host_port[1] and is_of_one_host(host_port[0]):
             found[Candidate(Address(*host_port), candidate.overlay_link)] = None
     return tuple(found)[:CANDIDATES_MAX]
-
-
-def _is_of_one_host(host: str) -> bool:
-    address = ipaddress.ip_address(host)
-    return not (address.is_multicast or address.is_unspecified or host == "255.255.255.255")

@@ -90,12 +90,12 @@ class Dialling:
         """True if no further attempt may begin now."""
         return len(self._attempts) >= DIALS_MAX
 
-    def has_room_for(self, session: Session) -> bool:
+    def has_room_for(self, session: Session, besides: Iterable[Session] = ()) -> bool:
         """False if others have us open too many sockets already, or this user has.
 
-        Each candidate is a socket, for as long as nobody answers there.
+        Each candidate is a socket, for as long as nobody answers there; or a place that is checked, of those `besides`.
         """
-        asked = [each for each in self if each.asked_by]
+        asked = [each for each in (*self, *besides) if each.asked_by]
         in_all = sum(len(each.candidates) for each in asked)
         of_user = sum(len(each.candidates) for each in asked if each.asked_by == session.asked_by)
         count = len(session.candidates)

@@ -20,6 +20,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.candidates import Whereabouts
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.values import Ended, Lapsed, Parameters, Purpose, Session
 
 LINK_WAIT_S = 15.0
@@ -40,8 +41,9 @@ class _Offer:
 class Offers:
     """The offers of one node, at most one of each purpose to each other node: by whom, and what for."""
 
-    def __init__(self, whereabouts: Whereabouts, queue: TimerQueue | None = None) -> None:
+    def __init__(self, whereabouts: Whereabouts, punching: Punching, queue: TimerQueue | None = None) -> None:
         self._whereabouts = whereabouts
+        self._punching = punching
         self._made: dict[tuple[Purpose, NodeId], _Offer] = {}
         self._lingering: dict[tuple[Purpose, NodeId], _Offer] = {}
         """No more of them than may be under way, as an attempt takes as long as we remember it."""
@@ -65,6 +67,23 @@ class Offers:
         taken = replace(session, peer=peer, remote=remote)
         self.make(taken, context)
         self._timers.set(_key(taken), now + LINK_WAIT_S, "connection awaited")
+        if remote.has_ice and self._punching.has(taken):
+            # 6.5.1.2: "When a peer receives an Attach response, it SHOULD parse the response and begin its own ICE
+            # checks."
+            self._punching.begin(taken, None, now)
+
+    def lost(self, session: Session) -> list[Ended]:
+        """No path was found for one that was answered; nothing if another has its place."""
+        assert session.peer is not None, "it was answered"
+        offer = self._made.get(_key(session))
+        if offer is None or offer.session.local != session.local:
+            return []
+        self.withdraw(session.purpose, session.peer)
+        return [Ended(offer.session, offer.context, self._punching.reason(session))]
+
+    def is_checked(self, session: Session) -> bool:
+        """True of one with ICE: its connection does not come unless we check as well, when it is answered."""
+        return self._punching.has(session)
 
     def withdraw(self, purpose: Purpose, peer: NodeId) -> object | None:
         """Its connection is up, or nobody wants it any more; what was kept with it, if there was one."""

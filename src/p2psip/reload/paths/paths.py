@@ -7,25 +7,33 @@ A connection that is up is the node's, under the number that it had here.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
+from p2psip.reload.paths.ice.punching import PathFound, Punching
 from p2psip.reload.paths.narrow import NarrowWays
 from p2psip.reload.paths.offers import Offers
 from p2psip.reload.paths.values import (
+    ACTIVE,
+    PASSIVE,
     Accepted,
     AcceptNarrow,
+    Candidate,
     Ended,
     Lapsed,
+    LinkOver,
     Listening,
     Opened,
     PathEvent,
     Session,
     Stalled,
+    StunArrived,
     Zoned,
 )
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -34,38 +42,76 @@ from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 class Paths:
     """The attempts of one node, and what it remembers of ways. Its length is the number of attempts under way."""
 
-    def __init__(self, queue: TimerQueue | None = None, permitted: Sequence[OverlayLinkType] = NO_ICE) -> None:
-        """`queue` is that of the core that this is part of; `permitted` are the links that the overlay permits."""
-        self.whereabouts = Whereabouts(permitted)
-        self.offers = Offers(self.whereabouts, queue)
+    def __init__(
+        self,
+        rng: random.Random,
+        queue: TimerQueue | None = None,
+        permitted: Sequence[OverlayLinkType] = NO_ICE,
+    ) -> None:
+        """`rng` is one that nobody outside can guess; `queue` is that of the core that this is part of; `permitted` are
+        the links that the overlay permits.
+        """
+        self._punching = Punching(rng, queue)
+        self.whereabouts = Whereabouts(permitted, self._punching)
+        self.offers = Offers(self.whereabouts, self._punching, queue)
         self._dialling = Dialling(queue)
         self._narrow = NarrowWays()
         self._timers: Timers[str] = Timers(queue)
         self._is_accepting_narrow = False
 
     def __len__(self) -> int:
-        return len(self._dialling)
+        return len(self._dialling) + len(self._punching)
 
     def contexts(self) -> tuple[object, ...]:
-        """What the attempts under way are for, the oldest first."""
-        return self._dialling.contexts()
+        """What the attempts under way are for: those that are dialled, then those that look for a path, the oldest
+        first.
+        """
+        return (*self._dialling.contexts(), *self._punching.contexts())
 
     def has_room_for(self, session: Session) -> bool:
         """True if this may be tried now, within the limits on what we, and others, have us open."""
-        return self._dialling.has_room_for(session)
+        return self._dialling.has_room_for(session, self._punching)
 
     def connect(self, session: Session, context: object, now: float) -> int | None:
         """Try to have a path; `context` comes back from `up`, or in `Ended`. The number that its connection will have,
-        unless another than the first candidate answers. None if there is nothing to try, or no room.
+        unless another than the first candidate answers; with ICE 0, as there is no candidate yet. None if there is
+        nothing to try, or no room.
         """
-        if not session.candidates or not self._dialling.has_room_for(session):
+        if not session.candidates or not self.has_room_for(session):
             return None
+        if self._punching.has(session):
+            self._punching.begin(session, context, now)
+            return 0
+        for candidate in session.candidates if self.whereabouts.has_ice else ():
+            self._punching.ask(candidate.address, now)
+        return self._dial(session, context, now)
+
+    def _dial(self, session: Session, context: object, now: float) -> int:
         known = replace(session, candidates=self._narrow.known(session.candidates))
         return self._dialling.connect(known, context, now)
 
+    def _advance(self, now: float) -> list[Ended | LinkOver]:
+        """Dial where a path was found; what has come to nothing."""
+        over: list[Ended | LinkOver] = []
+        for value in self._punching.take():
+            match value:
+                case PathFound(session, context, local, remote) if session.local.role == ACTIVE:
+                    # 6.5.1.13: "The node that sent the Attach request MUST be the TLS server."
+                    candidate = Candidate(remote, OverlayLinkType.DTLS_UDP_SR, local=local)
+                    if self._dialling.is_full:
+                        self._punching.close(session)
+                        over.append(Ended(session, context, "too many connections are being made"))
+                    else:
+                        self._dial(replace(session, candidates=(candidate,)), context, now)
+                case Ended(session) if session.local.role == PASSIVE:
+                    over += self.offers.lost(session)
+                case Ended() | LinkOver():
+                    over.append(value)
+        return over
+
     # From the driver
 
-    def handle(self, event: PathEvent, now: float) -> Ended | None:
+    def handle(self, event: PathEvent, now: float) -> Ended | LinkOver | None:
         """Something has happened to a connection that is no link yet."""
         match event:
             case Listening(addresses):
@@ -78,6 +124,9 @@ class Paths:
                 self._dialling.accepted(path, remote)
             case Stalled():
                 self._stalled(event, now)
+            case StunArrived() if self.whereabouts.has_ice:
+                self._punching.handle(event, now)
+                return next(iter(self._advance(now)), None)
         return None
 
     def _stalled(self, stalled: Stalled, now: float) -> None:
@@ -94,8 +143,18 @@ class Paths:
         """A connection has shown its certificates: what it was made for; None for one that was accepted."""
         return self._dialling.up(path)
 
+    def claim(self, link: int, local: Address, remote: Address, now: float) -> None:
+        """A connection over datagrams is a link now: what ICE has found for it, or may ask its other end."""
+        if self.whereabouts.has_ice:
+            self._punching.claim(link, local, remote, now, is_dialled=link % 2 == 0)
+
+    def may_send(self, link: int, now: float) -> bool:
+        """Data is to be sent on a link; False if the other end has not lately consented to that (RFC 7675)."""
+        return self._punching.may_send(link, now)
+
     def down(self, path: int, reason: str) -> Ended | None:
-        """A connection could not be made, or ended before it was up. `Ended` if it was the last of its attempt."""
+        """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""
+        self._punching.down(path)
         return self._ended(self._dialling.down(path, reason))
 
     # Ways
@@ -130,21 +189,24 @@ class Paths:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._dialling.next_deadline(), self.offers.next_deadline(), self._timers.next_deadline()))
+        parts = (self._punching, self._dialling, self.offers, self._timers)
+        return earliest(part.next_deadline() for part in parts)
 
-    def handle_timeout(self, now: float) -> list[Ended | Lapsed]:
+    def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkOver]:
         """Try the next candidates; give up on who does not answer, or come; forget what was found out long ago."""
         for _ in self._timers.pop_due(now):
             self._narrow.handle_timeout(now)
             self._await_widening()
+        self._punching.handle_timeout(now)
+        over = self._advance(now)
         ended = self._dialling.handle_timeout(now)
         for each in ended:
             self._ended(each)
-        return [*ended, *self.offers.handle_timeout(now)]
+        return [*over, *ended, *self.offers.handle_timeout(now)]
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
-        effects = self._dialling.drain()
+        effects = [*self._punching.drain(), *self._dialling.drain()]
         if self._narrow.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self._narrow.is_any_narrow
             effects.append(AcceptNarrow(self._is_accepting_narrow))

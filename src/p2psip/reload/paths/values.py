@@ -18,6 +18,11 @@ COMPONENT: Final = 1
 """6.5.1.1: "Since there is only one component, it is always 1, and thus left out of the structure."."""
 
 
+PASSIVE: Final = b"passive"
+ACTIVE: Final = b"active"
+"""Roles of 6.5.1.1: who answers an Attach is active, and the TLS client."""
+
+
 class Purpose(enum.Enum):
     """What a connection carries."""
 
@@ -32,6 +37,8 @@ class Candidate(NamedTuple):
     link_type: OverlayLinkType = OverlayLinkType.TLS_TCP_FH_NO_ICE
     is_narrow: bool = False
     """True if only packets that every path carries are to be sent there (paths/narrow.py), by either end."""
+    local: Address | None = None
+    """From which address of ours, where ICE has found that; else as the machine's routes say."""
 
     @property
     def is_stream(self) -> bool:
@@ -59,6 +66,11 @@ class Parameters:
     def of(cls, body: AttachReqAns | AppAttachReq | AppAttachAns) -> Parameters:
         """Those in the body of a message."""
         return cls(body.ufrag, body.password, body.role, body.candidates)
+
+    @property
+    def has_ice(self) -> bool:
+        """True if it has candidates, and they are such as are checked."""
+        return any(candidate.overlay_link is OverlayLinkType.DTLS_UDP_SR for candidate in self.candidates)
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -93,6 +105,14 @@ class Ended:
 
     session: Session
     context: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOver:
+    """The path of a link that is up is lost."""
+
+    link: int
     reason: str
 
 
@@ -154,6 +174,24 @@ class CutIfSilent(Effect):
     silent_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class SendStun(Effect):
+    """Send this from a port of links: of this address of ours, or of the one from which `remote` would be dialled."""
+
+    local: Address | None
+    remote: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLink(Effect):
+    """The datagrams of this link go between these two addresses from now on."""
+
+    link: int
+    local: Address
+    remote: Address
+
+
 # What the driver tells
 
 
@@ -209,4 +247,13 @@ class Returned:
     message: bytes
 
 
-PathEvent = Listening | Opened | Zoned | Accepted | Stalled | Returned
+@dataclass(frozen=True, slots=True)
+class StunArrived:
+    """A datagram that is STUN by its first byte has come to a port of links."""
+
+    local: Address
+    remote: Address
+    data: bytes
+
+
+PathEvent = StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned

@@ -27,6 +27,11 @@ class OverlayLinkType(WireEnum, width=1, is_open=True):
     TLS_TCP_FH_NO_ICE = 4, "TLS-TCP-FH-NO-ICE"
     EXP_LINK = 5, "EXP-LINK"
 
+    @property
+    def without_ice(self) -> OverlayLinkType:
+        """What runs over the same sockets without ICE."""
+        return OverlayLinkType.DTLS_UDP_SR_NO_ICE if self == OverlayLinkType.DTLS_UDP_SR else self
+
 
 NO_ICE = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
 """Those that "specify \"No-ICE\" in their description" (section 6.5.1.1)."""

@@ -12,7 +12,7 @@ from p2psip.reload.paths.demux import Associations, Kind, Pair, hello_random, ki
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, verify_request
 from p2psip.sim.ip.machine import Machine
-from p2psip.sim.ip.packet import SocketRefused
+from p2psip.sim.ip.packet import ANY_HOSTS, SocketRefused
 from p2psip.sim.ip.streams import TIMED_OUT, Stream
 
 HANDSHAKE_MAX_S = 10.0
@@ -261,6 +261,12 @@ class Association:
         self._is_over = True
         self._port.forget(self)
 
+    def move(self, port: DatagramPort, pair: Pair) -> None:
+        """Its datagrams go between these two from now on, by this port."""
+        self._port.forget(self)
+        self._port, self.pair = port, pair
+        self.local, self.remote = pair
+
     def take(self, data: bytes) -> None:
         """A datagram of the other end."""
         if self._is_over:
@@ -324,15 +330,18 @@ class DatagramPort:
         own: Credentials,
         user: ConnectionUser,
         accept: Callable[[Association, Association | None], None],
+        stun: Callable[[Address, Address, bytes], None],
         datagram_bytes: Callable[[], int],
     ) -> None:
         """`accept` is told of each association that others begin, with ours if it takes the place of one that we have
-        begun, as both ends do at once. Raises SocketRefused if the port cannot be had.
+        begun, as both ends do at once. `stun` has local address, remote and what came. Raises SocketRefused if the port
+        cannot be had.
         """
         self._machine = machine
         self._own = own
         self._user = user
         self._accept = accept
+        self._stun = stun
         self._datagram_bytes = datagram_bytes
         self._secret = own.rng.randbytes(32)
         self._associations: Associations[Association] = Associations()
@@ -342,7 +351,7 @@ class DatagramPort:
 
     def dial(self, remote: Address, datagram_bytes: int) -> Association:
         """An association that is being made; the other end's, if it is just making one. Raises SocketRefused."""
-        pair = Pair(Address(self._machine.local_towards(remote.host), self._socket.local.port), remote)
+        pair = Pair(self._local(remote), remote)
         if (theirs := self._associations.newcomer(pair)) is not None and theirs.is_server:
             self._machine.at(self._machine.now, lambda: self._user.connection_answered(theirs))
             return theirs
@@ -363,6 +372,11 @@ class DatagramPort:
             # After its user has heard of the new one.
             self._machine.at(self._machine.now, lambda: before.abort("the other end has begun anew"))
 
+    def move(self, association: Association, pair: Pair) -> None:
+        """Its datagrams go between these two from now on."""
+        association.move(self, pair)
+        self.up(association)
+
     def forget(self, association: Association) -> None:
         """It is over."""
         self._associations.forget(association.pair, association)
@@ -381,9 +395,12 @@ class DatagramPort:
         return made
 
     def _received(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
-        if kind_of(data) is not Kind.DTLS:
+        pair = Pair(self._local(remote), remote)
+        kind = kind_of(data)
+        if kind is Kind.STUN:
+            self._stun(*pair, data)
+        if kind is not Kind.DTLS:
             return
-        pair = Pair(Address(self._machine.local_towards(remote.host), socket.local.port), remote)
         takers, begins = self._associations.route(pair, data)
         if begins:
             said = hello_random(data)
@@ -394,6 +411,10 @@ class DatagramPort:
             takers = (self._begin(pair, is_server=True, datagram_bytes=self._datagram_bytes(), said=said),)
         for association in takers:
             association.take(data)
+
+    def _local(self, remote: Address) -> Address:
+        local = self._socket.local
+        return local if local.host not in ANY_HOSTS else local._replace(host=self._machine.local_towards(remote.host))
 
     def _refused(self, remote: Address, reason: str) -> None:
         """ICMP: nobody is there. Who is up has proved the contrary."""

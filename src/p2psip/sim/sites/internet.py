@@ -206,6 +206,8 @@ class InternetSites:
         rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
+        # With ICE a peer finds out for itself as whom others see it.
+        known_as = [site.advertised] if self.document.configuration.no_ice else machine.hosts
         peer = make_peer(
             site.name,
             identity,
@@ -216,7 +218,7 @@ class InternetSites:
             NodeSettings(
                 may_start_alone=site.number == 0,
                 addresses={
-                    Purpose.RELOAD: (Address(site.advertised, OVERLAY_PORT),),
+                    Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
                     Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
                 },
                 link_types=self._link_types,

@@ -15,6 +15,7 @@ from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import LinkUp, Write
+from p2psip.reload.paths.demux import Pair
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
@@ -22,11 +23,14 @@ from p2psip.reload.paths.values import (
     CutIfSilent,
     HangUp,
     Listening,
+    MoveLink,
     Open,
     Opened,
     PathEvent,
     Secure,
+    SendStun,
     Stalled,
+    StunArrived,
 )
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -108,7 +112,13 @@ class NodeDriver:
 
     def _bind(self, address: Address) -> DatagramPort:
         made = DatagramPort(
-            self.machine, address, self._own, self, self._begun, lambda: self._accepted_mtu - IP_UDP_BYTES
+            self.machine,
+            address,
+            self._own,
+            self,
+            self._begun,
+            lambda local, remote, data: self._tell(StunArrived(local, remote, data)),
+            lambda: self._accepted_mtu - IP_UDP_BYTES,
         )
         self._ports.append(made)
         return made
@@ -169,6 +179,10 @@ class NodeDriver:
             case Secure(path):
                 if (connection := self._connections.get(path)) is not None:
                     connection.secure()
+            case SendStun(local, remote, data):
+                self._send_datagram(local, remote, data)
+            case MoveLink(number, local, remote):
+                self._move(number, Pair(local, remote))
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
@@ -215,11 +229,23 @@ class NodeDriver:
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
         if candidate.is_stream:
             return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
-        return self._port_towards(candidate.address).dial(candidate.address, path_mtu - IP_UDP_BYTES)
+        port = self._port_towards(candidate.address, candidate.local)
+        return port.dial(candidate.address, path_mtu - IP_UDP_BYTES)
 
-    def _port_towards(self, remote: Address) -> DatagramPort:
+    def _send_datagram(self, local: Address | None, remote: Address, data: bytes) -> None:
+        try:
+            self._port_towards(remote, local).send(remote, data)
+        except SocketRefused:
+            return
+
+    def _move(self, number: int, pair: Pair) -> None:
+        association = self._connections.get(number)
+        if isinstance(association, Association):
+            self._port_towards(pair.remote, pair.local).move(association, pair)
+
+    def _port_towards(self, remote: Address, local: Address | None) -> DatagramPort:
         """From where a remote is dialled: the port at which we listen, if we do at the right address."""
-        host = self.machine.local_towards(remote.host)
+        host = self.machine.local_towards(remote.host) if local is None else local.host
         return next((port for port in self._ports if port.local.host == host), None) or self._bind(Address(host, 0))
 
     def _begun(self, association: Association, ours: Association | None) -> None:

@@ -89,7 +89,9 @@ def run(test: Callable[[Server], Awaitable[None]]) -> None:
 
     async def main() -> None:
         end = End()
-        listener = DtlsPorts(lambda: context(2), end, lambda each, _: end.accepted.append(each), DATAGRAM_BYTES)
+        listener = DtlsPorts(
+            lambda: context(2), end, lambda each, _: end.accepted.append(each), lambda *_: None, DATAGRAM_BYTES
+        )
         try:
             async with asyncio.timeout(120):
                 await test(Server(end, listener, await listener.bind(Address(HERE, 0))))

@@ -35,11 +35,12 @@ class Node:
     ups: list[Stream] = field(default_factory=list)
     downs: list[tuple[Stream, str]] = field(default_factory=list)
     data: list[tuple[Stream, bytes]] = field(default_factory=list)
+    stun: list[tuple[Address, Address, bytes]] = field(default_factory=list)
 
     @classmethod
     async def start(cls, number: int, host: str = HERE) -> Node:
         node = cls()
-        node.ports = DtlsPorts(lambda: datagram_context(number), node, node.accept, DATAGRAM_BYTES)
+        node.ports = DtlsPorts(lambda: datagram_context(number), node, node.accept, node.stun_arrived, DATAGRAM_BYTES)
         bound = await node.ports.bind(Address(host, 0))
         node.address = Address(HERE, bound.port)
         return node
@@ -48,6 +49,9 @@ class Node:
         self.accepted.append(association)
         if ours is not None:
             self.replaced.append(ours)
+
+    def stun_arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        self.stun.append((local, remote, data))
 
     def stream_accepted(self, stream: Stream) -> None:
         pass
@@ -238,7 +242,7 @@ def test_a_refusal_that_shows_nothing_that_we_sent_is_made_up() -> None:
 
 
 def test_what_is_not_dtls_is_dropped_and_a_flood_of_it_keeps_nobody_out() -> None:
-    """STUN, RTP, ZRTP and TURN channels (RFC 7983) have no user here; made-up ClientHellos cost nothing either."""
+    """RTP, ZRTP and TURN channels (RFC 7983) have no user here; made-up ClientHellos cost nothing either."""
     rng = random.Random(1)
 
     async def test(nodes: list[Node]) -> None:
@@ -262,6 +266,40 @@ def test_what_is_not_dtls_is_dropped_and_a_flood_of_it_keeps_nobody_out() -> Non
         await until(lambda: len(here.ups) == 2)
         association.close("enough")
         stranger.close()
+
+    run(test)
+
+
+def test_stun_that_comes_to_a_port_is_the_cores() -> None:
+    """RFC 7983: by its first byte; and what the core says goes out from the same port."""
+
+    async def test(nodes: list[Node]) -> None:
+        here, other = nodes
+        here.ports.send_datagram(None, other.address, b"\1 as the routes say")
+        here.ports.send_datagram(here.address, other.address, b"\2 from there")
+        await until(lambda: len(other.stun) == 2)
+        assert {each[:2] for each in other.stun} == {(other.address, here.address)}
+        assert {each[2][:1] for each in other.stun} == {b"\1", b"\2"}
+
+    run(test)
+
+
+def test_an_association_moves_to_another_pair_of_addresses() -> None:
+    """What ICE has found better: both ends move, and the data goes on."""
+
+    async def test(nodes: list[Node]) -> None:
+        here, other = nodes
+        association = await here.dial(other)
+        await until(lambda: here.ups and other.ups)
+        moved = await here.ports.bind(Address("127.0.0.2", 0))
+        here.ports.move(association, Pair(moved, other.address))
+        (served,) = other.accepted
+        other.ports.move(served, Pair(other.address, moved))
+        association.write(b"from elsewhere")
+        served.write(b"to elsewhere")
+        await until(lambda: other.data == [(served, b"from elsewhere")])
+        await until(lambda: here.data == [(association, b"to elsewhere")])
+        assert (here.downs, other.downs) == ([], [])
 
     run(test)
 
@@ -290,7 +328,9 @@ def test_hellos_as_long_as_a_datagram_can_be_keep_nobody_out_and_cost_no_memory(
 def test_who_listens_nowhere_dials_from_one_socket_for_all() -> None:
     async def test(nodes: list[Node]) -> None:
         client = Node()
-        client.ports = DtlsPorts(lambda: datagram_context(1), client, client.accept, DATAGRAM_BYTES)
+        client.ports = DtlsPorts(
+            lambda: datagram_context(1), client, client.accept, client.stun_arrived, DATAGRAM_BYTES
+        )
         before = udp_sockets()
         for other in nodes:
             await client.dial(other)

@@ -132,7 +132,7 @@ NOT_INSTALLED = (
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"no_ice": False}, "links made by ICE (no-ice is false)"),
+        ({"no_ice": False, "overlay_link_protocols": ("TLS-TCP-FH-NO-ICE",)}, "no overlay link protocol DTLS"),
         ({"topology_plugin": "KADEMLIA"}, NOT_INSTALLED),
         ({"node_id_length": 20}, "Node-IDs of 20 bytes"),
         ({"overlay_link_protocols": ("EXP-PROTOCOL",)}, "no overlay link protocol TLS or DTLS"),

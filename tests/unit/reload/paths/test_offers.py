@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 from candidates import host_candidate
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.paths.candidates import Whereabouts
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.offers import DID_NOT_COME, LATE_S, LINK_WAIT_S, Offers
 from p2psip.reload.paths.values import Ended, Lapsed, Parameters, Purpose
 from p2psip.reload.wire.link_messages import NO_ICE
@@ -18,9 +21,10 @@ BOBS = Parameters(b"", b"", b"active", (host_candidate("192.0.2.2", 6084),))
 
 def start() -> Offers:
     """Those of a node that has a listener for links and one for SIP."""
-    whereabouts = Whereabouts(NO_ICE)
+    punching = Punching(random.Random(1))
+    whereabouts = Whereabouts(NO_ICE, punching)
     whereabouts.addresses = {Purpose.RELOAD: (LINKS,), Purpose.SIP: (SIP,)}
-    return Offers(whereabouts)
+    return Offers(whereabouts, punching)
 
 
 def test_an_offer_says_where_we_are_for_its_purpose_to_an_attach_and_an_app_attach_alike() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from candidates import dtls, tls
@@ -32,7 +33,7 @@ TLS, DTLS = OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_IC
 
 def test_connections_that_we_make_have_even_numbers_and_bring_the_context_back_once() -> None:
     """Accepted ones have odd numbers, which the driver chooses."""
-    paths = Paths()
+    paths = Paths(random.Random(1))
     assert [paths.connect(SESSION, context, 0.0) for context in ("a", "b")] == [2, 4]
     assert paths.drain() == [Open(2, *tls(THERE)), Open(4, *tls(THERE))]
     assert (paths.contexts(), len(paths)) == (("a", "b"), 2)
@@ -47,7 +48,7 @@ def test_connections_that_we_make_have_even_numbers_and_bring_the_context_back_o
 
 
 def test_nowhere_to_go_and_no_room_are_no_attempt() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     assert paths.connect(replace(SESSION, candidates=()), None, 0.0) is None
     for _ in range(DIALS_MAX):
         assert paths.connect(SESSION, None, 0.0) is not None
@@ -56,7 +57,7 @@ def test_nowhere_to_go_and_no_room_are_no_attempt() -> None:
 
 
 def test_what_the_driver_tells_of_connections_that_are_no_links_yet() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     paths.handle(Listening(frozenset([HERE])), 0.0)
     paths.connect(Session(Purpose.RELOAD, tls(HERE)), "ourselves", 0.0)
     ended = paths.handle(Opened(2, HERE), 0.0)
@@ -73,7 +74,7 @@ def test_what_the_driver_tells_of_connections_that_are_no_links_yet() -> None:
 
 
 def test_a_way_that_was_found_narrow_is_dialled_with_small_packets_and_forgotten_if_they_do_not_arrive() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     both = Session(Purpose.RELOAD, (*tls(THERE), *dtls(THERE)))
     paths.large_vanish(THERE.host, TLS, 0.0)
     assert paths.drain() == [AcceptNarrow(True)]
@@ -96,7 +97,7 @@ def test_a_way_that_was_found_narrow_is_dialled_with_small_packets_and_forgotten
 
 def test_narrow_ways_are_tried_again_after_ten_minutes_or_later() -> None:
     for woken_at in (NARROW_S, NARROW_S + 3600):
-        paths = Paths()
+        paths = Paths(random.Random(1))
         paths.large_vanish(THERE.host, TLS, 0.0)
         deadline = paths.next_deadline()
         assert deadline is not None
@@ -125,7 +126,7 @@ def stall(paths: Paths) -> tuple[bool, list[OverlayLinkType]]:
 
 def test_a_handshake_that_stalls_is_begun_anew_with_small_packets_and_then_by_the_other_kind() -> None:
     """For the same purpose and with one context, which comes back once."""
-    paths = Paths()
+    paths = Paths(random.Random(1))
     paths.connect(BOTH, "why", 0.0)
     assert stall(paths) == (False, [TLS, DTLS])
     assert paths.down(2, "stalled") is None
@@ -140,7 +141,7 @@ def test_a_handshake_that_stalls_is_begun_anew_with_small_packets_and_then_by_th
 
 
 def test_where_there_is_one_kind_of_link_small_packets_are_tried_once() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     paths.connect(SESSION, "why", 0.0)
     assert stall(paths) == (False, [TLS])
     assert stall(paths) == (True, [TLS])
@@ -151,7 +152,7 @@ def test_where_there_is_one_kind_of_link_small_packets_are_tried_once() -> None:
 
 def test_two_attempts_that_stall_with_large_packets_have_found_out_one_thing() -> None:
     """That the second was not told in time says nothing against small packets over TLS."""
-    paths = Paths()
+    paths = Paths(random.Random(1))
     for path in (paths.connect(BOTH, "a", 0.0), paths.connect(BOTH, "b", 0.0)):
         assert path is not None
         paths.handle(Opened(path, HERE), 0.0)
@@ -161,7 +162,7 @@ def test_two_attempts_that_stall_with_large_packets_have_found_out_one_thing() -
 
 
 def test_a_stalled_connection_that_is_no_attempt_of_ours_is_nothing() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     paths.connect(BOTH, "why", 0.0)
     for path in (2, 3, 99):
         assert paths.handle(Stalled(path, THERE, TLS), 0.0) is None
@@ -169,7 +170,7 @@ def test_a_stalled_connection_that_is_no_attempt_of_ours_is_nothing() -> None:
 
 
 def test_an_application_s_connection_that_fell_silent_makes_its_way_narrow_once() -> None:
-    paths = Paths()
+    paths = Paths(random.Random(1))
     paths.stream_silent(THERE.host, 0.0)
     assert paths.is_narrow(THERE.host)
     paths.stream_silent(THERE.host, 1.0)

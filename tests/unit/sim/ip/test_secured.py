@@ -7,7 +7,7 @@ import random
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Kind, hello_random, kind_of
+from p2psip.reload.paths.demux import Kind, Pair, hello_random, kind_of
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
@@ -23,6 +23,7 @@ from p2psip.sim.ip.streams import Stream
 
 WAY = Way(delay_s=0.1)
 THERE = Address("198.51.100.2", 6084)
+HERE = Address("198.51.100.1", 6084)
 CLIENT, SERVER = (b"client's certificate", b"its authority's"), (b"server's certificate",)
 
 
@@ -75,8 +76,13 @@ class Bench:
         def size() -> int:
             return datagram_bytes
 
-        self.here_port = DatagramPort(self.here, Address("198.51.100.1", 6084), self.own, self.client, begun, size)
-        self.there_port = DatagramPort(self.there, THERE, own, self.server, begun, size)
+        self.stun: list[tuple[Address, Address, bytes]] = []
+
+        def stun(local: Address, remote: Address, data: bytes) -> None:
+            self.stun.append((local, remote, data))
+
+        self.here_port = DatagramPort(self.here, HERE, self.own, self.client, begun, stun, size)
+        self.there_port = DatagramPort(self.there, THERE, own, self.server, begun, stun, size)
 
     def dial(self, *, is_datagram: bool) -> Connection:
         """Begin to connect."""
@@ -185,9 +191,7 @@ def test_a_client_that_was_started_anew_replaces_what_was_there() -> None:
     bench.internet.run_for(1.0)
     assert bench.server.events == [CLIENT]
     bench.here.kill()
-    again = DatagramPort(
-        bench.here, Address("198.51.100.1", 6084), bench.own, bench.client, lambda *_: None, lambda: 1232
-    )
+    again = DatagramPort(bench.here, HERE, bench.own, bench.client, lambda *_: None, lambda *_: None, lambda: 1232)
     again.dial(THERE, 1232)
     bench.internet.run_for(2.0)
     assert bench.server.events == [CLIENT, CLIENT, "the other end has begun anew"]
@@ -227,9 +231,39 @@ def test_all_associations_of_a_machine_share_one_port() -> None:
         machine.plug(bench.here.interfaces[0].network, f"198.51.100.{10 + number}")
         local = Address(f"198.51.100.{10 + number}", 6084)
         own = Credentials(CLIENT, random.Random(number))
-        port = DatagramPort(machine, local, own, bench.client, lambda *_: None, lambda: 1232)
+        port = DatagramPort(machine, local, own, bench.client, lambda *_: None, lambda *_: None, lambda: 1232)
         port.dial(THERE, 1232) if number % 2 else bench.there_port.dial(local, 1232)
     bench.internet.run_for(2.0)
     assert len(bench.server.connections) == 5
     assert {connection.local for connection in bench.server.connections} == {THERE}
     assert list(bench.there._udp) == [THERE]
+
+
+def test_stun_that_comes_to_a_port_is_somebody_elses() -> None:
+    """RFC 7983: by its first byte; what is neither that nor DTLS is dropped."""
+    bench = Bench()
+    for data in (b"\1 stun", b"\x80 rtp", b""):
+        bench.here_port.send(THERE, data)
+    bench.internet.run_for(1.0)
+    assert bench.stun == [(THERE, HERE, b"\1 stun")]
+
+
+def test_an_association_moves_to_another_pair_of_addresses() -> None:
+    """What ICE has found better: both ends move, and the data goes on."""
+    bench = Bench()
+    bench.here.interfaces[0].add("198.51.100.9")
+    link = bench.dial(is_datagram=True)
+    bench.up()
+    bench.internet.run_for(1.0)
+    moved = Address("198.51.100.9", 6084)
+    port = DatagramPort(bench.here, moved, bench.own, bench.client, lambda *_: None, lambda *_: None, lambda: 1232)
+    assert isinstance(link, Association)
+    port.move(link, Pair(moved, THERE))
+    (served,) = bench.server.connections
+    assert isinstance(served, Association)
+    bench.there_port.move(served, Pair(THERE, moved))
+    link.write(b"from elsewhere")
+    served.write(b"to elsewhere")
+    bench.internet.run_for(1.0)
+    assert (bench.server.data, bench.client.data) == ([b"from elsewhere"], [b"to elsewhere"])
+    assert link.local == moved

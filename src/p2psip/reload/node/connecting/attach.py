@@ -133,7 +133,7 @@ class Attaching:
         found = self._whereabouts.dialable(purpose, remote)
         if not found:
             raise InvalidMessage("no candidate that can be dialled from here")
-        signer, local = request.signer, self._whereabouts.answering(purpose)
+        signer, local = request.signer, self._whereabouts.answering(purpose, remote)
         session = Session(purpose, found, local, remote, signer.user, signer.node_id)
         if not self._connections.can_dial(session):
             raise RequestTimeout("too many connections are being made")

@@ -128,7 +128,8 @@ class Intents:
         self._learn_offered(node, outcome.body if isinstance(outcome, Answer) else None)
         is_linked, is_to_place = node in self._connections, wanted.node is None
         has_come = is_to_place and is_linked and node in self._early
-        if is_linked and (not is_to_place or isinstance(outcome, Refused)):
+        is_needed = isinstance(outcome, Answer) and self._offers.is_checked(wanted.session)
+        if is_linked and not is_needed and (not is_to_place or isinstance(outcome, Refused)):
             self._offers.withdraw(OURS, node)
         elif not has_come:
             # It may be a peer that we are linked with, where it is at a place: it dials all the same.

@@ -28,7 +28,7 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Ended, Lapsed, PathEvent, Purpose, Returned, Stalled
+from p2psip.reload.paths.values import Ended, Lapsed, LinkOver, PathEvent, Purpose, Returned, Stalled
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 
@@ -83,6 +83,8 @@ class Links:
     def up(self, link: LinkUp, now: float) -> None:
         """A connection is up, dialled or accepted."""
         context = self._made.up(link.number)
+        if link.datagram_bytes is not None:
+            self._made.claim(link.number, link.local, link.remote, now)
         try:
             member = self._admission.check(link.certificates, now)
         except SecurityError as error:
@@ -131,9 +133,11 @@ class Links:
         else:
             self.ended(self._made.handle(event, now), now)
 
-    def ended(self, ended: Ended | Lapsed | None, now: float) -> None:
+    def ended(self, ended: Ended | Lapsed | LinkOver | None, now: float) -> None:
         """We are not connected, for this reason; nothing if None."""
-        if isinstance(ended, Lapsed):
+        if isinstance(ended, LinkOver):
+            self.events(self._connections.close(ended.link, ended.reason), now)
+        elif isinstance(ended, Lapsed):
             self._applications.handle_lapsed(ended, now)
         elif ended is not None and isinstance(ended.context, Offered):
             wanted = ended.context.wanted

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Timers
-from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, CandidateType
+from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, CandidateType, Mapped
 from p2psip.reload.paths.ice.checklist import CandidatePair, CheckList, PairState
 from p2psip.reload.paths.ice.checks import (
     ROLE_CONFLICT,
@@ -37,7 +37,8 @@ from p2psip.reload.paths.ice.checks import (
 )
 from p2psip.reload.paths.ice.consent import Consent
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathChanged, PathChosen, PathLost, SendDatagram
+from p2psip.reload.paths.ice.values import PairReport, PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.values import SendStun
 
 PACE_S: Final = 0.05
 """Ta of RFC 8445 section 14.2."""
@@ -64,8 +65,8 @@ CHECKING_MAX_S: Final = 15.0
 EARLY_MAX: Final = 16
 """Checks that are remembered from before the other end's words have come."""
 
-TimerKey = tuple[int, str, bytes]
-"""An agent, what is due, and the transaction if it is of one."""
+TimerKey = tuple[bytes, str, bytes]
+"""The ufrag of an agent, what is due, and the transaction if it is of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,8 @@ class _Early(NamedTuple):
 
 @dataclass(eq=False)
 class Agent:
-    """The agent of one session. `own` is what a check must show to be for it."""
+    """The agent of one session; its ufrag is its name. `own` is what a check must show to be for it."""
 
-    number: int
     own: CheckCredentials
     candidates: Sequence[CandidateAddress]
     role: CheckRole
@@ -121,9 +121,23 @@ class Agent:
     _found_at: float | None = None
     """When the first direct pair was found to work."""
     _consent: Consent | None = None
+    _seen_as: Address | None = None
+    """Our address in the last answer of the other end."""
 
     def __post_init__(self) -> None:
         self._pairs = CheckList(is_controlling=self.role.is_controlling)
+
+    @property
+    def has_begun(self) -> bool:
+        """True once the other end's words are here."""
+        return self.theirs is not None
+
+    @property
+    def mapped(self) -> Mapped | None:
+        """As whom the other end of a direct path sees us."""
+        if self.path is None or self.path.is_relayed or self._seen_as is None:
+            return None
+        return Mapped(self._seen_as, *self.path.addresses)
 
     @property
     def pairs(self) -> int:
@@ -158,7 +172,7 @@ class Agent:
         for transaction in list(self._transactions):
             self._forget(transaction)
         for what in ("turn", "turn taken", "settle", "patience", "consent"):
-            self.ground.timers.cancel((self.number, what, b""))
+            self.ground.timers.cancel((self.own.ufrag, what, b""))
 
     def sent(self, now: float) -> None:
         """Data is to be sent on the path."""
@@ -215,6 +229,7 @@ class Agent:
             self._fail(pair, f"answered by {remote} to {local}", now)
             return
         self.ground.restraint.answered(remote)
+        self._seen_as = answer.mapped
         if answer.code == ROLE_CONFLICT:
             # 7.2.5.1: "the agent MUST switch to the [other] role", unless it has done so since it sent that.
             if transaction.role.is_controlling is self.role.is_controlling:
@@ -250,7 +265,7 @@ class Agent:
 
     def _await_turn(self, now: float) -> None:
         timers = self.ground.timers
-        if (self.number, "turn", b"") not in timers and (self.number, "turn taken", b"") not in timers:
+        if (self.own.ufrag, "turn", b"") not in timers and (self.own.ufrag, "turn taken", b"") not in timers:
             self._set("turn", max(now, self._next_turn_at), "next check")
 
     def _take_turn(self, now: float) -> None:
@@ -415,11 +430,11 @@ class Agent:
         local, remote = pair.addresses
         if was is None:
             tried = self.reports()
-            self._effects.append(PathChosen(self.number, local, remote, pair.is_relayed, pair.rtt_s, tried))
+            self._effects.append(PathChosen(self.own.ufrag, local, remote, pair.is_relayed, pair.rtt_s, tried))
         else:
-            self._effects.append(PathChanged(self.number, local, remote, pair.is_relayed, pair.rtt_s))
-        self.ground.timers.cancel((self.number, "patience", b""))
-        self.ground.timers.cancel((self.number, "settle", b""))
+            self._effects.append(PathChanged(self.own.ufrag, local, remote, pair.is_relayed, pair.rtt_s))
+        self.ground.timers.cancel((self.own.ufrag, "patience", b""))
+        self.ground.timers.cancel((self.own.ufrag, "settle", b""))
         # Checks of what would be better go on.
         self._pairs.keep([each for each in self._pairs if each is pair or (pair.is_relayed and not each.is_relayed)])
         kept = set(self._pairs)
@@ -455,7 +470,7 @@ class Agent:
             self._await_consent()
 
     def _lose(self, reason: str, now: float) -> None:
-        self._effects.append(PathLost(self.number, reason, self.reports()))
+        self._effects.append(PathLost(self.own.ufrag, reason, self.reports()))
         self.close()
 
     # Small things
@@ -470,11 +485,11 @@ class Agent:
         self._nominating = None
 
     def _send(self, local: Address, remote: Address, data: bytes) -> None:
-        self._effects.append(SendDatagram(local, remote, data))
+        self._effects.append(SendStun(local, remote, data))
 
     def _set(self, what: str, at: float, reason: str, transaction: bytes = b"") -> None:
-        self.ground.timers.set((self.number, what, transaction), at, reason)
+        self.ground.timers.set((self.own.ufrag, what, transaction), at, reason)
 
     def _forget(self, number: bytes) -> None:
         del self._transactions[number], self.ground.owners[number]
-        self.ground.timers.cancel((self.number, "repeat", number))
+        self.ground.timers.cancel((self.own.ufrag, "repeat", number))

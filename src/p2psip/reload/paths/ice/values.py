@@ -22,19 +22,12 @@ class PairReport(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SendDatagram(Effect):
-    """Send this from an address of ours, which may be one that a relay has for us."""
-
-    local: Address
-    remote: Address
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class PathChosen(Effect):
-    """Both ends have this pair for the path of a session: data may go on it. `rtt_s` is that of the last check."""
+    """Both ends have this pair for the path of a session: data may go on it. `rtt_s` is that of the last check, `ufrag`
+    our own.
+    """
 
-    session: int
+    ufrag: bytes
     local: Address
     remote: Address
     is_relayed: bool
@@ -46,7 +39,7 @@ class PathChosen(Effect):
 class PathChanged(Effect):
     """A better pair has become the path of a session, which is in use."""
 
-    session: int
+    ufrag: bytes
     local: Address
     remote: Address
     is_relayed: bool
@@ -57,6 +50,6 @@ class PathChanged(Effect):
 class PathLost(Effect):
     """There is no path, or no more; the agent is gone."""
 
-    session: int
+    ufrag: bytes
     reason: str
     tried: tuple[PairReport, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from candidates import dtls, tls
 
@@ -41,7 +43,7 @@ ME, SMALLER, LARGER = nid(100), nid(50), nid(200)
 
 def start() -> Connections:
     """Those of node 100."""
-    return Connections(ME, 5000, Paths())
+    return Connections(ME, 5000, Paths(random.Random(1)))
 
 
 def run_for(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
@@ -98,7 +100,7 @@ def test_links_are_bounded_altogether_and_for_each_node() -> None:
 
 def test_messages_are_framed_and_cut_out_again() -> None:
     """One link, both ends."""
-    here, there = start(), Connections(LARGER, 5000, Paths())
+    here, there = start(), Connections(LARGER, 5000, Paths(random.Random(1)))
     assert here.add(1, LARGER, REMOTE, 0.0)
     assert there.add(2, ME, REMOTE, 0.0)
     here.send(LARGER, b"message", 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ice_pair import FIRST, SECOND, SESSION, IcePair, Sent
+from ice_pair import FIRST, SECOND, IcePair, Sent
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.agent import CHECKING_MAX_S, RELAY_WAIT_S, TRANSMISSIONS_MAX
@@ -35,7 +35,7 @@ def test_both_have_the_same_path() -> None:
     (first,), (second,) = pair.said
     assert isinstance(first, PathChosen)
     assert isinstance(second, PathChosen)
-    assert (first.session, first.local, first.remote) == (SESSION, ONE, TWO)
+    assert (first.ufrag, first.local, first.remote) == (pair.words[FIRST].ufrag, ONE, TWO)
     assert (second.local, second.remote, second.is_relayed) == (TWO, ONE, False)
     assert first.rtt_s == pytest.approx(0.04)
     assert [report.outcome for report in first.tried] == ["works, 40 ms"]
@@ -195,7 +195,7 @@ def test_7_2_5_2_1_an_answer_from_elsewhere_fails_the_pair() -> None:
     pair.run(0.1)
     data = next(data for _, source, _, data in pair.sent if source == TWO and isinstance(read(data), CheckAnswer))
     pair.arrive(FIRST, ONE, Address("203.0.113.66", 5000), data)
-    assert [report.outcome for report in pair.agents[FIRST].reports(SESSION)] == [
+    assert [report.outcome for report in pair.agents[FIRST].reports(pair.words[FIRST].ufrag)] == [
         "answered by 203.0.113.66:5000 to 192.0.2.1:5000"
     ]
 
@@ -210,7 +210,7 @@ def test_7675_the_path_is_lost_when_nobody_answers() -> None:
     assert pair.ends(FIRST) == ["PathChosen", "PathLost"]
     assert isinstance(pair.said[FIRST][1], PathLost)
     assert pair.said[FIRST][1].reason == "the other end does not answer any more"
-    assert not pair.agents[FIRST].sent(SESSION, pair.now)
+    assert not pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
 
 
 def test_7675_5_1_data_is_not_sent_without_consent() -> None:
@@ -218,13 +218,13 @@ def test_7675_5_1_data_is_not_sent_without_consent() -> None:
     pair = IcePair()
     pair.begin_both()
     pair.run(1.0)
-    assert pair.agents[FIRST].sent(SESSION, pair.now)
+    assert pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
     pair.passes = lambda _: False
     pair.run(30.0)
-    assert not pair.agents[FIRST].sent(SESSION, pair.now)
+    assert not pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
     pair.passes = lambda _: True
     pair.run(3.0)
-    assert pair.agents[FIRST].sent(SESSION, pair.now)
+    assert pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
     pair.run(100.0)
     assert pair.ends(FIRST) == ["PathChosen"]
 
@@ -246,9 +246,9 @@ def test_a_machine_that_slept_asks_before_it_sends() -> None:
     pair.begin_both()
     pair.run(1.0)
     pair.now += 3600.0
-    assert not pair.agents[FIRST].sent(SESSION, pair.now)
+    assert not pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
     pair.run(1.0)
-    assert pair.agents[FIRST].sent(SESSION, pair.now)
+    assert pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
     pair.run(100.0)
     assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"]
 

@@ -6,15 +6,14 @@ import itertools
 import random
 
 import pytest
-from ice_pair import FIRST, SESSION, IcePair
+from ice_pair import FIRST, IcePair
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, encoded, gathered
 from p2psip.reload.paths.ice.checks import CheckAnswer, CheckCredentials, CheckRequest, CheckRole, encode_request, read
-from p2psip.reload.paths.ice.values import SendDatagram
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_UNANSWERED_MAX
-from p2psip.reload.paths.values import Parameters
+from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
 
 ONE, TWO = Address("192.0.2.1", 5000), Address("192.0.2.2", 5000)
@@ -69,7 +68,9 @@ def test_bad_answers_are_dropped(pair: IcePair) -> None:
         assert arrive(pair, forged.encode()) == []
         error = StunMessage(MessageClass.ERROR, BINDING, transaction, ((0x0009, b"\0\0\4\1"),))
         assert arrive(pair, error.encode()) == []
-    assert [report.outcome for report in pair.agents[FIRST].reports(SESSION)] == ["no answer to 1 check yet"]
+    assert [report.outcome for report in pair.agents[FIRST].reports(pair.words[FIRST].ufrag)] == [
+        "no answer to 1 check yet"
+    ]
 
 
 def test_6_5_1_4_who_asks_for_his_address_is_told(pair: IcePair) -> None:
@@ -81,36 +82,47 @@ def test_6_5_1_4_who_asks_for_his_address_is_told(pair: IcePair) -> None:
 def test_words_are_different_for_each_session() -> None:
     """5.3: ufrags of 24 bits or more, passwords of 128."""
     agents = Agents(random.Random(1))
-    words = [agents.open(number, gathered([ONE]), is_controlling=True) for number in range(ICE_AGENTS_MAX)]
-    assert agents.is_full
+    words = [agents.open(gathered([ONE]), is_controlling=True) for _ in range(ICE_AGENTS_MAX)]
     assert len({each.ufrag for each in words}) == len({each.password for each in words}) == ICE_AGENTS_MAX
     assert {(len(each.ufrag), len(each.password)) for each in words} == {(4, 22)}
+
+
+def test_who_has_waited_longest_for_an_answer_has_to_go() -> None:
+    """Of those that were offered; one that has begun stays, and when all have there is no room."""
+    agents = Agents(random.Random(1))
+    theirs = Parameters(b"abcd", b"p" * 22, b"", encoded(gathered([TWO])))
+    words = [agents.open(gathered([ONE]), is_controlling=True).ufrag for _ in range(ICE_AGENTS_MAX)]
+    agents.begin(words[0], theirs, 0.0)
+    words.append(agents.open(gathered([ONE]), is_controlling=True).ufrag)
+    assert [ufrag in agents for ufrag in words] == [True, False] + [True] * (ICE_AGENTS_MAX - 1)
+    for ufrag in words[2:]:
+        assert not agents.is_full
+        agents.begin(ufrag, theirs, 0.0)
+    assert agents.is_full
 
 
 def test_a_closed_session_answers_nobody(pair: IcePair) -> None:
     """And has no timers; closing it again is no matter."""
     own, theirs = pair.words
-    pair.agents[FIRST].close(SESSION)
-    pair.agents[FIRST].close(SESSION)
+    pair.agents[FIRST].close(pair.words[FIRST].ufrag)
+    pair.agents[FIRST].close(pair.words[FIRST].ufrag)
     assert (
         arrive(pair, encode_request(bytes(12), theirs.ufrag, CheckCredentials(own.ufrag, own.password), 1, ROLE)) == []
     )
     assert pair.agents[FIRST].next_deadline() is None
-    assert SESSION not in pair.agents[FIRST]
-    assert pair.agents[FIRST].reports(SESSION) == ()
+    assert pair.words[FIRST].ufrag not in pair.agents[FIRST]
+    assert pair.agents[FIRST].reports(pair.words[FIRST].ufrag) == ()
 
 
-def spray(
-    agents: Agents, sessions: int, candidates: tuple[CandidateAddress, ...], seconds: float
-) -> list[SendDatagram]:
+def spray(agents: Agents, sessions: int, candidates: tuple[CandidateAddress, ...], seconds: float) -> list[SendStun]:
     """What leaves a node whom members tell that all these are they."""
-    sent: list[SendDatagram] = []
-    for number in range(sessions):
-        agents.open(number, gathered([ONE]), is_controlling=False)
-        agents.begin(number, Parameters(b"abcd", b"p" * 22, b"", encoded(candidates)), 0.0)
+    sent: list[SendStun] = []
+    for _ in range(sessions):
+        ufrag = agents.open(gathered([ONE]), is_controlling=False).ufrag
+        agents.begin(ufrag, Parameters(b"abcd", b"p" * 22, b"", encoded(candidates)), 0.0)
     while (deadline := agents.next_deadline()) is not None and deadline.at <= seconds:
         agents.handle_timeout(deadline.at)
-        sent += [effect for effect in agents.drain() if isinstance(effect, SendDatagram)]
+        sent += [effect for effect in agents.drain() if isinstance(effect, SendStun)]
     return sent
 
 
@@ -125,10 +137,11 @@ def test_pairs_of_all_sessions_together_are_bounded() -> None:
     """Each has one all the same."""
     agents = Agents(random.Random(1))
     many = gathered([Address(f"10.0.0.{number}", 1) for number in range(1, 41)])
-    for number in range(ICE_AGENTS_MAX):
-        agents.open(number, gathered([ONE, Address("192.0.2.9", 1)]), is_controlling=False)
-        agents.begin(number, Parameters(b"abcd", b"p" * 22, b"", encoded(many)), 0.0)
-    counts = [len(agents.reports(number)) for number in range(ICE_AGENTS_MAX)]
+    ours = gathered([ONE, Address("192.0.2.9", 1)])
+    words = [agents.open(ours, is_controlling=False).ufrag for _ in range(ICE_AGENTS_MAX)]
+    for ufrag in words:
+        agents.begin(ufrag, Parameters(b"abcd", b"p" * 22, b"", encoded(many)), 0.0)
+    counts = [len(agents.reports(ufrag)) for ufrag in words]
     assert max(counts) == 80
     assert min(counts) == 1
     assert sum(counts) < ICE_PAIRS_IN_ALL_MAX + ICE_AGENTS_MAX
@@ -139,12 +152,12 @@ def test_14_2_checks_of_all_sessions_are_five_milliseconds_apart() -> None:
     agents = Agents(random.Random(1))
     times: list[float] = []
     for number in range(20):
-        agents.open(number, gathered([ONE]), is_controlling=False)
+        ufrag = agents.open(gathered([ONE]), is_controlling=False).ufrag
         theirs = gathered([Address(f"10.0.{number}.{host}", 1) for host in range(1, 6)])
-        agents.begin(number, Parameters(b"abcd", b"p" * 22, b"", encoded(theirs)), 0.0)
+        agents.begin(ufrag, Parameters(b"abcd", b"p" * 22, b"", encoded(theirs)), 0.0)
     while (deadline := agents.next_deadline()) is not None and deadline.at < 0.45:
         agents.handle_timeout(deadline.at)
-        times += [deadline.at for effect in agents.drain() if isinstance(effect, SendDatagram)]
+        times += [deadline.at for effect in agents.drain() if isinstance(effect, SendStun)]
     assert len(times) > 80
     assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.0049
 

@@ -1,0 +1,237 @@
+"""Connecting with ICE (RFC 6940 sections 6.5.1.3 to 6.5.1.10): the sessions of an overlay, each with its agent.
+
+Theory of operation. Whoever says what we are, in an Attach or in the answer to one, gets an agent. When the other end's
+words are here the agent looks for a path; who has answered the Attach then dials on it, as the TLS client (6.5.1.13).
+The link that comes up between its two addresses has the agent from then on, for as long as both last.
+
+     described ---begin--> checking ---PathFound--> (handshake) ---claim--> in use ---LinkOver
+                              |                         |                      |
+                              '-------------------------+----------------------'--> no agent any more
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.reload.paths.ice.agents import Agents
+from p2psip.reload.paths.ice.candidate_addresses import encoded, gathered
+from p2psip.reload.paths.ice.reflexive import Reflexive
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.values import PASSIVE, Ended, LinkOver, MoveLink, Parameters, Session, StunArrived
+
+ATTEMPT_MAX_S: Final = 30.0
+"""From the other end's words to the link: the checks, and a handshake of DTLS."""
+
+REPORTED_PAIRS_MAX: Final = 8
+"""How many of the pairs that were tried stand in the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFound:
+    """A session has a path: it is to be dialled by who is active."""
+
+    session: Session
+    context: object
+    local: Address
+    remote: Address
+
+
+@dataclass(slots=True)
+class _Attempt:
+    session: Session
+    context: object
+    paths: list[tuple[Address, Address]] = field(default_factory=list)
+    """The one in use is the last; a handshake may have begun on one before."""
+    link: int | None = None
+    reason: str = ""
+
+    @property
+    def is_looking(self) -> bool:
+        """True as long as nobody knows whether there is a path."""
+        return not self.paths and not self.reason
+
+
+class Punching:
+    """The sessions with ICE of one node. Its length is the number of those that look for a path."""
+
+    def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
+        self._agents = Agents(rng, queue)
+        self._servers = Reflexive(rng, queue)
+        self._attempts: dict[bytes, _Attempt] = {}
+        self._by_path: dict[tuple[Address, Address], bytes] = {}
+        self._by_link: dict[int, bytes] = {}
+        self._links: dict[int, tuple[Address, Address]] = {}
+        """Between which addresses links are."""
+        self._timers: Timers[bytes] = Timers(queue)
+        self._found: list[PathFound | Ended | LinkOver] = []
+        self._effects: list[Effect] = []
+
+    def __len__(self) -> int:
+        return sum(each.is_looking for each in self._attempts.values())
+
+    def __iter__(self) -> Iterator[Session]:
+        return (each.session for each in self._attempts.values() if each.is_looking)
+
+    def contexts(self) -> tuple[object, ...]:
+        """What they are for, as far as it is we who dial; the oldest first."""
+        found = (each.context for each in self._attempts.values() if each.is_looking)
+        return tuple(context for context in found if context is not None)
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further session may begin now."""
+        return self._agents.is_full
+
+    # What the node wants
+
+    def describe(self, addresses: Sequence[Address], role: bytes) -> Parameters:
+        """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false."""
+        candidates = gathered(addresses, [*self._servers.mapped(), *self._agents.mapped()])
+        # 6.5.1.9: "the offerer (the entity sending the Attach request) will always be controlling".
+        own = self._agents.open(candidates, is_controlling=role == PASSIVE)
+        return Parameters(own.ufrag, own.password, role, encoded(candidates))
+
+    def has(self, session: Session) -> bool:
+        """True of a session that has been described here, and whose agent is still there."""
+        return session.local.ufrag in self._agents
+
+    def begin(self, session: Session, context: object, now: float) -> None:
+        """Both ends' words are here: look for a path."""
+        ufrag = session.local.ufrag
+        self._attempts[ufrag] = _Attempt(session, context)
+        self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
+        self._agents.begin(ufrag, session.remote, now)
+        self._collect()
+
+    def close(self, session: Session) -> None:
+        """Nobody wants this session any more; no matter if it is gone."""
+        self._close(session.local.ufrag)
+
+    def reason(self, session: Session) -> str:
+        """Why a session has no path, or what has become of its pairs so far; empty if nobody knows."""
+        attempt = self._attempts.get(session.local.ufrag)
+        return "" if attempt is None else attempt.reason
+
+    def ask(self, server: Address, now: float) -> None:
+        """Somebody is dialled without an Attach: it can say as whom it sees us."""
+        self._servers.ask(server, now)
+
+    # Links
+
+    def claim(self, link: int, local: Address, remote: Address, now: float, *, is_dialled: bool) -> None:
+        """A link is up between these. If there was no Attach before it, its other end is a STUN server of ours."""
+        self._links[link] = local, remote
+        ufrag = self._by_path.get((local, remote))
+        if ufrag is not None:
+            self._give(ufrag, link)
+        elif is_dialled:
+            self._servers.keep(link, remote, now)
+
+    def down(self, link: int) -> None:
+        """It is down; no matter if it is not known."""
+        self._links.pop(link, None)
+        self._servers.forget(link)
+        if (ufrag := self._by_link.get(link)) is not None:
+            self._close(ufrag)
+
+    def may_send(self, link: int, now: float) -> bool:
+        """Data is to be sent on a link; False if the other end has not lately consented to that."""
+        ufrag = self._by_link.get(link)
+        return ufrag is None or self._agents.sent(ufrag, now)
+
+    # From the driver
+
+    def handle(self, arrived: StunArrived, now: float) -> None:
+        """A STUN message has come."""
+        if arrived.data in self._servers:
+            self._servers.handle_answer(arrived.local, arrived.remote, arrived.data)
+        else:
+            self._agents.handle_datagram(arrived.local, arrived.remote, arrived.data, now)
+            self._collect()
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        deadlines = (each.next_deadline() for each in (self._agents, self._servers, self._timers))
+        return earliest(deadlines)
+
+    def handle_timeout(self, now: float) -> None:
+        """Check, ask, give up."""
+        self._agents.handle_timeout(now)
+        self._servers.handle_timeout(now)
+        self._collect()
+        for ufrag in self._timers.pop_due(now):
+            self._close(ufrag)
+
+    def take(self) -> list[PathFound | Ended | LinkOver]:
+        """What has become of sessions since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        self._collect()
+        effects, self._effects = self._effects, []
+        return [*effects, *self._servers.drain()]
+
+    # Inside
+
+    def _collect(self) -> None:
+        for effect in self._agents.drain():
+            match effect:
+                case PathChosen(ufrag, local, remote):
+                    attempt = self._attempts[ufrag]
+                    self._on_path(ufrag, local, remote)
+                    self._found.append(PathFound(attempt.session, attempt.context, local, remote))
+                    # The other end may have dialled on it before the answer to our nomination came.
+                    for link in [each for each, path in self._links.items() if path == (local, remote)]:
+                        self._give(ufrag, link)
+                case PathChanged(ufrag, local, remote):
+                    self._on_path(ufrag, local, remote)
+                    if (moving := self._attempts[ufrag].link) is not None:
+                        self._effects.append(MoveLink(moving, local, remote))
+                case PathLost(ufrag, reason, tried):
+                    self._lost(ufrag, "; ".join((reason, *map(str, tried[:REPORTED_PAIRS_MAX]))))
+                case _:
+                    self._effects.append(effect)
+
+    def _on_path(self, ufrag: bytes, local: Address, remote: Address) -> None:
+        self._attempts[ufrag].paths.append((local, remote))
+        self._by_path[local, remote] = ufrag
+
+    def _give(self, ufrag: bytes, link: int) -> None:
+        attempt = self._attempts[ufrag]
+        if attempt.link is not None:
+            # A second association between the same addresses takes the place of the first.
+            self._by_link.pop(attempt.link, None)
+        attempt.link = link
+        self._by_link[link] = ufrag
+        self._timers.cancel(ufrag)
+        if (path := attempt.paths[-1]) != self._links[link]:
+            self._effects.append(MoveLink(link, *path))
+
+    def _lost(self, ufrag: bytes, reason: str) -> None:
+        attempt = self._attempts[ufrag]
+        attempt.reason = reason
+        if attempt.link is not None:
+            self._found.append(LinkOver(attempt.link, reason))
+            self._close(ufrag)
+        elif not attempt.paths:
+            self._found.append(Ended(attempt.session, attempt.context, reason))
+
+    def _close(self, ufrag: bytes) -> None:
+        self._agents.close(ufrag)
+        self._timers.cancel(ufrag)
+        attempt = self._attempts.pop(ufrag, None)
+        if attempt is None:
+            return
+        for path in attempt.paths:
+            if self._by_path.get(path) == ufrag:
+                del self._by_path[path]
+        if attempt.link is not None:
+            self._by_link.pop(attempt.link, None)

@@ -1,0 +1,124 @@
+"""As whom others see us: each node that we dial is a STUN server for us (RFC 6940 section 6.5.1.4).
+
+"Only peers to which the peer currently has connections may be used": one is asked when it is dialled, so that what it
+says is there when the connection is; and then as often as the path is to be kept open, as nothing else does that on a
+connection that was made without an Attach.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.base.timers import Deadline, TimerQueue, Timers
+from p2psip.reload.paths.ice.candidate_addresses import Mapped
+from p2psip.reload.paths.ice.checks import TRANSACTION_BYTES, CheckAnswer, read
+from p2psip.reload.paths.ice.consent import IDLE_S
+from p2psip.reload.paths.values import SendStun
+from p2psip.stun.message import BINDING, MessageClass, StunMessage
+
+RTO_S: Final = 0.5
+TRANSMISSIONS_MAX: Final = 7
+LAST_WAIT_RTOS: Final = 16
+"""RFC 8489 section 6.2.1: Rc and Rm."""
+
+_TRANSACTION = slice(8, 8 + TRANSACTION_BYTES)
+
+
+@dataclass(slots=True)
+class _Question:
+    server: Address
+    request: bytes
+    transmissions: int = 1
+
+
+class Reflexive:
+    """What the nodes that we have dialled say of our addresses."""
+
+    def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
+        self._rng = rng
+        self._questions: dict[bytes, _Question] = {}
+        self._kept: dict[int, Address] = {}
+        """Who is at the other end of links, by their numbers."""
+        self._seen: dict[Address, Mapped] = {}
+        """By server."""
+        self._timers: Timers[bytes | int] = Timers(queue)
+        self._effects: list[Effect] = []
+
+    def __contains__(self, message: bytes) -> bool:
+        """True of a STUN message that answers one of our questions, or pretends to."""
+        return message[_TRANSACTION] in self._questions
+
+    def mapped(self) -> list[Mapped]:
+        """As whom each of them sees us."""
+        return list(self._seen.values())
+
+    def ask(self, server: Address, now: float) -> None:
+        """Somebody is being dialled there."""
+        number = self._rng.randbytes(TRANSACTION_BYTES)
+        request = StunMessage(MessageClass.REQUEST, BINDING, number, has_fingerprint=True).encode()
+        self._questions[number] = _Question(server, request)
+        self._send(number, now)
+
+    def keep(self, link: int, server: Address, now: float) -> None:
+        """A connection with it is up."""
+        self._kept[link] = server
+        self._again(link, now)
+
+    def forget(self, link: int) -> None:
+        """That connection is down. "If the connection to that host is lost, it MUST be removed"."""
+        server = self._kept.pop(link, None)
+        self._timers.cancel(link)
+        if server is not None and server not in self._kept.values():
+            self._seen.pop(server, None)
+
+    def handle_answer(self, local: Address, remote: Address, data: bytes) -> None:
+        """What one of them says; from elsewhere nobody is believed."""
+        number, answer = data[_TRANSACTION], read(data)
+        question = self._questions[number]
+        if remote == question.server and isinstance(answer, CheckAnswer):
+            self._drop(number)
+            if answer.mapped is not None:
+                self._seen[remote] = Mapped(answer.mapped, local, remote)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask again."""
+        for key in self._timers.pop_due(now):
+            if isinstance(key, int):
+                self.ask(self._kept[key], now)
+                self._again(key, now)
+                continue
+            question = self._questions[key]
+            if question.transmissions < TRANSMISSIONS_MAX:
+                question.transmissions += 1
+                self._send(key, now)
+            else:
+                self._drop(key)
+                if question.server not in self._kept.values():
+                    self._seen.pop(question.server, None)
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _send(self, number: bytes, now: float) -> None:
+        question = self._questions[number]
+        is_last = question.transmissions == TRANSMISSIONS_MAX
+        waits = LAST_WAIT_RTOS if is_last else 1 << question.transmissions - 1
+        self._effects.append(SendStun(None, question.server, question.request))
+        self._timers.set(number, now + waits * RTO_S, "no word on our address")
+
+    def _again(self, link: int, now: float) -> None:
+        self._timers.set(link, now + IDLE_S * self._rng.uniform(0.8, 1.2), "keep a path open")
+
+    def _drop(self, number: bytes) -> None:
+        del self._questions[number]
+        self._timers.cancel(number)
