@@ -37,7 +37,7 @@ from p2psip.reload.node.application import ApplicationNode
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.ice.punching import Punching
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import Purpose, Session
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.one_hop.copies import Copies
 from p2psip.reload.topology.one_hop.enquiries import Enquiries, Whether

@@ -15,8 +15,9 @@ from p2psip.reload.paths.values import ACTIVE, PASSIVE, SendStun, StunArrived
 from p2psip.reload.wire.link_messages import CandType, OverlayLinkType
 from p2psip.sim.ip.boxes import PORT_RESTRICTED
 from p2psip.sim.sites.internet import InternetSites
+from p2psip.stun.attributes import XOR_MAPPED_ADDRESS
 from p2psip.stun.binding import answer_binding
-from p2psip.stun.message import BINDING, AttributeType, MessageClass, StunMessage, xor_address
+from p2psip.stun.message import BINDING, MessageClass, StunMessage
 
 HERE, SEEN = Address("192.168.1.2", 6084), Address("203.0.113.7", 6084)
 SERVERS = (Address("198.51.100.1", 6084), Address("198.51.100.2", 6084))
@@ -127,7 +128,7 @@ def test_who_is_asked_answers_only_for_itself() -> None:
     (asked,) = punching.drain()
     assert isinstance(asked, SendStun)
     number = asked.data[8:20]
-    mapped = (AttributeType.XOR_MAPPED_ADDRESS, xor_address(Address("203.0.113.66", 1), number))
+    mapped = XOR_MAPPED_ADDRESS.of(Address("203.0.113.66", 1), number)
     forged = StunMessage(MessageClass.SUCCESS, BINDING, number, (mapped,)).encode()
     punching.handle(StunArrived(HERE, SERVERS[1], forged), 0.1)
     assert reflexive(punching) == set()
