@@ -27,9 +27,11 @@ from typing import Any, Self
 
 import pytest
 from free_ports import free_port
+from kernel_nat import within
 
 from p2psip.media.g711 import SAMPLE_RATE_HZ
 from p2psip.media.tone import Tone, ToneDetector, ToneGenerator
+from p2psip.net.sockets.addresses import join_host_port
 
 MODULES = Path("/usr/lib/baresip/modules")
 TONE_S = 30
@@ -45,7 +47,7 @@ needs_baresip = pytest.mark.skipif(
 
 CONFIG = """\
 poll_method epoll
-sip_listen {host}:{sip_port}
+sip_listen {address}
 sip_trans_def {transport}
 call_local_timeout 120
 call_max_calls 4
@@ -79,7 +81,7 @@ statmode_default off
 class Baresip:
     """One baresip process. `plays` is a tone in Hz, or None for an echo. Without `server` it does not register.
 
-    `account` are further parameters of its account.
+    `account` are further parameters of its account; `namespace` is where it runs.
     """
 
     def __init__(
@@ -95,9 +97,11 @@ class Baresip:
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
         account: str = "",
         host: str = "127.0.0.1",
+        namespace: str = "",
     ) -> None:
         self.user = user
         self.host = host
+        self._namespace = namespace
         self.sip_port = free_port(together=2)
         self.events: list[dict[str, Any]] = []
         self._directory = directory / f"baresip-{user}"
@@ -110,7 +114,7 @@ class Baresip:
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"{self.host}:{self.sip_port}"
+        return join_host_port(self.host, self.sip_port)
 
     @property
     def uri(self) -> str:
@@ -121,7 +125,13 @@ class Baresip:
         log = (self._directory / "log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                ["baresip", "-f", str(self._directory), "-s"],
+                [
+                    *(("ip", "netns", "exec", self._namespace) if self._namespace else ()),
+                    "baresip",
+                    "-f",
+                    str(self._directory),
+                    "-s",
+                ],
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -237,7 +247,7 @@ class Baresip:
         config = CONFIG.format(
             user=self.user,
             host=self.host,
-            sip_port=self.sip_port,
+            address=self.address,
             transport=transport,
             source=f"aubridge,player-{self.user}" if plays is None else f"aufile,{tone}",
             rtp_port=rtp_port,
@@ -258,11 +268,22 @@ class Baresip:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return socket.create_connection(("127.0.0.1", self._control_port), 1)
+                return self._to_control()
             except OSError:
                 assert time.monotonic() < deadline, f"baresip did not open its control port\n{self.log}"
                 assert self._process.poll() is None, f"baresip ended\n{self.log}"
                 time.sleep(0.05)
+
+    def _to_control(self) -> socket.socket:
+        """A connection to its control port. Raises OSError."""
+        control = within(self._namespace, socket.socket) if self._namespace else socket.socket()
+        try:
+            control.settimeout(1)
+            control.connect(("127.0.0.1", self._control_port))
+        except OSError:
+            control.close()
+            raise
+        return control
 
     def _receive(self, deadline: float) -> dict[str, Any] | None:
         """One netstring of JSON; None if there is none in time."""

@@ -57,7 +57,7 @@ class KernelNat:
             made.bind(local)
             return made
 
-        made = _within(self._prefix + name, make)
+        made = within(self._prefix + name, make)
         self._open.append(made)
         return made
 
@@ -141,7 +141,7 @@ def _ip(*arguments: str) -> None:
     assert done.returncode == 0, f"ip {arguments}: {done.stderr}"
 
 
-def _within(name: str, run: Callable[[], T]) -> T:
+def within(name: str, run: Callable[[], T]) -> T:
     """Do something in a namespace: in a thread, since a thread is what has one."""
     result: list[T] = []
 

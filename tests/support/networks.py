@@ -76,6 +76,29 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
 
 
+@contextmanager
+def star(*networks: tuple[str, str]) -> Iterator[tuple[Host, list[Host]]]:
+    """A host in the middle and one at the end of each cable: their addresses, as `192.0.2.1/24`.
+
+    No end has a way to any other.
+    """
+    number = next(_numbers)
+    hub, *ends = (Host(f"p2psip-{os.getpid()}-{number}-{n}") for n in range(len(networks) + 1))
+    try:
+        for host in (hub, *ends):
+            subprocess.run(["ip", "netns", "add", host.name], check=True)
+            host.ip("link", "set", "lo", "up")
+        for cable, (end, (near, far)) in enumerate(zip(ends, networks, strict=True)):
+            hub.ip("link", "add", f"lan{cable}", "type", "veth", "peer", "name", CABLE, "netns", end.name)
+            for host, device, address in ((hub, f"lan{cable}", near), (end, CABLE, far)):
+                host.ip("address", "add", address, "dev", device, *(("nodad",) if ":" in address else ()))
+                host.ip("link", "set", device, "up")
+        yield hub, ends
+    finally:
+        for host in (hub, *ends):
+            subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
+
+
 def _write(host: Host, name: str, value: str) -> None:
     path = f"/proc/sys/{name.replace('.', '/')}"
     subprocess.run([*host.within, "sh", "-c", f"echo {value} > {path}"], check=True, capture_output=True)

@@ -104,7 +104,7 @@ def write(body: bytes, changes: Sequence[Change]) -> bytes:
     # Each m= line has its own c= from here on: the session's is now ours, or says that all are on hold.
     shared = _connection_line(session)
     written = [_with_changes(section, change, shared) for section, change in zip(media, changes, strict=True)]
-    lines = [line for line in session if not _is_of_ice_or_bundle(line)]
+    lines = [_from_here(line, ours) for line in session if not _is_of_ice_or_bundle(line)]
     if shared is not None and not _is_unspecified(shared):
         lines = [("c", network(ours)) if line[0] == "c" else line for line in lines]
     return joined(f"{kind}={value}" for section in (lines, *written) for kind, value in section)
@@ -179,6 +179,13 @@ def _with_changes(section: Sequence[Line], change: Change, shared: Line | None) 
         case Tagged(number):
             rest = [*rest, ("a", f"{NUMBER}:{number}")]
     return [("m", media), *(_with_connection(rest, shared) if _connection_line(rest) is None else rest)]
+
+
+def _from_here(line: Line, host: str) -> Line:
+    """RFC 8866 section 5.2: o= has an address, too, and some phones take their IP version from there."""
+    if line[0] != "o":
+        return line
+    return ("o", " ".join([*line[1].split()[:3], network(host)]))
 
 
 def _with_connection(lines: Sequence[Line], connection: Line | None) -> Iterator[Line]:

@@ -132,6 +132,10 @@ class Relay:
         """True for a call that is not over."""
         return call in self._calls
 
+    def has_port(self, port: int) -> bool:
+        """True for one of our own ports."""
+        return port in self._ports
+
     def describe(self, call: RelayedCall, which: int, body: bytes, now: float) -> bytes:
         """A description of one side, as it goes on to the other.
 

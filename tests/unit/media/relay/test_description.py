@@ -29,7 +29,7 @@ def lines_of(body: bytes) -> list[str]:
 def test_only_where_packets_go_is_changed() -> None:
     body = sdp(*SESSION, *AUDIO, "a=ptime:20", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:k", "x=?", *VIDEO)
     assert lines_of(write(body, [At(HERE, 16384), At(HERE, 16386)])) == [
-        *("v=0", "o=alice 1 2 IN IP4 10.0.0.7", "s=call", f"c=IN IP4 {HERE}", "b=AS:80", "t=0 0"),
+        *("v=0", f"o=alice 1 2 IN IP4 {HERE}", "s=call", f"c=IN IP4 {HERE}", "b=AS:80", "t=0 0"),
         *("m=audio 16384 RTP/AVP 0 101", f"c=IN IP4 {HERE}", *AUDIO[1:], "a=ptime:20"),
         *("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:k", "x=?"),
         *("m=video 16386 RTP/AVP 96", f"c=IN IP4 {HERE}", *VIDEO[1:]),
@@ -39,7 +39,8 @@ def test_only_where_packets_go_is_changed() -> None:
 def test_from_ipv4_to_ipv6() -> None:
     written = lines_of(write(sdp(*SESSION, *AUDIO), [At("2001:db8::1", 16384)]))
     assert "c=IN IP6 2001:db8::1" in written
-    assert "c=IN IP4 10.0.0.7" not in written
+    assert "o=alice 1 2 IN IP6 2001:db8::1" in written
+    assert not any("IP4" in line for line in written)
 
 
 def test_rtcp_is_where_its_attribute_says_and_ours_is_on_the_next_port() -> None:
