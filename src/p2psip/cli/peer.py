@@ -144,6 +144,7 @@ def run(
     phone_certificate: Annotated[str | None, typer.Option(metavar="FILE", help="Show phones this, in PEM.")] = None,
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
+    media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
     return_path: Annotated[
         str | None, typer.Option(metavar="WAY", help="How answers find back through it, as peer.toml says.")

@@ -215,6 +215,11 @@ class Peer:
         self.server.handle_media(local, remote, data, now)
         self._settle(now)
 
+    def handle_ports(self, port: int, is_open: bool, now: float) -> None:
+        """A pair of ports for calls that go through here is open, or is not to be had."""
+        self.server.relay.handle_ports(port, is_open, now)
+        self._settle(now)
+
     # Answers and time
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:

@@ -216,6 +216,7 @@ class PeerService:
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
+            media=self._state.settings.media,
             transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         )
 

@@ -11,11 +11,14 @@ from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
+from p2psip.media.relay.ports import ClosePorts, OpenPorts
+from p2psip.media.relay.sides import SendFrom
 from p2psip.media.session import SendRtp
-from p2psip.net.node_host import NodeHost, Store
+from p2psip.net.node_host import NodeHost, Store, boot_time
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import PATH_MTU
+from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
@@ -60,6 +63,7 @@ class PeerHost(NodeHost):
         self._udp: dict[Address, DatagramSocket] = {}
         self._phone_flows = Flows(self._flow_arrived, self._not_accepted, self._not_secured)
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
+        self._relay_ports = RelayPorts(self._relay_datagram)
         self._zones: dict[str, str] = {}
 
     async def listen(self, endpoints: Endpoints) -> None:
@@ -89,6 +93,7 @@ class PeerHost(NodeHost):
             udp.close()
         self._phone_flows.close()
         self._media.close_all()
+        self._relay_ports.close_all()
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -100,6 +105,13 @@ class PeerHost(NodeHost):
                 self._phone_flows.do(effect)
             case Ask(token, MediaWanted(_, towards)):
                 self._spawn(self._open_media(token, towards))
+            case SendFrom():
+                self._relay_ports.send(effect)
+            case OpenPorts(_, port):
+                is_open = self._relay_ports.open(effect)
+                self.call(lambda now: self.peer.handle_ports(port, is_open, now))
+            case ClosePorts():
+                self._relay_ports.close(effect)
             case MediaReleased(local):
                 self._media.close(local)
             case _:
@@ -113,6 +125,16 @@ class PeerHost(NodeHost):
 
     def _media_datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self.call(lambda now: self.peer.handle_media(local, remote, data, now))
+
+    def _relay_datagram(self, port: int, remote: tuple[str, int], data: bytes) -> None:
+        """What passes through here does so by itself: nothing else in the peer waits for it."""
+        relay = self.peer.server.relay
+        relay.handle_datagram(port, remote, data, boot_time())
+        for effect in relay.drain():
+            if isinstance(effect, SendFrom):
+                self._relay_ports.send(effect)
+            else:
+                self._do(effect)
 
     def _flow_arrived(self, arrival: FlowArrival) -> None:
         if isinstance(arrival, FlowUp):

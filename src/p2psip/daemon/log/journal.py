@@ -5,6 +5,8 @@ from __future__ import annotations
 import structlog
 
 from p2psip.base.effects import Effect, Note
+from p2psip.media.relay.relay import RelayEnded
+from p2psip.media.relay.stream import SideHeard, SideSilent
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.reports import RequestCarried
 
@@ -32,6 +34,12 @@ class Journal:
                 log(event, **{name: _plain(value) for name, value in facts.items()})
             case RequestCarried():
                 self._log.info("request carried", **_carried(effect))
+            case SideSilent(call):
+                self._log.warning("voice in one direction only", call=call, means=effect.words)
+            case SideHeard(call, side):
+                self._log.info("voice in both directions again", call=call, heard=side)
+            case RelayEnded(call, reason, sides):
+                self._log.info("media carried", call=call, until=reason, media=_plain(sides))
             case _:
                 self._log.debug("event", what=str(effect))
 

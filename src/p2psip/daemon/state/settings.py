@@ -38,6 +38,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_certificate: str = ""
     phone_key: str = ""
     domains: tuple[str, ...] = ()
+    media: Literal["direct", "anchor"] = "direct"
     first: bool = False
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -123,6 +124,10 @@ phone_key = {phone_key}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
+
+# Which way the voice of a call between two phones of this peer goes: "direct", from phone to phone, or "anchor",
+# through this peer (UDP ports 16384 to 32767), for phones in networks that do not reach each other.
+media = {media}
 
 # Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
 first = {first}

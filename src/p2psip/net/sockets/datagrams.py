@@ -80,7 +80,7 @@ class DatagramSocket:
         """Bind `host`:`port`; LocalMisuse if somebody else has it. `receive_bytes` may wait to be read."""
         try:
             with contextlib.ExitStack() as otherwise:
-                sock = _bound(host, port, receive_bytes, otherwise)
+                sock = bound_socket(host, port, receive_bytes, otherwise)
                 if refused is not None:
                     sock.setsockopt(*RECEIVE_ERRORS[sock.family], 1)
                 bound = cls(sock, arrived, refused)
@@ -95,7 +95,7 @@ class DatagramSocket:
         try:
             for _ in range(PORT_TRIES):
                 with contextlib.ExitStack() as otherwise:
-                    sock = _bound(host, 0, None, otherwise)
+                    sock = bound_socket(host, 0, None, otherwise)
                     if sock.getsockname()[1] % 2 == 0:
                         bound = cls(sock, arrived)
                         otherwise.pop_all()
@@ -131,7 +131,7 @@ class DatagramSocket:
 
     def _try(self, remote: tuple[str, int], data: bytes, source: str | None) -> OSError | None:
         try:
-            ancillary = [] if source is None else _from(source)
+            ancillary = [] if source is None else leaving_from(source)
             self._socket.sendmsg([data], ancillary, 0, sockaddr_of(remote))
         except BlockingIOError:
             return None
@@ -166,7 +166,7 @@ class DatagramSocket:
         return True
 
 
-def _bound(host: str, port: int, receive_bytes: int | None, otherwise: contextlib.ExitStack) -> socket.socket:
+def bound_socket(host: str, port: int, receive_bytes: int | None, otherwise: contextlib.ExitStack) -> socket.socket:
     """A bound socket, which `otherwise` closes. Raises one of REFUSALS."""
     sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
     otherwise.callback(sock.close)
@@ -198,7 +198,7 @@ def _where(ancillary: Ancillary) -> str | None:
     return None
 
 
-def _from(source: str) -> Ancillary:
+def leaving_from(source: str) -> Ancillary:
     """What has a datagram leave from one of our addresses. Raises OSError if there is no interface of that name."""
     if ":" not in source:
         where = IPV4_WHERE.pack(0, socket.inet_pton(socket.AF_INET, source), bytes(4))

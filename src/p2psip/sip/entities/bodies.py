@@ -6,7 +6,7 @@ Session descriptions are the only bodies that anybody here reads; they are in no
 from __future__ import annotations
 
 from p2psip.sip.message.headers import Disposition
-from p2psip.sip.message.message import Request
+from p2psip.sip.message.message import Message, Request
 
 SDP = "application/sdp"
 _DISPOSITIONS = frozenset({"session", "early-session"})
@@ -30,19 +30,19 @@ def unreadable(request: Request) -> tuple[tuple[str, object], ...]:
     return tuple(fields)
 
 
-def is_readable(request: Request) -> bool:
+def is_readable(message: Message) -> bool:
     """True if the body is a session description that can be read as it is."""
-    return bool(request.body) and _is_understood(request) and not _is_encoded(request)
+    return bool(message.body) and _is_understood(message) and not _is_encoded(message)
 
 
-def _is_understood(request: Request) -> bool:
-    disposition = _disposition(request)
+def _is_understood(message: Message) -> bool:
+    disposition = _disposition(message)
     # 20.11: without the field "bodies of Content-Type application/sdp imply the disposition "session"".
-    return request.content_type == SDP and (disposition is None or disposition.type in _DISPOSITIONS)
+    return message.content_type == SDP and (disposition is None or disposition.type in _DISPOSITIONS)
 
 
-def _is_encoded(request: Request) -> bool:
-    return any(coding.lower() != _NOT_ENCODED for coding in request.fields.tokens("content-encoding"))
+def _is_encoded(message: Message) -> bool:
+    return any(coding.lower() != _NOT_ENCODED for coding in message.fields.tokens("content-encoding"))
 
 
 def _is_optional(request: Request) -> bool:
@@ -51,6 +51,6 @@ def _is_optional(request: Request) -> bool:
     return disposition is not None and disposition.handling == "optional"
 
 
-def _disposition(request: Request) -> Disposition | None:
-    text = request.fields.first("content-disposition")
+def _disposition(message: Message) -> Disposition | None:
+    text = message.fields.first("content-disposition")
     return None if text is None else Disposition.parse(text)

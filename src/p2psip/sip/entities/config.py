@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from p2psip.base.allowance import Allowance
+from p2psip.media.relay.policy import MediaSetting
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
 from p2psip.sip.transactions.timers import TimerValues
@@ -53,7 +54,7 @@ class ServerConfig:
     URI by which other peers find this one again, a GRUU, for Record-Route and Contact; phones get the address that
     they use. With the same `token_secret` as before dialogs outlive a restart; None: one for this run. `algorithms`
     are offered to phones in this order; MD5 alone is the default because some phones give up at a challenge they do
-    not know.
+    not know. `media` says which way the media of calls goes.
     """
 
     realm: str
@@ -67,6 +68,7 @@ class ServerConfig:
     expires_max_s: int = 3600
     expires_default_s: int = 3600
     product: str = "p2psip"
+    media: MediaSetting = "direct"
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
     transport_limits: TransportLimits = field(default_factory=TransportLimits)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
+from p2psip.media.relay.relay import Relay
 from p2psip.sip.entities.agents.table import Agent, Agents
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.calls import Calls
@@ -22,6 +23,7 @@ from p2psip.sip.entities.gate.gate import Gate, Outcome, Refused, Waits
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import reason_field
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Resolver, resolvers_of
@@ -85,7 +87,14 @@ class SipServer:
         self._ways = Ways(config, self._bindings, naming, transport)
         self._agents = Agents(agents)
         asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
-        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, naming, self._ways, asked)
+        self.relay = Relay(rng)
+        """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
+        if config.media != "direct":
+            self.relay.start()
+        self._anchoring = Anchoring(config, transport, self.relay)
+        self._proxy = Proxy(
+            config, self._layer, self._bindings, self._tokens, naming, self._ways, asked, self._anchoring
+        )
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 
@@ -118,18 +127,19 @@ class SipServer:
         for outcome in self._gate.handle_timeout(now):
             self._on_outcome(outcome, now)
         self._proxy.handle_timeout(now)
+        self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
         self._run(now)
 
     def drain(self) -> list[Effect]:
         """What the driver shall do, in order."""
-        ready, self._ready = [*self._ready, *self._effects], []
+        ready, self._ready = [*self.relay.drain(), *self._ready, *self._effects, *self._anchoring.drain()], []
         self._effects.clear()
         return ready
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._layer, self._bindings, self._gate, self._proxy, self._agents)
+        parts = (self._layer, self._bindings, self._gate, self._proxy, self.relay, self._agents)
         return earliest(part.next_deadline() for part in parts)
 
     # What the coupling wants to know

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from p2psip.base.errors import Cause
+from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import Asked
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.tokens import Place
@@ -49,6 +50,8 @@ class Branch:
     is_expired: bool = False
     """True once timer C has fired or the caller has cancelled: what comes then is no failure of its own."""
     result: Result | None = None
+    carried: Carried | None = None
+    """What it has to do with a call whose media goes through here."""
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
 from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import Branch, Context
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.tokens import Place, Tokens
@@ -25,11 +26,19 @@ from p2psip.sip.transports.layer import TransportLayer
 class Edge:
     """Translates for one proxy."""
 
-    def __init__(self, config: ServerConfig, transport: TransportLayer, tokens: Tokens, naming: Naming) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        transport: TransportLayer,
+        tokens: Tokens,
+        naming: Naming,
+        anchoring: Anchoring,
+    ) -> None:
         self._config = config
         self._transport = transport
         self._tokens = tokens
         self._naming = naming
+        self._anchoring = anchoring
 
     def sender(self, request: Request, source: Source, user: str | None) -> Place | None:
         """Who has sent a request; None if a peer. `user` is the line that he has proved to be."""
@@ -45,19 +54,15 @@ class Edge:
         named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
         return replace(routed, request=named)
 
-    def copy_for(self, context: Context, branch: Branch, hop: BoundHop) -> Request:
-        """What goes to one target (16.6), all but its Via."""
-        request = context.request
+    def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:
+        """What goes to one target (16.6), all but its Via. Raises NotCarried."""
+        self.failed(branch, "another way is tried", now)
+        ends = (context.source, context.place), (self._transport.far_end(hop), branch.place)
+        request, branch.carried = self._anchoring.begin(context.request, *ends, now)
         record: list[SipUri] = []
         if request.method in routing.RECORD_ROUTED and not request.to.tag:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
-            sides = [
-                routing.side_uri(side, place, self._config, self._transport, self._tokens)
-                for side, place in (
-                    (context.source, context.place),
-                    (self._transport.far_end(hop), branch.place),
-                )
-            ]
+            sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
         request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
         copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
@@ -65,13 +70,21 @@ class Edge:
             return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))
         return copy
 
-    def ack_for(self, ack: Request, hop: BoundHop, target: Target) -> Request:
+    def failed(self, branch: Branch, why: str, now: float) -> None:
+        """Nothing comes of what was sent to a target; no matter if nothing was."""
+        if branch.carried is not None:
+            self._anchoring.refused(branch.carried, why, now)
+            branch.carried = None
+
+    def ack_for(self, ack: Request, hop: BoundHop, target: Target, now: float) -> Request:
         """An ACK as it goes to a target."""
+        ack = self._anchoring.acknowledge(ack, now)
         return ack.replace(fields=self._naming.fields_to(ack.fields, self.who_is_at(hop, target)))
 
-    def upstream(self, context: Context, branch: Branch, response: Response) -> Response:
+    def upstream(self, context: Context, branch: Branch, response: Response, now: float) -> Response:
         """A response of a branch in the terms of who asked."""
         assert branch.side is not None, "who answers was asked"
+        response = self._anchoring.answer(branch.carried, context.request, response, now)
         known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
         is_nameless = identity.is_nameless(response)
         translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)

@@ -20,6 +20,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.anchoring import Anchoring, NotCarried
 from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
@@ -58,6 +59,7 @@ class Proxy:
         naming: Naming,
         ways: Ways,
         resolvers: Sequence[Resolver],
+        anchoring: Anchoring,
     ) -> None:
         self._config = config
         self._layer = layer
@@ -65,7 +67,7 @@ class Proxy:
         self._tokens = tokens
         self._ways = ways
         self._resolvers = tuple(resolvers)
-        self._edge = Edge(config, layer.transport, tokens, naming)
+        self._edge = Edge(config, layer.transport, tokens, naming, anchoring)
         self._contexts: dict[int, Context] = {}
         self._asks: Asks[Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
         self._timers: Timers[tuple[int, int]] = Timers()
@@ -150,7 +152,7 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        upstream = self._edge.upstream(context, branch, response.replace(fields=fields))
+        upstream = self._edge.upstream(context, branch, response.replace(fields=fields), now)
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -187,7 +189,7 @@ class Proxy:
         """A transaction is forgotten, and what hung on it."""
         context = self._contexts.pop(transaction, None)
         if context is not None:
-            self._forget(context)
+            self._forget(context, now)
 
     # The outside
 
@@ -392,7 +394,7 @@ class Proxy:
             if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
                 continue
             bound = self._layer.transport.bind(hop, now)
-            if bound is not None and self._layer.send(self._edge.ack_for(ack, bound, target), bound, now):
+            if bound is not None and self._layer.send(self._edge.ack_for(ack, bound, target, now), bound, now):
                 return
 
     # Sending
@@ -410,13 +412,13 @@ class Proxy:
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.place = self._edge.who_is_at(bound, branch.target)
-            branch.transaction = self._layer.request(
-                self._edge.copy_for(context, branch, bound),
-                bound,
-                Sent(context, branch),
-                now,
-                branch_suffix=context.suffix,
-            )
+            try:
+                copy = self._edge.copy_for(context, branch, bound, now)
+            except NotCarried as error:
+                self._fail(context, branch, error.code, str(error), now)
+                return
+            sent = Sent(context, branch)
+            branch.transaction = self._layer.request(copy, bound, sent, now, branch_suffix=context.suffix)
             if branch.target.others or branch.target.is_doubtful:
                 key = (context.server, context.branches.index(branch))
                 self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
@@ -470,6 +472,8 @@ class Proxy:
     def _settle(self, context: Context, branch: Branch, result: Result, now: float) -> None:
         """A branch has its result: forward it, try the next target, or end."""
         branch.result = result
+        if result.response is None or not result.response.is_success:
+            self._edge.failed(branch, result.words, now)
         self._timers.cancel((context.server, context.branches.index(branch)))
         if context.final:
             return
@@ -513,14 +517,7 @@ class Proxy:
         else:
             self._conclude(context, best.response, best.branch.label, now)
 
-    def _answer(
-        self,
-        context: Context,
-        status: int,
-        now: float,
-        reason: str = "",
-        phrase: str | None = None,
-    ) -> None:
+    def _answer(self, context: Context, status: int, now: float, reason: str = "", phrase: str | None = None) -> None:
         """Answer with a response of our own."""
         if status == 408 and not context.is_invite:
             # RFC 4320 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request".
@@ -584,13 +581,15 @@ class Proxy:
         for which in (_STAGGER, _NO_ANSWER):
             self._timers.cancel((context.server, which))
 
-    def _forget(self, context: Context) -> None:
+    def _forget(self, context: Context, now: float) -> None:
         self._stop_timers(context)
         if context.question:
             self._effects.append(self._asks.cancel(context.question))
         for index, branch in enumerate(context.branches):
             self._timers.cancel((context.server, index))
             self._drop_question(branch)
+            if branch.result is None:
+                self._edge.failed(branch, "no answer", now)
 
     def _drop_question(self, branch: Branch) -> None:
         if branch.question:

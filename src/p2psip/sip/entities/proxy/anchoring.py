@@ -1,0 +1,177 @@
+"""Session descriptions on their way through the proxy, where this peer carries the media (docs/decisions/media.md).
+
+Theory of operation. An INVITE to one of our phones, from another one, begins a relayed call for each branch: for the
+caller each phone that rings is a dialog of its own. By the first tag in To the dialog is known, and so is what belongs
+to it later, from either side. A description passes wherever it is; what is refused is undone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from p2psip.base.address import without_zone
+from p2psip.base.effects import Effect, Note
+from p2psip.base.errors import RequestRejected
+from p2psip.media.negotiation import offered_host
+from p2psip.media.relay.description import Described, read
+from p2psip.media.relay.policy import Way, Whereabouts, way_of
+from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall
+from p2psip.media.relay.sides import Phone
+from p2psip.media.sdp import MalformedSdp
+from p2psip.sip.entities.bodies import is_readable
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.registrar.tokens import Place
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.transports.hops import Source
+from p2psip.sip.transports.layer import TransportLayer
+
+M = TypeVar("M", Request, Response)
+
+Dialog = tuple[str, str, str]
+"""Call-ID, and the tags in From and in To, as its first request has them."""
+
+
+class NotCarried(RequestRejected):
+    """A request does not go on, because its media cannot; `code` is SIP's."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a request has to do with a relayed call: sent by its side `which`, which had said `before` until then."""
+
+    call: RelayedCall
+    which: int
+    before: tuple[Described, ...]
+    is_first: bool
+    """True for the INVITE by which the call has begun."""
+
+
+class Anchoring:
+    """Has the media of calls between phones of this peer go through it, where the settings say so."""
+
+    def __init__(self, config: ServerConfig, transport: TransportLayer, relay: Relay) -> None:
+        self._config = config
+        self._transport = transport
+        self._relay = relay
+        self._dialogs: dict[Dialog, RelayedCall] = {}
+        self._effects: list[Effect] = []
+
+    def begin(
+        self, request: Request, caller: tuple[Source, Place | None], callee: tuple[Source, Place | None], now: float
+    ) -> tuple[Request, Carried | None]:
+        """A request as it goes on from one side to the other, and what it has to do with a relayed call.
+
+        Raises NotCarried.
+        """
+        call, which = self._found(request)
+        if request.method == "BYE" and call is not None:
+            self._relay.end(call, "hung up")
+            return request, None
+        is_first = call is None
+        if call is None:
+            parties = self._parties(request, caller, callee) if request.method == "INVITE" else None
+            if parties is None:
+                return request, None
+            try:
+                call = self._relay.begin(request.call_id, *parties)
+            except NoPorts as error:
+                raise NotCarried(500, str(error)) from None
+        carried = Carried(call, which, call.last[which], is_first)
+        try:
+            return self._described(carried.call, which, request, now), carried
+        except (MalformedSdp, NothingToCarry, NoPorts) as error:
+            if is_first:
+                self._relay.end(call, str(error))
+            raise NotCarried(500 if isinstance(error, NoPorts) else 488, str(error)) from None
+
+    def answer(self, carried: Carried | None, request: Request, response: Response, now: float) -> Response:
+        """A response as it goes back."""
+        if carried is None or carried.call not in self._relay:
+            return response
+        if carried.is_first and response.to.tag:
+            self._remember((request.call_id, request.from_.tag, response.to.tag), carried.call)
+        if response.is_success and request.method == "INVITE":
+            self._relay.answered(carried.call, now)
+        return self._described_as_well_as_can_be(carried.call, 1 - carried.which, response, now)
+
+    def acknowledge(self, ack: Request, now: float) -> Request:
+        """An ACK as it goes on: it has the answer to an offer that came late."""
+        call, which = self._found(ack)
+        return ack if call is None else self._described_as_well_as_can_be(call, which, ack, now)
+
+    def refused(self, carried: Carried, why: str, now: float) -> None:
+        """A request has failed: what it has begun ends, what it has changed is as before."""
+        if carried.is_first:
+            self._relay.end(carried.call, why)
+        else:
+            # RFC 3261 14.1: "If a UA receives a non-2xx final response to a re-INVITE, the session parameters MUST
+            # remain unchanged, as if no re-INVITE had been issued."
+            self._relay.undo(carried.call, carried.which, carried.before, now)
+
+    def drain(self) -> list[Effect]:
+        """What an operator may want to read, since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # Whose it is
+
+    def _found(self, request: Request) -> tuple[RelayedCall | None, int]:
+        """The call that a request belongs to, and the side that has sent it."""
+        first, second = request.from_.tag, request.to.tag
+        for which, tags in ((CALLER, (first, second)), (CALLEE, (second, first))):
+            call = self._dialogs.get((request.call_id, *tags))
+            if call is not None and call in self._relay:
+                return call, which
+        return None, CALLER
+
+    def _remember(self, dialog: Dialog, call: RelayedCall) -> None:
+        if dialog not in self._dialogs:
+            self._dialogs = {known: each for known, each in self._dialogs.items() if each in self._relay}
+            self._dialogs[dialog] = call
+
+    def _parties(
+        self, request: Request, caller: tuple[Source, Place | None], callee: tuple[Source, Place | None]
+    ) -> tuple[Phone, Phone] | None:
+        """Both phones, if the media of their call is to go through here."""
+        (source, one), (side, other) = caller, callee
+        if one is None or other is None:
+            return None
+        named = offered_host(request.body) if is_readable(request) else None
+        ends = (
+            Whereabouts(named, one.host, "", is_agent=one.is_agent),
+            Whereabouts(None, other.host, "", is_agent=other.is_agent),
+        )
+        if way_of(self._config.media, *ends).way is not Way.HERE:
+            return None
+        return self._phone(source, one), self._phone(side, other)
+
+    def _phone(self, side: Source, place: Place) -> Phone:
+        host = without_zone(place.host)
+        label = f"{place.user} ({host})" if place.user else host
+        return Phone(label, self._transport.advertised(side).host, place.host)
+
+    # What it says
+
+    def _described_as_well_as_can_be(self, call: RelayedCall, which: int, message: M, now: float) -> M:
+        """What nobody can refuse goes on, with the media that there is."""
+        try:
+            return self._described(call, which, message, now)
+        except (MalformedSdp, NothingToCarry, NoPorts) as error:
+            facts = {"call": call.name, "from": call.parties[which].label, "why": str(error)}
+            self._effects.append(Note("media not carried", facts, is_warning=True))
+            return message
+
+    def _described(self, call: RelayedCall, which: int, message: M, now: float) -> M:
+        """Raises MalformedSdp, NothingToCarry, NoPorts."""
+        if not is_readable(message):
+            return message
+        for each in read(message.body):
+            if each.rtp is not None and self._config.is_own_host(each.rtp[0]) and self._relay.has_port(each.rtp[1]):
+                # Packets that go round in here would never end.
+                raise NothingToCarry(f"it wants {each.kind} sent to a port of this peer")
+        return message.replace(body=self._relay.describe(call, which, message.body, now))
