@@ -1,0 +1,377 @@
+"""A TURN client (RFC 8656), which knows no sockets: one allocation at one relay.
+
+Theory of operation. Everything that lives for a time at the relay is refreshed in time: the allocation a minute before
+its end, permissions and channels after four minutes of five. A relay that has begun anew says nothing by itself: it
+drops data of those whom it does not know. So when data went out and for a second nothing came back, it is asked (a
+Refresh, which costs it nothing); as long as it answers, less and less often. An idle client asks every 25 s, which also
+keeps the NATs on the way open.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.stun.attributes import (
+    ADDITIONAL_ADDRESS_FAMILY,
+    CHANNEL_NUMBER,
+    DATA,
+    ERROR_CODE,
+    ICMP,
+    LIFETIME,
+    REQUESTED_ADDRESS_FAMILY,
+    REQUESTED_TRANSPORT,
+    SOFTWARE,
+    XOR_MAPPED_ADDRESS,
+    XOR_PEER_ADDRESS,
+    XOR_RELAYED_ADDRESS,
+    ErrorCode,
+    Family,
+)
+from p2psip.stun.credentials import CannotAnswer, Credential, Proof
+from p2psip.stun.framing import CHANNELS, ChannelData, StreamFraming, is_channel_data
+from p2psip.stun.integrity import integrity_of, is_signed, signed
+from p2psip.stun.message import AttributeType, MessageClass, NotStun, StunMessage, decode
+from p2psip.stun.transactions import TRANSACTION_BYTES, Patience, Resend, Transactions, Unanswered
+from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, Received, RelayLost
+from p2psip.turn.limits import MESSAGE_BYTES_MAX
+from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND, UDP
+from p2psip.turn.values import Flow, Transmit
+
+REFRESH_BEFORE_S: Final = 60.0
+"""Section 8: "roughly 1 minute before it expires"."""
+KEEP_S: Final = 240.0
+"""After how long permissions and channels are refreshed; a permission lives for 300 s."""
+QUIET_S: Final = 1.0
+QUIET_MAX_S: Final = 16.0
+"""For how long a relay may say nothing to what was sent through it, before it is asked."""
+IDLE_S: Final = 25.0
+RETRY_FULL_S: Final = 60.0
+"""7.4: "The client SHOULD wait at least 1 minute", after 486 and 508."""
+CHALLENGES_MAX: Final = 3
+PEERS_PER_REQUEST: Final = 16
+PROBE: Final = Patience(requests_max=3, last_rtos=2, stream_s=5)
+
+_PADDED: Final = SOFTWARE.of("p2psip; at this length the question is no shorter than any answer to it may be")
+"""In requests that prove nothing yet (RFC 8656 section 5: SOFTWARE "SHOULD" be in them): see docs/decisions/turn.md."""
+
+_KNOWN: Final = frozenset(AttributeType)
+_ANSWERS: Final = frozenset((MessageClass.SUCCESS, MessageClass.ERROR))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request: what it is about, and how often it was challenged."""
+
+    method: int
+    peers: tuple[Address, ...] = ()
+    channel: int = 0
+    is_end: bool = False
+    patience: Patience | None = None
+    challenges: int = 0
+
+
+class TurnClient:
+    """One allocation. `allocate` first; when RelayLost has come it is over."""
+
+    def __init__(
+        self, flow: Flow, credential: Credential, rng: random.Random, families: tuple[Family, ...] = (Family.IPV4,)
+    ) -> None:
+        """`rng` is one that nobody outside can guess: whoever knows a transaction can forge a challenge."""
+        self._flow = flow
+        self._credential = credential
+        self._rng = rng
+        self._families = families
+        self._proof: Proof | None = None
+        self._framing = StreamFraming(MESSAGE_BYTES_MAX)
+        self._transactions: Transactions[_Asked] = Transactions(flow.is_stream)
+        self._timers: Timers[str | Address] = Timers()
+        self._is_allocated = False
+        self._is_over = False
+        self._permitted: dict[str, bool] = {}
+        self._numbers: dict[Address, int] = {}
+        self._peers: dict[int, Address] = {}
+        self._bound: set[Address] = set()
+        self._quiet_s = QUIET_S
+        self._idle_at = 0.0
+        self._effects: list[Effect] = []
+
+    # Commands
+
+    def allocate(self, now: float) -> None:
+        """Ask for the allocation: Allocated follows, or RelayLost."""
+        self._ask(_Asked(ALLOCATE), now)
+
+    def permit(self, hosts: Iterable[str], now: float) -> None:
+        """Let these hosts and us send each other data: Permitted or NotPermitted follows for each that is new."""
+        new = [host for host in hosts if host not in self._permitted]
+        self._permitted |= dict.fromkeys(new, False)
+        self._ask_permission(new, now)
+
+    def bind(self, peer: Address, now: float) -> None:
+        """Have a channel to a peer, on which a datagram costs four bytes more and not 36. It also permits its host."""
+        if peer not in self._numbers and len(self._numbers) < len(CHANNELS):
+            number = self._numbers[peer] = CHANNELS[len(self._numbers)]
+            self._peers[number] = peer
+            self._permitted.setdefault(peer.host, False)
+            self._ask(_Asked(CHANNEL_BIND, (peer,), number), now)
+
+    def send(self, peer: Address, data: bytes, now: float) -> bool:
+        """Send data to a peer; False if its host is not permitted."""
+        if not self._permitted.get(peer.host):
+            return False
+        if peer in self._bound:
+            message = ChannelData.encode(self._numbers[peer], data, is_stream=self._flow.is_stream)
+        else:
+            transaction = self._transaction()
+            attributes = XOR_PEER_ADDRESS.of(peer, transaction), DATA.of(data)
+            message = StunMessage(MessageClass.INDICATION, SEND, transaction, attributes).encode()
+        self._transmit(message, now)
+        if "quiet" not in self._timers:
+            self._timers.set("quiet", now + self._quiet_s, "relay is quiet")
+        return True
+
+    def doubt(self, now: float) -> None:
+        """There is reason to think that the relay is gone: ask it now."""
+        if self._is_allocated and not self._is_over:
+            self._timers.cancel("quiet")
+            self._ask(_Asked(REFRESH, patience=PROBE), now)
+
+    def close(self, now: float) -> None:
+        """Section 8: who no longer wishes to use an allocation "SHOULD explicitly delete" it. RelayLost follows."""
+        self._ask(_Asked(REFRESH, is_end=True, patience=PROBE), now)
+
+    # From the driver
+
+    def handle_data(self, data: bytes, now: float) -> None:
+        """A datagram of the relay, or bytes on the stream to it."""
+        if self._is_over:
+            return
+        try:
+            messages = self._framing.feed(data) if self._flow.is_stream else [data]
+        except NotStun as error:
+            self._lose(Loss.FORGED, str(error))
+            return
+        for message in messages:
+            try:
+                self._handle_message(message, now)
+            except CannotAnswer as error:
+                self._lose(Loss.FORGED, str(error))
+            except NotStun:
+                continue
+
+    def handle_unreachable(self, reason: str) -> None:
+        """ICMP says that nobody is there, or the stream has ended."""
+        self._lose(Loss.UNREACHABLE, reason)
+
+    def handle_timeout(self, now: float) -> None:
+        """Refresh, ask again, look whether the relay is there."""
+        for key in self._timers.pop_due(now):
+            if isinstance(key, Address):
+                self._ask(_Asked(CHANNEL_BIND, (key,), self._numbers[key]), now)
+            elif key == "permissions":
+                self._ask_permission([host for host, is_up in self._permitted.items() if is_up], now)
+            elif key == "refresh":
+                self._ask(_Asked(REFRESH), now)
+            elif key == "quiet":
+                self._quiet_s = min(QUIET_MAX_S, 2 * self._quiet_s)
+                self.doubt(now)
+            elif now >= self._idle_at:
+                self.doubt(now)
+            else:
+                self._timers.set("idle", self._idle_at, "relay is idle")
+        self._transactions.handle_timeout(now)
+        self._collect(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest((self._timers.next_deadline(), self._transactions.next_deadline()))
+
+    def drain(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # Asking
+
+    def _ask_permission(self, hosts: list[str], now: float) -> None:
+        for at in range(0, len(hosts), PEERS_PER_REQUEST):
+            # 10.1: "The port portion of each XOR-PEER-ADDRESS attribute will be ignored".
+            peers = tuple(Address(host, 0) for host in hosts[at : at + PEERS_PER_REQUEST])
+            self._ask(_Asked(CREATE_PERMISSION, peers), now)
+
+    def _ask(self, asked: _Asked, now: float) -> None:
+        if self._is_over:
+            return
+        transaction = self._transaction()
+        attributes = [XOR_PEER_ADDRESS.of(peer, transaction) for peer in asked.peers]
+        if asked.method == CHANNEL_BIND:
+            attributes.append(CHANNEL_NUMBER.of(asked.channel))
+        elif asked.method == ALLOCATE:
+            attributes += self._wishes()
+        elif asked.is_end:
+            attributes.append(LIFETIME.of(0))
+        attributes += [_PADDED] if self._proof is None else self._proof.attributes
+        request = StunMessage(MessageClass.REQUEST, asked.method, transaction, tuple(attributes))
+        if self._proof is not None:
+            request = signed(request, self._proof.key, self._proof.integrity)
+        self._transactions.begin(transaction, request.encode(), asked, now, asked.patience)
+        self._collect(now)
+
+    def _wishes(self) -> list[tuple[int, bytes]]:
+        wishes = [REQUESTED_TRANSPORT.of(UDP)]
+        if len(self._families) == 2:
+            wishes.append(ADDITIONAL_ADDRESS_FAMILY.of(Family.IPV6))
+        elif self._families == (Family.IPV6,):
+            wishes.append(REQUESTED_ADDRESS_FAMILY.of(Family.IPV6))
+        return wishes
+
+    def _transaction(self) -> bytes:
+        return self._rng.randbytes(TRANSACTION_BYTES)
+
+    def _transmit(self, data: bytes, now: float) -> None:
+        self._effects.append(Transmit(self._flow, data))
+        self._idle_at = now + IDLE_S
+
+    def _collect(self, now: float) -> None:
+        for effect in self._transactions.drain():
+            if isinstance(effect, Resend):
+                self._transmit(effect.data, now)
+            elif isinstance(effect, Unanswered):
+                if effect.context.is_end:
+                    self._lose(Loss.ENDED, "")
+                else:
+                    self._lose(Loss.FORGED if effect.is_forged else Loss.SILENT, "")
+
+    # Answers
+
+    def _handle_message(self, data: bytes, now: float) -> None:
+        """Raises NotStun, CannotAnswer."""
+        if is_channel_data(data):
+            number, payload = ChannelData.decode(data)
+            if (peer := self._peers.get(number)) is not None:
+                self._received(peer, payload)
+            return
+        message = decode(data, MESSAGE_BYTES_MAX)
+        if (message.message_class, message.method) == (MessageClass.INDICATION, DATA_METHOD):
+            self._handle_indication(message)
+        elif message.message_class in _ANSWERS:
+            asked = self._transactions.find(message.transaction)
+            if asked is not None and asked.method == message.method:
+                self._handle_answer(asked, message, data, now)
+
+    def _handle_indication(self, message: StunMessage) -> None:
+        """11.4 and 11.6."""
+        peer, payload, icmp = XOR_PEER_ADDRESS.first(message), DATA.first(message), ICMP.first(message)
+        if peer is None or message.unknown(_KNOWN):
+            return
+        if payload is not None:
+            self._received(peer, payload)
+        elif icmp is not None and peer.host in self._permitted:
+            self._heard()
+            self._effects.append(NotArrived(peer, icmp))
+
+    def _received(self, peer: Address, data: bytes) -> None:
+        # 11.4: "discard the Data indication otherwise", where no permission is wanted.
+        if peer.host in self._permitted:
+            self._heard()
+            self._effects.append(Received(peer, data))
+
+    def _heard(self) -> None:
+        self._timers.cancel("quiet")
+        self._quiet_s = QUIET_S
+
+    def _handle_answer(self, asked: _Asked, answer: StunMessage, data: bytes, now: float) -> None:
+        error = ERROR_CODE.first(answer) if answer.message_class is MessageClass.ERROR else None
+        if error is not None and error.code in (401, 438) and self._challenged(asked, error, answer, now):
+            return
+        if error is not None and error.code == 400 and integrity_of(data) is None:
+            # RFC 8489 9.2.5: "the response MUST be discarded, as if it were never received."
+            return
+        if self._proof is not None and not is_signed(data, self._proof.key):
+            self._transactions.disbelieved(answer.transaction)
+            self._collect(now)
+            return
+        self._transactions.done(answer.transaction, now)
+        if answer.message_class is MessageClass.ERROR:
+            self._failed(asked, error or ErrorCode(500, "an error that does not say which"))
+        elif answer.unknown(_KNOWN):
+            # RFC 8489 6.3.3: "the response is discarded and the transaction is considered to have failed."
+            self._failed(asked, ErrorCode(500, "an answer that is not understood"))
+        else:
+            self._succeeded(asked, answer, now)
+
+    def _challenged(self, asked: _Asked, error: ErrorCode, answer: StunMessage, now: float) -> bool:
+        """Ask again with what the relay wants to know. False if that is no use."""
+        if error.code == 401 and self._proof is not None and asked.challenges:
+            self._transactions.done(answer.transaction, now)
+            self._lose(Loss.CREDENTIAL, str(error.code))
+            return True
+        if asked.challenges >= CHALLENGES_MAX:
+            return False
+        self._proof = self._credential.proof(answer)
+        self._transactions.done(answer.transaction, now)
+        self._ask(replace(asked, challenges=asked.challenges + 1), now)
+        return True
+
+    def _succeeded(self, asked: _Asked, answer: StunMessage, now: float) -> None:
+        if asked.is_end:
+            self._lose(Loss.ENDED, "")
+        elif asked.method == ALLOCATE:
+            relayed, mapped = XOR_RELAYED_ADDRESS.every(answer), XOR_MAPPED_ADDRESS.first(answer)
+            if not relayed or mapped is None:
+                self._lose(Loss.REFUSED, "an allocation without addresses")
+                return
+            self._is_allocated = True
+            self._keep(answer, now)
+            self._timers.set("idle", self._idle_at, "relay is idle")
+            self._effects.append(Allocated(relayed, mapped))
+        elif asked.method == REFRESH:
+            self._keep(answer, now)
+            self._timers.set("idle", self._idle_at, "relay is idle")
+        else:
+            for peer in asked.peers:
+                if not self._permitted.get(peer.host):
+                    self._permitted[peer.host] = True
+                    self._effects.append(Permitted(peer.host))
+            if asked.method == CHANNEL_BIND:
+                self._bound.add(asked.peers[0])
+                self._timers.set(asked.peers[0], now + KEEP_S, "channel refresh")
+            elif "permissions" not in self._timers:
+                # All of them together, when it is time for the first.
+                self._timers.set("permissions", now + KEEP_S, "permission refresh")
+
+    def _keep(self, answer: StunMessage, now: float) -> None:
+        lifetime_s = LIFETIME.first(answer) or 0
+        self._timers.set("refresh", now + max(lifetime_s / 2, lifetime_s - REFRESH_BEFORE_S), "allocation refresh")
+
+    def _failed(self, asked: _Asked, error: ErrorCode) -> None:
+        said = f"{error.code} {error.reason}".strip()
+        if asked.is_end:
+            # 8.3: 437 to a request to delete: "it should consider its request as having effectively succeeded".
+            self._lose(Loss.ENDED, "")
+        elif error.code == 437 and asked.method != ALLOCATE:
+            # 5: "MUST assume the allocation no longer exists."
+            self._lose(Loss.RESTARTED, said)
+        elif error.code in (401, 438, 441):
+            self._lose(Loss.CREDENTIAL, said)
+        elif asked.method == CREATE_PERMISSION or (asked.method == CHANNEL_BIND and error.code != 400):
+            for host in {peer.host for peer in asked.peers}:
+                self._permitted.pop(host, None)
+                self._effects.append(NotPermitted(host, error.code, error.reason))
+        elif error.code in (486, 508):
+            self._lose(Loss.FULL, said, RETRY_FULL_S)
+        else:
+            self._lose(Loss.REFUSED, said)
+
+    def _lose(self, loss: Loss, reason: str, retry_after_s: float = 0.0) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._timers = Timers()
+            self._transactions = Transactions(self._flow.is_stream)
+            self._effects.append(RelayLost(loss, reason or loss.value, retry_after_s))
