@@ -372,6 +372,7 @@ class TurnClient:
     def _lose(self, loss: Loss, reason: str, retry_after_s: float = 0.0) -> None:
         if not self._is_over:
             self._is_over = True
+            self._permitted = {}
             self._timers = Timers()
             self._transactions = Transactions(self._flow.is_stream)
             self._effects.append(RelayLost(loss, reason or loss.value, retry_after_s))
