@@ -1,4 +1,4 @@
-"""Damaged TURN, of clients and of relays: both ends outlive it, in little memory; nothing is relayed where it must not."""
+"""Damaged TURN, of clients and of relays: both ends outlive it in little memory, and nothing goes where it must not."""
 
 from __future__ import annotations
 
