@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.gate import Gate
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
@@ -136,6 +137,10 @@ class Messages:
             case Drop(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self.reassembler.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget fragments of what never became whole."""

@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable, Collection, Hashable
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import TimerQueue, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
@@ -189,6 +189,10 @@ class ClientTopology:
         """What is to be done since the last call, in order."""
         actions, self._actions = self._actions, []
         return actions
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(part.next_deadline() for part in (self.joining, self._timers, self._awaited))
 
     def use_configuration(self, configuration: OverlayConfiguration, now: float) -> None:
         """The overlay has a new configuration."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import Protocol
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import TimerQueue
+from p2psip.base.timers import Deadline, TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration, obstacles
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Action
@@ -91,6 +91,9 @@ class Topology(Protocol):
 
     def drain(self, now: float) -> list[Action]:
         """What is to be done since the last call, in order."""
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.connections import Connection, Connections
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -222,6 +222,10 @@ class Bootstrap:
         """It is there, in this part of the overlay, and no neighbour any more."""
         self._lost.pop(connection.remote, None)
         self._found(connection.node)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.attach import attach_body
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connections import Connections
@@ -105,6 +105,10 @@ class Twins:
         self._looks = LOOKS
         if "look" not in self._timers:
             self._timers.set("look", now + LOOK_AFTER_S, "look for our own Node-ID")
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

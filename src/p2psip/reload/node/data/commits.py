@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2psip.base.effects import Ask
 from p2psip.base.gate import Gate
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.records import CommitFailed, Committed
@@ -37,6 +37,10 @@ class Commits:
             return self._gate.release(token)
         self._failed(token, answer.reason, now)
         return []
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest((self.storage.next_deadline(), self._overdue.next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
         """Let what has expired go."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.exchange import Exchange, failure_of
@@ -287,6 +287,10 @@ class Moving:
             self._topology.handle_copy_failed(context.node, now)
 
     # What was refused
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Offer again what was refused: copies to those who are still to have them, all else to whoever is responsible

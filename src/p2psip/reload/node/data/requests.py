@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving
@@ -61,6 +62,10 @@ class Data:
         """Accept values by the rules of a new configuration."""
         self.storage.use_rules(rules, now)
         self._commits.pull()
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._commits.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Let what has expired go."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.data.requests import Data
 from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
@@ -107,6 +107,10 @@ class CertificateKeeper:
         for entry in ready:
             del self._fresh[entry]
             self._look(entry, now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Store what is due."""

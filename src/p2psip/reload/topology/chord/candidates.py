@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import TimerQueue, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.messages import NeighborView
 from p2psip.reload.topology.chord.routing_table import RoutingTable
@@ -34,6 +34,10 @@ class Candidates:
         self._silent_until: Timers[NodeId] = Timers(queue)
         self._shunned: dict[NodeId, float] = {}
         self._retry: Timers[None] = Timers(queue)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `take_silent` or `take_retry` is wanted."""
+        return earliest((self._silent_until.next_deadline(), self._retry.next_deadline()))
 
     def take_silent(self, now: float) -> list[NodeId]:
         """Those that did not come, or have not said that they are peers, in their time."""

@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable
 
 from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import TimerQueue, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
@@ -371,6 +371,10 @@ class Chord:
             self._go_on_joining(now)
 
     # Time
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(part.next_deadline() for part in (self._timers, self._candidates, self.joining, self.replicas))
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

@@ -24,6 +24,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
@@ -97,6 +98,11 @@ class OneHop(Table):
             self._want_links(now)
         actions, self._actions = [*self._actions, *self.enquiries.take_asks()], []
         return actions
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        timers = (self._timers, self._awaited, self._shunned, self._left)
+        return earliest(part.next_deadline() for part in (*timers, self.joining, self._copies, self.enquiries))
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
