@@ -128,8 +128,13 @@ def test_a_certificate_of_the_operators_own_and_its_renewal(tmp_path: Path, site
     show(first)
     sites.valley.stop()
     sites.valley.run("--phone-certificate", str(chain), "--phone-key", str(key))
-    with linphone(first):
+    with linphone(first) as bob:
         sites.valley.wait_phones("bob", 1)
+        # The routes of the call have the peer's address; what is in it goes over the connection that there is.
+        bob.dial(f"sip:*43@{sites.valley.tls_server.replace(HERE, 'localhost')}")
+        bob.wait_connected()
+        bob.hang_up()
+        assert bob.wait_ended() == "No error"
     sites.valley.wait_phones("bob", 0)
     show(second)
     sites.valley.daemon.wait_log("phones are shown another certificate now")

@@ -106,6 +106,21 @@ def test_after_no_answer_the_next(world):
     assert world.forgets_all()
 
 
+def test_who_is_rung_instead_has_the_time_of_nobody_else(world):
+    """Somebody wanted to hear when bob does not answer; bob has never been rung."""
+    waits, forwards = Forwarding("bob", on=(), to=None, after_s=5.0), Forwarding("bob", on="always", to=to("carol"))
+    hears = Forwarding("carol", on=(), to=None)
+    _, alice, bob, carol = site(world, waits, forwards, hears)
+    carol.answers_after_s = None
+    call = alice.invite("bob")
+    world.run(9.0)
+    assert invites(carol)
+    assert not invites(bob)
+    assert hears.heard == []
+    alice.cancel(call)
+    assert world.forgets_all()
+
+
 def test_after_no_answer_it_rings_on_where_there_is_nobody_else(world):
     forwarding = Forwarding("bob", on=(), to=None, after_s=5.0)
     _, alice, bob, _ = site(world, forwarding)
