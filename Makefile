@@ -19,7 +19,7 @@ help:
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
 	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (under a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (about twelve minutes)"
-	@echo "make bench   measure: codec, SIP, records, disk, forwarding, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
+	@echo "make bench   measure: codec, SIP, records, disk, forwarding, media, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"

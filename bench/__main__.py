@@ -15,6 +15,7 @@ GROUPS = {
     "disk": "100,000 records on disk: open them, ask what moves when a peer joins",
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "links": "one link over TLS, one over DTLS: handshakes, messages",
+    "media": "100 calls through a relay as a process: processor, added delay, loss",
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",

@@ -18,8 +18,6 @@ from p2psip.net.sockets.datagrams import READ_BYTES, bound_socket, leaving_from
 from p2psip.net.sockets.tcp import REFUSALS
 
 EVERYWHERE = {4: "0.0.0.0", 6: "::"}
-DATAGRAMS_A_TURN = 8
-"""What one socket may bring before the others have their turn."""
 
 Took = Callable[[int, tuple[str, int], bytes], None]
 """Called with our port, the remote address and the data."""
@@ -66,15 +64,12 @@ class RelayPorts:
                 sock.sendmsg([datagram.data], leaving_from(datagram.host), 0, sockaddr_of(datagram.remote))
 
     def _read(self, sock: socket.socket, port: int) -> None:
-        for _ in range(DATAGRAMS_A_TURN):
-            try:
-                data, sender = sock.recvfrom(READ_BYTES)
-            except OSError:
-                # Nothing more to be read, or what became of something that was sent.
-                return
-            self._took(port, sender if len(sender) == 2 else address_of(sender), data)
-            if sock.fileno() < 0:
-                return
+        try:
+            data, sender = sock.recvfrom(READ_BYTES)
+        except OSError:
+            # What became of something that was sent.
+            return
+        self._took(port, sender if len(sender) == 2 else address_of(sender), data)
 
     def _close(self, port: int) -> None:
         sock = self._sockets.pop(port, None)
