@@ -12,6 +12,8 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.media.relay.ports import ClosePorts, OpenPorts
+from p2psip.media.relay.relay import RelayEnded
 from p2psip.sip.entities.agents.table import Agent
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
@@ -303,6 +305,8 @@ class Server:
         self.reports: list[RequestCarried] = []
         self.changes: list[BindingsChanged] = []
         self.notes: list[Note] = []
+        self.relayed: list[RelayEnded] = []
+        """Calls whose media went through it, and how they ended."""
         self.opened: list[OpenFlow] = []
         self.answered: list[Response] = []
         self.locate: Callable[[LocateUser], object] | None = None
@@ -353,6 +357,12 @@ class Server:
                     self.asked.append(effect)
                 case Note():
                     self.notes.append(effect)
+                case RelayEnded():
+                    self.relayed.append(effect)
+                case OpenPorts(_, port):
+                    self.core.relay.handle_ports(port, True, self.world.now)
+                case ClosePorts():
+                    pass
                 case _:
                     self.world.perform(self, effect)
 
@@ -487,9 +497,9 @@ class Phone:
         assert len(self.finals) > before, f"no answer to {request}"
         return self.finals[-1]
 
-    def invite(self, to: str) -> Call:
+    def invite(self, to: str, extra: Sequence[tuple[str, object]] = (), body: bytes = b"offer") -> Call:
         uri = parse_sip_uri(to if to.startswith(("sip:", "sips:")) else f"sip:{to}@{self.server.address.host}")
-        request = self._new("INVITE", uri, NameAddr(uri), [("Contact", self.contact)], b"offer")
+        request = self._new("INVITE", uri, NameAddr(uri), [("Contact", self.contact), *extra], body)
         call = Call(request, 0)
         self.calls.append(call)
         self.send(request, call)

@@ -247,3 +247,70 @@ def test_dialogs_are_forgotten_with_their_calls() -> None:
         site.answer(carried, invite, 200, f"b{n}", sdp(BOB.host))
         site.begin(request("BYE", tags=("a", f"b{n}")))
     assert len(site.anchoring._dialogs) <= 1
+
+
+# The whole server, and phones that call each other
+
+
+@pytest.fixture
+def site(world):
+    """A server that carries media, alice, and the phone that she calls."""
+    return world.server("one", "10.1.0.1", media="anchor")
+
+
+def phones(world, site, **options):
+    made = [
+        world.phone("alice", site, Address("10.1.0.11", 5060)),
+        world.phone("carol", site, Address("10.1.0.13", 5060), **options),
+    ]
+    for one in made:
+        assert one.register().status == 200
+    return made
+
+
+def test_a_call_is_carried_until_somebody_hangs_up(world, site):
+    alice, carol = phones(world, site)
+    call = alice.invite("carol", TYPE, sdp("10.1.0.11"))
+    world.run(3.0)
+    assert call.is_up
+    [invite] = [message for message in carol.received if message.method == "INVITE"]
+    assert named(invite)[0] == "10.1.0.1"
+    assert len(site.core.relay) == 1
+    carol.hang_up(carol.calls[0])
+    world.run(1.0)
+    assert carol.finals[-1].status == 200
+    assert [ended.reason for ended in site.relayed] == ["hung up"]
+    assert world.forgets_all()
+
+
+@pytest.mark.parametrize(("options", "reason"), [({"refuses_with": 486}, "Busy Here"), ({"answers_after_s": None}, "")])
+def test_a_call_that_nobody_takes_is_carried_no_more(world, site, options, reason):
+    alice, _ = phones(world, site, **options)
+    call = alice.invite("carol", TYPE, sdp("10.1.0.11"))
+    world.run(2.0)
+    if not reason:
+        assert len(site.core.relay) == 1
+        alice.cancel(call)
+        world.run(2.0)
+        reason = "Request Terminated"
+    assert [ended.reason for ended in site.relayed] == [reason]
+    assert len(site.core.relay) == 0
+
+
+def test_what_cannot_be_carried_is_refused_by_the_server_with_the_reason(world, site):
+    alice, carol = phones(world, site)
+    call = alice.invite("carol", TYPE, sdp("10.1.0.11", media=CHAT))
+    world.run(2.0)
+    assert call.statuses[-1] == 488
+    assert "no way to carry message" in call.responses[-1].fields.first("reason")
+    assert not carol.received
+    assert len(site.core.relay) == 0
+
+
+def test_nothing_stays_behind_of_a_call_to_a_phone_that_has_died(world, site):
+    alice, carol = phones(world, site)
+    carol.is_alive = False
+    alice.invite("carol", TYPE, sdp("10.1.0.11"))
+    world.run(40.0)
+    assert len(site.core.relay) == 0
+    assert len(site.relayed) >= 1
