@@ -37,11 +37,11 @@ class CertifiedOverlay(SimulatedOverlay):
         self.verifiers: dict[str, CertificateVerifier] = {}
         self._lines = 0
         for number in range(members):
-            host = self.add_peer(number)
+            host = self.add_member(number)
             assert self.world.run_for(60.0, stop=lambda host=host: self.node(host).is_serving)  # type: ignore[misc]
         assert self.world.run_for(120.0, stop=self.is_ring)
 
-    def add_peer(self, number: int) -> Host:
+    def add_member(self, number: int) -> Host:
         """Make a member and start it."""
         name, now = f"p{number}", self.world.now
         identity, wall, store = self._identity(f"peer-{name}"), WallClock(EPOCH_S), MemoryStore()

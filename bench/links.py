@@ -57,9 +57,10 @@ class End:
         """net.tls: it is over."""
 
     def flush(self, stream: Stream) -> None:
-        """Write what the link wants written."""
-        for piece in self.links[stream].drain():
-            stream.write(piece)
+        """Write what the link wants written; what it shows of itself is nobody's concern here."""
+        for shown in self.links[stream].drain():
+            if isinstance(shown, bytes):
+                stream.write(shown)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so."""

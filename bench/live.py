@@ -98,8 +98,8 @@ def _timed_calls(directory: Path, alice: Account, at_bob: LivePeer | None, until
             time.sleep(0.5)
         else:
             registering(directory, Account(at_bob.server, "bob", phone_password("bob")), bob.address).run()
-        options = {"calls": CALLS, "rate": CALLS_A_SECOND, "talk_ms": 200}
-        caller = calling(directory, alice, f"sip:bob@{alice.server}", until=until, **options).run()
+        target = f"sip:bob@{alice.server}"
+        caller = calling(directory, alice, target, until=until, calls=CALLS, rate=CALLS_A_SECOND, talk_ms=200).run()
         bob.wait(30)
         setup_ms = caller.setup_ms()
         assert len(setup_ms) == CALLS

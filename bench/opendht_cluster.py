@@ -8,6 +8,8 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import opendht
 
@@ -15,9 +17,9 @@ HOST = "127.0.0.1"
 PATIENCE_S = 60.0
 
 
-def cluster(nodes):
+def cluster(nodes: int) -> list[Any]:
     """Runners that know each other: all begin with the first."""
-    runners = []
+    runners: list[Any] = []
     for _ in range(nodes):
         runner = opendht.DhtRunner()
         runner.run(port=0, ipv4=HOST)
@@ -27,7 +29,7 @@ def cluster(nodes):
     return runners
 
 
-def wait_connected(runners, key):
+def wait_connected(runners: list[Any], key: object) -> None:
     """Until a get at each of them ends."""
     deadline = time.monotonic() + PATIENCE_S
     for runner in runners:
@@ -37,7 +39,7 @@ def wait_connected(runners, key):
         runner.get(key)
 
 
-def readings_ms(work, rounds, per_round):
+def readings_ms(work: Callable[[], None], rounds: int, per_round: int) -> list[float]:
     """Of the whole process, all its threads."""
     found = []
     for _ in range(rounds):
@@ -48,18 +50,18 @@ def readings_ms(work, rounds, per_round):
     return found
 
 
-def main(nodes, rounds, per_round):
+def main(nodes: int, rounds: int, per_round: int) -> None:
     """Puts, then gets of what was put."""
     rng = random.Random("opendht")
     runners = cluster(nodes)
     wait_connected(runners, opendht.InfoHash.get("warm up"))
-    keys = []
+    keys: list[Any] = []
 
-    def put():
+    def put() -> None:
         keys.append(opendht.InfoHash.get(f"key {len(keys)}"))
         assert rng.choice(runners).put(keys[-1], opendht.Value(b"sip:" + bytes(96)))
 
-    def get():
+    def get() -> None:
         assert rng.choice(runners).get(rng.choice(keys)), "a value was not found"
 
     puts = readings_ms(put, rounds, per_round)
