@@ -7,18 +7,21 @@ UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 # Python processes that tests run in parallel. The slow ones are distributed file by file: an overlay of processes is made
 # once for all tests of its file.
 WORKERS ?= 2
+# Of the slow ones more than there are cores: they wait for each other's processes most of the time. Their files begin in
+# alphabetical order; by the number of tests, the longest, which have few, would come last.
+SLOW_WORKERS ?= 4
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help setup dev demo check test bench soak conformance lint types imports lock clean
+.PHONY: help setup dev demo check test fast unslow bench soak conformance lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
 	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (under a minute)"
-	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere (about twelve minutes)"
+	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere"
 	@echo "make bench   measure: codec, SIP, records, disk, forwarding, media, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
@@ -61,12 +64,19 @@ imports: dev
 demo: setup
 	$(BIN)/python -m demo $(if $(ONCE),--once)
 
-check: lint types imports
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow and not long"
+fast: dev
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not long"
 
-test: lint types imports
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m slow
+unslow: dev
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
+
+# What looks at the source goes on side by side with the tests; each prints what it has to say when it ends.
+check:
+	@$(MAKE) -j -O --no-print-directory lint types imports fast
+
+test:
+	@$(MAKE) -j -O --no-print-directory lint types imports unslow
+	$(BIN)/pytest -q -n $(SLOW_WORKERS) --dist loadfile --no-loadscope-reorder -m slow
 
 # One JSON object a line on standard output, a table on standard error.
 bench: dev

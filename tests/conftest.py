@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -20,9 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that runs the tests in the background has SIGINT ignored: examples would not end by Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Hundreds of processes would compile the same modules, each for itself.
-        os.environ["PYTHONPYCACHEPREFIX"] = compiled = tempfile.mkdtemp(prefix="pycache")
-        config.add_cleanup(lambda: shutil.rmtree(compiled, ignore_errors=True))
+        # Hundreds of processes would compile the same modules, each for itself, as would the workers of the next run.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(config.rootpath / ".pytest_cache" / "compiled")
 
 
 @pytest.fixture(autouse=True)

@@ -151,6 +151,7 @@ def test_parse_gives_a_message_or_bad_message(data: bytes) -> None:
     assert again.fields.values("via") == vias
 
 
+@pytest.mark.long
 @given(st.text(max_size=60))
 @settings(max_examples=times(100))
 def test_values_are_read_or_refused(text: str) -> None:

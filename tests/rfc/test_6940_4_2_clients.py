@@ -102,6 +102,7 @@ def test_4_2_1_updates_say_that_another_peer_is_responsible(overlay: SimulatedOv
         assert isinstance(ping(overlay, overlay.alive()[3], overlay.node(client).node_id), Answer)
 
 
+@pytest.mark.long
 def test_4_2_1_when_its_peer_dies_a_client_is_reached_by_the_next(overlay: SimulatedOverlay) -> None:
     """One peer after the other dies, two of them without a word."""
     client = attached(overlay)

@@ -190,6 +190,7 @@ def mixed() -> SimulatedOverlay:
     return grown
 
 
+@pytest.mark.long
 @pytest.mark.must("6.1.2/4", "6.2/1")
 def test_6_1_2_an_overlay_of_mixed_peers_works(mixed: SimulatedOverlay) -> None:
     """Everybody reaches every place, over several hops, and the answer comes with the first transmission."""

@@ -39,6 +39,7 @@ def overlay() -> SimulatedOverlay:
     return grown
 
 
+@pytest.mark.long
 @pytest.mark.must("6.2.2/1", "6.1.2/4", "6.3.2/5")
 def test_6_1_2_the_response_takes_the_way_of_the_request_in_reverse(overlay: SimulatedOverlay) -> None:
     """6.2.2: "the response traverses the same peers as the request traversed, except in reverse order"; each peer adds

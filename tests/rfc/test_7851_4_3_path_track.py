@@ -65,6 +65,7 @@ def long_way(world: SimulatedPeers, site: Site) -> tuple[ResourceId, Traced]:
     raise AssertionError("everything is near")
 
 
+@pytest.mark.long
 def test_4_3_every_hop_until_the_responsible_peer(world: SimulatedPeers) -> None:
     """ "this step can be repeated until the request reaches responsible peer D for the destination ID and retrieves the
     diagnostic information of peer D."

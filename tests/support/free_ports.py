@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import tempfile
+import threading
 from pathlib import Path
 
 _RANGE = range(23_000, 32_000, 2)
@@ -16,15 +17,17 @@ _claims = os.open(Path(tempfile.gettempdir()) / f"p2psip-test-ports-{os.getuid()
 found free and being bound no other worker, and no tests of another copy, take it."""
 
 _given: set[int] = set()
+_giving = threading.Lock()
 
 
 def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
     """An even port, free for UDP and TCP, and so are the ones after it, `together` in all. None is given twice."""
-    for port in random.sample(_RANGE, 200):
-        wanted = range(port, port + together)
-        if _given.isdisjoint(wanted) and all(_is_claimed(one) and _is_free(host, one) for one in wanted):
-            _given.update(wanted)
-            return port
+    with _giving:
+        for port in random.sample(_RANGE, 200):
+            wanted = range(port, port + together)
+            if _given.isdisjoint(wanted) and all(_is_claimed(one) and _is_free(host, one) for one in wanted):
+                _given.update(wanted)
+                return port
     raise AssertionError(f"no {together} free ports in a row on {host}")
 
 

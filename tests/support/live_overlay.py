@@ -83,7 +83,7 @@ class Daemon:
         """What it prints when its sockets are open."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"{self.process.args} ended: {self.complaints} {self.log[-3:]}"
+        assert line, f"{self.process.args!r} ended: {self.complaints} {self.log[-3:]}"
         return line
 
     def wait_log(self, event: str, limit_s: float = EVENT_MAX_S, **facts: object) -> dict[str, Any]:
@@ -215,7 +215,14 @@ class LivePeer:
 
     def line(self, user: str) -> Any:
         """What `line list` says of a line."""
-        lines = self._overlay.command_json("line", "list", "--peer", self.directory)
+        return self._of(user, self._overlay.command_json("line", "list", "--peer", self.directory))
+
+    def _asked(self, user: str) -> Any:
+        """The same of a running peer, without a process for each question."""
+        return self._of(user, ask_peer(self.directory, "lines"))
+
+    @staticmethod
+    def _of(user: str, lines: Any) -> Any:
         return next(line for line in lines if line["user"] == f"{user}@{OVERLAY}")
 
     def cpu_s(self) -> float:
@@ -225,11 +232,11 @@ class LivePeer:
 
     def wait_placed(self, user: str) -> None:
         """Until the record of a line of this peer is in the overlay."""
-        eventually(f"the record of {user} at {self.name} is in the overlay", lambda: self.line(user)["record"])
+        eventually(f"the record of {user} at {self.name} is in the overlay", lambda: self._asked(user)["record"])
 
     def wait_phones(self, user: str, count: int) -> None:
         """Until so many phones of this user are registered here."""
-        eventually(f"{count} phones of {user} are at {self.name}", lambda: len(self.line(user)["phones"]) == count)
+        eventually(f"{count} phones of {user} are at {self.name}", lambda: len(self._asked(user)["phones"]) == count)
 
 
 class LiveOverlay:

@@ -33,6 +33,7 @@ def differences(tree: ast.AST) -> list[int]:
     ]
 
 
+@pytest.mark.long
 def test_nothing_compares_a_difference_of_readings() -> None:
     found = {
         f"{path.relative_to(SOURCE)}:{line}"

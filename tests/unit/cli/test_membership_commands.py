@@ -300,6 +300,7 @@ def test_a_change_that_is_none(p2psip: Command, club: Path, change: str, says: s
     assert not (club / "draft.xml").exists()
 
 
+@pytest.mark.long
 def test_accounts(p2psip: Command, club: Path, tmp_path: Path) -> None:
     made_up = p2psip.json("user", "add", "alice", "--overlay", club)
     assert made_up["name"] == "alice@club.example"

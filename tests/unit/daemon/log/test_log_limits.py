@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.daemon.log.limits import (
     KINDS_MAX,
     OF_ALL,
@@ -33,6 +35,7 @@ def test_a_kind_is_bounded_whoever_causes_it() -> None:
     assert limits.admits("another", "", 0.0)
 
 
+@pytest.mark.long
 def test_a_day_of_it_is_a_few_lines() -> None:
     limits = LogLimits()
     seconds = range(int(DAY_S))
@@ -41,6 +44,7 @@ def test_a_day_of_it_is_a_few_lines() -> None:
     assert sum(limits.admits("refused", str(now), float(now)) for now in seconds for _ in range(3)) <= 87_000
 
 
+@pytest.mark.long
 def test_all_kinds_from_all_sources_together_are_bounded_in_bytes() -> None:
     """Whoever causes whatever: under 100 MB a day, where a stranger once wrote 5 GB."""
     limits, size, written = LogLimits(), 1200, 0

@@ -315,6 +315,7 @@ def looked_for(bench: NodeBench) -> Dial:
     return dial
 
 
+@pytest.mark.long
 def test_neighbors_that_were_lost_are_looked_for_soon_and_for_a_day() -> None:
     """However seldom all peers look for another part."""
     bench = with_lost_neighbor(chord_update_interval_s=1_000_000)

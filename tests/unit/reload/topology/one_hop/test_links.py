@@ -37,6 +37,7 @@ def test_a_few_are_linked_all_with_all() -> None:
     assert len(links.wanted(())) < MESH_MAX
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [14, 50, 200, 400])
 def test_by_the_links_that_all_want_every_member_is_reached_in_a_few_steps(count: int) -> None:
     """Each step comes nearer, so none goes in a circle; on average it is as many as the logarithm of all, halved."""
