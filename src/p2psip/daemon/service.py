@@ -199,7 +199,8 @@ class PeerService:
             may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
             addresses=self._reload_addresses(),
-            link_types=self._link_types(),
+            # What sockets can make: with ICE or without it, the overlay says.
+            link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
