@@ -229,7 +229,7 @@ class SipServer:
             case ResponseArrived(_, response, context):
                 self._proxy.on_response(context, response, now)
                 if isinstance(context, Sent) and context.context.is_invite and response.is_success:
-                    self._calls.begin(response.call_id, (context.context.source.hop, context.branch.hop))
+                    self._calls.begin(response.call_id, (context.context.source.hop, context.branch.way))
             case AckArrived(request, source):
                 self._proxy.forward_ack(request, source, now)
             case TransactionFailed(_, failure, what, context):

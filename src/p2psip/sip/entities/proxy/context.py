@@ -58,6 +58,11 @@ class Branch:
         """The target, for people."""
         return self.target.label or str(self.target.uri)
 
+    @property
+    def way(self) -> Hop | None:
+        """The connection or address that it went to; `hop` may only say where one was to be made to."""
+        return None if self.side is None else self.side.hop
+
     def give_up(self) -> None:
         """It is cancelled: however it ends, no other way to the target is tried."""
         self.is_expired, self.may_be_resolved_again = True, False

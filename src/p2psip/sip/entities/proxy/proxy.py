@@ -79,7 +79,7 @@ class Proxy:
     def ways(self) -> set[Hop | None]:
         """By which the requests under way have come and gone."""
         each = self._contexts.values()
-        return {hop for one in each for hop in (one.source.hop, *(branch.hop for branch in one.open_branches))}
+        return {hop for one in each for hop in (one.source.hop, *(branch.way for branch in one.open_branches))}
 
     # Requests
 

@@ -79,7 +79,7 @@ def test_a_call_hears_itself_until_it_hangs_up() -> None:
     effects = echo.drain()
     assert lines(effects) == ["SIP/2.0 200 OK"]
     assert MediaReleased(LOCAL) in effects
-    echo.handle_media(LOCAL, PHONE, packet.encode(), 0.4)
+    echo.handle_media(LOCAL, PHONE, RtpPacket(0, 2, 320, 9, b"\x55" * 160).encode(), 0.4)
     assert echo.drain() == []
 
 

@@ -367,3 +367,16 @@ def test_indexes_are_empty_when_all_is():
     assert table.at_contact(two.contact, 5.0) is None
     assert table.next_deadline() is None
     assert table.handle_flow_down(FlowDown(1, "closed"), 30.0) == []
+
+
+def test_who_has_taken_the_place_of_a_phone_is_at_its_host_or_is_the_best() -> None:
+    """A dialog outlives the registration that it began with."""
+    bindings = Bindings(10)
+    best, other = (
+        Binding(parse_sip_uri(f"sip:a@10.0.0.{number}:7000"), (FlowHop(number),), "c", 1, 0.0, 10.0, q)
+        for number, q in ((1, 1.0), (2, 0.5))
+    )
+    bindings.store("alice", (other, best))
+    assert bindings.successor("alice", parse_sip_uri("sip:a@10.0.0.2:6000"), 1.0) == other
+    assert bindings.successor("alice", parse_sip_uri("sip:a@10.0.0.9:6000"), 1.0) == best
+    assert bindings.successor("bob", parse_sip_uri("sip:a@10.0.0.1:7000"), 1.0) is None
