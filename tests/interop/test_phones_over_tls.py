@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import pytest
 from baresip import Baresip, hears, needs_baresip, talk
 from linphone import Linphone, needs_linphone
 from live_overlay import LiveOverlay, LivePeer, phone_password
+from our_phone import OurPhone
 from phone_certificates import PhoneAuthority
 
 pytestmark = pytest.mark.slow
@@ -103,6 +106,54 @@ def test_linphone_on_tls(tmp_path: Path, sites: Sites) -> None:
             other.hang_up()
             alice.wait_ended()
             other.wait("CALL_CLOSED")
+
+
+def test_our_own_phone_on_tls_and_who_dials_sips(tmp_path: Path, sites: Sites) -> None:
+    """It trusts what `peer trust` prints, and nobody else; a call to sips: is over TLS on both sides, or is none."""
+    alices = OurPhone("alice", server=sites.hill.tls_server, password=phone_password("alice"), trusts=sites.own)
+    carols = OurPhone(
+        "carol",
+        server=sites.hill.tls_server,
+        password=phone_password("carol"),
+        trusts=sites.own,
+        plays=900,
+        answer_ms=0,
+    )
+    with alices as alice, carols as carol:
+        for phone in (alice, carol):
+            phone.wait("registered")
+        alice.command(f"call sips:carol@{sites.hill.tls_server}")
+        carol.wait("answered")
+        alice.wait("answered")
+        alice.command("hangup")
+        carol.wait("ended"), alice.wait("ended")
+        bobs = OurPhone("bob", server=sites.valley.server, password=phone_password("bob"), answer_ms=0)
+        with bobs as bob:
+            bob.wait("registered")
+            alice.command("call bob")
+            bob.wait("answered")
+            alice.command("hangup")
+            bob.wait("ended"), alice.wait("ended")
+            alice.command(f"call sips:bob@{sites.hill.tls_server}")
+            assert "asks for TLS" in str(alice.wait("ended"))
+    other = tmp_path / "other.pem"
+    other.write_bytes(PhoneAuthority().pem)
+    secret = tmp_path / "secret"
+    secret.write_text(phone_password("alice"))
+    options = [
+        "--server",
+        sites.hill.tls_server,
+        "--user",
+        "alice",
+        "--password-file",
+        str(secret),
+        "--tls",
+        str(other),
+    ]
+    command = [sys.executable, "-c", "from p2psip.cli.main import main; main()", "phone", *options, "register"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "certificate verify failed" in done.stderr
 
 
 @needs_linphone

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,15 +33,19 @@ class OurPhone:
         plays: float = 440,
         answer_ms: int | None = None,
         transport: str = "udp",
+        trusts: Path | None = None,
         within: Sequence[str] = (),
     ) -> None:
-        """`within` is what runs it in another place: it listens there where the server reaches it."""
+        """`within` is what runs it in another place: it listens there where the server reaches it. With `trusts`, a
+        file of certificates, it connects over TLS.
+        """
         self.user = user
         self.told: list[dict[str, Any]] = []
         self.sip_port = free_port()
         options = ["--server", server, "--user", user, "--transport", transport, "--control"]
         options += ["--tone", str(plays), "--password-env", "PHONE_PASSWORD"]
         options += [] if within else ["--listen", f"127.0.0.1:{self.sip_port}"]
+        options += [] if trusts is None else ["--tls", str(trusts)]
         options += [] if registers else ["--no-register"]
         options += [] if answer_ms is None else ["--auto-answer", str(answer_ms)]
         self._command = [*within, sys.executable, "-c", "from p2psip.cli.main import main; main()", "phone", *options]

@@ -26,9 +26,10 @@ Like any SIP phone it is told a server (the peer beside it), a user and a passwo
     p2psip phone --server 192.0.2.10 --user bob --password-file bob.txt answer --tone 550
     p2psip phone --server 192.0.2.10 --user alice --password-file alice.txt call bob --expect-tone 550
     p2psip phone --server 192.0.2.10 --user alice --password-file alice.txt call '*43' --expect-tone 440
+    p2psip phone --server 192.0.2.10 --user alice --password-file alice.txt --tls club.pem call sips:bob@192.0.2.10
 
-The last one needs no second phone: *43 echoes. The exit status is 0 if everything asked for held, 1 if not
-(one line says why, in the words that SIP used), 2 if the command line is wrong.
+The one with *43 needs no second phone: it echoes. club.pem is what `p2psip peer trust` prints. The exit status is 0 if
+everything asked for held, 1 if not (one line says why, in the words that SIP used), 2 if the command line is wrong.
 
 With --control it reads commands from standard input, one a line, and prints one JSON object an event: register,
 call TARGET, answer [CALL], reject [CALL] [STATUS], hold CALL, resume CALL, hangup [CALL], unregister, quit.
@@ -48,6 +49,7 @@ class _Common:
     password_file: Path | None
     password_env: str
     transport: str
+    tls: Path | None
     listen: str
     expires_s: int
     as_json: bool
@@ -62,6 +64,7 @@ def phone(
     password_file: Annotated[Path | None, typer.Option(help="The phone password is this file's first line.")] = None,
     password_env: Annotated[str, typer.Option(metavar="VAR", help="It is the value of this variable.")] = "",
     transport: Annotated[str, typer.Option(metavar="udp|tcp", help="How SIP travels to the server.")] = "udp",
+    tls: Annotated[Path | None, typer.Option(metavar="FILE", help="Over TLS, with whom this file vouches for.")] = None,
     listen: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Own address; by default a free port.")] = "",
     expires: Annotated[int, typer.Option(min=10, max=7200, help="Seconds a registration is to last.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
@@ -72,7 +75,7 @@ def phone(
 ) -> int:
     """Take the common options; without a subcommand, run by commands from standard input."""
     common = _Common(
-        server, user, password_file, password_env, transport, listen, expires, as_json or control, not no_register
+        server, user, password_file, password_env, transport, tls, listen, expires, as_json or control, not no_register
     )
     context.obj = common
     if context.invoked_subcommand is not None:
@@ -164,17 +167,20 @@ def _password(file: Path | None, variable: str) -> str:
 
 def _settings(common: _Common, tone_hz: float | None, auto_answer_ms: int | None) -> PhoneSettings:
     from p2psip.media.engine import Performance
+    from p2psip.net.disk.pem_files import read_chain
     from p2psip.net.phone.phone import PhoneSettings, resolve
 
     if not common.server or not common.user:
         raise LocalMisuse("say --server HOST[:PORT] and --user NAME before the command: p2psip phone --help")
     if common.transport not in ("udp", "tcp"):
-        raise LocalMisuse(f"--transport {common.transport}: write udp or tcp")
+        raise LocalMisuse(f"--transport {common.transport}: write udp or tcp, or --tls FILE for TLS")
+    is_tls = common.tls is not None
     return PhoneSettings(
         user=common.user,
-        server=resolve(common.server, default_port=5060),
+        server=resolve(common.server, default_port=5061 if is_tls else 5060),
         password=_password(common.password_file, common.password_env),
-        transport="TCP" if common.transport == "tcp" else "UDP",
+        transport="TLS" if is_tls else "TCP" if common.transport == "tcp" else "UDP",
+        trusts=() if common.tls is None else tuple(read_chain(common.tls)),
         listen=resolve(common.listen, default_port=0) if common.listen else None,
         performance=Performance(tone_hz),
         auto_answer_s=None if auto_answer_ms is None else auto_answer_ms / 1000,

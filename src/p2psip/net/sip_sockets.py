@@ -93,7 +93,8 @@ class _TlsFlow:
 
     def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
         self._flows.handshakes.end(stream)
-        if not stream.is_server and not is_named(certificates[0], stream.remote[0]):
+        looks_at_name = not stream.is_server and self._flows.looks_at_names
+        if looks_at_name and not is_named(certificates[0], stream.remote[0]):
             # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says (here: at that address).
             stream.abort(f"its certificate is not for {stream.remote[0]}")
             return
@@ -133,6 +134,7 @@ class Flows:
         self.arrived = arrived
         self.handshakes = Handshakes()
         self.not_secured = not_secured
+        self.looks_at_names = True
         self._tell = tell
         self._server: SSL.Context | None = None
         self._client: SSL.Context | None = None
@@ -144,6 +146,10 @@ class Flows:
     def use_tls(self, server: SSL.Context, client: SSL.Context) -> None:
         """What to show who connects from now on, and whom to believe where we connect."""
         self._server, self._client = server, client
+
+    def trust_server(self, client: SSL.Context) -> None:
+        """We connect with a peer alone, as its phone: its certificate says which peer it is, and not where."""
+        self._client, self.looks_at_names = client, False
 
     def listen(self, transport: StreamTransport, local: Address) -> None:
         """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""

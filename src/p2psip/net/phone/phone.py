@@ -20,6 +20,7 @@ from p2psip.net.phone.events import PhoneEvent, Storyteller, heard, not_accepted
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.addresses import address_of
 from p2psip.net.sockets.datagrams import DatagramSocket
+from p2psip.net.sockets.phone_tls import client_context
 from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
 from p2psip.sip.message.errors import BadMessage
@@ -46,7 +47,9 @@ class PhoneSettings:
     user: str
     server: Address
     password: str = field(default="", repr=False)
-    transport: Literal["UDP", "TCP"] = "UDP"
+    transport: Literal["UDP", "TCP", "TLS"] = "UDP"
+    trusts: tuple[bytes, ...] = ()
+    """Over TLS: certificates (DER) of those whose word for the server is taken."""
     listen: Address | None = None
     performance: Performance = field(default_factory=Performance)
     auto_answer_s: float | None = None
@@ -77,6 +80,8 @@ class Phone:
         wish = self.settings.listen or Address(local_host_towards(self.settings.server), 0)
         if wish.host in ("0.0.0.0", "::"):
             raise LocalMisuse(f"--listen {wish.host}: write the address that the server reaches this phone at")
+        if self.settings.transport == "TLS":
+            self._flows.trust_server(client_context(self.settings.trusts))
         sip = await self._bind(wish)
         self._sip_sockets[sip.local] = sip
         self._media_sockets = MediaSockets(sip.local.host, self._rtp_arrived)
@@ -270,11 +275,11 @@ def target_uri(target: str, server: Address) -> SipUri:
 
 
 def _agent_config(settings: PhoneSettings, local: Address) -> AgentConfig:
-    is_tcp = settings.transport == "TCP"
-    hop: Hop = StreamHop("TCP", settings.server) if is_tcp else UdpHop(settings.server)
-    user, params = escape_user(settings.user), (("transport", "tcp"),) if is_tcp else ()
+    transport = settings.transport
+    hop: Hop = UdpHop(settings.server) if transport == "UDP" else StreamHop(transport, settings.server)
+    user, params = escape_user(settings.user), () if transport == "UDP" else (("transport", transport.lower()),)
     server_port = None if settings.server.port == 5060 else settings.server.port
-    listeners = (Listener("UDP", local), *((Listener("TCP", local),) if is_tcp else ()))
+    listeners = (Listener("UDP", local), *(() if transport == "UDP" else (Listener(transport, local),)))
     return AgentConfig(
         address_of_record=SipUri(as_host(settings.server.host), user, server_port),
         contact=SipUri(as_host(local.host), user, local.port, params),

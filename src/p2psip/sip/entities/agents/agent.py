@@ -39,6 +39,7 @@ from p2psip.sip.transactions.events import (
 )
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
+from p2psip.sip.transports.hops import StreamHop
 from p2psip.sip.transports.layer import TransportLayer
 
 TRANSACTIONS_MAX = 1000
@@ -123,9 +124,12 @@ class UserAgent:
 
     def call(self, target: SipUri, now: float) -> CallId:
         """Call somebody. Raises LocalMisuse if that cannot be."""
-        if target.scheme == "sips":
+        server = self._config.server
+        if target.scheme == "sips" and not (isinstance(server, StreamHop) and server.transport == "TLS"):
             # 26.2.2: "sips" asks for TLS all the way.
-            raise LocalMisuse(f"{target} asks for TLS, which this phone does not have: dial sip: in place of sips:")
+            raise LocalMisuse(
+                f"{target} asks for TLS, over which this phone has not connected: dial sip: in place of sips:"
+            )
         if len(self.calls) >= self._config.calls_max or self._asks.is_full:
             raise LocalMisuse(f"there are {len(self.calls)} calls already: hang up one of them first")
         number = next(self._numbers)

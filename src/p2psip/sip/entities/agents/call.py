@@ -325,7 +325,19 @@ class Call:
         self._wiring.transactions.respond(transaction, response, now)
 
     def _session_fields(self) -> list[tuple[str, object]]:
-        return [("Contact", NameAddr(self._wiring.config.contact)), ("Content-Type", SDP)]
+        return [("Contact", self._contact), ("Content-Type", SDP)]
+
+    @property
+    def _contact(self) -> NameAddr:
+        """8.1.1.8: "If the Request-URI or top Route header field value contains a SIPS URI, the Contact header field
+        MUST contain a SIPS URI as well"; 12.1.1 says the same of who is called.
+        """
+        contact = self._wiring.config.contact
+        return NameAddr(contact.replace(scheme="sips", params=()) if self._is_secure else contact)
+
+    @property
+    def _is_secure(self) -> bool:
+        raise NotImplementedError
 
 
 def unsupported(request: Request) -> list[str]:

@@ -10,7 +10,6 @@ from p2psip.sip.entities.agents.requests import Alarm, Wiring
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, IncomingCall
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.message.build import make_response, phrase_of
-from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 
 PROVISIONAL_S = 60.0
@@ -83,11 +82,14 @@ class CallIn(Call):
     def _owns_call_id(self) -> bool:
         return False
 
+    @property
+    def _is_secure(self) -> bool:
+        return self.invite.sip_uri.scheme == "sips"
+
     def _ring(self, now: float) -> None:
         # 13.3.1.1: "the UAS MUST send a non-100 provisional response at every minute, to handle the possibility of
         # lost provisional responses."
-        contact = ("Contact", NameAddr(self._wiring.config.contact))
-        ringing = make_response(self.invite, 180, to_tag=self.dialog.local.tag, extra=[contact])
+        ringing = make_response(self.invite, 180, to_tag=self.dialog.local.tag, extra=[("Contact", self._contact)])
         self._wiring.transactions.respond(self.transaction, ringing, now)
         self._wiring.set_timer(self.number, Alarm.PROVISIONAL, now + PROVISIONAL_S)
 

@@ -80,6 +80,10 @@ class CallOut(Call):
     def _owns_call_id(self) -> bool:
         return True
 
+    @property
+    def _is_secure(self) -> bool:
+        return self._target.scheme == "sips"
+
     def _on_progress(self, response: Response) -> None:
         """180 to 183: worth telling once each."""
         if response.status > 100 and response.status not in self._statuses and not self.is_over:

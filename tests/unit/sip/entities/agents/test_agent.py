@@ -757,6 +757,28 @@ def test_26_2_2_no_call_to_sips_without_tls() -> None:
         bob.call(parse_sip_uri("sips:alice@example.org"), 0.0)
 
 
+@pytest.mark.parametrize("scheme", ["sip", "sips"])
+def test_8_1_1_8_who_calls_sips_is_sips_himself(scheme: str) -> None:
+    """ "If the Request-URI or top Route header field value contains a SIPS URI, the Contact header field MUST contain a
+    SIPS URI as well."
+    """
+    local, server = Address("192.0.2.7", 5060), Address("192.0.2.10", 5061)
+    contact = SipUri("192.0.2.7", "bob", 5060, (("transport", "tls"),))
+    config = AgentConfig(
+        SipUri("192.0.2.10", "bob"), contact, StreamHop("TLS", server), (Listener("UDP", local), Listener("TLS", local))
+    )
+    bob = UserAgent(config, random.Random(1))
+    bob.call(parse_sip_uri(f"{scheme}:alice@192.0.2.10"), 0.0)
+    [ask] = [effect for effect in bob.drain() if isinstance(effect, Ask)]
+    bob.handle_answer(ask.token, Address("192.0.2.7", 4000), 0.0)
+    [opened] = [effect for effect in bob.drain() if isinstance(effect, OpenFlow)]
+    assert (opened.transport, opened.remote) == ("TLS", server)
+    bob.handle(FlowUp(opened.flow, "TLS", local, server), 0.1)
+    [sent] = [effect.data for effect in bob.drain() if isinstance(effect, SendFlow)]
+    [own] = parse(sent).contacts
+    assert str(own.uri) == {"sip": "sip:bob@192.0.2.7:5060;transport=tls", "sips": "sips:bob@192.0.2.7:5060"}[scheme]
+
+
 def test_8_2_2_3_what_is_not_supported_is_named() -> None:
     wire, _ = bob_alone()
     wire.send(SERVER, BOB, invite(("Max-Forwards", "Require: 100rel, timer\nMax-Forwards")))
