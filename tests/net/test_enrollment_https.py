@@ -222,9 +222,11 @@ def test_a_document_in_a_file_is_proven_the_same_way(tmp_path: Path) -> None:
 def test_what_this_release_cannot_do_is_said_at_once(tmp_path: Path) -> None:
     async def test(here: Site, path: Path) -> None:
         with here.directory.locked():
-            here.directory.revise(replace(here.configuration, no_ice=False))
+            here.directory.revise(
+                replace(here.configuration, no_ice=False, overlay_link_protocols=("TLS-TCP-FH-NO-ICE",))
+            )
         request = PeerRequest(here.origin, here.fingerprint, "garden", "alice", PASSWORD)
-        with pytest.raises(LocalMisuse, match=r"cannot be a peer of club\.example: links made by ICE"):
+        with pytest.raises(LocalMisuse, match=r"cannot be a peer of club\.example: no overlay link protocol DTLS"):
             await init_peer(path / "peer", request)
         assert not (path / "peer").exists()
 
