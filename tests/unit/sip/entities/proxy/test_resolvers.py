@@ -71,6 +71,16 @@ def test_after_busy_the_next(world):
     assert world.forgets_all()
 
 
+def test_a_user_at_this_very_peer_is_a_user(world):
+    """A GRUU of the peer with a user in it, as other peers write it (RFC 7904 section 6); another's is not."""
+    one, alice, bob, _ = site(world)
+    here, elsewhere = (alice.invite(f"sip:bob@overlay.example;gr={node}") for node in (one.node_id, "0" * 32))
+    world.run(3.0)
+    assert here.is_up
+    assert elsewhere.statuses[-1] >= 400
+    assert len(invites(bob)) == 1
+
+
 def test_what_nobody_forwards_goes_back(world):
     forwarding = Forwarding("bob", on=(486,), to=to("carol"))
     _, alice, bob, carol = site(world, forwarding)
