@@ -104,6 +104,24 @@ def test_a_certificate_that_is_out_of_date_is_said_once(with_files: PeerState) -
     assert str(certificate.out_of_date(now - 900 * DAY_S)).startswith("it begins on 20")
 
 
+def test_of_a_chain_the_certificate_of_the_host_counts(with_files: PeerState) -> None:
+    """An authority's own lives for decades."""
+    issued = AUTHORITY.issue("pbx.example")
+    (with_files.directory / "phones.pem").write_bytes(chain_to_pem([issued.der, AUTHORITY.der]))
+    (with_files.directory / "phones.key").write_bytes(issued.key_pem)
+    certificate = PhoneCertificate(with_files)
+    certificate.context(with_files, None)
+    assert str(certificate.out_of_date(time.time() + 9 * DAY_S)).startswith("it has ended on 20")
+
+
+def test_without_tls_nobody_looks_at_the_files(with_files: PeerState) -> None:
+    """Nor is it said, again and again, that phones are shown others now."""
+    state = replace(with_files, settings=msgspec.structs.replace(with_files.settings, phone_tls=False))
+    certificate = PhoneCertificate(state)
+    write(state, AUTHORITY.issue("pbx.example"))
+    assert [certificate.has_changed() for _ in range(4)] == [False] * 4
+
+
 def test_the_peer_s_own_certificate_is_not_looked_at(state: PeerState) -> None:
     certificate = PhoneCertificate(state)
     certificate.context(state, None)
