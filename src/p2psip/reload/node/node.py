@@ -452,8 +452,6 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
-        for gone in self._certificates.drain():
-            self.remove_client(gone)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),
@@ -471,6 +469,9 @@ class Node:
                 else:
                     assert isinstance(value, Action)
                     self._perform(value, now)
+        # After the answers: it may be one of them that has taken out the last entry of a client that goes.
+        for gone in self._certificates.drain():
+            self.remove_client(gone)
         self._effects += self._exchange.drain()
         self._drain_links(now)
         self._reconfiguring.watch()
