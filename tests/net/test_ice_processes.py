@@ -1,0 +1,55 @@
+"""Real peers behind real NATs: processes in network namespaces, whose links are made by ICE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kernel_nat import needs_nft
+from live_overlay import LiveOverlay, LivePeer, eventually
+from nat_sites import PORT_RESTRICTED, PUBLIC, SYMMETRIC, inside, nat_sites
+from networks import needs_networks
+
+pytestmark = [pytest.mark.slow, needs_networks, needs_nft]
+
+
+def links_of(peer: LivePeer) -> dict[str, str]:
+    """With whom a peer is linked, and where they are."""
+    return {link["node_id"]: link["address"] for link in peer.status()["links"]}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "is_direct"),
+    [((PORT_RESTRICTED, PORT_RESTRICTED), True), ((PORT_RESTRICTED, SYMMETRIC), False)],
+    ids=["both port restricted", "one symmetric"],
+)
+def test_two_peers_behind_nats_come_in_by_a_public_one(tmp_path: Path, kinds: tuple[str, str], is_direct: bool) -> None:
+    """Both are members; they are linked with each other, through their NATs, exactly where that can be."""
+    hosts = (PUBLIC, *(inside(number) for number in range(len(kinds))))
+    with LiveOverlay(tmp_path, peers=0, hosts=hosts) as overlay:
+        overlay.command("overlay", "set", tmp_path / "overlay", "no-ice=false", "--sign")
+        peers = [overlay.add_peer() for _ in hosts]
+        with nat_sites(*kinds) as world:
+            try:
+                for peer, host in zip(peers, (world.public, *world.sites), strict=True):
+                    peer.run(*(() if host is not world.public else ("--first",)), within=host.within)
+                    peer.wait_joined()
+                _, first, second = peers
+                if is_direct:
+                    eventually("they are linked", lambda: second.node_id in links_of(first))
+                    eventually("both ways", lambda: first.node_id in links_of(second))
+                    # As whom the other one's NAT shows it, and not by an address of its LAN.
+                    assert links_of(first)[second.node_id].startswith("198.51.100.11:")
+                    assert links_of(second)[first.node_id].startswith("198.51.100.10:")
+                else:
+                    eventually("all is tried", lambda: "no pair of addresses works" in said(first) + said(second))
+                    assert second.node_id not in links_of(first)
+            finally:
+                for peer in reversed(peers):
+                    if peer.is_running:
+                        peer.stop()
+
+
+def said(peer: LivePeer) -> str:
+    """What a peer has written into its log."""
+    return "".join(map(str, peer.daemon.log))

@@ -1,0 +1,100 @@
+"""Hosts behind kernel NATs, and a public one, in network namespaces: a wire to which all are plugged."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from networks import Host
+
+PUBLIC = "198.51.100.1"
+INSIDE = "10.{number}.0.2"
+OUTSIDE = "198.51.100.{place}"
+
+PORT_RESTRICTED = "masquerade"
+SYMMETRIC = "masquerade random,fully-random"
+"""Linux's two kinds, as nftables has them: both filter by address and port."""
+
+RULES = """
+table ip nat {{
+  chain out {{ type nat hook postrouting priority srcnat; oifname "outside" {nat}; }}
+}}
+table ip guard {{
+  chain forward {{ type filter hook forward priority filter; iifname "outside" ct state new drop; }}
+  chain input {{ type filter hook input priority filter; iifname "outside" ct state new drop; }}
+}}
+"""
+"""What nobody inside has asked for is dropped, and not refused: a refusal would be remembered as a flow, and the punch
+from inside would go out from another port."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class NatSites:
+    """`public` is on the wire; each of `sites` is behind a router of its own."""
+
+    public: Host
+    sites: Sequence[Host]
+
+
+def inside(number: int) -> str:
+    """The address of a site, the first being 0."""
+    return INSIDE.format(number=number + 1)
+
+
+@contextlib.contextmanager
+def nat_sites(*kinds: str) -> Iterator[NatSites]:
+    """A public host and one behind each kind of NAT; all of it is gone afterwards."""
+    prefix = f"p2psip-ice-{os.getpid()}-{next(_numbers)}-"
+    names = ["wire", "public", *(f"{what}{number}" for number in range(len(kinds)) for what in ("nat", "site"))]
+    try:
+        for name in names:
+            _ip("netns", "add", prefix + name)
+            _ip("-n", prefix + name, "link", "set", "lo", "up")
+        _ip("-n", f"{prefix}wire", "link", "add", "wire", "type", "bridge")
+        _ip("-n", f"{prefix}wire", "link", "set", "wire", "up")
+        _plug(prefix, "public", "lan0", PUBLIC)
+        for number, kind in enumerate(kinds):
+            _plug(prefix, f"nat{number}", "outside", OUTSIDE.format(place=10 + number))
+            _lan(prefix, number, kind)
+        yield NatSites(Host(f"{prefix}public"), [Host(f"{prefix}site{number}") for number in range(len(kinds))])
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", prefix + name], capture_output=True, check=False)
+
+
+def _plug(prefix: str, name: str, device: str, address: str) -> None:
+    port = f"to-{name}"
+    _ip("-n", f"{prefix}wire", "link", "add", port, "type", "veth", "peer", "name", device, "netns", prefix + name)
+    _ip("-n", f"{prefix}wire", "link", "set", port, "master", "wire", "up")
+    _up(prefix + name, device, f"{address}/24")
+
+
+def _lan(prefix: str, number: int, kind: str) -> None:
+    nat, site, host = f"{prefix}nat{number}", f"{prefix}site{number}", inside(number)
+    gateway = host.removesuffix("2") + "1"
+    _ip("-n", nat, "link", "add", "inside", "type", "veth", "peer", "name", "lan0", "netns", site)
+    _up(nat, "inside", f"{gateway}/24")
+    _up(site, "lan0", f"{host}/24")
+    _ip("-n", site, "route", "add", "default", "via", gateway)
+    _run("ip", "netns", "exec", nat, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    _run("ip", "netns", "exec", nat, "nft", "-f", "-", said=RULES.format(nat=kind))
+
+
+def _up(name: str, device: str, address: str) -> None:
+    _ip("-n", name, "address", "add", address, "dev", device)
+    _ip("-n", name, "link", "set", device, "up")
+
+
+def _ip(*arguments: str) -> None:
+    _run("ip", *arguments)
+
+
+def _run(*command: str, said: str = "") -> None:
+    done = subprocess.run(command, input=said, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
