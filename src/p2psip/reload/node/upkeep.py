@@ -87,11 +87,10 @@ class Upkeep:
 
     def ask(self, question: Ask, now: float) -> None:
         """Put a question of the topology's to any node."""
-        route = [] if question.via is None else [Destination.node(question.via)]
-        destinations, tries = [*route, Destination.node(question.node)], question.transmissions_max
+        destinations, tries = [*question.via, Destination.node(question.node)], question.transmissions_max
         asked = OverlayRequest(destinations, question.code, question.body, transmissions_max=tries)
         if self._exchange.request(asked, AskContext(question.context), now) is None:
-            self._topology.handle_outcome(question.context, Unanswered(()), now)
+            self._topology.handle_outcome(question.context, Unanswered((), is_sent=False), now)
 
     def find(self, wanted: FindPeer, now: float) -> None:
         """Ping a place."""

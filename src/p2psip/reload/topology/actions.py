@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX
 from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Entry
 from p2psip.reload.wire.language.codec import Struct
 
 
@@ -48,7 +49,7 @@ class Tell(Action):
 
 @dataclass(frozen=True, slots=True)
 class Ask(Action):
-    """Send a request of the topology's own to `node`, wherever it is, source-routed through `via` if that is given.
+    """Send a request of the topology's own to `node`, wherever it is, source-routed along `via`.
 
     What becomes of it goes to `handle_outcome`, with `context`.
     """
@@ -57,7 +58,7 @@ class Ask(Action):
     code: MessageCode
     body: Struct
     context: object
-    via: NodeId | None = None
+    via: tuple[Entry, ...] = ()
     transmissions_max: int = TRANSMISSIONS_MAX
 
 

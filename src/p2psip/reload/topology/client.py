@@ -310,7 +310,7 @@ class ClientTopology:
         """Peers that we are linked with say what they see, or that they go. Raises a Rejection."""
         sender = request.signer.node_id
         if request.code is MessageCode.UPDATE_REQ:
-            self.handle_update(sender, self._plugin.peers_in(request.body), now)
+            self.handle_update(sender, self._plugin.peers_in(request.body, self.node_id), now)
             return UpdateAns()
         if isinstance(request.body, LeaveReq):
             self.handle_leave(sender, now)

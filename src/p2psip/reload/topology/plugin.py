@@ -202,8 +202,8 @@ class TopologyPlugin(Protocol):
     def next_peer_in(self, answer: Struct) -> NodeId:
         """Which peer the answer to a RouteQuery names (6.4.2.4): "the next peer to which it would have routed"."""
 
-    def peers_in(self, update: Struct) -> tuple[NodeId, ...] | None:
-        """Whom an Update names; None if it is one that says nothing of that."""
+    def peers_in(self, update: Struct, place: bytes) -> tuple[NodeId, ...] | None:
+        """Whom an Update names; None if it is one that says nothing of who is around `place`."""
 
     def obstacles(self, configuration: OverlayConfiguration) -> list[str]:
         """Why this topology cannot be that of such an overlay, in words; empty if it can."""

@@ -45,6 +45,8 @@ class Unanswered:
     """Nobody answered; `causes` are what was heard of it meanwhile."""
 
     causes: tuple[Cause, ...]
+    is_sent: bool = True
+    """False if nobody was asked, as too many requests of ours are open: it says nothing of who was to answer."""
 
 
 Outcome = Answer | Refused | Unanswered

@@ -74,6 +74,8 @@ class _HandOver:
     number: int
     resources: Iterator[ResourceId]
     is_admission: bool
+    region: tuple[bytes, bytes] | None = None
+    """What it is for; None if nobody can ask for the same again."""
     offers_before: int = 0
     """How often these were refused, or did not arrive, already."""
     ready: deque[Transfer] = field(default_factory=deque)
@@ -98,7 +100,16 @@ class _HandOver:
     def give_up(self) -> None:
         """Send no more."""
         self.resources = iter(())
+        self.region = None
         self.ready.clear()
+
+    def is_same(self, other: _HandOver) -> bool:
+        """True if the same is to go to the same node."""
+        if self.region is None or self.node is None or self.node != other.node:
+            return False
+        if self.is_admission or other.is_admission:
+            return self.is_admission and other.is_admission
+        return (self.number, self.region) == (other.number, other.region)
 
 
 class Moving:
@@ -160,21 +171,13 @@ class Moving:
     # What the topology wants moved
 
     def hand_over(self, node: NodeId | None, low: bytes, high: bytes, now: float, *, is_admission: bool) -> None:
-        """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now.
-
-        A joining node that asks over and over has no more sent to it at once than one that asks once.
-        """
-        resources = self._storage.resources_in(low, high, now)
-        for number, task in self._hand_overs.items():
-            if is_admission and task.is_admission and task.node == node:
-                task.begin_anew(resources)
-                self._go_on(number, now)
-                return
-        self._begin(_HandOver(node, 1, resources, is_admission), now)
+        """Pass all resources in (low, high] on to `node`, or each to whoever is responsible for it now."""
+        self._begin(_HandOver(node, 1, self._storage.resources_in(low, high, now), is_admission, (low, high)), now)
 
     def replicate(self, node: NodeId, number: int, low: bytes, high: bytes, now: float) -> None:
         """Pass all resources in (low, high] on to a replica."""
-        self._begin(_HandOver(node, number, self._storage.resources_in(low, high, now), is_admission=False), now)
+        resources = self._storage.resources_in(low, high, now)
+        self._begin(_HandOver(node, number, resources, is_admission=False, region=(low, high)), now)
 
     def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """What was still to be sent to this node is for others to have; the topology says for whom."""
@@ -200,6 +203,12 @@ class Moving:
         self._commits.pull()
 
     def _begin(self, task: _HandOver, now: float) -> None:
+        """Who joins over and over, or comes and goes, has no more sent to it at once than who does once."""
+        for number, known in self._hand_overs.items():
+            if known.is_same(task):
+                known.begin_anew(task.resources)
+                self._go_on(number, now)
+                return
         self._serial += 1
         self._hand_overs[self._serial] = task
         self._go_on(self._serial, now)

@@ -50,7 +50,7 @@ class ChordPlugin:
         assert isinstance(answer, ChordRouteQueryAns), "the transport lets no other answer through"
         return answer.next_peer
 
-    def peers_in(self, update: Struct) -> tuple[NodeId, ...] | None:
+    def peers_in(self, update: Struct, place: bytes) -> tuple[NodeId, ...] | None:
         """10.7: its neighbours, and its fingers."""
         assert isinstance(update, ChordUpdate), "the transport lets no other Update through"
         return None if update.view is None else update.view.nodes

@@ -53,3 +53,8 @@ def middle(first: bytes, second: bytes) -> ResourceId:
 def is_between(target: bytes, low: bytes, high: bytes) -> bool:
     """True if `target` is in (low, high], going up; (x, x] is the whole circle."""
     return place(low) == place(high) or 0 < clockwise(low, target) <= clockwise(low, high)
+
+
+def is_within(target: bytes, low: bytes, high: bytes) -> bool:
+    """True if `target` is in [low, high), going up; [x, x) is the whole circle."""
+    return place(low) == place(high) or clockwise(low, target) < clockwise(low, high)

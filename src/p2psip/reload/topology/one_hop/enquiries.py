@@ -1,46 +1,58 @@
 """Nothing that others say of a third is believed: it is a question, which is put to those who must know.
 
-Who is said to have come is asked itself: its answer is signed, and says whether it is a member. Of a member who is said
-to have gone two of its neighbours are asked, which watch it, neither of them the one who said so, and it itself. A
-neighbour that does not see it either is believed; its own answer outweighs everything; where nobody answers it is gone.
-So a member that is mistaken, or lies, can bury nobody alone, and what it makes others ask is bounded. Two who say so,
-of whom we may be one, are believed at once: each has made sure.
+Who is said to have come is asked itself: its answer is signed, and says whether it is a member. So is who asks us as a
+member over others: they may have kept its question, and put it again when it is long gone; the answer to a question of
+ours is of now.
+
+Of a member who is said to have gone two of its neighbours are asked, which watch it, neither of them the one who said
+so, and it itself. Two voices bury it, each of one that says that it is gone or has lost sight of it, we perhaps among
+them; so does silence, its own and that of who sees it. Its own answer outweighs everything. So a member that is
+mistaken, or lies, can bury nobody alone, and what it makes others ask is bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.topology.actions import Ask
+from p2psip.reload.topology.one_hop.links import WATCHED
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX, Members
 from p2psip.reload.topology.one_hop.messages import OneHopQuery, OneHopRouteQueryAns, Standing
-from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.topology.one_hop.turns import Turns
+from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.topology_messages import RouteQueryReq
 
+K = TypeVar("K")
+
 OPEN_MAX = 64
-"""Enquiries under way at once; the others wait."""
+"""Names that are asked for at once; the others wait."""
 
 WAITING_MAX = 2 * MEMBERS_MAX
 """Names that wait to be asked for."""
+
+DOUBTS_MAX = 32
+"""Members of which it is made sure at once that they are there; the others wait."""
 
 TRANSMISSIONS = 2
 """Who does not answer in six seconds is not there."""
 
 VOICES = 2
 WITNESSES = 2
-NEIGHBORHOOD = 6
-"""Among so many members around the one in doubt witnesses are looked for."""
 
 PAUSE_S = 60.0
 """How long a name that proved to be no member is left alone, however often it is named."""
 
 DOUBT_PAUSE_S = 2.0
 """How long a member that has just proved to be there is not doubted again."""
+
+MISTAKEN_S = 10.0
+"""How long one who has doubted it is not heard about it."""
 
 AGAIN_S = 10.0
 """When a member is doubted again that a neighbour still sees, though it does not answer: watching takes a while."""
@@ -49,15 +61,16 @@ BURIED_S = 60.0
 """How long is remembered that a node was a member."""
 
 REMEMBERED_MAX = 1024
-"""Nodes that are left alone, and as many that are remembered."""
+"""Nodes that are left alone, as many that are remembered, and as many that were mistaken about another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whether:
-    """A question put to `asked`: is `node` a member?"""
+    """A question put to `asked`, for the enquiry with this number: is `node` a member?"""
 
     node: NodeId
     asked: NodeId
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +79,33 @@ class Verdict:
 
     node: NodeId
     is_member: bool
-    teller: NodeId | None
+    teller: NodeId
     is_news: bool
 
 
 @dataclass(slots=True)
-class _Enquiry:
-    teller: NodeId | None
+class _Coming:
+    """Whether a name is that of a member."""
+
+    teller: NodeId
+    via: tuple[Entry, ...]
     is_news: bool
-    is_doubt: bool
-    awaited: int
-    voices: set[NodeId] = field(default_factory=set)
+    number: int = 0
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Whether a member is there still."""
+
+    teller: NodeId
+    voices: set[NodeId]
     """Who says that it is gone."""
+    number: int = 0
+    awaited: int = 0
     is_seen: bool = False
     """A neighbour of it sees it."""
+    is_unasked: bool = False
+    """A question could not be put."""
 
 
 class Enquiries:
@@ -87,148 +113,201 @@ class Enquiries:
 
     def __init__(self, members: Members, queue: TimerQueue | None = None) -> None:
         self._members = members
-        self._open: dict[NodeId, _Enquiry] = {}
-        self._waiting: dict[NodeId | None, dict[NodeId, bool]] = {}
-        """By who told of them: names, and whether they are news."""
+        self._comings: Turns[_Coming] = Turns(OPEN_MAX, WAITING_MAX)
+        self._doubts: dict[NodeId, _Doubt] = {}
+        """Each of a member."""
+        self._doubting: Turns[_Doubt] = Turns(DOUBTS_MAX, 2 * MEMBERS_MAX)
+        """Whose turn it is. There is room for all: each waits for one who has said so, and for ourselves."""
         self._paused: dict[NodeId, float] = {}
+        self._mistaken: dict[tuple[NodeId, NodeId], float] = {}
         self._buried: dict[NodeId, float] = {}
-        self._again: Timers[NodeId] = Timers(queue)
+        self._again: Timers[tuple[NodeId, bool]] = Timers(queue)
+        """Members to be doubted again, and whether that they did not answer says that they are gone."""
+        self._number = 0
         self._asks: list[Ask] = []
+        self._is_over = False
 
     @property
     def is_at_rest(self) -> bool:
         """True if there is nothing to be made sure of."""
-        return not self._open and not self._waiting
-
-    def take_asks(self) -> list[Ask]:
-        """The questions to be put since the last call."""
-        asks, self._asks = self._asks, []
-        return asks
+        return not len(self._comings) and not self._doubts
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         return self._again.next_deadline()
 
-    def handle_timeout(self, linked: Container[NodeId], now: float) -> None:
+    def handle_timeout(self, now: float) -> None:
         """Doubt again."""
-        for node in self._again.pop_due(now):
-            self.gone(node, self._members.own, linked, now)
+        for node, says_so in self._again.pop_due(now):
+            self.gone(node, self._members.own, now, says_so=says_so)
 
-    def standing(self, node: NodeId, now: float) -> Standing:
-        """What we can say of another."""
-        enquiry = self._open.get(node)
-        is_out_of_sight = enquiry is not None and self._members.own in enquiry.voices
-        if node in self._members and not is_out_of_sight:
+    def start_over(self) -> None:
+        """We are outside of the overlay."""
+        for collection in (self._comings, self._doubts, self._doubting, self._paused, self._mistaken, self._buried):
+            collection.clear()
+        self._again.clear()
+
+    def end(self) -> None:
+        """We leave: nothing is asked any more, as who asks is taken for a member."""
+        self.start_over()
+        self._is_over = True
+
+    # What is known
+
+    def standing(self, node: NodeId, linked: Container[NodeId], now: float) -> Standing:
+        """What we can say of another ourselves: what is only in our table may be there as others have it in theirs."""
+        doubt = self._doubts.get(node)
+        is_out_of_sight = doubt is not None and self._members.own in doubt.voices
+        if node in self._members and node in linked and not is_out_of_sight:
             return Standing.MEMBER
         return Standing.GONE if is_out_of_sight or self._buried.get(node, now) > now else Standing.UNKNOWN
 
     def bury(self, node: NodeId, now: float) -> None:
-        """It is a member no more; for a while we can say so."""
+        """It is a member no more; for a while we can say so. Whom it has named another may name."""
         self.forget(node)
+        self._comings.withdraw(node)
         _remember(self._buried, node, BURIED_S, now)
 
     def forget(self, node: NodeId) -> None:
         """Whatever is open about it is settled, first-hand."""
-        self._open.pop(node, None)
-        self._again.cancel(node)
+        self._comings.end(node)
+        self._end_doubt(node)
+        for says_so in (False, True):
+            self._again.cancel((node, says_so))
         self._paused.pop(node, None)
         self._buried.pop(node, None)
 
-    def start_over(self) -> None:
-        """We are outside of the overlay."""
-        for collection in (self._open, self._waiting, self._paused, self._buried):
-            collection.clear()
-        self._again.clear()
+    # What others say
 
-    def come(self, node: NodeId, teller: NodeId | None, now: float, *, is_news: bool) -> None:
-        """`teller` says that `node` is a member, which we do not know."""
-        is_known = node in self._members or node in self._open or self._paused.get(node, now) > now
-        if not is_known and not self._members.is_full and self._make_room(teller):
-            self._waiting.setdefault(teller, {})[node] = is_news
-            self._go_on()
+    def come(
+        self, node: NodeId, teller: NodeId, now: float, *, is_news: bool, via: tuple[Entry, ...] | None = None
+    ) -> None:
+        """`teller` says that `node` is a member, which we do not know. It is asked by way of the teller, or `via`."""
+        is_known = node in self._members or self._paused.get(node, now) > now
+        if not is_known and self._comings.under_way(node) is None and not self._members.is_full and not self._is_over:
+            if via is None:
+                via = () if teller == self._members.own else (Destination.node(teller),)
+            self._comings.wait(node, teller, _Coming(teller, via, is_news))
 
-    def gone(
-        self, node: NodeId, teller: NodeId, linked: Container[NodeId], now: float, *, says_so: bool = True
-    ) -> bool:
+    def asks(self, node: NodeId, teller: NodeId, via: tuple[Entry, ...], now: float) -> None:
+        """`node` has asked us as a member, by way of `teller`: it is asked back, though it be left alone otherwise."""
+        self._paused.pop(node, None)
+        self.come(node, teller, now, is_news=False, via=via)
+
+    def gone(self, node: NodeId, teller: NodeId, now: float, *, says_so: bool = True) -> bool:
         """`teller`, perhaps we ourselves, has lost sight of a member, or, unless it `says_so`, does not know it.
 
         True if that is certain now.
         """
-        if node not in self._members or self._paused.get(node, now) > now:
+        is_heard = self._paused.get(node, now) <= now and self._mistaken.get((node, teller), now) <= now
+        if node not in self._members or not is_heard or self._is_over:
             return False
-        if (enquiry := self._open.get(node)) is not None:
-            enquiry.voices |= {teller} if says_so else set()
-            if not enquiry.is_doubt or len(enquiry.voices) < VOICES:
-                return False
-            del self._open[node]
-            self._go_on()
-            return True
-        self._open[node] = self._doubt(node, teller, linked, {teller} if says_so else set())
-        return False
-
-    def _doubt(self, node: NodeId, teller: NodeId, linked: Container[NodeId], voices: set[NodeId]) -> _Enquiry:
-        around = self._members.closest(node, NEIGHBORHOOD + 1)
-        able = [each for each in around if each not in (node, teller, self._members.own)]
-        witnesses = sorted(able, key=lambda each: each not in linked)[:WITNESSES]
-        for asked in (*witnesses, node):
-            self._ask(node, asked, None)
-        return _Enquiry(teller, is_news=True, is_doubt=True, awaited=1 + len(witnesses), voices=voices)
-
-    def answered(self, context: Whether, outcome: Outcome, linked: Container[NodeId], now: float) -> Verdict | None:
-        """A question was answered, or not; what is certain by now."""
-        enquiry = self._open.get(context.node)
-        if enquiry is None:
-            return None
-        said = _said(context.asked, outcome)
-        enquiry.awaited -= 1
-        is_settled: bool | None = None
-        if context.asked == context.node and said is not None:
-            is_settled = said is Standing.MEMBER
-        elif said is Standing.GONE:
-            is_settled = False
-        enquiry.is_seen |= said is Standing.MEMBER
-        if is_settled is None and enquiry.awaited:
-            return None
-        del self._open[context.node]
-        if is_settled is None and enquiry.is_seen:
-            self._again.set(context.node, now + AGAIN_S, "a member that does not answer")
-        else:
-            _remember(self._paused, context.node, DOUBT_PAUSE_S if is_settled else PAUSE_S, now)
-        self._go_on()
-        is_member = bool(is_settled) or (is_settled is None and enquiry.is_seen)
-        return Verdict(context.node, is_member, enquiry.teller, enquiry.is_news)
-
-    def _make_room(self, teller: NodeId | None) -> bool:
-        """True if one more name of this teller may wait: who has told the most waits with the least."""
-        if sum(map(len, self._waiting.values())) < WAITING_MAX:
-            return True
-        most = max(self._waiting, key=lambda each: len(self._waiting[each]))
-        if len(self._waiting[most]) <= len(self._waiting.get(teller, ())) + 1:
+        doubt = self._doubts.get(node)
+        if doubt is None:
+            doubt = self._doubts[node] = _Doubt(teller, set())
+        if not doubt.number and teller in (doubt.teller, self._members.own):
+            # What we have seen ourselves does not wait for the turn of whoever has said it before.
+            self._doubting.wait(node, teller, doubt)
+        doubt.voices |= {teller} if says_so else set()
+        if len(doubt.voices) < VOICES:
             return False
-        self._waiting[most].popitem()
+        self._end_doubt(node)
         return True
 
-    def _go_on(self) -> None:
-        """Take turns among those who told: nobody keeps the names that others told waiting."""
-        while self._waiting and len(self._open) < OPEN_MAX:
-            asked = [enquiry.teller for enquiry in self._open.values()]
-            teller = min(self._waiting, key=asked.count)
-            names = self._waiting[teller]
-            node = next(iter(names))
-            is_news = names.pop(node)
-            if not names:
-                del self._waiting[teller]
-            if node not in self._members and node not in self._open:
-                self._open[node] = _Enquiry(teller, is_news, is_doubt=False, awaited=1)
-                self._ask(node, node, teller)
+    def _end_doubt(self, node: NodeId) -> None:
+        if self._doubts.pop(node, None) is not None:
+            self._doubting.end(node)
 
-    def _ask(self, node: NodeId, asked: NodeId, via: NodeId | None) -> None:
-        query = RouteQueryReq(False, Destination.node(node), OneHopQuery(True).encode())
-        context = Whether(node, asked)
-        self._asks.append(Ask(asked, MessageCode.ROUTE_QUERY_REQ, query, context, via, TRANSMISSIONS))
+    # Questions
+
+    def take_asks(self, linked: Container[NodeId]) -> list[Ask]:
+        """The questions to be put since the last call; witnesses are those first who are `linked` with us."""
+        asks: list[Ask] = []
+        for node, coming in self._comings.begin():
+            if node in self._members:
+                self._comings.end(node)
+            else:
+                coming.number = self._next_number()
+                asks.append(_question(Whether(node, node, coming.number), coming.via))
+        for node, doubt in self._doubting.begin():
+            doubt.number = self._next_number()
+            asked = (*self._witnesses(node, doubt.teller, linked), node)
+            doubt.awaited = len(asked)
+            asks += [_question(Whether(node, each, doubt.number), ()) for each in asked]
+        return asks
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _witnesses(self, node: NodeId, teller: NodeId, linked: Container[NodeId]) -> list[NodeId]:
+        able = [each for each in self._members.beside(WATCHED, node) if each not in (teller, self._members.own)]
+        return sorted(able, key=lambda each: each not in linked)[:WITNESSES]
+
+    def answered(self, context: Whether, outcome: Outcome, now: float) -> Verdict | None:
+        """A question was answered, or not; what is certain by now."""
+        said = _said(context.asked, outcome)
+        coming, doubt = self._comings.under_way(context.node), self._doubts.get(context.node)
+        if coming is not None and coming.number == context.number:
+            return self._has_come(context.node, coming, said, outcome, now)
+        if doubt is not None and doubt.number == context.number:
+            return self._weigh(context, doubt, said, outcome, now)
+        if context.asked == context.node and said is Standing.MEMBER:
+            # It may have said so before it went, or have been buried alive: what it says now counts.
+            self.come(context.node, self._members.own, now, is_news=True)
+        return None
+
+    def _has_come(
+        self, node: NodeId, coming: _Coming, said: Standing | None, outcome: Outcome, now: float
+    ) -> Verdict | None:
+        self._comings.end(node)
+        if _is_unasked(outcome):
+            return None
+        is_member = said is Standing.MEMBER
+        if not is_member:
+            _remember(self._paused, node, PAUSE_S, now)
+        return Verdict(node, is_member, coming.teller, coming.is_news)
+
+    def _weigh(
+        self, context: Whether, doubt: _Doubt, said: Standing | None, outcome: Outcome, now: float
+    ) -> Verdict | None:
+        node = context.node
+        doubt.awaited -= 1
+        doubt.is_seen |= said is Standing.MEMBER
+        doubt.is_unasked |= _is_unasked(outcome)
+        if said is Standing.GONE:
+            doubt.voices.add(context.asked)
+        if context.asked == node and said is not None:
+            is_there = said is Standing.MEMBER
+            if is_there:
+                self._pause_doubts(node, doubt, now)
+        elif len(doubt.voices) >= VOICES:
+            is_there = False
+        elif doubt.awaited:
+            return None
+        else:
+            is_there = doubt.is_seen or doubt.is_unasked
+            if is_there:
+                self._again.set((node, not doubt.is_unasked), now + AGAIN_S, "a member that does not answer")
+        self._end_doubt(node)
+        return Verdict(node, is_there, doubt.teller, is_news=True)
+
+    def _pause_doubts(self, node: NodeId, doubt: _Doubt, now: float) -> None:
+        _remember(self._paused, node, DOUBT_PAUSE_S, now)
+        for mistaken in sorted({doubt.teller, *doubt.voices} - {self._members.own}):
+            _remember(self._mistaken, (node, mistaken), MISTAKEN_S, now)
 
 
-def _remember(nodes: dict[NodeId, float], node: NodeId, for_s: float, now: float) -> None:
+def _question(context: Whether, via: tuple[Entry, ...]) -> Ask:
+    query = RouteQueryReq(False, Destination.node(context.node), OneHopQuery(True).encode())
+    return Ask(context.asked, MessageCode.ROUTE_QUERY_REQ, query, context, via, TRANSMISSIONS)
+
+
+def _is_unasked(outcome: Outcome) -> bool:
+    return isinstance(outcome, Unanswered) and not outcome.is_sent
+
+
+def _remember(nodes: dict[K, float], node: K, for_s: float, now: float) -> None:
     for other in [other for other, until in nodes.items() if until <= now]:
         del nodes[other]
     if len(nodes) < REMEMBERED_MAX:

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.topology.one_hop.circle import clockwise, distance, middle
+from p2psip.reload.topology.one_hop.circle import distance, is_within, middle
 
 MEMBERS_MAX = 400
 """As many as know each other: more are not let in, and not looked at."""
@@ -86,11 +86,12 @@ class Members:
         """Those that are nearest to an identifier, the one that is responsible for it first."""
         return closest(self._ring, target, count)
 
-    def beside(self, count: int) -> tuple[NodeId, ...]:
-        """The neighbours of this peer: so many on each side, the next ones first."""
+    def beside(self, count: int, node: NodeId | None = None) -> tuple[NodeId, ...]:
+        """The neighbours of this peer, or of another member: so many on each side, the next ones first."""
+        place, size = bisect_left(self._ring, node or self.own), len(self._ring)
         found: dict[NodeId, None] = {}
-        for steps in range(1, min(count, len(self._ring) - 1) + 1):
-            found[self.at(steps)] = found[self.at(-steps)] = None
+        for steps in range(1, min(count, size - 1) + 1):
+            found[self._ring[(place + steps) % size]] = found[self._ring[(place - steps) % size]] = None
         return tuple(found)
 
     def at(self, steps: int) -> NodeId:
@@ -108,14 +109,16 @@ class Members:
             return self.own, self.own
         return middle(self.at(-1), self.own), middle(self.own, self.at(1))
 
-    def pages(self, size: int, first: NodeId) -> Iterator[tuple[list[NodeId], NodeId]]:
-        """All members in pieces of at most `size`, each with where the next begins; that around `first` is first."""
-        pieces = [self._ring[start : start + size] for start in range(0, len(self._ring), size)]
-        begin = next((number for number, piece in enumerate(pieces) if first <= piece[-1]), 0)
-        for number in range(begin, begin + len(pieces)):
-            yield pieces[number % len(pieces)], pieces[(number + 1) % len(pieces)][0]
+    def pages(self, size: int, middle_of_first: NodeId) -> Iterator[tuple[list[NodeId], NodeId]]:
+        """All members, going up, in pieces of at most `size`, each with where the next begins; the first lies around
+        a node.
+        """
+        start = bisect_left(self._ring, middle_of_first) - size // 2 if len(self._ring) > size else 0
+        turned = [*self._ring[start:], *self._ring[:start]]
+        pieces = [turned[begin : begin + size] for begin in range(0, len(turned), size)]
+        for piece, following in zip(pieces, [*pieces[1:], pieces[0]], strict=True):
+            yield piece, following[0]
 
     def within(self, low: NodeId, high: NodeId) -> list[NodeId]:
         """The members from `low` up to `high`, this one not included; all of them if they are the same."""
-        span = clockwise(low, high)
-        return [node for node in self._ring if not span or clockwise(low, node) < span]
+        return [node for node in self._ring if is_within(node, low, high)]

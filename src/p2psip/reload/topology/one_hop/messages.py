@@ -62,13 +62,16 @@ class OneHopQuery(Struct):
 
 
 class Standing(WireEnum, width=1):
-    """What the sender of a RouteQuery answer knows of the destination. Of itself every peer knows."""
+    """What the sender of a RouteQuery answer knows of the destination itself."""
 
     MEMBER = 1
+    """The sender is linked with it, or is it."""
+
     GONE = 2
     """It was a member until lately, or the sender has lost sight of it."""
 
     UNKNOWN = 3
+    """The sender has not seen it, or knows it as one that it is not linked with."""
 
 
 @structure

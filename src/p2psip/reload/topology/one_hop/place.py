@@ -92,6 +92,14 @@ class Place:
         self._wanted.detoured(goal)
         return self._wanted.next_hop(goal, self._heard)
 
+    def way_round(self, node: NodeId) -> NodeId | None:
+        """Over whom a member is reached that is next to us, but not linked: none of those that are is nearer to it, and
+        each of them would send it back to us, unless it is linked with it.
+        """
+        if node not in self.members or self.next_hop(node) is not None:
+            return None
+        return min(self._heard, key=lambda other: distance(node, other), default=None)
+
     def _way_in(self, target: bytes) -> NodeId | None:
         """Who may lead to the overlay while we are outside."""
         gateway = self.joining.gateway

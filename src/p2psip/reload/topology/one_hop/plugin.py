@@ -9,7 +9,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.client import ClientTopology
-from p2psip.reload.topology.one_hop.circle import distance, hash_name
+from p2psip.reload.topology.one_hop.circle import distance, hash_name, is_within
 from p2psip.reload.topology.one_hop.messages import BODIES, OneHopRouteQueryAns, OneHopUpdate
 from p2psip.reload.topology.one_hop.topology import OneHop
 from p2psip.reload.topology.plugin import Topology
@@ -46,10 +46,12 @@ class OneHopPlugin:
         assert isinstance(answer, OneHopRouteQueryAns), "the transport lets no other answer through"
         return answer.next_peer
 
-    def peers_in(self, update: Struct) -> tuple[NodeId, ...] | None:
-        """Whom a page names."""
+    def peers_in(self, update: Struct, place: bytes) -> tuple[NodeId, ...] | None:
+        """Whom the page names that `place` is on."""
         assert isinstance(update, OneHopUpdate), "the transport lets no other Update through"
-        return update.members or None
+        if not update.members or len(update.next) != 1:
+            return None
+        return update.members if is_within(place, update.members[0], update.next[0]) else None
 
     def obstacles(self, configuration: OverlayConfiguration) -> list[str]:
         """None: Node-IDs may have any length that RELOAD permits."""

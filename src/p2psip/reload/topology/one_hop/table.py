@@ -81,7 +81,7 @@ class Table(Place):
         """A member has shown itself."""
         has_data = node in self._admitting
         # Whoever was told that it has gone is to hear that it has not, or is here again.
-        is_news |= self.enquiries.standing(node, now) is Standing.GONE
+        is_news |= self.enquiries.standing(node, self._heard, now) is Standing.GONE
         self._admitting.discard(node)
         self.enquiries.forget(node)
         before = self.members.region
@@ -126,7 +126,7 @@ class Table(Place):
 
     def _doubt(self, node: NodeId, teller: NodeId, now: float, *, says_so: bool = True) -> None:
         """Make sure that a member has gone that `teller`, perhaps we, lost sight of, or does not know."""
-        if self.enquiries.gone(node, teller, self._heard, now, says_so=says_so):
+        if self.enquiries.gone(node, teller, now, says_so=says_so):
             self._is_gone(node, now)
 
     def _is_gone(self, node: NodeId, now: float) -> None:
@@ -194,12 +194,12 @@ class Table(Place):
         came = [node for node, has_come in self._news.items() if has_come][:NAMES_MAX]
         gone = [node for node, has_come in self._news.items() if not has_come][:NAMES_MAX]
         self._news.clear()
-        around = sorted({self.node_id, *self.members.beside(WATCHED)})
+        around, following = next(self.members.pages(1 + 2 * WATCHED, self.node_id))
         for node in sorted(self._links):
             if node in self.members and (came or gone):
                 self._tell(node, UpdateType.NEWS, now, came, gone)
             elif node not in self.members and self._is_near_new:
-                self._send_page(node, around, around[0], now)
+                self._send_page(node, around, following, now)
         self._is_near_new = False
 
     def _compare_soon(self, now: float) -> None:
@@ -247,7 +247,7 @@ class Table(Place):
         via = self._told_by.get(node)
         self._sought.add(node)
         self._awaited.set(node, now + CONNECT_MAX_S, "a link that does not come")
-        self._actions.append(Connect(node, node, via if via in self._links else None))
+        self._actions.append(Connect(node, node, via if via in self._links else self.way_round(node)))
 
     def _prune(self) -> None:
         """Let go of links that we made and that serve no purpose any more; others' are theirs to close."""

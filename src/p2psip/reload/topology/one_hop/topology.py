@@ -21,14 +21,17 @@ A peer that is linked with no member serves alone, as the first one does, and lo
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
+    Ask,
     HandOver,
     Joined,
     JoinFailed,
@@ -53,6 +56,7 @@ from p2psip.reload.topology.one_hop.table import PRUNE_DELAY_S, UPKEEP_S, Gatewa
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage
@@ -70,6 +74,9 @@ SHUN_S = 5.0
 
 LEFT_S = 6.0
 """How long a peer that has left is not taken for a member: what it sent before may come after its Leave."""
+
+WAY_MAX = 16
+"""Over so many at most one is asked back who has asked us over others."""
 
 DOUBTS_A_PAGE = 8
 """Of those whom we know and a page does not so many are asked for: most have only just come."""
@@ -96,8 +103,13 @@ class OneHop(Table):
         """What is to be done since the last call, in order."""
         if self.joining.is_member:
             self._want_links(now)
-        actions, self._actions = [*self._actions, *self.enquiries.take_asks()], []
+        asks = [self._asked_round(question) for question in self.enquiries.take_asks(self._heard)]
+        actions, self._actions = [*self._actions, *asks], []
         return actions
+
+    def _asked_round(self, question: Ask) -> Ask:
+        via = None if question.via else self.way_round(question.node)
+        return question if via is None else replace(question, via=(Destination.node(via),))
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -115,7 +127,7 @@ class OneHop(Table):
         for node in self._left.pop_due(now):
             self._may_be_back(node)
         self._actions += self._copies.handle_timeout(now)
-        self.enquiries.handle_timeout(self._heard, now)
+        self.enquiries.handle_timeout(now)
         for due in self._timers.pop_due(now):
             match due:
                 case "news":
@@ -161,6 +173,7 @@ class OneHop(Table):
         """Say goodbye, and give what is ours to those who are nearest after us."""
         self._is_leaving = True
         self.joining.end()
+        self.enquiries.end()
         for node in sorted(self._links):
             leaving = LeaveReq(self.node_id, b"")
             self._actions.append(Tell(node, MessageCode.LEAVE_REQ, leaving, transmissions_max=1))
@@ -264,11 +277,11 @@ class OneHop(Table):
                 self._leaves(sender, now)
                 return LeaveAns()
             case RouteQueryReq() as body:
-                return self._asked(sender, request.previous_hop, body, now)
+                return self._asked(request, body, now)
         raise InvalidMessage(f"{request.code.rfc_name} is none of one-hop")
 
     def _updated(self, sender: NodeId, update: OneHopUpdate, now: float) -> None:
-        if sender not in self._links or sender in self._left:
+        if sender not in self._links or sender in self._left or self._is_leaving:
             return
         self._awaited.cancel(sender)
         self._heard.add(sender)
@@ -299,7 +312,8 @@ class OneHop(Table):
             self.enquiries.come(node, sender, now, is_news=sender in self._probed)
         if not named or len(page.next) != 1:
             return
-        unnamed = [node for node in self.members.within(named[0], page.next[0]) if node not in set(named)]
+        known = set(named)
+        unnamed = [node for node in self.members.within(named[0], page.next[0]) if node not in known]
         unseen = [node for node in unnamed if node not in self._heard and node not in (self.node_id, sender)]
         for node in self._rng.sample(unseen, min(DOUBTS_A_PAGE, len(unseen))):
             self._doubt(node, sender, now, says_so=False)
@@ -314,15 +328,17 @@ class OneHop(Table):
         self._left.set(node, now + LEFT_S, "who has left says nothing more")
         self._is_gone(node, now)
 
-    def _asked(self, sender: NodeId, previous_hop: NodeId, body: RouteQueryReq, now: float) -> Struct:
-        """6.4.2.4. Who asks as a member is one."""
+    def _asked(self, request: Received, body: RouteQueryReq, now: float) -> Struct:
+        """6.4.2.4. Who asks as a member over its own link is one; who does over others is asked back, the same way."""
+        sender = request.signer.node_id
         target = body.destination.node_id or body.destination.resource_id
         if target is None:
             raise Forbidden("an opaque destination cannot be asked for")
         if self.joining.is_member and _is_of_member(body) and sender not in self.members:
-            if previous_hop != sender:
-                self._told_by[sender] = previous_hop
-            self._came(sender, now)
+            if request.previous_hop == sender:
+                self._came(sender, now)
+            else:
+                self.enquiries.asks(sender, request.previous_hop, _way_back(request), now)
         if body.send_update and self._may_speak and sender in self._links:
             # "If the requester has set the send_update flag, the responder SHOULD initiate an Update immediately".
             self._send_pages(sender, now)
@@ -331,7 +347,9 @@ class OneHop(Table):
     def _standing(self, target: bytes, now: float) -> Standing:
         if target == self.node_id:
             return Standing.MEMBER if self._may_speak else Standing.GONE
-        return self.enquiries.standing(NodeId(target), now) if len(target) == len(self.node_id) else Standing.UNKNOWN
+        if len(target) != len(self.node_id):
+            return Standing.UNKNOWN
+        return self.enquiries.standing(NodeId(target), self._heard, now)
 
     def handle_outcome(self, context: object, outcome: Outcome, now: float) -> None:
         """A request of ours is over."""
@@ -344,7 +362,7 @@ class OneHop(Table):
             case Gateway(node) if self._is_turned_away(node, outcome):
                 self._join_failed(f"{node.short} is outside of the overlay as well", now)
             case Whether():
-                verdict = self.enquiries.answered(context, outcome, self._heard, now)
+                verdict = self.enquiries.answered(context, outcome, now)
                 if verdict is not None:
                     self._judged(verdict, now)
 
@@ -359,7 +377,7 @@ class OneHop(Table):
         if not self.joining.is_member:
             return
         if verdict.is_member and verdict.node not in self.members:
-            if verdict.teller is not None:
+            if verdict.teller != self.node_id:
                 self._told_by[verdict.node] = verdict.teller
             # It has said so since: the Leave was that of another machine, or it is here again.
             self._left.cancel(verdict.node)
@@ -376,7 +394,7 @@ class OneHop(Table):
         """
         self._heard.discard(node)
         self._went(node, now)
-        if not self._may_speak or node not in self._links:
+        if not self._may_speak or node not in self._links or node in self._left:
             raise Forbidden(f"{self.node_id.short} cannot let others in now")
         if len(self.members) + len(self._admitting) >= MEMBERS_MAX:
             raise Forbidden(f"the overlay is full: {MEMBERS_MAX} members are as many as one-hop can do with")
@@ -459,7 +477,7 @@ class OneHop(Table):
                 self._actions.append(Tell(node, MessageCode.JOIN_REQ, JoinReq(self.node_id), JoinContext(node)))
 
     def _become_member(self, now: float) -> None:
-        gateway = self.joining.gateway
+        gateway = self.joining.gateway or self.node_id
         was_alone = self._serves_alone
         for node in sorted(self._heard):
             self.members.add(node)
@@ -488,6 +506,13 @@ def _is_of_member(query: RouteQueryReq) -> bool:
         return OneHopQuery.decode(query.overlay_specific_data).is_member
     except DecodeError:
         return False
+
+
+def _way_back(request: Received) -> tuple[Destination, ...]:
+    """Over whom a request has come, the last first; a peer that has put its own sign in place of names ends it."""
+    route = response_route(request.message.header, request.previous_hop)
+    names = takewhile(lambda entry: entry.node_id not in (None, request.signer.node_id), route)
+    return tuple(Destination.node(entry.node_id) for entry in islice(names, WAY_MAX) if entry.node_id is not None)
 
 
 def _reason(outcome: Outcome) -> str:

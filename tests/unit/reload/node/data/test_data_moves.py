@@ -236,6 +236,25 @@ def test_when_a_replica_fails_another_gets_copies_after_the_hold_down() -> None:
     assert keys_of(store) == [(resource_of(WHO), 2)]
 
 
+def test_who_is_to_have_the_same_copies_over_and_over_has_no_more_under_way_at_once() -> None:
+    """As one that comes and goes, and answers no Store."""
+    bench = Bench(max_message_size=5000)
+    for who in MANY:
+        bench.store_as(who)
+    bench.stores_heard(150)
+    waiting: list[Heard] = []
+    for _ in range(4):
+        bench.node._moving.replicate(nid(150), 1, nid(1), nid(99), bench.now)
+        bench.node._settle(bench.now)
+        bench.settle()
+        waiting += bench.stores_heard(150)
+    assert len(waiting) == HANDOVER_WINDOW
+    while waiting:
+        bench.accept(150, waiting.pop())
+        waiting += bench.stores_heard(150)
+    assert not bench.node._moving.is_handing_over
+
+
 @pytest.mark.parametrize("code", [None, ErrorCode.REQUEST_TIMEOUT])
 def test_a_replica_that_was_too_busy_gets_its_copy_later(code: ErrorCode | None) -> None:
     """It did not answer in 15 s, or said so."""

@@ -11,6 +11,8 @@ from p2psip.reload.topology.one_hop.enquiries import (
     AGAIN_S,
     BURIED_S,
     DOUBT_PAUSE_S,
+    DOUBTS_MAX,
+    MISTAKEN_S,
     OPEN_MAX,
     PAUSE_S,
     WAITING_MAX,
@@ -22,11 +24,13 @@ from p2psip.reload.topology.one_hop.members import MEMBERS_MAX, Members
 from p2psip.reload.topology.one_hop.messages import OneHopQuery, OneHopRouteQueryAns, Standing
 from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
 from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns
 from p2psip.reload.wire.topology_messages import RouteQueryReq
 
 ME = 100
 SILENCE = Unanswered(())
+UNASKED = Unanswered((), is_sent=False)
 
 
 def nid(value: int) -> NodeId:
@@ -40,9 +44,20 @@ class Bench:
         self.members = Members(nid(ME), map(nid, others))
         self.linked = {nid(value) for value in linked}
         self.enquiries = Enquiries(self.members)
+        self._asks: list[Ask] = []
+        self._numbers: dict[NodeId, int] = {}
 
     def asks(self) -> list[Ask]:
-        return self.enquiries.take_asks()
+        """The questions since the last call."""
+        self._collect()
+        asks, self._asks = self._asks, []
+        return asks
+
+    def _collect(self) -> None:
+        for ask in self.enquiries.take_asks(self.linked):
+            assert isinstance(ask.context, Whether)
+            self._numbers[ask.context.node] = ask.context.number
+            self._asks.append(ask)
 
     def asked(self) -> dict[int, int]:
         """Who is asked, about whom."""
@@ -53,12 +68,12 @@ class Bench:
             found[int.from_bytes(ask.node, "big")] = int.from_bytes(ask.context.node, "big")
         return found
 
-    def come(self, node: int, teller: int | None, now: float = 0.0, *, is_news: bool = False) -> None:
-        self.enquiries.come(nid(node), None if teller is None else nid(teller), now, is_news=is_news)
+    def come(self, node: int, teller: int, now: float = 0.0, *, is_news: bool = False) -> None:
+        self.enquiries.come(nid(node), nid(teller), now, is_news=is_news)
 
     def gone(self, node: int, teller: int, now: float = 0.0, *, says_so: bool = True) -> bool:
         """True if that is certain now."""
-        return self.enquiries.gone(nid(node), nid(teller), self.linked, now, says_so=says_so)
+        return self.enquiries.gone(nid(node), nid(teller), now, says_so=says_so)
 
     def say(
         self, about: int, asked: int, says: bool | None, now: float = 1.0, *, signer: int | None = None
@@ -66,7 +81,15 @@ class Bench:
         """One who was asked says something; None for nothing."""
         standing = Standing.MEMBER if says else Standing.GONE
         outcome = SILENCE if says is None else answer(asked if signer is None else signer, standing)
-        return self.enquiries.answered(Whether(nid(about), nid(asked)), outcome, self.linked, now)
+        return self.hear(about, asked, outcome, now)
+
+    def hear(self, about: int, asked: int, outcome: Outcome, now: float = 1.0) -> Verdict | None:
+        """What became of the last question put to `asked`."""
+        self._collect()
+        return self.enquiries.answered(Whether(nid(about), nid(asked), self._numbers[nid(about)]), outcome, now)
+
+    def standing(self, node: int, now: float = 0.0) -> Standing:
+        return self.enquiries.standing(nid(node), self.linked, now)
 
 
 def answer(signer: int, standing: Standing) -> Outcome:
@@ -81,7 +104,7 @@ def test_who_is_said_to_have_come_is_asked_itself_by_way_of_who_said_so() -> Non
     bench = Bench()
     bench.come(55, teller=90)
     (ask,) = bench.asks()
-    assert (ask.node, ask.via, ask.code) == (nid(55), nid(90), MessageCode.ROUTE_QUERY_REQ)
+    assert (ask.node, ask.via, ask.code) == (nid(55), (Destination.node(nid(90)),), MessageCode.ROUTE_QUERY_REQ)
     assert isinstance(ask.body, RouteQueryReq)
     assert OneHopQuery.decode(ask.body.overlay_specific_data).is_member, "who asks tells of itself"
     assert bench.say(55, 55, True) == Verdict(nid(55), True, nid(90), False)
@@ -102,7 +125,7 @@ def test_an_answer_that_another_signed_or_of_another_kind_says_nothing() -> None
     bench = Bench()
     bench.come(55, teller=90)
     other = Answer(Signer(nid(55), "55@sim.example"), PingAns(1, 1), (), 0.1, 1)
-    verdict = bench.enquiries.answered(Whether(nid(55), nid(55)), other, bench.linked, 1.0)
+    verdict = bench.hear(55, 55, other)
     assert verdict is not None
     assert not verdict.is_member
 
@@ -142,7 +165,7 @@ def test_names_without_end_are_asked_for_a_few_at_a_time_and_others_do_not_wait_
     for name in range(1000, 9000):
         bench.come(name, teller=90)
     assert len(bench.asks()) == OPEN_MAX
-    assert sum(map(len, bench.enquiries._waiting.values())) <= WAITING_MAX
+    assert len(bench.enquiries._comings) <= OPEN_MAX + WAITING_MAX
     for name in range(9000, 9010):
         bench.come(name, teller=110)
     bench.say(1000, 1000, None, now=6.0)
@@ -161,7 +184,7 @@ def test_where_there_is_no_room_nobody_is_asked_for() -> None:
 def test_who_is_said_to_have_gone_is_asked_and_so_are_two_of_its_neighbours_not_who_said_so() -> None:
     bench = Bench()
     bench.gone(50, teller=40)
-    assert bench.asked() == {60: 50, 30: 50, 50: 50} | {}
+    assert bench.asked() == {60: 50, 70: 50, 50: 50}
 
 
 def test_a_neighbour_that_we_are_linked_with_is_asked_first() -> None:
@@ -176,9 +199,14 @@ def test_one_member_alone_buries_nobody() -> None:
     bench.gone(50, teller=40)
     assert bench.say(50, 50, True) == Verdict(nid(50), True, nid(40), True)
     assert bench.say(50, 60, False) is None
-    bench.gone(50, teller=40, now=1.0 + DOUBT_PAUSE_S / 2)
+    bench.gone(50, teller=70, now=1.0 + DOUBT_PAUSE_S / 2)
     bench.asks()
     assert bench.enquiries.is_at_rest, "it has just been asked for"
+    bench.gone(50, teller=40, now=1.0 + MISTAKEN_S / 2)
+    bench.asks()
+    assert bench.enquiries.is_at_rest, "that one was mistaken"
+    bench.gone(50, teller=70, now=1.0 + MISTAKEN_S / 2)
+    assert set(bench.asked().values()) == {50}
 
 
 def test_what_one_says_and_a_neighbour_confirms_is_believed_at_once() -> None:
@@ -214,7 +242,7 @@ def test_where_nobody_answers_it_is_gone() -> None:
     bench = Bench()
     bench.gone(50, teller=40)
     assert bench.say(50, 60, None) is None
-    assert bench.say(50, 30, None) is None
+    assert bench.say(50, 70, None) is None
     assert bench.say(50, 50, None) == Verdict(nid(50), False, nid(40), True)
 
 
@@ -224,37 +252,122 @@ def test_as_long_as_a_neighbour_sees_it_it_stays_and_is_asked_for_again() -> Non
     bench.gone(50, teller=40)
     bench.asks()
     bench.say(50, 60, True)
-    bench.say(50, 30, None)
+    bench.say(50, 70, None)
     assert bench.say(50, 50, None, now=6.0) == Verdict(nid(50), True, nid(40), True)
     deadline = bench.enquiries.next_deadline()
     assert deadline is not None
     assert deadline.at == 6.0 + AGAIN_S
-    bench.enquiries.handle_timeout(bench.linked, 6.0 + AGAIN_S)
+    bench.enquiries.handle_timeout(6.0 + AGAIN_S)
     assert set(bench.asked().values()) == {50}
 
 
-def test_a_neighbour_that_does_not_know_it_yet_says_nothing_against_it() -> None:
+def test_a_neighbour_that_does_not_see_it_says_nothing_for_it_or_against_it() -> None:
+    """So two that have it in their tables, and no link with it, do not keep it alive for one another."""
+    for is_there in (True, None):
+        bench = Bench()
+        bench.gone(50, teller=40)
+        for asked in (60, 70):
+            assert bench.hear(50, asked, answer(asked, Standing.UNKNOWN)) is None
+        assert bench.say(50, 50, is_there) == Verdict(nid(50), bool(is_there), nid(40), True)
+
+
+def test_a_single_neighbour_buries_nobody_whom_nobody_else_has_lost_sight_of() -> None:
+    """A doubt of our own that says nothing yet, as of a dial that failed."""
+    bench = Bench()
+    assert not bench.gone(50, ME, says_so=False)
+    first, second = (node for node in bench.asked() if node != 50)
+    assert bench.say(50, first, False) is None
+    assert bench.say(50, 50, True) == Verdict(nid(50), True, nid(ME), True)
+    assert not bench.gone(50, ME, 5.0, says_so=False)
+    assert bench.say(50, first, False) is None
+    assert bench.say(50, second, False) == Verdict(nid(50), False, nid(ME), True), "two do"
+
+
+def test_a_question_that_could_not_be_put_says_nothing() -> None:
+    """Too many requests were open: it is doubted again, and a name may be named again."""
     bench = Bench()
     bench.gone(50, teller=40)
-    for asked in (60, 30):
-        said = answer(asked, Standing.UNKNOWN)
-        assert bench.enquiries.answered(Whether(nid(50), nid(asked)), said, bench.linked, 1.0) is None
-    assert bench.say(50, 50, True) == Verdict(nid(50), True, nid(40), True)
+    for asked in (60, 70):
+        bench.say(50, asked, None)
+    assert bench.hear(50, 50, UNASKED, 6.0) == Verdict(nid(50), True, nid(40), True)
+    bench.asks()
+    bench.enquiries.handle_timeout(6.0 + AGAIN_S)
+    assert set(bench.asked().values()) == {50}
+    assert bench.standing(50) is not Standing.GONE, "that is no sign that it has gone"
+    bench.come(55, teller=90)
+    assert bench.hear(55, 55, UNASKED) is None
+    bench.asks()
+    bench.come(55, teller=90)
+    assert bench.asked() == {55: 55}
+
+
+def test_an_answer_of_an_earlier_enquiry_settles_none_and_who_was_buried_alive_is_asked() -> None:
+    bench = Bench()
+    bench.gone(50, teller=40)
+    earlier = {ask.node: ask.context for ask in bench.asks()}
+    assert bench.gone(50, teller=70)
+    bench.members.remove(nid(50))
+    bench.enquiries.bury(nid(50), 1.0)
+    late = earlier[nid(50)]
+    assert isinstance(late, Whether)
+    assert bench.enquiries.answered(late, answer(50, Standing.MEMBER), 1.5) is None
+    assert bench.asked() == {50: 50}, "it may have said so before it went"
+    assert bench.say(50, 50, True) == Verdict(nid(50), True, nid(ME), True)
+    bench.members.add(nid(50))
+    bench.gone(50, teller=40, now=5.0)
+    bench.asks()
+    witness = earlier[nid(60)]
+    assert isinstance(witness, Whether)
+    assert bench.enquiries.answered(witness, answer(60, Standing.GONE), 5.5) is None
+    assert not bench.gone(50, teller=40, now=5.5), "that was another time"
+
+
+def test_of_how_many_so_ever_is_said_that_they_have_gone_a_few_are_asked_for_at_a_time() -> None:
+    """And what we have lost sight of ourselves does not wait for that."""
+    bench = Bench(others=range(1000, 1300))
+    for value in range(1000, 1299):
+        bench.gone(value, teller=1299)
+    assert len({ask.context.node for ask in bench.asks()}) == DOUBTS_MAX
+    assert not bench.gone(1298, teller=ME, says_so=False)
+    bench.say(1000, 1000, True)
+    assert set(bench.asked().values()) == {1298}
+
+
+def test_who_waits_to_be_asked_for_is_buried_by_two_as_well() -> None:
+    bench = Bench(others=range(1000, 1300))
+    for value in range(1000, 1290):
+        assert not bench.gone(value, teller=1299)
+    bench.asks()
+    assert bench.gone(1289, teller=1298)
+    assert bench.gone(1000, teller=1298)
+    assert 1001 not in bench.asked().values(), "it is under way already"
+
+
+def test_who_leaves_asks_nothing() -> None:
+    """It would be taken for a member."""
+    bench = Bench()
+    bench.come(55, teller=90)
+    bench.gone(50, teller=40)
+    bench.enquiries.end()
+    bench.come(56, teller=90)
+    bench.gone(60, teller=40)
+    assert bench.asks() == []
 
 
 def test_what_we_say_of_others() -> None:
     """Of whom we have lost sight, or have buried lately, that it is gone."""
-    bench = Bench()
-    assert bench.enquiries.standing(nid(50), 0.0) is Standing.MEMBER
-    assert bench.enquiries.standing(nid(55), 0.0) is Standing.UNKNOWN
+    bench = Bench(linked=(50, 60, 90))
+    assert bench.standing(50) is Standing.MEMBER
+    assert bench.standing(55) is Standing.UNKNOWN
+    assert bench.standing(40) is Standing.UNKNOWN, "others say that it is there"
     bench.gone(50, teller=40)
-    assert bench.enquiries.standing(nid(50), 0.0) is Standing.MEMBER
+    assert bench.standing(50) is Standing.MEMBER
     bench.gone(60, teller=ME)
-    assert bench.enquiries.standing(nid(60), 0.0) is Standing.GONE
+    assert bench.standing(60) is Standing.GONE
     bench.members.remove(nid(70))
     bench.enquiries.bury(nid(70), 0.0)
-    assert bench.enquiries.standing(nid(70), BURIED_S - 1) is Standing.GONE
-    assert bench.enquiries.standing(nid(70), BURIED_S) is Standing.UNKNOWN
+    assert bench.standing(70, BURIED_S - 1) is Standing.GONE
+    assert bench.standing(70, BURIED_S) is Standing.UNKNOWN
 
 
 def test_with_nobody_else_it_is_asked_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,22 +11,43 @@ import pytest
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
+from p2psip.reload.link.link import LinkLost
+from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.actions import Ask, Connect, HandOver, Tell
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX
-from p2psip.reload.topology.one_hop.messages import OneHopRouteQueryAns, OneHopUpdate, Standing, UpdateType
-from p2psip.reload.topology.one_hop.topology import OneHop
+from p2psip.reload.topology.one_hop.messages import (
+    OneHopQuery,
+    OneHopRouteQueryAns,
+    OneHopUpdate,
+    Standing,
+    UpdateType,
+)
+from p2psip.reload.topology.one_hop.topology import WAY_MAX, OneHop
+from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.rejections import Forbidden
-from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, RouteQueryReq, UpdateAns
+from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, LeaveReq, RouteQueryReq, UpdateAns
 
 
 def nid(value: int) -> NodeId:
     return NodeId(value.to_bytes(16, "big"))
 
 
-def request(sender: int, body: object) -> Any:
-    return SimpleNamespace(signer=SimpleNamespace(node_id=nid(sender)), previous_hop=nid(sender), body=body)
+def request(sender: int, body: object, over: Sequence[int] = ()) -> Any:
+    """One that has come over others, of whom we are linked with the last."""
+    previous_hop, *before = map(nid, [*reversed(over), sender])
+    via_list = tuple(map(Destination.node, reversed(before)))
+    message = SimpleNamespace(header=SimpleNamespace(via_list=via_list))
+    signer = SimpleNamespace(node_id=nid(sender))
+    return SimpleNamespace(signer=signer, previous_hop=previous_hop, body=body, message=message)
+
+
+AS_MEMBER = RouteQueryReq(False, Destination.node(nid(100)), OneHopQuery(True).encode())
+
+
+def asks(peer: OneHop, now: float) -> list[Ask]:
+    return [action for action in peer.drain(now) if isinstance(action, Ask)]
 
 
 def alone() -> OneHop:
@@ -81,7 +103,104 @@ def test_a_name_in_an_update_is_asked_and_not_believed() -> None:
     peer.drain(1.0)
     peer.handle(request(200, OneHopUpdate(1, b"", UpdateType.NEWS, came=(nid(300),))), 2.0)
     assert nid(300) not in peer.members
-    assert [action.node for action in peer.drain(2.0) if isinstance(action, Ask)] == [nid(300)]
+    assert [question.node for question in asks(peer, 2.0)] == [nid(300)]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_asks_as_a_member_over_others_is_asked_back_the_same_way(is_there: bool) -> None:
+    """Whoever has passed a question on can do it again when who asked it is gone: nothing in it has a date."""
+    peer = with_member(200)
+    for now in (2.0, 10.0):
+        peer.drain(now)
+        peer.handle(request(300, AS_MEMBER, over=(400, 500, 200)), now)
+        assert nid(300) not in peer.members
+        (question,) = asks(peer, now)
+        assert question.node == nid(300)
+        assert question.via == tuple(Destination.node(nid(value)) for value in (200, 500, 400))
+        standing = Standing.MEMBER if is_there and now > 2 else Standing.GONE
+        answer = Answer(Signer(nid(300), "x@sim.example"), OneHopRouteQueryAns(nid(300), standing), (), 0.1, 1)
+        peer.handle_outcome(question.context, answer, now + 0.1)
+    assert (nid(300) in peer.members) is is_there
+
+
+def test_however_long_the_way_is_that_a_question_claims_to_have_come_we_send_none_so_far() -> None:
+    peer = with_member(200)
+    peer.drain(2.0)
+    peer.handle(request(300, AS_MEMBER, over=(*range(1000, 1090), 200)), 2.0)
+    (question,) = asks(peer, 2.0)
+    assert len(question.via) == WAY_MAX
+
+
+def test_who_asks_as_a_member_over_its_own_link_is_one() -> None:
+    peer = with_member(200)
+    peer.handle(request(300, AS_MEMBER), 2.0)
+    assert nid(300) in peer.members
+
+
+def test_who_leaves_asks_nothing_more_by_which_it_would_be_taken_for_a_member() -> None:
+    """While it still hands over, it hears of others, and loses its links."""
+    peer = with_member(200)
+    peer.leave(2.0)
+    peer.handle(request(200, OneHopUpdate(1, b"", UpdateType.NEWS, came=(nid(300),))), 2.5)
+    peer.handle_link_lost(LinkLost(nid(200), "reset"), 3.0)
+    assert not asks(peer, 3.0)
+
+
+def test_who_leaves_while_it_is_let_in_is_no_member_when_it_is() -> None:
+    """Its Join has gone before its Leave, and what it is told now it is told too late."""
+    peer = OneHop(nid(100), random.Random(1), 0.0)
+    peer.handle_linked(nid(200), 0.0, is_gateway=True)
+    peer.handle_gateway(nid(200), 0.0)
+    page = OneHopUpdate(1, b"", UpdateType.PAGE, members=(nid(200),), next=(nid(200),))
+    peer.handle(request(200, page), 0.1)
+    assert any(isinstance(tell.body, JoinReq) for tell in peer.drain(0.1) if isinstance(tell, Tell))
+    peer.leave(0.2)
+    peer.drain(0.2)
+    peer.handle(request(200, OneHopUpdate(1, b"", UpdateType.NEWS, came=(nid(100),))), 0.3)
+    assert not peer.joining.is_member
+    assert not peer.drain(0.3)
+
+
+def test_who_has_left_is_let_in_only_over_another_link() -> None:
+    """A Join that comes after the Leave was sent before it."""
+    peer = with_member(200)
+    peer.handle(request(200, LeaveReq(nid(200), b"")), 2.0)
+    with pytest.raises(Forbidden):
+        peer.handle(request(200, JoinReq(nid(200))), 2.1)
+    peer.handle_linked(nid(200), 2.2, is_gateway=True)
+    assert isinstance(peer.handle(request(200, JoinReq(nid(200))), 2.3), JoinAns)
+
+
+def test_who_is_next_to_us_and_not_linked_is_reached_over_who_is_next_to_it() -> None:
+    """No other is nearer to it, so nothing would find its way there by itself."""
+    peer = with_member(200)
+    for value in (110, 120):
+        peer.members.add(nid(value))
+    for value in (110, 120):
+        peer.handle_linked(nid(value), 2.0)
+        peer.handle(request(value, OneHopUpdate(1, b"", UpdateType.NEWS)), 2.0)
+    peer.drain(2.0)
+    assert peer.next_hop(nid(110)) == nid(110)
+    peer.handle_link_lost(LinkLost(nid(110), "reset"), 3.0)
+    actions = peer.drain(3.0)
+    assert [action.via for action in actions if isinstance(action, Connect)] == [nid(120)]
+    (itself,) = [action for action in actions if isinstance(action, Ask) and action.node == nid(110)]
+    assert itself.via == (Destination.node(nid(120)),)
+
+
+def test_who_is_no_member_hears_of_those_around_us_and_that_there_may_be_others() -> None:
+    """A client, when a neighbour of ours has come."""
+    peer = with_member(200)
+    for value in (*range(40, 100, 10), *range(110, 190, 10)):
+        peer.members.add(nid(value))
+    peer.handle_linked(nid(105), 2.0, is_stranger=True)
+    peer.handle(request(101, AS_MEMBER), 2.0)
+    peer.drain(2.0)
+    peer.handle_timeout(2.2)
+    (page,) = [action.body for action in peer.drain(2.1) if isinstance(action, Tell) and action.node == nid(105)]
+    assert isinstance(page, OneHopUpdate)
+    assert page.members == tuple(map(nid, (70, 80, 90, 100, 101, 110, 120)))
+    assert page.next == (nid(130),)
 
 
 def test_of_the_names_that_a_gateway_invents_nothing_is_left_when_the_join_fails() -> None:
