@@ -1,11 +1,12 @@
 """one-hop: the topology in which every peer knows every peer (docs/decisions/one-hop.md).
 
 Theory of operation. There is one table, the members. A member enters it when we have seen it ourselves: it has sent us
-an Update over a link, or answered a RouteQuery, or asked one, as a member; each of these is signed. What others say of
-a third is a question (`enquiries.py`). A new member asks every member of which its neighbours tell, and so tells all of
-itself. Who has gone its neighbours see, who watch it by their links; they tell those whom they are linked with, who
-make sure and tell on. Every half minute each peer compares its table with that of one other by a digest, and what is
-different is a question again: so whatever was missed is known in the end, and parts of an overlay grow together.
+an Update or a RouteQuery over its own link, as a member, or answered a RouteQuery of ours; each of these is signed, and
+of now. What others say of a third, or pass on from it, is a question (`enquiries.py`). A new member asks every member
+of which its neighbours tell, and so tells all of itself, who ask it back. Who has gone its neighbours see, who watch it
+by their links; they tell those whom they are linked with, who make sure and tell on. Every half minute each peer
+compares its table with that of one other by a digest, and what is different is a question again: so whatever was missed
+is known in the end, and parts of an overlay grow together.
 
 Joining goes by the steps of `topology/joining.py`:
 
