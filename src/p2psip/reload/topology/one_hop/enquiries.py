@@ -30,7 +30,7 @@ from p2psip.reload.wire.topology_messages import RouteQueryReq
 
 K = TypeVar("K")
 
-OPEN_MAX = 64
+OPEN_MAX = 128
 """Names that are asked for at once; the others wait."""
 
 WAITING_MAX = 2 * MEMBERS_MAX

@@ -14,7 +14,8 @@ T = TypeVar("T")
 class Turns(Generic[T]):
     """Things to be done, each about one node and wanted by another: however much one wants, others do not wait for it.
 
-    At most `under_way_max` are under way, and `waiting_max` wait: who has the most of these waits with the least.
+    At most `under_way_max` are under way, half of them of one who wants them, so that there is room for another's at
+    once; and `waiting_max` wait: who has the most of these waits with the least.
     """
 
     def __init__(self, under_way_max: int, waiting_max: int) -> None:
@@ -50,6 +51,8 @@ class Turns(Generic[T]):
         """What may begin now, as long as it is asked for; of two that wait about one node one begins."""
         while self._waiting and len(self._under_way) < self._under_way_max:
             by = min(self._waiting, key=self._by_whom.__getitem__)
+            if self._by_whom[by] >= self._under_way_max // 2:
+                return
             node = next(iter(self._waiting[by]))
             thing = self._take(node, by)
             if node not in self._under_way:
