@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.client import HOME, PEERS_WANTED, ClientTopology
@@ -26,7 +27,7 @@ def test_of_many_pages_a_client_keeps_the_one_that_it_is_on(seed: int) -> None:
     own, *others = [NodeId(rng.randbytes(16)) for _ in range(1 + 3 * NAMES_MAX)]
     nearest = sorted(others, key=lambda node: distance(own, node))
     home = nearest[0]
-    client = PLUGIN.topology(own, OverlayConfiguration("club.example"), rng, 0.0, is_client=True)
+    client = PLUGIN.topology(own, OverlayConfiguration("club.example"), rng, 0.0, is_client=True, queue=TimerQueue())
     assert isinstance(client, ClientTopology)
     client.start_joining(0.0)
     client.handle_linked(others[-1], 0.1, is_gateway=True)
