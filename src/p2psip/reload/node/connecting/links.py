@@ -115,14 +115,16 @@ class Links:
         connection = self._connections.by_number(number)
         if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
             self._bootstrap.shut_out(connection, reason)
-        if (
+        # Whose newer link with that node is up knows which one took the place of this.
+        is_last = (
             connection is not None
             and connection.node in self._topology.routes
             and self._connections.to(connection.node) == [connection]
-        ):
-            # Whose newer link with that node is up knows which one took the place of this.
-            self._twins.look(connection.node, now)
+        )
         self.events(self._connections.remove(number, reason), now)
+        if connection is not None and is_last:
+            # Not before: what is asked goes another way than over this link.
+            self._twins.look(connection.node, now)
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""

@@ -121,8 +121,7 @@ class Twins:
     def _look_again(self, now: float) -> None:
         """See whether somebody else gets what is for us."""
         self._asked = 0
-        ways = [node for node in self._topology.neighbors if node in self._connections]
-        for node in ways[:WAYS]:
+        for node in self._ways()[:WAYS]:
             self._ask(node, now)
         self._looks -= 1
         if self._is_present(now):
@@ -160,8 +159,15 @@ class Twins:
         """Whom we have dialled to find the overlay has our certificate: most likely it is ourselves, from outside."""
         self._reached_at = now
 
+    def _ways(self) -> list[NodeId]:
+        """Who is not let in, as the other is a member, has no neighbours: whom it is linked with will do."""
+        neighbors = [node for node in self._topology.neighbors if node in self._connections]
+        return neighbors or sorted(self._connections)
+
     def _ask(self, way: NodeId, now: float) -> None:
-        route = [Destination.node(way), Destination.node(self._node_id)]
+        # Whom we have just lost, and nobody is nearer to than we are, is reached over its neighbours.
+        over = self._ways()[:1] if self._topology.next_hop(way) is None else []
+        route = [Destination.node(node) for node in (*over, way, self._node_id)]
         offer = attach_body(self._whereabouts.offering(Purpose.RELOAD), send_update=True)
         asked = OverlayRequest(route, MessageCode.ATTACH_REQ, offer, transmissions_max=1)
         self._exchange.request(asked, TwinContext(), now)
