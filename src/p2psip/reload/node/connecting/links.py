@@ -116,15 +116,19 @@ class Links:
         if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
             self._bootstrap.shut_out(connection, reason)
         # Whose newer link with that node is up knows which one took the place of this.
-        is_last = (
-            connection is not None
+        lost = (
+            connection.node
+            if connection is not None
             and connection.node in self._topology.routes
             and self._connections.to(connection.node) == [connection]
+            else None
         )
+        if lost is not None:
+            self._twins.look(lost, now)
         self.events(self._connections.remove(number, reason), now)
-        if connection is not None and is_last:
-            # Not before: what is asked goes another way than over this link.
-            self._twins.look(connection.node, now)
+        if lost is not None and self._topology.next_hop(lost) is None:
+            # This link was the only way there, and the question has gone with it.
+            self._twins.look(lost, now)
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""
