@@ -15,7 +15,7 @@ from live_overlay import HOST, LiveOverlay, LivePeer
 
 from bench.results import Result, result
 from p2psip.daemon.state.state import PeerState, load_state
-from p2psip.net.sockets.tls import Stream, TlsStream, make_context
+from p2psip.net.sockets.tls import SocketStream, TlsStream, make_context
 from p2psip.reload.link.framing import SEQUENCE_MASK, Deframer, frame_ack, frame_data
 from p2psip.reload.wire.contents import MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader
@@ -54,17 +54,17 @@ class Member:
         await asyncio.wait_for(self.is_up.wait(), LINK_MAX_S)
         self._stream = stream
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         """Never: it only dials."""
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
         self.is_up.set()
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         """It must not be, before the end."""
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """Messages, and acknowledgements of ours."""
         acknowledgements = bytearray()
         for sequence, content in self._deframer.feed(data):

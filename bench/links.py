@@ -13,7 +13,7 @@ from bench.results import Result, result
 from p2psip.base.address import Address
 from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.dtls_ports import DtlsPorts
-from p2psip.net.sockets.tls import Stream, TlsStream, make_context
+from p2psip.net.sockets.tls import SocketStream, TlsStream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.link import Link
 from p2psip.reload.link.stream import StreamLink
@@ -32,31 +32,31 @@ class End:
     """One end of the links of a reading: it says when they are up, and counts what arrives."""
 
     def __init__(self) -> None:
-        self.ups: list[Stream] = []
+        self.ups: list[SocketStream] = []
         self.changed = asyncio.Event()
         self.heard = 0
-        self.links: dict[Stream, Link] = {}
+        self.links: dict[SocketStream, Link] = {}
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         """net.tls: somebody has connected."""
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
         now, room = time.monotonic(), stream.datagram_bytes
         self.links[stream] = StreamLink(1 << 16, now) if room is None else DatagramLink(1 << 16, room, 3.0, now)
         self.ups.append(stream)
         self.changed.set()
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """net.tls: bytes came."""
         self.heard += len(self.links[stream].receive(data, time.monotonic()))
         self.flush(stream)
         self.changed.set()
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         """net.tls: it is over."""
 
-    def flush(self, stream: Stream) -> None:
+    def flush(self, stream: SocketStream) -> None:
         """Write what the link wants written; what it shows of itself is nobody's concern here."""
         for shown in self.links[stream].drain():
             if isinstance(shown, bytes):
@@ -70,7 +70,7 @@ class End:
                 await self.changed.wait()
 
 
-Connect = Callable[[End], Awaitable[Stream]]
+Connect = Callable[[End], Awaitable[SocketStream]]
 OpenServer = Callable[[End], Awaitable[tuple[Connect, Callable[[], None]]]]
 
 
@@ -127,7 +127,7 @@ async def _tls(user: End) -> tuple[Connect, Callable[[], None]]:
     server = await loop.create_server(lambda: TlsStream(own, user, is_server=True), HERE, 0)
     port = server.sockets[0].getsockname()[1]
 
-    async def connect(client: End) -> Stream:
+    async def connect(client: End) -> SocketStream:
         _, stream = await loop.create_connection(lambda: TlsStream(other, client, is_server=False), HERE, port)
         return stream
 
@@ -141,7 +141,7 @@ async def _dtls(user: End) -> tuple[Connect, Callable[[], None]]:
     address = await server.bind(Address(HERE, 0))
     ports: list[DtlsPorts] = [server]
 
-    async def connect(client: End) -> Stream:
+    async def connect(client: End) -> SocketStream:
         # One for each, as each is another node.
         ports.append(DtlsPorts(lambda: other, client, lambda *_: None, lambda *_: None, DATAGRAM_BYTES))
         association = await ports[-1].connect(address, DATAGRAM_BYTES)

@@ -24,7 +24,7 @@ from p2psip.reload.node.effects import Done
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key, is_signature, sign
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.verified import Reader
+from p2psip.reload.storage.verified import Believer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, read_registrations, route_to, store_request
@@ -124,7 +124,7 @@ def _fetch(overlay: CertifiedOverlay, host: Host, aor: str) -> None:
     assert isinstance(done.result, Answer), done
     assert isinstance(done.result.body, FetchAns)
     rules = Rules(overlay.configuration.kinds, overlay.verifiers[host.name], hash_name)
-    reader = Reader(rules, node.reader.wall)
+    reader = Believer(rules, node.reader.wall)
     found = read_registrations(aor, done.result.body, done.result.certificates, reader, overlay.world.now)
     assert found.entries, found
 

@@ -24,7 +24,7 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
 
@@ -124,7 +124,7 @@ class _Site:
 
     def _of_phone(self, address: Address, phone: UserAgent, effect: Effect) -> None:
         match effect:
-            case SendDatagram(_, _, data):
+            case SendUdp(_, _, data):
                 self._on_the_way.append((address, SERVER, data))
             case Ask(token, MediaWanted()):
                 phone.handle_answer(token, Address(address.host, 20_000), self.now)
@@ -138,7 +138,7 @@ class _Site:
         while effects := self._server.drain():
             for effect in effects:
                 match effect:
-                    case SendDatagram(_, remote, data):
+                    case SendUdp(_, remote, data):
                         self._on_the_way.append((SERVER, remote, data))
                     case Ask(token, question):
                         self._server.handle_answer(token, self._answer(question), self.now)

@@ -33,7 +33,7 @@ from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp, FromAgent
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLimits
@@ -275,7 +275,7 @@ class Driver:
             match effect:
                 case Ask():
                     self.asked.append(effect)
-                case SendDatagram(_, remote, data):
+                case SendUdp(_, remote, data):
                     # No packet goes to a host that nobody vouches for.
                     assert remote.host in ("10.0.0.2", "10.0.0.3"), remote
                     self.note(data)

@@ -19,7 +19,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Reader, Seen, lacks_certificates, read_answer
+from p2psip.reload.storage.verified import Believer, Seen, lacks_certificates, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.language.codec import Struct
@@ -112,7 +112,7 @@ def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
     if answer is None:
         return
     lacks_certificates(answer, bucket, RULES)
-    verified = read_answer(PLACE, answer, bucket, Reader(RULES, WALL, Seen()), 0.0)
+    verified = read_answer(PLACE, answer, bucket, Believer(RULES, WALL, Seen()), 0.0)
     assert all(value.signer.user == MEMBER.user for value in (*verified.values, *verified.removed))
 
 

@@ -27,7 +27,7 @@ from p2psip.turn.client_values import RelayLost
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND
 from p2psip.turn.peers import Scope, scope_of
-from p2psip.turn.values import Flow, Relay, Transmit
+from p2psip.turn.values import Flow, Transmit, TurnRelay
 
 CLIENT = Address("192.0.2.7", 4000)
 
@@ -75,7 +75,7 @@ def test_a_relay_outlives_its_clients(seed: int) -> None:
     for _ in range(150):
         data = _damaged(rng, rng.choice(_messages(client)), client.proof)
         for effect in bench.hand(rng.choice(flows), data):
-            assert not isinstance(effect, Relay) or scope_of(effect.peer.host) is Scope.GLOBAL
+            assert not isinstance(effect, TurnRelay) or scope_of(effect.peer.host) is Scope.GLOBAL
         bench.now += rng.random()
         assert len(bench.open) <= 4
     bench.pass_time(bench.now + 4000)
@@ -118,4 +118,4 @@ def test_the_undamaged_ones_are_served() -> None:
     relayed = client.relayed()
     client.permit(PEER)
     [*_, send, _] = _messages(client)
-    assert bench.hand(client.flow, send) == [Relay(relayed, PEER, b"data")]
+    assert bench.hand(client.flow, send) == [TurnRelay(relayed, PEER, b"data")]

@@ -17,12 +17,12 @@ from free_ports import free_port
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.stun.credentials import Credential, Gate, User
+from p2psip.stun.credentials import StunCredential, StunGate, User
 from p2psip.turn.client import TurnClient
 from p2psip.turn.client_values import Allocated, Loss, Permitted, Received, RelayLost
 from p2psip.turn.limits import TurnLimits
-from p2psip.turn.server import TurnServer
-from p2psip.turn.values import CloseRelay, Flow, OpenRelay, Relay, RelaySettings, Transmit
+from p2psip.turn.server import TurnService
+from p2psip.turn.values import CloseRelay, Flow, OpenRelay, RelaySettings, Transmit, TurnRelay
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +44,7 @@ def bound(port: int = 0) -> socket.socket:
 class _Talk:
     """Our client at a real socket, until it has told what is waited for."""
 
-    def __init__(self, server: Address, credential: Credential) -> None:
+    def __init__(self, server: Address, credential: StunCredential) -> None:
         self.socket = bound()
         self.server = server
         flow = Flow(Address(*self.socket.getsockname()), server)
@@ -88,7 +88,7 @@ def test_our_client_at_coturns_server(coturn: Address, is_bound: bool) -> None:
         peer = stack.enter_context(bound())
         peer.settimeout(PATIENCE_S)
         there = Address(*peer.getsockname())
-        talk = _Talk(coturn, Credential("alice", "secret"))
+        talk = _Talk(coturn, StunCredential("alice", "secret"))
         stack.enter_context(talk.socket)
         talk.client.allocate(time.monotonic())
         allocated = talk.until(Allocated)
@@ -111,7 +111,7 @@ def test_our_client_at_coturns_server(coturn: Address, is_bound: bool) -> None:
 
 
 def test_a_password_that_coturn_does_not_take(coturn: Address) -> None:
-    talk = _Talk(coturn, Credential("alice", "wrong"))
+    talk = _Talk(coturn, StunCredential("alice", "wrong"))
     with talk.socket:
         talk.client.allocate(time.monotonic())
         lost = talk.until(RelayLost)
@@ -132,9 +132,9 @@ class _Relaying:
         self.listener = stack.enter_context(bound(free_port()))
         self.local = Address(*self.listener.getsockname())
         settings = RelaySettings("overlay", (HOST,), frozenset((HOST,)), frozenset((self.local,)))
-        gate = Gate("overlay", _Alice(), b"sixteen bytes at least")
+        gate = StunGate("overlay", _Alice(), b"sixteen bytes at least")
         limits = TurnLimits(allocations_per_user=8)
-        self.server = TurnServer(settings, limits, gate, random.Random(time.monotonic_ns()), time.monotonic())
+        self.server = TurnService(settings, limits, gate, random.Random(time.monotonic_ns()), time.monotonic())
         self.sockets: dict[Address, socket.socket] = {}
         self.relayed = 0
 
@@ -158,7 +158,7 @@ class _Relaying:
         match effect:
             case Transmit():
                 self.listener.sendto(effect.data, effect.flow.remote)
-            case Relay():
+            case TurnRelay():
                 self.relayed += 1
                 self.sockets[effect.relayed].sendto(effect.data, effect.peer)
             case CloseRelay():

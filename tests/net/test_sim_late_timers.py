@@ -55,7 +55,7 @@ from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.services import SETTINGS
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.topologies import CASES, Case
 from p2psip.sim.world import Host
 from p2psip.sip.entities.agents.agent import UserAgent
@@ -64,7 +64,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
 
@@ -144,7 +144,7 @@ def _agent(server: Address, phone: Address) -> UserAgent:
     )
 
 
-def busy(world: SimulatedPeers, phones: list[Phone], rng: random.Random) -> None:
+def busy(world: SimulatedPeers, phones: list[SitePhone], rng: random.Random) -> None:
     """Something that a peer may be in the middle of."""
     site, phone, other = rng.choice(list(world.sites.values())), *rng.sample(phones, 2)
     match rng.choice(
@@ -269,10 +269,10 @@ def nap_of_a_server() -> None:
     agent.register(0.0)
     for _ in range(2):
         for effect in agent.drain():
-            if isinstance(effect, SendDatagram):
+            if isinstance(effect, SendUdp):
                 server.handle(Datagram(here, phone, effect.data), 0.0)
         for effect in server.drain():
-            if isinstance(effect, SendDatagram):
+            if isinstance(effect, SendUdp):
                 agent.handle(Datagram(phone, here, effect.data), 0.0)
     server.handle_timeout(HOUR_S)
     agent.handle_timeout(HOUR_S)

@@ -16,14 +16,14 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, Record, fetch, fill, grow, store, wait_until
+from p2psip.sim.records import KIND, StoredEntry, fetch, fill, grow, store, wait_until
 from p2psip.sim.world import Host
 
 UPDATE_INTERVAL_S = 120
 LIFETIME_S = 1800
 
 
-def remove(overlay: SimulatedOverlay, record: Record) -> None:
+def remove(overlay: SimulatedOverlay, record: StoredEntry) -> None:
     """The line's peer removes its registration."""
     node, entry = overlay.node(record.host), DictionaryEntry(bytes(record.line.node_id), DataValue.nonexistent())
 
@@ -36,7 +36,7 @@ def remove(overlay: SimulatedOverlay, record: Record) -> None:
     assert isinstance(overlay.wait_done(record.host, overlay.command(record.host, run)).result, Answer)
 
 
-def found(overlay: SimulatedOverlay, host: Host, record: Record) -> StoredData:
+def found(overlay: SimulatedOverlay, host: Host, record: StoredEntry) -> StoredData:
     """What a peer finds under the line's name."""
     result = overlay.wait_done(host, fetch(overlay, host, record.resource)).result
     assert isinstance(result, Answer), result
@@ -47,7 +47,7 @@ def found(overlay: SimulatedOverlay, host: Host, record: Record) -> StoredData:
     return value
 
 
-def kept(overlay: SimulatedOverlay, record: Record) -> set[tuple[int, bool]]:
+def kept(overlay: SimulatedOverlay, record: StoredEntry) -> set[tuple[int, bool]]:
     """What all peers that have the record keep: storage_time and whether it exists."""
     model = overlay.configuration.kinds[KIND].data_model
     values = [

@@ -15,7 +15,7 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import ServiceFailed, ServiceRegistered, Services, ServicesFound
+from p2psip.reload.node.data.services import ServiceDiscovery, ServiceFailed, ServiceRegistered, ServicesFound
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.services import ServiceBench, choose, closest, grow_with_services
@@ -102,7 +102,7 @@ def test_an_overlay_without_the_kind() -> None:
     overlay = SimulatedOverlay("no services", required_kinds=(SIP_REGISTRATION_KIND,))
     host = overlay.add_peer(0)
     with pytest.raises(LocalMisuse, match="no service discovery"):
-        Services(overlay.node(host)).find("turn-server", bytes(16), 1, None, 0.0)
+        ServiceDiscovery(overlay.node(host)).find("turn-server", bytes(16), 1, None, 0.0)
     assert REDIR_KIND.kind_id == 0x104
 
 

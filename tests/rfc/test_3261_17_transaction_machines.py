@@ -12,8 +12,8 @@ from p2psip.sip.transactions.machines import (
     INVITE_SERVER,
     OTHER_CLIENT,
     OTHER_SERVER,
-    Action,
     Input,
+    Reaction,
     State,
     Table,
 )
@@ -103,7 +103,7 @@ def test_machine_is_its_figure(figure: str) -> None:
     arrows = {}
     for line in text.strip().splitlines():
         state, what, after, *actions = line.split()
-        arrows[State[state], Input[what]] = (State[after], tuple(Action[action] for action in actions))
+        arrows[State[state], Input[what]] = (State[after], tuple(Reaction[action] for action in actions))
     for state in State:
         for what in Input:
             assert table.get(state, {}).get(what) == arrows.pop((state, what), None), (state, what)

@@ -17,7 +17,7 @@ from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import OtherUri, SipUri
 from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.layer import Listener
 
@@ -70,7 +70,7 @@ def answers(name: str) -> list[bytes]:
     config = ServerConfig("example.com", domains, (Listener("UDP", LOCAL),), SipUri("peers.invalid", "ours"))
     server = SipServer(config, random.Random(0))
     server.handle(Datagram(LOCAL, REMOTE, MESSAGES[name]), 0.0)
-    return [effect.data for effect in server.drain() if isinstance(effect, SendDatagram)]
+    return [effect.data for effect in server.drain() if isinstance(effect, SendUdp)]
 
 
 def statuses(name: str) -> list[int]:

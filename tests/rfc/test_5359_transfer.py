@@ -10,7 +10,7 @@ import pytest
 
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone
+from p2psip.sim.sites.site import SitePhone
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request, Response
@@ -20,22 +20,22 @@ from p2psip.sip.message.uri import SipUri
 MINE = "192.168.{}.1"
 
 
-def messages(phone: Phone, method: str) -> list[Request | Response]:
+def messages(phone: SitePhone, method: str) -> list[Request | Response]:
     """What this phone has received of a method, responses too."""
     return [message for data in phone.received if (message := parse(data)).cseq.method == method]
 
 
-def invite(phone: Phone) -> Request:
+def invite(phone: SitePhone) -> Request:
     found = [message for message in messages(phone, "INVITE") if isinstance(message, Request)]
     return found[-1]
 
 
-def answer(phone: Phone) -> Response:
+def answer(phone: SitePhone) -> Response:
     found = [message for message in messages(phone, "INVITE") if isinstance(message, Response) and message.is_success]
     return found[-1]
 
 
-def talk(world: SimulatedPeers, caller: Phone, callee: Phone) -> None:
+def talk(world: SimulatedPeers, caller: SitePhone, callee: SitePhone) -> None:
     """A call from one to the other, which both hold for established."""
     caller.dial(callee.user)
     world.run(3.0)
@@ -43,7 +43,7 @@ def talk(world: SimulatedPeers, caller: Phone, callee: Phone) -> None:
     assert callee.talks
 
 
-def refer(phone: Phone, refer_to: SipUri) -> Request:
+def refer(phone: SitePhone, refer_to: SipUri) -> Request:
     """The REFER of the phone that has called, in the dialog of its call."""
     ok = answer(phone)
     via = Via("UDP", phone.address.host, phone.address.port, (("branch", f"z9hG4bK{len(phone.received)}"),))
@@ -64,7 +64,7 @@ def refer(phone: Phone, refer_to: SipUri) -> Request:
     )
 
 
-def told(phone: Phone) -> Request:
+def told(phone: SitePhone) -> Request:
     """The REFER that this phone has received."""
     found = [message for message in messages(phone, "REFER") if isinstance(message, Request)]
     return found[-1]

@@ -23,7 +23,7 @@ from p2psip.reload.security.authority import NO_END, Validity, self_signed
 from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey
-from p2psip.reload.storage.verified import Reader
+from p2psip.reload.storage.verified import Believer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import fetch_request, read_certificates
@@ -156,7 +156,7 @@ def certificates_of(overlay: CertifiedOverlay, user: str) -> set[NodeId]:
     answer = overlay.wait_done(host, handle).result
     assert isinstance(answer, Answer)
     assert isinstance(answer.body, FetchAns)
-    reader = Reader(overlay.node(host).reader.rules, WallClock(DATE))
+    reader = Believer(overlay.node(host).reader.rules, WallClock(DATE))
     verified = read_certificates(resource, answer.body, answer.certificates, reader, overlay.world.now)
     return {value.signer.node_id for value in verified.of(CERTIFICATE_BY_USER)}
 

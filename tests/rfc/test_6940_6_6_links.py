@@ -12,7 +12,7 @@ from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import ReceivedWindow, frame_ack, frame_data
 from p2psip.reload.link.link import Link, LinkLost, LinkState
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.connections import ConnectionTable
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import Purpose
@@ -44,7 +44,7 @@ def times_of_transmission(link: DatagramLink, until_s: float) -> list[tuple[floa
 @EACH_KIND
 def test_6_6_a_likely_failure_is_signalled_and_the_link_taken_out(kind: str) -> None:
     """ "Overlay Link protocols MUST be designed with a mechanism that quickly signals a likely failure"."""
-    here = Connections(nid(ME), 5000, Paths(random.Random(1)))
+    here = ConnectionTable(nid(ME), 5000, Paths(random.Random(1)))
     here.add(1, nid(200), address(200), 0.0, datagram_bytes=None if kind == "TLS" else DATAGRAM_BYTES)
     here.send(nid(200), b"hello?" * 50, 0.0)
     events = []

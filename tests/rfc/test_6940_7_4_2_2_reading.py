@@ -27,7 +27,7 @@ from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.reading import Fetched
 from p2psip.reload.storage.values import nonexistent
-from p2psip.reload.storage.verified import Reader, Seen, Value, Verified, read_answer, read_find
+from p2psip.reload.storage.verified import Believer, Seen, Value, Verified, read_answer, read_find
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (
     APPEND_INDEX,
@@ -43,7 +43,7 @@ from p2psip.reload.wire.storage_messages import (
 
 
 def read(bench: Bench, fetched: Fetched, seen: Seen | None = None) -> Verified:
-    return read_answer(ALICE_PLACE, fetched.answer, fetched.certificates, Reader(bench.rules, WALL, seen), bench.now)
+    return read_answer(ALICE_PLACE, fetched.answer, fetched.certificates, Believer(bench.rules, WALL, seen), bench.now)
 
 
 def answer_of(kind: Kind, *values: StoredData) -> Fetched:

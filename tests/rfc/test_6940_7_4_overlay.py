@@ -26,7 +26,7 @@ from p2psip.reload.wire.storage_messages import (
     StoredMetaData,
 )
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, Record, ask, fetch, fill, grow, line, store
+from p2psip.sim.records import KIND, StoredEntry, ask, fetch, fill, grow, line, store
 from p2psip.sim.world import Host
 
 
@@ -36,7 +36,7 @@ def overlay() -> SimulatedOverlay:
 
 
 @pytest.fixture(scope="module")
-def records(overlay: SimulatedOverlay) -> list[Record]:
+def records(overlay: SimulatedOverlay) -> list[StoredEntry]:
     filled = fill(overlay, 15)
     overlay.world.run_for(2.0)
     return filled
@@ -87,7 +87,7 @@ def test_7_4_1_2_who_stores_can_verify_with_stat_that_the_replicas_have_been_sto
 
 
 @pytest.mark.must("7.4.4.2/1")
-def test_7_4_4_find_walks_the_overlay(overlay: SimulatedOverlay, records: list[Record]) -> None:
+def test_7_4_4_find_walks_the_overlay(overlay: SimulatedOverlay, records: list[StoredEntry]) -> None:
     """ "This method can be used to walk the Overlay Instance by iteratively fetching R_n+1=nearest(1 + R_n)." Who has
     no more in its own range is followed by the peer after it.
     """

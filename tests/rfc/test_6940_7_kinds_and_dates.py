@@ -14,10 +14,10 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.storage.access import Write, is_permitted
+from p2psip.reload.storage.access import WantedWrite, is_permitted
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Reader, read_answer
+from p2psip.reload.storage.verified import Believer, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import Forbidden
@@ -65,7 +65,7 @@ def test_7_3_4_with_node_multiple_the_largest_i_is_specified() -> None:
 @pytest.mark.must("7.3/1")
 def test_7_3_under_a_policy_that_is_not_known_nobody_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "Every Kind which is storable in an overlay MUST be associated with an access control policy." """
-    write = Write(KINDS[SINGLE.kind_id], hash_name(ALICE.user.encode()), b"", DataValue(True, b"x"))
+    write = WantedWrite(KINDS[SINGLE.kind_id], hash_name(ALICE.user.encode()), b"", DataValue(True, b"x"))
     assert is_permitted(write, signer(ALICE), hash_name)
     monkeypatch.setattr("p2psip.reload.storage.access.POLICIES", {})
     assert not any(is_permitted(write, signer(who), hash_name) for who in (ALICE, BOB))
@@ -84,10 +84,10 @@ def test_7_1_a_value_whose_signer_s_certificate_has_expired_is_neither_stored_no
 
     valid, late = WallClock(DATE), WallClock(member.not_after + HOUR_S)
     assert rules.examine(request, member.certificates, valid, 0.0)
-    assert read_answer(resource, answer, member.certificates, Reader(rules, valid), 0.0).values
+    assert read_answer(resource, answer, member.certificates, Believer(rules, valid), 0.0).values
     with pytest.raises(Forbidden, match="expired"):
         rules.examine(request, member.certificates, late, 0.0)
-    verified = read_answer(resource, answer, member.certificates, Reader(rules, late), 0.0)
+    verified = read_answer(resource, answer, member.certificates, Believer(rules, late), 0.0)
     assert verified.values == ()
     assert "expired" in verified.dropped[0]
 
@@ -101,5 +101,5 @@ def test_7_1_nor_is_one_whose_certificate_is_not_valid_yet() -> None:
     stored = sign_value(member, resource, SINGLE.kind_id, DataValue(True, b"x"), 1, 600)
     answer = FetchAns((FetchKindResponse(SINGLE.kind_id, 1, (stored,)),))
     for date, is_valid in ((DATE, False), (DATE + HOUR_S, True)):
-        verified = read_answer(resource, answer, member.certificates, Reader(rules, WallClock(date)), 0.0)
+        verified = read_answer(resource, answer, member.certificates, Believer(rules, WallClock(date)), 0.0)
         assert bool(verified.values) is is_valid

@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import REDIR_KIND, OverlayConfiguration, ServicePermission
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.storage.access import Write, node_id_match
+from p2psip.reload.storage.access import WantedWrite, node_id_match
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
@@ -225,7 +225,7 @@ def test_5_the_key_is_the_signers_node_id(level: int) -> None:
 
 def match(record: RedirServiceProvider, resource: bytes, who: Signer, *, exists: bool = True) -> bool:
     """What the policy says of alice's record."""
-    write = Write(REDIR_KIND, resource, ALICE.node_id, DataValue(exists, record.encode()))  # type: ignore[arg-type]
+    write = WantedWrite(REDIR_KIND, resource, ALICE.node_id, DataValue(exists, record.encode()))  # type: ignore[arg-type]
     return node_id_match(write, who, hash_name)
 
 
@@ -246,7 +246,7 @@ def test_5_the_tree_node_is_the_right_one() -> None:
     assert not match(deep, resource_of("voice-mail", TREE.level_max + 1, 0, hash_name), alice)
     assert match(other, resource, alice, exists=False)
     assert not match(record, resource, signer(BOB))
-    garbage = Write(REDIR_KIND, resource, ALICE.node_id, DataValue(True, b"?"))
+    garbage = WantedWrite(REDIR_KIND, resource, ALICE.node_id, DataValue(True, b"?"))
     assert not node_id_match(garbage, alice, hash_name)
 
 
@@ -258,7 +258,7 @@ def test_5_with_another_branching_factor() -> None:
     resource = resource_of("voice-mail", at.level, at.node, hash_name)
     for factor, expected in ((3, True), (10, False)):
         kind = replace(REDIR_KIND, branching_factor=factor)
-        assert node_id_match(Write(kind, resource, ALICE.node_id, record), signer(ALICE), hash_name) is expected
+        assert node_id_match(WantedWrite(kind, resource, ALICE.node_id, record), signer(ALICE), hash_name) is expected
 
 
 def test_only_whom_the_configuration_permits_may_announce() -> None:

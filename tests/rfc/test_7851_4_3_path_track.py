@@ -11,7 +11,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.tracing import Target, Traced
 from p2psip.daemon.report import trace_report
 from p2psip.reload.config.configuration import DiagnosticAccess
-from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, PathTrackReq, flags_of
@@ -31,7 +31,7 @@ def grow(seed: str, peers: int) -> SimulatedPeers:
     access = tuple(DiagnosticAccess(kind, EVERYBODY) for kind in OPEN)
     world = SimulatedPeers(seed, peers, diagnostic_kinds=access, successors=3)
     for number, site in enumerate(world.sites.values()):
-        site.peer.node.use_machine(Machine(software=f"p2psip/{number}", load=number % 16))
+        site.peer.node.use_machine(MachineFigures(software=f"p2psip/{number}", load=number % 16))
     world.run(10.0)
     return world
 

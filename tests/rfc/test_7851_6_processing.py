@@ -8,7 +8,7 @@ from node_bench import ME, NodeBench, nid
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import DiagnosticAccess
-from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, MessageExtension, MessageExtensionType, UnknownBody
 from p2psip.reload.wire.diagnostics import (
     ALL_FLAGS,
@@ -27,7 +27,7 @@ from p2psip.sim.overlay import EPOCH_S
 
 EVERYBODY = NodeId.wildcard()
 NOW_MS = int(EPOCH_S * 1000)
-MACHINE = Machine("p2psip/1 (Linux)", 3, 6000, 40_000, 100_000, 86_400, 60_000, 0x80)
+MACHINE = MachineFigures("p2psip/1 (Linux)", 3, 6000, 40_000, 100_000, 86_400, 60_000, 0x80)
 LOCAL = DiagnosticKind(0xF001)
 
 
@@ -132,7 +132,7 @@ def test_5_3_only_what_was_asked_for() -> None:
 def test_5_3_what_the_driver_does_not_know_is_not_told() -> None:
     """Rather than zero."""
     bench = start()
-    bench.node.use_machine(Machine())
+    bench.node.use_machine(MachineFigures())
     flags = flags_of([DiagnosticKind.STATUS_INFO, DiagnosticKind.SOFTWARE_VERSION, DiagnosticKind.APP_UPTIME])
     assert list(told(track(bench, request(bench, flags)).response)) == [DiagnosticKind.APP_UPTIME]
 

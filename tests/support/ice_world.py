@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Kind, kind_of
+from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
@@ -158,7 +158,7 @@ class Host:
             self._arrived(socket.local, remote, data)
 
     def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        if kind_of(data) is Kind.STUN:
+        if kind_of(data) is DatagramKind.STUN:
             self.agents.handle_datagram(local, remote, data, self.machine.now)
             self._settle()
         else:

@@ -37,7 +37,7 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, Datagram
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.layer import Listener
 
 REALM = "demo.example"
@@ -128,7 +128,7 @@ class LoopbackServer:
 
     def _do(self, effect: Effect, now: float) -> None:
         match effect:
-            case SendDatagram(_, remote, data):
+            case SendUdp(_, remote, data):
                 self._udp.send(remote, data)
             case OpenFlow() | SendFlow() | CloseFlow():
                 self._flows.do(effect)

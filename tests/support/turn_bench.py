@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.stun.attributes import ERROR_CODE, LIFETIME, REQUESTED_TRANSPORT, XOR_PEER_ADDRESS, XOR_RELAYED_ADDRESS
-from p2psip.stun.credentials import Credential, Gate, Proof
+from p2psip.stun.credentials import Proof, StunCredential, StunGate
 from p2psip.stun.integrity import is_signed, signed
 from p2psip.stun.message import MessageClass, StunMessage, decode
 from p2psip.turn.limits import MESSAGE_BYTES_MAX, TurnLimits
 from p2psip.turn.member_credentials import MemberCredentials
 from p2psip.turn.methods import ALLOCATE, CREATE_PERMISSION, REFRESH
-from p2psip.turn.server import TurnServer
+from p2psip.turn.server import TurnService
 from p2psip.turn.values import CloseRelay, Flow, OpenRelay, RelaySettings, Transmit
 
 HOST, HOST6 = "203.0.113.1", "2001:db8::1"
@@ -37,8 +37,8 @@ class Bench:
         self.members = MemberCredentials(SECRET)
         listening = frozenset((SERVER, Address("127.0.0.1", 3478)))
         settings = RelaySettings("overlay", self.relays, self.own_hosts, listening)
-        gate = Gate("overlay", self.members, SECRET)
-        self.server = TurnServer(settings, self.limits, gate, random.Random(1), self.now)
+        gate = StunGate("overlay", self.members, SECRET)
+        self.server = TurnService(settings, self.limits, gate, random.Random(1), self.now)
         self.open: set[Address] = set()
 
     def settle(self) -> list[Effect]:
@@ -79,7 +79,7 @@ class Speaker:
     def __init__(self, bench: Bench, remote: Address, user: str = "alice", *, is_stream: bool = False) -> None:
         self.bench = bench
         self.flow = Flow(SERVER, remote, is_stream)
-        self.credential: Credential = bench.members.issue(user, 100_000, bench.now)
+        self.credential: StunCredential = bench.members.issue(user, 100_000, bench.now)
         self.proof: Proof | None = None
         self._number = 0
 

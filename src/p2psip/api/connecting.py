@@ -17,7 +17,7 @@ from cryptography import x509
 from p2psip import plugins
 from p2psip.api.overlay import Overlay
 from p2psip.api.renewing import OwnCertificate
-from p2psip.api.session import Session, contexts
+from p2psip.api.session import ClientSession, contexts
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.renewing.renewal import Renewer
@@ -128,7 +128,7 @@ def _compose(
     store: DiskStore | _MemoryDisk,
     document: Document | None,
     keep: Callable[[Document], None],
-) -> tuple[Session, NodeHost]:
+) -> tuple[ClientSession, NodeHost]:
     began = _overlay_began(configuration)
     wall, now = read_wall_clock(began, identity.not_after), boot_time()
     verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
@@ -138,7 +138,7 @@ def _compose(
     settings = NodeSettings(is_client=True, link_types=NO_ICE, applications=frozenset(), document=document)
     node = Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
     core = ApplicationNode(node)
-    session = Session(core, identity, keep)
+    session = ClientSession(core, identity, keep)
     context, datagram_context = contexts(identity, configuration)
     disk = store if isinstance(store, DiskStore) else _Committer(store)
     host = NodeHost(core, context, disk, began, session.handle_effect, datagram_context=datagram_context)
@@ -153,7 +153,7 @@ def _keep(directory: Path | None, document: Document) -> None:
 
 
 @asynccontextmanager
-async def _renewing(session: Session, directory: Path | None) -> AsyncIterator[None]:
+async def _renewing(session: ClientSession, directory: Path | None) -> AsyncIterator[None]:
     """Keep the certificate valid, where there is a place for it; also before the overlay lets us in."""
     if directory is None:
         yield
@@ -168,7 +168,7 @@ async def _renewing(session: Session, directory: Path | None) -> AsyncIterator[N
         renewing.result()
 
 
-async def _listen(session: Session, host: NodeHost, address: str) -> None:
+async def _listen(session: ClientSession, host: NodeHost, address: str) -> None:
     """Ports of the system's choice: peers are told them in each Attach."""
     shown = own_address() if address in WILDCARDS else address
     addresses: dict[Purpose, tuple[Address, ...]] = {}
@@ -180,7 +180,7 @@ async def _listen(session: Session, host: NodeHost, address: str) -> None:
     host.call(lambda now: session.node.use_addresses(addresses, now))
 
 
-async def _wait_connected(session: Session, timeout_s: float) -> None:
+async def _wait_connected(session: ClientSession, timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             await session.connected.wait()

@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 
 from p2psip.api.kinds import AnyKind, ArrayKind, DictionaryKind, Name, Receipt, SingleKind, specifier, value_at
 from p2psip.api.services import Services
-from p2psip.api.session import Session
+from p2psip.api.session import ClientSession
 from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
@@ -67,7 +67,7 @@ class Metadata:
 class Overlay:
     """What `p2psip.connect` gives. Methods raise RequestFailed with its causes, or RequestRefused with the code."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session = session
         self.services = Services(session)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2psip.api.session import Session
+from p2psip.api.session import ClientSession
 from p2psip.daemon.renewing.renewal import date_of_renewals
 from p2psip.daemon.state.client_state import load_client, renew_client
 from p2psip.net.node_host import boot_time
@@ -15,7 +15,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 class OwnCertificate:
     """renewal.Certificates of one client, whose state directory keeps them."""
 
-    def __init__(self, session: Session, directory: Path) -> None:
+    def __init__(self, session: ClientSession, directory: Path) -> None:
         self._session = session
         self._directory = directory
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2psip.api.kinds import Name
-from p2psip.api.session import Session
+from p2psip.api.session import ClientSession
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.usages.redir import LIFETIME_S, Provider
 
@@ -27,7 +27,7 @@ class Service:
 class Services:
     """`overlay.services`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session = session
 
     async def register(

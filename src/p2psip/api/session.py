@@ -25,9 +25,9 @@ from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
 from p2psip.reload.node.data.services import (
     ServiceContext,
+    ServiceDiscovery,
     ServiceFailed,
     ServiceRegistered,
-    Services,
     ServicesFound,
     ServicesWithdrawn,
 )
@@ -55,7 +55,7 @@ class _Attaching:
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Session:
+class ClientSession:
     """A client node at work."""
 
     def __init__(self, core: ApplicationNode, identity: CertifiedIdentity, keep: Callable[[Document], None]) -> None:
@@ -170,7 +170,7 @@ class Session:
 
     # Services
 
-    async def register_service(self, name: str, register: Callable[[Services, float], None]) -> None:
+    async def register_service(self, name: str, register: Callable[[ServiceDiscovery, float], None]) -> None:
         """Announce a service; done when it is in the overlay for the first time. Raises RequestFailed."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

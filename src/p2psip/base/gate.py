@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Gate(Generic[T]):
+class WaitingRoom(Generic[T]):
     """Things that wait for a token; what waits for none, or for one that is answered, passes.
 
     All that is held has at most `size_max`, counted by `size_of`: where there is no room a thing is lost.

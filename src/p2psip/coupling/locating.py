@@ -23,10 +23,10 @@ from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import (
     FORWARDS_MAX,
+    LineRegistration,
     NotAnAor,
-    Registration,
+    RegistrationRoute,
     Registrations,
-    Route,
     canonical_aor,
     fetch_request,
     read_registrations,
@@ -51,7 +51,7 @@ class _Search:
     in_lower_case: str
     seen: set[str] = field(default_factory=set)
     open: int = 0
-    found: list[tuple[str, Registration]] = field(default_factory=list)
+    found: list[tuple[str, LineRegistration]] = field(default_factory=list)
     failures: list[RequestFailed] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
@@ -165,7 +165,7 @@ class Locator:
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         search.dropped += registrations.dropped
         for entry in registrations.entries:
-            if isinstance(entry.target, Route):
+            if isinstance(entry.target, RegistrationRoute):
                 search.found.append((aor, entry))
             elif entry.target.aor not in search.seen and len(search.seen) <= FORWARDS_MAX:
                 self._look_up(token, search, entry.target.aor, now)
@@ -184,7 +184,7 @@ class Locator:
         found = sorted(search.found, key=lambda item: -item[1].storage_time_ms)
         places: dict[str, Sequence[Target]] = {}
         for aor, entry in found:
-            assert isinstance(entry.target, Route)
+            assert isinstance(entry.target, RegistrationRoute)
             here = entry.target.peer == self._node.node_id
             name = aor.rpartition("@")[0]
             key = name if here else f"{aor} {entry.target.peer}"
@@ -218,7 +218,7 @@ class Locator:
         return NotLocated(480, "Temporarily Unavailable", reason)
 
 
-def _remote(search: _Search, aor: str, route: Route) -> Target:
+def _remote(search: _Search, aor: str, route: RegistrationRoute) -> Target:
     name, _, domain = aor.rpartition("@")
     # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
     gruu = make_gruu(name, domain, route.destination_list).replace(scheme=search.question.uri.scheme)

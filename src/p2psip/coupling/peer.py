@@ -28,7 +28,7 @@ from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, 
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
-from p2psip.reload.node.data.services import ServiceContext, Services
+from p2psip.reload.node.data.services import ServiceContext, ServiceDiscovery
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
@@ -74,7 +74,7 @@ class Peer:
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
-        self.services = Services(node)
+        self.services = ServiceDiscovery(node)
         self._timed = (node, self.server, self.publisher, self.locator, self.services, self.flows)
         self.began_at = now
         self.joined_at: float | None = None

@@ -11,7 +11,7 @@ from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.net.machine import memory_kb
 from p2psip.reload.node.data.services import ServicesFound
 from p2psip.reload.usages.redir import Provider
-from p2psip.reload.usages.sip_registration import Registration, Route
+from p2psip.reload.usages.sip_registration import LineRegistration, RegistrationRoute
 from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.language.render import to_json
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -121,9 +121,9 @@ def _hop(hop: HopSeen) -> dict[str, object]:
     return {"node_id": str(hop.node), "user": hop.user, "rtt_ms": round(hop.rtt_ms, 2)}
 
 
-def _entry(peer: Peer, entry: Registration, now: float) -> Mapping[str, object]:
+def _entry(peer: Peer, entry: LineRegistration, now: float) -> Mapping[str, object]:
     leads_to: dict[str, object]
-    if isinstance(entry.target, Route):
+    if isinstance(entry.target, RegistrationRoute):
         leads_to = {"peer": str(entry.target.peer), "peer_user": peer.node.name_of(entry.target.peer)}
     else:
         leads_to = {"aor": entry.target.aor}

@@ -436,13 +436,13 @@ class PeerService:
             self._use_phone_tls()
 
     def certificates(self) -> dict[str, CertifiedIdentity]:
-        """renewal.Certificates: the peer's own, and those of its lines."""
+        """renewal.CertificateOwner: the peer's own, and those of its lines."""
         lines = (line.identity for line in self._peer.publisher.lines)
         own = [self._state.identity, *(identity for identity in lines if isinstance(identity, CertifiedIdentity))]
         return {identity.user: identity for identity in own}
 
     async def renew(self, user: str) -> None:
-        """renewal.Certificates: get a new one, and use it."""
+        """renewal.CertificateOwner: get a new one, and use it."""
         if user == self._state.identity.user:
             await renew_in_process(self._state.directory, None)
             self.load_identity()
@@ -451,7 +451,7 @@ class PeerService:
             self.load_lines()
 
     def date(self) -> float | None:
-        """renewal.Certificates: what the date is."""
+        """renewal.CertificateOwner: what the date is."""
         return date_of_renewals(self._peer.node.wall, self._state.identity.not_after, boot_time())
 
     # The configuration, fetched before it ends

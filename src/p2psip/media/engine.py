@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.negotiation import Address, Agreement
-from p2psip.media.session import EchoSession, MediaReport, SendRtp, Session, ToneSession
+from p2psip.media.session import EchoSession, MediaReport, MediaSession, SendRtp, ToneSession
 from p2psip.media.tone import ToneGenerator
 
 
@@ -27,8 +27,8 @@ class MediaEngine:
     def __init__(self, performance: Performance, rng: random.Random) -> None:
         self._performance = performance
         self._rng = rng
-        self._sessions: dict[Hashable, Session] = {}
-        self._by_local: dict[Address, Session] = {}
+        self._sessions: dict[Hashable, MediaSession] = {}
+        self._by_local: dict[Address, MediaSession] = {}
         self._locals: dict[Hashable, Address] = {}
 
     def start(self, call: Hashable, local: Address, agreement: Agreement, now: float) -> None:
@@ -67,7 +67,7 @@ class MediaEngine:
         """What is to be sent."""
         return [effect for session in self._sessions.values() for effect in session.drain()]
 
-    def _session(self, local: Address, agreement: Agreement, now: float) -> Session:
+    def _session(self, local: Address, agreement: Agreement, now: float) -> MediaSession:
         p = self._performance
         if p.echo:
             return EchoSession(local, agreement, self._rng)

@@ -18,7 +18,7 @@ MU_LAW_MAX = 8191 - MU_LAW_BIAS
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class AudioCodec:
     """One way to write audio as bytes, one byte a sample, with the number RFC 3551 gives it."""
 
     payload_type: int
@@ -92,6 +92,6 @@ def _a_law_decoding() -> tuple[int, ...]:
     return tuple(map(_a_law_value, range(256)))
 
 
-PCMU = Codec(0, "PCMU", _mu_law_encoding, _mu_law_decoding, 2)
-PCMA = Codec(8, "PCMA", _a_law_encoding, _a_law_decoding, 3)
+PCMU = AudioCodec(0, "PCMU", _mu_law_encoding, _mu_law_decoding, 2)
+PCMA = AudioCodec(8, "PCMA", _a_law_encoding, _a_law_decoding, 3)
 CODECS = (PCMU, PCMA)

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, replace
 
 from p2psip.base.address import without_zone
-from p2psip.media.g711 import CODECS, SAMPLE_RATE_HZ, Codec
+from p2psip.media.g711 import CODECS, SAMPLE_RATE_HZ, AudioCodec
 from p2psip.media.sdp import Attribute, MalformedSdp, MediaDescription, Origin, SessionDescription
 
 Address = tuple[str, int]
@@ -58,14 +58,14 @@ class Agreement:
     """
 
     remote: Address
-    codec: Codec
+    codec: AudioCodec
     payload_type: int
     direction: Direction
     event_payload_type: int | None = None
     ptime_ms: int = PTIME_MS
 
 
-Formats = tuple[Codec, int, int | None]
+Formats = tuple[AudioCodec, int, int | None]
 """The codec, its payload type, and the payload type of telephone-event, of a stream that we know."""
 
 

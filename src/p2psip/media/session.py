@@ -47,7 +47,7 @@ class MediaReport:
     tone: Tone | None = None
 
 
-class Session(Protocol):
+class MediaSession(Protocol):
     """What every kind of session can do."""
 
     def change(self, agreement: Agreement, now: float) -> None:

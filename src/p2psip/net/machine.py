@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import MachineFigures
 
 PROC = Path("/proc")
 SYS = Path("/sys")
@@ -24,10 +24,10 @@ MAINS = 0x80
 """BATTERY_STATUS: "If this bit is clear (set to "0"), then the peer is using a battery for power."."""
 
 
-def read_machine(proc: Path = PROC, sys: Path = SYS) -> Machine:
+def read_machine(proc: Path = PROC, sys: Path = SYS) -> MachineFigures:
     """The figures of now; None for each that this machine does not tell, or not now: it may be out of descriptors."""
     speed_kbps = _told(lambda: _link_speed_kbps(sys))
-    return Machine(
+    return MachineFigures(
         software=_software(),
         load=_told(_load),
         process_power_mips=_mips(proc),

@@ -27,7 +27,7 @@ from p2psip.net.sockets.addresses import with_zones
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
-from p2psip.net.sockets.tls import GOODBYE_MAX_S, Stream, TlsStream
+from p2psip.net.sockets.tls import GOODBYE_MAX_S, SocketStream, TlsStream
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.demux import Pair
@@ -146,11 +146,11 @@ class NodeHost:
         self.own_certificate_ends = math.inf
         self._other = other
         self._loop = asyncio.get_running_loop()
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, SocketStream] = {}
         """Connections by their number, from when they are made or accepted."""
-        self._numbers: dict[Stream, int] = {}
-        self._up: set[Stream] = set()
-        self._alive: set[Stream] = set()
+        self._numbers: dict[SocketStream, int] = {}
+        self._up: set[SocketStream] = set()
+        self._alive: set[SocketStream] = set()
         self._is_quiet = asyncio.Event()
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
@@ -320,11 +320,11 @@ class NodeHost:
     def _stun_arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self._tell(StunArrived(local, remote, data))
 
-    def _register(self, stream: Stream, number: int) -> None:
+    def _register(self, stream: SocketStream, number: int) -> None:
         self._streams[number], self._numbers[stream] = stream, number
         self._alive.add(stream)
 
-    def _unregister(self, stream: Stream) -> int:
+    def _unregister(self, stream: SocketStream) -> int:
         """The number that it had."""
         number = self._numbers.pop(stream)
         del self._streams[number]
@@ -332,7 +332,7 @@ class NodeHost:
         self._ended(stream)
         return number
 
-    def _ended(self, stream: Stream) -> None:
+    def _ended(self, stream: SocketStream) -> None:
         self._alive.discard(stream)
         if not self._alive:
             self._is_quiet.set()
@@ -416,23 +416,23 @@ class NodeHost:
             else:
                 stream.close(reason)
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         """net.tls: somebody has connected, and has yet to say who."""
         self._tell(Accepted(self._numbers[stream], Address(*stream.remote)))
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
         self._up.add(stream)
         remote, local = Address(*stream.remote), Address(*stream.local)
         link = LinkUp(self._numbers[stream], certificates, remote, local, stream.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """net.tls: bytes came."""
         if (number := self._numbers.get(stream)) is not None:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         """net.tls: the connection is gone."""
         if stream in self._numbers:
             number = self._unregister(stream)
@@ -465,7 +465,7 @@ class NodeHost:
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
 
 
-def _kind_of(stream: Stream) -> OverlayLinkType:
+def _kind_of(stream: SocketStream) -> OverlayLinkType:
     is_tls = isinstance(stream, TlsStream)
     return OverlayLinkType.TLS_TCP_FH_NO_ICE if is_tls else OverlayLinkType.DTLS_UDP_SR_NO_ICE
 

@@ -21,7 +21,7 @@ from p2psip.net.sockets.dtls import PATH_MTU
 from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 
 ZONES_MAX = 256
 """Phones at link-local addresses of which we remember by what interface they are reached."""
@@ -97,7 +97,7 @@ class PeerHost(NodeHost):
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case SendDatagram():
+            case SendUdp():
                 send_datagram(self._udp, effect)
             case SendRtp(local, remote, data):
                 self._media.send(local, remote, data)

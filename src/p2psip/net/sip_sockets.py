@@ -17,9 +17,9 @@ from p2psip.net.sockets.crowd import Handshakes
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
 from p2psip.net.sockets.names import is_named
 from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp
-from p2psip.net.sockets.tls import Stream, TlsStream
+from p2psip.net.sockets.tls import SocketStream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import StreamTransport
 
 CONNECT_S_MAX = 8.0
@@ -88,10 +88,10 @@ class _TlsFlow:
         """Close when what was written is out, or after a while."""
         self.stream.close("closed by this side")
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         self._flows.handshakes.begin(stream)
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         self._flows.handshakes.end(stream)
         looks_at_name = not stream.is_server and self._flows.looks_at_names
         if looks_at_name and not is_named(certificates[0], stream.remote[0]):
@@ -101,11 +101,11 @@ class _TlsFlow:
         self.is_up.set_result(None)
         self._flows.opened(self, "TLS", Address(*stream.local), Address(*stream.remote))
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         if self.is_up.done():
             self._flows.arrived(FlowData(self.number, data))
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         self._flows.handshakes.end(stream)
         if self.is_up.done():
             self._flows.lost(self, reason)
@@ -262,7 +262,7 @@ class MediaSockets:
             self.close(local)
 
 
-def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendDatagram) -> None:
+def send_datagram(sockets: dict[Address, DatagramSocket], effect: SendUdp) -> None:
     """Do what the core wants: from the socket at that address, or from there by the one that listens everywhere."""
     everywhere = Address("::" if ":" in effect.local.host else "0.0.0.0", effect.local.port)
     sender = sockets.get(effect.local) or sockets.get(everywhere)

@@ -18,7 +18,7 @@ from p2psip.sim.world import Host
 
 
 @dataclass(frozen=True)
-class Seen:
+class CapturedMessage:
     """One message on one link."""
 
     at: float
@@ -37,7 +37,7 @@ class Tap:
     """Writes down what is sent from now on; with `is_deaf` set, nothing arrives any more."""
 
     def __init__(self, overlay: SimulatedOverlay) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[CapturedMessage] = []
         self.acknowledgements = 0
         self.is_deaf = False
         self._overlay = overlay
@@ -64,7 +64,7 @@ class Tap:
         at = self._overlay.world.now
         body = body_of(contents, topology=self._bodies)
         self.seen.append(
-            Seen(
+            CapturedMessage(
                 at,
                 sender,
                 receiver,
@@ -75,11 +75,11 @@ class Tap:
             )
         )
 
-    def of(self, transaction_id: int) -> list[Seen]:
+    def of(self, transaction_id: int) -> list[CapturedMessage]:
         """All sightings of one transaction, in order."""
         return [seen for seen in self.seen if seen.header.transaction_id == transaction_id]
 
-    def between(self, *names: str) -> list[Seen]:
+    def between(self, *names: str) -> list[CapturedMessage]:
         """What was sent from one of these to another."""
         return [seen for seen in self.seen if seen.sender in names and seen.receiver in names]
 

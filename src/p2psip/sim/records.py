@@ -35,7 +35,7 @@ LIFETIME_S = 1800
 
 
 @dataclass(frozen=True)
-class Record:
+class StoredEntry:
     """A registration that a line of `host` has stored."""
 
     line: SimulatedIdentity
@@ -43,9 +43,9 @@ class Record:
     resource: ResourceId
 
 
-def record_of(overlay: SimulatedOverlay, line: SimulatedIdentity, host: Host) -> Record:
+def record_of(overlay: SimulatedOverlay, line: SimulatedIdentity, host: Host) -> StoredEntry:
     """The one of this line, when it is stored."""
-    return Record(line, host, overlay.node(host).hash_name(line.user.encode()))
+    return StoredEntry(line, host, overlay.node(host).hash_name(line.user.encode()))
 
 
 def wait_until(overlay: SimulatedOverlay, limit_s: float, condition: Callable[[], bool], step_s: float = 0.25) -> float:
@@ -112,7 +112,7 @@ def line(number: int | str) -> SimulatedIdentity:
     return SimulatedIdentity(f"user{number}@sim.example", NodeId(random.Random(f"line {number}").randbytes(16)))
 
 
-def fill(overlay: SimulatedOverlay, count: int, *, first: int = 0, seed: int = 1) -> list[Record]:
+def fill(overlay: SimulatedOverlay, count: int, *, first: int = 0, seed: int = 1) -> list[StoredEntry]:
     """So many lines, at peers that chance chooses, store their registrations; all are acknowledged."""
     rng = random.Random(f"fill {seed}")
     records = [record_of(overlay, line(number), rng.choice(overlay.alive())) for number in range(first, first + count)]
@@ -132,7 +132,9 @@ def is_found(done: Done | None) -> bool:
     return isinstance(kind, FetchKindResponse) and len(kind.values) == 1
 
 
-def missing(overlay: SimulatedOverlay, records: Iterable[Record], *, seed: int = 1, limit_s: float = 16.0) -> list[str]:
+def missing(
+    overlay: SimulatedOverlay, records: Iterable[StoredEntry], *, seed: int = 1, limit_s: float = 16.0
+) -> list[str]:
     """Whose registrations peers that chance chooses do not find."""
     rng = random.Random(f"fetch {seed}")
     asked = [(record, host := rng.choice(overlay.alive()), fetch(overlay, host, record.resource)) for record in records]
@@ -142,7 +144,7 @@ def missing(overlay: SimulatedOverlay, records: Iterable[Record], *, seed: int =
     return [record.line.user for record, host, command in asked if not is_found(overlay.done(host, command))]
 
 
-def responsible(overlay: SimulatedOverlay, record: Record) -> Host:
+def responsible(overlay: SimulatedOverlay, record: StoredEntry) -> Host:
     """The one peer that is responsible for a registration."""
     (host,) = overlay.responsible_for(record.resource)
     return host

@@ -14,7 +14,7 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import ServiceContext, Services, ServicesFound
+from p2psip.reload.node.data.services import ServiceContext, ServiceDiscovery, ServicesFound
 from p2psip.reload.node.effects import Done
 from p2psip.reload.usages.redir import span
 from p2psip.sim.overlay import SimulatedOverlay
@@ -34,12 +34,12 @@ def grow_with_services(seed: str, peers: int, **settings: Any) -> ServiceBench:
 
 
 class ServiceBench:
-    """The `Services` of the peers that have any, driven in steps."""
+    """The `ServiceDiscovery` of the peers that have any, driven in steps."""
 
     def __init__(self, overlay: SimulatedOverlay) -> None:
         self.overlay = overlay
         self.effects: dict[str, list[Effect]] = {}
-        self._services: dict[str, Services] = {}
+        self._services: dict[str, ServiceDiscovery] = {}
         self._taken: dict[str, int] = {}
 
     @property
@@ -47,9 +47,9 @@ class ServiceBench:
         """Of the overlay."""
         return self.overlay.configuration
 
-    def services(self, host: Host) -> Services:
+    def services(self, host: Host) -> ServiceDiscovery:
         """Of the peer on a host."""
-        return self._services.setdefault(host.name, Services(self.overlay.node(host)))
+        return self._services.setdefault(host.name, ServiceDiscovery(self.overlay.node(host)))
 
     def register(self, host: Host, name: str, **offer: object) -> None:
         """A peer announces a service."""

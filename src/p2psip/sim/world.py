@@ -40,7 +40,7 @@ COMMIT_S = 0.005
 DATAGRAM_BYTES = 1200
 
 
-class Core(Protocol):
+class Driven(Protocol):
     """What the world drives: a node, or something that has one inside."""
 
     def handle_path(self, event: PathEvent, now: float) -> None: ...
@@ -83,7 +83,7 @@ class Host:
     name: str
     address: Address
     certificates: tuple[bytes, ...]
-    core: Core
+    core: Driven
     store: MemoryStore
     link_types: tuple[OverlayLinkType, ...] = NO_ICE
     """What it listens for, for RELOAD; for SIP it is TLS."""
@@ -135,7 +135,9 @@ class World:
         """Seconds since the world began."""
         return self.clock.now
 
-    def add(self, name: str, address: Address, certificates: tuple[bytes, ...], core: Core, store: MemoryStore) -> Host:
+    def add(
+        self, name: str, address: Address, certificates: tuple[bytes, ...], core: Driven, store: MemoryStore
+    ) -> Host:
         """Put a host into the world; it listens at `address` for RELOAD, and at all its other ports for SIP."""
         assert name not in self.hosts or not self.hosts[name].is_alive, f"{name} is running"
         host = Host(name, address, certificates, core, store)

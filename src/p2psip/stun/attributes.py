@@ -41,7 +41,7 @@ class Family(enum.IntEnum):
         return cls.IPV4 if _ip(host).version == 4 else cls.IPV6
 
 
-class ErrorCode(NamedTuple):
+class StunErrorCode(NamedTuple):
     """ERROR-CODE (section 14.8): 300 to 699, and a phrase for people."""
 
     code: int
@@ -89,7 +89,7 @@ class Format(Protocol[V]):
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute(Generic[V]):
+class StunAttribute(Generic[V]):
     """One kind of attribute."""
 
     kind: AttributeType
@@ -223,16 +223,16 @@ class _Address:
 
 
 class _Error:
-    def write(self, value: ErrorCode, transaction: bytes) -> bytes:
+    def write(self, value: StunErrorCode, transaction: bytes) -> bytes:
         return _write_error(0, value)
 
-    def read(self, data: bytes, transaction: bytes) -> ErrorCode:
+    def read(self, data: bytes, transaction: bytes) -> StunErrorCode:
         return _read_error(data)
 
 
 class _AddressError:
     def write(self, value: AddressError, transaction: bytes) -> bytes:
-        return _write_error(value.family, ErrorCode(value.code, value.reason))
+        return _write_error(value.family, StunErrorCode(value.code, value.reason))
 
     def read(self, data: bytes, transaction: bytes) -> AddressError:
         error = _read_error(data)
@@ -291,11 +291,11 @@ class _Change:
         return Change(bool(data[3] & 4), bool(data[3] & 2))
 
 
-def _write_error(family: int, error: ErrorCode) -> bytes:
+def _write_error(family: int, error: StunErrorCode) -> bytes:
     return _ERROR.pack(family, error.code // 100, error.code % 100) + error.reason.encode()
 
 
-def _read_error(data: bytes) -> ErrorCode:
+def _read_error(data: bytes) -> StunErrorCode:
     if not _ERROR.size <= len(data) <= _ERROR.size + TEXT_BYTES_READ_MAX:
         raise NotStun(f"an error in {len(data)} bytes")
     # Section 14.8: "Receivers MUST ignore these bits", those before the class. "The value MUST be between 3 and 6", and
@@ -304,7 +304,7 @@ def _read_error(data: bytes) -> ErrorCode:
     hundreds &= 7
     if not (3 <= hundreds <= 6 and number <= 99):
         raise NotStun(f"error {hundreds} {number}")
-    return ErrorCode(100 * hundreds + number, data[_ERROR.size :].decode(errors="replace"))
+    return StunErrorCode(100 * hundreds + number, data[_ERROR.size :].decode(errors="replace"))
 
 
 def _xor(packed: bytes, mask: bytes) -> bytes:
@@ -322,47 +322,47 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 _PLAIN: Final = _Address(is_obfuscated=False)
 _OBFUSCATED: Final = _Address(is_obfuscated=True)
 
-MAPPED_ADDRESS: Final = Attribute(AttributeType.MAPPED_ADDRESS, _PLAIN)
-XOR_MAPPED_ADDRESS: Final = Attribute(AttributeType.XOR_MAPPED_ADDRESS, _OBFUSCATED)
-USERNAME: Final = Attribute(AttributeType.USERNAME, _Text())
-USERHASH: Final = Attribute(AttributeType.USERHASH, _Opaque(32))
-ERROR_CODE: Final = Attribute(AttributeType.ERROR_CODE, _Error())
-UNKNOWN_ATTRIBUTES: Final = Attribute(AttributeType.UNKNOWN_ATTRIBUTES, _Kinds())
-REALM: Final = Attribute(AttributeType.REALM, _Text())
-NONCE: Final = Attribute(AttributeType.NONCE, _Text())
-PASSWORD_ALGORITHM: Final = Attribute(AttributeType.PASSWORD_ALGORITHM, _Algorithms())
-PASSWORD_ALGORITHMS: Final = Attribute(AttributeType.PASSWORD_ALGORITHMS, _Algorithms())
-SOFTWARE: Final = Attribute(AttributeType.SOFTWARE, _Text())
-ALTERNATE_SERVER: Final = Attribute(AttributeType.ALTERNATE_SERVER, _PLAIN)
-ALTERNATE_DOMAIN: Final = Attribute(AttributeType.ALTERNATE_DOMAIN, _Text())
+MAPPED_ADDRESS: Final = StunAttribute(AttributeType.MAPPED_ADDRESS, _PLAIN)
+XOR_MAPPED_ADDRESS: Final = StunAttribute(AttributeType.XOR_MAPPED_ADDRESS, _OBFUSCATED)
+USERNAME: Final = StunAttribute(AttributeType.USERNAME, _Text())
+USERHASH: Final = StunAttribute(AttributeType.USERHASH, _Opaque(32))
+ERROR_CODE: Final = StunAttribute(AttributeType.ERROR_CODE, _Error())
+UNKNOWN_ATTRIBUTES: Final = StunAttribute(AttributeType.UNKNOWN_ATTRIBUTES, _Kinds())
+REALM: Final = StunAttribute(AttributeType.REALM, _Text())
+NONCE: Final = StunAttribute(AttributeType.NONCE, _Text())
+PASSWORD_ALGORITHM: Final = StunAttribute(AttributeType.PASSWORD_ALGORITHM, _Algorithms())
+PASSWORD_ALGORITHMS: Final = StunAttribute(AttributeType.PASSWORD_ALGORITHMS, _Algorithms())
+SOFTWARE: Final = StunAttribute(AttributeType.SOFTWARE, _Text())
+ALTERNATE_SERVER: Final = StunAttribute(AttributeType.ALTERNATE_SERVER, _PLAIN)
+ALTERNATE_DOMAIN: Final = StunAttribute(AttributeType.ALTERNATE_DOMAIN, _Text())
 
 # RFC 8445 section 16.1
 
-PRIORITY: Final = Attribute(AttributeType.PRIORITY, _Number(4))
-USE_CANDIDATE: Final = Attribute(AttributeType.USE_CANDIDATE, _Flag())
-ICE_CONTROLLED: Final = Attribute(AttributeType.ICE_CONTROLLED, _Number(8))
-ICE_CONTROLLING: Final = Attribute(AttributeType.ICE_CONTROLLING, _Number(8))
+PRIORITY: Final = StunAttribute(AttributeType.PRIORITY, _Number(4))
+USE_CANDIDATE: Final = StunAttribute(AttributeType.USE_CANDIDATE, _Flag())
+ICE_CONTROLLED: Final = StunAttribute(AttributeType.ICE_CONTROLLED, _Number(8))
+ICE_CONTROLLING: Final = StunAttribute(AttributeType.ICE_CONTROLLING, _Number(8))
 
 # RFC 8656 section 18
 
-CHANNEL_NUMBER: Final = Attribute(AttributeType.CHANNEL_NUMBER, _Number(2, 2))
-LIFETIME: Final = Attribute(AttributeType.LIFETIME, _Number(4))
-XOR_PEER_ADDRESS: Final = Attribute(AttributeType.XOR_PEER_ADDRESS, _OBFUSCATED)
-DATA: Final = Attribute(AttributeType.DATA, _Opaque())
-XOR_RELAYED_ADDRESS: Final = Attribute(AttributeType.XOR_RELAYED_ADDRESS, _OBFUSCATED)
-REQUESTED_ADDRESS_FAMILY: Final = Attribute(AttributeType.REQUESTED_ADDRESS_FAMILY, _FamilyOnly())
-EVEN_PORT: Final = Attribute(AttributeType.EVEN_PORT, _EvenPort())
-REQUESTED_TRANSPORT: Final = Attribute(AttributeType.REQUESTED_TRANSPORT, _Number(1, 3))
-DONT_FRAGMENT: Final = Attribute(AttributeType.DONT_FRAGMENT, _Flag())
-RESERVATION_TOKEN: Final = Attribute(AttributeType.RESERVATION_TOKEN, _Opaque(8))
-ADDITIONAL_ADDRESS_FAMILY: Final = Attribute(AttributeType.ADDITIONAL_ADDRESS_FAMILY, _FamilyOnly())
-ADDRESS_ERROR_CODE: Final = Attribute(AttributeType.ADDRESS_ERROR_CODE, _AddressError())
-ICMP: Final = Attribute(AttributeType.ICMP, _Icmp())
+CHANNEL_NUMBER: Final = StunAttribute(AttributeType.CHANNEL_NUMBER, _Number(2, 2))
+LIFETIME: Final = StunAttribute(AttributeType.LIFETIME, _Number(4))
+XOR_PEER_ADDRESS: Final = StunAttribute(AttributeType.XOR_PEER_ADDRESS, _OBFUSCATED)
+DATA: Final = StunAttribute(AttributeType.DATA, _Opaque())
+XOR_RELAYED_ADDRESS: Final = StunAttribute(AttributeType.XOR_RELAYED_ADDRESS, _OBFUSCATED)
+REQUESTED_ADDRESS_FAMILY: Final = StunAttribute(AttributeType.REQUESTED_ADDRESS_FAMILY, _FamilyOnly())
+EVEN_PORT: Final = StunAttribute(AttributeType.EVEN_PORT, _EvenPort())
+REQUESTED_TRANSPORT: Final = StunAttribute(AttributeType.REQUESTED_TRANSPORT, _Number(1, 3))
+DONT_FRAGMENT: Final = StunAttribute(AttributeType.DONT_FRAGMENT, _Flag())
+RESERVATION_TOKEN: Final = StunAttribute(AttributeType.RESERVATION_TOKEN, _Opaque(8))
+ADDITIONAL_ADDRESS_FAMILY: Final = StunAttribute(AttributeType.ADDITIONAL_ADDRESS_FAMILY, _FamilyOnly())
+ADDRESS_ERROR_CODE: Final = StunAttribute(AttributeType.ADDRESS_ERROR_CODE, _AddressError())
+ICMP: Final = StunAttribute(AttributeType.ICMP, _Icmp())
 
 # RFC 5780 section 7
 
-CHANGE_REQUEST: Final = Attribute(AttributeType.CHANGE_REQUEST, _Change())
-PADDING: Final = Attribute(AttributeType.PADDING, _Opaque())
-RESPONSE_PORT: Final = Attribute(AttributeType.RESPONSE_PORT, _Number(2, 2))
-RESPONSE_ORIGIN: Final = Attribute(AttributeType.RESPONSE_ORIGIN, _PLAIN)
-OTHER_ADDRESS: Final = Attribute(AttributeType.OTHER_ADDRESS, _PLAIN)
+CHANGE_REQUEST: Final = StunAttribute(AttributeType.CHANGE_REQUEST, _Change())
+PADDING: Final = StunAttribute(AttributeType.PADDING, _Opaque())
+RESPONSE_PORT: Final = StunAttribute(AttributeType.RESPONSE_PORT, _Number(2, 2))
+RESPONSE_ORIGIN: Final = StunAttribute(AttributeType.RESPONSE_ORIGIN, _PLAIN)
+OTHER_ADDRESS: Final = StunAttribute(AttributeType.OTHER_ADDRESS, _PLAIN)

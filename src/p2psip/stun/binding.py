@@ -7,7 +7,7 @@ is gained by asking in another's name.
 from __future__ import annotations
 
 from p2psip.base.address import Address
-from p2psip.stun.attributes import ERROR_CODE, UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, ErrorCode
+from p2psip.stun.attributes import ERROR_CODE, UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, StunErrorCode
 from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
 
 _KNOWN = frozenset(
@@ -43,7 +43,10 @@ def answer_binding(data: bytes, remote: Address) -> bytes | None:
     if unknown := request.unknown(_KNOWN):
         # 6.3.1: "If the request contains one or more unknown comprehension-required attributes, the server replies
         # with an error response with an error code of 420 (Unknown Attribute), and includes an UNKNOWN-ATTRIBUTES".
-        refusal = ERROR_CODE.of(ErrorCode(420, "Unknown Attribute")), UNKNOWN_ATTRIBUTES.of(unknown[:UNKNOWN_NAMED_MAX])
+        refusal = (
+            ERROR_CODE.of(StunErrorCode(420, "Unknown Attribute")),
+            UNKNOWN_ATTRIBUTES.of(unknown[:UNKNOWN_NAMED_MAX]),
+        )
         return _answer(request, MessageClass.ERROR, refusal)
     # RFC 5626 section 8: "a Binding Response that MUST include the XOR-MAPPED-ADDRESS attribute".
     return _answer(request, MessageClass.SUCCESS, (XOR_MAPPED_ADDRESS.of(remote, request.transaction),))

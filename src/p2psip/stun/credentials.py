@@ -25,7 +25,7 @@ from p2psip.stun.attributes import (
     USERHASH,
     USERNAME,
     Algorithm,
-    ErrorCode,
+    StunErrorCode,
 )
 from p2psip.stun.integrity import SHA1, SHA256, integrity_of, is_signed
 from p2psip.stun.message import AttributeType, NotStun, StunMessage
@@ -99,7 +99,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class StunCredential:
     """A user name and its password, as somebody has them from the server's operator."""
 
     username: str
@@ -150,14 +150,14 @@ class User(NamedTuple):
     password: str
 
 
-class Users(Protocol):
+class StunUsers(Protocol):
     """Whom a server knows."""
 
     def find(self, username: str, now: float) -> User | None:
         """The user of a name that is valid now."""
 
 
-class Admitted(NamedTuple):
+class StunAdmitted(NamedTuple):
     """A request whose integrity is right: whose it is, and how to sign the answer."""
 
     owner: str
@@ -165,17 +165,17 @@ class Admitted(NamedTuple):
     integrity: AttributeType
 
 
-class Refused(NamedTuple):
+class StunRefused(NamedTuple):
     """A request that is to be answered with these attributes, unsigned."""
 
     code: int
     attributes: Attributes
 
 
-class Gate:
+class StunGate:
     """Long-term credentials at the server's end (9.2.4). It keeps nothing of who has asked."""
 
-    def __init__(self, realm: str, users: Users, secret: bytes) -> None:
+    def __init__(self, realm: str, users: StunUsers, secret: bytes) -> None:
         """`secret` is for nonces: at least 16 bytes that nobody else knows."""
         self._realm = realm
         self._users = users
@@ -183,7 +183,7 @@ class Gate:
         features = PASSWORD_ALGORITHMS_BIT.to_bytes(_FEATURES_BYTES, "big")
         self._cookie = NONCE_COOKIE + base64.b64encode(features).decode()
 
-    def judge(self, request: StunMessage, data: bytes, source: Address, now: float) -> Admitted | Refused:
+    def judge(self, request: StunMessage, data: bytes, source: Address, now: float) -> StunAdmitted | StunRefused:
         """Who sent a request that was decoded from `data`. Raises NotStun if what it says of itself is malformed."""
         if integrity_of(data) is None:
             # "the server MUST generate an error response with an error code of 401 (Unauthenticated)."
@@ -191,10 +191,10 @@ class Gate:
         username, nonce = USERNAME.first(request), NONCE.first(request)
         if not (username or USERHASH.within(request)) or nonce is None or not REALM.within(request):
             # "MUST generate an error response with an error code of 400", with nothing of the challenge in it.
-            return Refused(400, (ERROR_CODE.of(ErrorCode(400)),))
+            return StunRefused(400, (ERROR_CODE.of(StunErrorCode(400)),))
         algorithm = self._algorithm(request, nonce)
         if algorithm is None:
-            return Refused(400, (ERROR_CODE.of(ErrorCode(400)),))
+            return StunRefused(400, (ERROR_CODE.of(StunErrorCode(400)),))
         user = None if username is None else self._users.find(username, now)
         if user is None or username is None:
             return self._refused(401, source, now)
@@ -206,7 +206,7 @@ class Gate:
             return self._refused(438, source, now)
         # "MUST include the MESSAGE-INTEGRITY-SHA256 attribute [...] unless the request was processed as though
         # PASSWORD-ALGORITHM was MD5 (because the request contained neither [...])."
-        return Admitted(user.owner, key, SHA256 if PASSWORD_ALGORITHM.within(request) else SHA1)
+        return StunAdmitted(user.owner, key, SHA256 if PASSWORD_ALGORITHM.within(request) else SHA1)
 
     def _algorithm(self, request: StunMessage, nonce: str) -> Algorithm | None:
         """By which one the key is made; None if the client says what it was not told."""
@@ -219,14 +219,14 @@ class Gate:
             return None
         return Algorithm(chosen[0])
 
-    def _refused(self, code: int, source: Address, now: float) -> Refused:
+    def _refused(self, code: int, source: Address, now: float) -> StunRefused:
         attributes = (
-            ERROR_CODE.of(ErrorCode(code)),
+            ERROR_CODE.of(StunErrorCode(code)),
             REALM.of(self._realm),
             NONCE.of(self._nonce(source, now)),
             PASSWORD_ALGORITHMS.of(OFFERED),
         )
-        return Refused(code, attributes)
+        return StunRefused(code, attributes)
 
     def _nonce(self, source: Address, now: float) -> str:
         stamp = int(now).to_bytes(_STAMP_BYTES, "big")

@@ -44,7 +44,7 @@ def is_channel_data(message: bytes) -> bool:
     return bool(message) and 0x40 <= message[0] <= 0x4F
 
 
-class StreamFraming:
+class StunFraming:
     """Cuts the bytes of one stream into messages. It keeps at most one that has not come whole."""
 
     def __init__(self, bytes_max: int) -> None:

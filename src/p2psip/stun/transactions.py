@@ -42,7 +42,7 @@ class Resend(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered(Effect, Generic[C]):
+class StunUnanswered(Effect, Generic[C]):
     """A request came to nothing. `is_forged` if there were answers, and none was to be believed (9.1.4, 9.2.5)."""
 
     context: C
@@ -147,4 +147,4 @@ class Transactions(Generic[C]):
     def _give_up(self, transaction: bytes) -> None:
         opened = self._open.pop(transaction)
         self._timers.cancel(transaction)
-        self._effects.append(Unanswered(opened.context, opened.is_forged))
+        self._effects.append(StunUnanswered(opened.context, opened.is_forged))

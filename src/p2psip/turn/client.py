@@ -30,14 +30,14 @@ from p2psip.stun.attributes import (
     XOR_MAPPED_ADDRESS,
     XOR_PEER_ADDRESS,
     XOR_RELAYED_ADDRESS,
-    ErrorCode,
     Family,
+    StunErrorCode,
 )
-from p2psip.stun.credentials import CannotAnswer, Credential, Proof
-from p2psip.stun.framing import CHANNELS, ChannelData, StreamFraming, is_channel_data
+from p2psip.stun.credentials import CannotAnswer, Proof, StunCredential
+from p2psip.stun.framing import CHANNELS, ChannelData, StunFraming, is_channel_data
 from p2psip.stun.integrity import integrity_of, is_signed, signed
 from p2psip.stun.message import AttributeType, MessageClass, NotStun, StunMessage, decode
-from p2psip.stun.transactions import TRANSACTION_BYTES, Patience, Resend, Transactions, Unanswered
+from p2psip.stun.transactions import TRANSACTION_BYTES, Patience, Resend, StunUnanswered, Transactions
 from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, Received, RelayLost
 from p2psip.turn.limits import MESSAGE_BYTES_MAX
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND, UDP
@@ -80,7 +80,7 @@ class TurnClient:
     """One allocation. `allocate` first; when RelayLost has come it is over."""
 
     def __init__(
-        self, flow: Flow, credential: Credential, rng: random.Random, families: tuple[Family, ...] = (Family.IPV4,)
+        self, flow: Flow, credential: StunCredential, rng: random.Random, families: tuple[Family, ...] = (Family.IPV4,)
     ) -> None:
         """`rng` is one that nobody outside can guess: whoever knows a transaction can forge a challenge."""
         self._flow = flow
@@ -88,7 +88,7 @@ class TurnClient:
         self._rng = rng
         self._families = families
         self._proof: Proof | None = None
-        self._framing = StreamFraming(MESSAGE_BYTES_MAX)
+        self._framing = StunFraming(MESSAGE_BYTES_MAX)
         self._transactions: Transactions[_Asked] = Transactions(flow.is_stream)
         self._timers: Timers[str | Address] = Timers()
         self._is_allocated = False
@@ -242,7 +242,7 @@ class TurnClient:
         for effect in self._transactions.drain():
             if isinstance(effect, Resend):
                 self._transmit(effect.data, now)
-            elif isinstance(effect, Unanswered):
+            elif isinstance(effect, StunUnanswered):
                 if effect.context.is_end:
                     self._lose(Loss.ENDED, "")
                 else:
@@ -299,14 +299,14 @@ class TurnClient:
             return
         self._transactions.done(answer.transaction, now)
         if answer.message_class is MessageClass.ERROR:
-            self._failed(asked, error or ErrorCode(500, "an error that does not say which"))
+            self._failed(asked, error or StunErrorCode(500, "an error that does not say which"))
         elif answer.unknown(_KNOWN):
             # RFC 8489 6.3.3: "the response is discarded and the transaction is considered to have failed."
-            self._failed(asked, ErrorCode(500, "an answer that is not understood"))
+            self._failed(asked, StunErrorCode(500, "an answer that is not understood"))
         else:
             self._succeeded(asked, answer, now)
 
-    def _challenged(self, asked: _Asked, error: ErrorCode, answer: StunMessage, now: float) -> bool:
+    def _challenged(self, asked: _Asked, error: StunErrorCode, answer: StunMessage, now: float) -> bool:
         """Ask again with what the relay wants to know. False if that is no use."""
         if error.code == 401 and self._proof is not None and asked.challenges:
             self._transactions.done(answer.transaction, now)
@@ -350,7 +350,7 @@ class TurnClient:
         lifetime_s = LIFETIME.first(answer) or 0
         self._timers.set("refresh", now + max(lifetime_s / 2, lifetime_s - REFRESH_BEFORE_S), "allocation refresh")
 
-    def _failed(self, asked: _Asked, error: ErrorCode) -> None:
+    def _failed(self, asked: _Asked, error: StunErrorCode) -> None:
         said = f"{error.code} {error.reason}".strip()
         if asked.is_end:
             # 8.3: 437 to a request to delete: "it should consider its request as having effectively succeeded".

@@ -11,7 +11,7 @@ import base64
 import hmac
 from typing import Final
 
-from p2psip.stun.credentials import Credential, User
+from p2psip.stun.credentials import StunCredential, User
 
 _CODE_BYTES: Final = 18
 
@@ -23,10 +23,10 @@ class MemberCredentials:
         """`secret` is at least 16 bytes that nobody else knows."""
         self._secret = secret
 
-    def issue(self, member: str, lifetime_s: int, now: float) -> Credential:
+    def issue(self, member: str, lifetime_s: int, now: float) -> StunCredential:
         """What a member is to say to the relay, for so long."""
         username = f"{int(now) + lifetime_s}:{member}"
-        return Credential(username, self._password(username))
+        return StunCredential(username, self._password(username))
 
     def find(self, username: str, now: float) -> User | None:
         """The member of a user name that has not ended. Whoever made up a user name does not know its password."""

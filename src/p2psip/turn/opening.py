@@ -20,10 +20,10 @@ from p2psip.stun.attributes import (
     XOR_MAPPED_ADDRESS,
     XOR_RELAYED_ADDRESS,
     AddressError,
-    ErrorCode,
     Family,
+    StunErrorCode,
 )
-from p2psip.stun.credentials import Admitted, Attributes
+from p2psip.stun.credentials import Attributes, StunAdmitted
 from p2psip.stun.message import StunMessage
 from p2psip.turn.allocations import Allocation
 from p2psip.turn.limits import OPENING_TRIES_MAX, lifetime_s
@@ -39,7 +39,7 @@ class Rejected(Exception):
 
     def __init__(self, code: int, reason: str, *more: tuple[int, bytes]) -> None:
         super().__init__(f"{code} {reason}")
-        self.attributes: Attributes = (ERROR_CODE.of(ErrorCode(code, reason)), *more)
+        self.attributes: Attributes = (ERROR_CODE.of(StunErrorCode(code, reason)), *more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Opening:
 
     flow: Flow
     request: StunMessage
-    who: Admitted
+    who: StunAdmitted
     wish: Wish
     asked: Address = field(init=False)
     relayed: dict[Family, Address] = field(default_factory=dict)

@@ -27,13 +27,13 @@ from p2psip.stun.attributes import (
     REQUESTED_ADDRESS_FAMILY,
     UNKNOWN_ATTRIBUTES,
     XOR_PEER_ADDRESS,
-    ErrorCode,
     Family,
     Icmp,
+    StunErrorCode,
 )
 from p2psip.stun.binding import UNKNOWN_NAMED_MAX, answer_binding
-from p2psip.stun.credentials import Admitted, Attributes, Gate, Refused
-from p2psip.stun.framing import CHANNELS, ChannelData, StreamFraming, is_channel_data
+from p2psip.stun.credentials import Attributes, StunAdmitted, StunGate, StunRefused
+from p2psip.stun.framing import CHANNELS, ChannelData, StunFraming, is_channel_data
 from p2psip.stun.integrity import signed
 from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
 from p2psip.turn.allocations import Allocation
@@ -42,7 +42,7 @@ from p2psip.turn.limits import MESSAGE_BYTES_MAX, OPENING_S, TurnLimits, lifetim
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND
 from p2psip.turn.opening import Opening, Rejected, success, wish_of
 from p2psip.turn.peers import Scope, scope_of
-from p2psip.turn.values import CloseRelay, CloseStream, Flow, OpenRelay, Relay, RelaySettings, Transmit
+from p2psip.turn.values import CloseRelay, CloseStream, Flow, OpenRelay, RelaySettings, Transmit, TurnRelay
 
 _KNOWN: Final = frozenset(AttributeType) - {
     AttributeType.DONT_FRAGMENT,
@@ -54,10 +54,12 @@ _ICMP_KINDS: Final = {Family.IPV4: (3, 11), Family.IPV6: (1, 2, 3)}
 """11.5."""
 
 
-class TurnServer:
+class TurnService:
     """A relay, for users of whom `gate` knows who they are."""
 
-    def __init__(self, settings: RelaySettings, limits: TurnLimits, gate: Gate, rng: random.Random, now: float) -> None:
+    def __init__(
+        self, settings: RelaySettings, limits: TurnLimits, gate: StunGate, rng: random.Random, now: float
+    ) -> None:
         """`rng` is one that nobody outside can guess: from it are ports."""
         self._settings = settings
         self._limits = limits
@@ -68,7 +70,7 @@ class TurnServer:
         self._opening: dict[Flow, Opening] = {}
         self._asks: Asks[Opening] = Asks(limits.allocations)
         self._timers: Timers[tuple[Flow, Family]] = Timers()
-        self._framings: dict[Flow, StreamFraming] = {}
+        self._framings: dict[Flow, StunFraming] = {}
         self._all_bytes = Bucket(limits.bytes_per_s, now)
         self._user_bytes: dict[str, Bucket] = {}
         self._surplus = Bucket(limits.surplus_bytes_per_s, now)
@@ -92,7 +94,7 @@ class TurnServer:
             if len(self._framings) >= self._limits.streams:
                 self._effects.append(CloseStream(flow, "too many streams of clients"))
                 return
-            framing = self._framings[flow] = StreamFraming(MESSAGE_BYTES_MAX)
+            framing = self._framings[flow] = StunFraming(MESSAGE_BYTES_MAX)
         try:
             for message in framing.feed(data):
                 self._handle_message(flow, message, now)
@@ -176,8 +178,8 @@ class TurnServer:
         try:
             who = self._gate.judge(request, data, flow.remote, now)
         except NotStun:
-            who = Refused(400, (ERROR_CODE.of(ErrorCode(400)),))
-        if isinstance(who, Refused):
+            who = StunRefused(400, (ERROR_CODE.of(StunErrorCode(400)),))
+        if isinstance(who, StunRefused):
             refusal = StunMessage(MessageClass.ERROR, request.method, request.transaction, who.attributes)
             self._tell_stranger(flow, refusal.encode(), len(data), now)
             return
@@ -187,7 +189,7 @@ class TurnServer:
                 raise Rejected(420, "Unknown Attribute", UNKNOWN_ATTRIBUTES.of(unknown[:UNKNOWN_NAMED_MAX]))
             attributes = _HANDLERS[request.method](self, flow, request, who, now)
         except NotStun as error:
-            self._answer(flow, request, who, MessageClass.ERROR, (ERROR_CODE.of(ErrorCode(400, str(error)[:100])),))
+            self._answer(flow, request, who, MessageClass.ERROR, (ERROR_CODE.of(StunErrorCode(400, str(error)[:100])),))
         except Rejected as error:
             self._answer(flow, request, who, MessageClass.ERROR, error.attributes)
         else:
@@ -195,7 +197,7 @@ class TurnServer:
                 self._answer(flow, request, who, MessageClass.SUCCESS, attributes)
 
     def _answer(
-        self, flow: Flow, request: StunMessage, who: Admitted, message_class: MessageClass, attributes: Attributes
+        self, flow: Flow, request: StunMessage, who: StunAdmitted, message_class: MessageClass, attributes: Attributes
     ) -> None:
         answer = StunMessage(message_class, request.method, request.transaction, attributes, request.has_fingerprint)
         self._effects.append(Transmit(flow, signed(answer, who.key, who.integrity).encode()))
@@ -207,7 +209,7 @@ class TurnServer:
 
     # Allocations
 
-    def _allocate(self, flow: Flow, request: StunMessage, who: Admitted, now: float) -> Attributes | None:
+    def _allocate(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes | None:
         """7.2; None while ports are being opened."""
         if (allocation := self._by_flow.get(flow)) is not None:
             if (allocation.transaction, allocation.owner) == (request.transaction, who.owner):
@@ -246,7 +248,7 @@ class TurnServer:
             return
         del self._opening[opening.flow]
         if not opening.relayed:
-            code = (ERROR_CODE.of(ErrorCode(508, "Insufficient Capacity")),)
+            code = (ERROR_CODE.of(StunErrorCode(508, "Insufficient Capacity")),)
             self._answer(opening.flow, opening.request, opening.who, MessageClass.ERROR, code)
             return
         allocation = opening.allocation(now)
@@ -271,7 +273,7 @@ class TurnServer:
             if all(each.owner != allocation.owner for each in self._by_flow.values()):
                 del self._user_bytes[allocation.owner]
 
-    def _refresh(self, flow: Flow, request: StunMessage, who: Admitted, now: float) -> Attributes:
+    def _refresh(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """8.2."""
         allocation = self._allocation(flow, who)
         wanted = REQUESTED_ADDRESS_FAMILY.first(request)
@@ -289,7 +291,7 @@ class TurnServer:
             self._timers.set((flow, family), now + granted_s, "allocation over")
         return (LIFETIME.of(granted_s),)
 
-    def _allocation(self, flow: Flow, who: Admitted) -> Allocation:
+    def _allocation(self, flow: Flow, who: StunAdmitted) -> Allocation:
         allocation = self._by_flow.get(flow)
         if allocation is None:
             # 5: "MUST either be rejected with a 437 Allocation Mismatch error (if it is a request)".
@@ -302,7 +304,7 @@ class TurnServer:
 
     # Peers
 
-    def _create_permission(self, flow: Flow, request: StunMessage, who: Admitted, now: float) -> Attributes:
+    def _create_permission(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """10.2."""
         allocation = self._allocation(flow, who)
         peers = XOR_PEER_ADDRESS.every(request)
@@ -314,7 +316,7 @@ class TurnServer:
             raise Rejected(508, "Insufficient Capacity")
         return ()
 
-    def _channel_bind(self, flow: Flow, request: StunMessage, who: Admitted, now: float) -> Attributes:
+    def _channel_bind(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """12.2."""
         allocation = self._allocation(flow, who)
         number, peer = CHANNEL_NUMBER.first(request), XOR_PEER_ADDRESS.first(request)
@@ -382,7 +384,7 @@ class TurnServer:
         if relayed is None or not allocation.permits(peer.host, now) or not self._may_reach(allocation, peer):
             return
         if self._may_spend(allocation, data, now):
-            self._effects.append(Relay(relayed, peer, data))
+            self._effects.append(TurnRelay(relayed, peer, data))
 
     def _may_spend(self, allocation: Allocation, data: bytes, now: float) -> bool:
         """5: the server "should discard application data traffic that exceeds the bandwidth quota"."""
@@ -395,9 +397,9 @@ class TurnServer:
         self._effects.append(Transmit(allocation.flow, message.encode()))
 
 
-_HANDLERS: Final[dict[int, Callable[[TurnServer, Flow, StunMessage, Admitted, float], Attributes | None]]] = {
-    ALLOCATE: TurnServer._allocate,
-    REFRESH: TurnServer._refresh,
-    CREATE_PERMISSION: TurnServer._create_permission,
-    CHANNEL_BIND: TurnServer._channel_bind,
+_HANDLERS: Final[dict[int, Callable[[TurnService, Flow, StunMessage, StunAdmitted, float], Attributes | None]]] = {
+    ALLOCATE: TurnService._allocate,
+    REFRESH: TurnService._refresh,
+    CREATE_PERMISSION: TurnService._create_permission,
+    CHANNEL_BIND: TurnService._channel_bind,
 }

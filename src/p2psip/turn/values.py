@@ -34,7 +34,7 @@ class CloseStream(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Relay(Effect):
+class TurnRelay(Effect):
     """Send a datagram from a relayed address to a peer."""
 
     relayed: Address

@@ -9,14 +9,14 @@ import pytest
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.actions import Connect
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, fill, grow, host_of, missing, responsible, restart, wait_until, wait_whole
+from p2psip.sim.records import StoredEntry, fill, grow, host_of, missing, responsible, restart, wait_until, wait_whole
 from p2psip.sim.topologies import Case, is_whole, neighbors, replicas_for
 from p2psip.sim.world import Host
 
 
 def lose_a_fifth(
     topology: Case, seed: int | str, peers: int, *, is_silent: bool
-) -> tuple[SimulatedOverlay, list[Record]]:
+) -> tuple[SimulatedOverlay, list[StoredEntry]]:
     """An overlay with records, a fifth of whose peers have just died together."""
     overlay = grow(seed, peers, **topology.settings)
     records = fill(overlay, 2 * peers)

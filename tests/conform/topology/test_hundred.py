@@ -10,7 +10,7 @@ import pytest
 from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
 from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import Record, fill, grow, missing, wait_whole
+from p2psip.sim.records import StoredEntry, fill, grow, missing, wait_whole
 from p2psip.sim.topologies import COPIES, Case
 from p2psip.sim.world import Host
 
@@ -31,7 +31,7 @@ def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_fo
     assert missing(overlay, records) == []
 
 
-def victims_of(overlay: SimulatedOverlay, records: Sequence[Record], topology: Case, count: int) -> list[Host]:
+def victims_of(overlay: SimulatedOverlay, records: Sequence[StoredEntry], topology: Case, count: int) -> list[Host]:
     """As chance has it, but of those who have copies of a record one is left: nothing survives the death of all."""
     hosts = overlay.alive()
     members = [overlay.node(host).node_id for host in hosts]

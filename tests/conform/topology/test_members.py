@@ -14,7 +14,7 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, missing, record_of, store, wait_until
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone
+from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.topologies import Case
 from p2psip.sim.world import Host
 
@@ -26,7 +26,7 @@ def ping(overlay: SimulatedOverlay, host: Host, other: Host) -> object:
     return overlay.wait_done(host, handle).result
 
 
-def call_and_hang_up(world: SimulatedPeers, caller: Phone, called: Phone) -> None:
+def call_and_hang_up(world: SimulatedPeers, caller: SitePhone, called: SitePhone) -> None:
     """One phone calls another, and they talk."""
     call = caller.dial(called.user)
     world.run(20.0, stop=lambda: caller.talks and called.talks)

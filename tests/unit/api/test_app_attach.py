@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from p2psip.api.session import Session
+from p2psip.api.session import ClientSession
 from p2psip.base.address import Address
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
@@ -46,9 +46,9 @@ class Recorder:
         return None
 
 
-def session() -> tuple[Recorder, Session]:
+def session() -> tuple[Recorder, ClientSession]:
     there = Recorder()
-    made = Session(cast("ApplicationNode", there), cast("CertifiedIdentity", None), lambda document: None)
+    made = ClientSession(cast("ApplicationNode", there), cast("CertifiedIdentity", None), lambda document: None)
     made.use_host(cast("NodeHost", there))
     return there, made
 

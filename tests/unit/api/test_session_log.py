@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from p2psip.api.session import Session
+from p2psip.api.session import ClientSession
 from p2psip.base.effects import Note
 from p2psip.daemon.log.limits import FACT_MAX, OF_SOURCE
 from p2psip.reload.node.application import ApplicationNode
@@ -20,8 +20,8 @@ class Bare:
     node = None
 
 
-def session() -> Session:
-    return Session(cast("ApplicationNode", Bare()), cast("CertifiedIdentity", None), lambda document: None)
+def session() -> ClientSession:
+    return ClientSession(cast("ApplicationNode", Bare()), cast("CertifiedIdentity", None), lambda document: None)
 
 
 def test_one_source_has_a_share_and_what_is_left_out_is_told(caplog: pytest.LogCaptureFixture) -> None:

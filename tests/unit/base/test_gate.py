@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from p2psip.base.gate import Gate
+from p2psip.base.gate import WaitingRoom
 from p2psip.base.wallclock import WallClock
 
 
 def test_what_waits_for_a_token_is_held_until_it_is_answered() -> None:
     """In order; everything else passes meanwhile."""
-    gate: Gate[str] = Gate(len, 100)
+    gate: WaitingRoom[str] = WaitingRoom(len, 100)
     gate.expect(1)
     gate.expect(2)
     assert not gate.passes("a", after=1)
@@ -21,7 +21,7 @@ def test_what_waits_for_a_token_is_held_until_it_is_answered() -> None:
 
 def test_what_waits_for_an_answered_token_passes() -> None:
     """The answer came first, or the token was never one of this gate's."""
-    gate: Gate[str] = Gate(len, 100)
+    gate: WaitingRoom[str] = WaitingRoom(len, 100)
     gate.expect(1)
     assert gate.release(1) == []
     assert gate.passes("late", after=1)
@@ -31,7 +31,7 @@ def test_what_waits_for_an_answered_token_passes() -> None:
 
 def test_what_is_held_is_bounded() -> None:
     """All tokens together; what goes makes room."""
-    gate: Gate[str] = Gate(len, 10)
+    gate: WaitingRoom[str] = WaitingRoom(len, 10)
     gate.expect(1)
     gate.expect(2)
     assert not gate.passes("six...", after=1)

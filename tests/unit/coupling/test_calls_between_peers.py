@@ -8,13 +8,13 @@ import pytest
 
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone
+from p2psip.sim.sites.site import SitePhone
 from p2psip.sip.entities.agents.types import RegistrationFailed
 from p2psip.sip.entities.questions import Located, LocateUser
 from p2psip.sip.message.uri import SipUri
 
 
-def call(world: SimulatedPeers, caller: Phone, target: str, *, limit_s: float = 40.0) -> tuple[str, float]:
+def call(world: SimulatedPeers, caller: SitePhone, target: str, *, limit_s: float = 40.0) -> tuple[str, float]:
     """Dial, and wait for the end or the answer: "talks", or why not, and after how long."""
     began = world.world.now
     number = caller.dial(target)
@@ -197,7 +197,7 @@ def test_an_entry_of_a_line_that_is_gone_is_no_proof_that_nobody_is_there() -> N
 def test_a_name_and_a_password_are_right_as_people_type_them(name: str, password: str) -> None:
     world = SimulatedPeers("typed", 1)
     world.line(0, "bob")
-    phone = Phone(world[0], "bob", 3, password=password, auth_user=name).register()
+    phone = SitePhone(world[0], "bob", 3, password=password, auth_user=name).register()
     world.run(1.0, stop=lambda: phone.is_registered)
     assert phone.is_registered
     assert world[0].peer.server.users() == ["bob"]
@@ -207,7 +207,7 @@ def test_a_name_and_a_password_are_right_as_people_type_them(name: str, password
 def test_who_types_something_else_is_told_the_name(name: str) -> None:
     world = SimulatedPeers("capitals", 1)
     world.line(0, "bob")
-    phone = Phone(world[0], "bob", 3, auth_user=name).register()
+    phone = SitePhone(world[0], "bob", 3, auth_user=name).register()
     world.run(1.0, stop=lambda: bool(phone.of(RegistrationFailed)))
     assert f"{name} is no user name here; the name of the line is bob" in phone.refusal
 

@@ -12,14 +12,14 @@ from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.sites.site import Site, SitePhone
 
 NOTICED_S = 3.0
 NOT_NOTICED_S = 8.0
 SEEDS = range(4)
 
 
-def call(world: SimulatedPeers, caller: Phone, target: str = "bob") -> tuple[str, float]:
+def call(world: SimulatedPeers, caller: SitePhone, target: str = "bob") -> tuple[str, float]:
     """How a call ends, or that it is answered, and after how long."""
     began = world.world.now
     number = caller.dial(target)

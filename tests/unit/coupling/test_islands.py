@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone
+from p2psip.sim.sites.site import SitePhone
 from p2psip.sip.entities.agents.types import Registered
 
 
@@ -15,7 +15,7 @@ def test_a_peer_that_never_got_in() -> None:
     world.add(1)
     for user in ("alice", "bob"):
         world.line(1, user)
-    alice, bob = (Phone(world[1], user, number).register() for number, user in enumerate(("alice", "bob")))
+    alice, bob = (SitePhone(world[1], user, number).register() for number, user in enumerate(("alice", "bob")))
     world.run(1.0)
     assert alice.of(Registered)
     began = world.world.now

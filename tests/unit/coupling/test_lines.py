@@ -10,13 +10,13 @@ from p2psip.coupling.lines import RETRY_MAX_S
 from p2psip.reload.node.connecting.twins import LOOK_AGAIN_S
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
-from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, Forward, Route
+from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, RegistrationForward, RegistrationRoute
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.peers import SimulatedPeers
-from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.sites.site import Site, SitePhone
 
 
 def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:
@@ -26,7 +26,7 @@ def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:
     assert not found.registrations.dropped
     names = {site.peer.node.node_id: site.name for site in world.sites.values()}
     return [
-        names[entry.target.peer] if isinstance(entry.target, Route) else entry.target.aor
+        names[entry.target.peer] if isinstance(entry.target, RegistrationRoute) else entry.target.aor
         for entry in found.registrations.entries
     ]
 
@@ -136,7 +136,7 @@ def test_a_peer_that_is_stopping_stores_nothing_any_more() -> None:
     publisher = world[1].peer.publisher
     before = publisher.placed("bob")
     for number in (5, 6):
-        Phone(world[1], "bob", number).register()
+        SitePhone(world[1], "bob", number).register()
         world.run(0.006)
     assert len(world[1].peer.server.bindings("bob", world.world.now)) == 3
     assert publisher.placed("bob") == before
@@ -150,7 +150,7 @@ def test_what_is_wanted_while_a_store_is_under_way_is_done_afterwards() -> None:
     world = SimulatedPeers("twice", 3)
     world.with_phones((1, "bob"))
     for number in (5, 6):
-        Phone(world[1], "bob", number).register()
+        SitePhone(world[1], "bob", number).register()
         world.run(0.006)
     came = world.world.now
     world.run(2.0)
@@ -246,7 +246,7 @@ def test_an_entry_leads_on_to_another_name() -> None:
     forward(world, 1, "bob", "carol")
     found = world.look_up(0, "bob")
     assert found.registrations is not None
-    assert [entry.target for entry in found.registrations.entries] == [Forward(f"carol@{OVERLAY}")]
+    assert [entry.target for entry in found.registrations.entries] == [RegistrationForward(f"carol@{OVERLAY}")]
     alice.dial("bob")
     world.run(5.0, stop=lambda: alice.talks)
     assert carol.rang == 1

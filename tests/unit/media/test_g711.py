@@ -6,13 +6,13 @@ from array import array
 
 import pytest
 
-from p2psip.media.g711 import CODECS, PCMA, PCMU, Codec
+from p2psip.media.g711 import CODECS, PCMA, PCMU, AudioCodec
 
 EVERY_SAMPLE = array("h", range(-32768, 32768))
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
-def test_every_code_survives_a_round_trip(codec: Codec) -> None:
+def test_every_code_survives_a_round_trip(codec: AudioCodec) -> None:
     codes = bytes(range(256))
     again = codec.encode(codec.decode(codes))
     # mu-law writes zero in two ways; minus zero comes back as plus zero.
@@ -20,7 +20,7 @@ def test_every_code_survives_a_round_trip(codec: Codec) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
-def test_error_stays_within_half_a_step(codec: Codec) -> None:
+def test_error_stays_within_half_a_step(codec: AudioCodec) -> None:
     """Steps double with each segment: never more than 1/16 of the sample, but for the smallest."""
     decoded = codec.decode(codec.encode(EVERY_SAMPLE))
     clipped = 32124

@@ -6,14 +6,14 @@ from array import array
 
 import pytest
 
-from p2psip.media.g711 import CODECS, Codec
+from p2psip.media.g711 import CODECS, AudioCodec
 from p2psip.media.tone import ToneDetector, ToneGenerator
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 @pytest.mark.parametrize("level_dbfs", [-6.0, -12.0, -30.0])
 @pytest.mark.parametrize("frequency_hz", [200, 440, 550, 700, 1000, 2500])
-def test_frequency_level_and_duration_through_a_codec(codec: Codec, level_dbfs: float, frequency_hz: int) -> None:
+def test_frequency_level_and_duration_through_a_codec(codec: AudioCodec, level_dbfs: float, frequency_hz: int) -> None:
     generator, detector = ToneGenerator(frequency_hz, level_dbfs), ToneDetector()
     for _ in range(50):
         detector.feed(codec.decode(codec.encode(generator.frame())))

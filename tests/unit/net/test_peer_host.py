@@ -27,7 +27,7 @@ from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tls as tls_sockets
 from p2psip.net.sockets.dtls import IP_UDP_BYTES
 from p2psip.net.sockets.dtls_ports import DtlsPorts
-from p2psip.net.sockets.tls import Stream, TlsStream
+from p2psip.net.sockets.tls import SocketStream, TlsStream
 from p2psip.reload.node.effects import Write
 from p2psip.reload.paths import dialling
 from p2psip.reload.paths.values import Candidate, CutIfSilent, HangUp, Open, Stalled
@@ -35,7 +35,7 @@ from p2psip.reload.storage.store.records import Commit, CommitFailed, Committed,
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE, OVERLAY, Club, node_id
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -149,16 +149,16 @@ class End:
     is_up: bool = False
     is_down: bool = False
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         pass
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         self.is_up = True
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         self.data.append(data)
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         self.is_down = True
 
     async def has_heard(self, count: int) -> None:
@@ -752,7 +752,7 @@ def test_where_we_listen_everywhere_the_socket_says_to_which_address_a_datagram_
             assert isinstance(remote, Address)
             for source in (here, everywhere, "192.0.2.77" if family == socket.AF_INET else "2001:db8::77"):
                 # The last has gone meanwhile: better from another address than not at all.
-                bench.do(SendDatagram(Address(source, port), remote, source.encode()))
+                bench.do(SendUdp(Address(source, port), remote, source.encode()))
                 answer, sender = await asyncio.get_running_loop().sock_recvfrom(phone, 100)
                 assert answer == source.encode()
                 assert sender[1] == port

@@ -32,11 +32,11 @@ from p2psip.stun.attributes import (
     XOR_PEER_ADDRESS,
     AddressError,
     Algorithm,
-    Attribute,
     Change,
-    ErrorCode,
     Family,
     Icmp,
+    StunAttribute,
+    StunErrorCode,
 )
 from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
 
@@ -52,7 +52,7 @@ def message(*pairs: tuple[int, bytes]) -> StunMessage:
     ("attribute", "value", "encoded"),
     [
         (ALTERNATE_SERVER, Address("192.0.2.1", 3478), "00010d96c0000201"),
-        (ERROR_CODE, ErrorCode(438, "Stale Nonce"), "00000426" + b"Stale Nonce".hex()),
+        (ERROR_CODE, StunErrorCode(438, "Stale Nonce"), "00000426" + b"Stale Nonce".hex()),
         (ADDRESS_ERROR_CODE, AddressError(Family.IPV6, 440), "02000428"),
         (UNKNOWN_ATTRIBUTES, (0x7FFF, 3), "7fff0003"),
         (PASSWORD_ALGORITHMS, (Algorithm.SHA256, Algorithm.MD5), "0002000000010000"),
@@ -72,7 +72,7 @@ def message(*pairs: tuple[int, bytes]) -> StunMessage:
         (CHANGE_REQUEST, Change(address=True, port=False), "00000004"),
     ],
 )
-def test_written_and_read(attribute: Attribute[Any], value: object, encoded: str) -> None:
+def test_written_and_read(attribute: StunAttribute[Any], value: object, encoded: str) -> None:
     pair = attribute.of(value, TRANSACTION)
     assert pair == (attribute.kind, bytes.fromhex(encoded))
     assert attribute.first(message(pair)) == value
@@ -103,14 +103,14 @@ def test_written_and_read(attribute: Attribute[Any], value: object, encoded: str
         (ALTERNATE_SERVER, "00020d96c0000201"),
     ],
 )
-def test_what_is_malformed(attribute: Attribute[Any], data: str) -> None:
+def test_what_is_malformed(attribute: StunAttribute[Any], data: str) -> None:
     with pytest.raises(NotStun):
         attribute.first(message((attribute.kind, bytes.fromhex(data))))
 
 
 def test_bits_that_nobody_reads() -> None:
     """14.8: "Receivers MUST ignore these bits"; so with what RFC 8656 reserves."""
-    assert ERROR_CODE.first(message((ERROR_CODE.kind, bytes.fromhex("fffffc01")))) == ErrorCode(401)
+    assert ERROR_CODE.first(message((ERROR_CODE.kind, bytes.fromhex("fffffc01")))) == StunErrorCode(401)
     assert REQUESTED_TRANSPORT.first(message((REQUESTED_TRANSPORT.kind, b"\x11abc"))) == 17
 
 
@@ -135,7 +135,7 @@ def test_parameters_of_an_algorithm_are_skipped_with_their_padding() -> None:
     assert PASSWORD_ALGORITHMS.first(message(pair)) == (9, 2)
 
 
-DECLARED = [each for each in vars(attributes).values() if isinstance(each, Attribute)]
+DECLARED = [each for each in vars(attributes).values() if isinstance(each, StunAttribute)]
 
 
 def test_every_attribute_is_declared_once() -> None:
@@ -147,7 +147,7 @@ def test_every_attribute_is_declared_once() -> None:
 
 @given(st.sampled_from(DECLARED), st.binary(max_size=80))
 def test_whatever_is_read_ends_in_a_value_that_can_be_written_or_in_not_stun(
-    attribute: Attribute[Any], data: bytes
+    attribute: StunAttribute[Any], data: bytes
 ) -> None:
     try:
         value = attribute.first(message((attribute.kind, data)))

@@ -16,19 +16,19 @@ from p2psip.stun.attributes import (
     USERHASH,
     USERNAME,
     Algorithm,
-    ErrorCode,
+    StunErrorCode,
 )
 from p2psip.stun.credentials import (
     NONCE_LIFETIME_S,
     OFFERED,
     PASSWORD_ALGORITHMS_BIT,
     USERNAME_ANONYMITY_BIT,
-    Admitted,
     CannotAnswer,
-    Credential,
-    Gate,
     Proof,
-    Refused,
+    StunAdmitted,
+    StunCredential,
+    StunGate,
+    StunRefused,
     User,
     long_term_key,
     opaque_string,
@@ -39,7 +39,7 @@ from p2psip.stun.credentials import (
 from p2psip.stun.integrity import SHA1, SHA256, is_signed, signed
 from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
 
-ALICE = Credential("alice", "secret")
+ALICE = StunCredential("alice", "secret")
 CLIENT = Address("192.0.2.7", 4000)
 ID = b"twelve bytes"
 
@@ -49,8 +49,8 @@ class _Known:
         return User("node alice", "secret") if username == "alice" and now < 10_000 else None
 
 
-def gate() -> Gate:
-    return Gate("overlay", _Known(), b"nobody guesses it")
+def gate() -> StunGate:
+    return StunGate("overlay", _Known(), b"nobody guesses it")
 
 
 def request(*attributes: tuple[int, bytes]) -> StunMessage:
@@ -61,14 +61,16 @@ def challenge(*attributes: tuple[int, bytes]) -> StunMessage:
     return StunMessage(MessageClass.ERROR, BINDING, ID, attributes)
 
 
-def judged(at: Gate, message: StunMessage, source: Address = CLIENT, now: float = 0.0) -> Admitted | Refused:
+def judged(
+    at: StunGate, message: StunMessage, source: Address = CLIENT, now: float = 0.0
+) -> StunAdmitted | StunRefused:
     data = message.encode()
     return at.judge(decode(data), data, source, now)
 
 
-def first_refusal(at: Gate) -> StunMessage:
+def first_refusal(at: StunGate) -> StunMessage:
     refused = judged(at, request())
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StunRefused)
     assert refused.code == 401
     return challenge(*refused.attributes)
 
@@ -82,7 +84,7 @@ def test_asked_challenged_and_admitted() -> None:
     refusal = first_refusal(at)
     assert (REALM.first(refusal), PASSWORD_ALGORITHMS.first(refusal)) == ("overlay", OFFERED)
     proof = ALICE.proof(refusal)
-    assert judged(at, proven(proof)) == Admitted("node alice", proof.key, SHA256)
+    assert judged(at, proven(proof)) == StunAdmitted("node alice", proof.key, SHA256)
 
 
 def test_who_knows_no_algorithms_goes_by_md5() -> None:
@@ -92,38 +94,38 @@ def test_who_knows_no_algorithms_goes_by_md5() -> None:
     assert nonce is not None
     key = long_term_key("alice", "overlay", "secret", Algorithm.MD5)
     asked = request(USERNAME.of("alice"), REALM.of("overlay"), NONCE.of(nonce))
-    assert judged(at, signed(asked, key, SHA1)) == Admitted("node alice", key, SHA1)
+    assert judged(at, signed(asked, key, SHA1)) == StunAdmitted("node alice", key, SHA1)
 
 
-@pytest.mark.parametrize("who", [Credential("bob", "secret"), Credential("alice", "wrong")])
-def test_another_user_or_password(who: Credential) -> None:
+@pytest.mark.parametrize("who", [StunCredential("bob", "secret"), StunCredential("alice", "wrong")])
+def test_another_user_or_password(who: StunCredential) -> None:
     at = gate()
     refused = judged(at, proven(who.proof(first_refusal(at))))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StunRefused)
     assert refused.code == 401
 
 
 def test_a_credential_that_has_ended() -> None:
     at = gate()
     refused = judged(at, proven(ALICE.proof(first_refusal(at))), now=10_000)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StunRefused)
     assert refused.code == 401
 
 
 def test_438_and_the_nonce_in_it_is_valid() -> None:
     at = gate()
     asked = proven(ALICE.proof(first_refusal(at)))
-    assert isinstance(judged(at, asked, now=NONCE_LIFETIME_S - 1), Admitted)
+    assert isinstance(judged(at, asked, now=NONCE_LIFETIME_S - 1), StunAdmitted)
     stale = judged(at, asked, now=NONCE_LIFETIME_S)
-    assert isinstance(stale, Refused)
+    assert isinstance(stale, StunRefused)
     assert stale.code == 438
-    assert isinstance(judged(at, proven(ALICE.proof(challenge(*stale.attributes))), now=NONCE_LIFETIME_S), Admitted)
+    assert isinstance(judged(at, proven(ALICE.proof(challenge(*stale.attributes))), now=NONCE_LIFETIME_S), StunAdmitted)
 
 
 def test_the_nonce_of_another_address_is_no_nonce() -> None:
     at = gate()
     stolen = judged(at, proven(ALICE.proof(first_refusal(at))), source=Address("192.0.2.7", 4001))
-    assert isinstance(stolen, Refused)
+    assert isinstance(stolen, StunRefused)
     assert stolen.code == 438
 
 
@@ -132,7 +134,7 @@ def test_400_what_has_to_be_there(missing: int) -> None:
     at = gate()
     proof = ALICE.proof(first_refusal(at))
     less = replace(proof, attributes=tuple(pair for pair in proof.attributes if pair[0] != missing))
-    assert judged(at, proven(less)) == Refused(400, (ERROR_CODE.of(ErrorCode(400)),))
+    assert judged(at, proven(less)) == StunRefused(400, (ERROR_CODE.of(StunErrorCode(400)),))
 
 
 def test_400_algorithms_that_somebody_has_shortened() -> None:
@@ -147,7 +149,7 @@ def test_400_algorithms_that_somebody_has_shortened() -> None:
         ),
     )
     refused = judged(at, proven(ALICE.proof(less)))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StunRefused)
     assert refused.code == 400
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2psip.stun.framing import CHANNELS, ChannelData, StreamFraming, is_channel_data
+from p2psip.stun.framing import CHANNELS, ChannelData, StunFraming, is_channel_data
 from p2psip.stun.message import BINDING, MESSAGE_BYTES_MAX, MessageClass, NotStun, StunMessage
 
 QUESTION = StunMessage(MessageClass.REQUEST, BINDING, b"twelve bytes", ((0x8022, b"us"),)).encode()
@@ -18,7 +18,7 @@ QUESTION = StunMessage(MessageClass.REQUEST, BINDING, b"twelve bytes", ((0x8022,
 )
 def test_cut_where_they_end_however_they_come(parts: list[bytes], sizes: list[int]) -> None:
     sent = [part if part == QUESTION else ChannelData.encode(0x4001, part, is_stream=True) for part in parts]
-    stream, framing, came = b"".join(sent), StreamFraming(MESSAGE_BYTES_MAX), []
+    stream, framing, came = b"".join(sent), StunFraming(MESSAGE_BYTES_MAX), []
     at = 0
     for size in [*sizes, len(stream)]:
         came += framing.feed(stream[at : at + size])
@@ -29,7 +29,7 @@ def test_cut_where_they_end_however_they_come(parts: list[bytes], sizes: list[in
 @pytest.mark.parametrize("data", [b"\x50\0\0\0", b"\xff\xff\0\0", b"\0\1\0\3", b"\0\1\xff\xfc", b"\x40\0\xff\xff"])
 def test_what_cannot_be_told_ends_the_stream(data: bytes) -> None:
     with pytest.raises(NotStun):
-        StreamFraming(MESSAGE_BYTES_MAX).feed(data)
+        StunFraming(MESSAGE_BYTES_MAX).feed(data)
 
 
 @given(st.sampled_from(CHANNELS), st.binary(max_size=50), st.booleans())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.stun.transactions import RTO_KEPT_S, Patience, Resend, Transactions, Unanswered
+from p2psip.stun.transactions import RTO_KEPT_S, Patience, Resend, StunUnanswered, Transactions
 
 ID = b"twelve bytes"
 
@@ -25,14 +25,14 @@ def test_6_2_1_seven_requests_and_then_failure() -> None:
     transactions: Transactions[str] = Transactions(is_stream=False)
     transactions.begin(ID, b"ask", "who", 0.0)
     sends = [(at, Resend(b"ask")) for at in (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)]
-    assert run_out(transactions) == [*sends, (39.5, Unanswered("who", is_forged=False))]
+    assert run_out(transactions) == [*sends, (39.5, StunUnanswered("who", is_forged=False))]
     assert len(transactions) == 0
 
 
 def test_6_2_2_over_a_stream_once() -> None:
     transactions: Transactions[str] = Transactions(is_stream=True)
     transactions.begin(ID, b"ask", "who", 0.0)
-    assert run_out(transactions) == [(0.0, Resend(b"ask")), (39.5, Unanswered("who", is_forged=False))]
+    assert run_out(transactions) == [(0.0, Resend(b"ask")), (39.5, StunUnanswered("who", is_forged=False))]
 
 
 def test_an_answer_ends_it_and_the_next_rto_is_measured() -> None:
@@ -68,14 +68,14 @@ def test_9_2_5_forged_answers_over_datagrams_do_not_end_it_and_are_told() -> Non
     transactions: Transactions[str] = Transactions(is_stream=False)
     transactions.begin(ID, b"ask", "who", 0.0, Patience(requests_max=2, last_rtos=4))
     transactions.disbelieved(ID)
-    assert run_out(transactions)[1:] == [(0.5, Resend(b"ask")), (2.5, Unanswered("who", is_forged=True))]
+    assert run_out(transactions)[1:] == [(0.5, Resend(b"ask")), (2.5, StunUnanswered("who", is_forged=True))]
 
 
 def test_9_2_5_over_a_stream_they_end_it_at_once() -> None:
     transactions: Transactions[str] = Transactions(is_stream=True)
     transactions.begin(ID, b"ask", "who", 0.0)
     transactions.disbelieved(ID)
-    assert transactions.drain() == [Resend(b"ask"), Unanswered("who", is_forged=True)]
+    assert transactions.drain() == [Resend(b"ask"), StunUnanswered("who", is_forged=True)]
 
 
 def test_icmp_or_a_lost_stream_ends_all() -> None:
@@ -84,5 +84,5 @@ def test_icmp_or_a_lost_stream_ends_all() -> None:
     transactions.begin(bytes(12), b"ask", "two", 0.0)
     transactions.drain()
     transactions.fail()
-    assert transactions.drain() == [Unanswered("one", is_forged=False), Unanswered("two", is_forged=False)]
+    assert transactions.drain() == [StunUnanswered("one", is_forged=False), StunUnanswered("two", is_forged=False)]
     assert transactions.next_deadline() is None

@@ -9,13 +9,13 @@ from turn_bench import HOST, HOST6, PEER, SERVER, Bench
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.stun.attributes import ERROR_CODE, NONCE, REALM, ErrorCode, Family, Icmp
-from p2psip.stun.credentials import Credential
+from p2psip.stun.attributes import ERROR_CODE, NONCE, REALM, Family, Icmp, StunErrorCode
+from p2psip.stun.credentials import StunCredential
 from p2psip.stun.message import MessageClass, StunMessage, decode
 from p2psip.turn.client import CHALLENGES_MAX, IDLE_S, TurnClient
 from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, Received, RelayLost
 from p2psip.turn.limits import TurnLimits
-from p2psip.turn.values import Flow, Relay, Transmit
+from p2psip.turn.values import Flow, Transmit, TurnRelay
 
 CLIENT = Address("192.0.2.7", 4000)
 
@@ -31,7 +31,7 @@ class _Wire:
         credential = self.bench.members.issue("alice", 100_000, 0.0)
         self.client = TurnClient(Flow(CLIENT, SERVER, is_stream), credential, random.Random(2), families)
         self.is_cut = False
-        self.relayed: list[Relay] = []
+        self.relayed: list[TurnRelay] = []
         self.told: list[Effect] = []
         self.sent_bytes = 0
 
@@ -50,7 +50,7 @@ class _Wire:
 
     def back(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Relay):
+            if isinstance(effect, TurnRelay):
                 self.relayed.append(effect)
             elif isinstance(effect, Transmit):
                 self.client.handle_data(effect.data, self.bench.now)
@@ -96,7 +96,7 @@ def test_both_ways(is_stream: bool, is_bound: bool) -> None:
     before = wire.sent_bytes
     assert wire.client.send(PEER, b"there", 0.0)
     assert wire.run() == []
-    assert wire.relayed == [Relay(relayed, PEER, b"there")]
+    assert wire.relayed == [TurnRelay(relayed, PEER, b"there")]
     assert wire.sent_bytes - before == {(False, True): 9, (True, True): 12}.get((is_stream, is_bound), 44)
     assert wire.comes(relayed, b"back") == [Received(PEER, b"back")]
 
@@ -217,7 +217,7 @@ def test_what_is_refused() -> None:
     assert isinstance(effect, RelayLost)
     assert (effect.loss, effect.retry_after_s) == (Loss.FULL, 60.0)
     wrong = _Wire()
-    wrong.client = TurnClient(Flow(CLIENT, SERVER), Credential("9999:alice", "guessed"), random.Random(1))
+    wrong.client = TurnClient(Flow(CLIENT, SERVER), StunCredential("9999:alice", "guessed"), random.Random(1))
     wrong.client.allocate(0.0)
     [effect] = wrong.run()
     assert isinstance(effect, RelayLost)
@@ -257,8 +257,8 @@ def test_forged_answers_change_nothing_and_are_told() -> None:
     request = decode(effect.data)
     for message_class, attributes in (
         (MessageClass.SUCCESS, ()),
-        (MessageClass.ERROR, (ERROR_CODE.of(ErrorCode(437)),)),
-        (MessageClass.ERROR, (ERROR_CODE.of(ErrorCode(400)),)),
+        (MessageClass.ERROR, (ERROR_CODE.of(StunErrorCode(437)),)),
+        (MessageClass.ERROR, (ERROR_CODE.of(StunErrorCode(400)),)),
     ):
         wire.client.handle_data(
             StunMessage(message_class, request.method, request.transaction, attributes).encode(), 0.0
@@ -277,7 +277,7 @@ def test_challenges_without_end_come_to_an_end() -> None:
         assert isinstance(effect, Transmit)
         questions += 1
         request = decode(effect.data)
-        stale = (ERROR_CODE.of(ErrorCode(438)), REALM.of("overlay"), NONCE.of("another"))
+        stale = (ERROR_CODE.of(StunErrorCode(438)), REALM.of("overlay"), NONCE.of("another"))
         answer = StunMessage(MessageClass.ERROR, request.method, request.transaction, stale)
         wire.client.handle_data(answer.encode(), 0.0)
     assert questions == 1 + CHALLENGES_MAX

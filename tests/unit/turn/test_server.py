@@ -32,7 +32,7 @@ from p2psip.stun.framing import ChannelData
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND
-from p2psip.turn.values import CloseStream, Flow, Relay, Transmit
+from p2psip.turn.values import CloseStream, Flow, Transmit, TurnRelay
 
 CLIENT, OTHER = Address("192.0.2.7", 4000), Address("192.0.2.8", 4001)
 
@@ -68,7 +68,7 @@ def test_an_allocation_and_both_ways() -> None:
     assert 49152 <= relayed.port <= 65535
     assert (LIFETIME.first(answer), XOR_MAPPED_ADDRESS.first(answer)) == (600, CLIENT)
     assert code_of(client.permit(PEER)) == 0
-    assert sends(client, PEER, b"there") == [Relay(relayed, PEER, b"there")]
+    assert sends(client, PEER, b"there") == [TurnRelay(relayed, PEER, b"there")]
     [effect] = comes(client, relayed, PEER, b"back")
     assert isinstance(effect, Transmit)
     message = read(effect.data)
@@ -83,7 +83,7 @@ def test_channels_both_ways_and_on_a_stream_they_are_padded() -> None:
     assert binds(client, 0x4001, PEER) == 0
     framed = ChannelData.encode(0x4001, b"there", is_stream=True)
     assert bench.hand(client.flow, framed[:3]) == []
-    assert bench.hand(client.flow, framed[3:]) == [Relay(relayed, PEER, b"there")]
+    assert bench.hand(client.flow, framed[3:]) == [TurnRelay(relayed, PEER, b"there")]
     assert comes(client, relayed, PEER, b"back!") == [
         Transmit(client.flow, ChannelData.encode(0x4001, b"back!", is_stream=True))
     ]
@@ -289,7 +289,7 @@ def test_12_2_no_channel_is_taken_over() -> None:
     assert binds(client, 0x4001, PEER) == 400
     assert binds(client, 0x4000, PEER._replace(port=5002)) == 0
     [effect] = bench.hand(client.flow, ChannelData.encode(0x4000, b"x", is_stream=False))
-    assert effect == Relay(relayed, PEER._replace(port=5002), b"x")
+    assert effect == TurnRelay(relayed, PEER._replace(port=5002), b"x")
 
 
 def test_channel_data_of_nobody_is_dropped() -> None:
@@ -362,7 +362,7 @@ def test_on_its_own_machine_it_reaches_other_clients_of_the_relay_only() -> None
     one, two = Speaker(bench, CLIENT), Speaker(bench, OTHER, "bob")
     mine, theirs = one.relayed(), two.relayed()
     assert code_of(one.permit(theirs)) == 0
-    assert sends(one, theirs, b"x") == [Relay(mine, theirs, b"x")]
+    assert sends(one, theirs, b"x") == [TurnRelay(mine, theirs, b"x")]
     for port in (22, 3478, 5060, theirs.port ^ 1):
         assert sends(one, Address(HOST, port), b"x") == []
         assert binds(one, 0x4000, Address(HOST, port)) == 403
@@ -414,5 +414,5 @@ def test_garbage_ends_in_a_drop(parts: list[tuple[bool, bytes]]) -> None:
     for is_like_stun, data in parts:
         whole = head[:2] + len(data).to_bytes(2, "big") + head[4:] + data if is_like_stun else data
         for flow in (client.flow, Flow(SERVER, OTHER, is_stream=True)):
-            assert not any(isinstance(effect, Relay) for effect in bench.hand(flow, whole))
+            assert not any(isinstance(effect, TurnRelay) for effect in bench.hand(flow, whole))
     assert len(bench.open) == 1

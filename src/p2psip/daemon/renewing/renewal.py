@@ -24,7 +24,7 @@ RETRY_FIRST_S = 300.0
 RETRY_MAX_S = 6 * 3600.0
 
 
-class Certificates(Protocol):
+class CertificateOwner(Protocol):
     """Whose certificates are to be kept valid."""
 
     def certificates(self) -> Mapping[str, CertifiedIdentity]:
@@ -71,7 +71,7 @@ def date_of_renewals(wall: WallClock, ends: float, now: float) -> float | None:
 class Renewer:
     """Renews what is due, one after the other."""
 
-    def __init__(self, of: Certificates, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, of: CertificateOwner, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._of = of
         self._log = log
         self._clock = clock

@@ -44,7 +44,7 @@ class Carriage(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class MediaLine:
     """One m= line: where its phone wants packets, and which.
 
     `rtp` and `rtcp` are None where it names no address that can be sent to. `is_refused` is port 0: there is no such
@@ -87,7 +87,7 @@ class Keep(NamedTuple):
 Change: TypeAlias = At | Tagged | Refuse | Keep
 
 
-def read(body: bytes) -> tuple[Described, ...]:
+def read(body: bytes) -> tuple[MediaLine, ...]:
     """What a description says of each of its m= lines. Raises MalformedSdp."""
     session = SessionDescription.decode(body)
     return tuple([_described(session, media) for media in session.media])
@@ -110,7 +110,7 @@ def write(body: bytes, changes: Sequence[Change]) -> bytes:
     return joined(f"{kind}={value}" for section in (lines, *written) for kind, value in section)
 
 
-def _described(session: SessionDescription, media: MediaDescription) -> Described:
+def _described(session: SessionDescription, media: MediaDescription) -> MediaLine:
     host = unicast(media.address if media.address is not None else session.address)
     is_named = host is not None and not host.is_unspecified and media.port != 0
     rtp = (str(host), media.port) if is_named else None
@@ -118,7 +118,7 @@ def _described(session: SessionDescription, media: MediaDescription) -> Describe
     if is_held := host is not None and host.is_unspecified:
         # RFC 3264 8.4: "it means that neither RTP nor RTCP should be sent to the peer".
         direction = Direction.of(sends=direction.sends, receives=False)
-    return Described(
+    return MediaLine(
         media.kind,
         _carriage(media),
         media.port == 0,

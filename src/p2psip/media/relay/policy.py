@@ -15,7 +15,7 @@ SITE_PREFIX = {4: 24, 6: 64}
 """What two addresses behind one NAT have in common if they are on one network, where nobody knows its mask."""
 
 
-class Way(enum.Enum):
+class MediaWay(enum.Enum):
     """How the packets of two phones go."""
 
     DIRECT = "from phone to phone"
@@ -23,15 +23,15 @@ class Way(enum.Enum):
     PATH = "through both peers"
 
 
-class Verdict(NamedTuple):
+class MediaVerdict(NamedTuple):
     """The way, and why, in words."""
 
-    way: Way
+    way: MediaWay
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class CallEnd:
     """What a peer knows of one end of a call.
 
     `named` is the address that its SDP names, None where that is not known yet; `seen` the one that its signalling
@@ -56,21 +56,21 @@ class Whereabouts:
         return without_zone(self.seen) if self.named is None else self.named
 
 
-def way_of(setting: MediaSetting, one: Whereabouts, other: Whereabouts) -> Verdict:
+def way_of(setting: MediaSetting, one: CallEnd, other: CallEnd) -> MediaVerdict:
     """How the media of a call between these two is to go."""
     if one.is_agent or other.is_agent:
-        return Verdict(Way.DIRECT, "the peer itself is one end of it")
+        return MediaVerdict(MediaWay.DIRECT, "the peer itself is one end of it")
     if setting == "direct":
-        return Verdict(Way.DIRECT, 'media is "direct"')
-    anchored = Way.HERE if one.peer == other.peer else Way.PATH
+        return MediaVerdict(MediaWay.DIRECT, 'media is "direct"')
+    anchored = MediaWay.HERE if one.peer == other.peer else MediaWay.PATH
     if setting == "anchor":
-        return Verdict(anchored, 'media is "anchor"')
+        return MediaVerdict(anchored, 'media is "anchor"')
     if (reason := _obstacle(one, other)) is not None:
-        return Verdict(anchored, reason)
-    return Verdict(Way.DIRECT, "the phones reach each other")
+        return MediaVerdict(anchored, reason)
+    return MediaVerdict(MediaWay.DIRECT, "the phones reach each other")
 
 
-def _obstacle(one: Whereabouts, other: Whereabouts) -> str | None:
+def _obstacle(one: CallEnd, other: CallEnd) -> str | None:
     """Why two phones do not reach each other, as far as one can tell; None if they do."""
     first, second = ipaddress.ip_address(one.host), ipaddress.ip_address(other.host)
     if first.version != second.version:
@@ -87,7 +87,7 @@ def _obstacle(one: Whereabouts, other: Whereabouts) -> str | None:
     return None
 
 
-def _is_one_network(one: Whereabouts, other: Whereabouts, version: int) -> bool:
+def _is_one_network(one: CallEnd, other: CallEnd, version: int) -> bool:
     """True for two phones on one network: side by side, both behind the same NAT, or at two peers of one site."""
     prefix = SITE_PREFIX[version]
     network = ipaddress.ip_network((one.host, prefix), strict=False)

@@ -19,12 +19,12 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import P2psipError, RemoteProtocolError
 from p2psip.base.timers import Deadline, Timers
 from p2psip.media.negotiation import Address
-from p2psip.media.relay.description import At, Carriage, Change, Described, Keep, Refuse, Tagged, read, write
+from p2psip.media.relay.description import At, Carriage, Change, Keep, MediaLine, Refuse, Tagged, read, write
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import NUMBER_MAX, RTCP, RTP, Frame, MalformedFrame
 from p2psip.media.relay.ports import Ports
 from p2psip.media.relay.sides import FarPeer, Party, PathSide, Phone, PhoneSide, Side
-from p2psip.media.relay.stream import Stream
+from p2psip.media.relay.stream import RelayedStream
 
 CALLER, CALLEE = 0, 1
 
@@ -68,7 +68,7 @@ class RelayEnded(Effect):
 class _Way(NamedTuple):
     """Where a datagram of a port or a frame belongs."""
 
-    stream: Stream
+    stream: RelayedStream
     which: int
     component: int
 
@@ -79,10 +79,10 @@ class RelayedCall:
     def __init__(self, name: str, parties: tuple[Party, Party]) -> None:
         self.name = name
         self.parties = parties
-        self.streams: list[Stream | None] = []
+        self.streams: list[RelayedStream | None] = []
         """By m= line; None of one that is not carried."""
         self.answered_at: float | None = None
-        self.last: list[tuple[Described, ...]] = [(), ()]
+        self.last: list[tuple[MediaLine, ...]] = [(), ()]
         """What each side has said last."""
 
     @property
@@ -91,7 +91,7 @@ class RelayedCall:
         return all(isinstance(party, Phone) for party in self.parties)
 
     @property
-    def carried(self) -> list[Stream]:
+    def carried(self) -> list[RelayedStream]:
         """The streams that there are."""
         return [stream for stream in self.streams if stream is not None]
 
@@ -146,7 +146,7 @@ class Relay:
         self._apply(call, which, described, now)
         return write(body, [_change(call, 1 - which, index, each) for index, each in enumerate(described)])
 
-    def undo(self, call: RelayedCall, which: int, last: tuple[Described, ...], now: float) -> None:
+    def undo(self, call: RelayedCall, which: int, last: tuple[MediaLine, ...], now: float) -> None:
         """A description was refused: what that side had said before (`call.last`) holds as if it had not been."""
         if call in self:
             self._apply(call, which, last, now)
@@ -219,7 +219,7 @@ class Relay:
             stream, which, component = way
             self._effects += stream.take(which, component, source, data, now)
 
-    def _make_streams(self, call: RelayedCall, which: int, described: Sequence[Described], now: float) -> None:
+    def _make_streams(self, call: RelayedCall, which: int, described: Sequence[MediaLine], now: float) -> None:
         """Have a stream for each m= line that is carried."""
         wanted = [each for each in described if not each.is_refused]
         if wanted and call.is_local and all(each.carriage is Carriage.UNKNOWN for each in wanted):
@@ -242,14 +242,14 @@ class Relay:
                 self._drop(call, index)
             raise
 
-    def _make_stream(self, call: RelayedCall) -> Stream:
+    def _make_stream(self, call: RelayedCall) -> RelayedStream:
         first = self._make_side(call.parties[CALLER])
         try:
             second = self._make_side(call.parties[CALLEE])
         except NoPorts:
             self._release_side(first)
             raise
-        stream = Stream(call.name, (first, second), self._limits)
+        stream = RelayedStream(call.name, (first, second), self._limits)
         for which, side in enumerate(stream.sides):
             match side:
                 case PhoneSide(port=port):
@@ -271,7 +271,7 @@ class Relay:
                 return PathSide(party, number, self._limits)
         raise NoPorts(f"too many streams to {party.label}")
 
-    def _apply(self, call: RelayedCall, which: int, described: tuple[Described, ...], now: float) -> None:
+    def _apply(self, call: RelayedCall, which: int, described: tuple[MediaLine, ...], now: float) -> None:
         call.last[which] = described
         for stream, each in zip(call.streams, described, strict=False):
             if stream is not None:
@@ -284,7 +284,7 @@ class Relay:
             self._release(stream)
             call.streams[index] = None
 
-    def _release(self, stream: Stream) -> None:
+    def _release(self, stream: RelayedStream) -> None:
         for side in stream.sides:
             self._release_side(side)
 
@@ -298,7 +298,7 @@ class Relay:
                 self._by_number.pop((path, number), None)
 
 
-def _change(call: RelayedCall, which: int, index: int, described: Described) -> Change:
+def _change(call: RelayedCall, which: int, index: int, described: MediaLine) -> Change:
     """What a description of one side has in it of ours, as it goes to the side `which`."""
     stream = call.streams[index]
     if described.is_refused:
@@ -312,6 +312,6 @@ def _change(call: RelayedCall, which: int, index: int, described: Described) -> 
     return Tagged(side.number)
 
 
-def _report(stream: Stream, side: Side) -> SideReport:
+def _report(stream: RelayedStream, side: Side) -> SideReport:
     t = side.tally
     return SideReport(side.label, stream.kind, t.packets, t.octets, t.lost, t.jitter_ms, side.dropped)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from p2psip.base.effects import Effect
 from p2psip.media.latch import Latch
 from p2psip.media.negotiation import Address, Direction
-from p2psip.media.relay.description import Described
+from p2psip.media.relay.description import MediaLine
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import RTP, Frame
 from p2psip.media.relay.tally import Tally
@@ -79,7 +79,7 @@ class Side:
         self._limits = limits
         self._allowance, self._allowance_at = float(limits.packets_burst), 0.0
 
-    def name(self, described: Described, now: float) -> None:
+    def name(self, described: MediaLine, now: float) -> None:
         """What its description says now."""
         self.direction = Direction.INACTIVE if described.is_refused else described.direction
         self.tally.rates = described.rates
@@ -117,7 +117,7 @@ class PhoneSide(Side):
         self._is_own_address = False
         self._is_off = False
 
-    def name(self, described: Described, now: float) -> None:
+    def name(self, described: MediaLine, now: float) -> None:
         """sides.Side"""
         super().name(described, now)
         self._is_off = described.is_refused or described.is_held
@@ -167,7 +167,7 @@ class PathSide(Side):
         self.number_there: int | None = None
         """What the other peer has given out; None where it carries nothing for us."""
 
-    def name(self, described: Described, now: float) -> None:
+    def name(self, described: MediaLine, now: float) -> None:
         """sides.Side"""
         super().name(described, now)
         self.number_there = described.number

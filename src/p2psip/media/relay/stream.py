@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
 from p2psip.media.negotiation import Address
-from p2psip.media.relay.description import Carriage, Described
+from p2psip.media.relay.description import Carriage, MediaLine
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import RTP
 from p2psip.media.relay.sides import PhoneSide, Side
@@ -69,7 +69,7 @@ class SideHeard(Effect):
     side: str
 
 
-class Stream:
+class RelayedStream:
     """Both sides of it; `call` is what it belongs to, for people."""
 
     def __init__(self, call: str, sides: tuple[Side, Side], limits: RelayLimits) -> None:
@@ -89,7 +89,7 @@ class Stream:
         """False where both sides have said that nothing is to come."""
         return any(side.direction.sends for side in self.sides)
 
-    def describe(self, which: int, described: Described, now: float) -> None:
+    def describe(self, which: int, described: MediaLine, now: float) -> None:
         """A description of one side says how it is now."""
         self.kind, self.carriage = described.kind, described.carriage
         self.sides[which].name(described, now)

@@ -27,7 +27,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_sip_uri
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Arrival, Datagram
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
 
@@ -57,7 +57,7 @@ class PhoneSettings:
     expires_s: int = 300
 
 
-class Phone:
+class SoftPhone:
     """One phone on this host. Its events come in order from `events`."""
 
     def __init__(self, settings: PhoneSettings, rng: random.Random | None = None) -> None:
@@ -197,7 +197,7 @@ class Phone:
         match effect:
             case SendRtp(local, remote, data):
                 self._media_sockets.send(local, remote, data)
-            case SendDatagram():
+            case SendUdp():
                 send_datagram(self._sip_sockets, effect)
             case OpenFlow() | SendFlow() | CloseFlow():
                 self._flows.do(effect)

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.net.phone.events import PhoneEvent
-from p2psip.net.phone.phone import Phone, PhoneSettings
+from p2psip.net.phone.phone import PhoneSettings, SoftPhone
 
 REGISTER_S_MAX = 35.0
 ENDING_S_MAX = 3.0
@@ -35,7 +35,7 @@ class Wishes:
 class _Listener:
     """Prints a phone's events as they come, and waits for the one that is wanted."""
 
-    def __init__(self, phone: Phone, *, as_json: bool) -> None:
+    def __init__(self, phone: SoftPhone, *, as_json: bool) -> None:
         self.phone = phone
         self._as_json = as_json
 
@@ -66,7 +66,7 @@ class _Listener:
 @contextlib.asynccontextmanager
 async def _opened(settings: PhoneSettings, *, as_json: bool) -> AsyncIterator[_Listener]:
     """A phone that is told to go at the end, and what it says then."""
-    phone = Phone(settings)
+    phone = SoftPhone(settings)
     await phone.open()
     listener = _Listener(phone, as_json=as_json)
     try:
@@ -175,7 +175,7 @@ def _read_lines(commands: TextIO) -> asyncio.Queue[str | None]:
     return lines
 
 
-def _obey(phone: Phone, words: list[str]) -> None:
+def _obey(phone: SoftPhone, words: list[str]) -> None:
     """One command. What is wrong with it is an event too: the program that drives us reads nothing else."""
     if not words:
         return
@@ -186,7 +186,7 @@ def _obey(phone: Phone, words: list[str]) -> None:
         print(json.dumps({"event": "error", "text": what}), flush=True)
 
 
-def _command(phone: Phone, name: str, arguments: list[str]) -> None:
+def _command(phone: SoftPhone, name: str, arguments: list[str]) -> None:
     plain: dict[str, Callable[[], object]] = {"register": phone.register, "unregister": phone.unregister}
     if name in plain:
         plain[name]()
@@ -200,7 +200,7 @@ def _command(phone: Phone, name: str, arguments: list[str]) -> None:
         )
 
 
-def _command_call(phone: Phone, name: str, arguments: list[str]) -> None:
+def _command_call(phone: SoftPhone, name: str, arguments: list[str]) -> None:
     """A command about one call: the one named, else all there are."""
     for call in [int(arguments[0])] if arguments else phone.agent.calls:
         if name == "answer":

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from p2psip.base.address import source_key
-from p2psip.net.sockets.tls import Stream
+from p2psip.net.sockets.tls import SocketStream
 
 CALLERS_MAX = 128
 CALLERS_OF_ADDRESS_MAX = 32
@@ -127,12 +127,12 @@ class Handshakes:
     """
 
     def __init__(self) -> None:
-        self._streams: dict[Stream, None] = {}
+        self._streams: dict[SocketStream, None] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def begin(self, stream: Stream) -> None:
+    def begin(self, stream: SocketStream) -> None:
         """Somebody has connected."""
         self._streams[stream] = None
         if len(self._streams) > HANDSHAKES_MAX:
@@ -142,7 +142,7 @@ class Handshakes:
             del self._streams[oldest]
             oldest.abort("too many handshakes at once")
 
-    def end(self, stream: Stream) -> None:
+    def end(self, stream: SocketStream) -> None:
         """It is done, or the connection is gone."""
         self._streams.pop(stream, None)
 

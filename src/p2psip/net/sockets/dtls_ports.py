@@ -24,7 +24,7 @@ from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import DtlsAssociation, take_datagrams
 from p2psip.net.sockets.tcp import REFUSALS
 from p2psip.net.sockets.tls import StreamUser
-from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Associations, Kind, Pair, hello_random, kind_of
+from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Associations, DatagramKind, Pair, hello_random, kind_of
 
 RECEIVE_BYTES = 1 << 20
 """How much may wait to be read at one port."""
@@ -149,9 +149,9 @@ class DtlsPorts:
 
     def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
         kind = kind_of(data)
-        if kind is Kind.STUN:
+        if kind is DatagramKind.STUN:
             self._stun(local, remote, data)
-        if kind is not Kind.DTLS:
+        if kind is not DatagramKind.DTLS:
             return
         pair = Pair(local, remote)
         route = self._associations.route(pair, data)

@@ -36,7 +36,7 @@ DTLS1_2_VERSION = 0xFEFD
 """RFC 6347 section 4.1; pyOpenSSL has no name for it."""
 
 
-class Stream(Protocol):
+class SocketStream(Protocol):
     """A secured connection, of TLS or (p2psip.net.sockets.dtls) of DTLS."""
 
     remote: tuple[str, int]
@@ -87,16 +87,16 @@ _turn = _Turn()
 class StreamUser(Protocol):
     """Who a stream reports to. The stream is up at most once, and down exactly once."""
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         """A connection was accepted, and its handshake is about to begin, unless it is aborted now."""
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done; the remote's certificates in DER, its own first."""
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """Bytes came: some of a stream, or all of a datagram."""
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         """The stream is gone, for this reason."""
 
 

@@ -28,7 +28,7 @@ LIST_BYTES_MAX = 0xFFFF
 """Of a destination list, whose length has 16 bits."""
 
 
-class Router(Protocol):
+class NextHops(Protocol):
     """What forwarding needs to know of the topology."""
 
     def is_responsible(self, target: bytes) -> bool:
@@ -82,7 +82,7 @@ class Forwarder:
         self,
         node_id: NodeId,
         overlay: int,
-        router: Router,
+        router: NextHops,
         links: Container[NodeId],
         paths: ReturnPaths,
         *,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.data.services import Services
+from p2psip.reload.node.data.services import ServiceDiscovery
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp, PathEvent
@@ -29,7 +29,7 @@ class ApplicationNode:
     """A node, and which of its links are the application's."""
 
     def __init__(self, node: Node) -> None:
-        self.services = Services(node)
+        self.services = ServiceDiscovery(node)
         self._node = node
         self._links: set[int] = set()
         self._effects: list[Effect] = []

@@ -24,7 +24,7 @@ from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
 from p2psip.reload.node.connecting.connections import LinkGone
-from p2psip.reload.node.connecting.links import Links
+from p2psip.reload.node.connecting.links import LinkChanges
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.requests import CommandContext, CompletionContext
@@ -37,7 +37,7 @@ from p2psip.reload.node.keeping.config_updates import (
     NewKinds,
     effective,
 )
-from p2psip.reload.node.keeping.diagnostics import Machine
+from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
 from p2psip.reload.node.messages import Messages
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
@@ -49,10 +49,10 @@ from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage, StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
-from p2psip.reload.storage.verified import Reader
+from p2psip.reload.storage.verified import Believer
 from p2psip.reload.topology.actions import (
     Action,
-    Ask,
+    AskNode,
     Connect,
     Detach,
     DialPeer,
@@ -120,7 +120,7 @@ class Node:
             self._diagnostics,
         )
         self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
-        self._links = Links(ground, connecting, self._moving, self._messages, self._serving)
+        self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
@@ -190,7 +190,7 @@ class Node:
         self._settle(now)
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Believer:
         """By what answers to a Fetch are believed."""
         return self._data.reader
 
@@ -278,7 +278,7 @@ class Node:
         """They may not any more."""
         self._applications.served.discard(application)
 
-    def use_machine(self, machine: Machine) -> None:
+    def use_machine(self, machine: MachineFigures) -> None:
         """What the driver knows of the machine, for those who may ask for diagnostics (RFC 7851)."""
         self._diagnostics.machine = machine
 
@@ -549,7 +549,7 @@ class Node:
                 self._intents.connect(action, now)
             case Tell():
                 self._upkeep.tell(action, now)
-            case Ask():
+            case AskNode():
                 self._upkeep.ask(action, now)
             case FindPeer():
                 self._upkeep.find(action, now)

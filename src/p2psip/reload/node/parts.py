@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.gate import Gate
+from p2psip.base.gate import WaitingRoom
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPaths
-from p2psip.reload.node.connecting.admission import Admission
+from p2psip.reload.node.connecting.admission import LinkedMembers
 from p2psip.reload.node.connecting.applications import Applications
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
-from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.connections import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.twins import Twins
@@ -59,8 +59,8 @@ class Ground:
         self.paths = Paths(rng, self.queue, configuration.link_types)
         timer_s = configuration.overlay_reliability_timer_ms / 1000
         size_max = configuration.max_message_size
-        self.connections = Connections(identity.node_id, size_max, self.paths, timer_s, self.queue)
-        self.admission = Admission(verifier, wall, self.queue)
+        self.connections = ConnectionTable(identity.node_id, size_max, self.paths, timer_s, self.queue)
+        self.admission = LinkedMembers(verifier, wall, self.queue)
         self.forwarder = _forwarder(identity, configuration, self.topology, self.connections, settings, rng)
         transport = _transport(configuration, verifier, self.topology, plugin, rng, wall, self.queue)
         self.exchange = Exchange(identity, configuration, transport, self.queue)
@@ -98,7 +98,7 @@ class DataRoom:
     """The values of a node, its own and those that it keeps for the overlay."""
 
     def __init__(self, ground: Ground, storage: Storage) -> None:
-        self.gate: Gate[Originate] = Gate(_held_size, HELD_BYTES_MAX)
+        self.gate: WaitingRoom[Originate] = WaitingRoom(_held_size, HELD_BYTES_MAX)
         storage.join(ground.queue)
         commits = Commits(ground.exchange, storage, self.gate)
         self.moving = Moving(ground.exchange, ground.topology, commits)
@@ -124,7 +124,7 @@ def _forwarder(
     identity: Identity,
     configuration: OverlayConfiguration,
     topology: Topology,
-    connections: Connections,
+    connections: ConnectionTable,
     settings: NodeSettings,
     rng: random.Random,
 ) -> Forwarder:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.connections import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.topology.actions import Ask, FindPeer, Tell
+from p2psip.reload.topology.actions import AskNode, FindPeer, Tell
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
@@ -65,7 +65,7 @@ UpkeepContext = AskContext | TellContext | FindContext | ProbeContext
 class Upkeep:
     """Speaks for the topology, and serves what others ask of it and of us."""
 
-    def __init__(self, exchange: Exchange, connections: Connections, topology: Topology, began_at: float) -> None:
+    def __init__(self, exchange: Exchange, connections: ConnectionTable, topology: Topology, began_at: float) -> None:
         self._exchange = exchange
         self._connections = connections
         self._topology = topology
@@ -85,7 +85,7 @@ class Upkeep:
                 transmissions_max=message.transmissions_max,
             )
 
-    def ask(self, question: Ask, now: float) -> None:
+    def ask(self, question: AskNode, now: float) -> None:
         """Put a question of the topology's to any node."""
         destinations, tries = [*question.via, Destination.node(question.node)], question.transmissions_max
         asked = OverlayRequest(destinations, question.code, question.body, transmissions_max=tries)

@@ -28,7 +28,7 @@ RANDOM = slice(27, 59)
 """RFC 6347 4.2.2: a record's header, 12 bytes of a handshake message's, client_version; then the random."""
 
 
-class Kind(enum.Enum):
+class DatagramKind(enum.Enum):
     """What shares a port with links."""
 
     STUN = "stun"
@@ -36,14 +36,14 @@ class Kind(enum.Enum):
     OTHER = "other"
 
 
-def kind_of(datagram: bytes) -> Kind:
+def kind_of(datagram: bytes) -> DatagramKind:
     """RFC 7983 section 7: "The receiver looks at the first byte of the packet."."""
     first = datagram[0] if datagram else -1
     if 20 <= first <= 63:
-        return Kind.DTLS
+        return DatagramKind.DTLS
     # ZRTP, TURN channels and RTP are not spoken here: "If the value does not match any known range, then the packet
     # MUST be dropped".
-    return Kind.STUN if 0 <= first <= 3 else Kind.OTHER
+    return DatagramKind.STUN if 0 <= first <= 3 else DatagramKind.OTHER
 
 
 def hello_random(datagram: bytes) -> bytes | None:
@@ -68,7 +68,7 @@ class Pair(NamedTuple):
 A = TypeVar("A")
 
 
-class Route(NamedTuple, Generic[A]):
+class DatagramRoute(NamedTuple, Generic[A]):
     """All of `takers` take a datagram; if it `begins`, it may begin an association of which this end is the server."""
 
     takers: tuple[A, ...] = ()
@@ -127,7 +127,7 @@ class Associations(Generic[A]):
         if self._up.get(pair) is association:
             del self._up[pair]
 
-    def route(self, pair: Pair, datagram: bytes) -> Route[A]:
+    def route(self, pair: Pair, datagram: bytes) -> DatagramRoute[A]:
         """Whom a datagram of DTLS is for."""
         newcomer, known = self._newcomers.get(pair), self._up.get(pair)
         random = hello_random(datagram)
@@ -136,13 +136,13 @@ class Associations(Generic[A]):
         takers = () if newcomer is None else (newcomer.association,)
         if known is not None and (newcomer is None or datagram[EPOCH] != EPOCH_ZERO):
             takers = (known, *takers)
-        return Route(takers)
+        return DatagramRoute(takers)
 
-    def _route_hello(self, newcomer: _Newcomer[A] | None, random: bytes) -> Route[A]:
+    def _route_hello(self, newcomer: _Newcomer[A] | None, random: bytes) -> DatagramRoute[A]:
         if newcomer is None:
-            return Route(begins=True)
+            return DatagramRoute(begins=True)
         if random == newcomer.random:
             # Repeated by who is served already. Or our own: then we have dialled ourselves, and it is an answer.
-            return Route((newcomer.association,))
+            return DatagramRoute((newcomer.association,))
         # Where both ends dial at once the larger goes first. Where we serve already the other end has begun anew.
-        return Route(begins=not newcomer.is_client or random > newcomer.random)
+        return DatagramRoute(begins=not newcomer.is_client or random > newcomer.random)

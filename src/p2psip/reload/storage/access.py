@@ -18,7 +18,7 @@ Hash = Callable[[bytes], ResourceId]
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class WantedWrite:
     """A write that somebody wants to make: which Kind, where, under which key of a dictionary, what."""
 
     kind: Kind
@@ -27,22 +27,22 @@ class Write:
     value: DataValue
 
 
-def user_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def user_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """7.3.1: "the signer's certificate has a user name which hashes [...] to the Resource-ID for the resource"."""
     return hash_name(signer.user.encode()) == write.resource
 
 
-def node_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def node_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """7.3.2: "a specified Node-ID which hashes [...] to the Resource-ID", and as which the value is signed."""
     return hash_name(signer.node_id) == write.resource
 
 
-def user_node_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def user_node_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """7.3.3: as USER-MATCH; "In addition, the dictionary key MUST be equal to the Node-ID in the certificate"."""
     return user_match(write, signer, hash_name) and write.key == signer.node_id
 
 
-def node_multiple(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def node_multiple(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """7.3.4: "H(Node-ID || i) is equal to the Resource-ID for some small integer value of i".
 
     How i is written is left open; it is one byte in the one Kind that has it (section 9). That one counts from 1,
@@ -52,7 +52,7 @@ def node_multiple(write: Write, signer: Signer, hash_name: Hash) -> bool:
     return any(hash_name(signer.node_id + bytes([i])) == write.resource for i in range(last + 1))
 
 
-def node_id_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def node_id_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """RFC 7374 section 5: "signed with a key associated with a certificate whose Node-ID is equal to the dictionary
     key"; and "provided that exists=True", the value says that it belongs to this tree node, and it does.
     """
@@ -74,7 +74,7 @@ def node_id_match(write: Write, signer: Signer, hash_name: Hash) -> bool:
     )
 
 
-Policy = Callable[[Write, Signer, Hash], bool]
+Policy = Callable[[WantedWrite, Signer, Hash], bool]
 
 POLICIES: Mapping[AccessControl, Policy] = {
     AccessControl.USER_MATCH: user_match,
@@ -88,7 +88,7 @@ POLICIES: Mapping[AccessControl, Policy] = {
 class UsageRule(Protocol):
     """What a usage demands of the writes of a Kind of its own, beyond the access policy."""
 
-    def permits(self, write: Write, signer: Signer) -> bool:
+    def permits(self, write: WantedWrite, signer: Signer) -> bool:
         """True if this signer may make this write."""
         ...
 
@@ -100,7 +100,7 @@ class UsageRule(Protocol):
         ...
 
 
-def is_permitted(write: Write, signer: Signer, hash_name: Hash) -> bool:
+def is_permitted(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     """True if the Kind's policy lets this signer write there; nobody under a policy that is not known here."""
     policy = POLICIES.get(write.kind.access_control)
     return policy is not None and policy(write, signer, hash_name)

@@ -11,7 +11,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Signer, Verifier
-from p2psip.reload.storage.access import Hash, UsageRule, Write, is_permitted
+from p2psip.reload.storage.access import Hash, UsageRule, WantedWrite, is_permitted
 from p2psip.reload.storage.store.records import Place, Record
 from p2psip.reload.storage.store.view import Draft
 from p2psip.reload.storage.values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
@@ -109,7 +109,7 @@ class Rules:
             signer = verify_value(self.verifier, resource, kind_id, stored, certificates, wall, now)
         except SecurityError as error:
             raise Forbidden(f"a value of Kind {kind_id:#x}: {error}") from None
-        self.permit(Write(kind, resource, key_of(stored.value), stored.data_value), signer)
+        self.permit(WantedWrite(kind, resource, key_of(stored.value), stored.data_value), signer)
         return signer
 
     def believe(
@@ -139,7 +139,7 @@ class Rules:
             raise DataTooOld(f"a value that was signed at {dates[0]}; the clock here says {dates[1]}")
         return replace(stored, lifetime=min(stored.lifetime, left_s))
 
-    def permit(self, write: Write, signer: Signer) -> None:
+    def permit(self, write: WantedWrite, signer: Signer) -> None:
         """Raise Forbidden unless this signer may make this write."""
         kind = write.kind
         if not is_permitted(write, signer, self.hash_name):
@@ -153,7 +153,7 @@ class Rules:
         """7.3: "both the signer of the StoredValue and the signer of the StoreReq MUST conform to the policy"."""
         for offer in offers:
             for stored, _ in offer.values:
-                self.permit(Write(offer.kind, resource, key_of(stored.value), stored.data_value), requester)
+                self.permit(WantedWrite(offer.kind, resource, key_of(stored.value), stored.data_value), requester)
 
     def _known(self, request: StoreReq) -> list[StoreKindData]:
         kinds = [data.kind for data in request.kind_data]

@@ -95,7 +95,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Believer:
     """By what a node believes what it reads: the rules of the overlay, the date, and what it has read before."""
 
     rules: Rules
@@ -105,7 +105,7 @@ class Reader:
 
 
 def read_answer(
-    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
+    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Believer, now: float
 ) -> Verified:
     """The values of an answer to a Fetch at `resource` that are what they claim to be, whatever their data model."""
     rules, seen = reader.rules, reader.seen

@@ -48,7 +48,7 @@ class Tell(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Action):
+class AskNode(Action):
     """Send a request of the topology's own to `node`, wherever it is, source-routed along `via`.
 
     What becomes of it goes to `handle_outcome`, with `context`.

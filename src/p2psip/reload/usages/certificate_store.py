@@ -15,7 +15,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Reader, Value, Verified, read_answer
+from p2psip.reload.storage.verified import Believer, Value, Verified, read_answer
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.security_block import CertificateType, GenericCertificate
 from p2psip.reload.wire.storage_messages import (
@@ -79,7 +79,7 @@ def remove_request(
 
 
 def read_certificates(
-    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
+    resource: ResourceId, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Believer, now: float
 ) -> Verified:
     """The certificates of an answer that are valid and were stored by whom they certify; `data` of each is its DER."""
     return read_answer(resource, answer, (*certificates, *certificates_in(answer)), reader, now)

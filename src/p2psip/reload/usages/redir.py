@@ -17,7 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.roles import Identity, Signer
-from p2psip.reload.storage.access import Hash, Write
+from p2psip.reload.storage.access import Hash, WantedWrite
 from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Verified
 from p2psip.reload.wire.header import CompressedDestination, Destination
@@ -278,7 +278,7 @@ class Permissions:
     def __init__(self, configuration: OverlayConfiguration) -> None:
         self._configuration = configuration
 
-    def permits(self, write: Write, signer: Signer) -> bool:
+    def permits(self, write: WantedWrite, signer: Signer) -> bool:
         """True if this member may announce that service; it may always take its word back."""
         if not write.value.exists:
             return True

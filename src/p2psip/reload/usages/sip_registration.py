@@ -16,9 +16,9 @@ from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import DomainRestriction
 from p2psip.reload.security.roles import Identity, Signer
-from p2psip.reload.storage.access import Hash, Write
+from p2psip.reload.storage.access import Hash, WantedWrite
 from p2psip.reload.storage.values import sign_value
-from p2psip.reload.storage.verified import Reader, Value, read_answer
+from p2psip.reload.storage.verified import Believer, Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION
 from p2psip.reload.wire.language.primitives import DecodeError
@@ -85,7 +85,7 @@ def resource_id(aor: str, hash_name: Hash) -> ResourceId:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RegistrationRoute:
     """ "In order to contact me, form a connection with this Peer" (3.1): a destination list that ends with it."""
 
     destination_list: tuple[Destination | CompressedDestination, ...]
@@ -100,27 +100,27 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
+class RegistrationForward:
     """ "In order to contact me, dereference this AOR" (3.1)."""
 
     aor: str
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class LineRegistration:
     """An entry under an AoR: which line stored it, when, for how long it is good, and where it leads."""
 
     line: NodeId
     storage_time_ms: int
     lifetime_s: int
-    target: Route | Forward
+    target: RegistrationRoute | RegistrationForward
 
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
     """What is stored under an AoR, newest first, and why other entries there do not count."""
 
-    entries: tuple[Registration, ...]
+    entries: tuple[LineRegistration, ...]
     dropped: tuple[str, ...]
 
 
@@ -130,7 +130,7 @@ class Namespaces:
     def __init__(self, instance_name: str, restriction: DomainRestriction | None) -> None:
         self._patterns = _patterns(instance_name, restriction)
 
-    def permits(self, write: Write, signer: Signer) -> bool:
+    def permits(self, write: WantedWrite, signer: Signer) -> bool:
         """True if values may be stored for the signer's user name, which must be an AoR."""
         _, at, domain = signer.user.rpartition("@")
         if not at:
@@ -170,12 +170,12 @@ def fetch_request(aor: str, hash_name: Hash) -> FetchReq:
 
 
 def read_registrations(
-    aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Reader, now: float
+    aor: str, answer: FetchAns, certificates: Sequence[GenericCertificate], reader: Believer, now: float
 ) -> Registrations:
     """The entries under an AoR that are signed by a line of its user and lead somewhere."""
     rules = reader.rules
     verified = read_answer(resource_id(aor, rules.hash_name), answer, certificates, reader, now)
-    found: list[Registration] = []
+    found: list[LineRegistration] = []
     dropped = list(verified.dropped)
     for value in verified.of(SIP_REGISTRATION):
         try:
@@ -191,7 +191,7 @@ def latest_ms(
     line: NodeId,
     answer: FetchAns,
     certificates: Sequence[GenericCertificate],
-    reader: Reader,
+    reader: Believer,
     now: float,
 ) -> int:
     """The storage_time of a line's own entry under its AoR, a removed one included; 0 if it signed none."""
@@ -206,31 +206,31 @@ class _LeadsNowhere(RemoteProtocolError):
     """An entry of a type that is not known, or whose destination list does not end with a node."""
 
 
-def _registration(value: Value) -> Registration:
+def _registration(value: Value) -> LineRegistration:
     line = value.signer.node_id
     assert value.data is not None, "a value that exists has content"
     registration = SipRegistration.decode(value.data, node_id_length=len(line))
-    return Registration(line, value.storage_time_ms, value.lifetime_s, _target(registration))
+    return LineRegistration(line, value.storage_time_ms, value.lifetime_s, _target(registration))
 
 
-def _target(registration: SipRegistration) -> Route | Forward:
+def _target(registration: SipRegistration) -> RegistrationRoute | RegistrationForward:
     match registration.data:
         case SipRegistrationUri(uri):
-            return Forward(canonical_aor(uri.decode(errors="replace")))
+            return RegistrationForward(canonical_aor(uri.decode(errors="replace")))
         case SipRegistrationRoute(contact_prefs, destination_list):
             last = destination_list[-1].node_id
             if last is None or not last.is_valid:
                 raise _LeadsNowhere("an entry's destination list does not end with a node")
-            return Route(destination_list, contact_prefs)
+            return RegistrationRoute(destination_list, contact_prefs)
     raise _LeadsNowhere(f"an entry of type {int(registration.type)}, which is not known")
 
 
-def _distinct(entries: Iterable[Registration]) -> Iterable[Registration]:
+def _distinct(entries: Iterable[LineRegistration]) -> Iterable[LineRegistration]:
     """4.2: "the Peer removes duplicate destination lists and GRUUs from the list"; the first of each stays."""
-    targets: dict[object, Registration] = {}
+    targets: dict[object, LineRegistration] = {}
     for entry in entries:
         target = entry.target
-        targets.setdefault(target.destination_list if isinstance(target, Route) else target, entry)
+        targets.setdefault(target.destination_list if isinstance(target, RegistrationRoute) else target, entry)
     return targets.values()
 
 

@@ -90,7 +90,7 @@ def signature_input(overlay: int, transaction_id: int, contents_bytes: bytes) ->
     return overlay.to_bytes(4, "big") + transaction_id.to_bytes(8, "big") + contents_bytes
 
 
-class Joined(bytes):
+class Assembled(bytes):
     """A message that was put together in this process: who gets it over a direct link need not take it apart."""
 
     header: ForwardingHeader
@@ -127,7 +127,7 @@ def split(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, b
 
 def parts_of(data: bytes, *, node_id_length: int = 16) -> tuple[ForwardingHeader, bytes]:
     """The same of what came over a link: if it was put together here, it is at hand."""
-    if isinstance(data, Joined):
+    if isinstance(data, Assembled):
         return data.header, data.payload
     return split(data, node_id_length=node_id_length)
 
@@ -139,7 +139,7 @@ def join(header: ForwardingHeader, payload: bytes) -> bytes:
     size = len(head) + len(payload)
     head[LENGTH_FIELD] = size.to_bytes(4, "big")
     head += payload
-    joined = Joined(head)
+    joined = Assembled(head)
     joined.header, joined.payload = header.altered(length=size), payload
     return joined
 

@@ -16,7 +16,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.network import Internet, Network, Prefix, ip_of
 from p2psip.sim.ip.packet import ANY_HOSTS, IcmpError, Packet, Protocol, Segment, SocketRefused, Unreachable, version_of
-from p2psip.sim.ip.streams import Stream, StreamListener, reset_for
+from p2psip.sim.ip.streams import VirtualStream, VirtualStreamListener, reset_for
 
 EPOCH_S = 1_800_000_000.0
 """The date at which every world begins, in seconds since 1970."""
@@ -73,7 +73,7 @@ def plug(owner: Owner, network: Network, hosts: tuple[str, ...], gateways: tuple
     return interface
 
 
-def way_out(interfaces: list[Interface], routes: list[Route], host: str) -> tuple[Interface, str] | None:
+def way_out(interfaces: list[Interface], routes: list[NetworkRoute], host: str) -> tuple[Interface, str] | None:
     """By which interface a packet goes, and to which neighbour: the longest prefix, a neighbour before a gateway."""
     version = version_of(host)
     able = [interface for interface in interfaces if interface.is_up and interface.host_of(version) is not None]
@@ -91,7 +91,7 @@ def way_out(interfaces: list[Interface], routes: list[Route], host: str) -> tupl
 
 
 @dataclass(frozen=True)
-class Route:
+class NetworkRoute:
     """A prefix that another box than the usual one knows the way to."""
 
     network: Prefix
@@ -129,7 +129,7 @@ class Machine:
         self.internet = internet
         self.name = name
         self.interfaces: list[Interface] = []
-        self.routes: list[Route] = []
+        self.routes: list[NetworkRoute] = []
         self.is_on = True
         self.is_asleep = False
         self.boots = 1
@@ -139,8 +139,8 @@ class Machine:
         self._reached = 0.0
         self._waking: list[Callable[[], None]] = []
         self._udp: dict[Address, UdpSocket] = {}
-        self._listeners: dict[Address, StreamListener] = {}
-        self._streams: dict[tuple[Address, Address], Stream] = {}
+        self._listeners: dict[Address, VirtualStreamListener] = {}
+        self._streams: dict[tuple[Address, Address], VirtualStream] = {}
         self._next_port = 0
 
     # The network
@@ -172,18 +172,18 @@ class Machine:
         made = self._udp[local] = UdpSocket(self, local, user)
         return made
 
-    def listen(self, local: Address, accept: Callable[[Stream], None]) -> StreamListener:
+    def listen(self, local: Address, accept: Callable[[VirtualStream], None]) -> VirtualStreamListener:
         """Accept streams at an address. Raises SocketRefused."""
         local = self._bind(local, self._listeners)
-        made = self._listeners[local] = StreamListener(local, accept)
+        made = self._listeners[local] = VirtualStreamListener(local, accept)
         return made
 
-    def connect(self, remote: Address, *, mss_bytes: int | None = None) -> Stream:
+    def connect(self, remote: Address, *, mss_bytes: int | None = None) -> VirtualStream:
         """A stream that is being connected; set its `user` at once. Raises SocketRefused."""
         host = self.local_towards(remote.host)
         taken = {local for local, other in self._streams if other == remote}
         local = Address(host, self._ephemeral(taken))
-        made = self._streams[local, remote] = Stream(self, local, remote, mss_bytes=mss_bytes)
+        made = self._streams[local, remote] = VirtualStream(self, local, remote, mss_bytes=mss_bytes)
         made.connect()
         return made
 
@@ -273,7 +273,7 @@ class Machine:
         for table in (self._udp, self._listeners, self._streams):
             table.clear()
 
-    def _bind(self, local: Address, taken: dict[Address, UdpSocket] | dict[Address, StreamListener]) -> Address:
+    def _bind(self, local: Address, taken: dict[Address, UdpSocket] | dict[Address, VirtualStreamListener]) -> Address:
         if local.host not in ANY_HOSTS and local.host not in self.hosts:
             raise SocketRefused(f"cannot assign {local.host}")
         if not local.port:
@@ -295,7 +295,7 @@ class Machine:
         """Give the port of a datagram socket back."""
         self._udp.pop(local, None)
 
-    def forget(self, stream: Stream) -> None:
+    def forget(self, stream: VirtualStream) -> None:
         """A stream is over."""
         self._streams.pop((stream.local, stream.remote), None)
 
@@ -308,7 +308,7 @@ class Machine:
         if stream is not None:
             stream.receive(segment)
         elif segment.syn and not segment.ack and listener is not None:
-            made = Stream(self, packet.destination, packet.source, mss_bytes=listener.mss_bytes)
+            made = VirtualStream(self, packet.destination, packet.source, mss_bytes=listener.mss_bytes)
             self._streams[packet.destination, packet.source] = made
             made.accept(segment, listener)
         elif not segment.rst:

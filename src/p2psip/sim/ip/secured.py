@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Associations, Kind, Pair, hello_random, kind_of
+from p2psip.reload.paths.demux import Associations, DatagramKind, Pair, hello_random, kind_of
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, verify_request
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import ANY_HOSTS, SocketRefused
-from p2psip.sim.ip.streams import TIMED_OUT, Stream
+from p2psip.sim.ip.streams import TIMED_OUT, VirtualStream
 
 HANDSHAKE_MAX_S = 10.0
 STALL_S = 4.0
@@ -33,20 +33,20 @@ IP_TCP_BYTES = 60
 class ConnectionUser(Protocol):
     """Who connections report to. One is up at most once, and down exactly once."""
 
-    def connection_answered(self, connection: Connection) -> None:
+    def connection_answered(self, connection: SecuredConnection) -> None:
         """The other end of one that was dialled has answered at all; `secure` lets the handshake go on."""
 
-    def connection_up(self, connection: Connection, certificates: tuple[bytes, ...]) -> None:
+    def connection_up(self, connection: SecuredConnection, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
 
-    def connection_data(self, connection: Connection, data: bytes) -> None:
+    def connection_data(self, connection: SecuredConnection, data: bytes) -> None:
         """Some bytes of a stream, or all of a datagram."""
 
-    def connection_down(self, connection: Connection, reason: str) -> None:
+    def connection_down(self, connection: SecuredConnection, reason: str) -> None:
         """It is gone."""
 
 
-class Connection(Protocol):
+class SecuredConnection(Protocol):
     """What both kinds can do."""
 
     local: Address
@@ -84,7 +84,7 @@ class SecuredStream:
     """A connection over a stream (a `StreamUser`)."""
 
     def __init__(
-        self, machine: Machine, stream: Stream, own: Credentials, user: ConnectionUser, *, is_server: bool
+        self, machine: Machine, stream: VirtualStream, own: Credentials, user: ConnectionUser, *, is_server: bool
     ) -> None:
         self.local, self.remote, self.is_server = stream.local, stream.remote, is_server
         self._machine = machine
@@ -135,12 +135,12 @@ class SecuredStream:
 
     # StreamUser
 
-    def stream_connected(self, stream: Stream) -> None:
+    def stream_connected(self, stream: VirtualStream) -> None:
         """The other end has answered."""
         if not self.is_server:
             self._user.connection_answered(self)
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None:
         """Bytes have come."""
         if self._is_over:
             return
@@ -158,11 +158,11 @@ class SecuredStream:
             if not self._is_over:
                 self._user.connection_data(self, each)
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: VirtualStream) -> None:
         """The other end sends no more."""
         self.close("closed by the other end")
 
-    def stream_lost(self, stream: Stream, reason: str) -> None:
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
         """The stream is over."""
         self.is_stalled = self.is_stalled or reason == TIMED_OUT
         self._down(reason)
@@ -397,9 +397,9 @@ class DatagramPort:
     def _received(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
         pair = Pair(self._local(remote), remote)
         kind = kind_of(data)
-        if kind is Kind.STUN:
+        if kind is DatagramKind.STUN:
             self._stun(*pair, data)
-        if kind is not Kind.DTLS:
+        if kind is not DatagramKind.DTLS:
             return
         takers, begins = self._associations.route(pair, data)
         if begins:

@@ -43,28 +43,28 @@ DUPLICATES = 3
 TIMED_OUT = "timed out"
 
 
-class StreamUser(Interfaces):
+class VirtualStreamUser(Interfaces):
     """Who a stream reports to."""
 
-    def stream_connected(self, stream: Stream) -> None:
+    def stream_connected(self, stream: VirtualStream) -> None:
         """The other end has answered."""
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None:
         """Bytes have come."""
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: VirtualStream) -> None:
         """The other end sends no more."""
 
-    def stream_lost(self, stream: Stream, reason: str) -> None:
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
         """The stream is over, for this reason; not after an `abort` of one's own."""
 
 
 @dataclass(eq=False)
-class StreamListener:
+class VirtualStreamListener:
     """Where a machine accepts streams. Who accepts one sets its `user` at once."""
 
     local: Address
-    accept: Callable[[Stream], None]
+    accept: Callable[[VirtualStream], None]
     mss_bytes: int | None = None
 
 
@@ -77,13 +77,13 @@ class _Sent:
     is_repeated: bool = False
 
 
-class Stream:
+class VirtualStream:
     """One end of a stream."""
 
     def __init__(self, machine: Machine, local: Address, remote: Address, *, mss_bytes: int | None = None) -> None:
         self.local = local
         self.remote = remote
-        self.user: StreamUser | None = None
+        self.user: VirtualStreamUser | None = None
         self.is_open = False
         self.user_timeout_s = math.inf
         """How long what was sent may not be acknowledged (RFC 5482)."""
@@ -96,7 +96,7 @@ class Stream:
         self._flight: deque[_Sent] = deque()
         self._expected = 0
         self._early: dict[int, Segment] = {}
-        self._listener: StreamListener | None = None
+        self._listener: VirtualStreamListener | None = None
         self._is_closing = False
         self._has_finished = False
         self._is_finished_there = False
@@ -115,7 +115,7 @@ class Stream:
         """Say SYN."""
         self._transmit(Segment(0, 0, syn=True, mss_bytes=self._own_mss_bytes))
 
-    def accept(self, syn: Segment, listener: StreamListener) -> None:
+    def accept(self, syn: Segment, listener: VirtualStreamListener) -> None:
         """Answer a SYN; `listener` hears of the stream once it is up."""
         self._listener = listener
         self._heed_mss(syn)

@@ -42,13 +42,13 @@ from p2psip.sim.ip.secured import (
     NARROW_BYTES,
     PATH_MTU,
     Association,
-    Connection,
     Credentials,
     DatagramPort,
+    SecuredConnection,
     SecuredStream,
     dial_stream,
 )
-from p2psip.sim.ip.streams import Stream, StreamListener
+from p2psip.sim.ip.streams import VirtualStream, VirtualStreamListener
 from p2psip.sim.sites.disk import Disk
 
 
@@ -88,12 +88,12 @@ class NodeDriver:
         self._disk = disk
         self._path_mtu = PATH_MTU
         self._accepted_mtu = PATH_MTU
-        self._listeners: list[StreamListener] = []
+        self._listeners: list[VirtualStreamListener] = []
         self._ports: list[DatagramPort] = []
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
-        self._numbers: dict[Connection, int] = {}
-        self._connections: dict[int, Connection] = {}
+        self._numbers: dict[SecuredConnection, int] = {}
+        self._connections: dict[int, SecuredConnection] = {}
         self._effects: deque[Effect] = deque()
         self._is_settling = False
         self._armed_at: float | None = None
@@ -225,7 +225,7 @@ class NodeDriver:
     def _failed(self, path: int, reason: str) -> None:
         self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
-    def _dial(self, candidate: Candidate) -> Connection:
+    def _dial(self, candidate: Candidate) -> SecuredConnection:
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
         if candidate.is_stream:
             return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
@@ -255,10 +255,10 @@ class NodeDriver:
         else:
             self._register(association, self._unregister(ours))
 
-    def _register(self, connection: Connection, number: int) -> None:
+    def _register(self, connection: SecuredConnection, number: int) -> None:
         self._numbers[connection], self._connections[number] = number, connection
 
-    def _unregister(self, connection: Connection) -> int:
+    def _unregister(self, connection: SecuredConnection) -> int:
         """The number that it had."""
         number = self._numbers.pop(connection)
         del self._connections[number]
@@ -269,33 +269,33 @@ class NodeDriver:
             del self._numbers[connection]
             connection.close(reason)
 
-    def _accept(self, stream: Stream) -> None:
+    def _accept(self, stream: VirtualStream) -> None:
         self._take(SecuredStream(self.machine, stream, self._own, self, is_server=True))
 
-    def _take(self, connection: Connection) -> None:
+    def _take(self, connection: SecuredConnection) -> None:
         number = next(self._accepted)
         self._register(connection, number)
         self._tell(Accepted(number, connection.remote))
 
     # ConnectionUser
 
-    def connection_answered(self, connection: Connection) -> None:
+    def connection_answered(self, connection: SecuredConnection) -> None:
         """The other end has answered: it is for the core to say whether this one is wanted."""
         if (path := self._numbers.get(connection)) is not None:
             self._tell(Opened(path, connection.local))
 
-    def connection_up(self, connection: Connection, certificates: tuple[bytes, ...]) -> None:
+    def connection_up(self, connection: SecuredConnection, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
         number = self._numbers[connection]
         link = LinkUp(number, certificates, connection.remote, connection.local, connection.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
-    def connection_data(self, connection: Connection, data: bytes) -> None:
+    def connection_data(self, connection: SecuredConnection, data: bytes) -> None:
         """Bytes have come."""
         if (number := self._numbers.get(connection)) is not None:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
-    def connection_down(self, connection: Connection, reason: str) -> None:
+    def connection_down(self, connection: SecuredConnection, reason: str) -> None:
         """It is gone."""
         if connection in self._numbers:
             number = self._unregister(connection)

@@ -12,13 +12,13 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import SocketRefused
 from p2psip.sim.ip.secured import Credentials
-from p2psip.sim.ip.streams import Stream
+from p2psip.sim.ip.streams import VirtualStream
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.node_driver import NodeDriver
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 
 
 class PeerDriver(NodeDriver):
@@ -46,7 +46,7 @@ class PeerDriver(NodeDriver):
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case SendDatagram(local, remote, data):
+            case SendUdp(local, remote, data):
                 _send(self._udp.get(local), remote, data)
             case SendRtp(local, remote, data):
                 _send(self._media.get(local), remote, data)
@@ -84,11 +84,11 @@ class PhoneFlows:
 
     def __init__(self, driver: PeerDriver) -> None:
         self._driver = driver
-        self._numbers: dict[Stream, int] = {}
-        self._streams: dict[int, Stream] = {}
+        self._numbers: dict[VirtualStream, int] = {}
+        self._streams: dict[int, VirtualStream] = {}
         self._accepted = 1
 
-    def accepted(self, stream: Stream) -> None:
+    def accepted(self, stream: VirtualStream) -> None:
         """A phone connects."""
         self._enter(self._accepted, stream)
         self._accepted += 2
@@ -109,22 +109,22 @@ class PhoneFlows:
                     del self._numbers[stream]
                     stream.close()
 
-    def stream_connected(self, stream: Stream) -> None:
+    def stream_connected(self, stream: VirtualStream) -> None:
         """A connection is open."""
         if (flow := self._numbers.get(stream)) is not None:
             self._arrived(FlowUp(flow, "TCP", stream.local, stream.remote))
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None:
         """Bytes of a phone."""
         if (flow := self._numbers.get(stream)) is not None:
             self._arrived(FlowData(flow, data))
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: VirtualStream) -> None:
         """The phone sends no more."""
         stream.close()
         self.stream_lost(stream, "closed by the other side")
 
-    def stream_lost(self, stream: Stream, reason: str) -> None:
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
         """A connection is gone, or did not come about."""
         if (flow := self._numbers.pop(stream, None)) is not None:
             self._streams.pop(flow, None)
@@ -136,7 +136,7 @@ class PhoneFlows:
         except SocketRefused as refused:
             self._failed(flow, str(refused))
 
-    def _enter(self, flow: int, stream: Stream) -> None:
+    def _enter(self, flow: int, stream: VirtualStream) -> None:
         self._numbers[stream], self._streams[flow] = flow, stream
         stream.user = self
 

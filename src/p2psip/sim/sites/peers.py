@@ -15,7 +15,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedVerifier
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
-from p2psip.sim.sites.site import Phone, Site
+from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
 
 
@@ -90,14 +90,14 @@ class SimulatedPeers:
         site.call(lambda now: site.peer.add_line(line, now))
         return line
 
-    def phone(self, number: int, user: str, which: int = 0, **options: object) -> Phone:
+    def phone(self, number: int, user: str, which: int = 0, **options: object) -> SitePhone:
         """A phone of a user who has a line, registered."""
-        phone = Phone(self[number], user, which, **options).register()
+        phone = SitePhone(self[number], user, which, **options).register()
         self.world.run_for(1.0, stop=lambda: phone.is_registered)
         assert phone.is_registered, phone.refusal
         return phone
 
-    def with_phones(self, *users: tuple[int, str], **options: object) -> list[Phone]:
+    def with_phones(self, *users: tuple[int, str], **options: object) -> list[SitePhone]:
         """Lines and registered phones, (peer, user) each; the records are stored."""
         for number, user in users:
             self.line(number, user)

@@ -22,7 +22,7 @@ from p2psip.sip.entities.agents.types import (
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
 
@@ -150,7 +150,7 @@ class VirtualPhone(ABC):
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case SendDatagram(_, _, data):
+            case SendUdp(_, _, data):
                 if self.is_plugged_in:
                     self._transmit(data)
             case Ask(token, MediaWanted()):

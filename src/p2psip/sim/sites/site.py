@@ -21,7 +21,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 
 LAN_S = 0.001
 
@@ -34,7 +34,7 @@ class Site:
     peer: Peer
     world: World
     local: Address
-    phones: dict[Address, Phone] = field(default_factory=dict)
+    phones: dict[Address, SitePhone] = field(default_factory=dict)
     media_towards: list[str | None] = field(default_factory=list)
     """Where media addresses of the echo service were wanted for."""
 
@@ -71,7 +71,7 @@ class Site:
         for_world: list[Effect] = []
         for effect in self.peer.drain():
             match effect:
-                case SendDatagram(_, remote, data):
+                case SendUdp(_, remote, data):
                     self._to_phone(remote, data)
                 case Ask(token, MediaWanted(_, towards)):
                     self.media_towards.append(towards)
@@ -108,7 +108,7 @@ class Site:
         self.world.clock.at(self.world.now + LAN_S, run)
 
 
-class Phone(VirtualPhone):
+class SitePhone(VirtualPhone):
     """A phone on the LAN of a site."""
 
     def __init__(self, site: Site, user: str, number: int, **options: Any) -> None:

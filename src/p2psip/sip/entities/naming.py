@@ -21,7 +21,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
 from p2psip.sip.entities.proxy import routing
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.grammar import split_list
@@ -61,7 +61,7 @@ class Naming:
 
     # Who is there
 
-    def sender(self, request: Request, source: Source, user: str | None) -> Place | None:
+    def sender(self, request: Request, source: Source, user: str | None) -> TokenPlace | None:
         """The phone or agent that a request comes from; None if it is a peer. `user` is who it has proved to be."""
         if source.peer is not None:
             return None
@@ -72,16 +72,16 @@ class Naming:
         server = server_name((request.from_.uri, request.uri, request.to.uri), self._config)
         return self.place(source, user or "", server)
 
-    def place(self, side: Source, user: str, server: ServerName | None) -> Place | None:
+    def place(self, side: Source, user: str, server: ServerName | None) -> TokenPlace | None:
         """The phone or agent at the other side; None if that is a peer. Without `server` it is told our address."""
         if side.peer is not None:
             return None
         if server is None:
             address = self._transport.advertised(side)
             server = ServerName(as_host(address.host), address.port)
-        return Place(side.hop, side.remote.host, user, server)
+        return TokenPlace(side.hop, side.remote.host, user, server)
 
-    def meant(self, uri: SipUri) -> Place | None:
+    def meant(self, uri: SipUri) -> TokenPlace | None:
         """The phone of this peer whose Contact is `uri` in the overlay; None if it is no such URI."""
         token = uri.param(PHONE_PARAM)
         place = self._tokens.read(token) if token and self.is_own_gruu(uri) else None
@@ -94,7 +94,7 @@ class Naming:
 
     # From a phone, in the overlay's terms
 
-    def request_from(self, request: Request, place: Place | None, is_nameless: bool = False) -> Request:
+    def request_from(self, request: Request, place: TokenPlace | None, is_nameless: bool = False) -> Request:
         """What a phone asks; its Contact does not name it if `is_nameless`."""
         if place is None or place.is_agent:
             return request
@@ -105,7 +105,7 @@ class Naming:
         is_a_name = not request.to.tag or uri.param("gr") is not None
         return request.replace(uri=self._overlays(uri) if is_a_name else uri, fields=fields)
 
-    def response_from(self, response: Response, place: Place | None, is_nameless: bool = False) -> Response:
+    def response_from(self, response: Response, place: TokenPlace | None, is_nameless: bool = False) -> Response:
         """What a phone answers."""
         if place is None or place.is_agent:
             return response
@@ -116,7 +116,7 @@ class Naming:
 
     # To a phone, in its own terms
 
-    def fields_to(self, fields: Fields, place: Place | None) -> Fields:
+    def fields_to(self, fields: Fields, place: TokenPlace | None) -> Fields:
         """The fields of a request or a response that goes to a phone."""
         if place is None or place.is_agent:
             return fields
@@ -154,7 +154,7 @@ class Naming:
         params = tuple(param for param in uri.params if param[0] not in _OF_THE_EDGE)
         return uri.replace(host=self._config.realm, port=None, params=params)
 
-    def _gruu(self, contact: SipUri, place: Place, is_nameless: bool) -> SipUri:
+    def _gruu(self, contact: SipUri, place: TokenPlace, is_nameless: bool) -> SipUri:
         """RFC 5627 section 3.2: what in the overlay leads to this phone, as long as its peer has it."""
         ours = self._config.peer_side
         params = [("gr", ours.param("gr")), (PHONE_PARAM, self._tokens.make(place._replace(contact=contact)))]

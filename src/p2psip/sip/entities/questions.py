@@ -32,7 +32,7 @@ class LocateUser:
     from_peer: str | None
 
 
-class Registered(NamedTuple):
+class RegisteredBinding(NamedTuple):
     """A binding, and whose it is."""
 
     user: str
@@ -54,7 +54,7 @@ class Target:
     hops: tuple[Hop, ...] | None = None
     label: str = ""
     routes: tuple[NameAddr, ...] = ()
-    registered: Registered | None = None
+    registered: RegisteredBinding | None = None
     others: tuple[Target, ...] = ()
     is_doubtful: bool = False
     """True for what may be of a phone's former life: it gets little patience."""

@@ -15,11 +15,11 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.relay.relay import Relay
-from p2psip.sip.entities.agents.table import Agent, Agents
+from p2psip.sip.entities.agents.table import AgentCore, AgentTable
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gate.gate import Gate, Outcome, Refused, Waits
+from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
@@ -71,7 +71,7 @@ class SipServer:
         self,
         config: ServerConfig,
         rng: random.Random,
-        agents: Sequence[Agent] = (),
+        agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
     ) -> None:
         """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users."""
@@ -85,7 +85,7 @@ class SipServer:
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
-        self._agents = Agents(agents)
+        self._agents = AgentTable(agents)
         asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
         self.relay = Relay(rng)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
@@ -294,7 +294,7 @@ class SipServer:
         return is_peer_itself(request.sip_uri, self._config) and not request.to.tag and len(request.routes) <= 1
 
     def _on_outcome(self, outcome: Outcome, now: float) -> None:
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, AnswerInstead):
             self._reply(outcome.arrived, outcome.status, now, outcome.phrase, outcome.extra)
             if outcome.phrase is not None:
                 self._note_refusal(outcome)
@@ -320,7 +320,7 @@ class SipServer:
             flow for flow in flows if self._bindings.are_on(flow) or self._calls.is_on(flow) or FlowHop(flow) in busy
         }
 
-    def _note_refusal(self, refused: Refused) -> None:
+    def _note_refusal(self, refused: AnswerInstead) -> None:
         request = refused.arrived.request
         facts = {
             "method": request.method,

@@ -28,7 +28,7 @@ Logins: TypeAlias = Mapping[str, tuple[Mapping[str, str], ...]]
 in which the password may be typed."""
 
 
-class Verdict(Enum):
+class Worth(Enum):
     """What credentials are worth."""
 
     VALID = "valid"
@@ -143,19 +143,19 @@ class Authenticator:
 
     def check(
         self, method: str, credentials: AuthParams, ha1s: Iterable[Mapping[str, str]], client: str, now: float
-    ) -> Verdict:
+    ) -> Worth:
         """Whether `client`, who sent a request of that method, knows a password behind one of `ha1s`."""
         serial = self._read_nonce(credentials.get("nonce"), client, now)
         if serial is None:
-            return Verdict.STALE
+            return Worth.STALE
         algorithm = algorithm_of(credentials)
         given = credentials.get("response").lower().encode(errors="replace")
         known = [one[algorithm] for one in ha1s if algorithm in one]
         # All are tried: how long it takes shall not tell which was right.
         right = [hmac.compare_digest(response_digest(credentials, one, method).encode(), given) for one in known]
         if not any(right):
-            return Verdict.WRONG
-        return Verdict.VALID if self._count(serial, credentials) else Verdict.STALE
+            return Worth.WRONG
+        return Worth.VALID if self._count(serial, credentials) else Worth.STALE
 
     def is_fresh(self, credentials: AuthParams, client: str, now: float) -> bool:
         """False if their nonce is not ours, too old or another client's, so that nobody need look for the password."""

@@ -29,11 +29,11 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.keys import Key, client_key, invite_key, server_key
-from p2psip.sip.transactions.machines import Action, Input, State, Table
+from p2psip.sip.transactions.machines import Input, Reaction, State, Table
 from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source
-from p2psip.sip.transports.layer import Malformed, Received, TransportEvent, TransportLayer
+from p2psip.sip.transports.layer import Malformed, MessageArrived, TransportEvent, TransportLayer
 
 TRANSACTIONS_MAX = 20_000
 """All transactions at once. Finished ones give way to new ones, the oldest first."""
@@ -41,7 +41,7 @@ TRANSACTIONS_MAX = 20_000
 _ABSORBING = frozenset({Timer.H, Timer.I, Timer.J, Timer.K})
 """The last timers of transactions that may go early: at worst a retransmission is taken for something new."""
 
-_RETRANSMITTING = {Action.START_A: Timer.A, Action.START_E: Timer.E, Action.START_G: Timer.G}
+_RETRANSMITTING = {Reaction.START_A: Timer.A, Reaction.START_E: Timer.E, Reaction.START_G: Timer.G}
 
 
 @dataclass(slots=True, eq=False)
@@ -192,9 +192,9 @@ class TransactionLayer:
     def _take(self, events: list[TransportEvent], now: float) -> None:
         for event in events:
             match event:
-                case Received(Request() as request, source):
+                case MessageArrived(Request() as request, source):
                     self._on_request(request, source, now)
-                case Received(Response() as response, _):
+                case MessageArrived(Response() as response, _):
                     self._on_response(response, now)
                 case Malformed():
                     self._on_malformed(event, now)
@@ -301,24 +301,24 @@ class TransactionLayer:
         if transaction.state is State.TERMINATED:
             self._end(transaction)
 
-    def _act(self, transaction: _Transaction, action: Action, now: float) -> None:
-        if action is Action.STOP_TIMERS:
+    def _act(self, transaction: _Transaction, action: Reaction, now: float) -> None:
+        if action is Reaction.STOP_TIMERS:
             self._stop_timers(transaction)
-        elif action >= Action.START_A:
+        elif action >= Reaction.START_A:
             self._start_timer(transaction, action, now)
-        elif action <= Action.TELL_TRANSPORT_ERROR:
+        elif action <= Reaction.TELL_TRANSPORT_ERROR:
             self._tell(transaction, action)
         else:
             self._send(transaction, action, now)
 
-    def _tell(self, transaction: _Transaction, action: Action) -> None:
+    def _tell(self, transaction: _Transaction, action: Reaction) -> None:
         if transaction.is_quiet:
             return
         number = transaction.number
-        if action is Action.TELL_RESPONSE:
+        if action is Reaction.TELL_RESPONSE:
             assert transaction.response is not None
             self._events.append(ResponseArrived(number, transaction.response, transaction.context))
-        elif action is Action.TELL_TIMEOUT:
+        elif action is Reaction.TELL_TIMEOUT:
             what = self._timeout_text(transaction)
             self._events.append(TransactionFailed(number, Failure.TIMEOUT, what, transaction.context))
         else:
@@ -332,20 +332,20 @@ class TransactionLayer:
             return f"no answer to {transaction.request.method} over {transaction.hop} in {wait_s:g} s"
         return f"no ACK in {wait_s:g} s"
 
-    def _send(self, transaction: _Transaction, action: Action, now: float) -> None:
-        if action is Action.SEND_ACK:
+    def _send(self, transaction: _Transaction, action: Reaction, now: float) -> None:
+        if action is Reaction.SEND_ACK:
             self._send_ack(transaction, now)
-        elif action is Action.SEND_PENDING_CANCEL:
+        elif action is Reaction.SEND_PENDING_CANCEL:
             if transaction.pending_cancel is not None:
                 self._send_cancel(transaction, now)
-        elif action is Action.RETRANSMIT_REQUEST:
+        elif action is Reaction.RETRANSMIT_REQUEST:
             self._transmit(transaction, now)
-        elif action is Action.SEND_TRYING:
+        elif action is Reaction.SEND_TRYING:
             assert transaction.request is not None
             transaction.data = build.make_trying(transaction.request, _time_to_t2(self._values)).encode()
             self._send_response(transaction, now)
         else:
-            if action is Action.SEND_RESPONSE:
+            if action is Reaction.SEND_RESPONSE:
                 assert transaction.response is not None
                 transaction.data = transaction.response.encode()
             if transaction.data:
@@ -393,7 +393,7 @@ class TransactionLayer:
         self._transactions[number] = self._by_key[key] = transaction
         if isinstance(hop, FlowHop):
             self._on_flow.setdefault(hop.flow, set()).add(number)
-        self._act(transaction, Action.START_A if is_invite else Action.START_E, now)
+        self._act(transaction, Reaction.START_A if is_invite else Reaction.START_E, now)
         self._set(transaction, Timer.B if is_invite else Timer.F, now + self._values.timeout_s)
         self._transmit(transaction, now)
 
@@ -402,11 +402,11 @@ class TransactionLayer:
 
     # Timers
 
-    def _start_timer(self, transaction: _Transaction, action: Action, now: float) -> None:
+    def _start_timer(self, transaction: _Transaction, action: Reaction, now: float) -> None:
         if action in _RETRANSMITTING:
             if not transaction.is_reliable:
                 self._retransmit_later(transaction, _RETRANSMITTING[action], now)
-        elif action is Action.START_E_SLOW:
+        elif action is Reaction.START_E_SLOW:
             # 17.1.2.2: in Proceeding, timer E "MUST be reset with a value of T2 seconds".
             self._set(transaction, Timer.E, now + self._values.t2_s)
         else:
@@ -435,24 +435,24 @@ class TransactionLayer:
         transaction.interval_s = doubled if timer is Timer.A else min(doubled, values.t2_s)
         self._set(transaction, timer, now + transaction.interval_s)
 
-    def _final_timer(self, transaction: _Transaction, action: Action) -> tuple[Timer, float]:
+    def _final_timer(self, transaction: _Transaction, action: Reaction) -> tuple[Timer, float]:
         """How long a state lasts; zero on transports that repeat nothing (17.1.1.2 and siblings)."""
         values = self._values
         unreliable = 0.0 if transaction.is_reliable else 1.0
         match action:
-            case Action.START_D:
+            case Reaction.START_D:
                 return Timer.D, unreliable * values.timeout_s
-            case Action.START_I:
+            case Reaction.START_I:
                 return Timer.I, unreliable * values.t4_s
-            case Action.START_J:
+            case Reaction.START_J:
                 return Timer.J, unreliable * values.timeout_s
-            case Action.START_K:
+            case Reaction.START_K:
                 return Timer.K, unreliable * values.t4_s
-            case Action.START_L:
+            case Reaction.START_L:
                 return Timer.L, values.timeout_s
-            case Action.START_M:
+            case Reaction.START_M:
                 return Timer.M, values.timeout_s
-            case Action.START_H:
+            case Reaction.START_H:
                 return Timer.H, values.timeout_s
         raise AssertionError(f"{action!r} starts no timer")
 

@@ -61,7 +61,7 @@ class Input(IntEnum):
     TIMER_TRYING = 114
 
 
-class Action(IntEnum):
+class Reaction(IntEnum):
     """What a transition does."""
 
     TELL_RESPONSE = 1
@@ -88,9 +88,9 @@ class Action(IntEnum):
     STOP_TIMERS = 40
 
 
-Table: TypeAlias = dict[State, dict[Input, tuple[State, tuple[Action, ...]]]]
+Table: TypeAlias = dict[State, dict[Input, tuple[State, tuple[Reaction, ...]]]]
 
-_S, _I, _A = State, Input, Action
+_S, _I, _A = State, Input, Reaction
 
 INVITE_CLIENT: Table = {
     _S.CALLING: {

@@ -14,7 +14,7 @@ from p2psip.sip.transports.hops import StreamTransport
 
 
 @dataclass(frozen=True, slots=True)
-class SendDatagram(Effect):
+class SendUdp(Effect):
     """Send a UDP datagram from the listener at `local`."""
 
     local: Address

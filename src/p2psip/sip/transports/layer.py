@@ -24,7 +24,7 @@ from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.transports.address import WILDCARDS, OwnAddresses, as_host, as_numeric
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp, FromAgent
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.framing import Framing, framing_of
 from p2psip.sip.transports.hops import (
     DEFAULT_PORTS,
@@ -69,7 +69,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class MessageArrived:
     """A message came in; a request's Via is stamped already."""
 
     message: Message
@@ -84,7 +84,7 @@ class Malformed:
     source: Source
 
 
-TransportEvent: TypeAlias = Received | Malformed | FlowDown
+TransportEvent: TypeAlias = MessageArrived | Malformed | FlowDown
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ class TransportLayer:
         """Send; False if that is not possible any more."""
         match hop:
             case UdpHop(remote, local) if local is not None and len(data) <= DATAGRAM_BYTES_MAX:
-                self._effects.append(SendDatagram(local, remote, data))
+                self._effects.append(SendUdp(local, remote, data))
                 return True
             case FlowHop(flow) if flow in self._flows:
                 return self._send_flow(self._flows[flow], data)
@@ -301,7 +301,7 @@ class TransportLayer:
         self._own.hear(local.host)
         framing, source = framing_of("UDP", remote), Source(UdpHop(remote, local), "UDP", remote)
         events: list[TransportEvent] = [self._read(message, source) for message in framing.feed(data)]
-        self._effects += [SendDatagram(local, remote, reply) for reply in framing.take_replies()]
+        self._effects += [SendUdp(local, remote, reply) for reply in framing.take_replies()]
         return events
 
     def _on_data(self, flow: int, data: bytes, now: float) -> list[TransportEvent]:
@@ -327,7 +327,7 @@ class TransportLayer:
             return _malformed(error, source)
         if isinstance(message, Request):
             message = _stamped(message, source)
-        return Received(message, source)
+        return MessageArrived(message, source)
 
     # Connections
 

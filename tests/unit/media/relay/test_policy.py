@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2psip.media.relay.policy import MediaSetting, Way, Whereabouts, way_of
+from p2psip.media.relay.policy import CallEnd, MediaSetting, MediaWay, way_of
 
 HILL, VALLEY = "hill", "valley"
 SITE = "203.0.113.5"
 
 
-def phone(named: str | None, seen: str | None = None, peer: str = HILL, site: str | None = None) -> Whereabouts:
-    return Whereabouts(named, seen or named or "", peer, site)
+def phone(named: str | None, seen: str | None = None, peer: str = HILL, site: str | None = None) -> CallEnd:
+    return CallEnd(named, seen or named or "", peer, site)
 
 
 NEAR = [
@@ -45,14 +45,14 @@ FAR = [
 
 
 @pytest.mark.parametrize(("one", "other"), [pytest.param(*case[1:], id=case[0]) for case in NEAR])
-def test_who_reaches_each_other_is_left_alone(one: Whereabouts, other: Whereabouts) -> None:
-    assert way_of("auto", one, other).way is Way.DIRECT
-    assert way_of("auto", other, one).way is Way.DIRECT
+def test_who_reaches_each_other_is_left_alone(one: CallEnd, other: CallEnd) -> None:
+    assert way_of("auto", one, other).way is MediaWay.DIRECT
+    assert way_of("auto", other, one).way is MediaWay.DIRECT
 
 
 @pytest.mark.parametrize(("one", "other"), [pytest.param(*case[1:], id=case[0]) for case in FAR])
-def test_who_does_not_is_anchored_at_one_peer_or_at_both(one: Whereabouts, other: Whereabouts) -> None:
-    expected = Way.HERE if one.peer == other.peer else Way.PATH
+def test_who_does_not_is_anchored_at_one_peer_or_at_both(one: CallEnd, other: CallEnd) -> None:
+    expected = MediaWay.HERE if one.peer == other.peer else MediaWay.PATH
     assert way_of("auto", one, other).way is expected
     assert way_of("auto", other, one).way is expected
 
@@ -64,18 +64,16 @@ def test_the_reason_is_in_words() -> None:
 
 
 hosts = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
-ends = st.builds(
-    Whereabouts, st.none() | hosts, hosts, st.sampled_from([HILL, VALLEY]), st.none() | hosts, st.booleans()
-)
+ends = st.builds(CallEnd, st.none() | hosts, hosts, st.sampled_from([HILL, VALLEY]), st.none() | hosts, st.booleans())
 
 
 @given(st.sampled_from(["direct", "anchor", "auto"]), ends, ends)
-def test_both_see_it_alike_and_the_settings_hold(setting: MediaSetting, one: Whereabouts, other: Whereabouts) -> None:
+def test_both_see_it_alike_and_the_settings_hold(setting: MediaSetting, one: CallEnd, other: CallEnd) -> None:
     verdict = way_of(setting, one, other)
     assert verdict.way is way_of(setting, other, one).way
     if one.is_agent or other.is_agent or setting == "direct":
-        assert verdict.way is Way.DIRECT
+        assert verdict.way is MediaWay.DIRECT
     elif setting == "anchor":
-        assert verdict.way is (Way.HERE if one.peer == other.peer else Way.PATH)
-    assert (verdict.way is Way.PATH) <= (one.peer != other.peer)
+        assert verdict.way is (MediaWay.HERE if one.peer == other.peer else MediaWay.PATH)
+    assert (verdict.way is MediaWay.PATH) <= (one.peer != other.peer)
     assert verdict.reason

@@ -13,7 +13,7 @@ from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.media.engine import Performance
 from p2psip.net.phone.events import PhoneEvent
-from p2psip.net.phone.phone import Phone, PhoneSettings, resolve, target_uri
+from p2psip.net.phone.phone import PhoneSettings, SoftPhone, resolve, target_uri
 from p2psip.net.phone.scripts import Wishes, answer, call, controlled, register
 from p2psip.net.sockets.datagrams import DatagramSocket
 
@@ -25,19 +25,19 @@ def settings(user: str, server: Address = NOBODY, **changes: Any) -> PhoneSettin
     return PhoneSettings(user, server, **changes)
 
 
-async def ringing_phone(transport: Scheme = "UDP", **changes: Any) -> tuple[Phone, Address]:
+async def ringing_phone(transport: Scheme = "UDP", **changes: Any) -> tuple[SoftPhone, Address]:
     """Bob's phone, and where it is."""
     changes = {"performance": Performance(550), "auto_answer_s": 0.05, **changes}
-    phone = Phone(settings("bob", listen=Address("127.0.0.1", 0), transport=transport, **changes))
+    phone = SoftPhone(settings("bob", listen=Address("127.0.0.1", 0), transport=transport, **changes))
     await phone.open()
     return phone, next(iter(phone._sip_sockets))
 
 
-def events(phone: Phone) -> list[PhoneEvent]:
+def events(phone: SoftPhone) -> list[PhoneEvent]:
     return [phone.events.get_nowait() for _ in range(phone.events.qsize())]
 
 
-async def until(phone: Phone, name: str) -> PhoneEvent:
+async def until(phone: SoftPhone, name: str) -> PhoneEvent:
     """The next event of that name."""
     while (event := await phone.events.get()).event != name:
         pass
@@ -56,7 +56,7 @@ def run(test: Coroutine[None, None, None]) -> None:
 def test_a_call_over_loopback(transport: Scheme) -> None:
     async def test() -> None:
         bob, where = await ringing_phone(transport)
-        alice = Phone(settings("alice", where, transport=transport, performance=Performance(440)))
+        alice = SoftPhone(settings("alice", where, transport=transport, performance=Performance(440)))
         await alice.open()
         number = alice.call("bob")
         await until(bob, "answered")
@@ -77,7 +77,7 @@ def test_a_call_over_loopback(transport: Scheme) -> None:
 def test_two_calls_at_once_have_sockets_of_their_own_and_give_them_back() -> None:
     async def test() -> None:
         bob, where = await ringing_phone()
-        alice = Phone(settings("alice", where))
+        alice = SoftPhone(settings("alice", where))
         await alice.open()
         alice.call("bob"), alice.call("sip:bob@example.org")
         answered = [await until(phone, "answered") for phone in (alice, bob, alice, bob)]
@@ -94,7 +94,7 @@ def test_two_calls_at_once_have_sockets_of_their_own_and_give_them_back() -> Non
 
 def test_nobody_listens_on_tcp() -> None:
     async def test() -> None:
-        alice = Phone(settings("alice", transport="TCP"))
+        alice = SoftPhone(settings("alice", transport="TCP"))
         await alice.open()
         alice.call("bob")
         event = await until(alice, "ended")
@@ -108,7 +108,7 @@ def test_a_port_that_is_taken_is_a_misuse() -> None:
     async def test() -> None:
         bob, where = await ringing_phone()
         with pytest.raises(LocalMisuse, match="choose another port"):
-            await Phone(settings("alice", listen=where)).open()
+            await SoftPhone(settings("alice", listen=where)).open()
         await bob.close()
 
     run(test())
@@ -116,7 +116,7 @@ def test_a_port_that_is_taken_is_a_misuse() -> None:
 
 def test_a_wildcard_is_no_address_to_be_called_at() -> None:
     with pytest.raises(LocalMisuse, match="reaches this phone"):
-        run(Phone(settings("alice", listen=Address("0.0.0.0", 0))).open())
+        run(SoftPhone(settings("alice", listen=Address("0.0.0.0", 0))).open())
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_port_that_is_taken_over_tcp_alone_is_passed_over(monkeypatch: pytest.
             return bound
 
         monkeypatch.setattr(DatagramSocket, "bind", bind_where_tcp_is_taken)
-        phone = Phone(settings("alice", Address("127.0.0.1", 5060), transport="TCP"))
+        phone = SoftPhone(settings("alice", Address("127.0.0.1", 5060), transport="TCP"))
         await phone.open()
         await phone.close()
         taken[0].close()

@@ -20,7 +20,7 @@ from p2psip.net.sockets import dtls
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import DtlsAssociation, require_cookies
 from p2psip.net.sockets.dtls_ports import DtlsPorts
-from p2psip.net.sockets.tls import Stream, make_context
+from p2psip.net.sockets.tls import SocketStream, make_context
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.membership import OVERLAY, Club, key, node_id
@@ -34,23 +34,23 @@ DATAGRAM_BYTES = 1232
 class End:
     """The user of associations at one end."""
 
-    ups: list[tuple[Stream, tuple[bytes, ...]]] = field(default_factory=list)
+    ups: list[tuple[SocketStream, tuple[bytes, ...]]] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
-    downs: list[tuple[Stream, str]] = field(default_factory=list)
+    downs: list[tuple[SocketStream, str]] = field(default_factory=list)
     accepted: list[DtlsAssociation] = field(default_factory=list)
-    reply: Callable[[Stream, bytes], None] = lambda stream, data: None
+    reply: Callable[[SocketStream, bytes], None] = lambda stream, data: None
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         pass
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         self.ups.append((stream, certificates))
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         self.data.append(data)
         self.reply(stream, data)
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         self.downs.append((stream, reason))
 
 
@@ -118,7 +118,7 @@ async def connect(address: Address, datagram_bytes: int = DATAGRAM_BYTES) -> tup
     return association, end
 
 
-async def linked(server: Server) -> tuple[DtlsAssociation, End, Stream]:
+async def linked(server: Server) -> tuple[DtlsAssociation, End, SocketStream]:
     """Both ends of an association that is up."""
     association, client = await connect(server.address)
     await until(lambda: client.ups and server.end.ups)
@@ -387,15 +387,15 @@ def test_messages_over_real_dtls_and_a_network_that_loses_arrive_once_each() -> 
         heard: list[bytes] = []
         here, there = (DatagramLink(5000, 1100, 60.0, loop.time()) for _ in range(2))
 
-        def flush(link: DatagramLink, stream: Stream) -> None:
+        def flush(link: DatagramLink, stream: SocketStream) -> None:
             for datagram in link.drain():
                 stream.write(datagram)
 
-        def at_there(stream: Stream, data: bytes) -> None:
+        def at_there(stream: SocketStream, data: bytes) -> None:
             heard.extend(there.receive(data, loop.time()))
             flush(there, stream)
 
-        def at_here(stream: Stream, data: bytes) -> None:
+        def at_here(stream: SocketStream, data: bytes) -> None:
             here.receive(data, loop.time())
             flush(here, stream)
 

@@ -18,7 +18,7 @@ from p2psip.base.address import Address
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.dtls import DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
-from p2psip.net.sockets.tls import Stream
+from p2psip.net.sockets.tls import SocketStream
 from p2psip.reload.paths.demux import Pair
 
 DATAGRAM_BYTES = 1232
@@ -32,9 +32,9 @@ class Node:
     address: Address = field(init=False)
     accepted: list[DtlsAssociation] = field(default_factory=list)
     replaced: list[DtlsAssociation] = field(default_factory=list)
-    ups: list[Stream] = field(default_factory=list)
-    downs: list[tuple[Stream, str]] = field(default_factory=list)
-    data: list[tuple[Stream, bytes]] = field(default_factory=list)
+    ups: list[SocketStream] = field(default_factory=list)
+    downs: list[tuple[SocketStream, str]] = field(default_factory=list)
+    data: list[tuple[SocketStream, bytes]] = field(default_factory=list)
     stun: list[tuple[Address, Address, bytes]] = field(default_factory=list)
 
     @classmethod
@@ -53,16 +53,16 @@ class Node:
     def stun_arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self.stun.append((local, remote, data))
 
-    def stream_accepted(self, stream: Stream) -> None:
+    def stream_accepted(self, stream: SocketStream) -> None:
         pass
 
-    def stream_up(self, stream: Stream, certificates: tuple[bytes, ...]) -> None:
+    def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         self.ups.append(stream)
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: SocketStream, data: bytes) -> None:
         self.data.append((stream, data))
 
-    def stream_down(self, stream: Stream, reason: str) -> None:
+    def stream_down(self, stream: SocketStream, reason: str) -> None:
         self.downs.append((stream, reason))
 
     async def dial(self, other: Node) -> DtlsAssociation:

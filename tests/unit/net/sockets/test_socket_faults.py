@@ -38,7 +38,7 @@ from p2psip.reload.paths.values import HangUp
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.membership import DATE
 from p2psip.sip.entities.agents.types import CallId, MediaReleased, MediaWanted
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import StreamTransport
 
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -331,9 +331,9 @@ class Scene:
     async def _datagrams(self) -> None:
         near, far = self.near, self.far.end
         ours, theirs = near.at.phone_udp[0], far.at.phone_udp[0]
-        near.do(SendDatagram(ours, theirs, b"OPTIONS"))
+        near.do(SendUdp(ours, theirs, b"OPTIONS"))
         await self.until("datagram there", lambda: far.count("datagram") > 0)
-        self.far.do(SendDatagram(theirs, ours, b"200 OK"))
+        self.far.do(SendUdp(theirs, ours, b"200 OK"))
         await self.until("datagram here", lambda: near.count("datagram") > 0)
         near.do(Ask(7, MediaWanted(CallId(1), HERE), boot_time() + LIMIT_S))
         await self.until("media", lambda: near.count("answer") > 0)
@@ -349,7 +349,7 @@ class Scene:
             near.dial(number, kind(far.at.overlay[0]))
         self.far.dial(100, tls(near.at.overlay[0]))
         near.core.deadline = Deadline(boot_time() + 0.01, "alive")
-        near.do(SendDatagram(near.at.phone_udp[0], far.at.phone_udp[0], b"OPTIONS"))
+        near.do(SendUdp(near.at.phone_udp[0], far.at.phone_udp[0], b"OPTIONS"))
         deadline = loop.time() + LIMIT_S
         while not (
             {("up", 100), ("up", 102)} <= {told[:2] for told in near.core.told}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Associations, Kind, Pair, Route, hello_random, kind_of
+from p2psip.reload.paths.demux import Associations, DatagramKind, DatagramRoute, Pair, hello_random, kind_of
 
 HERE = Address("192.0.2.1", 6084)
 PAIR = Pair(HERE, Address("192.0.2.2", 6084))
@@ -27,9 +27,9 @@ def hello(value: bytes = SMALL, cookie: bytes = b"") -> bytes:
 
 def test_rfc_7983_by_the_first_byte() -> None:
     kinds = {first: kind_of(bytes([first]) + bytes(30)) for first in range(256)}
-    assert [first for first, kind in kinds.items() if kind is Kind.STUN] == [0, 1, 2, 3]
-    assert [first for first, kind in kinds.items() if kind is Kind.DTLS] == list(range(20, 64))
-    assert kind_of(b"") is Kind.OTHER
+    assert [first for first, kind in kinds.items() if kind is DatagramKind.STUN] == [0, 1, 2, 3]
+    assert [first for first, kind in kinds.items() if kind is DatagramKind.DTLS] == list(range(20, 64))
+    assert kind_of(b"") is DatagramKind.OTHER
 
 
 def test_the_random_of_a_client_hello_is_the_same_with_a_cookie() -> None:
@@ -45,43 +45,43 @@ def test_garbage_raises_nothing_and_finds_nobody() -> None:
     for _ in range(5000):
         data = rng.randbytes(rng.randrange(80))
         if hello_random(data) is None:
-            assert table.route(PAIR, data) == Route()
+            assert table.route(PAIR, data) == DatagramRoute()
     assert len(table) == 0
 
 
 def test_a_flood_from_made_up_addresses_leaves_nothing_behind() -> None:
     table = Associations[str]()
     for port in range(1, 20000):
-        assert table.route(Pair(HERE, Address("198.51.100.7", port)), hello()) == Route(begins=True)
+        assert table.route(Pair(HERE, Address("198.51.100.7", port)), hello()) == DatagramRoute(begins=True)
     assert len(table) == 0
 
 
 def test_an_association_has_what_comes_between_its_two_addresses() -> None:
     table = Associations[str]()
     table.begin(PAIR, "a", SMALL, is_client=True)
-    assert table.route(PAIR, handshake(2, bytes(60))) == Route(("a",))
+    assert table.route(PAIR, handshake(2, bytes(60))) == DatagramRoute(("a",))
     assert table.up(PAIR, "a") is None
-    assert table.route(PAIR, record()) == Route(("a",))
+    assert table.route(PAIR, record()) == DatagramRoute(("a",))
     # A flight of the handshake that is repeated, as our answer to it was lost.
-    assert table.route(PAIR, handshake(20, bytes(60))) == Route(("a",))
+    assert table.route(PAIR, handshake(20, bytes(60))) == DatagramRoute(("a",))
     for other in (Pair(HERE, Address("192.0.2.2", 6085)), Pair(Address("192.0.2.9", 6084), PAIR.remote)):
-        assert table.route(other, record()) == Route()
+        assert table.route(other, record()) == DatagramRoute()
     table.forget(PAIR, "a")
-    assert (table.route(PAIR, record()), len(table)) == (Route(), 0)
+    assert (table.route(PAIR, record()), len(table)) == (DatagramRoute(), 0)
 
 
 def test_a_newcomer_has_the_handshake_and_both_what_is_encrypted() -> None:
     """RFC 6347 4.2.8: the existing one goes on until the newcomer is up."""
     table = Associations[str]()
     table.up(PAIR, "old")
-    assert table.route(PAIR, hello(LARGE)) == Route(begins=True)
+    assert table.route(PAIR, hello(LARGE)) == DatagramRoute(begins=True)
     assert table.begin(PAIR, "new", LARGE, is_client=False) is None
-    assert table.route(PAIR, handshake(16, bytes(60))) == Route(("new",))
-    assert table.route(PAIR, record()) == Route(("old", "new"))
-    assert table.route(PAIR, hello(LARGE)) == Route(("new",))
+    assert table.route(PAIR, handshake(16, bytes(60))) == DatagramRoute(("new",))
+    assert table.route(PAIR, record()) == DatagramRoute(("old", "new"))
+    assert table.route(PAIR, hello(LARGE)) == DatagramRoute(("new",))
     assert table.up(PAIR, "new") == "old"
     table.forget(PAIR, "old")
-    assert table.route(PAIR, record()) == Route(("new",))
+    assert table.route(PAIR, record()) == DatagramRoute(("new",))
 
 
 def test_of_two_that_dial_each_other_at_once_the_larger_goes_first() -> None:
@@ -89,10 +89,10 @@ def test_of_two_that_dial_each_other_at_once_the_larger_goes_first() -> None:
     one.begin(PAIR, "ours", LARGE, is_client=True)
     back = Pair(PAIR.remote, PAIR.local)
     other.begin(back, "ours", SMALL, is_client=True)
-    assert one.route(PAIR, hello(SMALL)) == Route(), "dropped: it will serve ours"
-    assert other.route(back, hello(LARGE)) == Route(begins=True)
+    assert one.route(PAIR, hello(SMALL)) == DatagramRoute(), "dropped: it will serve ours"
+    assert other.route(back, hello(LARGE)) == DatagramRoute(begins=True)
     assert other.begin(back, "served", LARGE, is_client=False) == "ours"
-    assert other.route(back, hello(LARGE, b"cookie")) == Route(("served",))
+    assert other.route(back, hello(LARGE, b"cookie")) == DatagramRoute(("served",))
     # What is forgotten late does not take the other's place.
     other.forget(back, "ours")
     assert other.newcomer(back) == "served"
@@ -101,7 +101,7 @@ def test_of_two_that_dial_each_other_at_once_the_larger_goes_first() -> None:
 def test_who_begins_anew_in_the_middle_of_a_handshake_is_listened_to() -> None:
     table = Associations[str]()
     table.begin(PAIR, "first", LARGE, is_client=False)
-    assert table.route(PAIR, hello(SMALL)) == Route(begins=True)
+    assert table.route(PAIR, hello(SMALL)) == DatagramRoute(begins=True)
     assert table.begin(PAIR, "second", SMALL, is_client=False) == "first"
     assert table.handshaking == 1
 
@@ -110,4 +110,4 @@ def test_our_own_hello_is_an_answer() -> None:
     """Then we have dialled ourselves, which is for the core to see."""
     table = Associations[str]()
     table.begin(Pair(HERE, HERE), "ours", SMALL, is_client=True)
-    assert table.route(Pair(HERE, HERE), hello(SMALL)) == Route(("ours",))
+    assert table.route(Pair(HERE, HERE), hello(SMALL)) == DatagramRoute(("ours",))

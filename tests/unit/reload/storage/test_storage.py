@@ -29,7 +29,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.storage.access import Write
+from p2psip.reload.storage.access import WantedWrite
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.store.continuity import BootClock, Continuity, Saved, resume
 from p2psip.reload.storage.store.memory import MemoryStore
@@ -411,7 +411,7 @@ def test_a_usage_may_refuse_names() -> None:
         def ends_ms(self, stored: StoredData, signer: Signer) -> int:
             return 1 << 62
 
-        def permits(self, write: Write, signer: Signer) -> bool:
+        def permits(self, write: WantedWrite, signer: Signer) -> bool:
             return signer.user == BOB.user
 
     bench = Bench(usage_rules={SINGLE.kind_id: OnlyBob()})

@@ -9,7 +9,7 @@ from storage_bench import ALICE, ALICE_ELSEWHERE, ALICE_PLACE, BOB, WALL, Bench,
 
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS
 from p2psip.reload.storage.reading import Fetched
-from p2psip.reload.storage.verified import Reader, Value, Verified
+from p2psip.reload.storage.verified import Believer, Value, Verified
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.certificate_store import (
     LIFETIME_S,
@@ -79,7 +79,7 @@ def test_an_entry_is_read_with_nothing_but_itself() -> None:
         bench.send(request, requester=who)
     fetched = bench.storage.fetch(fetch_request(CERTIFICATE_BY_USER, ALICE_PLACE), bench.now)
     bare: Fetched = replace(fetched, certificates=())
-    found = read_certificates(ALICE_PLACE, bare.answer, bare.certificates, Reader(bench.rules, WALL), bench.now)
+    found = read_certificates(ALICE_PLACE, bare.answer, bare.certificates, Believer(bench.rules, WALL), bench.now)
     assert [value.data for value in found.values] == [DER, ALICE_ELSEWHERE.certificates[0].certificate]
     assert {value.lifetime_s for value in found.values} == {LIFETIME_S}
     assert REFRESH_S < LIFETIME_S

@@ -14,19 +14,19 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, DomainRestriction
 from p2psip.reload.security.roles import Identity
-from p2psip.reload.storage.access import Write
+from p2psip.reload.storage.access import WantedWrite
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import CLOCK_SKEW_S, Rules
-from p2psip.reload.storage.verified import Reader, Seen
+from p2psip.reload.storage.verified import Believer, Seen
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.sip_registration import (
     LIFETIME_S,
-    Forward,
     Namespaces,
     NotAnAor,
+    RegistrationForward,
+    RegistrationRoute,
     Registrations,
-    Route,
     canonical_aor,
     fetch_request,
     read_registrations,
@@ -62,7 +62,7 @@ def register(
 
 def look_up(bench: Bench, aor: str = ALICE.user) -> Registrations:
     fetched = bench.storage.fetch(fetch_request(aor, hash_name), bench.now)
-    return read_registrations(aor, fetched.answer, fetched.certificates, Reader(bench.rules, WALL), bench.now)
+    return read_registrations(aor, fetched.answer, fetched.certificates, Believer(bench.rules, WALL), bench.now)
 
 
 # --- Names.
@@ -129,7 +129,7 @@ def test_3_4_domain_restriction(
     restriction: DomainRestriction | None, permitted: list[str], refused: list[str]
 ) -> None:
     namespaces = Namespaces("example.org", restriction)
-    write = Write(SIP_REGISTRATION_KIND, hash_name(b""), b"", DataValue.nonexistent())
+    write = WantedWrite(SIP_REGISTRATION_KIND, hash_name(b""), b"", DataValue.nonexistent())
     users = [user for user in permitted + refused if namespaces.permits(write, signer(member(user, 1)))]
     assert users == permitted
 
@@ -195,7 +195,7 @@ def test_where_the_date_is_not_known_nothing_is_too_old() -> None:
     storing = dated(nobody_knows)
     storing.send(signed_at(TODAY_MS - TEN_YEARS_MS))
     fetched = storing.storage.fetch(fetch_request(ALICE.user, hash_name), 0.0)
-    reader = Reader(storing.rules, nobody_knows)
+    reader = Believer(storing.rules, nobody_knows)
     assert len(read_registrations(ALICE.user, fetched.answer, fetched.certificates, reader, 0.0).entries) == 1
 
 
@@ -219,7 +219,7 @@ def test_a_reader_remembers_what_it_has_seen() -> None:
 
     def read(request: StoreReq) -> int:
         answer = FetchAns((FetchKindResponse(SIP_REGISTRATION, 1, request.kind_data[0].values),))  # type: ignore[union-attr]
-        found = read_registrations(ALICE.user, answer, ALICE.certificates, Reader(served.rules, WALL, seen), 0.0)
+        found = read_registrations(ALICE.user, answer, ALICE.certificates, Believer(served.rules, WALL, seen), 0.0)
         return len(found.entries)
 
     first = store_request(ALICE, route_to(PEER_1), TODAY_MS - 3000, hash_name)
@@ -242,8 +242,8 @@ def test_3_2_a_line_stores_a_route_to_its_peer_under_its_own_node_id() -> None:
     assert record.place.key == ALICE.node_id
     (entry,) = look_up(b).entries
     assert (entry.line, entry.storage_time_ms, entry.lifetime_s) == (ALICE.node_id, 1000, LIFETIME_S)
-    assert entry.target == Route((Destination.node(PEER_1),), b"(sip.schemes=SIPS)")
-    assert isinstance(entry.target, Route)
+    assert entry.target == RegistrationRoute((Destination.node(PEER_1),), b"(sip.schemes=SIPS)")
+    assert isinstance(entry.target, RegistrationRoute)
     assert entry.target.peer == PEER_1
 
 
@@ -284,7 +284,7 @@ def test_a_removal_outlives_what_it_removes() -> None:
 def test_3_1_an_aor_may_lead_to_another() -> None:
     b = bench()
     register(b, ALICE, SipRegistration.uri("sip:Sam@DHT.example.org"), 1000)
-    assert [found.target for found in look_up(b).entries] == [Forward("Sam@dht.example.org")]
+    assert [found.target for found in look_up(b).entries] == [RegistrationForward("Sam@dht.example.org")]
 
 
 def test_4_2_duplicate_destination_lists_are_removed() -> None:
@@ -334,7 +334,7 @@ def test_a_lying_storing_peer_is_not_believed() -> None:
     newer = replace(good, storage_time=9000)
     response = FetchKindResponse(SIP_REGISTRATION, 1, (of_bob, no_certificate, other_key, newer, good))
     certificates = (*ALICE.certificates, *BOB.certificates)
-    found = read_registrations(ALICE.user, FetchAns((response,)), certificates, Reader(b.rules, WALL), 0.0)
+    found = read_registrations(ALICE.user, FetchAns((response,)), certificates, Believer(b.rules, WALL), 0.0)
     assert [(entry.line, entry.storage_time_ms) for entry in found.entries] == [(ALICE.node_id, 1000)]
     assert len(found.dropped) == 4
 
@@ -358,10 +358,10 @@ def test_with_real_keys_and_certificates(algorithm: SignatureAlgorithm) -> None:
     fetched = replica.fetch(fetch_request(line.user, hash_name), 10.0)
     reader = Rules(club.configuration.kinds, club.verifier, hash_name)
     answer = FetchAns.decode(fetched.answer.encode())
-    found = read_registrations(line.user, answer, fetched.certificates, Reader(reader, wall), 10.0)
+    found = read_registrations(line.user, answer, fetched.certificates, Believer(reader, wall), 10.0)
     assert found.dropped == ()
     assert [(entry.line, entry.lifetime_s, entry.target) for entry in found.entries] == [
-        (line.node_id, 1790, Route((Destination.node(node_id(9)),)))
+        (line.node_id, 1790, RegistrationRoute((Destination.node(node_id(9)),)))
     ]
 
 

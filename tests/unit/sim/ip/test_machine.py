@@ -8,7 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sim.ip.boxes import Router
-from p2psip.sim.ip.machine import EPOCH_S, Machine, Route
+from p2psip.sim.ip.machine import EPOCH_S, Machine, NetworkRoute
 from p2psip.sim.ip.network import Internet
 from p2psip.sim.ip.packet import Protocol
 
@@ -41,8 +41,8 @@ def test_the_longest_prefix_of_the_routes_is_taken() -> None:
     here, there = Machine(internet, "here"), Machine(internet, "there")
     wire = here.plug(lan, "192.168.1.50", gateways=("192.168.1.1",))
     here.routes += [
-        Route(ipaddress.ip_network("10.0.0.0/8"), wire, "192.168.1.2"),
-        Route(ipaddress.ip_network("0.0.0.0/0"), wire, "192.168.1.1"),
+        NetworkRoute(ipaddress.ip_network("10.0.0.0/8"), wire, "192.168.1.2"),
+        NetworkRoute(ipaddress.ip_network("0.0.0.0/0"), wire, "192.168.1.1"),
     ]
     there.plug(far, "10.1.2.3", gateways=("10.0.0.1",))
     heard: list[Address] = []
@@ -85,7 +85,7 @@ def test_a_firewall_lets_in_what_was_asked_for_and_blocks_what_it_is_told_to() -
 
 
 def _route_to(machine: Machine, prefix: str, gateway: str) -> None:
-    machine.routes.append(Route(ipaddress.ip_network(prefix), machine.interfaces[0], gateway))
+    machine.routes.append(NetworkRoute(ipaddress.ip_network(prefix), machine.interfaces[0], gateway))
 
 
 def test_a_clock_that_is_fast() -> None:

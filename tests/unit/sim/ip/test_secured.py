@@ -7,19 +7,19 @@ import random
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Kind, Pair, hello_random, kind_of
+from p2psip.reload.paths.demux import DatagramKind, Pair, hello_random, kind_of
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
 from p2psip.sim.ip.secured import (
     Association,
-    Connection,
     Credentials,
     DatagramPort,
+    SecuredConnection,
     SecuredStream,
     dial_stream,
 )
-from p2psip.sim.ip.streams import Stream
+from p2psip.sim.ip.streams import VirtualStream
 
 WAY = Way(delay_s=0.1)
 THERE = Address("198.51.100.2", 6084)
@@ -33,19 +33,19 @@ class User:
     def __init__(self) -> None:
         self.events: list[object] = []
         self.data: list[bytes] = []
-        self.connections: list[Connection] = []
+        self.connections: list[SecuredConnection] = []
 
-    def connection_answered(self, connection: Connection) -> None:
+    def connection_answered(self, connection: SecuredConnection) -> None:
         connection.secure()
 
-    def connection_up(self, connection: Connection, certificates: tuple[bytes, ...]) -> None:
+    def connection_up(self, connection: SecuredConnection, certificates: tuple[bytes, ...]) -> None:
         self.events.append(certificates)
         self.connections.append(connection)
 
-    def connection_data(self, connection: Connection, data: bytes) -> None:
+    def connection_data(self, connection: SecuredConnection, data: bytes) -> None:
         self.data.append(data)
 
-    def connection_down(self, connection: Connection, reason: str) -> None:
+    def connection_down(self, connection: SecuredConnection, reason: str) -> None:
         self.events.append(reason)
 
 
@@ -63,7 +63,7 @@ class Bench:
         own = Credentials(SERVER, random.Random(2))
         self.own = Credentials(CLIENT, random.Random(3))
 
-        def accept(stream: Stream) -> None:
+        def accept(stream: VirtualStream) -> None:
             SecuredStream(self.there, stream, own, self.server, is_server=True)
 
         self.there.listen(THERE, accept)
@@ -84,7 +84,7 @@ class Bench:
         self.here_port = DatagramPort(self.here, HERE, self.own, self.client, begun, stun, size)
         self.there_port = DatagramPort(self.there, THERE, own, self.server, begun, stun, size)
 
-    def dial(self, *, is_datagram: bool) -> Connection:
+    def dial(self, *, is_datagram: bool) -> SecuredConnection:
         """Begin to connect."""
         if is_datagram:
             return self.here_port.dial(THERE, self.datagram_bytes)
@@ -144,7 +144,7 @@ def test_a_hello_without_its_cookie_costs_the_server_nothing() -> None:
         session = Handshake(CLIENT, random.Random(), is_server=False, datagram_bytes=1232)
         session.begin()
         for datagram in session.drain():
-            assert kind_of(datagram) is Kind.DTLS
+            assert kind_of(datagram) is DatagramKind.DTLS
             assert hello_random(datagram) == session.client_random
             socket.send(THERE, datagram)
     bench.internet.run_for(20.0)

@@ -8,7 +8,7 @@ from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
 from p2psip.sim.ip.packet import IP_BYTES, TCP_BYTES
-from p2psip.sim.ip.streams import Stream
+from p2psip.sim.ip.streams import VirtualStream
 
 PORT = 6084
 HERE, THERE = "198.51.100.1", "203.0.113.1"
@@ -22,19 +22,19 @@ class User:
         self.events: list[str] = []
         self._answers = answers
 
-    def stream_connected(self, stream: Stream) -> None:
+    def stream_connected(self, stream: VirtualStream) -> None:
         self.events.append("connected")
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None:
         self.data += data
         if self._answers:
             stream.write(data)
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: VirtualStream) -> None:
         self.events.append("ended")
         stream.close()
 
-    def stream_lost(self, stream: Stream, reason: str) -> None:
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
         self.events.append(reason)
 
 
@@ -52,15 +52,15 @@ class Bench:
         self.here.plug(networks[0], hosts[0])
         self.there.plug(networks[1], hosts[1])
         self.remote = Address(hosts[1], PORT)
-        self.accepted: list[Stream] = []
+        self.accepted: list[VirtualStream] = []
         self.server = User()
         self.there.listen(self.remote, self._accept)
 
-    def _accept(self, stream: Stream) -> None:
+    def _accept(self, stream: VirtualStream) -> None:
         stream.user = self.server
         self.accepted.append(stream)
 
-    def connect(self) -> tuple[Stream, User]:
+    def connect(self) -> tuple[VirtualStream, User]:
         """From here to there."""
         stream, user = self.here.connect(self.remote), User()
         stream.user = user

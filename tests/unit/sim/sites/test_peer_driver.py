@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Machine
-from p2psip.sim.ip.streams import Stream
+from p2psip.sim.ip.streams import VirtualStream
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sip.transports.arrivals import FlowArrival, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow
@@ -25,17 +25,17 @@ class User:
         self.data = b""
         self.events: list[str] = []
 
-    def stream_connected(self, stream: Stream) -> None:
+    def stream_connected(self, stream: VirtualStream) -> None:
         self.events.append("connected")
 
-    def stream_data(self, stream: Stream, data: bytes) -> None:
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None:
         self.data += data
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: VirtualStream) -> None:
         self.events.append("ended")
         stream.close()
 
-    def stream_lost(self, stream: Stream, reason: str) -> None:
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
         self.events.append(reason)
 
 
@@ -80,10 +80,10 @@ def test_a_phone_over_a_stream_is_answered(world: InternetSites) -> None:
 def test_flows_that_the_core_opens(world: InternetSites, monkeypatch: pytest.MonkeyPatch) -> None:
     """To who listens, to who does not, and never in clear what was to go over TLS."""
     site, phone = world.sites[0], beside(world)
-    taken: list[Stream] = []
+    taken: list[VirtualStream] = []
     user = User()
 
-    def accept(stream: Stream) -> None:
+    def accept(stream: VirtualStream) -> None:
         stream.user = user
         taken.append(stream)
 

@@ -14,7 +14,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import RelayEnded
-from p2psip.sip.entities.agents.table import Agent
+from p2psip.sip.entities.agents.table import AgentCore
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.proxy.resolvers import Resolver
@@ -49,7 +49,7 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
@@ -150,7 +150,7 @@ class World:
 
     def perform(self, party: Server | Phone, effect: Effect) -> None:
         match effect:
-            case SendDatagram(local, remote, data):
+            case SendUdp(local, remote, data):
                 self.datagrams.append((local, remote, data))
                 if not self.lose(data):
                     self.at(DELAY_S, lambda: self._datagram(local, remote, data))
@@ -206,7 +206,7 @@ class NotedServer(SipServer):
         self,
         config: ServerConfig,
         rng: random.Random,
-        agents: Sequence[Agent] = (),
+        agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
     ) -> None:
         super().__init__(config, rng, agents, resolvers)
@@ -283,7 +283,7 @@ class Server:
         name: str,
         host: str,
         *,
-        agents: Sequence[Agent] = (),
+        agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
         **changes: object,
     ) -> None:
@@ -338,7 +338,7 @@ class Server:
 
     def step(self) -> None:
         for effect in self.core.drain():
-            if isinstance(effect, SendDatagram | SendFlow):
+            if isinstance(effect, SendUdp | SendFlow):
                 self.check_response(effect.data)
             match effect:
                 case Ask(token, question, _):

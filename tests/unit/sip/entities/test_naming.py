@@ -11,7 +11,7 @@ from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import ServerName
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -354,7 +354,9 @@ def test_an_address_that_we_have_since_a_moment_ago_names_the_overlay() -> None:
     listener = Listener("UDP", Address("192.0.2.1", 5060))
     config = ServerConfig("club.example", frozenset({"club.example"}), (listener,), SipUri("club.example", "peer"))
     naming = Naming(config, Tokens(random.Random(1)), TransportLayer((listener,), own=config.addresses))
-    place = Place(UdpHop(Address("192.0.2.9", 5060), listener.local), "192.0.2.9", "alice", ServerName("192.0.2.1"))
+    place = TokenPlace(
+        UdpHop(Address("192.0.2.9", 5060), listener.local), "192.0.2.9", "alice", ServerName("192.0.2.1")
+    )
     request = Request("MESSAGE", "sip:bob@192.0.2.7", Fields.of(("From", "<sip:alice@192.0.2.7>"), ("To", "<sip:b@x>")))
     said = []
     for present in ((), ("192.0.2.7",), ()):

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from p2psip.sip.message import digest
-from p2psip.sip.message.digest import Authenticator, Verdict
+from p2psip.sip.message.digest import Authenticator, Worth
 from p2psip.sip.message.headers import AuthParams
 
 HA1S = (digest.ha1_by_algorithm("alice", "overlay", "secret"),)
@@ -70,7 +70,7 @@ def test_right_password(algorithm: str) -> None:
     credentials = server.find([str(answered(challenge))])
     assert credentials is not None
     assert server.is_fresh(credentials, HERE, 1.0)
-    assert server.check("REGISTER", credentials, HA1S, HERE, 1.0) is Verdict.VALID
+    assert server.check("REGISTER", credentials, HA1S, HERE, 1.0) is Worth.VALID
 
 
 def test_8760_favourite_first() -> None:
@@ -87,20 +87,20 @@ def test_8760_favourite_first() -> None:
 def test_wrong_password() -> None:
     server = authenticator()
     [challenge] = server.challenges(HERE, 0.0)
-    assert server.check("REGISTER", answered(challenge, "guess"), HA1S, HERE, 0.0) is Verdict.WRONG
+    assert server.check("REGISTER", answered(challenge, "guess"), HA1S, HERE, 0.0) is Worth.WRONG
 
 
 def test_password_for_another_method() -> None:
     server = authenticator()
     [challenge] = server.challenges(HERE, 0.0)
-    assert server.check("INVITE", answered(challenge), HA1S, HERE, 0.0) is Verdict.WRONG
+    assert server.check("INVITE", answered(challenge), HA1S, HERE, 0.0) is Worth.WRONG
 
 
 def test_any_of_the_ways_to_type_a_password_is_right() -> None:
     kept = digest.logins(["alice", "Alice"], "overlay", ["secret", "SECRET"])
     assert list(kept) == ["alice", "Alice"]
     server = authenticator()
-    for password, verdict in (("secret", Verdict.VALID), ("SECRET", Verdict.VALID), ("Secret", Verdict.WRONG)):
+    for password, verdict in (("secret", Worth.VALID), ("SECRET", Worth.VALID), ("Secret", Worth.WRONG)):
         [challenge] = server.challenges(HERE, 0.0)
         assert server.check("REGISTER", answered(challenge, password), kept["alice"], HERE, 0.0) is verdict
 
@@ -111,8 +111,8 @@ def test_a_nonce_is_good_where_it_was_sent() -> None:
     [challenge] = server.challenges(HERE, 0.0)
     credentials = answered(challenge)
     assert not server.is_fresh(credentials, "192.0.2.2", 0.0)
-    assert server.check("REGISTER", credentials, HA1S, "192.0.2.2", 0.0) is Verdict.STALE
-    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Verdict.VALID
+    assert server.check("REGISTER", credentials, HA1S, "192.0.2.2", 0.0) is Worth.STALE
+    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.VALID
 
 
 def test_nonce_ages() -> None:
@@ -121,7 +121,7 @@ def test_nonce_ages() -> None:
     credentials = answered(challenge)
     assert server.is_fresh(credentials, HERE, 10.0)
     assert not server.is_fresh(credentials, HERE, 10.1)
-    assert server.check("REGISTER", credentials, HA1S, HERE, 10.1) is Verdict.STALE
+    assert server.check("REGISTER", credentials, HA1S, HERE, 10.1) is Worth.STALE
     assert server.challenges(HERE, 11.0, stale=True)[0].get("stale") == "true"
 
 
@@ -130,7 +130,7 @@ def test_nonce_of_somebody_else(nonce: str) -> None:
     server = authenticator()
     credentials = answered(AuthParams("Digest", {"realm": '"overlay"', "nonce": f'"{nonce}"', "qop": '"auth"'}))
     assert not server.is_fresh(credentials, HERE, 0.0)
-    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Verdict.STALE
+    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.STALE
 
 
 def test_replay() -> None:
@@ -139,7 +139,7 @@ def test_replay() -> None:
     [challenge] = server.challenges(HERE, 0.0)
     uses = [answered(challenge, count=count) for count in (1, 1, 3, 2, 4)]
     verdicts = [server.check("REGISTER", credentials, HA1S, HERE, 0.0) for credentials in uses]
-    assert verdicts == [Verdict.VALID, Verdict.STALE, Verdict.VALID, Verdict.STALE, Verdict.VALID]
+    assert verdicts == [Worth.VALID, Worth.STALE, Worth.VALID, Worth.STALE, Worth.VALID]
 
 
 def test_old_client_without_qop_may_use_a_nonce_once() -> None:
@@ -148,17 +148,17 @@ def test_old_client_without_qop_may_use_a_nonce_once() -> None:
     plain = AuthParams("Digest", {name: value for name, value in challenge.params.items() if name != "qop"})
     credentials = server.find([str(answered(plain))])
     assert credentials is not None
-    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Verdict.VALID
-    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Verdict.STALE
+    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.VALID
+    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.STALE
 
 
 def test_counts_are_bounded_and_forgetting_opens_no_replay() -> None:
     server = authenticator(nonces_max=2)
     used = [server.challenges(HERE, 0.0)[0] for _ in range(4)]
     for challenge in used:
-        assert server.check("REGISTER", answered(challenge), HA1S, HERE, 0.0) is Verdict.VALID
+        assert server.check("REGISTER", answered(challenge), HA1S, HERE, 0.0) is Worth.VALID
     for challenge in used:
-        assert server.check("REGISTER", answered(challenge), HA1S, HERE, 0.0) is Verdict.STALE
+        assert server.check("REGISTER", answered(challenge), HA1S, HERE, 0.0) is Worth.STALE
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_malformed_count() -> None:
     params = answered(challenge).params | {"nc": "zz"}
     signature = digest.response_digest(AuthParams("Digest", params), HA1S[0]["MD5"], "REGISTER")
     credentials = AuthParams("Digest", params | {"response": f'"{signature}"'})
-    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Verdict.STALE
+    assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.STALE
 
 
 def test_client_gives_back_opaque() -> None:

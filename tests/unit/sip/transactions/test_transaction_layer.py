@@ -23,7 +23,7 @@ from p2psip.sip.transactions.events import (
 )
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
@@ -46,7 +46,7 @@ def request_of(method: str = "INVITE", cseq: int = 1, call_id: str = "call@a") -
 def sent(layer: TransactionLayer) -> list[Message]:
     messages = []
     for effect in layer.drain():
-        assert isinstance(effect, SendDatagram)
+        assert isinstance(effect, SendUdp)
         messages.append(parse(effect.data))
     return messages
 

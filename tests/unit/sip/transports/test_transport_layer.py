@@ -12,9 +12,9 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.address import OwnAddresses, as_host, as_numeric
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendDatagram, SendFlow, ToAgent
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
-from p2psip.sip.transports.layer import Listener, Malformed, Received, TransportLayer, TransportLimits
+from p2psip.sip.transports.layer import Listener, Malformed, MessageArrived, TransportLayer, TransportLimits
 
 UDP = Address("192.0.2.1", 5060)
 UDP6 = Address("2001:db8::1", 5060)
@@ -35,7 +35,7 @@ def request_with(via: str) -> Request:
 
 def receive(via: str, remote: Address = REMOTE) -> tuple[Via, Source]:
     [event] = make_layer().handle(Datagram(UDP, remote, request_with(via).encode()), 0.0)
-    assert isinstance(event, Received)
+    assert isinstance(event, MessageArrived)
     return event.message.via, event.source
 
 
@@ -150,7 +150,7 @@ def test_sending() -> None:
     assert layer.send(LocalHop("echo"), b"y", 0.0)
     assert not layer.send(UdpHop(REMOTE, UDP), b"x" * 65_508, 0.0)
     assert not layer.send(FlowHop(9), b"x", 0.0)
-    assert layer.drain() == [SendDatagram(UDP, REMOTE, b"x"), ToAgent("echo", b"y")]
+    assert layer.drain() == [SendUdp(UDP, REMOTE, b"x"), ToAgent("echo", b"y")]
     assert layer.bind(LocalHop("echo"), 0.0) == LocalHop("echo")
 
 
@@ -239,7 +239,7 @@ def test_connection_lives_while_it_is_used() -> None:
     data = request_with("SIP/2.0/TCP a").encode()
     for at in (1.0, 90.0, 180.0):
         [event] = layer.handle(FlowData(1, data), at)
-        assert isinstance(event, Received)
+        assert isinstance(event, MessageArrived)
         assert layer.handle_timeout(at + 5.0) == []
     assert layer.handle_timeout(200.0) == []
     deadline = layer.next_deadline()
@@ -255,7 +255,7 @@ def test_second_message_has_its_own_time() -> None:
     layer.handle(FlowData(1, data + data[:5]), 10.0)
     assert layer.handle_timeout(39.0) == []
     [event] = layer.handle(FlowData(1, data[5:]), 39.5)
-    assert isinstance(event, Received)
+    assert isinstance(event, MessageArrived)
     assert layer.handle_timeout(100.0) == []
 
 
@@ -304,7 +304,7 @@ def test_malformed_message_in_a_good_frame_does_not() -> None:
     bad = good.replace(b"1 OPTIONS", b"1 BYE")
     malformed, received = layer.handle(FlowData(1, bad + good), 0.1)
     assert isinstance(malformed, Malformed)
-    assert isinstance(received, Received)
+    assert isinstance(received, MessageArrived)
 
 
 def crowded(remote: Address, outcome: str) -> Note:
@@ -421,7 +421,7 @@ def test_a_phone_is_told_the_address_that_it_uses(host: str) -> None:
     [event] = layer.handle(
         Datagram(Address(host, 5060), remote, request_with("SIP/2.0/UDP p;branch=x;rport").encode()), 0.0
     )
-    assert isinstance(event, Received)
+    assert isinstance(event, MessageArrived)
     assert layer.advertised(event.source) == Address(host, 5060)
     assert host.partition("%")[0] in own
     layer.handle(FlowUp(1, "TCP", Address(host, 5060), remote), 0.0)
@@ -434,7 +434,7 @@ def test_the_answer_leaves_from_where_the_phone_sent_to() -> None:
     [event] = layer.handle(
         Datagram(Address("192.0.2.2", 5060), REMOTE, request_with("SIP/2.0/UDP p;branch=x;rport").encode()), 0.0
     )
-    assert isinstance(event, Received)
+    assert isinstance(event, MessageArrived)
     hop = layer.bind(layer.response_hop(event.source, event.message.via), 0.0)
     assert hop == UdpHop(REMOTE, Address("192.0.2.2", 5060))
 
@@ -458,7 +458,7 @@ def test_a_zone_is_not_on_the_wire() -> None:
         ),
         0.0,
     )
-    assert isinstance(event, Received)
+    assert isinstance(event, MessageArrived)
     assert str(event.message.via) == "SIP/2.0/UDP [fe80::7]:5060;branch=x;rport=40000;received=fe80::7"
     assert layer.response_hop(event.source, event.message.via) == UdpHop(remote, Address("fe80::1%eth0", 5060))
 

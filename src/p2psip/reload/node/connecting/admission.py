@@ -35,7 +35,7 @@ class _Admitted:
     """False for one of several Node-IDs that has not told yet, with an Attach, which of them it is."""
 
 
-class Admission:
+class LinkedMembers:
     """The members at the other ends of our links, by link number."""
 
     def __init__(self, verifier: Verifier, wall: WallClock, queue: TimerQueue | None = None) -> None:

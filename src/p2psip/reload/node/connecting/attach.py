@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.connections import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import NOTHING_SAID, Parameters, Purpose, Session
@@ -80,7 +80,7 @@ class Answering:
 class Attaching:
     """Asks other nodes to be connected with us, and answers those that ask."""
 
-    def __init__(self, exchange: Exchange, connections: Connections, paths: Paths) -> None:
+    def __init__(self, exchange: Exchange, connections: ConnectionTable, paths: Paths) -> None:
         self._exchange = exchange
         self._connections = connections
         self._whereabouts, self._offers = paths.whereabouts, paths.offers

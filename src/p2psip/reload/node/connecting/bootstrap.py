@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
-from p2psip.reload.node.connecting.connections import Connection, Connections
+from p2psip.reload.node.connecting.connections import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
@@ -45,7 +45,7 @@ class Bootstrap:
     def __init__(
         self,
         exchange: Exchange,
-        connections: Connections,
+        connections: ConnectionTable,
         whereabouts: Whereabouts,
         contacts: Contacts,
         intents: Intents,

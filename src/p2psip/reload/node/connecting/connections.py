@@ -100,7 +100,7 @@ class LinkSilent:
 LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle | LinkSilent
 
 
-class Connections:
+class ConnectionTable:
     """All overlay links of one node. Containment and iteration are over the nodes that are linked."""
 
     def __init__(

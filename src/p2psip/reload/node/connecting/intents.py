@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching, Offered
-from p2psip.reload.node.connecting.connections import Connections
+from p2psip.reload.node.connecting.connections import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.paths.paths import Paths
@@ -38,7 +38,7 @@ class Intents:
     def __init__(
         self,
         exchange: Exchange,
-        connections: Connections,
+        connections: ConnectionTable,
         paths: Paths,
         attaching: Attaching,
         contacts: Contacts,

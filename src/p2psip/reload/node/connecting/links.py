@@ -40,7 +40,7 @@ class _Concerned(Protocol):
         """No link to a node works any more."""
 
 
-class Links:
+class LinkChanges:
     """The links of one node, as the rest of it sees them come and go."""
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2psip.base.effects import Ask
-from p2psip.base.gate import Gate
+from p2psip.base.gate import WaitingRoom
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.storage.storage import Storage
@@ -14,7 +14,7 @@ from p2psip.reload.transport.transport import Originate
 class Commits:
     """Persist before you answer: the storage of a node, its commits under way, and the gate before its messages."""
 
-    def __init__(self, exchange: Exchange, storage: Storage, gate: Gate[Originate]) -> None:
+    def __init__(self, exchange: Exchange, storage: Storage, gate: WaitingRoom[Originate]) -> None:
         self.storage = storage
         self._exchange = exchange
         self._gate = gate

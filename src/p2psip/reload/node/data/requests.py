@@ -17,7 +17,7 @@ from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.verified import Reader, Seen, lacks_certificates
+from p2psip.reload.storage.verified import Believer, Seen, lacks_certificates
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.request import OverlayRequest
@@ -83,9 +83,9 @@ class Data:
     # Commands of the layer above
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Believer:
         """By what answers are believed; what this node has read is one memory, whoever asked for it."""
-        return Reader(self.storage.rules, self._exchange.transport.wall, self._seen)
+        return Believer(self.storage.rules, self._exchange.transport.wall, self._seen)
 
     def issue_storage_time(self, signer: NodeId, now: float, *, above_ms: int = 0) -> StorageTime:
         """A storage_time for one of our own identities, greater than all that it has used and than `above_ms`."""

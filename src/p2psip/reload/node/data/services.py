@@ -117,7 +117,7 @@ class ServiceContext:
     step: FetchNode | StoreAt
 
 
-class Services:
+class ServiceDiscovery:
     """The services that one node announces, and its searches."""
 
     def __init__(self, node: Node) -> None:

@@ -19,7 +19,7 @@ from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
-from p2psip.reload.storage.verified import Reader, Verified
+from p2psip.reload.storage.verified import Believer, Verified
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.request import OverlayRequest
@@ -157,7 +157,7 @@ class CertificateKeeper:
         if identity is None or kind is None or not isinstance(answer.body, FetchAns):
             return
         resource = resource_id(entry[1], identity.user, identity.node_id, rules.hash_name)
-        reader = Reader(rules, self._exchange.transport.wall)
+        reader = Believer(rules, self._exchange.transport.wall)
         present = read_certificates(resource, answer.body, answer.certificates, reader, now)
         if self._is_going(entry):
             self._take_out(entry, identity, own_slots(identity, present, entry[1]), now)

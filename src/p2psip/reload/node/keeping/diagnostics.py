@@ -1,7 +1,7 @@
 """Diagnostics (RFC 7851): what this peer tells of itself and to whom, and what it looks for in passing requests.
 
-What only the machine knows (load, uptime, memory) the driver supplies as a `Machine`; a figure that it does not know
-is not told.
+What only the machine knows (load, uptime, memory) the driver supplies as `MachineFigures`; a figure that it does not
+know is not told.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXPIRES_MAX_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineFigures:
     """What the driver knows of the machine and the program; None for what cannot be known there."""
 
     software: str | None = None
@@ -67,7 +67,7 @@ class Diagnostics:
         data: Data,
         traffic: Traffic,
     ) -> None:
-        self.machine = Machine()
+        self.machine = MachineFigures()
         self._exchange = exchange
         self._topology = topology
         self._upkeep = upkeep

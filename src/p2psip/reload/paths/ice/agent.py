@@ -70,7 +70,7 @@ TimerKey = tuple[bytes, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class AgentsGround:
     """What all agents of a node share: `timers`, the restraint, whose a transaction is, and chance."""
 
     timers: Timers[TimerKey]
@@ -108,7 +108,7 @@ class Agent:
     own: CheckCredentials
     candidates: Sequence[CandidateAddress]
     role: CheckRole
-    ground: Ground
+    ground: AgentsGround
     theirs: CheckCredentials | None = None
     path: CandidatePair | None = None
     _effects: list[Effect] = field(default_factory=list)

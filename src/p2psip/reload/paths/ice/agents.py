@@ -10,7 +10,7 @@ from typing import Final
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
-from p2psip.reload.paths.ice.agent import Agent, Ground
+from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
 from p2psip.reload.paths.ice.checks import CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
@@ -33,7 +33,7 @@ class Agents:
     def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
         """`rng` is one that nobody outside can guess: from it are passwords and transactions."""
         self._agents: dict[bytes, Agent] = {}
-        self._ground = Ground(Timers(queue), Restraint(), {}, rng)
+        self._ground = AgentsGround(Timers(queue), Restraint(), {}, rng)
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ from p2psip.stun.attributes import (
     USE_CANDIDATE,
     USERNAME,
     XOR_MAPPED_ADDRESS,
-    ErrorCode,
+    StunErrorCode,
 )
 from p2psip.stun.integrity import SHA1, integrity_of, is_signed, signed
 from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
@@ -102,7 +102,7 @@ def encode_success(transaction: bytes, seen: Address, password: bytes) -> bytes:
 
 def encode_conflict(transaction: bytes, password: bytes) -> bytes:
     """7.3.1.1: a Binding error response with code 487."""
-    conflict = ERROR_CODE.of(ErrorCode(ROLE_CONFLICT, "Role Conflict"))
+    conflict = ERROR_CODE.of(StunErrorCode(ROLE_CONFLICT, "Role Conflict"))
     return _signed(MessageClass.ERROR, transaction, [conflict], password)
 
 

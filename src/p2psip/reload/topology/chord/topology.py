@@ -38,7 +38,7 @@ from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, LeaveAns, Lea
 
 
 @dataclass(frozen=True, slots=True)
-class JoinContext:
+class AdmittingContext:
     """Our Join, at the Admitting Peer."""
 
     node: NodeId
@@ -159,7 +159,7 @@ class ChordTopology(Chord):
                 query = RouteQueryReq(True, Destination.resource(advance(self.node_id, 1)))
                 return Tell(node, MessageCode.ROUTE_QUERY_REQ, query)
             case SendJoin(node):
-                return Tell(node, MessageCode.JOIN_REQ, JoinReq(self.node_id), JoinContext(node))
+                return Tell(node, MessageCode.JOIN_REQ, JoinReq(self.node_id), AdmittingContext(node))
         return action
 
     def _update(self, now: float, *, is_full: bool) -> Struct:
@@ -190,7 +190,7 @@ class ChordTopology(Chord):
 
     def handle_outcome(self, context: object, outcome: Outcome, now: float) -> None:
         """A request of ours is over; on that to a Join something depends."""
-        if isinstance(context, JoinContext):
+        if isinstance(context, AdmittingContext):
             self.handle_join_answer(context.node, isinstance(outcome, Answer), now)
 
     # What others say

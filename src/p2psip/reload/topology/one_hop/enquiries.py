@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
-from p2psip.reload.topology.actions import Ask
+from p2psip.reload.topology.actions import AskNode
 from p2psip.reload.topology.one_hop.links import WATCHED
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX, Members
 from p2psip.reload.topology.one_hop.messages import OneHopQuery, OneHopRouteQueryAns, Standing
@@ -124,7 +124,7 @@ class Enquiries:
         self._again: Timers[tuple[NodeId, bool]] = Timers(queue)
         """Members to be doubted again, and whether that they did not answer says that they are gone."""
         self._number = 0
-        self._asks: list[Ask] = []
+        self._asks: list[AskNode] = []
         self._is_over = False
 
     @property
@@ -220,9 +220,9 @@ class Enquiries:
 
     # Questions
 
-    def take_asks(self, linked: Container[NodeId]) -> list[Ask]:
+    def take_asks(self, linked: Container[NodeId]) -> list[AskNode]:
         """The questions to be put since the last call; witnesses are those first who are `linked` with us."""
-        asks: list[Ask] = []
+        asks: list[AskNode] = []
         for node, coming in self._comings.begin():
             if node in self._members:
                 self._comings.end(node)
@@ -298,9 +298,9 @@ class Enquiries:
             _remember(self._mistaken, (node, mistaken), MISTAKEN_S, now)
 
 
-def _question(context: Whether, via: tuple[Entry, ...]) -> Ask:
+def _question(context: Whether, via: tuple[Entry, ...]) -> AskNode:
     query = RouteQueryReq(False, Destination.node(context.node), OneHopQuery(True).encode())
-    return Ask(context.asked, MessageCode.ROUTE_QUERY_REQ, query, context, via, TRANSMISSIONS)
+    return AskNode(context.asked, MessageCode.ROUTE_QUERY_REQ, query, context, via, TRANSMISSIONS)
 
 
 def _is_unasked(outcome: Outcome) -> bool:

@@ -16,7 +16,7 @@ from p2psip.reload.topology.one_hop.members import Members
 PPB = 1_000_000_000
 
 
-class Place:
+class OneHopPlace:
     """Whom a peer knows, and what follows from that."""
 
     def __init__(self, node_id: NodeId, rng: random.Random, queue: TimerQueue | None = None) -> None:

@@ -23,7 +23,7 @@ from p2psip.reload.topology.one_hop.copies import REPLICAS
 from p2psip.reload.topology.one_hop.enquiries import Enquiries
 from p2psip.reload.topology.one_hop.links import WATCHED
 from p2psip.reload.topology.one_hop.messages import NAMES_MAX, OneHopQuery, OneHopUpdate, Standing, UpdateType
-from p2psip.reload.topology.one_hop.place import Place
+from p2psip.reload.topology.one_hop.place import OneHopPlace
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.topology_messages import RouteQueryReq
@@ -50,7 +50,7 @@ class Gateway:
     node: NodeId
 
 
-class Table(Place):
+class Table(OneHopPlace):
     """Changes it, and says and does what follows."""
 
     def __init__(self, node_id: NodeId, rng: random.Random, now: float, queue: TimerQueue | None = None) -> None:

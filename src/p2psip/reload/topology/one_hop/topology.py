@@ -32,7 +32,7 @@ from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
-    Ask,
+    AskNode,
     HandOver,
     Joined,
     JoinFailed,
@@ -108,7 +108,7 @@ class OneHop(Table):
         actions, self._actions = [*self._actions, *asks], []
         return actions
 
-    def _asked_round(self, question: Ask) -> Ask:
+    def _asked_round(self, question: AskNode) -> AskNode:
         via = None if question.via else self.way_round(question.node)
         return question if via is None else replace(question, via=(Destination.node(via),))
 

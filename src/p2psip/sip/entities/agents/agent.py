@@ -17,7 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.agents.call import Call, unsupported
-from p2psip.sip.entities.agents.credentials import Credentials
+from p2psip.sip.entities.agents.credentials import DigestCredentials
 from p2psip.sip.entities.agents.incoming import CallIn
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
@@ -55,7 +55,9 @@ class UserAgent:
         self._transactions = TransactionLayer(transport, rng, config.timers, TRANSACTIONS_MAX)
         # A call asks once; those that are over may still have a question open.
         self._asks: Asks[CallId] = Asks(limit=4 * config.calls_max)
-        self._wiring = Wiring(config, self._transactions, rng, Credentials(user, config.password, rng), self._asks)
+        self._wiring = Wiring(
+            config, self._transactions, rng, DigestCredentials(user, config.password, rng), self._asks
+        )
         self._registration = Registration(self._wiring)
         self._calls: dict[CallId, Call] = {}
         self._numbers = itertools.count(1)

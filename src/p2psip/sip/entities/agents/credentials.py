@@ -11,7 +11,7 @@ from p2psip.sip.message.message import Request, Response
 _ANSWER_TO = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
 
 
-class Credentials:
+class DigestCredentials:
     """A user and a password, to answer challenges with."""
 
     def __init__(self, user: str, password: str, rng: random.Random) -> None:

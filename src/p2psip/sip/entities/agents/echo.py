@@ -24,7 +24,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener
 
@@ -37,7 +37,7 @@ CALL_S_MAX = 600.0
 
 
 class EchoService:
-    """Answers calls to its number in an overlay with their own sound (an agents.table.Agent)."""
+    """Answers calls to its number in an overlay with their own sound (an `AgentCore`)."""
 
     name = "echo"
 
@@ -99,7 +99,7 @@ class EchoService:
     def _run(self, now: float) -> None:
         for effect in self._agent.drain():
             match effect:
-                case SendDatagram(_, _, data):
+                case SendUdp(_, _, data):
                     self._effects.append(ToServer(data))
                 case Ask():
                     self._effects.append(effect)

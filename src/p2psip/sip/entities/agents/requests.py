@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.timers import Timers
-from p2psip.sip.entities.agents.credentials import Credentials
+from p2psip.sip.entities.agents.credentials import DigestCredentials
 from p2psip.sip.entities.agents.types import AgentConfig, CallId
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port
@@ -42,7 +42,7 @@ class Alarm(enum.Enum):
 TimerKey: TypeAlias = tuple[CallId, Alarm]
 
 
-class Owner(Protocol):
+class Requester(Protocol):
     """Who sent a request."""
 
     def note_sent(self, request: Request, transaction: int, now: float) -> None:
@@ -59,7 +59,7 @@ class Owner(Protocol):
 class Pending:
     """A request under way; an INVITE stays after its answer, since more answers may come."""
 
-    owner: Owner
+    owner: Requester
     request: Request
     hop: Hop
     challenges: int
@@ -73,20 +73,20 @@ class Wiring:
     config: AgentConfig
     transactions: TransactionLayer
     rng: random.Random
-    credentials: Credentials
+    credentials: DigestCredentials
     asks: Asks[CallId]
     timers: Timers[TimerKey] = field(default_factory=Timers)
     effects: list[Effect] = field(default_factory=list)
     _pending: set[Pending] = field(default_factory=set)
 
-    def send(self, owner: Owner, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
+    def send(self, owner: Requester, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
         """Send a request in a transaction; what becomes of it goes to `owner`."""
         pending = Pending(owner, request, hop, challenges)
         self._pending.add(pending)
         transaction = self.transactions.request(request, hop, pending, now)
         owner.note_sent(request, transaction, now)
 
-    def has_pending(self, owner: Owner) -> bool:
+    def has_pending(self, owner: Requester) -> bool:
         """True if a transaction of this owner has not ended."""
         return any(pending.owner is owner for pending in self._pending)
 

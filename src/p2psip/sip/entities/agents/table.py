@@ -22,7 +22,7 @@ from p2psip.sip.entities.agents.types import MediaReleased, ToServer
 from p2psip.sip.transports.arrivals import FromAgent
 
 
-class Agent(Protocol):
+class AgentCore(Protocol):
     """One user agent, or several behind one name."""
 
     @property
@@ -52,24 +52,24 @@ class Agent(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AgentWishes:
     """What agents want: these messages taken by the server, these effects done by whoever drives it."""
 
     said: tuple[FromAgent, ...]
     effects: tuple[Effect, ...]
 
 
-_NOTHING = Wishes((), ())
+_NOTHING = AgentWishes((), ())
 
 
-class Agents:
+class AgentTable:
     """All agents of one peer, as one core. Of the questions of several the tokens differ."""
 
-    def __init__(self, agents: Sequence[Agent] = ()) -> None:
+    def __init__(self, agents: Sequence[AgentCore] = ()) -> None:
         self._agents = tuple(agents)
         self._by_name = {agent.name: agent for agent in agents}
         assert len(self._by_name) == len(self._agents), "two agents have one name"
-        self._media: dict[Address, Agent] = {}
+        self._media: dict[Address, AgentCore] = {}
         self._is_quiet = False
         """True if none of them has heard anything since the last drain: most requests are not for them."""
 
@@ -108,7 +108,7 @@ class Agents:
         """When `handle_timeout` is wanted."""
         return earliest(agent.next_deadline() for agent in self._agents)
 
-    def drain(self) -> Wishes:
+    def drain(self) -> AgentWishes:
         """What all of them want since the last call, of each in its order."""
         if self._is_quiet:
             return _NOTHING
@@ -128,12 +128,12 @@ class Agents:
                         if isinstance(effect, MediaReleased):
                             self._media.pop(effect.local, None)
                         effects.append(effect)
-        return Wishes(tuple(said), tuple(effects))
+        return AgentWishes(tuple(said), tuple(effects))
 
     def _outer(self, token: int, index: int) -> int:
         return token * len(self._agents) + index
 
 
-def agents_of(overlay: str, rng: random.Random) -> tuple[Agent, ...]:
+def agents_of(overlay: str, rng: random.Random) -> tuple[AgentCore, ...]:
     """The agents that every peer of an overlay has."""
     return (EchoService(overlay, rng),)

@@ -18,7 +18,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.lockout import Key, LockOut
 from p2psip.sip.entities.own import is_own_domain, is_same_place
 from p2psip.sip.entities.questions import TOKEN_STEP, Credential, FindCredential, NoCredential
-from p2psip.sip.message.digest import Authenticator, Verdict
+from p2psip.sip.message.digest import Authenticator, Worth
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Request
@@ -35,7 +35,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class AnswerInstead:
     """Answer this instead."""
 
     arrived: RequestArrived
@@ -51,7 +51,7 @@ class Waits:
     arrived: RequestArrived
 
 
-Outcome: TypeAlias = Admitted | Refused | Waits
+Outcome: TypeAlias = Admitted | AnswerInstead | Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ class Gate:
             return self._challenge(arrived, now, stale=True)
         if not self._is_for(credentials, request):
             # RFC 7616 3.4.6: "the server SHOULD return a 400 Bad Request error".
-            return Refused(arrived, 400, "Bad Request (the uri of the credentials is not the Request-URI)")
+            return AnswerInstead(arrived, 400, "Bad Request (the uri of the credentials is not the Request-URI)")
         if self._asks.is_full:
-            return Refused(arrived, 503, "Overloaded", (("Retry-After", 5),))
+            return AnswerInstead(arrived, 503, "Overloaded", (("Retry-After", 5),))
         question = FindCredential(credentials.get("username"), self._config.realm)
         deadline = now + self._config.limits.credential_s
         return self._asks.ask(question, _Pending(arrived, credentials), deadline)
@@ -104,23 +104,23 @@ class Gate:
         if pending is None:
             return None
         if isinstance(answer, NoCredential):
-            return Refused(pending.arrived, 403, answer.reason)
+            return AnswerInstead(pending.arrived, 403, answer.reason)
         assert isinstance(answer, Credential), f"FindCredential is answered by Credential or NoCredential, not {answer}"
         return self._check_in_turn(pending, answer, now)
 
-    def cancel(self, transaction: int) -> Refused | None:
+    def cancel(self, transaction: int) -> AnswerInstead | None:
         """The caller has given up: what becomes of its INVITE, if that still waits here."""
         for number, held in self._held.items():
             if held.pending.arrived.transaction == transaction:
                 del self._held[number]
                 self._turns.cancel(number)
-                return Refused(held.pending.arrived, 487)
+                return AnswerInstead(held.pending.arrived, 487)
         return None
 
     def handle_timeout(self, now: float) -> list[Outcome]:
         """Look at the passwords whose turn it is; refuse those that could not be looked up in time."""
         outcomes: list[Outcome] = [
-            Refused(pending.arrived, 500, "Passwords cannot be looked up now", (("Retry-After", 5),))
+            AnswerInstead(pending.arrived, 500, "Passwords cannot be looked up now", (("Retry-After", 5),))
             for pending in self._asks.expired(now)
         ]
         for number in self._turns.pop_due(now):
@@ -147,7 +147,7 @@ class Gate:
         limits = self._config.limits
         if wait_s > limits.guess_wait_s or len(self._held) >= limits.questions:
             phrase = f"Too many wrong passwords for {credential.user}, wait a minute"
-            return Refused(pending.arrived, 503, phrase, (("Retry-After", 60),))
+            return AnswerInstead(pending.arrived, 503, phrase, (("Retry-After", 60),))
         self._lock_out.charge(key, now)
         number = next(self._numbers)
         self._held[number] = held
@@ -159,10 +159,10 @@ class Gate:
         arrived, user = held.pending.arrived, held.credential.user
         request, client = arrived.request, arrived.source.remote.host
         verdict = self._authenticator.check(request.method, held.pending.credentials, held.credential.ha1s, client, now)
-        if verdict is Verdict.STALE:
+        if verdict is Worth.STALE:
             return self._challenge(arrived, now, stale=True), False
-        if verdict is Verdict.WRONG:
-            return Refused(arrived, 403, f"Wrong password for {user}"), True
+        if verdict is Worth.WRONG:
+            return AnswerInstead(arrived, 403, f"Wrong password for {user}"), True
         self._lock_out.note_right(user, arrived.source)
         return self._authorise(arrived, user), False
 
@@ -175,11 +175,11 @@ class Gate:
         if not isinstance(uri, SipUri) or not is_own_domain(uri, self._config) or not uri.user:
             # 10.3 step 5: "If the address-of-record is not valid for the domain in the Request-URI, the registrar MUST
             # send a 404 (Not Found) response".
-            return Refused(arrived, 404, f"To must name a user of {self._config.realm}")
+            return AnswerInstead(arrived, 404, f"To must name a user of {self._config.realm}")
         if user not in (uri.user_name, uri.user_name.lower()):
             # 10.3 step 4: "If the authenticated user is not authorized to modify bindings, the registrar MUST return
             # a 403 (Forbidden)".
-            return Refused(arrived, 403, f"To names {uri.user_name}, the password is of {user}")
+            return AnswerInstead(arrived, 403, f"To names {uri.user_name}, the password is of {user}")
         return Admitted(arrived, user)
 
     def _is_for(self, credentials: AuthParams, request: Request) -> bool:
@@ -190,11 +190,11 @@ class Gate:
             return False
         return is_same_place(uri, request.uri, self._config)
 
-    def _challenge(self, arrived: RequestArrived, now: float, *, stale: bool = False) -> Refused:
+    def _challenge(self, arrived: RequestArrived, now: float, *, stale: bool = False) -> AnswerInstead:
         is_register = arrived.request.method == "REGISTER"
         name = "WWW-Authenticate" if is_register else "Proxy-Authenticate"
         challenges = self._authenticator.challenges(arrived.source.remote.host, now, stale=stale)
-        return Refused(arrived, 401 if is_register else 407, None, tuple((name, one) for one in challenges))
+        return AnswerInstead(arrived, 401 if is_register else 407, None, tuple((name, one) for one in challenges))
 
 
 def _request_field(request: Request) -> str:

@@ -14,14 +14,14 @@ from p2psip.base.address import without_zone
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import RequestRejected
 from p2psip.media.negotiation import offered_host
-from p2psip.media.relay.description import Described, read
-from p2psip.media.relay.policy import Way, Whereabouts, way_of
+from p2psip.media.relay.description import MediaLine, read
+from p2psip.media.relay.policy import CallEnd, MediaWay, way_of
 from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall
 from p2psip.media.relay.sides import Phone
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.registrar.tokens import Place
+from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
@@ -46,7 +46,7 @@ class Carried:
 
     call: RelayedCall
     which: int
-    before: tuple[Described, ...]
+    before: tuple[MediaLine, ...]
     is_first: bool
     """True for the INVITE by which the call has begun."""
 
@@ -62,7 +62,11 @@ class Anchoring:
         self._effects: list[Effect] = []
 
     def begin(
-        self, request: Request, caller: tuple[Source, Place | None], callee: tuple[Source, Place | None], now: float
+        self,
+        request: Request,
+        caller: tuple[Source, TokenPlace | None],
+        callee: tuple[Source, TokenPlace | None],
+        now: float,
     ) -> tuple[Request, Carried | None]:
         """A request as it goes on from one side to the other, and what it has to do with a relayed call.
 
@@ -135,7 +139,7 @@ class Anchoring:
             self._dialogs[dialog] = call
 
     def _parties(
-        self, request: Request, caller: tuple[Source, Place | None], callee: tuple[Source, Place | None]
+        self, request: Request, caller: tuple[Source, TokenPlace | None], callee: tuple[Source, TokenPlace | None]
     ) -> tuple[Phone, Phone] | None:
         """Both phones, if the media of their call is to go through here."""
         (source, one), (side, other) = caller, callee
@@ -143,14 +147,14 @@ class Anchoring:
             return None
         named = offered_host(request.body) if is_readable(request) else None
         ends = (
-            Whereabouts(named, one.host, "", is_agent=one.is_agent),
-            Whereabouts(None, other.host, "", is_agent=other.is_agent),
+            CallEnd(named, one.host, "", is_agent=one.is_agent),
+            CallEnd(None, other.host, "", is_agent=other.is_agent),
         )
-        if way_of(self._config.media, *ends).way is not Way.HERE:
+        if way_of(self._config.media, *ends).way is not MediaWay.HERE:
             return None
         return self._phone(source, one), self._phone(side, other)
 
-    def _phone(self, side: Source, place: Place) -> Phone:
+    def _phone(self, side: Source, place: TokenPlace) -> Phone:
         host = without_zone(place.host)
         label = f"{place.user} ({host})" if place.user else host
         return Phone(label, self._transport.advertised(side).host, place.host)

@@ -9,7 +9,7 @@ from p2psip.base.errors import Cause
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import Asked
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.registrar.tokens import Place
+from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
@@ -36,7 +36,7 @@ class Branch:
     hop: Hop | None = None
     side: Source | None = None
     """Who is at the other end of `hop`."""
-    place: Place | None = None
+    place: TokenPlace | None = None
     """The phone that it was sent to; None if a peer."""
     transaction: int = 0
     """The client transaction; 0 while there is none."""
@@ -107,7 +107,7 @@ class Context:
     breadth: int
     original: Request
     """As it came, in the sender's own terms; `request` is in the overlay's."""
-    place: Place | None
+    place: TokenPlace | None
     """Who has sent it; None if a peer."""
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)

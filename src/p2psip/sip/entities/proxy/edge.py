@@ -16,7 +16,7 @@ from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import Branch, Context
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import BoundHop, Source
@@ -40,15 +40,15 @@ class Edge:
         self._naming = naming
         self._anchoring = anchoring
 
-    def sender(self, request: Request, source: Source, user: str | None) -> Place | None:
+    def sender(self, request: Request, source: Source, user: str | None) -> TokenPlace | None:
         """Who has sent a request; None if a peer. `user` is the line that he has proved to be."""
         return self._naming.sender(request, source, user)
 
-    def who_is_at(self, hop: BoundHop, target: Target) -> Place | None:
+    def who_is_at(self, hop: BoundHop, target: Target) -> TokenPlace | None:
         """Who is at the other end of a hop for a target; None if a peer."""
         return self._naming.place(self._transport.far_end(hop), target.user, target.server)
 
-    def routed(self, request: Request, source: Source, user: str | None, place: Place | None) -> routing.Routed:
+    def routed(self, request: Request, source: Source, user: str | None, place: TokenPlace | None) -> routing.Routed:
         """A request as it came in, without what was meant for us, and in the overlay's terms."""
         routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
         named = self._naming.request_from(routed.request, place, identity.is_nameless(request))

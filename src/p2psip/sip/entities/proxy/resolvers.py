@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from p2psip.sip.entities.agents.table import Agents
+from p2psip.sip.entities.agents.table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain
@@ -138,7 +138,7 @@ class _OfUsers(_AtFirst):
 class OwnAgents(_OfUsers):
     """An agent of this peer, which is called by what is dialled."""
 
-    def __init__(self, config: ServerConfig, naming: Naming, agents: Agents) -> None:
+    def __init__(self, config: ServerConfig, naming: Naming, agents: AgentTable) -> None:
         super().__init__(config, naming)
         self._agents = agents
 
@@ -168,7 +168,7 @@ class Outside(_AtFirst):
 
 
 def resolvers_of(
-    config: ServerConfig, agents: Agents, naming: Naming, ways: Ways, more: Sequence[Resolver]
+    config: ServerConfig, agents: AgentTable, naming: Naming, ways: Ways, more: Sequence[Resolver]
 ) -> tuple[Resolver, ...]:
     """Who is asked, in this order; `more` of whoever makes the server: they see no request within a dialog."""
     return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import is_own_route
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -26,7 +26,7 @@ MAX_BREADTH = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class NotForwarded:
     """Answer this to a request that must not be forwarded."""
 
     status: int
@@ -42,24 +42,24 @@ class Routed:
     """
 
     request: Request
-    place: Place | None
+    place: TokenPlace | None
     next_route: SipUri | None
 
 
-def validate(request: Request, source: Source, transport: TransportLayer) -> Rejection | None:
+def validate(request: Request, source: Source, transport: TransportLayer) -> NotForwarded | None:
     """Section 16.3, all but Max-Forwards, which is for who forwards; None if the request may go on."""
     if request.sip_uri.headers:
         # 19.1.5 and table 1: headers are not allowed in a Request-URI; forwarded, somebody might take them for real.
-        return Rejection(400, "Bad Request (header fields in the Request-URI)")
+        return NotForwarded(400, "Bad Request (header fields in the Request-URI)")
     if _has_looped(request, source, transport):
-        return Rejection(482)
+        return NotForwarded(482)
     unmet = [] if source.is_trusted else identity.unmet_wishes(request)
     if unmet:
-        return Rejection(500, f"Privacy Not Provided ({', '.join(unmet)})")
+        return NotForwarded(500, f"Privacy Not Provided ({', '.join(unmet)})")
     # Step 5: we know no extension that a proxy would have to understand.
     wanted = request.fields.tokens("proxy-require")
     if wanted:
-        return Rejection(420, None, tuple(("Unsupported", option) for option in wanted))
+        return NotForwarded(420, None, tuple(("Unsupported", option) for option in wanted))
     return None
 
 
@@ -83,7 +83,7 @@ def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed
     """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
     request = _undo_strict_routing(request, config)
     routes = request.routes
-    place: Place | None = None
+    place: TokenPlace | None = None
     taken = 0
     for route in routes:
         uri = route.sip_uri
@@ -97,7 +97,7 @@ def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed
     return Routed(request, place, next_route)
 
 
-def sender_token(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> Place | None:
+def sender_token(request: Request, source: Source, config: ServerConfig, tokens: Tokens) -> TokenPlace | None:
     """What the sender's own token says, if a request belongs to a dialog that this phone has set up through us.
 
     Its Route then has a token of ours for its own host. Others who know the token, as everybody in the dialog
@@ -111,7 +111,7 @@ def sender_token(request: Request, source: Source, config: ServerConfig, tokens:
 
 
 def side_uri(
-    side: Source, place: Place | None, config: ServerConfig, transport: TransportLayer, tokens: Tokens
+    side: Source, place: TokenPlace | None, config: ServerConfig, transport: TransportLayer, tokens: Tokens
 ) -> SipUri:
     """Our URI for the Record-Route towards `side`: the one that peers know, or the listener that the phone uses."""
     if place is None:

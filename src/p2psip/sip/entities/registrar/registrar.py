@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address, without_zone
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import server_name
-from p2psip.sip.entities.proxy.routing import Rejection
+from p2psip.sip.entities.proxy.routing import NotForwarded
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings
 from p2psip.sip.message import grammar, limits
 from p2psip.sip.message.build import make_response
@@ -36,7 +36,7 @@ INSTANCE_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class RegisterOutcome:
     """What to answer to a REGISTER, and whether the bindings of its user have changed."""
 
     response: Response
@@ -69,12 +69,12 @@ class Registrar:
         self._config = config
         self._bindings = bindings
 
-    def register(self, request: Request, source: Source, user: str, to_tag: str, now: float) -> Registration:
+    def register(self, request: Request, source: Source, user: str, to_tag: str, now: float) -> RegisterOutcome:
         """Steps 6 to 8 of section 10.3; all of the request takes effect or nothing."""
         rejection = None if request.has_star_contact else _unfit(request)
         if rejection is not None:
             response = make_response(request, rejection.status, rejection.phrase, to_tag=to_tag, extra=rejection.extra)
-            return Registration(response, False)
+            return RegisterOutcome(response, False)
         old = self._bindings.of(user, now)
         if request.has_star_contact:
             changed = self._remove_all(request, old)
@@ -84,11 +84,11 @@ class Registrar:
                 # Step 7: "the registrar MAY reject the registration with a response of 423 (Interval Too Brief).
                 # This response MUST contain a Min-Expires header field".
                 extra = [("Min-Expires", self._config.expires_min_s)]
-                return Registration(make_response(request, 423, to_tag=to_tag, extra=extra), False)
+                return RegisterOutcome(make_response(request, 423, to_tag=to_tag, extra=extra), False)
             _check_flows(wanted)
             changed = _merge(old, wanted)
         if changed is None:
-            return Registration(make_response(request, 500, "CSeq out of order", to_tag=to_tag), False)
+            return RegisterOutcome(make_response(request, 500, "CSeq out of order", to_tag=to_tag), False)
         self._bindings.store(user, changed)
         has_changed = bool(request.contacts) or request.has_star_contact
         return self._accept(request, source, user, to_tag, has_changed, now)
@@ -133,7 +133,7 @@ class Registrar:
 
     def _accept(
         self, request: Request, source: Source, user: str, to_tag: str, has_changed: bool, now: float
-    ) -> Registration:
+    ) -> RegisterOutcome:
         # Step 8: "The response MUST contain Contact header field values enumerating all current bindings."
         contacts = [_as_contact(binding, now) for binding in self._bindings.of(user, now)]
         # RFC 3327 5.3: "The registrar copies the Path header field values into a Path header field in the successful
@@ -150,15 +150,15 @@ class Registrar:
             if isinstance(source.hop, FlowHop) and not request.path:
                 watched = source.hop.flow
                 extra.append(("Flow-Timer", FLOW_TIMER_S))
-        return Registration(make_response(request, 200, to_tag=to_tag, extra=extra), has_changed, watched)
+        return RegisterOutcome(make_response(request, 200, to_tag=to_tag, extra=extra), has_changed, watched)
 
 
-def _unfit(request: Request) -> Rejection | None:
+def _unfit(request: Request) -> NotForwarded | None:
     """What a registrar with Path and outbound refuses before it looks at the Contacts."""
     if request.path and not _supports(request, "path"):
         # RFC 3327 5.3: "The recommended policy is for the registrar to reject the request with a 420 "Bad Extension"
         # response indicating the Path extension."
-        return Rejection(420, None, (("Unsupported", "path"),))
+        return NotForwarded(420, None, (("Unsupported", "path"),))
     if len(request.path) > PATH_MAX:
         raise BadMessage(f"more than {PATH_MAX} proxies in Path")
     for entry in request.path:
@@ -168,7 +168,7 @@ def _unfit(request: Request) -> Rejection | None:
     if asks_for_flow and _supports(request, "outbound") and not _has_outbound_edge(request):
         # RFC 5626 section 6: "the registrar MUST respond to the REGISTER request with a 439 (First Hop Lacks Outbound
         # Support) response".
-        return Rejection(439)
+        return NotForwarded(439)
     return None
 
 

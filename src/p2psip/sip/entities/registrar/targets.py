@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from p2psip.sip.entities.questions import Registered, Target
+from p2psip.sip.entities.questions import RegisteredBinding, Target
 from p2psip.sip.entities.registrar.bindings import Binding
 
 _NOBODY = (404, 410, 481, 604)
@@ -36,7 +36,7 @@ def is_outlived(old: Binding, bindings: Iterable[Binding]) -> bool:
     )
 
 
-def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]) -> bool:
+def is_disowned(registered: RegisteredBinding, status: int, bindings: Iterable[Binding]) -> bool:
     """True if an answer says that nobody is (any more) where a binding leads; `bindings` are all of its user."""
     if status == 430:
         # RFC 5626 section 7: who learns "that no future messages will be delivered on a specific flow", "MUST
@@ -50,7 +50,7 @@ def is_disowned(registered: Registered, status: int, bindings: Iterable[Binding]
 def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Target:
     """The phone of a user that has this binding, as a place to try."""
     label = f"{user}'s phone at {binding.hops[0]}"
-    registered = Registered(user, binding)
+    registered = RegisteredBinding(user, binding)
     return Target(
         binding.contact,
         binding.hops,

@@ -31,7 +31,7 @@ _REMEMBERED_CHARACTERS = 512
 """Longer tokens, and what they say, are not remembered, so that nobody fills the memory."""
 
 
-class Place(NamedTuple):
+class TokenPlace(NamedTuple):
     """A phone, or an agent inside this process, at the edge of the overlay.
 
     `hop` leads there, None if it was a connection of an earlier run; `host` is the address at its other end. `user` is
@@ -76,13 +76,13 @@ class Tokens:
         self._make_short = lru_cache(maxsize=1024)(self._make)
         self._run = hmac.digest(drawn, b"this run", "sha256")[:4].hex()
 
-    def make(self, place: Place) -> str:
+    def make(self, place: TokenPlace) -> str:
         """The token for a place: letters, digits, `-` and `_`."""
         contact = "" if place.contact is None else str(place.contact)
         is_short = len(contact) + len(place.user) <= _REMEMBERED_CHARACTERS
         return self._make_short(place, contact) if is_short else self._make(place, contact)
 
-    def _make(self, place: Place, contact: str) -> str:
+    def _make(self, place: TokenPlace, contact: str) -> str:
         kind, number, detail = self._way(place.hop)
         user = place.user.encode("utf-8", "surrogateescape")
         written = _Written(
@@ -91,11 +91,11 @@ class Tokens:
         packed = msgspec.msgpack.encode(written)
         return base64.urlsafe_b64encode(self._cipher.encrypt(packed, None)).decode().rstrip("=")
 
-    def read(self, token: str) -> Place | None:
+    def read(self, token: str) -> TokenPlace | None:
         """What a token says; None if it is none of ours."""
         return self._read_short(token) if len(token) <= _REMEMBERED_CHARACTERS else self._read(token)
 
-    def _read(self, token: str) -> Place | None:
+    def _read(self, token: str) -> TokenPlace | None:
         try:
             data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             packed = self._cipher.decrypt(data, None)
@@ -109,7 +109,7 @@ class Tokens:
             # Ours, of a release that wrote them otherwise.
             return None
         user = written.user.decode("utf-8", "surrogateescape")
-        return Place(self._hop(written), written.host, user, written.server, uri)
+        return TokenPlace(self._hop(written), written.host, user, written.server, uri)
 
     def _way(self, hop: BoundHop | None) -> tuple[str, int, str]:
         match hop:

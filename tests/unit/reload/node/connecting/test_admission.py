@@ -8,7 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.connecting.admission import GRACE_S, Admission
+from p2psip.reload.node.connecting.admission import GRACE_S, LinkedMembers
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.paths.values import HangUp
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -28,7 +28,7 @@ DAY_S = 86400.0
 def test_a_link_is_looked_at_when_its_certificate_has_ended() -> None:
     """Then, and not before; the reason is the verifier's own."""
     club = Club.of()
-    admission = Admission(club.verifier, WALL)
+    admission = LinkedMembers(club.verifier, WALL)
     member = admission.check([club.certificate(ends=DATE + 100.0)], 0.0)
     admission.enter(1, member.node_ids[0], member, 0.0)
     deadline = admission.next_deadline()
@@ -44,7 +44,7 @@ def test_a_link_is_looked_at_when_its_certificate_has_ended() -> None:
 def test_a_renewed_certificate_takes_the_place_of_the_old_one() -> None:
     """What the other end has shown last counts; what others show does not."""
     club = Club.of()
-    admission = Admission(club.verifier, WALL)
+    admission = LinkedMembers(club.verifier, WALL)
     old, new = (admission.check([club.certificate(ends=DATE + ends)], 0.0) for ends in (100.0, 300.0))
     node = old.node_ids[0]
     admission.enter(1, node, old, 0.0)
@@ -60,7 +60,7 @@ def test_a_renewed_certificate_takes_the_place_of_the_old_one() -> None:
 def test_without_a_trusted_date_nothing_runs_out() -> None:
     """ "An untrusted date is held against nobody." """
     club = Club.of()
-    admission = Admission(club.verifier, WallClock(DATE, is_trusted=False))
+    admission = LinkedMembers(club.verifier, WallClock(DATE, is_trusted=False))
     member = admission.check([club.certificate(ends=DATE + 100.0)], 0.0)
     admission.enter(1, member.node_ids[0], member, 0.0)
     assert admission.next_deadline() is None
@@ -73,7 +73,7 @@ def test_a_new_configuration_is_held_against_links_that_are_up() -> None:
     """And one that cannot be used changes nothing."""
     club = Club.of()
     verifier = club.verifier
-    admission = Admission(verifier, WALL)
+    admission = LinkedMembers(verifier, WALL)
     member = admission.check([club.certificate()], 0.0)
     admission.enter(1, member.node_ids[0], member, 0.0)
     with pytest.raises(UntrustedCertificate):

@@ -15,7 +15,7 @@ from p2psip.reload.node.connecting.connections import (
     REPLACED_CLOSE_S,
     SILENT,
     SUPERSEDED_CLOSE_S,
-    Connections,
+    ConnectionTable,
     LinkBack,
     LinkEvent,
     LinkGone,
@@ -41,17 +41,17 @@ def nid(number: int) -> NodeId:
 ME, SMALLER, LARGER = nid(100), nid(50), nid(200)
 
 
-def start() -> Connections:
+def start() -> ConnectionTable:
     """Those of node 100."""
-    return Connections(ME, 5000, Paths(random.Random(1)))
+    return ConnectionTable(ME, 5000, Paths(random.Random(1)))
 
 
-def run_for(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
+def run_for(here: ConnectionTable, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
     """Let time go on; what happens to links, and when."""
     return [(at, event) for at, event in all_of(here, seconds, now) if not isinstance(event, NotTaken)]
 
 
-def all_of(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
+def all_of(here: ConnectionTable, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
     """What was not taken by them as well."""
     events = []
     while (deadline := here.next_deadline()) is not None and deadline.at <= now + seconds:
@@ -59,12 +59,12 @@ def all_of(here: Connections, seconds: float, now: float = 0.0) -> list[tuple[fl
     return events
 
 
-def hung_up(here: Connections) -> list[int]:
+def hung_up(here: ConnectionTable) -> list[int]:
     """Which links are to be closed."""
     return [effect.link for effect in here.drain() if isinstance(effect, HangUp)]
 
 
-def acknowledge(here: Connections, number: int, sequence: int, now: float) -> list[LinkEvent]:
+def acknowledge(here: ConnectionTable, number: int, sequence: int, now: float) -> list[LinkEvent]:
     """The other end acknowledges."""
     received = here.receive(number, frame_ack(sequence, 0), now)
     assert received is not None
@@ -100,7 +100,7 @@ def test_links_are_bounded_altogether_and_for_each_node() -> None:
 
 def test_messages_are_framed_and_cut_out_again() -> None:
     """One link, both ends."""
-    here, there = start(), Connections(LARGER, 5000, Paths(random.Random(1)))
+    here, there = start(), ConnectionTable(LARGER, 5000, Paths(random.Random(1)))
     assert here.add(1, LARGER, REMOTE, 0.0)
     assert there.add(2, ME, REMOTE, 0.0)
     here.send(LARGER, b"message", 0.0)
@@ -170,12 +170,12 @@ def test_narrow_links_are_accepted_as_long_as_a_way_is_narrow() -> None:
         assert dialled(here) == [False]
 
 
-def answered(here: Connections) -> None:
+def answered(here: ConnectionTable) -> None:
     """The link was slow, no more."""
     acknowledge(here, 2, 0, 10.0)
 
 
-def unreachable(here: Connections) -> None:
+def unreachable(here: ConnectionTable) -> None:
     """A dial with small packets fails."""
     number = here.dial(SESSION, "again", 0.0)
     assert number is not None
@@ -184,7 +184,7 @@ def unreachable(here: Connections) -> None:
     assert ended.context == "again"
 
 
-def waited_for(here: Connections) -> None:
+def waited_for(here: ConnectionTable) -> None:
     """Ten minutes."""
     deadline = here._paths.next_deadline()
     assert deadline is not None
@@ -204,12 +204,12 @@ def test_a_dial_with_large_packets_that_fails_says_nothing_of_their_size() -> No
     assert dialled(here) == [True]
 
 
-def accepting(here: Connections) -> list[AcceptNarrow]:
+def accepting(here: ConnectionTable) -> list[AcceptNarrow]:
     """What the driver is told."""
     return [effect for effect in here._paths.drain() if isinstance(effect, AcceptNarrow)]
 
 
-def dialled(here: Connections) -> list[bool]:
+def dialled(here: ConnectionTable) -> list[bool]:
     """Whether a dial to the remote is a careful one."""
     here._paths.drain()
     here.dial(SESSION, None, 0.0)

@@ -21,7 +21,7 @@ from p2psip.base.ids import ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.limits import COMMANDS_MAX, HELD_COST
 from p2psip.reload.storage.metadata import describe
-from p2psip.reload.storage.verified import Reader, read_answer
+from p2psip.reload.storage.verified import Believer, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -300,7 +300,7 @@ def test_8_certificates_that_an_answer_lacks_are_looked_for_in_the_certificate_s
     assert done.context == "asked"
     assert isinstance(done.result, Answer)
     assert done.result.body == answer
-    reader = Reader(bench.node.reader.rules, bench.node.reader.wall)
+    reader = Believer(bench.node.reader.rules, bench.node.reader.wall)
     verified = read_answer(resource, answer, done.result.certificates, reader, bench.now)
     assert bool(verified.values) is is_found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.topology.actions import Ask
+from p2psip.reload.topology.actions import AskNode
 from p2psip.reload.topology.one_hop.enquiries import (
     AGAIN_S,
     BURIED_S,
@@ -44,10 +44,10 @@ class Bench:
         self.members = Members(nid(ME), map(nid, others))
         self.linked = {nid(value) for value in linked}
         self.enquiries = Enquiries(self.members)
-        self._asks: list[Ask] = []
+        self._asks: list[AskNode] = []
         self._numbers: dict[NodeId, int] = {}
 
-    def asks(self) -> list[Ask]:
+    def asks(self) -> list[AskNode]:
         """The questions since the last call."""
         self._collect()
         asks, self._asks = self._asks, []

@@ -13,7 +13,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.roles import Signer
-from p2psip.reload.topology.actions import Ask, Connect, HandOver, Tell
+from p2psip.reload.topology.actions import AskNode, Connect, HandOver, Tell
 from p2psip.reload.topology.joining import JoinState
 from p2psip.reload.topology.one_hop.members import MEMBERS_MAX
 from p2psip.reload.topology.one_hop.messages import (
@@ -46,8 +46,8 @@ def request(sender: int, body: object, over: Sequence[int] = ()) -> Any:
 AS_MEMBER = RouteQueryReq(False, Destination.node(nid(100)), OneHopQuery(True).encode())
 
 
-def asks(peer: OneHop, now: float) -> list[Ask]:
-    return [action for action in peer.drain(now) if isinstance(action, Ask)]
+def asks(peer: OneHop, now: float) -> list[AskNode]:
+    return [action for action in peer.drain(now) if isinstance(action, AskNode)]
 
 
 def alone() -> OneHop:
@@ -184,7 +184,7 @@ def test_who_is_next_to_us_and_not_linked_is_reached_over_who_is_next_to_it() ->
     peer.handle_link_lost(LinkLost(nid(110), "reset"), 3.0)
     actions = peer.drain(3.0)
     assert [action.via for action in actions if isinstance(action, Connect)] == [nid(120)]
-    (itself,) = [action for action in actions if isinstance(action, Ask) and action.node == nid(110)]
+    (itself,) = [action for action in actions if isinstance(action, AskNode) and action.node == nid(110)]
     assert itself.via == (Destination.node(nid(120)),)
 
 

@@ -30,13 +30,13 @@ from p2psip.sip.entities.agents.types import (
     Unregistered,
 )
 from p2psip.sip.message.build import make_response
-from p2psip.sip.message.digest import Authenticator, Verdict, ha1_by_algorithm
+from p2psip.sip.message.digest import Authenticator, Worth, ha1_by_algorithm
 from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
-from p2psip.sip.transports.effects import OpenFlow, SendDatagram, SendFlow
+from p2psip.sip.transports.effects import OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
 
@@ -119,7 +119,7 @@ class Wire:
                 self._take(at, effect)
 
     def _take(self, at: Address, effect: Effect) -> None:
-        if isinstance(effect, SendDatagram):
+        if isinstance(effect, SendUdp):
             self._fly(effect)
         elif isinstance(effect, Ask):
             assert isinstance(effect.question, MediaWanted)
@@ -131,7 +131,7 @@ class Wire:
     def no_media(self) -> None:
         self._has_media = False
 
-    def _fly(self, send: SendDatagram) -> None:
+    def _fly(self, send: SendUdp) -> None:
         seen = Seen(self.now, send.local, parse(send.data))
         self.seen.append(seen)
         if not self.lose(seen):
@@ -450,8 +450,8 @@ class Registrar:
         assert request.method == "REGISTER"
         credentials = self.authenticator.find(request.fields.lines("authorization"))
         verdict = credentials and self.authenticator.check(request.method, credentials, (self.ha1s,), "", self.now)
-        if verdict is not Verdict.VALID:
-            challenges = self.authenticator.challenges("", self.now, stale=verdict is Verdict.STALE)
+        if verdict is not Worth.VALID:
+            challenges = self.authenticator.challenges("", self.now, stale=verdict is Worth.STALE)
             return self._answer(request, 401, [("WWW-Authenticate", challenge) for challenge in challenges])
         self.contacts.append(request.fields.first("contact") or "")
         contact = request.contacts[0].with_param("expires", self.expires)
@@ -594,14 +594,14 @@ class Proxy:
             self.served += [request.method] if request.to.tag == "b" else []
             return None
         credentials = self.authenticator.find(request.fields.lines("proxy-authorization"))
-        if credentials is None or self._verdict(request, credentials) is not Verdict.VALID:
+        if credentials is None or self._verdict(request, credentials) is not Worth.VALID:
             challenge = self.authenticator.challenges("", 0.0)[0]
             return make_response(request, 407, to_tag="p", extra=[("Proxy-Authenticate", challenge)])
         self.served.append(request.method)
         extra = [("Contact", "<sip:bob@192.0.2.9>"), ("Content-Type", "application/sdp")]
         return make_response(request, 200, to_tag="b", extra=extra, body=self.body)
 
-    def _verdict(self, request: Request, credentials: AuthParams) -> Verdict:
+    def _verdict(self, request: Request, credentials: AuthParams) -> Worth:
         return self.authenticator.check(request.method, credentials, (self.ha1s,), "", 0.0)
 
 
@@ -859,7 +859,7 @@ def test_12_2_1_1_requests_in_a_call_follow_its_record_route() -> None:
     wire.run(0.2)
     for number in bob.calls:
         bob.hang_up(number, wire.now)
-    bye = [effect for effect in bob.drain() if isinstance(effect, SendDatagram)]
+    bye = [effect for effect in bob.drain() if isinstance(effect, SendUdp)]
     assert bye == []  # it waits for the ACK
     wire, bob = bob_alone(is_tethered=True)
     assert bob._wiring.hop_to(parse_sip_uri("sip:192.0.2.7:5070;lr")) == UdpHop(SERVER)

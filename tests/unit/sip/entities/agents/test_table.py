@@ -9,7 +9,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk
 from p2psip.sip.entities.agents.agent import UserAgent
-from p2psip.sip.entities.agents.table import Agents, agents_of
+from p2psip.sip.entities.agents.table import AgentTable, agents_of
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -19,7 +19,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.arrivals import Datagram, FromAgent
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener
 
@@ -63,7 +63,7 @@ def test_who_is_dialled_elsewhere_is_no_agent(world, recorder):
 
 def test_each_gets_the_answers_to_its_own_questions(recorder):
     first, second = recorder("first", "1"), recorder("second", "2")
-    table = Agents((first, second))
+    table = AgentTable((first, second))
     wanted = MediaWanted(1)
     first.says, second.says = [Ask(1, wanted, 5.0), CancelAsk(7)], [Ask(1, wanted, 5.0), ToServer(b"hello")]
     wishes = table.drain()
@@ -77,7 +77,7 @@ def test_each_gets_the_answers_to_its_own_questions(recorder):
 
 def test_each_hears_its_own_media(recorder):
     first, second = recorder("first", "1"), recorder("second", "2")
-    table = Agents((first, second))
+    table = AgentTable((first, second))
     second.says = [Ask(1, MediaWanted(1), 5.0)]
     (asked,) = table.drain().effects
     here, there = Address("10.1.0.1", 20_000), Address("10.1.0.11", 7000)
@@ -92,12 +92,12 @@ def test_each_hears_its_own_media(recorder):
 
 def test_a_name_is_of_one_agent_alone(recorder):
     with pytest.raises(AssertionError):
-        Agents((recorder("one", "1"), recorder("one", "2")))
+        AgentTable((recorder("one", "1"), recorder("one", "2")))
 
 
 def test_a_message_for_an_agent_of_an_earlier_run_is_dropped(recorder):
     agent = recorder("one", "1")
-    Agents((agent,)).handle_message("another", b"BYE", 0.0)
+    AgentTable((agent,)).handle_message("another", b"BYE", 0.0)
     assert not agent.delivered
 
 
@@ -140,7 +140,7 @@ class Caller:
         wanted = []
         for effect in self.agent.drain():
             match effect:
-                case SendDatagram(_, _, data):
+                case SendUdp(_, _, data):
                     wanted.append(ToServer(data))
                 case Ask():
                     wanted.append(effect)

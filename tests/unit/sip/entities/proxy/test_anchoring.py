@@ -14,7 +14,7 @@ from p2psip.media.relay.relay import Relay, RelayEnded
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import ServerName
 from p2psip.sip.entities.proxy.anchoring import Anchoring, Carried, NotCarried
-from p2psip.sip.entities.registrar.tokens import Place
+from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
@@ -76,10 +76,10 @@ class Site:
 TYPE = (("Content-Type", "application/sdp"),)
 
 
-def end(address: Address, hop: BoundHop | None = None) -> tuple[Source, Place]:
+def end(address: Address, hop: BoundHop | None = None) -> tuple[Source, TokenPlace]:
     hop = hop or UdpHop(address, HERE)
     name = "alice" if address == ALICE else "bob"
-    return Source(hop, "UDP", address), Place(hop, address.host, name, ServerName(HERE.host, HERE.port))
+    return Source(hop, "UDP", address), TokenPlace(hop, address.host, name, ServerName(HERE.host, HERE.port))
 
 
 def request(method: str, body: bytes = b"", *, tags: tuple[str, str] = ("a", "")) -> Request:

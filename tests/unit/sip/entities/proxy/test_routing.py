@@ -12,7 +12,7 @@ from p2psip.sip.entities.own import ServerName, is_own_domain, is_own_route, is_
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.context import Branch, Context, Result
 from p2psip.sip.entities.questions import Target
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -32,8 +32,8 @@ TOKENS = Tokens(random.Random(1))
 PHONE = Source(UdpHop(Address("10.0.0.9", 5060), LOCAL), "UDP", Address("10.0.0.9", 5060))
 
 
-def place_of(side: Source) -> Place:
-    return Place(side.hop, side.remote.host, "alice", ServerName("pi.local", 5070))
+def place_of(side: Source) -> TokenPlace:
+    return TokenPlace(side.hop, side.remote.host, "alice", ServerName("pi.local", 5070))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.effects import OpenFlow, SendDatagram
+from p2psip.sip.transports.effects import OpenFlow, SendUdp
 from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 
 ALICE_AT = Address("10.1.0.11", 5060)
@@ -175,7 +175,7 @@ def test_all_hops_fail(world, one, alice, bob):
 @pytest.mark.parametrize(
     ("uri", "effect"),
     [
-        ("sip:10.1.0.11:7000", SendDatagram),
+        ("sip:10.1.0.11:7000", SendUdp),
         ("sip:10.1.0.11:7000;transport=tcp", OpenFlow("", "TCP", Address("10.1.0.11", 7000))),
         ("sip:10.1.0.11;transport=tls", OpenFlow("", "TLS", Address("10.1.0.11", 5061))),
         ("sips:10.1.0.11:7001", OpenFlow("", "TLS", Address("10.1.0.11", 7001))),
@@ -188,7 +188,7 @@ def test_numeric_address_of_a_phone_is_its_own_way(world, one, alice, uri, effec
     one.step()
     world.run(0.05)
     assert not any(isinstance(question, ResolveUri) for question in one.asked)
-    if effect is SendDatagram:
+    if effect is SendUdp:
         assert (one.address, Address("10.1.0.11", 7000)) in {packet[:2] for packet in world.datagrams}
     else:
         assert [(opened.transport, opened.remote) for opened in one.opened] == [(effect.transport, effect.remote)]

@@ -13,7 +13,7 @@ from p2psip.sip.message.message import Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FlowData
-from p2psip.sip.transports.effects import SendDatagram
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import FlowHop, UdpHop
 from p2psip.stun.attributes import XOR_MAPPED_ADDRESS
 from p2psip.stun.message import MessageClass, StunMessage, decode
@@ -87,7 +87,7 @@ class Edge:
         self.send(rest, Address(rest.via.received, rest.via.rport))
 
     def send(self, message, to):
-        self.world.perform(self, SendDatagram(self.address, to, message.encode()))
+        self.world.perform(self, SendUdp(self.address, to, message.encode()))
 
 
 def instance(number, reg_id=1):

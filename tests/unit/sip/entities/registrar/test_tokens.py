@@ -9,7 +9,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.own import ServerName
-from p2psip.sip.entities.registrar.tokens import Place, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.uri import parse_sip_uri
 from p2psip.sip.transports.hops import BoundHop, FlowHop, LocalHop, UdpHop
 
@@ -20,8 +20,8 @@ HOSTS = ("192.0.2.9", "2001:db8::9", "fe80::9%eth0", "fe80::9%br_lan_2", "fe80::
 SERVER = ServerName("pi.local", 5070)
 
 
-def place_of(hop: BoundHop, host: str = "192.0.2.9") -> Place:
-    return Place(hop, host, "alice", SERVER)
+def place_of(hop: BoundHop, host: str = "192.0.2.9") -> TokenPlace:
+    return TokenPlace(hop, host, "alice", SERVER)
 
 
 @pytest.mark.parametrize("host", HOSTS)
