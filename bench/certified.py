@@ -19,7 +19,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.storing import Rules
 from p2psip.reload.topology.chord.plugin import PLUGIN
 from p2psip.reload.wire.common import SignatureAlgorithm
-from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay
+from p2psip.sim.simulated_overlay import EPOCH_S, SIP_PORT, SimulatedOverlay
 from p2psip.sim.world import Host
 
 OVERLAY = "sim.example"

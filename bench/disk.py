@@ -16,12 +16,12 @@ from pathlib import Path
 from bench.results import Result, processor_us, result
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.wallclock import WallClock
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.reload.config.configuration import AccessControl, Kind
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.records import Change, Commit, Moment, Place, Put, Record, SetGeneration
+from p2psip.reload.storage.stored_values import Certificates, chain_hash, sign_value
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import Certificates, chain_hash, sign_value
 from p2psip.reload.topology.chord.ring import advance, hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.storage_messages import DataValue, DictionaryEntry

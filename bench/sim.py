@@ -19,8 +19,8 @@ from bench.results import Result, result
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
 from p2psip.reload.usages.sip_registration import REFRESH_S, route_to, store_request
-from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 AT_ONCE = 10

@@ -16,8 +16,8 @@ from bench.results import Result, result
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import earliest
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstablished, MediaWanted
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import Answer, Credential, FindCredential, Located, LocateUser
 from p2psip.sip.entities.server import SipServer

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from bench.results import Result, result
 from p2psip.reload.transport.outcome import Answer
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fetch, fill, wait_until, wait_whole
+from p2psip.sim.registrations import fetch, fill, wait_until, wait_whole
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import CASES, Case, is_member
 
 IDLE_S = 120.0

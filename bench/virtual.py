@@ -15,8 +15,8 @@ from bench.results import Result, result
 from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import fetch_request, route_to, store_request
-from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 PEERS = 100

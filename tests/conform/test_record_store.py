@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import (
     Age,

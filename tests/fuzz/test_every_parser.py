@@ -39,7 +39,7 @@ from p2psip.daemon.state.settings import SETTINGS_FILE, load_settings, make_sett
 from p2psip.enrollment.client import EnrollmentRefused, read_answer, verify_first
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.enrollment.form import read_form
-from p2psip.enrollment.rejections import BadCsr, BadForm
+from p2psip.enrollment.refusals import BadCsr, BadForm
 from p2psip.media.relay.description import read
 from p2psip.media.relay.multiplex import Frame, MalformedFrame
 from p2psip.media.relay.ports import OpenPorts

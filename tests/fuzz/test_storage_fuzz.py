@@ -17,8 +17,8 @@ from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Believer, Seen, lacks_certificates, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel

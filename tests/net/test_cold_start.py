@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.reload.node.effects import ContactsChanged
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 PEERS = 5

@@ -17,7 +17,7 @@ import pytest
 from disk_victim import PLACES, SIGNER, commit, place
 from effort import times
 
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.reload.storage.store.records import Put, Record
 
 ROUNDS = times(300)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import World
 
 GATHERED_S = 0.05

@@ -16,8 +16,8 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import OverlayLinkType, PingReq
 from p2psip.sim.ip.network import WAN
-from p2psip.sim.overlay import Command, SimulatedOverlay
-from p2psip.sim.records import ask, grow, wait_until
+from p2psip.sim.registrations import ask, grow, wait_until
+from p2psip.sim.simulated_overlay import Command, SimulatedOverlay
 from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.world import Host
 

@@ -9,9 +9,9 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType, PingReq
-from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.path import Path
-from p2psip.sim.records import fill, grow, missing, wait_until
+from p2psip.sim.registrations import fill, grow, missing, wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 LOSSY = Path(delay_s=0.01, jitter_s=0.03, loss=0.1, duplication=0.02)
 TLS, DTLS = NO_ICE

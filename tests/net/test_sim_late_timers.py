@@ -49,17 +49,17 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.message import join, split
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.clock import VirtualClock
+from p2psip.sim.discovery_runs import SETTINGS
 from p2psip.sim.membership import DATE, Club, key
 from p2psip.sim.membership import OVERLAY as CLUB
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.services import SETTINGS
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Site, SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sim.topologies import CASES, Case
 from p2psip.sim.world import Host
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.storage_messages import (
     DataValue,
@@ -15,8 +15,8 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, StoredEntry, fetch, fill, grow, store, wait_until
+from p2psip.sim.registrations import KIND, StoredEntry, fetch, fill, grow, store, wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 UPDATE_INTERVAL_S = 120

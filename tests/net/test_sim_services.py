@@ -15,10 +15,10 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import ServiceDiscovery, ServiceFailed, ServiceRegistered, ServicesFound
+from p2psip.reload.node.data.service_discovery import ServiceDiscovery, ServiceFailed, ServiceRegistered, ServicesFound
 from p2psip.reload.topology.chord.ring import hash_name
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.services import ServiceBench, choose, closest, grow_with_services
+from p2psip.sim.discovery_runs import ServiceBench, choose, closest, grow_with_services
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 
 def announce(bench: ServiceBench, count: int) -> list[NodeId]:

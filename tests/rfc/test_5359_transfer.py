@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request, Response

@@ -16,7 +16,7 @@ from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.sim.capture import Tap, node_id
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.records import fill, grow, responsible
+from p2psip.sim.registrations import fill, grow, responsible
 
 
 @pytest.mark.long

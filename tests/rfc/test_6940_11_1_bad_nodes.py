@@ -18,8 +18,8 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import Club
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import ask, fetch, is_found, line, missing, record_of, store, wait_until
+from p2psip.sim.registrations import ask, fetch, is_found, line, missing, record_of, store, wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 

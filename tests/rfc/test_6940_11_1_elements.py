@@ -27,11 +27,11 @@ from p2psip.reload.config.write import build, draft
 from p2psip.reload.node.keeping.reconfigure import CLIENT_STAY_S
 from p2psip.reload.node.parts import make_topology
 from p2psip.reload.topology.chord.plugin import PLUGIN
-from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.topology.client_topology import ClientTopology
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.membership import DATE, Club, founding
-from p2psip.sim.records import grow
+from p2psip.sim.registrations import grow
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<overlay xmlns="urn:ietf:params:xml:ns:p2p:config-base" {}>'
 NAME = 'instance-name="club.example"'

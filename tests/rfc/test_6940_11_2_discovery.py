@@ -26,7 +26,7 @@ from p2psip.daemon.state.state import load_state
 from p2psip.enrollment.founding import Founding, Terms, found
 from p2psip.net.https.client import discover_configuration, fetch_configuration, refetch_configuration
 from p2psip.net.https.configuration_server import find_servers, in_order, resolver_of
-from p2psip.net.sockets.names import is_named
+from p2psip.net.sockets.server_names import is_named
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.write import build
 from p2psip.reload.security.authority import DAY_S, Validity

@@ -15,7 +15,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.init import PeerRequest, init_peer
 from p2psip.enrollment.client import self_enroll
-from p2psip.enrollment.names import next_name
+from p2psip.enrollment.user_names import next_name
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND, OverlayConfiguration
 from p2psip.reload.config.write import build
 from p2psip.reload.node.effects import UserNameTaken

@@ -24,7 +24,7 @@ from p2psip.reload.wire.message import Message
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key
-from p2psip.sim.records import wait_until
+from p2psip.sim.registrations import wait_until
 from p2psip.sim.world import Host
 
 ECDSA = SignatureAlgorithm.ECDSA

@@ -11,7 +11,7 @@ from node_bench import ME, NodeBench
 import p2psip
 from p2psip.plugins import obstacles
 from p2psip.reload.wire.contents import ErrorCode, MessageCode, UnknownBody
-from p2psip.sim.overlay import simulated_configuration
+from p2psip.sim.simulated_overlay import simulated_configuration
 
 SOURCE = Path(p2psip.__file__).parent
 DECLARED = {"EXP_A", "EXP_B", "EXP_A_REQ", "EXP_A_ANS", "EXP_B_REQ", "EXP_B_ANS"} | {

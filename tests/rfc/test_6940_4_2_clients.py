@@ -8,7 +8,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.effects import AppLinkUp, RequestRefused
 from p2psip.reload.topology.chord.ring import advance, distance, hash_name
-from p2psip.reload.topology.client import PEERS_WANTED, ClientTopology
+from p2psip.reload.topology.client_topology import PEERS_WANTED, ClientTopology
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import ErrorCode, MessageCode
@@ -18,8 +18,8 @@ from p2psip.reload.wire.storage_messages import StoreReq
 from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.sim.capture import Tap
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, store, wait_until
+from p2psip.sim.registrations import ask, fetch, fill, grow, is_found, line, store, wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 

@@ -13,7 +13,7 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
-from p2psip.sim.records import ask, grow
+from p2psip.sim.registrations import ask, grow
 
 
 def to(place: int) -> Destination:

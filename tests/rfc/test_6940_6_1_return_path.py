@@ -15,8 +15,8 @@ from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.header import CompressedDestination, Destination, Entry
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.sim.capture import Tap
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import ask, fill, grow, missing
+from p2psip.sim.registrations import ask, fill, grow, missing
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 PREVIOUS, NEXT, BEFORE = 50, 150, 30
 """Node 100 passes on from 50 to 150; the request came to 50 from 30."""

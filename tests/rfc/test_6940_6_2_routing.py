@@ -11,8 +11,8 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.capture import Tap, node_id
-from p2psip.sim.overlay import Command, SimulatedOverlay
-from p2psip.sim.records import ask, grow, line
+from p2psip.sim.registrations import ask, grow, line
+from p2psip.sim.simulated_overlay import Command, SimulatedOverlay
 from p2psip.sim.world import Host
 
 

@@ -15,7 +15,7 @@ from p2psip.reload.config.sequence import is_newer, next_sequence
 from p2psip.reload.config.write import build
 from p2psip.reload.node.effects import ConfigurationChanged
 from p2psip.reload.node.keeping.config_updates import LearnedKind, effective
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -41,9 +41,9 @@ from p2psip.reload.wire.storage_messages import (
 )
 from p2psip.sim.capture import Tap
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import ADMIN, SimulatedOverlay, simulated_configuration
-from p2psip.sim.records import ask, grow, wait_until
+from p2psip.sim.registrations import ask, grow, wait_until
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import ADMIN, SimulatedOverlay, simulated_configuration
 from p2psip.sim.world import Host
 
 NOTES = Kind(0xF0000010, DataModel.SINGLE, AccessControl.USER_MATCH, max_count=1, max_size=100)

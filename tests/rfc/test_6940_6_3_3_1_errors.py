@@ -13,7 +13,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
 from p2psip.reload.paths.limits import DIALS_MAX
 from p2psip.reload.paths.values import Candidate, Purpose, Session
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.transport.request import OverlayRequest
@@ -41,8 +41,8 @@ from p2psip.reload.wire.storage_messages import (
 )
 from p2psip.reload.wire.topology_messages import JoinReq
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
-from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import EPOCH_S
 
 KIND = 1
 NOW_MS = int(EPOCH_S * 1000)

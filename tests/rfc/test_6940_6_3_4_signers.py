@@ -22,7 +22,7 @@ from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND
 from p2psip.reload.link.framing import Deframer, frame_data
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
@@ -50,8 +50,8 @@ from p2psip.reload.wire.storage_messages import (
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.membership import OVERLAY, Club, key
-from p2psip.sim.overlay import Command
-from p2psip.sim.records import fetch, is_found
+from p2psip.sim.registrations import fetch, is_found
+from p2psip.sim.simulated_overlay import Command
 from p2psip.sim.world import Host
 
 ECDSA, RSA = SignatureAlgorithm.ECDSA, SignatureAlgorithm.RSA

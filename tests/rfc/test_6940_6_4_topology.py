@@ -21,8 +21,8 @@ from p2psip.reload.wire.link_messages import (
 from p2psip.reload.wire.topology_messages import JoinAns, JoinReq, RouteQueryReq
 from p2psip.sim.capture import Tap, node_id
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import EPOCH_S
-from p2psip.sim.records import KIND, fill, grow
+from p2psip.sim.registrations import KIND, fill, grow
+from p2psip.sim.simulated_overlay import EPOCH_S
 
 SHARE, COUNT, UPTIME = (
     ProbeInformationType.RESPONSIBLE_SET,

@@ -22,7 +22,7 @@ from p2psip.reload.wire.link_messages import (
     PingAns,
     PingReq,
 )
-from p2psip.sim.overlay import simulated_configuration
+from p2psip.sim.simulated_overlay import simulated_configuration
 
 LARGER = 105
 

@@ -12,7 +12,7 @@ from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import ReceivedWindow, frame_ack, frame_data
 from p2psip.reload.link.link import Link, LinkLost, LinkState
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import Purpose

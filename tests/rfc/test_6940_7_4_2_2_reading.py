@@ -26,7 +26,7 @@ from storage_bench import (
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.reading import Fetched
-from p2psip.reload.storage.values import nonexistent
+from p2psip.reload.storage.stored_values import nonexistent
 from p2psip.reload.storage.verified import Believer, Seen, Value, Verified, read_answer, read_find
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

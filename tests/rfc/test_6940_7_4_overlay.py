@@ -25,8 +25,8 @@ from p2psip.reload.wire.storage_messages import (
     StoredData,
     StoredMetaData,
 )
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import KIND, StoredEntry, ask, fetch, fill, grow, line, store
+from p2psip.sim.registrations import KIND, StoredEntry, ask, fetch, fill, grow, line, store
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 

@@ -15,8 +15,8 @@ from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.access import WantedWrite, is_permitted
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import sign_value
 from p2psip.reload.storage.verified import Believer, read_answer
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel

@@ -30,8 +30,8 @@ from storage_bench import (
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.configuration import Kind
+from p2psip.reload.storage.stored_values import Certificates
 from p2psip.reload.storage.storing import GENERATION_MAX
-from p2psip.reload.storage.values import Certificates
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.contents import ErrorCode, UnknownKinds
 from p2psip.reload.wire.kinds import DataModel

@@ -6,8 +6,8 @@ import pytest
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
-from p2psip.reload.node.keeping import certificates
-from p2psip.reload.node.keeping.certificates import RETRY_FIRST_S
+from p2psip.reload.node.keeping import certificate_keeper
+from p2psip.reload.node.keeping.certificate_keeper import RETRY_FIRST_S
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import Value
 from p2psip.reload.topology.chord.ring import hash_name
@@ -15,9 +15,9 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import LIFETIME_S, REFRESH_S, fetch_request, read_certificates
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.storage_messages import FetchAns
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import grow, line
+from p2psip.sim.registrations import grow, line
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 KINDS = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
 
@@ -83,7 +83,7 @@ def test_8_it_is_stored_anew_before_its_lifetime_ends_and_the_list_does_not_grow
     node = overlay.nodes["p2"]
     resource = hash_name(node.node_id)
     (before,) = stored(overlay, CERTIFICATE_BY_NODE, resource)
-    monkeypatch.setattr(certificates, "REFRESH_S", 300.0)
+    monkeypatch.setattr(certificate_keeper, "REFRESH_S", 300.0)
     overlay.world.call(overlay.world.hosts["p2"], lambda now: node.use_identity(_identity(node), now))
     overlay.world.run_for(330.0)
     (after,) = stored(overlay, CERTIFICATE_BY_NODE, resource)
@@ -132,7 +132,7 @@ def test_8_who_goes_for_good_takes_his_certificates_along(
     overlay: SimulatedOverlay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under both names; those of his other lines stay."""
-    monkeypatch.setattr(certificates, "REFRESH_S", 300.0)
+    monkeypatch.setattr(certificate_keeper, "REFRESH_S", 300.0)
     stays, goes = (SimulatedIdentity("alice@sim.example", line(number).node_id) for number in range(2))
     host = overlay.world.hosts["p1"]
     node = overlay.node(host)

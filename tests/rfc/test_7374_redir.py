@@ -13,8 +13,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import REDIR_KIND, OverlayConfiguration, ServicePermission
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.access import WantedWrite, node_id_match
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.storing import CLOCK_SKEW_S
-from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.usages.redir import (
     AGE_MAX_S,

@@ -18,8 +18,8 @@ from p2psip.reload.wire.diagnostics import DiagnosticKind, DiagnosticsRequest, P
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.capture import Tap
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Site
+from p2psip.sim.sites.site_peers import SimulatedPeers
 
 EVERYBODY = frozenset([NodeId.wildcard()])
 OPEN = (DiagnosticKind.STATUS_INFO, DiagnosticKind.SOFTWARE_VERSION, DiagnosticKind.APP_UPTIME)

@@ -23,7 +23,7 @@ from p2psip.reload.wire.diagnostics import (
 )
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq, ProbeAns, ProbeReq
-from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.simulated_overlay import EPOCH_S
 
 EVERYBODY = NodeId.wildcard()
 NOW_MS = int(EPOCH_S * 1000)

@@ -9,7 +9,7 @@ from node_bench import Heard, NodeBench, nid
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name, is_between
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -26,8 +26,8 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
-from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import EPOCH_S
 
 KIND = 1
 LIFETIME_S = 1800

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.reload.storage.store.records import (
     Commit,
     CommitAnswer,

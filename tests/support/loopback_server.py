@@ -19,7 +19,7 @@ from p2psip.base.effects import Ask, Effect
 from p2psip.media.session import SendRtp
 from p2psip.net.sip_sockets import Flows, MediaSockets
 from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.sip.entities.agents.table import agents_of
+from p2psip.sip.entities.agents.agent_table import agents_of
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import (

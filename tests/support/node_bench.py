@@ -35,8 +35,8 @@ from p2psip.reload.wire.message import Message, body_of, join, signature_input
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock
 from p2psip.reload.wire.topology_messages import JoinReq, UpdateAns
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import EPOCH_S, simulated_configuration
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
+from p2psip.sim.simulated_overlay import EPOCH_S, simulated_configuration
 
 ME = 100
 SIP_HERE = Address("192.0.2.100", 6085)

@@ -8,7 +8,7 @@ import sys
 from p2psip.sim.capture import Tap
 from p2psip.sim.ip.boxes import PORT_RESTRICTED
 from p2psip.sim.ip.network import Way
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.sites.internet import InternetSites
 
 

@@ -18,8 +18,8 @@ from p2psip.reload.storage.storage import Storage, Stored
 from p2psip.reload.storage.store.continuity import Continuity
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit, CommitFailed
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import sign_value
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.security_block import GenericCertificate

@@ -14,7 +14,7 @@ from p2psip import plugins
 from p2psip.base.errors import LocalMisuse
 from p2psip.reload.topology import actions
 from p2psip.reload.topology.plugin import Topology, TopologyPlugin
-from p2psip.sim.overlay import simulated_configuration
+from p2psip.sim.simulated_overlay import simulated_configuration
 
 PAGE = (Path(__file__).parents[2] / "docs/topologies.md").read_text()
 

@@ -49,5 +49,58 @@ def test_no_function_of_the_program_is_longer_than_its_limit() -> None:
     assert long == {}
 
 
+SAME_CLASS = {"Message": "the word of RFC 3261 and of RFC 6940 for what each is about"}
+"""Public classes of one name, and why."""
+
+SAME_MODULE = {
+    "effects": "what a core wants done: one table a core",
+    "errors": "what goes wrong in a layer: one outline a layer",
+    "limits": "the bounds of a layer: one table a layer",
+    "settings": "what is set: of a peer, of a node, of a Chord",
+    "values": "what goes in and out of a core",
+    "events": "what a core tells who stands above it",
+    "layer": "RFC 3261 calls two of its parts that, and nothing else",
+    "message": "each protocol has its messages",
+    "framing": "each transport that carries messages has to say where one ends; `wire` declares those of RELOAD",
+    "identity": "the word of RFC 3325 and of RFC 6940",
+    "plugin": "a topology has one (docs/topologies.md)",
+    "topology": "a topology has one (docs/topologies.md)",
+    "messages": "a topology has its own (docs/topologies.md)",
+    "client": "one end of enrollment: the core, and its shell in `net`",
+    "server": "the other end: the core, and its shell in `net`; and the server of RFC 3261",
+    "datagrams": "those of this machine, and of one in the simulator",
+    "diagnostics": "`wire` declares what the node tells of itself",
+    "kinds": "`wire` declares those of which applications make their own",
+    "redir": "`wire` declares what the usage stores",
+    "sip_registration": "`wire` declares what the usage stores",
+}
+"""Modules of one name, and why."""
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    """One noun is one thing: who reads a name need not ask which."""
+    where: dict[str, list[str]] = {}
+    for path in (path for found in _folders(SOURCE).values() for path in found):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(path.relative_to(SOURCE).as_posix())
+    assert len(where) > 500
+    twice = {name: paths for name, paths in where.items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in SAME_CLASS} == {}
+    assert twice.keys() == SAME_CLASS.keys(), "the list is no longer than need be"
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """But for those of commands, which are called as their users call them."""
+    where: dict[str, list[str]] = {}
+    for path in (path for found in _folders(SOURCE).values() for path in found):
+        name = path.relative_to(SOURCE)
+        if path.stem != "__init__" and name.parts[0] != "cli":
+            where.setdefault(path.stem, []).append(name.as_posix())
+    twice = {name: paths for name, paths in where.items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in SAME_MODULE} == {}
+    assert twice.keys() == SAME_MODULE.keys(), "the list is no longer than need be"
+
+
 def test_unit_tests_are_in_the_folder_of_what_they_test() -> None:
     assert {folder for folder in _folders(UNIT) if folder != "."} <= _folders(SOURCE).keys()

@@ -6,11 +6,11 @@
 What is here may be relied on; docs/python-api.md describes it.
 """
 
+from p2psip.api.app_streams import Stream
 from p2psip.api.connecting import connect
 from p2psip.api.kinds import ArrayKind, DictionaryKind, Receipt, SingleKind
 from p2psip.api.overlay import Overlay, Pong
 from p2psip.api.services import Service
-from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, P2psipError, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import RequestRefused

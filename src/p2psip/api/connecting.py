@@ -15,16 +15,16 @@ from pathlib import Path
 from cryptography import x509
 
 from p2psip import plugins
+from p2psip.api.client_session import ClientSession, contexts
 from p2psip.api.overlay import Overlay
 from p2psip.api.renewing import OwnCertificate
-from p2psip.api.session import ClientSession, contexts
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.renewing.renewal import Renewer
 from p2psip.daemon.state.client_state import client_obstacles, load_client
 from p2psip.daemon.state.state import save_document
 from p2psip.net.disk.home import in_home
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
 from p2psip.net.sockets.addresses import own_address
 from p2psip.reload.config.configuration import OverlayConfiguration

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
+from p2psip.api.app_streams import Stream
+from p2psip.api.client_session import ClientSession
 from p2psip.api.kinds import AnyKind, ArrayKind, DictionaryKind, Name, Receipt, SingleKind, specifier, value_at
 from p2psip.api.services import Services
-from p2psip.api.session import ClientSession
-from p2psip.api.streams import Stream
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.verified import Value, Verified, read_answer, read_find
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest

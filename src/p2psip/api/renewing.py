@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2psip.api.session import ClientSession
+from p2psip.api.client_session import ClientSession
 from p2psip.daemon.renewing.renewal import date_of_renewals
 from p2psip.daemon.state.client_state import load_client, renew_client
 from p2psip.net.node_host import boot_time

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from p2psip.api.client_session import ClientSession
 from p2psip.api.kinds import Name
-from p2psip.api.session import ClientSession
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.usages.redir import LIFETIME_S, Provider
 

@@ -61,8 +61,8 @@ def add(
     """Enroll, write, tell the running peer."""
     from p2psip.daemon.line_setup import set_up_line
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.names import account_name
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
+    from p2psip.enrollment.user_names import account_name
 
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)
@@ -121,7 +121,7 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
     """Remove the files, tell the running peer."""
     from p2psip.daemon.state.line_files import LineFiles
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.names import account_name
+    from p2psip.enrollment.user_names import account_name
 
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)
@@ -139,7 +139,7 @@ def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> No
     from p2psip.daemon.line_setup import renew_line
     from p2psip.daemon.renewing.renewal import day
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.names import account_name
+    from p2psip.enrollment.user_names import account_name
 
     state = load_state(peer)
     aor = account_name(user, state.configuration.instance_name)

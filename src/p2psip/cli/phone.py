@@ -15,7 +15,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.cli.terminal.passwords import password_in
 
 if TYPE_CHECKING:
-    from p2psip.net.phone.phone import PhoneSettings
+    from p2psip.net.phone.softphone import PhoneSettings
 
 HELP = """A small headless phone that registers, calls or answers, plays a tone and checks what it hears.
 
@@ -168,7 +168,7 @@ def _password(file: Path | None, variable: str) -> str:
 def _settings(common: _Common, tone_hz: float | None, auto_answer_ms: int | None) -> PhoneSettings:
     from p2psip.media.engine import Performance
     from p2psip.net.disk.pem_files import read_chain
-    from p2psip.net.phone.phone import PhoneSettings, resolve
+    from p2psip.net.phone.softphone import PhoneSettings, resolve
 
     if not common.server or not common.user:
         raise LocalMisuse("say --server HOST[:PORT] and --user NAME before the command: p2psip phone --help")

@@ -64,8 +64,8 @@ def add(
 ) -> None:
     """Make the account."""
     from p2psip.enrollment.accounts import QUOTA, QUOTA_ADMIN, Account
-    from p2psip.enrollment.names import account_name
     from p2psip.enrollment.passwords import hash_password
+    from p2psip.enrollment.user_names import account_name
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
@@ -82,8 +82,8 @@ def add(
 @app.command(help="Set another password for an account. Certificates that it has got stay valid.")
 def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile = None, as_json: Json = False) -> None:
     """Change the password."""
-    from p2psip.enrollment.names import full_name
     from p2psip.enrollment.passwords import hash_password
+    from p2psip.enrollment.user_names import full_name
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
@@ -148,7 +148,7 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Remove the account and revoke what it holds."""
-    from p2psip.enrollment.names import full_name
+    from p2psip.enrollment.user_names import full_name
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)

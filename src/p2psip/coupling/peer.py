@@ -28,14 +28,14 @@ from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, 
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
-from p2psip.reload.node.data.services import ServiceContext, ServiceDiscovery
+from p2psip.reload.node.data.service_discovery import ServiceContext, ServiceDiscovery
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
-from p2psip.sip.entities.agents.table import agents_of
+from p2psip.sip.entities.agents.agent_table import agents_of
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
 from p2psip.sip.entities.registrar.bindings import BindingsChanged

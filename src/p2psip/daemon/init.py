@@ -32,8 +32,8 @@ from p2psip.daemon.state.state import (
     verified,
 )
 from p2psip.enrollment.client import self_enroll, verify_first
-from p2psip.enrollment.names import peer_name
 from p2psip.enrollment.protocol import ENROLL_PATH
+from p2psip.enrollment.user_names import peer_name
 from p2psip.net.disk.files import read_file
 from p2psip.net.disk.overlay_directory import ANCHOR_KEY
 from p2psip.net.disk.pem_files import read_key

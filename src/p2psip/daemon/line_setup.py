@@ -9,8 +9,8 @@ from p2psip.daemon.init import new_key, preferred_algorithm
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.state import PeerState
 from p2psip.enrollment.client import self_enroll
-from p2psip.enrollment.names import typed_names
 from p2psip.enrollment.passwords import typed_passwords
+from p2psip.enrollment.user_names import typed_names
 from p2psip.net.https.client import enroll
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.sip.message.digest import logins

@@ -48,11 +48,11 @@ from p2psip.daemon.state.kept import (
 from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
-from p2psip.enrollment.names import next_name
+from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.files import PRIVATE
 from p2psip.net.disk.home import in_home
-from p2psip.net.disk.records import DiskStore, is_damage, mark_damaged
-from p2psip.net.machine import read_machine
+from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
+from p2psip.net.machine_figures import read_machine
 from p2psip.net.node_host import boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.sockets.addresses import machine_hosts, words
@@ -63,7 +63,7 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.forwarding.return_path import ReturnPath
-from p2psip.reload.node.data.services import ServicesFound
+from p2psip.reload.node.data.service_discovery import ServicesFound
 from p2psip.reload.node.effects import ConfigurationChanged, ConfigurationOutdated, ContactsChanged, UserNameTaken
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.settings import NodeSettings
@@ -76,8 +76,8 @@ from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.transports.address import OwnAddresses
 from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.own_addresses import OwnAddresses
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.protocol import PKIX_CERT
-from p2psip.enrollment.rejections import (
+from p2psip.enrollment.refusals import (
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from p2psip.enrollment.rejections import BadCsr
+from p2psip.enrollment.refusals import BadCsr
 from p2psip.reload.security.certificates import X509_ERRORS
 from p2psip.reload.security.keys import PrivateKey, PublicKey, algorithm_of, public_key_hash, usable
 from p2psip.reload.wire.common import SignatureAlgorithm

@@ -10,7 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from p2psip.enrollment.passwords import PASSWORD_MAX_BYTES
 from p2psip.enrollment.protocol import PKIX_CERT
-from p2psip.enrollment.rejections import BadForm, NotAcceptable
+from p2psip.enrollment.refusals import BadForm, NotAcceptable
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

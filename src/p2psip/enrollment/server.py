@@ -26,10 +26,9 @@ from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
 from p2psip.enrollment.csr import CertificateRequest, read_request
 from p2psip.enrollment.form import EnrollmentForm, check_accept, read_form
-from p2psip.enrollment.names import full_name, is_peer_name, is_user_name
 from p2psip.enrollment.passwords import Cost, hash_password
 from p2psip.enrollment.protocol import PKIX_CERT
-from p2psip.enrollment.rejections import (
+from p2psip.enrollment.refusals import (
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,
@@ -38,6 +37,7 @@ from p2psip.enrollment.rejections import (
     Unavailable,
     UsernameNotAvailable,
 )
+from p2psip.enrollment.user_names import full_name, is_peer_name, is_user_name
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.certificates import NODE_IDS_MAX
 from p2psip.reload.wire.common import SignatureAlgorithm

@@ -15,7 +15,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.net.sockets.addresses import address_of, host_towards, words
 from p2psip.net.sockets.crowd import Handshakes
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
-from p2psip.net.sockets.names import is_named
+from p2psip.net.sockets.server_names import is_named
 from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import SocketStream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp

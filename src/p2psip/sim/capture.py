@@ -13,7 +13,7 @@ from p2psip.reload.wire.contents import MessageCode, MessageExtension
 from p2psip.reload.wire.header import ForwardingHeader
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.message import Message, body_of
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 

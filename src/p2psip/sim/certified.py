@@ -10,8 +10,8 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.membership import Club, key
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import wait_until
+from p2psip.sim.registrations import wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 
 def ring_id(number: int, place: int = 0) -> NodeId:

@@ -15,7 +15,7 @@ from typing import Any
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.node import Node
 from p2psip.sim.invariants import chord_of, one_hop_of
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 COPIES = 2

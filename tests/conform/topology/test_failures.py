@@ -8,8 +8,18 @@ import pytest
 
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.actions import Connect
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import StoredEntry, fill, grow, host_of, missing, responsible, restart, wait_until, wait_whole
+from p2psip.sim.registrations import (
+    StoredEntry,
+    fill,
+    grow,
+    host_of,
+    missing,
+    responsible,
+    restart,
+    wait_until,
+    wait_whole,
+)
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import Case, is_whole, neighbors, replicas_for
 from p2psip.sim.world import Host
 

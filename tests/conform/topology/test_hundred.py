@@ -9,8 +9,8 @@ import pytest
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.transport.outcome import Answer
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import StoredEntry, fill, grow, missing, wait_whole
+from p2psip.sim.registrations import StoredEntry, fill, grow, missing, wait_whole
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import COPIES, Case
 from p2psip.sim.world import Host
 

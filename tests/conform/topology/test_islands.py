@@ -7,8 +7,8 @@ import random
 import pytest
 
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_S
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fill, grow, missing, wait_until, wait_whole
+from p2psip.sim.registrations import fill, grow, missing, wait_until, wait_whole
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import Case, is_whole
 from p2psip.sim.world import Host
 

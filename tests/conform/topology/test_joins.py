@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from p2psip.base.effects import Effect
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fill, grow, missing, responsible, restart, wait_whole
+from p2psip.sim.registrations import fill, grow, missing, responsible, restart, wait_whole
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import CASES, COPIES, Case, is_member, is_whole
 from p2psip.sim.world import Host
 

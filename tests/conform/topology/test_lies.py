@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.node import Node
 from p2psip.reload.topology.actions import Tell
 from p2psip.reload.topology.one_hop.enquiries import OPEN_MAX, REMEMBERED_MAX, WAITING_MAX
@@ -18,8 +18,8 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.topology_messages import JoinReq, LeaveReq
 from p2psip.sim.invariants import one_hop_of
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import fill, grow, missing, wait_until, wait_whole
+from p2psip.sim.registrations import fill, grow, missing, wait_until, wait_whole
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import ONE_HOP
 from p2psip.sim.world import Host
 

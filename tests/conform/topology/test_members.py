@@ -11,10 +11,10 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingReq
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import ask, fetch, fill, grow, is_found, line, missing, record_of, store, wait_until
-from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.registrations import ask, fetch, fill, grow, is_found, line, missing, record_of, store, wait_until
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sim.topologies import Case
 from p2psip.sim.world import Host
 

@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.reload.node.connecting.bootstrap import ASK_AFTER_S
 from p2psip.reload.node.effects import ContactsChanged
-from p2psip.sim.overlay import PORT, SimulatedOverlay
+from p2psip.sim.simulated_overlay import PORT, SimulatedOverlay
 from p2psip.sim.topologies import Case, is_whole
 from p2psip.sim.world import Host
 

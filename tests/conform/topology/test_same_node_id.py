@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.reload.node.connecting.twins import LOOK_AFTER_S
 from p2psip.reload.security.roles import Identity
-from p2psip.sim.overlay import SimulatedOverlay
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import Case, is_whole, neighbors
 from p2psip.sim.world import Host
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from p2psip.api.session import ClientSession
+from p2psip.api.client_session import ClientSession
 from p2psip.base.address import Address
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId

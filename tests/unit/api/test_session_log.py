@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from p2psip.api.session import ClientSession
+from p2psip.api.client_session import ClientSession
 from p2psip.base.effects import Note
 from p2psip.daemon.log.limits import FACT_MAX, OF_SOURCE
 from p2psip.reload.node.application import ApplicationNode

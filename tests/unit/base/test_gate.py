@@ -1,8 +1,8 @@
-"""Persist before you answer (p2psip.base.gate), and the date (p2psip.base.wallclock)."""
+"""Persist before you answer (p2psip.base.waiting_room), and the date (p2psip.base.wallclock)."""
 
 from __future__ import annotations
 
-from p2psip.base.gate import WaitingRoom
+from p2psip.base.waiting_room import WaitingRoom
 from p2psip.base.wallclock import WallClock
 
 

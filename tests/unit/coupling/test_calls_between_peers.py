@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import RegistrationFailed
 from p2psip.sip.entities.questions import Located, LocateUser
 from p2psip.sip.message.uri import SipUri

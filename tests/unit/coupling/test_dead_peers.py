@@ -11,8 +11,8 @@ from p2psip.coupling.peer_flows import ABSENT_S
 from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Site, SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 
 NOTICED_S = 3.0
 NOT_NOTICED_S = 8.0

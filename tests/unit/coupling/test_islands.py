@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import Registered
 
 

@@ -13,10 +13,10 @@ from p2psip.reload.storage.storing import CLOCK_SKEW_S
 from p2psip.reload.usages.sip_registration import LIFETIME_S, REFRESH_S, RegistrationForward, RegistrationRoute
 from p2psip.reload.wire.rejections import DataTooOld
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
-from p2psip.sim.overlay import EPOCH_S
+from p2psip.sim.simulated_overlay import EPOCH_S
 from p2psip.sim.sites.making import OVERLAY
-from p2psip.sim.sites.peers import SimulatedPeers
 from p2psip.sim.sites.site import Site, SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 
 
 def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:

@@ -9,7 +9,7 @@ from p2psip.coupling.peer_flows import ABSENT_S, PING, PONG_MAX_S, UNACKNOWLEDGE
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.paths.values import CutIfSilent
 from p2psip.reload.wire.header import Destination
-from p2psip.sim.sites.peers import SimulatedPeers
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.questions import NotLocated
 
 REMOTE = Address("203.0.113.5", 5061)

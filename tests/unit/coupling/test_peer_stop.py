@@ -21,12 +21,12 @@ from p2psip.reload.config.configuration import (
     SIP_REGISTRATION_KIND,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import ServiceRegistered
+from p2psip.reload.node.data.service_discovery import ServiceRegistered
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER, DataModel
 from p2psip.reload.wire.storage_messages import StoredData
-from p2psip.sim.overlay import SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.transports.layer import Listener

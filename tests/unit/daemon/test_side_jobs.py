@@ -17,9 +17,9 @@ import structlog
 
 from p2psip.base.errors import RequestFailed
 from p2psip.daemon.child import run_module
-from p2psip.net import machine
-from p2psip.net.disk import records as disk
-from p2psip.net.machine import read_machine
+from p2psip.net import machine_figures
+from p2psip.net.disk import record_file as disk
+from p2psip.net.machine_figures import read_machine
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def test_a_machine_that_does_not_tell_its_load(monkeypatch: pytest.MonkeyPatch) 
     def refuse() -> tuple[float, float, float]:
         raise OSError("Load averages are unobtainable")
 
-    monkeypatch.setattr(machine.os, "getloadavg", refuse)
+    monkeypatch.setattr(machine_figures.os, "getloadavg", refuse)
     assert read_machine().load is None
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
 from p2psip.enrollment.form import FORM_SIZE_MAX, EnrollmentForm, check_accept, read_form
-from p2psip.enrollment.names import account_name, full_name, is_peer_name, is_user_name, next_name, peer_name
 from p2psip.enrollment.passwords import (
     Cost,
     check_new_password,
@@ -24,7 +23,8 @@ from p2psip.enrollment.passwords import (
     hash_password,
     is_password,
 )
-from p2psip.enrollment.rejections import BadCsr, BadForm, NotAcceptable
+from p2psip.enrollment.refusals import BadCsr, BadForm, NotAcceptable
+from p2psip.enrollment.user_names import account_name, full_name, is_peer_name, is_user_name, next_name, peer_name
 from p2psip.reload.security.keys import public_key_hash
 from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.membership import ALGORITHMS, OVERLAY, key

@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from p2psip.enrollment.names import typed_names
 from p2psip.enrollment.passwords import (
     as_made_up,
     check_new_password,
@@ -15,6 +14,7 @@ from p2psip.enrollment.passwords import (
     generate_phone_password,
     typed_passwords,
 )
+from p2psip.enrollment.user_names import typed_names
 
 LONG = "jje4-5qf8-7e3x-jqrz"
 

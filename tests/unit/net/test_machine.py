@@ -1,4 +1,4 @@
-"""What a machine tells of itself (p2psip.net.machine)."""
+"""What a machine tells of itself (p2psip.net.machine_figures)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2psip.net.machine import MAINS, memory_kb, read_machine
+from p2psip.net.machine_figures import MAINS, memory_kb, read_machine
 
 
 def files(root: Path, **contents: str) -> Path:

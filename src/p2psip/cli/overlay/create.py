@@ -84,7 +84,7 @@ def create(
 
     from p2psip import plugins
     from p2psip.enrollment.founding import found
-    from p2psip.enrollment.names import account_name
+    from p2psip.enrollment.user_names import account_name
     from p2psip.net.disk.overlay_directory import OverlayDirectory
     from p2psip.reload.config.configuration import DEFAULT_TOPOLOGY, is_dns_name
 

@@ -6,7 +6,7 @@ import structlog
 
 from p2psip.base.effects import Effect, Note
 from p2psip.media.relay.relay import RelayEnded
-from p2psip.media.relay.stream import SideHeard, SideSilent
+from p2psip.media.relay.relayed_stream import SideHeard, SideSilent
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.reports import RequestCarried
 

@@ -31,7 +31,7 @@ from p2psip.daemon.init import (
 from p2psip.daemon.state.settings_file import make, read_values
 from p2psip.daemon.state.state import load_document, load_identity, save_document
 from p2psip.enrollment.client import self_enroll
-from p2psip.enrollment.names import account_name
+from p2psip.enrollment.user_names import account_name
 from p2psip.net.disk.files import PRIVATE, write_file
 from p2psip.net.disk.pem_files import read_key
 from p2psip.net.https.client import enroll

@@ -17,7 +17,7 @@ import msgspec
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.disk.files import PRIVATE, read_file, set_aside, write_file
-from p2psip.net.disk.records import read_boot_clock
+from p2psip.net.disk.record_file import read_boot_clock
 
 CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"

@@ -23,8 +23,8 @@ from p2psip.media.relay.description import At, Carriage, Change, Keep, MediaLine
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import NUMBER_MAX, RTCP, RTP, Frame, MalformedFrame
 from p2psip.media.relay.ports import Ports
+from p2psip.media.relay.relayed_stream import RelayedStream
 from p2psip.media.relay.sides import FarPeer, Party, PathSide, Phone, PhoneSide, Side
-from p2psip.media.relay.stream import RelayedStream
 
 CALLER, CALLEE = 0, 1
 

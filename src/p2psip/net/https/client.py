@@ -37,7 +37,7 @@ from p2psip.enrollment.protocol import (
 )
 from p2psip.net.https.configuration_server import find_servers, resolver_of
 from p2psip.net.sockets.addresses import words
-from p2psip.net.sockets.names import is_named
+from p2psip.net.sockets.server_names import is_named
 from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document

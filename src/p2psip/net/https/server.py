@@ -32,7 +32,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.form import FORM_SIZE_MAX
 from p2psip.enrollment.passwords import is_password
 from p2psip.enrollment.protocol import AUTHORITY_PATH, DOCUMENT_TYPE, ENROLL_PATH, PKIX_CERT, WELL_KNOWN_PATH
-from p2psip.enrollment.rejections import Unavailable
+from p2psip.enrollment.refusals import Unavailable
 from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
 from p2psip.net.sockets.crowd import Crowd, Door
 

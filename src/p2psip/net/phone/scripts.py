@@ -12,7 +12,7 @@ from typing import TextIO
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.net.phone.events import PhoneEvent
-from p2psip.net.phone.phone import PhoneSettings, SoftPhone
+from p2psip.net.phone.softphone import PhoneSettings, SoftPhone
 
 REGISTER_S_MAX = 35.0
 ENDING_S_MAX = 3.0

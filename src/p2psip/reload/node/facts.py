@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkState
-from p2psip.reload.node.connecting.connections import Connection
+from p2psip.reload.node.connecting.connection_table import Connection
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 

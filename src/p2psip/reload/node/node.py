@@ -23,14 +23,14 @@ from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
-from p2psip.reload.node.connecting.connections import LinkGone
-from p2psip.reload.node.connecting.links import LinkChanges
+from p2psip.reload.node.connecting.connection_table import LinkGone
+from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
-from p2psip.reload.node.data.requests import CommandContext, CompletionContext
+from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
 from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, RingChanged, Write
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld
-from p2psip.reload.node.keeping.certificates import CertificateContext
+from p2psip.reload.node.keeping.certificate_keeper import CertificateContext
 from p2psip.reload.node.keeping.config_updates import (
     ConfigUpdateContext,
     NewConfiguration,
@@ -39,7 +39,7 @@ from p2psip.reload.node.keeping.config_updates import (
 )
 from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
-from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings

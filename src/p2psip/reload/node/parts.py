@@ -5,26 +5,26 @@ from __future__ import annotations
 import random
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.gate import WaitingRoom
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
+from p2psip.base.waiting_room import WaitingRoom
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPaths
-from p2psip.reload.node.connecting.admission import LinkedMembers
 from p2psip.reload.node.connecting.applications import Applications
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
+from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving
-from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.keeping.certificates import CertificateKeeper
+from p2psip.reload.node.keeping.certificate_keeper import CertificateKeeper
 from p2psip.reload.node.keeping.config_updates import ConfigUpdates
 from p2psip.reload.node.keeping.diagnostics import Diagnostics
 from p2psip.reload.node.keeping.traffic import Traffic

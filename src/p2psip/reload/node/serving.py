@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.keeping.config_updates import check_sequence
 from p2psip.reload.node.parts import ConnectingRoom, Ground, KeepingRoom
 from p2psip.reload.transport.transport import Received

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.topology.actions import AskNode, FindPeer, Tell
 from p2psip.reload.topology.plugin import Topology

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.store.records import Record
-from p2psip.reload.storage.values import nonexistent
+from p2psip.reload.storage.stored_values import nonexistent
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.rejections import InvalidMessage
 from p2psip.reload.wire.storage_messages import (

@@ -16,9 +16,9 @@ from p2psip.reload.storage.metadata import describe
 from p2psip.reload.storage.store.continuity import Continuity
 from p2psip.reload.storage.store.records import Place, Record
 from p2psip.reload.storage.store.view import View
+from p2psip.reload.storage.stored_values import Certificates, is_of_model
 from p2psip.reload.storage.storing import GENERATION_MAX, Rules
 from p2psip.reload.storage.transfer import Parcel, Transfer, pack
-from p2psip.reload.storage.values import Certificates, is_of_model
 from p2psip.reload.wire.rejections import InvalidMessage, ResponseTooLarge, UnknownKind
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

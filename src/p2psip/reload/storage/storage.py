@@ -21,7 +21,6 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.limits import Limits
 from p2psip.reload.storage.reading import PAGE, RING_END, Described, Fetched, Found, Reading
-from p2psip.reload.storage.store.accounts import Accounts, Replacement
 from p2psip.reload.storage.store.continuity import Continuity
 from p2psip.reload.storage.store.records import (
     Census,
@@ -37,10 +36,11 @@ from p2psip.reload.storage.store.records import (
     SetGeneration,
     SetStorageTime,
 )
+from p2psip.reload.storage.store.shares import Accounts, Replacement
 from p2psip.reload.storage.store.view import Draft, View
+from p2psip.reload.storage.stored_values import is_signed
 from p2psip.reload.storage.storing import GENERATION_MAX, Rules, check_generations, store_kind, store_value
 from p2psip.reload.storage.transfer import Transfer
-from p2psip.reload.storage.values import is_signed
 from p2psip.reload.wire.rejections import Rejection, RequestTimeout
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

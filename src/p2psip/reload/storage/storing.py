@@ -14,7 +14,7 @@ from p2psip.reload.security.roles import Signer, Verifier
 from p2psip.reload.storage.access import Hash, UsageRule, WantedWrite, is_permitted
 from p2psip.reload.storage.store.records import Place, Record
 from p2psip.reload.storage.store.view import Draft
-from p2psip.reload.storage.values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
+from p2psip.reload.storage.stored_values import MODEL_OF, chain_hash, chain_of, key_of, verify_value
 from p2psip.reload.wire.rejections import (
     DataTooLarge,
     DataTooOld,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from p2psip.base.ids import ResourceId
 from p2psip.reload.storage.store.records import Place
-from p2psip.reload.storage.values import key_of
+from p2psip.reload.storage.stored_values import key_of
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import StoredData, StoreKindData, StoreReq
 

@@ -17,8 +17,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.limits import SEEN_MAX
 from p2psip.reload.storage.store.records import Place
+from p2psip.reload.storage.stored_values import is_signed, key_of
 from p2psip.reload.storage.storing import Rules
-from p2psip.reload.storage.values import is_signed, key_of
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.verified import Believer, Value, Verified, read_answer
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER
 from p2psip.reload.wire.security_block import CertificateType, GenericCertificate

@@ -17,7 +17,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import DomainRestriction
 from p2psip.reload.security.roles import Identity, Signer
 from p2psip.reload.storage.access import Hash, WantedWrite
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.storage.verified import Believer, Value, read_answer
 from p2psip.reload.wire.header import CompressedDestination, Destination
 from p2psip.reload.wire.kinds import SIP_REGISTRATION

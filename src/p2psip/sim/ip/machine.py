@@ -16,7 +16,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.network import Internet, Network, Prefix, ip_of
 from p2psip.sim.ip.packet import ANY_HOSTS, IcmpError, Packet, Protocol, Segment, SocketRefused, Unreachable, version_of
-from p2psip.sim.ip.streams import VirtualStream, VirtualStreamListener, reset_for
+from p2psip.sim.ip.virtual_streams import VirtualStream, VirtualStreamListener, reset_for
 
 EPOCH_S = 1_800_000_000.0
 """The date at which every world begins, in seconds since 1970."""

@@ -13,7 +13,7 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.handshake import Handshake, HandshakeFailed, verify_request
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import ANY_HOSTS, SocketRefused
-from p2psip.sim.ip.streams import TIMED_OUT, VirtualStream
+from p2psip.sim.ip.virtual_streams import TIMED_OUT, VirtualStream
 
 HANDSHAKE_MAX_S = 10.0
 STALL_S = 4.0

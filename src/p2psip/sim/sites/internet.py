@@ -28,14 +28,14 @@ from p2psip.reload.config.write import build
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
+from p2psip.sim.cost_report import Meter, Report
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Network, ip_of
 from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.ip.secured import Credentials
-from p2psip.sim.overlay import ADMIN, simulated_configuration
-from p2psip.sim.report import Meter, Report
 from p2psip.sim.signer import SimulatedVerifier
+from p2psip.sim.simulated_overlay import ADMIN, simulated_configuration
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.machine_phone import MachinePhone
 from p2psip.sim.sites.making import identity_of, line_of, make_peer

@@ -11,8 +11,8 @@ from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lines import Line
 from p2psip.coupling.peer import Peer, peer_uri
-from p2psip.enrollment.names import typed_names
 from p2psip.enrollment.passwords import typed_passwords
+from p2psip.enrollment.user_names import typed_names
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.settings import NodeSettings

@@ -48,7 +48,7 @@ from p2psip.sim.ip.secured import (
     SecuredStream,
     dial_stream,
 )
-from p2psip.sim.ip.streams import VirtualStream, VirtualStreamListener
+from p2psip.sim.ip.virtual_streams import VirtualStream, VirtualStreamListener
 from p2psip.sim.sites.disk import Disk
 
 

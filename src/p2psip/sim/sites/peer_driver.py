@@ -12,7 +12,7 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import SocketRefused
 from p2psip.sim.ip.secured import Credentials
-from p2psip.sim.ip.streams import VirtualStream
+from p2psip.sim.ip.virtual_streams import VirtualStream
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.node_driver import NodeDriver
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted

@@ -9,7 +9,6 @@ from typing import Self
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -19,12 +18,13 @@ from p2psip.sip.entities.agents.types import (
     Registered,
     RegistrationFailed,
 )
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.own_addresses import as_host
 
 MEDIA_PORT = 20_000
 

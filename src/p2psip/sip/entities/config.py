@@ -10,9 +10,9 @@ from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
-from p2psip.sip.transactions.timers import TimerValues
-from p2psip.sip.transports.address import OwnAddresses
+from p2psip.sip.transactions.timer_values import TimerValues
 from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.transports.own_addresses import OwnAddresses
 
 WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
 """For one user from one address."""

@@ -28,9 +28,9 @@ from p2psip.sip.message.grammar import split_list
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import REMEMBERED_CHARACTERS, SipUri, Uri
-from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
+from p2psip.sip.transports.own_addresses import as_host
 
 _ONE = frozenset({"from", "to", "refer-to", "referred-by", "reply-to"})
 _SEVERAL = frozenset(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from p2psip.base.address import without_zone
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message.uri import SipUri, Uri
-from p2psip.sip.transports.address import as_numeric
+from p2psip.sip.transports.own_addresses import as_numeric
 
 PHONE_PARAM = "at"
 """The parameter beside `gr` in the GRUU of a phone, with a token: at which phone of the peer."""

@@ -15,7 +15,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.relay.relay import Relay
-from p2psip.sip.entities.agents.table import AgentCore, AgentTable
+from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.field_names import key_of
 from p2psip.sip.message.fields import Field, Fields
 from p2psip.sip.message.headers import CSeq, NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.names import key_of
 from p2psip.sip.message.uri import Uri
 
 PHRASES = {

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.field_names import key_of
 from p2psip.sip.message.grammar import split_list
-from p2psip.sip.message.names import key_of
 
 Field: TypeAlias = tuple[str, str, str]
 """Key (see names.py), name as on the wire, value."""

@@ -6,10 +6,10 @@ import re
 
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.field_names import KEYS, LISTS, key_of
 from p2psip.sip.message.fields import Field, Fields
 from p2psip.sip.message.grammar import TOKEN, parse_integer
 from p2psip.sip.message.message import Message, Request, Response
-from p2psip.sip.message.names import KEYS, LISTS, key_of
 
 # 7.1: "The SIP-Version string is case-insensitive, but implementations MUST send upper-case."; a method is as it is.
 _request_line = re.compile(rf"({TOKEN}) ([^\s<>]++) (?i:SIP)/([0-9]+\.[0-9]+)")

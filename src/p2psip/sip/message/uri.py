@@ -12,8 +12,8 @@ import msgspec
 
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.field_names import COMPACT
 from p2psip.sip.message.grammar import HOST, Params, format_params, param
-from p2psip.sip.message.names import COMPACT
 
 _sip = re.compile(
     rf"(sips?):(?:([^@:<>\"\s]++)(?::([^@<>\"\s]*+))?@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?<>\"\s]*+)?)(?:\?([^<>\"\s]++))?",

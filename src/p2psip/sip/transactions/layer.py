@@ -28,9 +28,9 @@ from p2psip.sip.transactions.events import (
     TransactionFailed,
     TuEvent,
 )
-from p2psip.sip.transactions.keys import Key, client_key, invite_key, server_key
 from p2psip.sip.transactions.machines import Input, Reaction, State, Table
-from p2psip.sip.transactions.timers import REASONS, Timer, TimerValues
+from p2psip.sip.transactions.matching import Key, client_key, invite_key, server_key
+from p2psip.sip.transactions.timer_values import REASONS, Timer, TimerValues
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source
 from p2psip.sip.transports.layer import Malformed, MessageArrived, TransportEvent, TransportLayer

@@ -22,7 +22,6 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
-from p2psip.sip.transports.address import WILDCARDS, OwnAddresses, as_host, as_numeric
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp, FromAgent
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.framing import Framing, framing_of
@@ -38,6 +37,7 @@ from p2psip.sip.transports.hops import (
     Transport,
     UdpHop,
 )
+from p2psip.sip.transports.own_addresses import WILDCARDS, OwnAddresses, as_host, as_numeric
 
 DATAGRAM_BYTES_MAX = 65_507
 LOCAL_ADDRESS = Address("127.0.0.1", 5060)

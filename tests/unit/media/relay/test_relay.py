@@ -14,8 +14,8 @@ from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import RTP, Frame
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall, RelayEnded
+from p2psip.media.relay.relayed_stream import SideHeard, SideSilent
 from p2psip.media.relay.sides import FarPeer, Party, Phone, PhoneSide, SendFrame, SendFrom
-from p2psip.media.relay.stream import SideHeard, SideSilent
 from p2psip.media.rtp import RtpPacket
 
 ALICE: Address = ("192.0.2.1", 4000)

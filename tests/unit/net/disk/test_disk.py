@@ -13,7 +13,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk.records import GROUP_MAX, DiskStore, _Job, _Writer, is_damage, mark_damaged, read_boot_clock
+from p2psip.net.disk.record_file import GROUP_MAX, DiskStore, _Job, _Writer, is_damage, mark_damaged, read_boot_clock
 from p2psip.reload.storage.store.continuity import BootClock, Continuity
 from p2psip.reload.storage.store.records import (
     Age,
@@ -84,7 +84,7 @@ def test_a_disk_that_hangs_does_not_fill_the_memory(tmp_path: Path, monkeypatch:
         return write(writer, group)
 
     monkeypatch.setattr(_Writer, "_commit", hang)
-    monkeypatch.setattr("p2psip.net.disk.records.WAITING_MAX", 3)
+    monkeypatch.setattr("p2psip.net.disk.record_file.WAITING_MAX", 3)
     store = DiskStore(tmp_path / "records", now=0.0)
     first = store.commit(Commit((put(),), Moment(0.0, None)))
     assert begun.wait(10)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.net.disk.records import DiskStore
+from p2psip.net.disk.record_file import DiskStore
 from p2psip.reload.storage.store.records import Change, Commit, Committed, Moment, Place, Put, Record, SetGeneration
 
 FEW, MANY = 300, 6000

@@ -13,8 +13,8 @@ from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.media.engine import Performance
 from p2psip.net.phone.events import PhoneEvent
-from p2psip.net.phone.phone import PhoneSettings, SoftPhone, resolve, target_uri
 from p2psip.net.phone.scripts import Wishes, answer, call, controlled, register
+from p2psip.net.phone.softphone import PhoneSettings, SoftPhone, resolve, target_uri
 from p2psip.net.sockets.datagrams import DatagramSocket
 
 Scheme = Literal["UDP", "TCP"]

@@ -40,8 +40,8 @@ from p2psip.reload.wire.header import (
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.topology_messages import JoinReq, LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
 from p2psip.sim.invariants import chord_of
-from p2psip.sim.overlay import EPOCH_S
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import EPOCH_S
 
 
 def start(**settings_: object) -> NodeBench:

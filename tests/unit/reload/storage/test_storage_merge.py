@@ -31,7 +31,7 @@ from storage_bench import (
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.storage import Stored
 from p2psip.reload.storage.store.records import Place
-from p2psip.reload.storage.values import is_signed, key_of
+from p2psip.reload.storage.stored_values import is_signed, key_of
 from p2psip.reload.wire.rejections import DataTooLarge, DataTooOld
 from p2psip.reload.wire.storage_messages import APPEND_INDEX, FetchKindResponse, StoreKindData, StoreReq
 

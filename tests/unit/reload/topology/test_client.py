@@ -1,4 +1,4 @@
-"""p2psip.reload.topology.client: what a client's topology asks for, step by step."""
+"""p2psip.reload.topology.client_topology: what a client's topology asks for, step by step."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Connect, Detach, DialPeer, Joined, SeekBootstrap, Tell
 from p2psip.reload.topology.chord.plugin import PLUGIN
-from p2psip.reload.topology.client import ATTACH_MAX_S, PAUSE_S, PRUNE_DELAY_S, ClientTopology
-from p2psip.reload.topology.client import HOME as ITS_HOME
+from p2psip.reload.topology.client_topology import ATTACH_MAX_S, PAUSE_S, PRUNE_DELAY_S, ClientTopology
+from p2psip.reload.topology.client_topology import HOME as ITS_HOME
 from p2psip.reload.topology.joining import place_of
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination

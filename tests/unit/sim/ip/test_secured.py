@@ -19,7 +19,7 @@ from p2psip.sim.ip.secured import (
     SecuredStream,
     dial_stream,
 )
-from p2psip.sim.ip.streams import VirtualStream
+from p2psip.sim.ip.virtual_streams import VirtualStream
 
 WAY = Way(delay_s=0.1)
 THERE = Address("198.51.100.2", 6084)

@@ -1,4 +1,4 @@
-"""p2psip.sim.ip.streams: in order, once, whatever the network does; refused, reset, timed out, and black holes."""
+"""Streams of the virtual world: in order, once, whatever the network does; refused, reset, timed out, black holes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
 from p2psip.sim.ip.packet import IP_BYTES, TCP_BYTES
-from p2psip.sim.ip.streams import VirtualStream
+from p2psip.sim.ip.virtual_streams import VirtualStream
 
 PORT = 6084
 HERE, THERE = "198.51.100.1", "203.0.113.1"

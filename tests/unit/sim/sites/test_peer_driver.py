@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Machine
-from p2psip.sim.ip.streams import VirtualStream
+from p2psip.sim.ip.virtual_streams import VirtualStream
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sip.transports.arrivals import FlowArrival, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow

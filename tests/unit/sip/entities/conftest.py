@@ -14,7 +14,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import RelayEnded
-from p2psip.sip.entities.agents.table import AgentCore
+from p2psip.sip.entities.agents.agent_table import AgentCore
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.proxy.resolvers import Resolver
@@ -47,12 +47,12 @@ from p2psip.sip.transactions.events import (
     TransactionFailed,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
+from p2psip.sip.transports.own_addresses import as_host
 
 OVERLAY = "overlay.example"
 DELAY_S = 0.01

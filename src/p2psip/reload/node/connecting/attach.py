@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import NOTHING_SAID, Parameters, Purpose, Session

@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
-from p2psip.reload.node.connecting.connections import Connection, ConnectionTable
+from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged

@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching, Offered
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.paths.paths import Paths

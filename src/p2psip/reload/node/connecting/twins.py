@@ -17,7 +17,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.attach import attach_body
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.candidates import Whereabouts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from p2psip.base.effects import Ask
-from p2psip.base.gate import WaitingRoom
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.waiting_room import WaitingRoom
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.records import CommitFailed, Committed

@@ -27,7 +27,7 @@ from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.config.signatures import verify_kind, verify_update
 from p2psip.reload.forwarding.forwarder import response_route
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.effects import ConfigurationOutdated
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.upkeep import Upkeep

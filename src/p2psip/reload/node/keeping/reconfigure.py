@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.node.connecting.connections import Connection
-from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.connecting.connection_table import Connection
+from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.keeping.config_updates import why_no_member
-from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import Ground
 from p2psip.reload.security.roles import Verifier
 from p2psip.reload.topology.plugin import TopologyPlugin, obstacles_to

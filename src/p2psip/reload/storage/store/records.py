@@ -3,7 +3,7 @@
 Reading is synchronous and shows committed state only. Writing is asked for: a core emits
 `Ask(token, Commit(...), deadline)`, and `Committed` or `CommitFailed` comes back as the answer. A commit is
 atomic, and commits take effect in the order in which they were asked. `MemoryStore` and
-`p2psip.net.disk.records.DiskStore` are the two stores.
+`p2psip.net.disk.record_file.DiskStore` are the two stores.
 
 Times here are in seconds of the store's clock, which goes on over restarts; see `continuity`.
 """

@@ -36,12 +36,12 @@ from p2psip.reload.topology.actions import (
     ProbePartition,
     SeekBootstrap,
 )
-from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
-from p2psip.reload.topology.chord.candidates import Candidates
 from p2psip.reload.topology.chord.messages import NeighborView
+from p2psip.reload.topology.chord.neighbor_candidates import Candidates
 from p2psip.reload.topology.chord.replicas import ReplicaSet
 from p2psip.reload.topology.chord.ring import advance
 from p2psip.reload.topology.chord.routing_table import RoutingTable
+from p2psip.reload.topology.chord.sayings import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.settings import ChordSettings
 from p2psip.reload.topology.joining import LET_IN_PAUSE_S, Joining, JoinState
 

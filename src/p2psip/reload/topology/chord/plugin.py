@@ -18,7 +18,7 @@ from p2psip.reload.topology.chord.messages import (
 from p2psip.reload.topology.chord.ring import ID_BYTES, distance, hash_name
 from p2psip.reload.topology.chord.settings import ChordSettings
 from p2psip.reload.topology.chord.topology import ChordTopology
-from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.topology.client_topology import ClientTopology
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.language.codec import Struct

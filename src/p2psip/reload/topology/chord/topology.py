@@ -14,7 +14,6 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.actions import Action, HandOver, Tell
-from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.chord import Chord, NotAdmitting
 from p2psip.reload.topology.chord.messages import (
     ChordLeaveData,
@@ -26,6 +25,7 @@ from p2psip.reload.topology.chord.messages import (
 )
 from p2psip.reload.topology.chord.replicas import REPLICAS
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance, distance, is_between
+from p2psip.reload.topology.chord.sayings import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.settings import ChordSettings
 from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.transport import Received

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
-from p2psip.reload.topology.client import ClientTopology
+from p2psip.reload.topology.client_topology import ClientTopology
 from p2psip.reload.topology.one_hop.circle import distance, hash_name, is_within
 from p2psip.reload.topology.one_hop.messages import BODIES, OneHopRouteQueryAns, OneHopUpdate
 from p2psip.reload.topology.one_hop.topology import OneHop

@@ -8,7 +8,7 @@ from p2psip.base.address import Address
 from p2psip.media.negotiation import Agreement, Direction, Negotiation
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.dialogs.dialog import Dialog
-from p2psip.sip.entities.agents.requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
 from p2psip.sip.entities.agents.types import (
     CallEnded,
     CallEstablished,

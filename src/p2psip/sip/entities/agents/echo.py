@@ -12,7 +12,6 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.engine import MediaEngine, Performance
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -22,6 +21,7 @@ from p2psip.sip.entities.agents.types import (
     MediaReleased,
     ToServer,
 )
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp

@@ -5,8 +5,8 @@ from __future__ import annotations
 from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation, offered_host
 from p2psip.sip.dialogs.dialog import Dialog
+from p2psip.sip.entities.agents.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agents.call import Call
-from p2psip.sip.entities.agents.requests import Alarm, Wiring
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, IncomingCall
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.message.build import make_response, phrase_of

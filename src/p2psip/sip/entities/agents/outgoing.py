@@ -5,8 +5,8 @@ from __future__ import annotations
 from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation
 from p2psip.sip.dialogs.dialog import Dialog
+from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
 from p2psip.sip.entities.agents.call import Call
-from p2psip.sip.entities.agents.requests import ALLOW, Alarm, Wiring
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, Ringing
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr

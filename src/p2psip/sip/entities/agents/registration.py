@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from p2psip.sip.entities.agents.requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
 from p2psip.sip.entities.agents.types import EndedBy, Ending, Registered, RegistrationFailed, Unregistered
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr

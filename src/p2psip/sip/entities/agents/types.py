@@ -13,7 +13,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transactions.timers import TimerValues
+from p2psip.sip.transactions.timer_values import TimerValues
 from p2psip.sip.transports.hops import Hop
 from p2psip.sip.transports.layer import Listener
 

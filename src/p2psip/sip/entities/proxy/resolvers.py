@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from p2psip.sip.entities.agents.table import AgentTable
+from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain

@@ -14,9 +14,9 @@ from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
+from p2psip.sip.transports.own_addresses import as_host
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 """The methods that make a dialog; in others a Record-Route has no effect."""

@@ -19,8 +19,8 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import DEFAULT_PORTS, FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
+from p2psip.sip.transports.own_addresses import as_numeric
 
 EXTENSIONS = ("path", "outbound")
 """What a REGISTER may require (RFC 3327, RFC 5626). No GRUU of ours leads to a phone, so "gruu" is not among them."""

@@ -15,9 +15,9 @@ from p2psip.sip.entities.registrar.targets import target_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, default_port
-from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import Hop, Source, StreamHop, UdpHop
 from p2psip.sip.transports.layer import TransportLayer
+from p2psip.sip.transports.own_addresses import as_numeric
 
 
 class Ways:

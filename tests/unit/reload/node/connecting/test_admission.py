@@ -1,4 +1,4 @@
-"""Who is at the other end of each link, and for how long (p2psip.reload.node.connecting.admission)."""
+"""Who is at the other end of each link, and for how long (p2psip.reload.node.connecting.linked_members)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.connecting.admission import GRACE_S, LinkedMembers
+from p2psip.reload.node.connecting.linked_members import GRACE_S, LinkedMembers
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.paths.values import HangUp
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -18,7 +18,7 @@ from p2psip.reload.wire.header import Destination
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.membership import DATE, OVERLAY, Club
-from p2psip.sim.overlay import PORT, SIP_PORT
+from p2psip.sim.simulated_overlay import PORT, SIP_PORT
 
 WALL = WallClock(DATE)
 ECDSA = SignatureAlgorithm.ECDSA

@@ -1,4 +1,4 @@
-"""The Connection Table (p2psip.reload.node.connecting.connections), in virtual time."""
+"""The Connection Table (p2psip.reload.node.connecting.connection_table), in virtual time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
 from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, LinkLost, Unacknowledged
-from p2psip.reload.node.connecting.connections import (
+from p2psip.reload.node.connecting.connection_table import (
     REPLACED_CLOSE_S,
     SILENT,
     SUPERSEDED_CLOSE_S,

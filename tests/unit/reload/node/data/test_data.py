@@ -1,4 +1,4 @@
-"""Requests for data, of others and of our own (p2psip.reload.node.data.requests, .commits)."""
+"""Requests for data, of others and of our own (p2psip.reload.node.data.own_data, .commits)."""
 
 from __future__ import annotations
 

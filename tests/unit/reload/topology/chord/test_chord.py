@@ -25,8 +25,6 @@ from p2psip.reload.topology.actions import (
     Replicate,
     SeekBootstrap,
 )
-from p2psip.reload.topology.chord.actions import AskForUpdate, SendJoin, SendUpdate
-from p2psip.reload.topology.chord.candidates import CANDIDATES_MAX, UPDATE_WAIT_S
 from p2psip.reload.topology.chord.chord import (
     ANNOUNCE_DELAY_S,
     CANDIDATE_PAUSE_S,
@@ -36,7 +34,9 @@ from p2psip.reload.topology.chord.chord import (
     NotAdmitting,
 )
 from p2psip.reload.topology.chord.messages import NeighborView
+from p2psip.reload.topology.chord.neighbor_candidates import CANDIDATES_MAX, UPDATE_WAIT_S
 from p2psip.reload.topology.chord.ring import RING_SIZE, advance
+from p2psip.reload.topology.chord.sayings import AskForUpdate, SendJoin, SendUpdate
 from p2psip.reload.topology.chord.settings import ChordSettings
 from p2psip.reload.topology.chord.topology import ChordTopology
 from p2psip.reload.topology.joining import LET_IN_PAUSE_S, JoinState

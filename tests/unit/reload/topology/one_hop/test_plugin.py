@@ -12,7 +12,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.topology.actions import Connect
-from p2psip.reload.topology.client import HOME, PEERS_WANTED, ClientTopology
+from p2psip.reload.topology.client_topology import HOME, PEERS_WANTED, ClientTopology
 from p2psip.reload.topology.one_hop.circle import distance
 from p2psip.reload.topology.one_hop.members import Members
 from p2psip.reload.topology.one_hop.messages import NAMES_MAX, OneHopUpdate, UpdateType

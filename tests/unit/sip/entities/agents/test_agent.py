@@ -15,7 +15,6 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.media.negotiation import Direction
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -29,6 +28,7 @@ from p2psip.sip.entities.agents.types import (
     Ringing,
     Unregistered,
 )
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.digest import Authenticator, Worth, ha1_by_algorithm
 from p2psip.sip.message.headers import AuthParams

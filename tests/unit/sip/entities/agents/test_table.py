@@ -8,8 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk
-from p2psip.sip.entities.agents.agent import UserAgent
-from p2psip.sip.entities.agents.table import AgentTable, agents_of
+from p2psip.sip.entities.agents.agent_table import AgentTable, agents_of
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -17,6 +16,7 @@ from p2psip.sip.entities.agents.types import (
     MediaWanted,
     ToServer,
 )
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
 from p2psip.sip.transports.arrivals import Datagram, FromAgent
 from p2psip.sip.transports.effects import SendUdp

@@ -17,9 +17,9 @@ from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.address import OwnAddresses
 from p2psip.sip.transports.hops import FlowHop, Source, UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
+from p2psip.sip.transports.own_addresses import OwnAddresses
 
 LOCAL, LOCAL6 = Address("10.0.0.1", 5070), Address("2001:db8::1", 5070)
 CONFIG = ServerConfig(

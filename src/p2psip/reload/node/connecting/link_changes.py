@@ -1,7 +1,7 @@
 """Links that come up, go down and fall silent: who may enter, what becomes of the rest (RFC 6940 section 6.5.1).
 
-The driver has the connections, `Connections` their health, `Admission` their certificates; here it is decided what each
-link is: one that we dialled for an Attach, one that a node we asked has dialled, a gateway, or a stranger's.
+The driver has the connections, `ConnectionTable` their health, `LinkedMembers` their certificates; here it is decided
+what each link is: one that we dialled for an Attach, one that a node we asked has dialled, a gateway, or a stranger's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
-from p2psip.reload.node.connecting.connections import (
+from p2psip.reload.node.connecting.connection_table import (
     Connection,
     LinkBack,
     LinkEvent,
@@ -25,7 +25,7 @@ from p2psip.reload.node.connecting.connections import (
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
-from p2psip.reload.node.messages import Messages
+from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.values import Ended, Lapsed, LinkOver, PathEvent, Purpose, Returned, Stalled

@@ -21,15 +21,15 @@ from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send
 from p2psip.net.sockets.addresses import address_of
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.phone_tls import client_context
-from p2psip.sip.entities.agents.agent import UserAgent
 from p2psip.sip.entities.agents.types import AgentConfig, CallEnded, CallEstablished, CallId, MediaChanged, MediaWanted
+from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_sip_uri
-from p2psip.sip.transports.address import as_host
 from p2psip.sip.transports.arrivals import Arrival, Datagram
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.own_addresses import as_host
 
 _host_port = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\s\]]+)?)\]|([^\s:\[\]]+))(?::([0-9]{1,5}))?")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from p2psip.api.streams import Stream
+from p2psip.api.app_streams import Stream
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
@@ -23,7 +23,7 @@ from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
-from p2psip.reload.node.data.services import (
+from p2psip.reload.node.data.service_discovery import (
     ServiceContext,
     ServiceDiscovery,
     ServiceFailed,

@@ -9,7 +9,7 @@ from typing import Any
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.node.effects import Done
-from p2psip.reload.storage.values import sign_value
+from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.header import Destination
@@ -25,8 +25,8 @@ from p2psip.reload.wire.storage_messages import (
     StoreReq,
 )
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
-from p2psip.sim.overlay import Command, SimulatedOverlay
 from p2psip.sim.signer import SimulatedIdentity
+from p2psip.sim.simulated_overlay import Command, SimulatedOverlay
 from p2psip.sim.topologies import is_whole
 from p2psip.sim.world import Host
 

@@ -14,11 +14,11 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.services import ServiceContext, ServiceDiscovery, ServicesFound
+from p2psip.reload.node.data.service_discovery import ServiceContext, ServiceDiscovery, ServicesFound
 from p2psip.reload.node.effects import Done
 from p2psip.reload.usages.redir import span
-from p2psip.sim.overlay import SimulatedOverlay
-from p2psip.sim.records import grow
+from p2psip.sim.registrations import grow
+from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 STEP_S = 0.1

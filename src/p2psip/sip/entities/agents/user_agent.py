@@ -16,13 +16,13 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
+from p2psip.sip.entities.agents.agent_requests import ALLOW, ALLOWED, Pending, Wiring
 from p2psip.sip.entities.agents.call import Call, unsupported
-from p2psip.sip.entities.agents.credentials import DigestCredentials
+from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
 from p2psip.sip.entities.agents.incoming import CallIn
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
-from p2psip.sip.entities.agents.requests import ALLOW, ALLOWED, Pending, Wiring
 from p2psip.sip.entities.agents.types import AgentConfig, CallId
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.message.build import make_response

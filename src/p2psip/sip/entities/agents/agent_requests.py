@@ -11,13 +11,13 @@ from typing import Protocol, TypeAlias
 from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.timers import Timers
-from p2psip.sip.entities.agents.credentials import DigestCredentials
+from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
 from p2psip.sip.entities.agents.types import AgentConfig, CallId
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.address import as_numeric
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
+from p2psip.sip.transports.own_addresses import as_numeric
 
 ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
 ALLOW = ", ".join(ALLOWED)

@@ -12,8 +12,8 @@ from p2psip.coupling.lookup import LookedUp
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
-from p2psip.sim.overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
 from p2psip.sim.signer import SimulatedVerifier
+from p2psip.sim.simulated_overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.data.requests import Data
+from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.effects import UserNameTaken
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.security.roles import Identity

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from p2psip.base.errors import Cause, RemoteProtocolError
-from p2psip.base.gate import WaitingRoom
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
+from p2psip.base.waiting_room import WaitingRoom
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.link.link import LinkLost, Unacknowledged
-from p2psip.reload.node.connecting.admission import LinkedMembers
-from p2psip.reload.node.connecting.connections import ConnectionTable
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
+from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.config_updates import ConfigUpdates
 from p2psip.reload.node.keeping.diagnostics import Diagnostics
