@@ -15,7 +15,7 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.service_discovery import ServiceDiscovery, ServiceFailed, ServiceRegistered, ServicesFound
+from p2psip.reload.node.service_discovery import ServiceDiscovery, ServiceFailed, ServiceRegistered, ServicesFound
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.sim.discovery_runs import ServiceBench, choose, closest, grow_with_services
 from p2psip.sim.simulated_overlay import SimulatedOverlay

@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from OpenSSL import SSL
-
 from p2psip.api.app_streams import Stream
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.daemon.log.limits import LogLimits, clean, kind_of, size_of, source_of
-from p2psip.net.node_host import NodeHost, boot_time
+from p2psip.net.node_host import LinkContexts, NodeHost, boot_time
 from p2psip.net.sockets.dtls import require_cookies
 from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.application import AppData, ApplicationNode
-from p2psip.reload.node.data.service_discovery import (
+from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
+from p2psip.reload.node.node import Node
+from p2psip.reload.node.service_discovery import (
     ServiceContext,
     ServiceDiscovery,
     ServiceFailed,
@@ -31,8 +31,6 @@ from p2psip.reload.node.data.service_discovery import (
     ServicesFound,
     ServicesWithdrawn,
 )
-from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, ConfigurationChanged, Done, RingChanged
-from p2psip.reload.node.node import Node
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -94,7 +92,7 @@ class ClientSession:
         """Sign with a renewed certificate from now on, and show it on connections that begin; the others stay."""
         self.identity = identity
         self.host.call(lambda now: self.node.use_identity(identity, now))
-        self.host.use_context(*contexts(identity, self.configuration))
+        self.host.use_contexts(contexts(identity, self.configuration))
 
     def now(self) -> float:
         """The time of the node's clock."""
@@ -305,14 +303,14 @@ def _write(level: int, event: str, facts: Mapping[str, object]) -> None:
     LOG.log(level, "%s %s", event, " ".join(f"{name}={clean(str(value))}" for name, value in facts.items()))
 
 
-def contexts(identity: CertifiedIdentity, configuration: OverlayConfiguration) -> tuple[SSL.Context, SSL.Context]:
-    """What connections show of us and ask of others: those over TLS, those over DTLS."""
+def contexts(identity: CertifiedIdentity, configuration: OverlayConfiguration) -> LinkContexts:
+    """What connections show of us and ask of others."""
     streams, datagrams = (
         make_context(identity.chain, identity.key, is_datagram=is_datagram, shared_secret=configuration.shared_secret)
         for is_datagram in (False, True)
     )
     require_cookies(datagrams)
-    return streams, datagrams
+    return LinkContexts(streams, datagrams)
 
 
 def _finish(waiting: asyncio.Future[Answer], result: Answer | RequestFailed) -> None:

@@ -25,7 +25,7 @@ from p2psip.daemon.state.client_state import client_obstacles, load_client
 from p2psip.daemon.state.state import save_document
 from p2psip.net.disk.home import in_home
 from p2psip.net.disk.record_file import DiskStore
-from p2psip.net.node_host import NodeHost, boot_time, read_wall_clock
+from p2psip.net.node_host import HostSettings, NodeHost, boot_time, read_wall_clock
 from p2psip.net.sockets.addresses import own_address
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
@@ -139,9 +139,8 @@ def _compose(
     node = Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
     core = ApplicationNode(node)
     session = ClientSession(core, identity, keep)
-    context, datagram_context = contexts(identity, configuration)
     disk = store if isinstance(store, DiskStore) else _Committer(store)
-    host = NodeHost(core, context, disk, began, session.handle_effect, datagram_context=datagram_context)
+    host = NodeHost(core, HostSettings(contexts(identity, configuration), disk, began), session.handle_effect)
     session.use_host(host)
     return session, host
 

@@ -28,9 +28,9 @@ from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, 
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
-from p2psip.reload.node.data.service_discovery import ServiceContext, ServiceDiscovery
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery
 from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer

@@ -16,7 +16,7 @@ from p2psip.daemon.report import lines_of, lookup_report, services_report, statu
 from p2psip.daemon.state.kept import KeptService
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
-from p2psip.reload.node.data.service_discovery import ServicesFound
+from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 

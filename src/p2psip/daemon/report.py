@@ -9,7 +9,7 @@ from p2psip.coupling.lookup import HopSeen, LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.net.machine_figures import memory_kb
-from p2psip.reload.node.data.service_discovery import ServicesFound
+from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.usages.sip_registration import LineRegistration, RegistrationRoute
 from p2psip.reload.wire.diagnostics import DiagnosticKind

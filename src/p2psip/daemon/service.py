@@ -53,7 +53,7 @@ from p2psip.net.disk.files import PRIVATE
 from p2psip.net.disk.home import in_home
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine_figures import read_machine
-from p2psip.net.node_host import boot_time, read_wall_clock
+from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.sockets.addresses import machine_hosts, words
 from p2psip.net.sockets.dtls import require_cookies
@@ -63,9 +63,9 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.forwarding.return_path import ReturnPath
-from p2psip.reload.node.data.service_discovery import ServicesFound
 from p2psip.reload.node.effects import ConfigurationChanged, ConfigurationOutdated, ContactsChanged, UserNameTaken
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -155,15 +155,8 @@ class PeerService:
             server = self._server_config(listeners_of(endpoints))
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
-            self._host = PeerHost(
-                self._peer,
-                self._context(),
-                store,
-                self._overlay_began(),
-                self._on_effect,
-                datagram_context=self._datagram_context(),
-                path_mtu=self._state.settings.path_mtu,
-            )
+            settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
+            self._host = PeerHost(self._peer, settings, self._on_effect)
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
@@ -253,10 +246,10 @@ class PeerService:
             context = self._phone_certificate.context(self._state, self._keylog)
             self._host.use_phone_tls(context, client_context(self._state.configuration.root_certs))
 
-    def _datagram_context(self) -> SSL.Context:
-        context = self._context(is_datagram=True)
-        require_cookies(context)
-        return context
+    def _contexts(self) -> LinkContexts:
+        datagram_context = self._context(is_datagram=True)
+        require_cookies(datagram_context)
+        return LinkContexts(self._context(), datagram_context)
 
     def _link_types(self) -> tuple[OverlayLinkType, ...]:
         """The links that the settings and the overlay both permit. Raises LocalMisuse if there are none."""
@@ -431,7 +424,7 @@ class PeerService:
         self._state = reload_identity(self._state)
         self._host.call(lambda now: self._peer.use_identity(self._state.identity, now))
         self._host.own_certificate_ends = self._state.identity.not_after
-        self._host.use_context(self._context(), self._datagram_context())
+        self._host.use_contexts(self._contexts())
         if not self._state.settings.phone_certificate:
             self._use_phone_tls()
 
@@ -527,7 +520,7 @@ class PeerService:
         self._state = replace(self._state, document=changed.document)
         if self._state.configuration.shared_secret != before:
             # 13.4: who comes from now on has to know the new one.
-            self._host.use_context(self._context(), self._datagram_context())
+            self._host.use_contexts(self._contexts())
         self._save("configuration", lambda: save_document(self._state.directory, changed.document))
         self._save("kinds", lambda: save_kinds(self._state.directory, changed.kind_blocks))
         if changed.obstacles:

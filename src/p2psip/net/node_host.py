@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -84,6 +85,26 @@ def read_wall_clock(not_before: float, not_after: float) -> WallClock:
     return WallClock(date - boot_time(), is_trusted=not_before <= date <= not_after)
 
 
+@dataclass(frozen=True, slots=True)
+class LinkContexts:
+    """What connections with other nodes show of us and ask of them: over TLS; and over DTLS, if there is any."""
+
+    tls: SSL.Context
+    dtls: SSL.Context | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What a node's host is given beside the core."""
+
+    contexts: LinkContexts
+    store: Store
+    overlay_began: float
+    """When the overlay came to be: an earlier date is not trusted."""
+    path_mtu: int = PATH_MTU
+    """The longest IP packet of links."""
+
+
 class NodeCore(Protocol):
     """What a host drives: a node with something around it."""
 
@@ -125,24 +146,10 @@ class NodeCore(Protocol):
 class NodeHost:
     """Links, timers and the disk of one node. `other` is called with the effects that are for the program around it."""
 
-    def __init__(
-        self,
-        core: NodeCore,
-        context: SSL.Context,
-        store: Store,
-        overlay_began: float,
-        other: Callable[[Effect], None],
-        *,
-        datagram_context: SSL.Context | None = None,
-        path_mtu: int = PATH_MTU,
-    ) -> None:
-        """Without `datagram_context` there is no DTLS here; `path_mtu` is the longest IP packet of links."""
+    def __init__(self, core: NodeCore, settings: HostSettings, other: Callable[[Effect], None]) -> None:
         self._core = core
-        self._context = context
-        self._datagram_context = datagram_context
-        self._path_mtu = path_mtu
-        self._store = store
-        self._overlay_began = overlay_began
+        self._settings = settings
+        self._contexts = settings.contexts
         self.own_certificate_ends = math.inf
         self._other = other
         self._loop = asyncio.get_running_loop()
@@ -157,7 +164,7 @@ class NodeHost:
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._servers: list[StreamListener] = []
         self._dtls = DtlsPorts(
-            self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, path_mtu - IP_UDP_BYTES
+            self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, settings.path_mtu - IP_UDP_BYTES
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -209,9 +216,9 @@ class NodeHost:
                 async with asyncio.timeout(GOODBYE_MAX_S + 1):
                     await self._is_quiet.wait()
 
-    def use_context(self, context: SSL.Context, datagram_context: SSL.Context | None) -> None:
+    def use_contexts(self, contexts: LinkContexts) -> None:
         """Show another certificate on connections that begin from now on."""
-        self._context, self._datagram_context = context, datagram_context
+        self._contexts = contexts
 
     def call(self, run: Callable[[float], object]) -> None:
         """Give the core one input, then do what it wants done."""
@@ -300,11 +307,11 @@ class NodeHost:
 
     def _listen_tls(self, address: Address) -> StreamListener:
         def accept() -> TlsStream:
-            stream = TlsStream(self._context, self, is_server=True)
+            stream = TlsStream(self._contexts.tls, self, is_server=True)
             self._register(stream, next(self._accepted))
             return stream
 
-        server = StreamListener.bind(address, accept, partial(self._not_accepted, address), self._path_mtu)
+        server = StreamListener.bind(address, accept, partial(self._not_accepted, address), self._settings.path_mtu)
         self._servers.append(server)
         return server
 
@@ -338,8 +345,8 @@ class NodeHost:
             self._is_quiet.set()
 
     def _own_datagram_context(self) -> SSL.Context:
-        assert self._datagram_context is not None, "no DTLS without a context for it"
-        return self._datagram_context
+        assert self._contexts.dtls is not None, "no DTLS without a context for it"
+        return self._contexts.dtls
 
     async def _open(self, path: int, candidate: Candidate) -> None:
         """Connect; the handshake begins when this connection is the one that is chosen."""
@@ -359,7 +366,9 @@ class NodeHost:
 
     async def _open_tls(self, path: int, candidate: Candidate) -> None:
         path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
-        stream = await connect_tcp(lambda: TlsStream(self._context, self, is_server=False), candidate.address, path_mtu)
+        stream = await connect_tcp(
+            lambda: TlsStream(self._contexts.tls, self, is_server=False), candidate.address, path_mtu
+        )
         if not stream.is_connected:
             raise ConnectionError("closed by the other end")
         del self._opening[path]
@@ -396,7 +405,7 @@ class NodeHost:
         return found if isinstance(found, TlsStream) and found.is_up else None
 
     def _bytes_to(self, *, is_narrow: bool) -> int:
-        return min(self._path_mtu, NARROW_BYTES) if is_narrow else self._path_mtu
+        return min(self._settings.path_mtu, NARROW_BYTES) if is_narrow else self._settings.path_mtu
 
     def _limit_accepted(self, path_mtu: int) -> None:
         for server in self._servers:
@@ -449,14 +458,14 @@ class NodeHost:
             # In the thread that writes; what is wrong with the answer is to be seen in ours.
             self._loop.call_soon_threadsafe(self._committed, token, future)
 
-        self._store.commit(commit).add_done_callback(done)
+        self._settings.store.commit(commit).add_done_callback(done)
 
     def _committed(self, token: int, future: Future[CommitAnswer]) -> None:
         answer = future.result()
         self.call(lambda now: self._core.handle_answer(token, answer, now))
 
     def _watch_wall_clock(self) -> None:
-        wall, known = read_wall_clock(self._overlay_began, self.own_certificate_ends), self._core.node.wall
+        wall, known = read_wall_clock(self._settings.overlay_began, self.own_certificate_ends), self._core.node.wall
         if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
             self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
             self.call(lambda now: self._core.set_wall_clock(wall, now))

@@ -14,10 +14,9 @@ from p2psip.coupling.peer import Peer
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.sides import SendFrom
 from p2psip.media.session import SendRtp
-from p2psip.net.node_host import NodeHost, Store, boot_time
+from p2psip.net.node_host import HostSettings, NodeHost, boot_time
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.net.sockets.dtls import PATH_MTU
 from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
@@ -45,20 +44,8 @@ class Endpoints:
 class PeerHost(NodeHost):
     """A node's host, with the sockets of phones and media beside those of links."""
 
-    def __init__(
-        self,
-        peer: Peer,
-        context: SSL.Context,
-        store: Store,
-        overlay_began: float,
-        other: Callable[[Effect], None],
-        *,
-        datagram_context: SSL.Context | None = None,
-        path_mtu: int = PATH_MTU,
-    ) -> None:
-        super().__init__(
-            peer, context, store, overlay_began, other, datagram_context=datagram_context, path_mtu=path_mtu
-        )
+    def __init__(self, peer: Peer, settings: HostSettings, other: Callable[[Effect], None]) -> None:
+        super().__init__(peer, settings, other)
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
         self._phone_flows = Flows(self._flow_arrived, self._not_accepted, self._not_secured)

@@ -14,8 +14,8 @@ from p2psip.reload.config.configuration import (
     OverlayConfiguration,
     ServicePermission,
 )
-from p2psip.reload.node.data.service_discovery import ServiceContext, ServiceDiscovery, ServicesFound
 from p2psip.reload.node.effects import Done
+from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery, ServicesFound
 from p2psip.reload.usages.redir import span
 from p2psip.sim.registrations import grow
 from p2psip.sim.simulated_overlay import SimulatedOverlay

@@ -21,7 +21,7 @@ from p2psip.reload.config.configuration import (
     SIP_REGISTRATION_KIND,
     ServicePermission,
 )
-from p2psip.reload.node.data.service_discovery import ServiceRegistered
+from p2psip.reload.node.service_discovery import ServiceRegistered
 from p2psip.reload.topology.chord.ring import hash_name
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, CERTIFICATE_BY_USER, DataModel
 from p2psip.reload.wire.storage_messages import StoredData

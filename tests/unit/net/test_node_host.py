@@ -11,7 +11,7 @@ from OpenSSL import SSL
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.net.node_host import NodeCore, NodeHost, Store
+from p2psip.net.node_host import HostSettings, LinkContexts, NodeCore, NodeHost, Store
 from p2psip.reload.paths.values import AcceptNarrow, PathEvent
 
 
@@ -39,7 +39,8 @@ def test_what_is_accepted_is_narrow_as_long_as_the_core_wants() -> None:
     async def main() -> None:
         core, address = Wishes(), Address("127.0.0.1", free_port())
         context = SSL.Context(SSL.TLS_METHOD)
-        host = NodeHost(cast(NodeCore, core), context, cast(Store, None), 0.0, lambda effect: None, path_mtu=1280)
+        settings = HostSettings(LinkContexts(context), cast(Store, None), 0.0, path_mtu=1280)
+        host = NodeHost(cast(NodeCore, core), settings, lambda effect: None)
         await host.listen_links([address])
 
         def segment_bytes(*wishes: Effect) -> int:

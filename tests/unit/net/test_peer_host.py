@@ -23,6 +23,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.net import node_host
+from p2psip.net.node_host import HostSettings, LinkContexts
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tls as tls_sockets
 from p2psip.net.sockets.dtls import IP_UDP_BYTES
@@ -71,9 +72,8 @@ def run(test: Callable[[Bench], Awaitable[None]], **endpoints: object) -> None:
         core, disk, others = Notes(), Disk(), list[Effect]()
         faults: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
-        host = PeerHost(
-            cast(Peer, core), context(), disk, DATE, others.append, datagram_context=datagram_context(1), path_mtu=1400
-        )
+        settings = HostSettings(LinkContexts(context(), datagram_context(1)), disk, DATE, path_mtu=1400)
+        host = PeerHost(cast(Peer, core), settings, others.append)
         overlay = next(iter(endpoints.get("overlay", ())), Address(HERE, free_port()))  # type: ignore[call-overload]
         fields = {
             "overlay": (overlay,),
@@ -260,11 +260,8 @@ class Pair:
         self.hosts = [
             PeerHost(
                 cast(Peer, core),
-                context(number),
-                Disk(),
-                DATE,
+                HostSettings(LinkContexts(context(number), datagram_context(number)), Disk(), DATE),
                 list[Effect]().append,
-                datagram_context=datagram_context(number),
             )
             for number, core in enumerate(self.cores, 1)
         ]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
-from p2psip.reload.node.data.service_discovery import ServiceDiscovery
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp, Write
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.service_discovery import ServiceDiscovery
 from p2psip.reload.paths.values import HangUp, PathEvent
 
 

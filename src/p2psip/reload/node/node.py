@@ -124,7 +124,7 @@ class Node:
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
-        self._has_started = self._is_leaving = False
+        self._has_started = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
 
@@ -138,8 +138,7 @@ class Node:
 
     def leave(self, now: float) -> None:
         """Say goodbye to whom we are linked with, and hand our data to who comes next (6.4.2.2)."""
-        if not self._is_leaving:
-            self._is_leaving = self._serving.is_leaving = True
+        if not self.topology.is_leaving:
             self.topology.leave(now)
             self._settle(now)
 
@@ -151,7 +150,7 @@ class Node:
     @property
     def has_left(self) -> bool:
         """True when what `leave` began is done."""
-        return self._is_leaving and not self._moving.is_handing_over
+        return self.topology.is_leaving and not self._moving.is_handing_over
 
     def add_client(self, identity: Identity, now: float) -> None:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""

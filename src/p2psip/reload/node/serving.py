@@ -42,11 +42,11 @@ class Serving:
         is_client: bool,
     ) -> None:
         self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, data
+        self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
         self._rng = rng
         self._is_client = is_client
-        self.is_leaving = False
 
     def serve(self, request: Received, now: float) -> None:
         """Answer it, with an error if need be."""
@@ -63,7 +63,7 @@ class Serving:
         if self._is_client and request.code in DUTIES:
             raise Forbidden("this node is a client")
         match request.body:
-            case AttachReqAns() if self.is_leaving:
+            case AttachReqAns() if self._topology.is_leaving:
                 # 6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error".
                 raise RequestTimeout("this node is leaving")
             case AttachReqAns() as body if request.signer.node_id == self._exchange.identity.node_id:

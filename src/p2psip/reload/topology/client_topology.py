@@ -84,6 +84,7 @@ class ClientTopology:
     ) -> None:
         self.node_id = node_id
         self.joining = Joining(rng, queue)
+        self.is_leaving = False
         self._plugin = plugin
         self._leave_data = leave_data
         self._look_interval_s = look_interval_s
@@ -229,6 +230,7 @@ class ClientTopology:
 
     def leave(self, now: float) -> None:
         """6.4.2.2: tell whom we are linked with, and look for nobody any more."""
+        self.is_leaving = True
         self._timers.clear()
         self.joining.end()
         leaving = LeaveReq(self.node_id, self._leave_data)

@@ -115,6 +115,10 @@ class Topology(Protocol):
     def handle_gateway(self, gateway: NodeId, now: float) -> None:
         """We are linked with a node of the overlay, through which we can look for our place."""
 
+    @property
+    def is_leaving(self) -> bool:
+        """True from when it is told to leave."""
+
     def leave(self, now: float) -> None:
         """Tell those whom we are linked with that we go (6.4.2.2), and hand over what we are responsible for."""
 
@@ -162,7 +166,7 @@ class Topology(Protocol):
         """
 
     def handle_outcome(self, context: object, outcome: Outcome, now: float) -> None:
-        """The request of a `Tell` or an `Ask` is over."""
+        """The request of a `Tell` or an `AskNode` is over."""
 
     # Values
 

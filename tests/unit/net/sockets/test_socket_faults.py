@@ -29,7 +29,7 @@ from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
 from p2psip.media.session import SendRtp
-from p2psip.net.node_host import boot_time
+from p2psip.net.node_host import HostSettings, LinkContexts, boot_time
 from p2psip.net.peer_host import Endpoints, PeerHost
 from p2psip.net.sockets import tcp
 from p2psip.net.sockets.phone_tls import client_context, server_context
@@ -168,14 +168,8 @@ class End:
         overlay, sip, phones, secured = addresses
         endpoints = Endpoints(overlay, overlay, sip, phones, phones, secured)
         core, others = Notes(), list[Effect]()
-        host = PeerHost(
-            cast(Peer, core),
-            context(number),
-            Disk(),
-            DATE,
-            others.append,
-            datagram_context=datagram_context(number),
-        )
+        settings = HostSettings(LinkContexts(context(number), datagram_context(number)), Disk(), DATE)
+        host = PeerHost(cast(Peer, core), settings, others.append)
         host.use_phone_tls(server_context([PHONES.der], PHONES.key), client_context([AUTHORITY.der]))
         await host.listen(endpoints)
         return cls(host, core, endpoints, others)

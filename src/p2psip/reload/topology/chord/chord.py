@@ -96,7 +96,7 @@ class Chord:
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
         self._is_let_in = False
-        self._is_leaving = False
+        self.is_leaving = False
         self._actions: list[Action] = []
 
     # What others ask
@@ -173,7 +173,7 @@ class Chord:
 
     def start_leaving(self) -> None:
         """We have told our neighbours that we go: from now on we tell nobody that we are here."""
-        self._is_leaving = True
+        self.is_leaving = True
         self.joining.end()
 
     # Links
@@ -306,7 +306,7 @@ class Chord:
         self._doubted.discard(node)
         self._candidates.views.pop(node, None)
         self._peer_went(node, now)
-        if self._is_leaving or node == self.node_id or not self.is_responsible(node):
+        if self.is_leaving or node == self.node_id or not self.is_responsible(node):
             raise NotAdmitting(f"{node.short} does not lie in the range of {self.node_id.short}")
         low = self.table.range_low
         self._admitting[node] = low
@@ -426,7 +426,7 @@ class Chord:
     def _stabilize(self, now: float) -> None:
         """10.7.4.1: "A peer MUST periodically send an Update request to every peer in its Neighbor Table"."""
         self._timers.set("update", now + self._settings.update_interval_s * self._rng.uniform(0.8, 1.2), "stabilize")
-        if self._is_leaving:
+        if self.is_leaving:
             return
         # "A peer SHOULD randomly offset these Update requests so they do not occur all at once."
         self._actions += [SendUpdate(node) for node in self.table.neighbors]
@@ -522,7 +522,7 @@ class Chord:
         """Send an Update, unless it would say what the last one over this link said."""
         may_tell = self.joining.is_member or (self._serves_alone and is_full)
         view = self.view()
-        if may_tell and not self._is_leaving and (is_full or self._told.get(node) != view):
+        if may_tell and not self.is_leaving and (is_full or self._told.get(node) != view):
             self._told[node] = view
             self._actions.append(SendUpdate(node, is_full))
 

@@ -221,7 +221,7 @@ class ChordTopology(Chord):
         target = body.destination.node_id or body.destination.resource_id
         if target is None:
             raise Forbidden("an opaque destination cannot be asked for")
-        if body.send_update and self.is_serving and not self._is_leaving:
+        if body.send_update and self.is_serving and not self.is_leaving:
             # "If the requester has set the send_update flag, the responder SHOULD initiate an Update immediately"; who
             # leaves would say that it stays.
             self._actions.append(SendUpdate(sender, is_full=True))

@@ -170,6 +170,11 @@ class OneHop(Table):
             self.joining.enter(JoinState.SEEKING, now)
             self._ask_for_pages(gateway)
 
+    @property
+    def is_leaving(self) -> bool:
+        """True from when it is told to leave."""
+        return self._is_leaving
+
     def leave(self, now: float) -> None:
         """Say goodbye, and give what is ours to those who are nearest after us."""
         self._is_leaving = True
