@@ -19,7 +19,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.stun.credentials import StunCredential, StunGate, User
 from p2psip.turn.client import TurnClient
-from p2psip.turn.client_values import Allocated, Loss, Permitted, Received, RelayLost
+from p2psip.turn.client_values import Allocated, Loss, Permitted, RelayedData, RelayLost
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.server import TurnService
 from p2psip.turn.values import CloseRelay, Flow, OpenRelay, RelaySettings, Transmit, TurnRelay
@@ -105,7 +105,7 @@ def test_our_client_at_coturns_server(coturn: Address, is_bound: bool) -> None:
         talk.socket.sendto(sent.data, coturn)
         assert peer.recvfrom(65_535) == (bytes(LONG_BYTES), allocated.relayed[0])
         peer.sendto(b"back", allocated.relayed[0])
-        assert talk.until(Received) == Received(there, b"back")
+        assert talk.until(RelayedData) == RelayedData(there, b"back")
         talk.client.close(time.monotonic())
         assert talk.until(RelayLost) == RelayLost(Loss.ENDED, Loss.ENDED.value, 0.0)
 

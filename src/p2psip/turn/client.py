@@ -38,7 +38,7 @@ from p2psip.stun.framing import CHANNELS, ChannelData, StunFraming, is_channel_d
 from p2psip.stun.integrity import integrity_of, is_signed, signed
 from p2psip.stun.message import AttributeType, MessageClass, NotStun, StunMessage, decode
 from p2psip.stun.transactions import TRANSACTION_BYTES, Patience, Resend, StunUnanswered, Transactions
-from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, Received, RelayLost
+from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, RelayedData, RelayLost
 from p2psip.turn.limits import MESSAGE_BYTES_MAX
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND, UDP
 from p2psip.turn.values import Flow, Transmit
@@ -280,7 +280,7 @@ class TurnClient:
         # 11.4: "discard the Data indication otherwise", where no permission is wanted.
         if peer.host in self._permitted:
             self._heard()
-            self._effects.append(Received(peer, data))
+            self._effects.append(RelayedData(peer, data))
 
     def _heard(self) -> None:
         self._timers.cancel("quiet")

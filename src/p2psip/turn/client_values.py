@@ -48,7 +48,7 @@ class NotPermitted(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Received(Effect):
+class RelayedData(Effect):
     """Data of a peer."""
 
     peer: Address

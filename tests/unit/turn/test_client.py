@@ -13,7 +13,7 @@ from p2psip.stun.attributes import ERROR_CODE, NONCE, REALM, Family, Icmp, StunE
 from p2psip.stun.credentials import StunCredential
 from p2psip.stun.message import MessageClass, StunMessage, decode
 from p2psip.turn.client import CHALLENGES_MAX, IDLE_S, TurnClient
-from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, Received, RelayLost
+from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, RelayedData, RelayLost
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.values import Flow, Transmit, TurnRelay
 
@@ -98,7 +98,7 @@ def test_both_ways(is_stream: bool, is_bound: bool) -> None:
     assert wire.run() == []
     assert wire.relayed == [TurnRelay(relayed, PEER, b"there")]
     assert wire.sent_bytes - before == {(False, True): 9, (True, True): 12}.get((is_stream, is_bound), 44)
-    assert wire.comes(relayed, b"back") == [Received(PEER, b"back")]
+    assert wire.comes(relayed, b"back") == [RelayedData(PEER, b"back")]
 
 
 def test_no_question_is_shorter_than_its_answer() -> None:
@@ -128,7 +128,7 @@ def test_all_is_refreshed_in_time_and_nonces_grow_stale(is_bound: bool) -> None:
     wire.run()
     for number in range(1, 1080):
         assert wire.pass_time(10.0 * number) == []
-        assert wire.comes(relayed, b"x") == [Received(PEER, b"x")]
+        assert wire.comes(relayed, b"x") == [RelayedData(PEER, b"x")]
     assert len(wire.bench.open) == 1
 
 
@@ -294,4 +294,4 @@ def test_a_later_permission_does_not_put_off_the_refresh_of_an_earlier_one() -> 
     wire.client.permit(["198.51.100.77"], 200.0)
     assert wire.run() == [Permitted("198.51.100.77")]
     assert wire.pass_time(400.0) == []
-    assert wire.comes(relayed, b"x") == [Received(PEER, b"x")]
+    assert wire.comes(relayed, b"x") == [RelayedData(PEER, b"x")]
