@@ -21,6 +21,7 @@ import httpx2
 import pytest
 from accounts import CHEAP, accounts
 from effort import times
+from turn_bench import PEER, SERVER, Bench
 
 import p2psip
 from p2psip.base.address import Address
@@ -31,6 +32,9 @@ from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.g711 import PCMU
 from p2psip.media.negotiation import Agreement, Direction
+from p2psip.media.relay.ports import OpenPorts
+from p2psip.media.relay.relay import CALLEE, CALLER, Relay
+from p2psip.media.relay.sides import Phone
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
@@ -67,12 +71,15 @@ from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
+from p2psip.turn.client import TurnClient
+from p2psip.turn.values import Flow, Transmit
 
 DRIVERS = ("p2psip.net", "p2psip.sim", "p2psip.daemon", "p2psip.cli", "p2psip.api")
 HOUR_S = 3600.0
 SLEEPS_S = (20.0, 601.0, HOUR_S)
 LATE_S = 600.0
 CALLS_MAX = 4
+HERE = "192.0.2.1"
 
 
 def cores() -> list[type]:
@@ -299,6 +306,49 @@ def nap_of_media() -> None:
         engine.handle_timeout(HOUR_S)
 
 
+def nap_of_a_media_relay() -> None:
+    """A relayed call of which one side has been heard."""
+    relay, phones = Relay(random.Random(1)), [Phone(name, HERE, HERE) for name in ("alice", "bob")]
+    relay.start()
+    for effect in relay.drain():
+        if isinstance(effect, OpenPorts):
+            relay.handle_ports(effect.port, True, 0.0)
+    call = relay.begin("call", *phones)
+    for which in (CALLER, CALLEE):
+        lines = ("v=0", f"o=- 1 1 IN IP4 {HERE}", "s=-", f"c=IN IP4 {HERE}", "t=0 0", "m=audio 4000 RTP/AVP 0", "")
+        relay.describe(call, which, "\r\n".join(lines).encode(), 0.0)
+    relay.answered(call, 0.0)
+    relay.handle_timeout(HOUR_S)
+    assert call not in relay
+
+
+def nap_of_a_turn_server_and_its_client() -> None:
+    """An allocation with a permission and a channel; neither end has refreshed or forgotten anything meanwhile."""
+    bench = Bench()
+    flow = Flow(SERVER, Address(HERE, 6084))
+    client = TurnClient(flow, bench.members.issue("alice", 100_000, 0.0), random.Random(1))
+    client.allocate(0.0)
+    speak(client, bench, flow)
+    client.bind(PEER, 0.0)
+    speak(client, bench, flow)
+    assert len(bench.server) == 1
+    assert client.send(PEER, b"data", 0.0)
+    bench.now = HOUR_S
+    client.handle_timeout(HOUR_S)
+    bench.server.handle_timeout(HOUR_S)
+    speak(client, bench, flow)
+    assert not len(bench.server)
+
+
+def speak(client: TurnClient, bench: Bench, flow: Flow) -> None:
+    """Until neither end has anything to say to the other."""
+    while effects := client.drain():
+        for sent in effects:
+            for answer in bench.hand(flow, sent.data) if isinstance(sent, Transmit) else ():
+                if isinstance(answer, Transmit):
+                    client.handle_data(answer.data, bench.now)
+
+
 def nap_of_a_puncher() -> None:
     """A session that looks for a path, and a server that was asked for our address."""
     here, there = (Address(f"192.0.2.{number}", 6084) for number in (1, 2))
@@ -316,14 +366,14 @@ def nap_of_a_mourner() -> None:
     members = Members(own, (lost, *others))
     copies, enquiries = Copies(members), Enquiries(members)
     copies.went(lost, 0.0)
-    enquiries.gone(lost, own, (), 0.0)
-    for ask in enquiries.take_asks():
+    enquiries.gone(lost, own, 0.0)
+    for ask in enquiries.take_asks(others):
         body = OneHopRouteQueryAns(ask.node, Standing.MEMBER)
         said = Answer(Signer(ask.node, "x@sim.example"), body, (), 0.1, 1)
         assert isinstance(ask.context, Whether)
-        enquiries.answered(ask.context, Unanswered(()) if ask.node == lost else said, (), 0.0)
+        enquiries.answered(ask.context, Unanswered(()) if ask.node == lost else said, 0.0)
     copies.handle_timeout(HOUR_S)
-    enquiries.handle_timeout((), HOUR_S)
+    enquiries.handle_timeout(HOUR_S)
 
 
 def nap_of_an_enrollment_server(directory: Path) -> None:
@@ -351,6 +401,8 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_certified_peers()
         nap_of_a_server()
         nap_of_media()
+        nap_of_a_media_relay()
+        nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()
         nap_of_an_enrollment_server(tmp_path)
