@@ -81,7 +81,8 @@ class Answers:
         if answer is None:
             return
         growth = len(payload) - answer.size
-        answer.payload, answer.after = payload, after
+        # Its bytes alone are what is counted here; that it was signed in this process is nothing to remember.
+        answer.payload, answer.after = bytes(payload), after
         self._bytes += growth
         self._share[key[1]] += growth
         while self._bytes > ANSWER_BYTES_MAX:

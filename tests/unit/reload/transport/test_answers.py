@@ -15,6 +15,7 @@ from p2psip.reload.transport.answers import (
     Answers,
     Key,
 )
+from p2psip.reload.wire.message import SignedPayload
 
 ALICE, BOB, EVE = (NodeId(bytes([number]) * 16) for number in (1, 2, 3))
 
@@ -33,6 +34,18 @@ def test_an_answer_is_kept_for_the_lifetime_of_a_request() -> None:
     assert kept.payload == b"answer"
     answers.handle_timeout(deadline.at)
     assert (len(answers), answers.bytes_kept, answers.next_deadline()) == (0, 0, None)
+
+
+def test_of_an_answer_that_was_signed_here_its_bytes_are_kept_and_nothing_else() -> None:
+    """They are what is bounded; its decoded contents are several times as much."""
+    payload = SignedPayload(b"answer")
+    answers = Answers()
+    answers.begin((1, ALICE), 0.0)
+    answers.answered((1, ALICE), payload, None)
+    kept = answers.get((1, ALICE))
+    assert kept is not None
+    assert type(kept.payload) is bytes
+    assert kept.payload == payload
 
 
 def test_what_waits_for_a_commit_that_failed_is_forgotten() -> None:

@@ -266,6 +266,9 @@ class ConnectionTable:
             self._bound_waiting(now)
 
     def _give(self, connection: Connection, message: bytes, now: float) -> None:
+        if not isinstance(connection.link, DirectLink):
+            # What a link keeps until it is acknowledged is counted in bytes, and is to be no more than these.
+            message = bytes(message)
         for piece in _pieces(message, connection.link.payload_bytes, len(connection.node)):
             connection.link.send(piece, now)
 

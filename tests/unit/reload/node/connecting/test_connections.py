@@ -29,6 +29,7 @@ from p2psip.reload.paths.limits import DIALS_MAX
 from p2psip.reload.paths.narrow import NARROW_S
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import AcceptNarrow, HangUp, Open, Purpose, Session
+from p2psip.reload.wire.message import Assembled
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -247,6 +248,15 @@ def test_who_dialled_waits_a_little_longer_and_has_nothing_to_ask() -> None:
     here.send(LARGER, b"answer to a ping", 31.2)
     here.receive(2, frame_ack(1, 0), 31.3)
     assert run_for(here, 15.8, 31.3) == []
+
+
+def test_of_a_message_that_was_put_together_here_a_link_keeps_its_bytes_and_nothing_else() -> None:
+    """They are what is bounded."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0)
+    here.send(LARGER, Assembled(b"message"), 1.0)
+    [not_taken] = [event for event in here.remove(1, "closed") if isinstance(event, NotTaken)]
+    assert [type(each.message) for each in not_taken.messages] == [bytes]
 
 
 def test_what_comes_back_over_a_direct_link_goes_another_way() -> None:
