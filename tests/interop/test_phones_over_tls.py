@@ -89,7 +89,7 @@ def test_linphone_on_tls(tmp_path: Path, sites: Sites) -> None:
         Linphone(tmp_path, "alice", server=sites.hill.tls_server, trusts=sites.own, **account) as alice,  # type: ignore[arg-type]
     ):
         bob.wait_registered(), carol.wait_registered()
-        sites.hill.wait_phones("alice", 1)
+        alice.wait_registered()
         for other in (bob, carol):
             alice.dial(f"sip:{other.user}@{sites.hill.tls_server}")
             other.wait("CALL_ESTABLISHED")

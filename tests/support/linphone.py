@@ -161,6 +161,15 @@ class Linphone:
                 assert left_s > 0, f"linphone of {self.user} did not say {pattern!r} in {timeout_s} s:\n{self._said}"
                 self._changed.wait(left_s)
 
+    def wait_registered(self) -> None:
+        """Until its server has accepted its registration, which it says only when it is asked."""
+        deadline = time.monotonic() + PATIENCE_S
+        self.command("status register")
+        while not self.wait(r"registered(?:=|, )(\S+)").startswith("identity="):
+            assert time.monotonic() < deadline, f"linphone of {self.user} is not registered in {PATIENCE_S} s"
+            time.sleep(0.1)
+            self.command("status register")
+
     def wait_incoming(self) -> str:
         """Until somebody calls; whom it shows."""
         return self.wait(r"Receiving new incoming call from (\S+), assigned")

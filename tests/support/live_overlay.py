@@ -235,9 +235,8 @@ class LivePeer:
         eventually(f"the record of {user} at {self.name} is in the overlay", lambda: self._asked(user)["record"])
 
     def wait_phones(self, user: str, count: int) -> None:
-        """Until so many phones of this user are registered here. Asked slowly: the phone of the test before may still
-        be among them, where its peer was killed, until the new one has taken its place."""
-        eventually(f"{count} phones of {user} are at {self.name}", lambda: len(self.line(user)["phones"]) == count)
+        """Until so many phones of this user are registered here."""
+        eventually(f"{count} phones of {user} are at {self.name}", lambda: len(self._asked(user)["phones"]) == count)
 
 
 class LiveOverlay:
