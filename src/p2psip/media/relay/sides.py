@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class FarPeer:
 Party: TypeAlias = Phone | FarPeer
 
 
-class Side:
+class Side(abc.ABC):
     """What both kinds have: what comes from there, how much, and whether it should."""
 
     def __init__(self, label: str, limits: RelayLimits) -> None:
@@ -94,13 +95,13 @@ class Side:
         self._allowance -= 1
         return True
 
+    @abc.abstractmethod
     def is_from_there(self, component: int, source: Address | None, ssrc: int | None) -> bool:
         """True for what that side has sent; `source` is None of what came over a path."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def send(self, component: int, data: bytes, now: float) -> Effect | None:
         """What takes a datagram there; None where nobody knows the way."""
-        raise NotImplementedError
 
 
 class PhoneSide(Side):

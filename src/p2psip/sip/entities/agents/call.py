@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -39,7 +40,7 @@ class _Unacknowledged:
     has_our_offer: bool
 
 
-class Call:
+class Call(abc.ABC):
     """What outgoing and incoming calls share: media, the dialog once it exists, re-INVITEs and BYE."""
 
     def __init__(self, wiring: Wiring, number: CallId, now: float, *, media_towards: str | None = None) -> None:
@@ -62,9 +63,9 @@ class Call:
 
     # What its user wants
 
+    @abc.abstractmethod
     def begin(self, local: Address | None, now: float) -> None:
         """The media address has come."""
-        raise NotImplementedError
 
     def hang_up(self, now: float, ending: Ending | None = None) -> None:
         """End the call, whatever state it is in."""
@@ -164,8 +165,9 @@ class Call:
     # Re-INVITE (section 14)
 
     @property
+    @abc.abstractmethod
     def _owns_call_id(self) -> bool:
-        raise NotImplementedError
+        """True if it was made here (14.1)."""
 
     def _send_reinvite(self, now: float) -> None:
         if self.dialog is None or self._negotiation is None or self.is_over:
@@ -336,8 +338,9 @@ class Call:
         return NameAddr(contact.replace(scheme="sips", params=()) if self._is_secure else contact)
 
     @property
+    @abc.abstractmethod
     def _is_secure(self) -> bool:
-        raise NotImplementedError
+        """True for a call to, or by, a SIPS URI."""
 
 
 def unsupported(request: Request) -> list[str]:
