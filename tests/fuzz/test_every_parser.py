@@ -24,6 +24,7 @@ from mutations import mutant
 from wire_specimens import BODIES
 from wire_strategies import all_structures, values_of
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.coupling.gruu import make_gruu, read_gruu
 from p2psip.daemon.state.kept import (
@@ -55,6 +56,15 @@ from p2psip.reload.forwarding.reassembly import CannotReassemble, Reassembler
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
 from p2psip.reload.link.stream import StreamLink
+from p2psip.reload.paths.ice.checks import (
+    CheckCredentials,
+    CheckRole,
+    Plain,
+    encode_conflict,
+    encode_request,
+    encode_success,
+)
+from p2psip.reload.paths.ice.checks import read as read_check
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem, read_leaf
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.reload_uri import node_uri, parse_node_uri
@@ -308,6 +318,18 @@ def _stun_messages() -> list[bytes]:
     return [StunMessage(MessageClass.REQUEST, 1, b"twelve bytes", attributes, flag).encode() for flag in (False, True)]
 
 
+def _check(data: bytes) -> None:
+    if isinstance(read_check(data), Plain):
+        raise NotStun("no check, and no answer to one")
+
+
+def _checks() -> list[bytes]:
+    theirs, number = CheckCredentials(b"abcd", b"p" * 22), b"twelve bytes"
+    request = encode_request(number, b"efgh", theirs, 99, CheckRole(is_controlling=True, tie_breaker=7))
+    answer = encode_success(number, Address("203.0.113.9", 6000), theirs.password)
+    return [request, answer, encode_conflict(number, theirs.password)]
+
+
 # What a peer has written down itself, and somebody edited
 
 
@@ -440,6 +462,7 @@ SIP_TARGETS = [
     Target("frames of streams", _stream_frame, MalformedFrame, lambda: [Frame(1, 7, _rtp_packets()[0]).encode()]),
     # What its padding held is not kept.
     Target("STUN", _stun, NotStun, _stun_messages, is_exact=False),
+    Target("check of ICE", _check, NotStun, _checks),
 ]
 
 FILE_TARGETS = [

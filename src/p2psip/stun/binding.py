@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.stun.attributes import ERROR_CODE, UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, StunErrorCode
 from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
 
-_KNOWN = frozenset(
+KNOWN = frozenset(
     (
         AttributeType.MAPPED_ADDRESS,
         AttributeType.USERNAME,
@@ -32,15 +32,17 @@ UNKNOWN_NAMED_MAX = 4
 """How many unknown attributes an answer names."""
 
 
-def answer_binding(data: bytes, remote: Address) -> bytes | None:
-    """The answer to a Binding request that came from `remote`; None for whatever else it is."""
+def answer_binding(data: bytes, remote: Address, known: frozenset[int] = KNOWN) -> bytes | None:
+    """The answer to a Binding request that came from `remote`, of whose attributes these are `known`; None for whatever
+    else it is.
+    """
     try:
         request = decode(data)
     except NotStun:
         return None
     if (request.message_class, request.method) != (MessageClass.REQUEST, BINDING):
         return None
-    if unknown := request.unknown(_KNOWN):
+    if unknown := request.unknown(known):
         # 6.3.1: "If the request contains one or more unknown comprehension-required attributes, the server replies
         # with an error response with an error code of 420 (Unknown Attribute), and includes an UNKNOWN-ATTRIBUTES".
         refusal = (

@@ -12,7 +12,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
-from p2psip.reload.paths.ice.checks import CheckCredentials, CheckRequest, CheckRole, Plain, read
+from p2psip.reload.paths.ice.checks import KNOWN_TO_ICE, CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
 from p2psip.reload.paths.ice.values import PairReport, PathLost
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_PAIRS_MAX
@@ -105,7 +105,7 @@ class Agents:
         """A STUN message has come to an address of ours. What is not for anybody is dropped."""
         message = read(data)
         if message is Plain.QUESTION:
-            if (answer := answer_binding(data, remote)) is not None:
+            if (answer := answer_binding(data, remote, KNOWN_TO_ICE)) is not None:
                 self._effects.append(SendStun(local, remote, answer))
         elif isinstance(message, CheckRequest):
             if (agent := self._agents.get(message.receiver)) is not None:

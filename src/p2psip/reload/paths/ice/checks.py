@@ -21,11 +21,15 @@ from p2psip.stun.attributes import (
     XOR_MAPPED_ADDRESS,
     StunErrorCode,
 )
+from p2psip.stun.binding import KNOWN
 from p2psip.stun.integrity import SHA1, integrity_of, is_signed, signed
 from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
 
 ROLE_CONFLICT: Final = 487
 TRANSACTION_BYTES: Final = 12
+
+KNOWN_TO_ICE: Final = KNOWN | {PRIORITY.kind, USE_CANDIDATE.kind}
+"""Attributes that must be understood, and are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def encode_conflict(transaction: bytes, password: bytes) -> bytes:
 class Plain(enum.Enum):
     """What else a STUN message at a port of links may be."""
 
-    QUESTION = "a Binding request of somebody who wants to know his address"
+    QUESTION = "a Binding request of somebody who wants to know his address, or more than we know"
     OTHER = "nothing of ours"
 
 
@@ -117,13 +121,13 @@ def read(data: bytes) -> CheckRequest | CheckAnswer | Plain:
     """What a STUN message is; what is not well made is nothing of ours."""
     try:
         message = decode(data)
-        if message.method != BINDING:
+        is_request = message.message_class is MessageClass.REQUEST
+        if message.method != BINDING or message.message_class is MessageClass.INDICATION:
             return Plain.OTHER
-        if message.message_class is MessageClass.REQUEST:
-            return _read_request(message, data)
-        if message.message_class is MessageClass.INDICATION:
-            return Plain.OTHER
-        return _read_answer(message, data)
+        if message.unknown(KNOWN_TO_ICE):
+            # RFC 8489 section 6.3.1 has a request refused, with what is not known; 6.3.3: "the response is discarded".
+            return Plain.QUESTION if is_request else Plain.OTHER
+        return _read_request(message, data) if is_request else _read_answer(message, data)
     except NotStun:
         return Plain.OTHER
 

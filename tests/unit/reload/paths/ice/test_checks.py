@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.checks import (
     CheckAnswer,
     CheckCredentials,
@@ -16,7 +20,10 @@ from p2psip.reload.paths.ice.checks import (
     encode_success,
     read,
 )
-from p2psip.stun.message import BINDING, MessageClass, StunMessage
+from p2psip.reload.paths.values import SendStun
+from p2psip.stun.attributes import ERROR_CODE, UNKNOWN_ATTRIBUTES
+from p2psip.stun.integrity import signed
+from p2psip.stun.message import BINDING, AttributeType, MessageClass, StunMessage, decode
 
 OF_RFC_5769 = bytes.fromhex(
     "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74002400046e0001ff80290008932ff9b1"
@@ -99,3 +106,33 @@ def test_what_is_nothing(data: bytes) -> None:
     for message_class in MessageClass:
         empty = StunMessage(message_class, BINDING, TRANSACTION).encode()
         assert read(empty) is (Plain.QUESTION if message_class is MessageClass.REQUEST else Plain.OTHER)
+
+
+UNKNOWN = 0x7ABC
+
+
+def checked(message_class: MessageClass, *more: tuple[int, bytes]) -> bytes:
+    """A message of this class as its sender signs it, with more attributes."""
+    whose = {MessageClass.REQUEST: encode_request(TRANSACTION, b"efgh", THEIRS, 99, ROLE, is_nominating=True)}
+    message = decode(whose.get(message_class) or encode_success(TRANSACTION, SEEN, THEIRS.password))
+    attributes = tuple(each for each in message.attributes if each[0] != AttributeType.MESSAGE_INTEGRITY)
+    return signed(replace(message, attributes=(*attributes, *more)), THEIRS.password).encode()
+
+
+def test_8489_6_3_1_a_check_with_what_must_be_understood_and_is_not_is_refused_with_its_name() -> None:
+    """What may be ignored is; and what is ICE's own is known."""
+    assert isinstance(read(checked(MessageClass.REQUEST, (UNKNOWN | 0x8000, b"abcd"))), CheckRequest)
+    agents = Agents(random.Random(1))
+    agents.handle_datagram(SEEN, SEEN, checked(MessageClass.REQUEST, (UNKNOWN, b"abcd")), 0.0)
+    [sent] = agents.drain()
+    assert isinstance(sent, SendStun)
+    answer = decode(sent.data)
+    error = ERROR_CODE.first(answer)
+    assert error is not None
+    assert error.code == 420
+    assert UNKNOWN_ATTRIBUTES.first(answer) == (UNKNOWN,)
+
+
+def test_8489_6_3_3_an_answer_with_what_must_be_understood_and_is_not_is_discarded() -> None:
+    assert isinstance(read(checked(MessageClass.SUCCESS)), CheckAnswer)
+    assert read(checked(MessageClass.SUCCESS, (UNKNOWN, b"abcd"))) is Plain.OTHER
