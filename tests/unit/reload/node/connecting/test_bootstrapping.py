@@ -125,6 +125,16 @@ def test_our_own_addresses_are_not_dialled() -> None:
     assert bench.node.is_serving
 
 
+def test_who_leaves_before_it_was_in_does_not_begin_again_with_another_address() -> None:
+    """The network may come or go while a machine is shut down."""
+    bench = start()
+    bench.dial_failed(dialled(bench).link)
+    bench.node.leave(1.0)
+    bench.node.use_addresses({Purpose.RELOAD: (address(ME),)}, 1.0)
+    bench.run_for(300.0)
+    assert bench.dials() == []
+
+
 def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
     """ "some mechanism whereby nodes can determine that they are potentially the first node"."""
     for may in (False, True):
