@@ -225,7 +225,7 @@ class Node:
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
         self._paths.whereabouts.addresses |= addresses
-        if self._has_started and not self.topology.is_connected and not self.topology.is_leaving:
+        if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
 
