@@ -25,14 +25,18 @@ from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.security_block import GenericCertificate
 from p2psip.reload.wire.storage_messages import (
     ArrayEntry,
+    ArrayRange,
+    ArraySpecifier,
     DataValue,
     DictionaryEntry,
+    DictionarySpecifier,
     FetchReq,
     StoredData,
     StoredDataSpecifier,
     StoredDataValue,
     StoreKindData,
     StoreReq,
+    UnknownKindData,
 )
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 
@@ -49,6 +53,8 @@ UNKNOWN = 0xF00000FF
 KINDS = {kind.kind_id: kind for kind in (SINGLE, ARRAY, DICTIONARY, BY_NODE, MULTIPLE, NOTES)}
 WALL = WallClock(1_700_000_000.0)
 LIFETIME_S = 600
+APPEND = 0xFFFFFFFF
+"""The index that places a value at the end of an array (RFC 6940 section 7.4.1.1)."""
 
 
 def member(user: str, number: int) -> SimulatedIdentity:
@@ -208,3 +214,31 @@ class Bench:
             self.storage.handle_timeout(self.now)
             self.settle()
         self.now = now
+
+
+def request(*data: StoreKindData | UnknownKindData, replica_number: int = 0) -> StoreReq:
+    return StoreReq(ALICE_PLACE, replica_number, data)
+
+
+def kinds_of(*values: StoredData, kind: int = SINGLE.kind_id, generation: int = 0) -> StoreKindData:
+    return StoreKindData(kind, generation, values)
+
+
+def fetch_some(bench: Bench, *keys: bytes) -> list[bytes | None]:
+    return contents(bench.fetch(StoredDataSpecifier(NOTES.kind_id, 0, DictionarySpecifier(keys))))
+
+
+def fetch_ranges(bench: Bench, *ranges: tuple[int, int]) -> list[bytes | None]:
+    specifier = ArraySpecifier(tuple(ArrayRange(*ends) for ends in ranges))
+    return contents(bench.fetch(StoredDataSpecifier(ARRAY.kind_id, 0, specifier)))
+
+
+def place_of(number: int) -> ResourceId:
+    return ResourceId(number.to_bytes(16, "big"))
+
+
+def anywhere(bench: Bench, *resources: ResourceId) -> None:
+    """Store a value of alice's at each resource, wherever that is: nobody's hash function stands in the way."""
+    for resource in resources:
+        bench.storage.use_rules(replace(bench.rules, hash_name=lambda name, resource=resource: resource), bench.now)
+        bench.put(SINGLE, single(b"x"), resource=resource)

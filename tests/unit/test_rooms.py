@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "p2psip"
-UNIT = ROOT / "tests" / "unit"
+TESTS = ROOT / "tests"
+UNIT = TESTS / "unit"
 
 FILES_MAX = 14
 """About a dozen; then a folder has rooms of its own."""
@@ -34,6 +35,12 @@ def test_no_folder_of_the_program_holds_more_than_about_a_dozen_files() -> None:
 def test_no_file_of_the_program_is_longer_than_its_limit() -> None:
     files = [path for found in _folders(SOURCE).values() for path in found]
     lines = {path.relative_to(SOURCE).as_posix(): len(path.read_text().splitlines()) for path in files}
+    assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
+
+
+def test_no_file_of_the_tests_is_longer_than_its_limit() -> None:
+    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in TESTS.rglob("*.py")}
+    assert len(lines) > 300
     assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
 
 

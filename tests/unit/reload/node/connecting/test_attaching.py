@@ -1,32 +1,27 @@
-"""Forming connections without ICE (p2psip.reload.node.connecting.attach): Attach and AppAttach of one node."""
+"""Forming connections without ICE: links of the topology, by Attach (p2psip.reload.node.connecting.attach)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from candidates import Dial, addresses_of, host_candidate
-from node_bench import ME, SIP_HERE, NodeBench, Remote, address, nid, offer
+from attach_bench import LARGER, SMALLER, answered, answering, attach, start
+from candidates import addresses_of, host_candidate
+from node_bench import ME, address, nid, offer
 
-from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
-from p2psip.reload.node.connecting.attach import APPLICATION_SIP
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
-from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX
 from p2psip.reload.paths.limits import (
     CANDIDATES_MAX,
     DIALLED_CANDIDATES_MAX,
     DIALLED_CANDIDATES_PER_MEMBER_MAX,
     DIALS_MAX,
 )
-from p2psip.reload.paths.offers import LATE_S, LINK_WAIT_S
-from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
+from p2psip.reload.paths.offers import LINK_WAIT_S
+from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
-    AppAttachAns,
-    AppAttachReq,
     AttachReqAns,
     CandType,
     OverlayLinkType,
@@ -34,21 +29,7 @@ from p2psip.reload.wire.link_messages import (
 from p2psip.reload.wire.topology_messages import LeaveReq
 from p2psip.sim.invariants import chord_of
 
-SMALLER, LARGER = 95, 105
 """Beside node 100 on either side, so that both are wanted as neighbours."""
-
-
-def start() -> NodeBench:
-    """Node 100 in a ring with 50 and 150."""
-    bench = NodeBench()
-    bench.become_ring(150, 50)
-    return bench
-
-
-def attach(bench: NodeBench, place: int) -> None:
-    """Its Chord wants a link with `place`, of which 150 told it."""
-    bench.update(150, predecessors=(ME,), successors=(place,))
-    assert bench.hear_one(150, MessageCode.UPDATE_ANS)
 
 
 @pytest.mark.must("10.6/1", "6.5.1.1/1")
@@ -75,13 +56,6 @@ def test_6_5_1_2_an_attach_is_answered_and_its_sender_dialled() -> None:
     assert isinstance(answer.body, AttachReqAns)
     assert answer.body.role == b"active"
     assert [(dial.purpose, addresses_of(dial)) for dial in bench.dials()] == [(Purpose.RELOAD, (address(LARGER),))]
-
-
-def answering(bench: NodeBench, place: int) -> Dial:
-    """`place` attaches; the dialling that follows."""
-    bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
-    (dial,) = bench.dials()
-    return dial
 
 
 @pytest.mark.must("6.4.2.3/1")
@@ -188,16 +162,6 @@ def test_who_was_told_in_progress_waits_for_the_other_s_link() -> None:
     bench.send(150, MessageCode.ATTACH_REQ, offer(LARGER), signer=LARGER)
     assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
     assert len(bench.dials()) == 1
-
-
-# How attempts end
-
-
-def answered(bench: NodeBench, place: int) -> None:
-    """`place` answers our Attach to it."""
-    attach(bench, place)
-    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
-    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
 
 
 @pytest.mark.must("6.5.1.12/1", "6.5.1.14/1")
@@ -360,243 +324,3 @@ def test_a_dialling_that_fails_is_told_to_the_log() -> None:
     bench.dial_failed(dial.link)
     (note,) = bench.notes("dialling failed")
     assert note.facts["reason"] == f"{address(LARGER)} (TLS): connection refused"
-
-
-# AppAttach
-
-
-def app_offer(place: int, application: int = APPLICATION_SIP) -> AppAttachReq:
-    """The body of an AppAttach."""
-    return AppAttachReq(b"", b"", application, b"passive", offer(place).candidates)
-
-
-@pytest.mark.must("6.5.2.2/1")
-def test_6_5_2_2_an_unknown_application_is_not_found() -> None:
-    """ "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error."."""
-    bench = start()
-    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER, 4711), signer=LARGER)
-    assert bench.hear_one(150).error.error_code is ErrorCode.NOT_FOUND
-    assert bench.dials() == []
-
-
-def test_an_app_attach_is_answered_and_dialled() -> None:
-    """What comes up is the application's."""
-    bench = start()
-    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(LARGER), signer=LARGER)
-    answer = bench.hear_one(150, MessageCode.APP_ATTACH_ANS)
-    assert isinstance(answer.body, AppAttachAns)
-    assert (answer.body.application, answer.body.role) == (APPLICATION_SIP, b"active")
-    (dial,) = bench.dials()
-    assert dial.purpose is Purpose.SIP
-    bench.link(LARGER, dial.link, purpose=Purpose.SIP)
-    assert bench.take(AppLinkUp) == [AppLinkUp(dial.link, nid(LARGER), address(LARGER), SIP_HERE)]
-    assert not bench.node.is_linked(nid(LARGER))
-
-
-def connect_app(bench: NodeBench, place: int) -> bool:
-    """`place` asks for a SIP connection and we dial it; True if the connection may stay."""
-    bench.send(150, MessageCode.APP_ATTACH_REQ, app_offer(place), signer=place)
-    (dial,) = bench.dials()
-    bench.link(place, dial.link, purpose=Purpose.SIP)
-    return bench.hung_up() == []
-
-
-def test_connections_of_applications_are_bounded_for_each_node() -> None:
-    """However often one asks; another still gets its own, and one that ends makes room."""
-    bench = start()
-    assert [connect_app(bench, LARGER) for _ in range(APP_LINKS_PER_NODE_MAX + 1)] == [
-        *[True] * APP_LINKS_PER_NODE_MAX,
-        False,
-    ]
-    assert connect_app(bench, SMALLER)
-    first, *_ = bench.take(AppLinkUp)
-    assert isinstance(first, AppLinkUp)
-    bench.node.app_link_down(first.link)
-    assert connect_app(bench, LARGER)
-
-
-def test_connections_of_applications_are_bounded_altogether() -> None:
-    """But one that we asked for comes in."""
-    bench = start()
-    for place in range(1000, 1000 + APP_LINKS_MAX):
-        assert connect_app(bench, place)
-    assert not connect_app(bench, LARGER)
-    bench.take(AppLinkUp)
-    app_attach(bench, SMALLER)
-    remote = accepted(bench, SMALLER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(SMALLER), address(SMALLER), SIP_HERE)]
-
-
-def app_attach(bench: NodeBench, place: int) -> None:
-    """The layer above wants a SIP connection to `place`."""
-    bench.node.app_attach([Destination.node(nid(place))], nid(place), bench.now)
-    bench.settle()
-
-
-def accepted(bench: NodeBench, place: int) -> Remote:
-    """`place` dials our SIP listener."""
-    return bench.link(place, purpose=Purpose.SIP)
-
-
-def test_our_own_app_attach() -> None:
-    """Asked once, answered, and the connection comes."""
-    bench = start()
-    app_attach(bench, LARGER)
-    app_attach(bench, LARGER)
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
-    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
-    remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
-    bench.run_for(60.0)
-    assert bench.take(AppLinkFailed) == []
-
-
-def test_a_sip_connection_that_nobody_asked_for_is_refused() -> None:
-    """Phones have a listener of their own; this one is for peers after an AppAttach."""
-    bench = start()
-    remote = accepted(bench, LARGER)
-    assert bench.hung_up() == [remote.number]
-    assert bench.take(AppLinkUp) == []
-
-
-def failure(bench: NodeBench) -> AppLinkFailed:
-    """That no connection came about."""
-    (failed,) = bench.take(AppLinkFailed)
-    assert isinstance(failed, AppLinkFailed)
-    return failed
-
-
-def test_an_app_attach_that_nobody_answers_fails() -> None:
-    """After five transmissions, with a cause if there is one."""
-    bench = start()
-    app_attach(bench, LARGER)
-    bench.run_for(15.0)
-    failed = failure(bench)
-    assert failed.node == nid(LARGER)
-    assert str(failed.error).startswith(f"no connection to {nid(LARGER).short}: AppAttach failed")
-
-
-def test_an_app_attach_that_is_refused_fails_with_the_reason() -> None:
-    """In the words of who refused it."""
-    bench = start()
-    app_attach(bench, LARGER)
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.NOT_FOUND, "no SIP"), signer=LARGER)
-    assert "Error_Not_Found: no SIP" in str(failure(bench).error)
-
-
-def test_an_app_attach_whose_connection_does_not_come_fails() -> None:
-    """It answered, but cannot reach us."""
-    bench = start()
-    app_attach(bench, LARGER)
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
-    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
-    bench.run_for(LINK_WAIT_S + 0.1)
-    assert "its connection did not come" in str(failure(bench).error)
-
-
-def ask_for(bench: NodeBench, application: int) -> None:
-    """An AppAttach for an application."""
-    bench.node.app_attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, application)
-    bench.settle()
-
-
-def unanswered(application: int) -> NodeBench:
-    """An AppAttach that nobody has answered, after its time."""
-    bench = start()
-    ask_for(bench, application)
-    bench.run_for(15.0)
-    failure(bench)
-    bench.heard(150)
-    return bench
-
-
-def test_a_connection_that_comes_late_is_not_given_to_the_next_application() -> None:
-    """6.5.2: nothing in it says for which it is: while one may come, another application waits."""
-    bench = unanswered(4711)
-    ask_for(bench, 4712)
-    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
-    late = accepted(bench, LARGER)
-    assert bench.hung_up() == [late.number]
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    assert isinstance(request.body, AppAttachReq)
-    assert request.body.application == 4712
-    remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE, 4712)]
-
-
-def test_where_none_comes_late_the_next_application_asks_after_a_while() -> None:
-    bench = unanswered(4711)
-    ask_for(bench, 4712)
-    bench.run_for(LATE_S - 0.1)
-    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == []
-    bench.run_for(0.2)
-    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-
-
-def test_a_late_connection_is_good_enough_for_the_same_application_and_one_more_may_come() -> None:
-    bench = unanswered(4711)
-    ask_for(bench, 4711)
-    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE, 4711)]
-    ask_for(bench, 4712)
-    second = accepted(bench, LARGER)
-    assert bench.hung_up() == [second.number]
-    assert bench.take(AppLinkUp) == []
-
-
-def test_what_a_connection_is_for_is_told_by_who_was_asked_and_where_it_was_asked_to_come() -> None:
-    """A node that we asked for SIP may want to be linked at the same time: it comes elsewhere then."""
-    bench = start()
-    app_attach(bench, LARGER)
-    bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    bench.link(LARGER)
-    assert bench.take(AppLinkUp) == []
-    assert bench.node.is_linked(nid(LARGER))
-    remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
-    # Whom nobody asked has nothing to look for where SIP comes.
-    unasked = accepted(bench, SMALLER)
-    assert unasked.number in bench.hung_up()
-
-
-# Handshakes that stand still
-
-
-def stalled(bench: NodeBench, host: str, number: int = 1001) -> None:
-    """A connection came from there, and nothing followed."""
-    bench.node.handle_path(Stalled(number, Address(host, 40000), OverlayLinkType.TLS_TCP_FH_NO_ICE), bench.now)
-    bench.settle()
-
-
-def test_a_connection_that_was_asked_for_and_stalls_is_asked_for_once_more() -> None:
-    """And accepted with small packets. Who dialled may take its handshake for done, and not dial again by itself."""
-    bench = start()
-    app_attach(bench, LARGER)
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    stalled(bench, address(LARGER).host)
-    assert bench.take(AcceptNarrow) == [], "where it is it has not said yet"
-    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
-    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
-    stalled(bench, address(LARGER).host)
-    assert bench.take(AcceptNarrow) == [AcceptNarrow(True)]
-    again = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    bench.answer(150, again, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
-    stalled(bench, address(LARGER).host)
-    assert [each for each in bench.heard(150) if each.code is MessageCode.APP_ATTACH_REQ] == [], "but not for ever"
-    remote = accepted(bench, LARGER)
-    assert bench.take(AppLinkUp) == [AppLinkUp(remote.number, nid(LARGER), address(LARGER), SIP_HERE)]
-
-
-def test_of_a_stranger_that_connects_and_says_no_more_nothing_is_remembered() -> None:
-    bench = start()
-    app_attach(bench, LARGER)
-    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
-    body = AppAttachAns(b"", b"", APPLICATION_SIP, b"active", offer(LARGER).candidates)
-    bench.answer(150, request, MessageCode.APP_ATTACH_ANS, body, signer=LARGER)
-    stalled(bench, "203.0.113.9")
-    assert bench.take(AcceptNarrow) == []
-    assert bench.heard(150) == []

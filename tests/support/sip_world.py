@@ -1,0 +1,378 @@
+"""A small virtual world: SIP servers, their overlay in one dictionary, and simple phones, in virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from world_phone import OVERLAY, Flow, Phone
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.media.relay.ports import ClosePorts, OpenPorts
+from p2psip.media.relay.relay import RelayEnded
+from p2psip.sip.entities.agents.agent_table import AgentCore
+from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.proxy.resolvers import Resolver
+from p2psip.sip.entities.questions import (
+    Credential,
+    FindCredential,
+    Hops,
+    Located,
+    LocateUser,
+    NoCredential,
+    NotLocated,
+    ResolveUri,
+    Target,
+)
+from p2psip.sip.entities.registrar.bindings import BindingsChanged
+from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message import digest
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.parser import parse
+from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
+from p2psip.sip.transports.framing import StreamFraming
+from p2psip.sip.transports.hops import FlowHop
+from p2psip.sip.transports.layer import Listener
+
+DELAY_S = 0.01
+
+
+class World:
+    """Time, packets and the overlay's knowledge."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.servers: dict[str, Server] = {}
+        self.phones: list[Phone] = []
+        self.lose: Callable[[bytes], bool] = lambda data: False
+        self.passwords: dict[str, str] = {}
+        self.homes: dict[str, list[str]] = {}
+        """Where a user has lines: names of servers, newest first."""
+        self.datagrams: list[tuple[Address, Address, bytes]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = itertools.count()
+
+    def at(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + delay_s, next(self._serial), action))
+
+    def server(self, name: str, host: str, **changes: object) -> Server:
+        return Server(self, name, host, **changes)  # type: ignore[arg-type]
+
+    def phone(self, user: str, server: Server, address: Address, transport: str = "UDP", **options: object) -> Phone:
+        self.passwords.setdefault(user, f"secret of {user}")
+        if server.name not in self.homes.setdefault(user, []):
+            self.homes[user].append(server.name)
+        phone = Phone(self, user, server, address, transport, **options)
+        self.phones.append(phone)
+        return phone
+
+    def parties(self) -> list[Server | Phone]:
+        return [*self.servers.values(), *self.phones]
+
+    def link(self, one: Server, two: Server) -> tuple[Flow, Flow]:
+        """The pooled, authenticated connection of two peers."""
+        here, there = Flow(one, one.next_flow()), Flow(two, two.next_flow())
+        here.other, there.other = there, here
+        for end, far in ((here, two), (there, one)):
+            server = end.owner
+            assert isinstance(server, Server)
+            server.flows[end.number] = end
+            server.links[far.name] = end.number
+            server.core.handle(FlowUp(end.number, "TLS", server.address, far.address, far.node_id), self.now)
+        return here, there
+
+    def cut(self, flow: Flow, reason: str = "link lost") -> None:
+        for end in (flow, flow.other):
+            assert end is not None
+            if end.owner.flows.pop(end.number, None) is not None:
+                end.owner.core.handle(FlowDown(end.number, reason), self.now)
+        self.settle()
+
+    def run(self, for_s: float) -> None:
+        """Let time pass."""
+        end = self.now + for_s
+        self.settle()
+        while True:
+            deadlines = [d.at for party in self.parties() if (d := party.core.next_deadline()) is not None]
+            times = [*deadlines, *(entry[0] for entry in self._events[:1])]
+            if not times or min(times) > end:
+                break
+            self.now = max(self.now, min(times))
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            for party in self.parties():
+                deadline = party.core.next_deadline()
+                if deadline is not None and deadline.at <= self.now:
+                    party.core.handle_timeout(self.now)
+            self.settle()
+        self.now = end
+
+    def forgets_all(self) -> bool:
+        """True if all servers have forgotten all requests, a while after timer C."""
+        self.run(250.0)
+        counts = [server.core.counts for server in self.servers.values()]
+        return all(count["transactions"] == count["requests under way"] == 0 for count in counts)
+
+    def settle(self) -> None:
+        """Take up what the parties have to say."""
+        for party in self.parties():
+            party.step()
+
+    def perform(self, party: Server | Phone, effect: Effect) -> None:
+        match effect:
+            case SendUdp(local, remote, data):
+                self.datagrams.append((local, remote, data))
+                if not self.lose(data):
+                    self.at(DELAY_S, lambda: self._datagram(local, remote, data))
+            case OpenFlow(flow, transport, remote):
+                self._open(party, flow, transport, remote)
+            case SendFlow(flow, data):
+                end = party.flows.get(flow)
+                if end is not None and end.other is not None:
+                    self.at(DELAY_S, lambda: self._flow_data(end.other, data))
+            case CloseFlow(flow):
+                end = party.flows.pop(flow, None)
+                if end is not None and end.other is not None:
+                    self.at(DELAY_S, lambda: self._flow_closed(end.other))
+            case _:
+                raise AssertionError(f"unexpected {effect}")
+
+    def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
+        for party in self.parties():
+            if party.address == remote and party.is_alive:
+                party.core.handle(Datagram(remote, local, data), self.now)
+                return
+
+    def _open(self, party: Server | Phone, flow: int, transport: str, remote: Address) -> None:
+        wanted = [one.secure if transport == "TLS" else one.address for one in self.parties()]
+        far = next((one for one, at in zip(self.parties(), wanted, strict=True) if at == remote and one.is_alive), None)
+        if far is None:
+            self.at(DELAY_S, lambda: party.core.handle(FlowDown(flow, "connection refused"), self.now))
+            return
+        here, there = Flow(party, flow), Flow(far, far.next_flow())
+        here.other, there.other = there, here
+        party.flows[flow], far.flows[there.number] = here, there
+        ephemeral = Address(party.address.host, 40_000 + flow)
+
+        def connected() -> None:
+            far.core.handle(FlowUp(there.number, transport, remote, ephemeral), self.now)
+            party.core.handle(FlowUp(flow, transport, ephemeral, remote), self.now)
+
+        self.at(DELAY_S, connected)
+
+    def _flow_data(self, end: Flow | None, data: bytes) -> None:
+        if end is not None and end.number in end.owner.flows:
+            end.owner.core.handle(FlowData(end.number, data), self.now)
+
+    def _flow_closed(self, end: Flow | None) -> None:
+        if end is not None and end.owner.flows.pop(end.number, None):
+            end.owner.core.handle(FlowDown(end.number, "closed by the other side"), self.now)
+
+
+class NotedServer(SipServer):
+    """A SipServer whose requests are remembered, to compare its responses with."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        rng: random.Random,
+        agents: Sequence[AgentCore] = (),
+        resolvers: Sequence[Resolver] = (),
+    ) -> None:
+        super().__init__(config, rng, agents, resolvers)
+        self.requests: dict[tuple[str | None, ...], Request] = {}
+        self._framings: dict[int, StreamFraming] = {}
+
+    def handle(self, arrival: Arrival, now: float) -> None:
+        if isinstance(arrival, Datagram):
+            self._note(arrival.data)
+        elif isinstance(arrival, FlowData):
+            for message in self._framings.setdefault(arrival.flow, StreamFraming()).feed(arrival.data):
+                self._note(message)
+        super().handle(arrival, now)
+
+    def _note(self, data: bytes) -> None:
+        try:
+            message = parse(data)
+        except BadMessage as error:
+            message = error.request
+        if isinstance(message, Request):
+            self.requests[_identity(message)] = message
+
+
+def _identity(message: Request | Response) -> tuple[str | None, ...]:
+    return (message.via.branch, *(message.fields.first(key) for key in ("call-id", "cseq")))
+
+
+def read_leniently(data: bytes) -> Response:
+    """A response that may have a copy of what was malformed in the request."""
+    first, *lines = data.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines]
+    return Response(int(first.split()[1]), first.split(" ", 2)[2], Fields.of(*((name, value) for name, value in pairs)))
+
+
+class Recorder:
+    """An agent that says what a test has it say; `delivered` is what it was told."""
+
+    def __init__(self, name: str, number: str) -> None:
+        self.name, self._number = name, number
+        self.delivered: list[bytes] = []
+        self.says: list[Effect] = []
+        self.answers: list[tuple[int, object]] = []
+        self.media: list[tuple[Address, Address, bytes]] = []
+
+    def is_meant(self, user: str) -> bool:
+        return user == self._number
+
+    def handle_message(self, data: bytes, now: float) -> None:
+        self.delivered.append(data)
+
+    def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        self.media.append((local, remote, data))
+
+    def handle_answer(self, token: int, answer: object, now: float) -> None:
+        self.answers.append((token, answer))
+
+    def handle_timeout(self, now: float) -> None:
+        pass
+
+    def next_deadline(self) -> None:
+        return None
+
+    def drain(self) -> list[Effect]:
+        says, self.says = self.says, []
+        return says
+
+
+class Server:
+    """A SipServer with what its coupling would answer."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        host: str,
+        *,
+        agents: Sequence[AgentCore] = (),
+        resolvers: Sequence[Resolver] = (),
+        **changes: object,
+    ) -> None:
+        self.world, self.name = world, name
+        self.address, self.secure = Address(host, 5060), Address(host, 5061)
+        self.node_id = (name.encode().hex() * 16)[:32]
+        self.is_alive = True
+        config = ServerConfig(
+            OVERLAY,
+            frozenset({OVERLAY, host}),
+            (Listener("UDP", self.address), Listener("TCP", self.address), Listener("TLS", self.secure)),
+            SipUri(OVERLAY, f"peer-{name}", None, (("gr", self.node_id),)),
+        )
+        self.config = replace(config, **changes)  # type: ignore[arg-type]
+        self.core = NotedServer(self.config, random.Random(name), agents, resolvers)
+        self.flows: dict[int, Flow] = {}
+        self.links: dict[str, int] = {}
+        self.asked: list[object] = []
+        self.reports: list[RequestCarried] = []
+        self.changes: list[BindingsChanged] = []
+        self.notes: list[Note] = []
+        self.relayed: list[RelayEnded] = []
+        """Calls whose media went through it, and how they ended."""
+        self.opened: list[OpenFlow] = []
+        self.answered: list[Response] = []
+        self.locate: Callable[[LocateUser], object] | None = None
+        self.unanswered: tuple[type, ...] = ()
+        """Kinds of questions that it gets no answer to."""
+        self._flow_numbers = itertools.count(1, 2)
+        world.servers[name] = self
+
+    def next_flow(self) -> int:
+        return next(self._flow_numbers)
+
+    def reports_of(self, method: str) -> list[RequestCarried]:
+        return [report for report in self.reports if report.method == method]
+
+    def check_response(self, data: bytes) -> None:
+        """8.2.6.2, for everything that a server ever sends, whoever made it."""
+        if not data.startswith(b"SIP/2.0 "):
+            return
+        response = read_leniently(data)
+        request = self.core.requests[_identity(response)]
+        for key in ("from", "call-id", "cseq"):
+            assert response.fields.lines(key) == request.fields.lines(key)[:1], f"{key} is copied into {response}"
+        assert [(via.branch, via.sent_by) for via in response.vias] == [
+            (via.branch, via.sent_by) for via in request.vias
+        ], "Via is copied"
+        assert (response.fields.first("to") or "").startswith(request.fields.first("to") or ""), "To is copied"
+        assert response.status == 100 or response.fields.first("to").count(";tag=") == 1, f"{response} has a tag in To"
+        self.answered.append(response)
+
+    def step(self) -> None:
+        for effect in self.core.drain():
+            if isinstance(effect, SendUdp | SendFlow):
+                self.check_response(effect.data)
+            match effect:
+                case Ask(token, question, _):
+                    self.asked.append(question)
+                    if not isinstance(question, self.unanswered):
+                        answer = self._answer(question)
+                        self.world.at(DELAY_S, lambda t=token, a=answer: self.core.handle_answer(t, a, self.world.now))
+                case RequestCarried():
+                    self.reports.append(effect)
+                case BindingsChanged():
+                    self.changes.append(effect)
+                case OpenFlow():
+                    self.opened.append(effect)
+                    self.world.perform(self, effect)
+                case CancelAsk():
+                    self.asked.append(effect)
+                case Note():
+                    self.notes.append(effect)
+                case RelayEnded():
+                    self.relayed.append(effect)
+                case OpenPorts(_, port):
+                    self.core.relay.handle_ports(port, True, self.world.now)
+                case ClosePorts():
+                    pass
+                case _:
+                    self.world.perform(self, effect)
+
+    def _answer(self, question: object) -> object:
+        world = self.world
+        match question:
+            case FindCredential(user_name, realm):
+                user = user_name.partition("@")[0].lower()
+                if self.name not in world.homes.get(user, []):
+                    return NoCredential(f"{user_name} has no line on this peer")
+                return Credential(user, (digest.ha1_by_algorithm(user_name, realm, world.passwords[user]),))
+            case ResolveUri(uri):
+                for name, flow in self.links.items():
+                    if uri.param("gr") == world.servers[name].node_id:
+                        return Hops((FlowHop(flow),))
+                return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
+            case MediaWanted():
+                return Address(self.address.host, 20_000)
+            case LocateUser():
+                return self.locate(question) if self.locate else self._located(question)
+        raise AssertionError(question)
+
+    def _located(self, question: LocateUser) -> Located | NotLocated:
+        homes = self.world.homes.get(question.user)
+        if not homes:
+            return NotLocated(404, "Not Found", f"nobody is called {question.user}")
+        targets: list[Target] = []
+        for name in homes:
+            if name == self.name:
+                targets += self.core.targets(question.user, self.world.now)
+            elif question.from_peer is None and name in self.links:
+                targets.append(Target(SipUri(OVERLAY, question.user), (FlowHop(self.links[name]),), f"peer {name}"))
+        return Located(tuple(targets)) if targets else NotLocated(480, "Temporarily Unavailable", "phone is away")
