@@ -108,6 +108,8 @@ EXPECTED = {
     # It knows PathTrack by the codes of a draft: `test_path_track_by_the_codes_of_a_draft`.
     "path_track_req": ["message_code (uint16): 39 (Unknown", "message_body (opaqueReq<62>)"],
     "path_track_ans": ["message_code (uint16): 40 (Unknown", "message_body (opaqueAns<"],
+    "private_req": ["message_code (uint16): 32513 (Unknown", "message_body (opaqueReq<28>)"],
+    "private_ans": ["message_code (uint16): 32514 (Unknown", "message_body (opaqueAns<5>)"],
     "error": ["error_code (uint16): Error_Not_Found (3)", "data (string): no such node"],
 }
 """Some of what tshark must say of each message; of all of them it must say `ALWAYS`."""

@@ -52,6 +52,7 @@ from p2psip.reload.wire.link_messages import (
     ProbeReq,
 )
 from p2psip.reload.wire.message import Message
+from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
 from p2psip.reload.wire.security_block import (
     CertificateType,
     GenericCertificate,
@@ -284,6 +285,8 @@ BODIES: list[tuple[str, MessageCode, Struct]] = [
         MessageCode.PATH_TRACK_ANS,
         PathTrackAns(Destination.node(C), DiagnosticsResponse(TIME_MS + 60_000, TIME_MS, TIME_MS + 12, 98, INFOS)),
     ),
+    ("private_req", MessageCode.PRIVATE_REQ, PrivateReq(b"reach", bytes(20))),
+    ("private_ans", MessageCode.PRIVATE_ANS, PrivateAns(bytes(3))),
     ("error", MessageCode.ERROR, ErrorResponse.of(ErrorCode.NOT_FOUND, "no such node")),
 ]
 """Name, message code and body, at least one for each message code that has a structure."""

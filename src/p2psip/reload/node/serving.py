@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.keeping.config_updates import check_sequence
@@ -12,6 +13,7 @@ from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
+from p2psip.reload.wire.private_messages import PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 
@@ -26,6 +28,12 @@ DUTIES = frozenset(
     }
 )
 """4.2: "nodes that do not have routing or storage responsibilities" serve no such request."""
+
+
+NAME_BYTES_SHOWN = 32
+
+PrivateHandler = Callable[[Received, bytes, float], None]
+"""Answers a private message with this body, or raises a Rejection."""
 
 
 class Serving:
@@ -45,6 +53,7 @@ class Serving:
         self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
+        self._private: Mapping[bytes, PrivateHandler] = {}
         self._rng = rng
         self._is_client = is_client
 
@@ -92,9 +101,17 @@ class Serving:
                 self._data.handle_find(request, body, now)
             case ConfigUpdateReq() as body:
                 self._config_updates.handle(request, body, now)
+            case PrivateReq(name, body):
+                self._serve_private(request, name, body, now)
             case body if request.code in TOPOLOGY_REQUESTS and not isinstance(body, UnknownBody):
                 self._upkeep.handle(request, now)
             case _:
                 is_known = request.code in BODIES or request.code in TOPOLOGY_REQUESTS
                 what = "cannot be read" if is_known else "is not served here"
                 raise InvalidMessage(f"{request.code.rfc_name} {what}")
+
+    def _serve_private(self, request: Received, name: bytes, body: bytes, now: float) -> None:
+        handler = self._private.get(name)
+        if handler is None:
+            raise InvalidMessage(f"private messages about {name[:NAME_BYTES_SHOWN]!r} are not served here")
+        handler(request, body, now)

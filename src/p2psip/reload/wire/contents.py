@@ -46,6 +46,9 @@ class MessageCode(WireEnum, width=2, is_open=True):
     PATH_TRACK_REQ = 0x27
     """RFC 7851 section 9.3."""
     PATH_TRACK_ANS = 0x28
+    PRIVATE_REQ = 0x7F01
+    """Ours (docs/decisions/private-messages.md)."""
+    PRIVATE_ANS = 0x7F02
     ERROR = 0xFFFF
 
     @property

@@ -23,6 +23,7 @@ from p2psip.reload.wire.link_messages import (
     ProbeAns,
     ProbeReq,
 )
+from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
 from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock, Signature, encode_block
 from p2psip.reload.wire.storage_messages import (
     FetchAns,
@@ -57,6 +58,8 @@ BODIES: Mapping[MessageCode, type[Struct]] = MappingProxyType(
         MessageCode.CONFIG_UPDATE_ANS: ConfigUpdateAns,
         MessageCode.PATH_TRACK_REQ: PathTrackReq,
         MessageCode.PATH_TRACK_ANS: PathTrackAns,
+        MessageCode.PRIVATE_REQ: PrivateReq,
+        MessageCode.PRIVATE_ANS: PrivateAns,
         MessageCode.ERROR: ErrorResponse,
     }
 )

@@ -38,6 +38,7 @@ from p2psip.reload.wire.header import (
     ForwardingOptionType,
 )
 from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.private_messages import PrivateReq
 from p2psip.reload.wire.topology_messages import JoinReq, LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
 from p2psip.sim.invariants import chord_of
 from p2psip.sim.signer import SimulatedIdentity
@@ -489,3 +490,12 @@ def test_after_a_link_was_lost_we_look_for_our_own_node_id() -> None:
     ]
     bench.send(50, MessageCode.ATTACH_REQ, looked.body, signer=ME, transaction_id=looked.header.transaction_id)
     assert bench.node.same_node_id_at(bench.now) == ""
+
+
+# Messages of our own
+
+
+def test_a_private_message_about_what_we_do_not_know_is_refused() -> None:
+    bench = start()
+    bench.send(50, MessageCode.PRIVATE_REQ, PrivateReq(b"weather", b"?"))
+    assert rejected(bench, 50) is ErrorCode.INVALID_MESSAGE
