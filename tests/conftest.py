@@ -22,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = str(config.rootpath / ".pytest_cache" / "compiled")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the tables that tests have recorded as a property of this name."""
+    for report in terminalreporter.getreports("passed"):
+        for table in (value for name, value in report.user_properties if name == "table"):
+            terminalreporter.section(report.nodeid)
+            terminalreporter.write_line(str(table))
+
+
 @pytest.fixture(autouse=True)
 def _log() -> Iterator[None]:
     """The log is as it is where nobody has set it up, and is left so: one that was captured is closed by now."""

@@ -299,10 +299,10 @@ class TurnClient:
             return
         self._transactions.done(answer.transaction, now)
         if answer.message_class is MessageClass.ERROR:
-            self._failed(asked, error or StunErrorCode(500, "an error that does not say which"))
+            self._failed(asked, error or StunErrorCode(500, "an error that does not say which"), now)
         elif answer.unknown(_KNOWN):
             # RFC 8489 6.3.3: "the response is discarded and the transaction is considered to have failed."
-            self._failed(asked, StunErrorCode(500, "an answer that is not understood"))
+            self._failed(asked, StunErrorCode(500, "an answer that is not understood"), now)
         else:
             self._succeeded(asked, answer, now)
 
@@ -350,7 +350,7 @@ class TurnClient:
         lifetime_s = LIFETIME.first(answer) or 0
         self._timers.set("refresh", now + max(lifetime_s / 2, lifetime_s - REFRESH_BEFORE_S), "allocation refresh")
 
-    def _failed(self, asked: _Asked, error: StunErrorCode) -> None:
+    def _failed(self, asked: _Asked, error: StunErrorCode, now: float) -> None:
         said = f"{error.code} {error.reason}".strip()
         if asked.is_end:
             # 8.3: 437 to a request to delete: "it should consider its request as having effectively succeeded".
@@ -360,6 +360,10 @@ class TurnClient:
             self._lose(Loss.RESTARTED, said)
         elif error.code in (401, 438, 441):
             self._lose(Loss.CREDENTIAL, said)
+        elif asked.method == CREATE_PERMISSION and len(asked.peers) > 1:
+            # 10.2: one address that is refused has all of the request refused, and some of a peer's are private.
+            for peer in asked.peers:
+                self._ask(_Asked(CREATE_PERMISSION, (peer,)), now)
         elif asked.method == CREATE_PERMISSION or (asked.method == CHANNEL_BIND and error.code != 400):
             for host in {peer.host for peer in asked.peers}:
                 self._permitted.pop(host, None)

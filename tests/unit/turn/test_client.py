@@ -101,6 +101,17 @@ def test_both_ways(is_stream: bool, is_bound: bool) -> None:
     assert wire.comes(relayed, b"back") == [RelayedData(PEER, b"back")]
 
 
+def test_one_host_that_is_refused_does_not_take_the_others_with_it() -> None:
+    """A relay refuses the whole request (10.2), and among the candidates of a peer are those of its LAN."""
+    wire = _Wire()
+    wire.allocated()
+    wire.client.permit(["10.0.0.7", PEER.host, "192.168.1.9"], 0.0)
+    told = wire.run()
+    assert Permitted(PEER.host) in told
+    assert {each.host for each in told if isinstance(each, NotPermitted)} == {"10.0.0.7", "192.168.1.9"}
+    assert wire.client.send(PEER, b"there", 0.0)
+
+
 def test_no_question_is_shorter_than_its_answer() -> None:
     """So the relay answers also where it grants strangers nothing."""
     wire = _Wire(Bench(TurnLimits(surplus_bytes_per_s=0)))
