@@ -65,6 +65,8 @@ def try_scene(seed: int | str, scene: Scene, *, answer_s: float = 0.1) -> None:
     assert second is not None
     assert first[2] == second[2]
     assert world.data_passes()
+    # What it is asked for from there, a relay passes on to nobody inside.
+    assert all(host.startswith(("203.0.113.", "198.51.100.")) for host in world.relay.sent_to)
 
 
 @pytest.mark.long

@@ -1,17 +1,20 @@
-"""A virtual world for two agents of ICE: boxes of all kinds, a STUN server, a relay that stands in for TURN."""
+"""A virtual world for two agents of ICE: boxes of all kinds, a STUN server, a relay."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from functools import partial
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Ask, Effect
+from p2psip.base.timers import earliest
 from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
-from p2psip.reload.paths.values import Parameters, SendStun
+from p2psip.reload.paths.relays.relay_values import RelayedCame, RelayGone, RelayTaken
+from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
+from p2psip.reload.paths.values import Parameters, SendStun, StunArrived
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
@@ -19,51 +22,78 @@ from p2psip.sim.ip.network import Internet, Network, Way
 from p2psip.sim.ip.packet import SocketRefused
 from p2psip.stun.attributes import XOR_MAPPED_ADDRESS
 from p2psip.stun.binding import answer_binding
+from p2psip.stun.credentials import StunCredential, StunGate
 from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
+from p2psip.turn.limits import TurnLimits
+from p2psip.turn.member_credentials import MemberCredentials
+from p2psip.turn.server import TurnService
+from p2psip.turn.values import CloseRelay, Flow, OpenRelay, RelaySettings, Transmit, TurnRelay
 
 SERVER = Address("198.51.100.3", 3478)
 RELAY = Address("198.51.100.4", 3478)
 PORT = 5000
-ALLOCATE, ALLOCATED, SEND, CAME = b"\x50A", b"\x50R", b"\x50S", b"\x50D"
 DATA = b"\x17data"
 GATHER_AGAIN_S = 0.3
-REFRESH_S = 25.0
 
 
-class StandInRelay:
-    """A relay with nothing of TURN but what it does: a port for whoever asks."""
+class RelayMachine:
+    """A relay: the TURN server of a peer, at a machine of its own."""
 
     def __init__(self, machine: Machine) -> None:
         self.relayed = 0
-        """How many datagrams."""
+        """How many datagrams went out of its ports."""
+        self.sent_to: set[str] = set()
         self._machine = machine
-        self._socket = machine.udp(RELAY, self._asked)
+        self._starts = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin, knowing nothing of whom it knew."""
+        self._starts += 1
+        rng = random.Random(f"relay {self._starts}")
+        self.members = MemberCredentials(rng.randbytes(16))
+        settings = RelaySettings("relays", (RELAY.host,), frozenset((RELAY.host,)), frozenset((RELAY,)))
+        gate = StunGate("relays", self.members, rng.randbytes(16))
+        self._server = TurnService(settings, TurnLimits(), gate, rng, self._machine.now)
+        self._socket = self._machine.udp(RELAY, self._asked)
         self._ports: dict[Address, UdpSocket] = {}
+        self._settle()
+
+    def die(self) -> None:
+        """Its ports are closed, and nobody answers."""
+        self._machine.kill()
 
     def _asked(self, socket: UdpSocket, client: Address, data: bytes) -> None:
-        if data.startswith(ALLOCATE):
-            if client not in self._ports:
-                self._ports[client] = self._machine.udp(Address(RELAY.host, 0), partial(self._came, client))
-            self._socket.send(client, ALLOCATED + _packed(self._ports[client].local))
-        elif data.startswith(SEND) and client in self._ports:
-            remote, payload = _unpacked(data[len(SEND) :])
-            self.relayed += 1
-            self._ports[client].send(remote, payload)
+        self._server.handle_data(Flow(RELAY, client), data, self._machine.now)
+        self._settle()
 
-    def _came(self, client: Address, socket: UdpSocket, remote: Address, payload: bytes) -> None:
-        self.relayed += 1
-        self._socket.send(client, CAME + _packed(remote) + payload)
+    def _came(self, socket: UdpSocket, remote: Address, payload: bytes) -> None:
+        self._server.handle_relayed(socket.local, remote, payload, self._machine.now)
+        self._settle()
 
+    def _settle(self) -> None:
+        while effects := self._server.drain():
+            for effect in effects:
+                match effect:
+                    case Ask(token, OpenRelay(relayed)):
+                        self._ports[relayed] = self._machine.udp(relayed, self._came)
+                        self._server.handle_answer(token, True, self._machine.now)
+                    case Transmit(flow, data):
+                        self._socket.send(flow.remote, data)
+                    case TurnRelay(relayed, peer, data):
+                        self.relayed += 1
+                        self.sent_to.add(peer.host)
+                        self._ports[relayed].send(peer, data)
+                    case CloseRelay(relayed):
+                        self._ports.pop(relayed).close()
+        if (deadline := self._server.next_deadline()) is not None:
+            server = self._server
+            self._machine.at(deadline.at, lambda: self._due(server))
 
-def _packed(address: Address) -> bytes:
-    text = str(address).encode()
-    return bytes((len(text),)) + text
-
-
-def _unpacked(data: bytes) -> tuple[Address, bytes]:
-    end = 1 + data[0]
-    host, _, port = data[1:end].decode().rpartition(":")
-    return Address(host.strip("[]"), int(port)), data[end:]
+    def _due(self, server: TurnService) -> None:
+        if server is self._server:
+            server.handle_timeout(self._machine.now)
+            self._settle()
 
 
 @dataclass(eq=False)
@@ -74,7 +104,8 @@ class Host:
     rng: random.Random
     uses_relay: bool = True
     reflexive: dict[Address, Address] = field(default_factory=dict)
-    relayed: dict[Address, Address] = field(default_factory=dict)
+    news: list[RelayTaken | RelayGone] = field(default_factory=list)
+    credential: StunCredential = field(init=False)
     path: tuple[Address, Address, bool] | None = None
     chosen: PathChosen | None = None
     lost: PathLost | None = None
@@ -86,6 +117,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self.agents = Agents(self.rng)
+        self.relayed = RelayedAddresses(self.rng)
         self._sockets = {
             Address(host, PORT): self.machine.udp(Address(host, PORT), self._came) for host in self.machine.hosts
         }
@@ -102,33 +134,28 @@ class Host:
             if local not in self.reflexive:
                 request = StunMessage(MessageClass.REQUEST, BINDING, self.rng.randbytes(12)).encode()
                 self._send(local, SERVER, request)
-        if self.uses_relay and not self.relayed:
-            self._send(self.addresses[-1], RELAY, ALLOCATE)
+        if self.uses_relay and not self.news:
+            self.relayed.allocate(self.addresses[-1], RELAY, self.credential, self.machine.now)
+            self._settle()
         if not self.is_ready:
             self.machine.at(self.machine.now + GATHER_AGAIN_S, self.gather)
-        elif self.uses_relay:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        self._send(self.addresses[-1], RELAY, ALLOCATE)
-        self.machine.at(self.machine.now + REFRESH_S, self._refresh)
 
     @property
     def is_ready(self) -> bool:
         """True when it knows what others have for it."""
-        return self.addresses[-1] in self.reflexive and (bool(self.relayed) or not self.uses_relay)
+        return self.addresses[-1] in self.reflexive and (bool(self.news) or not self.uses_relay)
 
     def open(self, *, is_controlling: bool) -> Parameters:
         """Its words in an Attach."""
         reflexive = [Mapped(address, local, SERVER) for local, address in self.reflexive.items()]
-        relayed = [Mapped(address, local, RELAY) for address, local in self.relayed.items()]
-        candidates = gathered(self.addresses, reflexive, relayed)
+        candidates = gathered(self.addresses, reflexive, self.relayed.mapped(self.addresses))
         own = self.agents.open(candidates, is_controlling=is_controlling)
         self.ufrag = own.ufrag
         return Parameters(own.ufrag, own.password, b"passive" if is_controlling else b"active", encoded(candidates))
 
     def begin(self, theirs: Parameters) -> None:
         """The other end's words have come."""
+        self.relayed.permit(theirs.hosts, self.machine.now)
         self.agents.begin(self.ufrag, theirs, self.machine.now)
         self._settle()
 
@@ -138,17 +165,13 @@ class Host:
         may_send = self.agents.sent(self.ufrag, self.machine.now)
         if may_send:
             self._send(self.path[0], self.path[1], data)
-        self._arm()
+        self._settle()
         return may_send
 
     def _came(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
         self.came_bytes += len(data) + 28
-        if remote == RELAY and data.startswith(ALLOCATED):
-            self.relayed[_unpacked(data[len(ALLOCATED) :])[0]] = socket.local
-        elif remote == RELAY and data.startswith(CAME):
-            source, payload = _unpacked(data[len(CAME) :])
-            if self.relayed:
-                self._arrived(next(iter(self.relayed)), source, payload)
+        if self.relayed.handle(StunArrived(socket.local, remote, data), self.machine.now):
+            self._settle()
         elif remote == SERVER:
             message = decode(data)
             mapped = XOR_MAPPED_ADDRESS.first(message)
@@ -166,7 +189,8 @@ class Host:
 
     def _send(self, local: Address, remote: Address, data: bytes) -> None:
         if local in self.relayed:
-            local, remote, data = self.relayed[local], RELAY, SEND + _packed(remote) + data
+            self.relayed.send(local, remote, data, self.machine.now)
+            return
         self.sent_bytes += len(data) + 28
         try:
             self._sockets[local].send(remote, data)
@@ -174,22 +198,39 @@ class Host:
             return
 
     def _settle(self) -> None:
-        for effect in self.agents.drain():
-            match effect:
-                case SendStun(local, remote, data):
-                    self._send(local, remote, data)
-                case PathChosen(_, local, remote, is_relayed) as chosen:
-                    self.chosen, self.path = chosen, (local, remote, is_relayed)
-                    self.path_times.append(self.machine.now)
-                case PathChanged(_, local, remote, is_relayed):
-                    self.path = (local, remote, is_relayed)
-                    self.path_times.append(self.machine.now)
-                case PathLost() as lost:
-                    self.lost, self.path = lost, None
+        self._take_relayed()
+        while effects := [*self.agents.drain(), *self.relayed.drain()]:
+            for effect in effects:
+                self._do(effect)
+            self._take_relayed()
         self._arm()
 
+    def _take_relayed(self) -> None:
+        for each in self.relayed.take():
+            self.agents.handle_datagram(each.local, each.remote, each.data, self.machine.now)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case SendStun(local, remote, data):
+                self._send(local, remote, data)
+            case RelayedCame(_, _, data):
+                self.got.append(data)
+            case RelayTaken() | RelayGone():
+                self.news.append(effect)
+                for address in effect.relayed if isinstance(effect, RelayGone) else ():
+                    self.agents.lose_local(address, effect.reason, self.machine.now)
+            case PathChosen(_, local, remote, is_relayed) as chosen:
+                self.relayed.use_path(local, remote, self.machine.now)
+                self.chosen, self.path = chosen, (local, remote, is_relayed)
+                self.path_times.append(self.machine.now)
+            case PathChanged(_, local, remote, is_relayed):
+                self.path = (local, remote, is_relayed)
+                self.path_times.append(self.machine.now)
+            case PathLost() as lost:
+                self.lost, self.path = lost, None
+
     def _arm(self) -> None:
-        deadline = self.agents.next_deadline()
+        deadline = earliest((self.agents.next_deadline(), self.relayed.next_deadline()))
         if deadline is not None and (self._armed_at is None or deadline.at < self._armed_at):
             at = self._armed_at = deadline.at
             self.machine.at(at, lambda: self._due(at))
@@ -198,6 +239,7 @@ class Host:
         if self._armed_at == at:
             self._armed_at = None
             self.agents.handle_timeout(self.machine.now)
+            self.relayed.handle_timeout(self.machine.now)
             self._settle()
 
 
@@ -229,7 +271,7 @@ class IceWorld:
         server.plug(public, SERVER.host)
         relay.plug(public, RELAY.host)
         server.udp(SERVER, _answer)
-        self.relay = StandInRelay(relay)
+        self.relay = RelayMachine(relay)
         machines = self._build()
         for side, machine in enumerate(machines):
             for number in range(interfaces - 1):
@@ -238,6 +280,8 @@ class IceWorld:
             machine.interfaces.append(machine.interfaces.pop(0))
         rng = random.Random(f"{seed}/agents")
         self.hosts = [Host(machine, random.Random(rng.random()), uses_relay) for machine in machines]
+        for host in self.hosts:
+            host.credential = self.relay.members.issue(host.machine.name, 3600, relay.now)
 
     def _build(self) -> list[Machine]:
         """The last boxes first; each has a network of its own inside."""

@@ -29,9 +29,19 @@ from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, SocketStream, TlsStream
+from p2psip.net.sockets.turn_ports import TurnPorts
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.paths.demux import Pair
+from p2psip.reload.paths.relays.relay_values import (
+    AtRelayPort,
+    DropRelayed,
+    OpenRelayPort,
+    RelayedCame,
+    RelayedGoes,
+    RelayPortOpened,
+    UseRelayed,
+)
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
@@ -51,6 +61,7 @@ from p2psip.reload.paths.values import (
 )
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.turn.values import CloseRelay, TurnRelay
 
 CLOSING_MAX = 64
 """Connections that are given time to take our last words; beyond them one is cut off."""
@@ -166,6 +177,7 @@ class NodeHost:
         self._dtls = DtlsPorts(
             self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, settings.path_mtu - IP_UDP_BYTES
         )
+        self._turn_ports = TurnPorts(lambda port, remote, data: self._tell(AtRelayPort(port, remote, data)))
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -202,6 +214,7 @@ class NodeHost:
         for server in self._servers:
             server.close()
         self._dtls.close()
+        self._turn_ports.close_all()
         for timer in (self._timer, self._wall_timer):
             if timer is not None:
                 timer.cancel()
@@ -274,6 +287,14 @@ class NodeHost:
             case MoveLink(number, local, remote):
                 if isinstance(association := self._streams.get(number), DtlsAssociation):
                     self._dtls.move(association, Pair(local, remote))
+            case UseRelayed(relayed):
+                self._dtls.use_relayed(relayed, partial(self._relayed_goes, relayed))
+            case DropRelayed(relayed):
+                self._dtls.drop_relayed(relayed)
+            case RelayedCame(relayed, remote, data):
+                self._dtls.came(relayed, remote, data)
+            case OpenRelayPort() | CloseRelay() | TurnRelay():
+                self._relay(effect)
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
@@ -287,6 +308,19 @@ class NodeHost:
                 pass
             case _:
                 self._other(effect)
+
+    def _relay(self, effect: OpenRelayPort | CloseRelay | TurnRelay) -> None:
+        """What the relay that this node is wants done."""
+        match effect:
+            case OpenRelayPort(token, port):
+                self._tell(RelayPortOpened(token, self._turn_ports.open(port)))
+            case CloseRelay(port):
+                self._turn_ports.close(port)
+            case TurnRelay(port, peer, data):
+                self._turn_ports.send(port, peer, data)
+
+    def _relayed_goes(self, relayed: Address, remote: Address, data: bytes) -> None:
+        self._tell(RelayedGoes(relayed, remote, data))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

@@ -39,7 +39,7 @@ from p2psip.stun.integrity import integrity_of, is_signed, signed
 from p2psip.stun.message import AttributeType, MessageClass, NotStun, StunMessage, decode
 from p2psip.stun.transactions import TRANSACTION_BYTES, Patience, Resend, StunUnanswered, Transactions
 from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, RelayedData, RelayLost
-from p2psip.turn.limits import MESSAGE_BYTES_MAX
+from p2psip.turn.limits import MESSAGE_BYTES_MAX, PERMISSION_S
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND, UDP
 from p2psip.turn.values import Flow, Transmit
 
@@ -94,6 +94,8 @@ class TurnClient:
         self._is_allocated = False
         self._is_over = False
         self._permitted: dict[str, bool] = {}
+        self._wanted_at: dict[str, float] = {}
+        """When a permission was last asked for, or used: those that are neither for a while are not refreshed."""
         self._numbers: dict[Address, int] = {}
         self._peers: dict[int, Address] = {}
         self._bound: set[Address] = set()
@@ -109,6 +111,8 @@ class TurnClient:
 
     def permit(self, hosts: Iterable[str], now: float) -> None:
         """Let these hosts and us send each other data: Permitted or NotPermitted follows for each that is new."""
+        hosts = tuple(hosts)
+        self._wanted_at |= dict.fromkeys(hosts, now)
         new = [host for host in hosts if host not in self._permitted]
         self._permitted |= dict.fromkeys(new, False)
         self._ask_permission(new, now)
@@ -119,12 +123,14 @@ class TurnClient:
             number = self._numbers[peer] = CHANNELS[len(self._numbers)]
             self._peers[number] = peer
             self._permitted.setdefault(peer.host, False)
+            self._wanted_at[peer.host] = now
             self._ask(_Asked(CHANNEL_BIND, (peer,), number), now)
 
     def send(self, peer: Address, data: bytes, now: float) -> bool:
         """Send data to a peer; False if its host is not permitted."""
         if not self._permitted.get(peer.host):
             return False
+        self._wanted_at[peer.host] = now
         if peer in self._bound:
             message = ChannelData.encode(self._numbers[peer], data, is_stream=self._flow.is_stream)
         else:
@@ -135,6 +141,10 @@ class TurnClient:
         if "quiet" not in self._timers:
             self._timers.set("quiet", now + self._quiet_s, "relay is quiet")
         return True
+
+    def use_credential(self, credential: StunCredential) -> None:
+        """Another user name of the same member, for when the relay does not take the one before any more."""
+        self._credential = credential
 
     def doubt(self, now: float) -> None:
         """There is reason to think that the relay is gone: ask it now."""
@@ -173,9 +183,9 @@ class TurnClient:
         """Refresh, ask again, look whether the relay is there."""
         for key in self._timers.pop_due(now):
             if isinstance(key, Address):
-                self._ask(_Asked(CHANNEL_BIND, (key,), self._numbers[key]), now)
+                self._keep_channel(key, now)
             elif key == "permissions":
-                self._ask_permission([host for host, is_up in self._permitted.items() if is_up], now)
+                self._keep_permissions(now)
             elif key == "refresh":
                 self._ask(_Asked(REFRESH), now)
             elif key == "quiet":
@@ -198,6 +208,22 @@ class TurnClient:
         return effects
 
     # Asking
+
+    def _keep_channel(self, peer: Address, now: float) -> None:
+        if self._is_wanted(peer.host, now):
+            self._ask(_Asked(CHANNEL_BIND, (peer,), self._numbers[peer]), now)
+        else:
+            # As data goes and comes without it as well, nothing but four bytes for 36 is lost.
+            self._bound.discard(peer)
+
+    def _keep_permissions(self, now: float) -> None:
+        for host in [host for host in self._permitted if not self._is_wanted(host, now)]:
+            del self._permitted[host]
+            self._wanted_at.pop(host, None)
+        self._ask_permission([host for host, is_up in self._permitted.items() if is_up], now)
+
+    def _is_wanted(self, host: str, now: float) -> bool:
+        return now < self._wanted_at.get(host, now) + PERMISSION_S
 
     def _ask_permission(self, hosts: list[str], now: float) -> None:
         for at in range(0, len(hosts), PEERS_PER_REQUEST):
@@ -255,30 +281,31 @@ class TurnClient:
         if is_channel_data(data):
             number, payload = ChannelData.decode(data)
             if (peer := self._peers.get(number)) is not None:
-                self._received(peer, payload)
+                self._received(peer, payload, now)
             return
         message = decode(data, MESSAGE_BYTES_MAX)
         if (message.message_class, message.method) == (MessageClass.INDICATION, DATA_METHOD):
-            self._handle_indication(message)
+            self._handle_indication(message, now)
         elif message.message_class in _ANSWERS:
             asked = self._transactions.find(message.transaction)
             if asked is not None and asked.method == message.method:
                 self._handle_answer(asked, message, data, now)
 
-    def _handle_indication(self, message: StunMessage) -> None:
+    def _handle_indication(self, message: StunMessage, now: float) -> None:
         """11.4 and 11.6."""
         peer, payload, icmp = XOR_PEER_ADDRESS.first(message), DATA.first(message), ICMP.first(message)
         if peer is None or message.unknown(_KNOWN):
             return
         if payload is not None:
-            self._received(peer, payload)
+            self._received(peer, payload, now)
         elif icmp is not None and peer.host in self._permitted:
             self._heard()
             self._effects.append(NotArrived(peer, icmp))
 
-    def _received(self, peer: Address, data: bytes) -> None:
+    def _received(self, peer: Address, data: bytes, now: float) -> None:
         # 11.4: "discard the Data indication otherwise", where no permission is wanted.
         if peer.host in self._permitted:
+            self._wanted_at[peer.host] = now
             self._heard()
             self._effects.append(RelayedData(peer, data))
 

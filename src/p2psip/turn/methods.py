@@ -13,3 +13,15 @@ CHANNEL_BIND: Final = 0x009
 
 UDP: Final = 17
 """What REQUESTED-TRANSPORT may say (section 18.8)."""
+
+_OF_TURN: Final = frozenset((ALLOCATE, REFRESH, SEND, DATA_METHOD, CREATE_PERMISSION, CHANNEL_BIND))
+_CHANNELS_BIT: Final = 0x4000
+
+
+def is_of_turn(datagram: bytes) -> bool:
+    """True if a datagram that is STUN's or a channel's by its first byte (RFC 7983) is TURN's: by its method, as TURN
+    may share a port with checks and plain questions.
+    """
+    kind = int.from_bytes(datagram[:2], "big")
+    method = (kind & 0x3E00) >> 2 | (kind & 0x00E0) >> 1 | (kind & 0x000F)
+    return bool(kind & _CHANNELS_BIT) or method in _OF_TURN

@@ -111,6 +111,15 @@ class TurnService:
             for family in list(allocation.relayed):
                 self._drop(allocation, family)
 
+    def close(self) -> None:
+        """Relay no more: nobody has anything here."""
+        for opening in self._opening.values():
+            self._abandon(opening)
+        self._opening = {}
+        for allocation in list(self._by_flow.values()):
+            for family in list(allocation.relayed):
+                self._drop(allocation, family)
+
     def handle_relayed(self, relayed: Address, peer: Address, data: bytes, now: float) -> None:
         """A datagram of a peer has come to a relayed address (11.3)."""
         allocation = self._by_relayed.get(relayed)

@@ -35,6 +35,12 @@ HELLO_MAX_BYTES = RECORD_HEADER_BYTES + (1 << 14)
 Stun = Callable[[Address, Address, bytes], None]
 """Called with local address, remote address and data."""
 
+Relayed = Callable[[Address, bytes], None]
+"""Called with the remote and what is to go there from a relayed address."""
+
+RELAY_BYTES = 52
+"""What a relay's client adds to a datagram at the most: a Send indication with an IPv6 address (RFC 8656)."""
+
 Accept = Callable[[DtlsAssociation, DtlsAssociation | None], None]
 """Told of an association that somebody begins, and of the one of ours whose place it takes, as both dialled at once."""
 
@@ -59,10 +65,11 @@ class DtlsPorts:
         self._sockets: dict[Address, DatagramSocket] = {}
         self._listening: SSL.Connection | None = None
         self._associations: Associations[DtlsAssociation] = Associations()
+        self._relayed: dict[Address, Relayed] = {}
 
     async def bind(self, address: Address) -> Address:
         """Listen; the address that it is. Raises LocalMisuse if it is taken."""
-        bound = await DatagramSocket.bind(*address, self._arrived, refused=self._refused, receive_bytes=RECEIVE_BYTES)
+        bound = await DatagramSocket.bind(*address, self.came, refused=self._refused, receive_bytes=RECEIVE_BYTES)
         self._sockets[bound.local] = bound
         return bound.local
 
@@ -90,6 +97,7 @@ class DtlsPorts:
         if (under_way := self._associations.newcomer(pair)) is not None:
             return under_way
         tls = SSL.Connection(self._context())
+        datagram_bytes -= self._overhead(pair)
         tls.set_ciphertext_mtu(datagram_bytes)
         tls.set_connect_state()
         association = DtlsAssociation(tls, self._user, pair, self, datagram_bytes, is_server=False)
@@ -109,6 +117,28 @@ class DtlsPorts:
         association.pair = pair
         association.local, association.remote = pair
         self.came_up(association)
+
+    def use_relayed(self, relayed: Address, send: Relayed) -> None:
+        """An address at a relay is one of ours: what goes from there is `send`'s to do."""
+        self._relayed[relayed] = send
+
+    def drop_relayed(self, relayed: Address) -> None:
+        """It is ours no more."""
+        self._relayed.pop(relayed, None)
+
+    def came(self, local: Address, remote: Address, data: bytes) -> None:
+        """A datagram has come, to a port of ours or to a relayed address."""
+        kind = kind_of(data)
+        if kind in (DatagramKind.STUN, DatagramKind.CHANNEL):
+            self._stun(local, remote, data)
+        if kind is not DatagramKind.DTLS:
+            return
+        pair = Pair(local, remote)
+        route = self._associations.route(pair, data)
+        for association in route.takers:
+            association.take(data)
+        if route.begins and len(data) <= HELLO_MAX_BYTES:
+            self._listen(pair, data)
 
     # For associations
 
@@ -142,23 +172,13 @@ class DtlsPorts:
 
     def _send(self, pair: Pair, datagram: bytes) -> None:
         local, remote = pair
+        if (relayed := self._relayed.get(local)) is not None:
+            relayed(remote, datagram)
+            return
         for wanted in (local, Address(_everywhere(local.host), local.port)):
             if (sock := self._sockets.get(wanted)) is not None:
                 sock.send(remote, datagram, local.host)
                 return
-
-    def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        kind = kind_of(data)
-        if kind is DatagramKind.STUN:
-            self._stun(local, remote, data)
-        if kind is not DatagramKind.DTLS:
-            return
-        pair = Pair(local, remote)
-        route = self._associations.route(pair, data)
-        for association in route.takers:
-            association.take(data)
-        if route.begins and len(data) <= HELLO_MAX_BYTES:
-            self._listen(pair, data)
 
     def _refused(self, remote: Address, error: OSError, shown: bytes) -> None:
         for association in self._associations.towards(remote):
@@ -185,7 +205,12 @@ class DtlsPorts:
             self._listening = None
             return
         self._listening = None
-        self._begin(DtlsAssociation(tls, self._user, pair, self, self._datagram_bytes, is_server=True), hello)
+        datagram_bytes = self._datagram_bytes - self._overhead(pair)
+        tls.set_ciphertext_mtu(datagram_bytes)
+        self._begin(DtlsAssociation(tls, self._user, pair, self, datagram_bytes, is_server=True), hello)
+
+    def _overhead(self, pair: Pair) -> int:
+        return RELAY_BYTES if pair.local in self._relayed else 0
 
     def _begin(self, association: DtlsAssociation, hello: bytes) -> None:
         random = hello_random(hello)

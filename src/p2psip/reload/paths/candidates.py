@@ -64,6 +64,7 @@ class Whereabouts:
     def are_at(self, purpose: Purpose, local: Address) -> bool:
         """True if a connection that was accepted there may be for this."""
         # By the port: an address may be known to others by another name, and come and go.
+        local = self._punching.relayed.base_of(local)
         return local.port in {address.port for address in self.addresses[purpose]}
 
 

@@ -33,6 +33,8 @@ class DatagramKind(enum.Enum):
 
     STUN = "stun"
     DTLS = "dtls"
+    CHANNEL = "channel"
+    """ChannelData of TURN (RFC 8656 section 12)."""
     OTHER = "other"
 
 
@@ -41,9 +43,10 @@ def kind_of(datagram: bytes) -> DatagramKind:
     first = datagram[0] if datagram else -1
     if 20 <= first <= 63:
         return DatagramKind.DTLS
-    # ZRTP, TURN channels and RTP are not spoken here: "If the value does not match any known range, then the packet
-    # MUST be dropped".
-    return DatagramKind.STUN if 0 <= first <= 3 else DatagramKind.OTHER
+    if 0 <= first <= 3:
+        return DatagramKind.STUN
+    # ZRTP and RTP are not spoken here: "If the value does not match any known range, then the packet MUST be dropped".
+    return DatagramKind.CHANNEL if 64 <= first <= 79 else DatagramKind.OTHER
 
 
 def hello_random(datagram: bytes) -> bytes | None:

@@ -44,5 +44,8 @@ ICE_PAIRS_IN_ALL_MAX: Final = 4000
 ICE_UNANSWERED_MAX: Final = 100
 """Checks that go to one host in a minute, of all agents, without that an answer comes from it."""
 
+RELAYED_HELD_MAX: Final = 32
+"""Datagrams of one relayed address that wait for a permission, one for each remote."""
+
 ICE_HOSTS_MAX: Final = 1024
 """Hosts of which that is counted. Where more are checked in a minute, others have to wait until it is over."""

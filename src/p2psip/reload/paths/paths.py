@@ -19,6 +19,8 @@ from p2psip.reload.paths.dialling import Dialling
 from p2psip.reload.paths.ice.punching import PathFound, Punching
 from p2psip.reload.paths.narrow import NarrowWays
 from p2psip.reload.paths.offers import Offers
+from p2psip.reload.paths.relays.own_relay import OwnRelay
+from p2psip.reload.paths.relays.relay_values import AtRelayPort, RelayedGoes, RelayPortOpened
 from p2psip.reload.paths.values import (
     ACTIVE,
     PASSIVE,
@@ -54,6 +56,7 @@ class Paths:
         self._punching = Punching(rng, queue)
         self.whereabouts = Whereabouts(permitted, self._punching)
         self.offers = Offers(self.whereabouts, self._punching, queue)
+        self.own_relay = OwnRelay(rng, queue)
         self._dialling = Dialling(queue)
         self._narrow = NarrowWays()
         self._timers: Timers[str] = Timers(queue)
@@ -124,9 +127,13 @@ class Paths:
                 self._dialling.accepted(path, remote)
             case Stalled():
                 self._stalled(event, now)
-            case StunArrived() if self.whereabouts.has_ice:
+            case StunArrived() if self.whereabouts.has_ice and not self.own_relay.handle(event, now):
                 self._punching.handle(event, now)
                 return next(iter(self._advance(now)), None)
+            case RelayedGoes():
+                self._punching.send_relayed(event, now)
+            case RelayPortOpened() | AtRelayPort():
+                self.own_relay.handle_port(event, now)
         return None
 
     def _stalled(self, stalled: Stalled, now: float) -> None:
@@ -189,7 +196,7 @@ class Paths:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._punching, self._dialling, self.offers, self._timers)
+        parts = (self._punching, self.own_relay, self._dialling, self.offers, self._timers)
         return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkOver]:
@@ -198,6 +205,7 @@ class Paths:
             self._narrow.handle_timeout(now)
             self._await_widening()
         self._punching.handle_timeout(now)
+        self.own_relay.handle_timeout(now)
         over = self._advance(now)
         ended = self._dialling.handle_timeout(now)
         for each in ended:
@@ -206,7 +214,7 @@ class Paths:
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
-        effects = [*self._punching.drain(), *self._dialling.drain()]
+        effects = [*self._punching.drain(), *self.own_relay.drain(), *self._dialling.drain()]
         if self._narrow.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self._narrow.is_any_narrow
             effects.append(AcceptNarrow(self._is_accepting_narrow))

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.reload.paths.relays.relay_values import RelayEvent
 from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
 
 COMPONENT: Final = 1
@@ -249,11 +250,11 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class StunArrived:
-    """A datagram that is STUN by its first byte has come to a port of links."""
+    """A datagram that is STUN, or of a channel of TURN, by its first byte has come to a port of links."""
 
     local: Address
     remote: Address
     data: bytes
 
 
-PathEvent = StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned
+PathEvent = StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned | RelayEvent

@@ -310,7 +310,7 @@ class Association:
 
     def _flush(self) -> None:
         for data in self._session.drain():
-            self._port.send(self.remote, data)
+            self._port.send(self.remote, data, self.local)
 
     def _overdue(self) -> None:
         if not self._session.is_up:
@@ -345,13 +345,16 @@ class DatagramPort:
         self._datagram_bytes = datagram_bytes
         self._secret = own.rng.randbytes(32)
         self._associations: Associations[Association] = Associations()
+        self._relayed: dict[Address, Callable[[Address, bytes], None]] = {}
         self._socket = machine.udp(local, self._received)
         self.local = self._socket.local
         self._socket.refused = self._refused
 
-    def dial(self, remote: Address, datagram_bytes: int) -> Association:
-        """An association that is being made; the other end's, if it is just making one. Raises SocketRefused."""
-        pair = Pair(self._local(remote), remote)
+    def dial(self, remote: Address, datagram_bytes: int, local: Address | None = None) -> Association:
+        """An association that is being made; the other end's, if it is just making one. `local` may be a relayed
+        address. Raises SocketRefused.
+        """
+        pair = Pair(local if local in self._relayed and local is not None else self._local(remote), remote)
         if (theirs := self._associations.newcomer(pair)) is not None and theirs.is_server:
             self._machine.at(self._machine.now, lambda: self._user.connection_answered(theirs))
             return theirs
@@ -359,8 +362,23 @@ class DatagramPort:
         made.begin()
         return made
 
-    def send(self, remote: Address, data: bytes) -> None:
-        """What the machine refuses is as good as lost."""
+    def use_relayed(self, relayed: Address, send: Callable[[Address, bytes], None]) -> None:
+        """An address at a relay is one of ours: what goes from there is `send`'s to do."""
+        self._relayed[relayed] = send
+
+    def drop_relayed(self, relayed: Address) -> None:
+        """It is ours no more; no matter if it was not."""
+        self._relayed.pop(relayed, None)
+
+    def has(self, local: Address) -> bool:
+        """True for an address from which datagrams go by this port."""
+        return local == self.local or local in self._relayed
+
+    def send(self, remote: Address, data: bytes, local: Address | None = None) -> None:
+        """What the machine refuses is as good as lost. `local` may be a relayed address."""
+        if local is not None and (relayed := self._relayed.get(local)) is not None:
+            relayed(remote, data)
+            return
         try:
             self._socket.send(remote, data)
         except SocketRefused:
@@ -395,9 +413,12 @@ class DatagramPort:
         return made
 
     def _received(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
-        pair = Pair(self._local(remote), remote)
-        kind = kind_of(data)
-        if kind is DatagramKind.STUN:
+        self.came(Pair(self._local(remote), remote), data)
+
+    def came(self, pair: Pair, data: bytes) -> None:
+        """A datagram has come, to this port or to a relayed address."""
+        kind, remote = kind_of(data), pair.remote
+        if kind in (DatagramKind.STUN, DatagramKind.CHANNEL):
             self._stun(*pair, data)
         if kind is not DatagramKind.DTLS:
             return
@@ -406,7 +427,7 @@ class DatagramPort:
             said = hello_random(data)
             assert said is not None, "only a ClientHello begins"
             if (answer := verify_request(self._secret, str(remote), data)) is not None:
-                self.send(remote, answer)
+                self.send(remote, answer, pair.local)
                 return
             takers = (self._begin(pair, is_server=True, datagram_bytes=self._datagram_bytes(), said=said),)
         for association in takers:

@@ -5,6 +5,7 @@ One input, drain the effects, re-arm, next. `now` is the machine's time since bo
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,6 +17,15 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.paths.demux import Pair
+from p2psip.reload.paths.relays.relay_values import (
+    AtRelayPort,
+    DropRelayed,
+    OpenRelayPort,
+    RelayedCame,
+    RelayedGoes,
+    RelayPortOpened,
+    UseRelayed,
+)
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
@@ -34,6 +44,7 @@ from p2psip.reload.paths.values import (
 )
 from p2psip.reload.storage.store.records import Commit
 from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.packet import SocketRefused
 from p2psip.sim.ip.secured import (
@@ -50,6 +61,7 @@ from p2psip.sim.ip.secured import (
 )
 from p2psip.sim.ip.virtual_streams import VirtualStream, VirtualStreamListener
 from p2psip.sim.sites.disk import Disk
+from p2psip.turn.values import CloseRelay, TurnRelay
 
 
 class Core(Protocol):
@@ -90,6 +102,7 @@ class NodeDriver:
         self._accepted_mtu = PATH_MTU
         self._listeners: list[VirtualStreamListener] = []
         self._ports: list[DatagramPort] = []
+        self._relay_ports: dict[Address, UdpSocket] = {}
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._numbers: dict[SecuredConnection, int] = {}
@@ -183,6 +196,17 @@ class NodeDriver:
                 self._send_datagram(local, remote, data)
             case MoveLink(number, local, remote):
                 self._move(number, Pair(local, remote))
+            case UseRelayed(relayed, base):
+                self._port_towards(relayed, base).use_relayed(
+                    relayed, lambda remote, data: self._tell(RelayedGoes(relayed, remote, data))
+                )
+            case DropRelayed(relayed):
+                for port in self._ports:
+                    port.drop_relayed(relayed)
+            case RelayedCame(relayed, remote, data):
+                self._port_towards(remote, relayed).came(Pair(relayed, remote), data)
+            case OpenRelayPort() | CloseRelay() | TurnRelay():
+                self._relay(effect)
             case HangUp(number, reason):
                 self._hang_up(number, reason)
             case CutIfSilent(number, silent_s):
@@ -201,6 +225,27 @@ class NodeDriver:
             case _:
                 self.events.append((self.machine.internet.now, effect))
                 self._write_down(type(effect).__name__)
+
+    def _relay(self, effect: OpenRelayPort | CloseRelay | TurnRelay) -> None:
+        """What the relay that this node is wants done."""
+        match effect:
+            case OpenRelayPort(token, port):
+                self._tell(RelayPortOpened(token, self._open_relay_port(port)))
+            case CloseRelay(port):
+                self._relay_ports.pop(port).close()
+            case TurnRelay(port, peer, data):
+                with contextlib.suppress(SocketRefused):
+                    self._relay_ports[port].send(peer, data)
+
+    def _open_relay_port(self, port: Address) -> bool:
+        def came(socket: UdpSocket, remote: Address, data: bytes) -> None:
+            self._tell(AtRelayPort(port, remote, data))
+
+        try:
+            self._relay_ports[port] = self.machine.udp(port, came)
+        except SocketRefused:
+            return False
+        return True
 
     def _write_down(self, what: str) -> None:
         self.machine.internet.transcript.note(self.machine.internet.now, f"{self.machine.name} {what}")
@@ -230,7 +275,7 @@ class NodeDriver:
         if candidate.is_stream:
             return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
         port = self._port_towards(candidate.address, candidate.local)
-        return port.dial(candidate.address, path_mtu - IP_UDP_BYTES)
+        return port.dial(candidate.address, path_mtu - IP_UDP_BYTES, candidate.local)
 
     def _send_datagram(self, local: Address | None, remote: Address, data: bytes) -> None:
         try:
@@ -244,7 +289,11 @@ class NodeDriver:
             self._port_towards(pair.remote, pair.local).move(association, pair)
 
     def _port_towards(self, remote: Address, local: Address | None) -> DatagramPort:
-        """From where a remote is dialled: the port at which we listen, if we do at the right address."""
+        """From where a remote is dialled: the port at which we listen, if we do at the right address; of a relayed
+        address its base.
+        """
+        if local is not None and (port := next((port for port in self._ports if port.has(local)), None)) is not None:
+            return port
         host = self.machine.local_towards(remote.host) if local is None else local.host
         return next((port for port in self._ports if port.local.host == host), None) or self._bind(Address(host, 0))
 

@@ -184,6 +184,17 @@ class Agent:
         """True if data may be sent on the path: the other end has lately said that it wants it."""
         return self._consent is not None and self._consent.may_send(now)
 
+    def lose_local(self, address: Address, reason: str, now: float) -> None:
+        """Nothing is sent or comes there any more."""
+        self.candidates = [each for each in self.candidates if each.base != address]
+        for pair in [each for each in self._pairs if each.local.base == address]:
+            for number in [number for number, each in self._transactions.items() if each.pair is pair]:
+                self._forget(number)
+            if pair is self.path:
+                self._lose(reason, now)
+                return
+            self._fail(pair, reason, now)
+
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []

@@ -90,6 +90,12 @@ class Agents:
         agent.sent(now)
         return agent.may_send(now)
 
+    def lose_local(self, address: Address, reason: str, now: float) -> None:
+        """An address of ours, which a relay had lent us, is ours no more: paths from there are lost."""
+        for agent in list(self._agents.values()):
+            agent.lose_local(address, reason, now)
+            self._collect(agent)
+
     def reports(self, ufrag: bytes) -> tuple[PairReport, ...]:
         """What has become of the pairs of an agent."""
         agent = self._agents.get(ufrag)

@@ -23,7 +23,9 @@ from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
-from p2psip.reload.paths.values import PASSIVE, Ended, LinkOver, MoveLink, Parameters, Session, StunArrived
+from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
+from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
+from p2psip.reload.paths.values import PASSIVE, Ended, LinkOver, MoveLink, Parameters, SendStun, Session, StunArrived
 
 ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
@@ -63,6 +65,8 @@ class Punching:
     def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._agents = Agents(rng, queue)
         self._servers = Reflexive(rng, queue)
+        self.relayed = RelayedAddresses(rng, queue)
+        """What relays lend us: candidates as others."""
         self._attempts: dict[bytes, _Attempt] = {}
         self._by_path: dict[tuple[Address, Address], bytes] = {}
         self._by_link: dict[int, bytes] = {}
@@ -70,6 +74,7 @@ class Punching:
         """Between which addresses links are."""
         self._timers: Timers[bytes] = Timers(queue)
         self._found: list[PathFound | Ended | LinkOver] = []
+        self._relay_news: list[RelayTaken | RelayGone] = []
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
@@ -92,7 +97,8 @@ class Punching:
 
     def describe(self, addresses: Sequence[Address], role: bytes) -> Parameters:
         """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false."""
-        candidates = gathered(addresses, [*self._servers.mapped(), *self._agents.mapped()])
+        reflexive = [*self._servers.mapped(), *self._agents.mapped()]
+        candidates = gathered(addresses, reflexive, self.relayed.mapped(addresses))
         # 6.5.1.9: "the offerer (the entity sending the Attach request) will always be controlling".
         own = self._agents.open(candidates, is_controlling=role == PASSIVE)
         return Parameters(own.ufrag, own.password, role, encoded(candidates))
@@ -106,8 +112,9 @@ class Punching:
         ufrag = session.local.ufrag
         self._attempts[ufrag] = _Attempt(session, context)
         self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
+        self.relayed.permit(session.remote.hosts, now)
         self._agents.begin(ufrag, session.remote, now)
-        self._collect()
+        self._collect(now)
 
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
@@ -148,23 +155,31 @@ class Punching:
     # From the driver
 
     def handle(self, arrived: StunArrived, now: float) -> None:
-        """A STUN message has come."""
-        if arrived.data in self._servers:
+        """A STUN message has come, or one of TURN."""
+        if self.relayed.handle(arrived, now):
+            self._collect(now)
+        elif arrived.data in self._servers:
             self._servers.handle_answer(arrived.local, arrived.remote, arrived.data)
         else:
             self._agents.handle_datagram(arrived.local, arrived.remote, arrived.data, now)
-            self._collect()
+            self._collect(now)
+
+    def send_relayed(self, goes: RelayedGoes, now: float) -> None:
+        """An association has something to send from an address that a relay lends us."""
+        self.relayed.send(goes.relayed, goes.remote, goes.data, now)
+        self._collect(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        deadlines = (each.next_deadline() for each in (self._agents, self._servers, self._timers))
+        deadlines = (each.next_deadline() for each in (self._agents, self._servers, self.relayed, self._timers))
         return earliest(deadlines)
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
         self._agents.handle_timeout(now)
         self._servers.handle_timeout(now)
-        self._collect()
+        self.relayed.handle_timeout(now)
+        self._collect(now)
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
 
@@ -173,32 +188,56 @@ class Punching:
         found, self._found = self._found, []
         return found
 
+    def relay_news(self) -> list[RelayTaken | RelayGone]:
+        """What has become of allocations since the last call."""
+        news, self._relay_news = self._relay_news, []
+        return news
+
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
-        self._collect()
         effects, self._effects = self._effects, []
         return [*effects, *self._servers.drain()]
 
     # Inside
 
-    def _collect(self) -> None:
-        for effect in self._agents.drain():
-            match effect:
-                case PathChosen(ufrag, local, remote):
-                    attempt = self._attempts[ufrag]
-                    self._on_path(ufrag, local, remote)
-                    self._found.append(PathFound(attempt.session, attempt.context, local, remote))
-                    # The other end may have dialled on it before the answer to our nomination came.
-                    for link in [each for each, path in self._links.items() if path == (local, remote)]:
-                        self._give(ufrag, link)
-                case PathChanged(ufrag, local, remote):
-                    self._on_path(ufrag, local, remote)
-                    if (moving := self._attempts[ufrag].link) is not None:
-                        self._effects.append(MoveLink(moving, local, remote))
-                case PathLost(ufrag, reason, tried):
-                    self._lost(ufrag, "; ".join((reason, *map(str, tried[:REPORTED_PAIRS_MAX]))))
-                case _:
-                    self._effects.append(effect)
+    def _collect(self, now: float) -> None:
+        """What agents and relays say goes to each other, until both are quiet."""
+        is_quiet = False
+        while not is_quiet:
+            effects, came = [*self._agents.drain(), *self.relayed.drain()], self.relayed.take()
+            for effect in effects:
+                self._pass_on(effect, now)
+            for arrived in came:
+                self._agents.handle_datagram(arrived.local, arrived.remote, arrived.data, now)
+            is_quiet = not (effects or came)
+
+    def _pass_on(self, effect: Effect, now: float) -> None:
+        match effect:
+            case SendStun(local, remote, data) if local is not None and local in self.relayed:
+                self.relayed.send(local, remote, data, now)
+            case RelayTaken():
+                self._relay_news.append(effect)
+            case RelayGone(relayed=relayed, reason=reason):
+                self._relay_news.append(effect)
+                for address in relayed:
+                    self._agents.lose_local(address, f"the relay is gone: {reason}", now)
+            case PathChosen(ufrag, local, remote):
+                self.relayed.use_path(local, remote, now)
+                attempt = self._attempts[ufrag]
+                self._on_path(ufrag, local, remote)
+                self._found.append(PathFound(attempt.session, attempt.context, local, remote))
+                # The other end may have dialled on it before the answer to our nomination came.
+                for link in [each for each, path in self._links.items() if path == (local, remote)]:
+                    self._give(ufrag, link)
+            case PathChanged(ufrag, local, remote):
+                self.relayed.use_path(local, remote, now)
+                self._on_path(ufrag, local, remote)
+                if (moving := self._attempts[ufrag].link) is not None:
+                    self._effects.append(MoveLink(moving, local, remote))
+            case PathLost(ufrag, reason, tried):
+                self._lost(ufrag, "; ".join((reason, *map(str, tried[:REPORTED_PAIRS_MAX]))))
+            case _:
+                self._effects.append(effect)
 
     def _on_path(self, ufrag: bytes, local: Address, remote: Address) -> None:
         self._attempts[ufrag].paths.append((local, remote))
