@@ -99,6 +99,7 @@ def found(
         configuration_signers=signers,
         required_kinds=kinds,
         diagnostic_kinds=tuple(DiagnosticAccess(kind, everybody) for kind in OPEN_TO_ALL),
+        sip_tunnel=True,
         signature_algorithms=frozenset(terms.algorithms),
     )
     return Founding(anchor, signer, configuration, build(configuration, signer))

@@ -230,6 +230,7 @@ SCALARS = {
     "mandatory-extension=urn:a,urn:b": ("mandatory_extensions", ["urn:a", "urn:b"]),
     "domain-restriction=own": ("domain_restriction", [False]),
     "domain-restriction=a,b": ("domain_restriction", [True, "a", "b"]),
+    "sip-tunnel=false": ("sip_tunnel", False),
     "signature-algorithm+=rsa-sha256": ("signatures", ["ecdsa", "rsa"]),
 }
 

@@ -249,5 +249,6 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "overlay-reliability-timer": ("overlay_reliability_timer_ms", _number),
     "domain-restriction": ("domain_restriction", _restriction),
     "successors": ("successors", _number),
+    "sip-tunnel": ("sip_tunnel", _boolean),
 }
 """Elements of which there is one."""

@@ -111,6 +111,7 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
         "services": {service.name: list(service.providers) for service in configuration.services},
         "domain_restriction": None if restriction is None else [restriction.enable, *restriction.patterns],
         "successors": configuration.successors,
+        "sip_tunnel": configuration.sip_tunnel,
         "signatures": sorted(algorithm.name.lower() for algorithm in configuration.signature_algorithms),
         "extensions": [f"{{{extension.namespace}}}{extension.name}" for extension in configuration.extensions],
         "obstacles": obstacles(configuration),

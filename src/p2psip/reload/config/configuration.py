@@ -32,7 +32,7 @@ CHORD_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-chord"
 SIP_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base:sip"
 REDIR_NAMESPACE = "urn:ietf:params:xml:ns:p2p:redir"
 OWN_NAMESPACE = "urn:p2psip:config"
-"""Of our own extension elements: <successors>, <signature-algorithm>, <service>."""
+"""Of our own extension elements: <successors>, <signature-algorithm>, <service>, <sip-tunnel>."""
 
 DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
 """RFC 7851 section 9.6."""
@@ -284,6 +284,8 @@ class OverlayConfiguration:
     extensions: tuple[Extension, ...] = field(default=(), repr=False)
     services: tuple[ServicePermission, ...] = ()
     """Who may announce which service (an extension element of ours); without it nobody any."""
+    sip_tunnel: bool = False
+    """Whether SIP may go inside overlay messages where two peers have no path (an extension element of ours)."""
     attributes: tuple[ForeignAttribute, ...] = field(default=(), repr=False)
     unsupported: tuple[str, ...] = ()
     """What it wants that this release has no value for, in words."""

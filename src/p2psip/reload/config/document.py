@@ -56,6 +56,7 @@ _READ = frozenset(
     {
         (OWN_NAMESPACE, "successors"),
         (OWN_NAMESPACE, "service"),
+        (OWN_NAMESPACE, "sip-tunnel"),
         (OWN_NAMESPACE, "signature-algorithm"),
         (DIAGNOSTICS_NAMESPACE, "diagnostic-kind"),
     }
@@ -182,6 +183,7 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...], blob: Blob)
         attributes=_foreign_attributes(element),
         unsupported=_unsupported(element),
         services=_services(element),
+        sip_tunnel=read.boolean("sip-tunnel", False, _OWN),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
     )

@@ -67,6 +67,8 @@ class AppLinkUp(Effect):
     remote: Address
     local: Address
     application: int = 5060
+    datagram_bytes: int | None = None
+    """What one record carries, where it is records that go; None for a stream."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,3 +71,27 @@ KINDS_LEARNED_MAX: Final = 256
 
 WAYS_IN: Final = 3
 """Of the remembered, the configured and the lost nodes so many are dialled at once to find the overlay."""
+
+TUNNELS_MAX: Final = 64
+"""Tunnels in overlay messages; those that others open may take half of them."""
+
+TUNNELS_PER_NODE_MAX: Final = 4
+"""The same to one node."""
+
+TUNNEL_RECORD_BYTES: Final = 2048
+"""What one record carries; less where max-message-size leaves no room."""
+
+TUNNEL_OPEN_RECORDS_MAX: Final = 16
+"""Records of one tunnel that are on their way: others pass these messages on. One more is lost, as on any path."""
+
+TUNNEL_BYTES_PER_S: Final = 8 * 1024
+"""What goes through one tunnel, on average: a call has about 6 kB of SIP in each direction."""
+
+TUNNEL_BURST_BYTES: Final = 64 * 1024
+"""What may go at once after a quiet time. Who receives lets pass twice of either."""
+
+TUNNEL_UNCONFIRMED_S: Final = 20.0
+"""How long after its opening was answered the first record may take, which shows that the other end has the keys."""
+
+TUNNEL_IDLE_S: Final = 900.0
+"""A tunnel through which nothing came or went for so long is forgotten; whoever uses it has closed it before."""

@@ -43,6 +43,8 @@ from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.tunnelling.tunnel_commands import TunnelCommand
+from p2psip.reload.node.tunnelling.tunnels import TunnelContext
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
 from p2psip.reload.paths.values import PathEvent, Purpose
 from p2psip.reload.security.errors import SecurityError
@@ -103,7 +105,7 @@ class Node:
         self._admission, self._forwarder = ground.admission, ground.forwarder
         connecting = ConnectingRoom(ground, settings, rng)
         self._intents, self._applications = connecting.intents, connecting.applications
-        self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
+        self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -220,6 +222,11 @@ class Node:
     ) -> None:
         """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
         self._applications.attach(destination_list, node, now, application)
+        self._settle(now)
+
+    def tunnel(self, command: TunnelCommand, now: float) -> None:
+        """Open, use or close a tunnel: bytes inside overlay messages."""
+        self._tunnels.command(command, now)
         self._settle(now)
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
@@ -424,6 +431,7 @@ class Node:
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self._twins.handle_timeout(now)
+        self._tunnels.handle_timeout(now)
         self._bootstrap.handle_timeout(now)
         self.topology.handle_timeout(now)
         self._moving.handle_timeout(now)
@@ -532,6 +540,8 @@ class Node:
                 self._upkeep.handle_outcome(context, finished.outcome, now)
             case TwinContext():
                 pass
+            case TunnelContext() as context:
+                self._tunnels.handle_outcome(context, finished.outcome, now)
             case TransferContext() | AdoptContext() as context:
                 self._moving.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:

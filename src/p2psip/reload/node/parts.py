@@ -30,6 +30,7 @@ from p2psip.reload.node.keeping.diagnostics import Diagnostics
 from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.tunnelling.tunnels import Tunnels
 from p2psip.reload.node.upkeep import Upkeep
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.security.roles import Identity, Verifier
@@ -79,7 +80,8 @@ class ConnectingRoom:
         self.attaching = Attaching(exchange, connections, paths)
         self.intents = Intents(exchange, connections, paths, self.attaching, contacts, topology)
         self.applications = Applications(exchange, paths, self.attaching)
-        self.applications.served = set(settings.applications)
+        self.applications.served |= settings.applications
+        self.tunnels = Tunnels(exchange, self.applications.served, rng)
         self.twins = Twins(exchange, connections, whereabouts, self.intents, topology)
         self.bootstrap = Bootstrap(
             exchange,

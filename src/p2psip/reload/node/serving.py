@@ -16,6 +16,7 @@ from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
 from p2psip.reload.wire.private_messages import PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
+from p2psip.reload.wire.tunnel_messages import TUNNEL
 
 DUTIES = frozenset(
     {
@@ -53,7 +54,7 @@ class Serving:
         self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
-        self._private: Mapping[bytes, PrivateHandler] = {}
+        self._private: Mapping[bytes, PrivateHandler] = {TUNNEL: connecting.tunnels.handle_request}
         self._rng = rng
         self._is_client = is_client
 

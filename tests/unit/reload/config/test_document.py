@@ -90,6 +90,7 @@ FULL = OverlayConfiguration(
     domain_restriction=DomainRestriction(True, (r"dht\.example\.com", ".*&")),
     extensions=(Extension("urn:y", "q", b'<q xmlns="urn:y" a="1">t<z></z></q>'),),
     successors=9,
+    sip_tunnel=True,
     signature_algorithms=frozenset({SignatureAlgorithm.RSA}),
 )
 

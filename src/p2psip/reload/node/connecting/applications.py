@@ -12,7 +12,6 @@ from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.connecting.attach import (
     APPLICATION_SIP,
-    SIP_APPLICATIONS,
     Answering,
     AttachContext,
     Attaching,
@@ -39,7 +38,7 @@ class Applications:
     """
 
     def __init__(self, exchange: Exchange, paths: Paths, attaching: Attaching) -> None:
-        self.served = set(SIP_APPLICATIONS)
+        self.served: set[int] = set()
         self._exchange = exchange
         self._offers = paths.offers
         self._attaching = attaching
