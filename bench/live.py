@@ -17,7 +17,7 @@ from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, phone_password
 from sipp import Account, answering, calling, registering
 
 from bench.results import Result, result
-from p2psip.daemon.control import ask_peer
+from p2psip.daemon.control_client import ask_peer
 
 PEERS = 5
 REJOINS = 3

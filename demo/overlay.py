@@ -10,7 +10,7 @@ from typing import Any
 
 from demo.ports import LOOPBACK, free_ports
 from demo.processes import READY_MAX_S, Actor, Processes, StepFailed, together
-from p2psip.daemon.control import ask_peer
+from p2psip.daemon.control_client import ask_peer
 
 NAME = "demo.example"
 SITES = ("berlin", "lisbon", "oslo", "paris", "rome")

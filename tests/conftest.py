@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,9 @@ def _log() -> Iterator[None]:
     """The log is as it is where nobody has set it up, and is left so: one that was captured is closed by now."""
     structlog.reset_defaults()
     yield
+    if sys.modules.get("rich", ...) is None:
+        # Left out by a command that ran in this process.
+        del sys.modules["rich"]
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root = logging.getLogger()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from live_overlay import COMMAND_MAX_S, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
 
-from p2psip.daemon.control import ask_peer
+from p2psip.daemon.control_client import ask_peer
 from p2psip.reload.config.document import parse
 
 pytestmark = pytest.mark.slow

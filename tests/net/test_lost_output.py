@@ -13,7 +13,7 @@ from free_ports import free_port
 from live_overlay import P2PSIP, LiveOverlay, eventually
 
 from p2psip.cli.main import COMMANDS
-from p2psip.daemon.control import is_running
+from p2psip.daemon.control_client import is_running
 
 pytestmark = pytest.mark.slow
 

@@ -230,11 +230,9 @@ def test_a_second_peer_in_the_same_directory(overlay: LiveOverlay) -> None:
 
 
 def test_memory(overlay: LiveOverlay) -> None:
-    """Also: a running peer has none of the libraries that only commands need."""
+    """Also: what a peer runs in is no longer the process image of the command line."""
     for peer in overlay.running():
         assert peer.status()["memory_kb"] < MEMORY_KB_MAX
-        maps = Path(f"/proc/{peer.daemon.process.pid}/maps").read_text()
-        assert "pydantic" not in maps
         arguments = Path(f"/proc/{peer.daemon.process.pid}/cmdline").read_bytes().split(b"\0")
         assert b"p2psip.cli.run_peer" in arguments
 

@@ -10,7 +10,7 @@ import pytest
 from free_ports import free_port
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 
-from p2psip.daemon.control import ask_peer
+from p2psip.daemon.control_client import ask_peer
 
 pytestmark = pytest.mark.slow
 

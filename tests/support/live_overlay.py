@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from free_ports import free_port
 
-from p2psip.daemon.control import ask_peer
+from p2psip.daemon.control_client import ask_peer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import Kind, ServicePermission
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +48,8 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fetch, verify, enroll, write."""
+    import asyncio
+
     from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.state.client_state import ClientRequest, init_client
     from p2psip.enrollment.client import parse_fingerprint
@@ -80,6 +81,8 @@ def renew(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the enrollment server, write."""
+    import asyncio
+
     from p2psip.daemon.renewing.renewal import day
     from p2psip.daemon.state.client_state import load_client, renew_client
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +49,8 @@ def serve(
     log_format: Annotated[str, typer.Option(metavar="text|json", help="How to log.")] = "text",
 ) -> None:
     """Serve until told to stop."""
+    import asyncio
+
     from p2psip.daemon.enrollment import EnrollmentDaemon
 
     asyncio.run(EnrollmentDaemon(directory, listen, certificate_days, log_format).run())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -59,6 +58,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Enroll, write, tell the running peer."""
+    import asyncio
+
     from p2psip.daemon.line_setup import set_up_line
     from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
@@ -89,7 +90,7 @@ def add(
 @app.command("list", help="List the lines of a peer, their phones and where their records are.")
 def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the running peer, or read the files."""
-    from p2psip.daemon.control import ask_peer, is_running
+    from p2psip.daemon.control_client import ask_peer, is_running
     from p2psip.daemon.state.line_files import line_names
     from p2psip.daemon.state.state import load_state
 
@@ -136,6 +137,8 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
 @app.command(help="Renew the certificate of a line. Its key is enough; a running peer does it by itself in time.")
 def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the enrollment server, tell the running peer."""
+    import asyncio
+
     from p2psip.daemon.line_setup import renew_line
     from p2psip.daemon.renewing.renewal import day
     from p2psip.daemon.state.state import load_state
@@ -152,7 +155,7 @@ def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> No
 
 def _reload(peer: Path) -> bool:
     """Have the running peer look at its lines; False if none runs."""
-    from p2psip.daemon.control import ask_peer, is_running
+    from p2psip.daemon.control_client import ask_peer, is_running
 
     if not is_running(peer):
         return False

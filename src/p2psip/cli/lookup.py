@@ -33,7 +33,7 @@ def lookup(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Ask the running peer."""
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     found: Any = ask_peer(peer, "lookup", uri=uri)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +72,8 @@ def init(
 ) -> None:
     """Fetch, verify, enroll, write."""
     settings = {setting: value for setting, value in locals().items() if setting in SETTINGS}
+    import asyncio
+
     from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
     from p2psip.enrollment.client import parse_fingerprint
@@ -179,7 +180,9 @@ def renew(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the enrollment server, tell the running peer."""
-    from p2psip.daemon.control import ask_peer, is_running
+    import asyncio
+
+    from p2psip.daemon.control_client import ask_peer, is_running
     from p2psip.daemon.init import renew_peer
     from p2psip.daemon.renewing.renewal import day
     from p2psip.daemon.state.state import load_state

@@ -66,7 +66,7 @@ def announce(
     as_json: Json = False,
 ) -> None:
     """Tell the running peer."""
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     _announced(ask_peer(peer, "services-announce", name=name, capacity=capacity, policy=policy), as_json=as_json)
 
@@ -74,13 +74,13 @@ def announce(
 @app.command(help="Announce a service of a running peer no more.")
 def withdraw(name: Name, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Tell the running peer."""
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     _announced(ask_peer(peer, "services-announce", name=name, withdraw=True), as_json=as_json)
 
 
 def _find(peer: Path, name: str, near: str | None, want: int, *, as_json: bool) -> int:
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     found: Any = ask_peer(peer, "services-find", name=name, near=near, want=want)
     if as_json:

@@ -29,7 +29,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the running peer."""
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     facts: Any = ask_peer(peer, "status")
     if as_json:

@@ -37,7 +37,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Ask the running peer."""
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
 
     traced: Any = ask_peer(peer, "trace", target=target)
     if as_json:

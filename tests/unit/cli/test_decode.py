@@ -196,7 +196,7 @@ def test_kinds_of_the_overlay(decode: Command) -> None:
         (["--json", "--reencode"], "--json and --reencode exclude each other: ask for one of them"),
         (
             ["--node-id-length", "21"],
-            "Invalid value for '--node-id-length': Input should be less than or equal to 20. Try --help.",
+            "Invalid value for '--node-id-length': 21 is not in the range 16<=x<=20. Try --help.",
         ),
         (["--what"], "No such option: --what. Try --help."),
     ],

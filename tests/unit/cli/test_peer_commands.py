@@ -15,7 +15,7 @@ import pytest
 
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS, main
-from p2psip.daemon import control
+from p2psip.daemon import control_client
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
@@ -358,7 +358,7 @@ def test_status_says_how_many_members_there_are_where_the_topology_knows(
         "neighbors": [],
         "members": 3,
     }
-    monkeypatch.setattr(control, "ask_peer", lambda directory, what: facts)
+    monkeypatch.setattr(control_client, "ask_peer", lambda directory, what: facts)
     assert "  knows 3 members, itself among them\n  neighbors:    none\n" in p2psip("status", "--peer", peer)
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

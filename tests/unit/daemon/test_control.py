@@ -14,7 +14,8 @@ import pytest
 import structlog
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
-from p2psip.daemon.control import LINE_BYTES_MAX, SOCKET_FILE, ControlServer, ask_peer, is_running
+from p2psip.daemon.control import LINE_BYTES_MAX, ControlServer
+from p2psip.daemon.control_client import SOCKET_FILE, ask_peer, is_running
 from p2psip.daemon.state.settings import SETTINGS_FILE
 
 

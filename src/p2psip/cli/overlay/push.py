@@ -42,7 +42,7 @@ def push(
 ) -> int:
     """Give it to the peer, look what becomes of it."""
     from p2psip.cli.overlay.edit import kind_of
-    from p2psip.daemon.control import ask_peer
+    from p2psip.daemon.control_client import ask_peer
     from p2psip.net.disk.files import read_file
     from p2psip.net.disk.overlay_directory import OverlayDirectory
     from p2psip.reload.config.sequence import is_newer

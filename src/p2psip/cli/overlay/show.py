@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +56,8 @@ def _read(source: str) -> bytes:
 
     source = server_url(source)
     if "://" in source:
+        import asyncio
+
         from p2psip.net.https.client import fetch_unproven
 
         return asyncio.run(fetch_unproven(source))
