@@ -83,6 +83,7 @@ def test_5769_2_4_sample_request_with_long_term_authentication() -> None:
     assert is_signed(LONG_TERM_REQUEST, hashlib.md5("マトリックス:example.org:TheMatrIX".encode()).digest())
 
 
+@pytest.mark.must("8489 14.4/1")
 def test_8489_b_1_sample_request_with_sha256_and_userhash() -> None:
     """The sample says that it is twenty bytes longer than it is, and its integrity was computed so: it is no whole
     message, but what is in it is right.

@@ -11,12 +11,18 @@ def test_every_mark_names_a_must_that_stands_in_the_document() -> None:
 
 def test_no_must_has_a_test_and_a_reason_for_having_none() -> None:
     tests = held()
-    assert [must.number for must in catalogue() if must.untested and must.number in tests] == []
+    assert [must.number for must in catalogue() if (must.untested or must.absent) and must.number in tests] == []
 
 
 def test_at_most_one_must_in_ten_goes_untested() -> None:
-    musts = catalogue()
+    musts = [must for must in catalogue() if must.document == "6940"]
     assert sum(1 for must in musts if must.untested) <= len(musts) / 10
+
+
+def test_no_must_waits_for_its_test() -> None:
+    tests = held()
+    left = [must.number for must in catalogue() if not (must.untested or must.absent or must.number in tests)]
+    assert left == []
 
 
 def test_the_page_is_what_the_marks_say() -> None:

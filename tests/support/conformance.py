@@ -1,4 +1,4 @@
-"""Which test holds which MUST of RFC 6940: read from the marks in tests/rfc, written to docs/conformance.md.
+"""Which test holds which MUST of RFC 6940, 8489, 8656: read from the marks of tests, written to docs/conformance.md.
 
 `python tests/support/conformance.py` writes the page anew (`make conformance`); with a seed and a number behind it
 it prints so many of the clauses that tests hold, chosen by chance, to be broken on purpose (docs/mutations.md).
@@ -16,19 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = ROOT / "tests/rfc/musts_6940.toml"
 PAGE = ROOT / "docs/conformance.md"
 
+DOCUMENTS = {"6940": "RELOAD", "8489": "STUN", "8656": "TURN"}
+
 HEAD = """\
-# Conformance with RFC 6940
+# Conformance with RFC 6940, 8489 and 8656
 
-Each sentence of RFC 6940 that says MUST, and the tests that hold it; or why there is none. This page is made by
-`make conformance` from the marks in [tests/rfc](../tests/rfc); do not edit it. A number such as 6.1.1/2 is the
-section, and which MUST of it.
+Each sentence of [RFC 6940](#rfc-6940-reload), [RFC 8489](#rfc-8489-stun) and [RFC 8656](#rfc-8656-turn) that says MUST,
+and the tests that hold it; or why there is none. This page is made by `make conformance` from the marks in
+[tests/rfc](../tests/rfc); do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For thirty of
+them it was tried whether [their tests notice](mutations.md) that they are broken.
+"""
 
-{tested} of {all} are held by tests; {otherwise} is done otherwise, as its row says; {untested} have none, for the
-reason given; {open} wait for theirs. For thirty of them it was tried whether [their tests notice](mutations.md) that
-they are broken.
+DOCUMENT = """
+# RFC {number}: {name}
+
+{tested} of {all} are held by tests; {otherwise} done otherwise, as the row says; {untested} have none, for the reason
+given; {absent} are about what is not here; {open} wait for theirs.
 """
 
 
@@ -42,19 +47,28 @@ class Must:
     """Why no test can hold it; empty if one can."""
     otherwise: str
     """What is done that is not what it says, and why; empty where it is kept."""
+    absent: str = ""
+    """The option, or the other use of the protocol, that it is about and that is not here."""
+
+    @property
+    def document(self) -> str:
+        """Its RFC. 6940 goes without saying."""
+        return self.number.partition(" ")[0] if " " in self.number else "6940"
 
     @property
     def section(self) -> str:
         """The section that it stands in."""
-        return self.number.partition("/")[0]
+        return self.number.rpartition(" ")[2].partition("/")[0]
 
 
 def catalogue() -> list[Must]:
     """All of them, in the order of the document."""
-    entries = tomllib.loads(CATALOGUE.read_text())["must"]
-    return [
-        Must(entry["id"], entry["text"], entry.get("untested", ""), entry.get("otherwise", "")) for entry in entries
-    ]
+    found = []
+    for document in DOCUMENTS:
+        for entry in tomllib.loads((ROOT / f"tests/rfc/musts_{document}.toml").read_text())["must"]:
+            reasons = (entry.get(each, "") for each in ("untested", "otherwise", "absent"))
+            found.append(Must(entry["id"], entry["text"], *reasons))
+    return found
 
 
 def held() -> dict[str, list[str]]:
@@ -85,27 +99,37 @@ def sample(seed: int, count: int) -> list[Must]:
 def page() -> str:
     """docs/conformance.md."""
     musts, tests = catalogue(), held()
-    counts = {
+    lines = [HEAD]
+    for document, name in DOCUMENTS.items():
+        own = [must for must in musts if must.document == document]
+        lines.append(DOCUMENT.format(number=document, name=name, **_counts(own, tests)))
+        section = ""
+        for must in own:
+            if must.section != section:
+                section = must.section
+                lines.append(f"\n## Section {section}\n\n| | what it says | held by |\n|---|---|---|")
+            number = must.number.rpartition(" ")[2]
+            lines.append(f"| {number} | {_cell(must.text)} | {_held_by(must, tests.get(must.number, []))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _counts(musts: list[Must], tests: dict[str, list[str]]) -> dict[str, int]:
+    return {
         "all": len(musts),
         "tested": sum(1 for must in musts if must.number in tests and not must.otherwise),
         "otherwise": sum(1 for must in musts if must.otherwise),
         "untested": sum(1 for must in musts if must.untested),
-        "open": sum(1 for must in musts if must.number not in tests and not must.untested),
+        "absent": sum(1 for must in musts if must.absent),
+        "open": sum(1 for must in musts if must.number not in tests and not (must.untested or must.absent)),
     }
-    lines = [HEAD.format(**counts)]
-    section = ""
-    for must in musts:
-        if must.section != section:
-            section = must.section
-            lines.append(f"\n## Section {section}\n\n| | what it says | held by |\n|---|---|---|")
-        lines.append(f"| {must.number} | {_cell(must.text)} | {_held_by(must, tests.get(must.number, []))} |")
-    return "\n".join(lines) + "\n"
 
 
 def _held_by(must: Must, tests: list[str]) -> str:
     if tests:
         links = [f"[{test.partition('::')[2]}](../{test.partition('::')[0]})" for test in tests]
         return "<br>".join([f"**otherwise:** {_cell(must.otherwise)}", *links] if must.otherwise else links)
+    if must.absent:
+        return f"not here: {_cell(must.absent)}"
     return f"no test: {_cell(must.untested)}" if must.untested else "**not yet**"
 
 

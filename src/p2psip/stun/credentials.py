@@ -82,6 +82,13 @@ def security_features(nonce: str) -> int:
     return int.from_bytes(bits, "big") if len(bits) == _FEATURES_BYTES else 0
 
 
+def is_weakened(answer: StunMessage) -> bool:
+    """True if the nonce of an answer speaks of password algorithms, and there are none (9.2.5). Raises NotStun."""
+    nonce = NONCE.first(answer)
+    speaks = nonce is not None and bool(security_features(nonce) & PASSWORD_ALGORITHMS_BIT)
+    return speaks and not PASSWORD_ALGORITHMS.within(answer)
+
+
 # The client's end
 
 

@@ -33,7 +33,7 @@ from p2psip.stun.attributes import (
     Family,
     StunErrorCode,
 )
-from p2psip.stun.credentials import CannotAnswer, Proof, StunCredential
+from p2psip.stun.credentials import CannotAnswer, Proof, StunCredential, is_weakened
 from p2psip.stun.framing import CHANNELS, ChannelData, StunFraming, is_channel_data
 from p2psip.stun.integrity import integrity_of, is_signed, signed
 from p2psip.stun.message import AttributeType, MessageClass, NotStun, StunMessage, decode
@@ -92,6 +92,8 @@ class TurnClient:
         self._transactions: Transactions[_Asked] = Transactions(flow.is_stream)
         self._timers: Timers[str | Address] = Timers()
         self._is_allocated = False
+        self._has: set[Family] = set()
+        """Of which families there is a relayed address."""
         self._is_over = False
         self._permitted: dict[str, bool] = {}
         self._wanted_at: dict[str, float] = {}
@@ -113,13 +115,14 @@ class TurnClient:
         """Let these hosts and us send each other data: Permitted or NotPermitted follows for each that is new."""
         hosts = tuple(hosts)
         self._wanted_at |= dict.fromkeys(hosts, now)
-        new = [host for host in hosts if host not in self._permitted]
+        new = [host for host in hosts if host not in self._permitted and self._has_family_of(host)]
         self._permitted |= dict.fromkeys(new, False)
         self._ask_permission(new, now)
 
     def bind(self, peer: Address, now: float) -> None:
         """Have a channel to a peer, on which a datagram costs four bytes more and not 36. It also permits its host."""
-        if peer not in self._numbers and len(self._numbers) < len(CHANNELS):
+        has_room = peer not in self._numbers and len(self._numbers) < len(CHANNELS)
+        if has_room and self._has_family_of(peer.host):
             number = self._numbers[peer] = CHANNELS[len(self._numbers)]
             self._peers[number] = peer
             self._permitted.setdefault(peer.host, False)
@@ -208,6 +211,14 @@ class TurnClient:
         return effects
 
     # Asking
+
+    def _has_family_of(self, host: str) -> bool:
+        # 10.1: "The client MUST only include XOR-PEER-ADDRESS attributes with addresses of the same address family as
+        # that of the relayed transport address".
+        has = Family.of(host) in self._has
+        if not has:
+            self._effects.append(NotPermitted(host, 443, "Peer Address Family Mismatch"))
+        return has
 
     def _keep_channel(self, peer: Address, now: float) -> None:
         if self._is_wanted(peer.host, now):
@@ -317,6 +328,9 @@ class TurnClient:
         error = ERROR_CODE.first(answer) if answer.message_class is MessageClass.ERROR else None
         if error is not None and error.code in (401, 438) and self._challenged(asked, error, answer, now):
             return
+        if is_weakened(answer):
+            # RFC 8489 9.2.5: "the response MUST be ignored."
+            return
         if error is not None and error.code == 400 and integrity_of(data) is None:
             # RFC 8489 9.2.5: "the response MUST be discarded, as if it were never received."
             return
@@ -353,6 +367,12 @@ class TurnClient:
             relayed, mapped = XOR_RELAYED_ADDRESS.every(answer), XOR_MAPPED_ADDRESS.first(answer)
             if not relayed or mapped is None:
                 self._lose(Loss.REFUSED, "an allocation without addresses")
+                return
+            self._has = {Family.of(each.host) for each in relayed}
+            if not self._has <= set(self._families):
+                # 7.3: "the client MUST delete the allocation (Section 8)".
+                self._ask(_Asked(REFRESH, is_end=True, patience=PROBE), now)
+                self._lose(Loss.REFUSED, "an allocation of a family that was not asked for")
                 return
             self._is_allocated = True
             self._keep(answer, now)

@@ -112,6 +112,7 @@ def test_a_credential_that_has_ended() -> None:
     assert refused.code == 401
 
 
+@pytest.mark.must("8489 9.2.4/16", "8489 9.2.4/17", "8489 9.2.4/18")
 def test_438_and_the_nonce_in_it_is_valid() -> None:
     at = gate()
     asked = proven(ALICE.proof(first_refusal(at)))
@@ -122,6 +123,7 @@ def test_438_and_the_nonce_in_it_is_valid() -> None:
     assert isinstance(judged(at, proven(ALICE.proof(challenge(*stale.attributes))), now=NONCE_LIFETIME_S), StunAdmitted)
 
 
+@pytest.mark.must("8489 9.2.4/4")
 def test_the_nonce_of_another_address_is_no_nonce() -> None:
     at = gate()
     stolen = judged(at, proven(ALICE.proof(first_refusal(at))), source=Address("192.0.2.7", 4001))
@@ -129,6 +131,7 @@ def test_the_nonce_of_another_address_is_no_nonce() -> None:
     assert stolen.code == 438
 
 
+@pytest.mark.must("8489 9.2.4/7")
 @pytest.mark.parametrize("missing", [USERNAME.kind, REALM.kind, NONCE.kind, PASSWORD_ALGORITHM.kind])
 def test_400_what_has_to_be_there(missing: int) -> None:
     at = gate()
@@ -137,6 +140,7 @@ def test_400_what_has_to_be_there(missing: int) -> None:
     assert judged(at, proven(less)) == StunRefused(400, (ERROR_CODE.of(StunErrorCode(400)),))
 
 
+@pytest.mark.must("8489 9.2.4/8")
 def test_400_algorithms_that_somebody_has_shortened() -> None:
     """The bid-down: MD5 alone is what comes at the client, and what it sends back shows it."""
     at = gate()
@@ -153,6 +157,7 @@ def test_400_algorithms_that_somebody_has_shortened() -> None:
     assert refused.code == 400
 
 
+@pytest.mark.must("8489 9.2.5/1", "8489 9.2.5/2")
 def test_9_2_5_algorithms_that_somebody_took_away() -> None:
     refusal = first_refusal(gate())
     less = replace(refusal, attributes=tuple(p for p in refusal.attributes if p[0] != PASSWORD_ALGORITHMS.kind))
@@ -160,6 +165,7 @@ def test_9_2_5_algorithms_that_somebody_took_away() -> None:
         ALICE.proof(less)
 
 
+@pytest.mark.must("8489 9.2.5/9")
 def test_9_2_5_algorithms_of_which_none_is_known() -> None:
     with pytest.raises(CannotAnswer):
         ALICE.proof(challenge(REALM.of("r"), NONCE.of("n"), PASSWORD_ALGORITHMS.of((7, 9))))
@@ -170,6 +176,7 @@ def test_no_challenge() -> None:
         ALICE.proof(challenge(REALM.of("r")))
 
 
+@pytest.mark.must("8489 9.2.5/4")
 def test_9_2_5_an_anonymous_user_name() -> None:
     nonce = "obMatJos2" + "QAAA" + "rest"
     assert security_features(nonce) == USERNAME_ANONYMITY_BIT

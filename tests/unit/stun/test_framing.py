@@ -12,6 +12,7 @@ from p2psip.stun.message import BINDING, MESSAGE_BYTES_MAX, MessageClass, NotStu
 QUESTION = StunMessage(MessageClass.REQUEST, BINDING, b"twelve bytes", ((0x8022, b"us"),)).encode()
 
 
+@pytest.mark.must("8489 6.2.2/1")
 @given(
     st.lists(st.one_of(st.just(QUESTION), st.binary(max_size=40)), max_size=6),
     st.lists(st.integers(1, 30), min_size=1, max_size=200),

@@ -122,6 +122,7 @@ def test_whatever_else_it_is_gets_no_answer(data: bytes) -> None:
     assert answer_binding(data, PHONE) is None
 
 
+@pytest.mark.must("8489 14.1/1", "8489 14.1/2")
 @pytest.mark.parametrize(
     "value", ["", "0001a147e112a6", "0002a147e112a643", "0001a1470113a9faa5d3f179bc25f4b5bed2b9d9"]
 )

@@ -64,6 +64,7 @@ def test_karn_what_was_sent_twice_measures_nothing() -> None:
     assert deadline.at == pytest.approx(1.5)
 
 
+@pytest.mark.must("8489 9.2.5/16")
 def test_9_2_5_forged_answers_over_datagrams_do_not_end_it_and_are_told() -> None:
     transactions: Transactions[str] = Transactions(is_stream=False)
     transactions.begin(ID, b"ask", "who", 0.0, Patience(requests_max=2, last_rtos=4))
@@ -71,6 +72,7 @@ def test_9_2_5_forged_answers_over_datagrams_do_not_end_it_and_are_told() -> Non
     assert run_out(transactions)[1:] == [(0.5, Resend(b"ask")), (2.5, StunUnanswered("who", is_forged=True))]
 
 
+@pytest.mark.must("8489 9.2.5/17")
 def test_9_2_5_over_a_stream_they_end_it_at_once() -> None:
     transactions: Transactions[str] = Transactions(is_stream=True)
     transactions.begin(ID, b"ask", "who", 0.0)

@@ -105,6 +105,7 @@ def test_garbage_on_a_stream_closes_it() -> None:
     assert isinstance(effect, CloseStream)
 
 
+@pytest.mark.must("8489 6.3.1/1")
 def test_7_2_a_repeated_request_makes_no_second_allocation() -> None:
     bench = Bench()
     client = Speaker(bench, CLIENT)
@@ -218,6 +219,7 @@ def test_8_1_one_family_of_two_is_ended() -> None:
     assert code_of(client.ask(REFRESH, REQUESTED_ADDRESS_FAMILY.of(Family.IPV6))) == 443
 
 
+@pytest.mark.must("8656 5/3")
 def test_441_another_members_allocation() -> None:
     """Whoever sends from my address, but is not me, has nothing of mine."""
     bench = Bench()
@@ -369,6 +371,7 @@ def test_on_its_own_machine_it_reaches_other_clients_of_the_relay_only() -> None
     assert binds(one, 0x4000, theirs) == 0
 
 
+@pytest.mark.must("8656 21.4/1")
 def test_21_4_nobody_asks_out_of_a_tunnel() -> None:
     assert code_of(Speaker(Bench(), Address("2002:c000:201::1", 4000)).allocate()) == 403
 
