@@ -23,7 +23,8 @@ class Dialler:
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """As a node's."""
-        self._over(self.paths.handle(event, now))
+        for over in self.paths.handle(event, now):
+            self._over(over)
 
     def up(self, path: int) -> int:
         """A link is up: what the test calls it; an accepted one has its own number."""

@@ -11,7 +11,7 @@ from p2psip.base.timers import earliest
 from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
-from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathLost
 from p2psip.reload.paths.relays.relay_values import RelayedCame, RelayGone, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.values import Parameters, SendStun, StunArrived
@@ -109,6 +109,11 @@ class Host:
     path: tuple[Address, Address, bool] | None = None
     chosen: PathChosen | None = None
     lost: PathLost | None = None
+    doubted: list[float] = field(default_factory=list)
+    """When it said that a new Attach might help."""
+    stun_sent: int = 0
+    came_at: float = -1.0
+    """When data came last."""
     path_times: list[float] = field(default_factory=list)
     got: list[bytes] = field(default_factory=list)
     sent_bytes: int = 0
@@ -122,6 +127,9 @@ class Host:
             Address(host, PORT): self.machine.udp(Address(host, PORT), self._came) for host in self.machine.hosts
         }
         self._armed_at: float | None = None
+        self._taken: list[tuple[Address, Address]] = []
+        """Between which addresses data is taken, as an association's: the path, and the one before."""
+        self._talks = 0
 
     @property
     def addresses(self) -> list[Address]:
@@ -168,6 +176,34 @@ class Host:
         self._settle()
         return may_send
 
+    def talk(self, period_s: float = 0.1) -> None:
+        """Say data all the time from now on, or as often as this."""
+        self._talks += 1
+        self._go_on(self._talks, period_s)
+
+    def fall_silent(self) -> None:
+        """Say no more."""
+        self._talks += 1
+
+    def _go_on(self, talk: int, period_s: float) -> None:
+        if talk == self._talks:
+            if self.path is not None:
+                self.say()
+            self.machine.at(self.machine.now + period_s, lambda: self._go_on(talk, period_s))
+
+    def move(self, host: str) -> None:
+        """It has another address, and knows it."""
+        interface = self.machine.interfaces[0]
+        for socket in self._sockets.values():
+            socket.close()
+        for old in list(interface.hosts):
+            interface.remove(old)
+        interface.add(host)
+        self._sockets = {Address(host, PORT): self.machine.udp(Address(host, PORT), self._came)}
+        self.reflexive.clear()
+        self.agents.use_candidates(gathered(self.addresses), self.machine.now)
+        self._settle()
+
     def _came(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
         self.came_bytes += len(data) + 28
         if self.relayed.handle(StunArrived(socket.local, remote, data), self.machine.now):
@@ -185,13 +221,21 @@ class Host:
             self.agents.handle_datagram(local, remote, data, self.machine.now)
             self._settle()
         else:
+            self._data_came(local, remote, data)
+
+    def _data_came(self, local: Address, remote: Address, data: bytes) -> None:
+        if (local, remote) in self._taken:
             self.got.append(data)
+            self.came_at = self.machine.now
+            self.agents.heard(self.ufrag, self.machine.now)
 
     def _send(self, local: Address, remote: Address, data: bytes) -> None:
         if local in self.relayed:
             self.relayed.send(local, remote, data, self.machine.now)
             return
         self.sent_bytes += len(data) + 28
+        if local not in self._sockets:
+            return
         try:
             self._sockets[local].send(remote, data)
         except SocketRefused:
@@ -212,9 +256,10 @@ class Host:
     def _do(self, effect: Effect) -> None:
         match effect:
             case SendStun(local, remote, data):
+                self.stun_sent += 1
                 self._send(local, remote, data)
-            case RelayedCame(_, _, data):
-                self.got.append(data)
+            case RelayedCame(local, remote, data):
+                self._data_came(local, remote, data)
             case RelayTaken() | RelayGone():
                 self.news.append(effect)
                 for address in effect.relayed if isinstance(effect, RelayGone) else ():
@@ -223,11 +268,15 @@ class Host:
                 self.relayed.use_path(local, remote, self.machine.now)
                 self.chosen, self.path = chosen, (local, remote, is_relayed)
                 self.path_times.append(self.machine.now)
+                self._taken = [(local, remote)]
             case PathChanged(_, local, remote, is_relayed):
                 self.path = (local, remote, is_relayed)
+                self._taken = [*self._taken[-1:], (local, remote)]
                 self.path_times.append(self.machine.now)
             case PathLost() as lost:
                 self.lost, self.path = lost, None
+            case PathDoubted():
+                self.doubted.append(self.machine.now)
 
     def _arm(self) -> None:
         deadline = earliest((self.agents.next_deadline(), self.relayed.next_deadline()))

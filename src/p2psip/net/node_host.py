@@ -429,9 +429,13 @@ class NodeHost:
         self.call(lambda now: self._core.handle_path(event, now))
 
     def hosts_gone(self, hosts: Collection[str]) -> None:
-        """This machine does not have these addresses any more: a connection from one of them hears nothing again."""
+        """This machine does not have these addresses any more: a connection from one of them hears nothing again.
+
+        With ICE an association may go on from another address: that is the core's to say.
+        """
         for stream in [each for each in self._numbers if each.local[0] in hosts]:
-            stream.abort("the address of this end is gone")
+            if not (isinstance(stream, DtlsAssociation) and OverlayLinkType.DTLS_UDP_SR in self._core.node.link_types):
+                stream.abort("the address of this end is gone")
 
     def stream(self, number: int) -> TlsStream | None:
         """The TLS connection with this number, while it is up."""

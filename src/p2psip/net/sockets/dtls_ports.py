@@ -113,10 +113,9 @@ class DtlsPorts:
 
     def move(self, association: DtlsAssociation, pair: Pair) -> None:
         """Its datagrams go between these two from now on."""
-        self._associations.forget(association.pair, association)
-        association.pair = pair
+        here, association.pair = association.pair, pair
         association.local, association.remote = pair
-        self.came_up(association)
+        self._replace(self._associations.move(association, here, pair))
 
     def use_relayed(self, relayed: Address, send: Relayed) -> None:
         """An address at a relay is one of ours: what goes from there is `send`'s to do."""
@@ -148,7 +147,9 @@ class DtlsPorts:
 
     def came_up(self, association: DtlsAssociation) -> None:
         """Its handshake is done."""
-        before = self._associations.up(association.pair, association)
+        self._replace(self._associations.up(association.pair, association))
+
+    def _replace(self, before: DtlsAssociation | None) -> None:
         if before is not None:
             # After its user has heard of the new one.
             asyncio.get_running_loop().call_soon(before.abort, "the other end has begun anew")

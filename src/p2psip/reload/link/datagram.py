@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from p2psip.base.rto import DATAGRAM_RTO
+from p2psip.base.rto import DATAGRAM_RTO, RoundTripEstimator
 from p2psip.reload.link.congestion import Window
 from p2psip.reload.link.framing import (
     DATA_HEADER_BYTES,
@@ -190,6 +190,35 @@ class DatagramLink(Link):
             raise FramingError("a datagram ends within a frame")
         self._give_back_vanished()
         return messages
+
+    def try_again(self, now: float) -> None:
+        """Its path works again, or is another: send all again that is under way. What was learnt of the one before is
+        stale.
+        """
+        self.round_trip = RoundTripEstimator(DATAGRAM_RTO)
+        self._window = Window()
+        self._timeouts = 0
+        self._send_again(list(self._flight))
+        self._transmit(now)
+
+    def take_over(self, older: DatagramLink) -> list[bytes]:
+        """Be what `older` was, a link to the same node: what that has not brought over, in order, to be sent here.
+
+        What was, and comes here again as the other end could not know, is not passed on twice.
+        """
+        self._arrivals = older._arrivals
+        return older._let_go()
+
+    def _let_go(self) -> list[bytes]:
+        """Have another link bring over what is not known to have arrived."""
+        untold = sorted((one for one in set(self._pending()) if not one.is_told), key=lambda one: one.given_at)
+        for outgoing in self._pending():
+            outgoing.is_done = True
+        self._flight.clear()
+        self._waiting.clear()
+        self._again.clear()
+        self._waiting_bytes = 0
+        return [one.message for one in untold]
 
     def _untold(self) -> list[Unacknowledged]:
         """All that has not arrived, as far as is known, whether it was sent or still waits. The link goes on trying."""

@@ -106,6 +106,7 @@ class Node:
         connecting = ConnectingRoom(ground, settings, rng)
         self._intents, self._applications = connecting.intents, connecting.applications
         self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
+        self._doubted_links = connecting.doubted_links
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -231,7 +232,7 @@ class Node:
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
-        self._paths.whereabouts.addresses |= addresses
+        self._paths.use_addresses(addresses, now)
         if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
@@ -394,6 +395,7 @@ class Node:
                 self._settle(now)
             self._links.events(self._connections.close(number, str(error)), now)
             return self._settle(now)
+        self._paths.heard(number, now)
         if received is not None:
             connection, messages, events = received
             self._links.heard(connection)
@@ -433,6 +435,7 @@ class Node:
         self._twins.handle_timeout(now)
         self._tunnels.handle_timeout(now)
         self._bootstrap.handle_timeout(now)
+        self._doubted_links.handle_timeout(now)
         self.topology.handle_timeout(now)
         self._moving.handle_timeout(now)
         self._data.handle_timeout(now)

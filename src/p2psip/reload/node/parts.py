@@ -17,6 +17,7 @@ from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
+from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.connecting.twins import Twins
@@ -94,6 +95,7 @@ class ConnectingRoom:
             may_start_alone=settings.may_start_alone,
             remembered=settings.contacts,
         )
+        self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)
 
 
 class DataRoom:

@@ -90,9 +90,11 @@ class Associations(Generic[A]):
     def __init__(self) -> None:
         self._newcomers: dict[Pair, _Newcomer[A]] = {}
         self._up: dict[Pair, A] = {}
+        self._before: dict[A, Pair] = {}
+        """Between which addresses those were that have moved: their other end may not know yet, or not follow."""
 
     def __len__(self) -> int:
-        return len(self._newcomers) + len(self._up)
+        return len(self._newcomers) + len(self._up) - len(self._before)
 
     @property
     def handshaking(self) -> int:
@@ -121,10 +123,29 @@ class Associations(Generic[A]):
             del self._newcomers[pair]
         before = self._up.get(pair)
         self._up[pair] = association
+        if before is not None and self._before.get(before) == pair:
+            # That one has moved away.
+            del self._before[before]
+            return None
         return None if before is association else before
+
+    def move(self, association: A, here: Pair, there: Pair) -> A | None:
+        """It goes from `here` to `there`; what still comes between the former two is for it as well, until it moves
+        again. The association that was there before, which is over now.
+        """
+        self._leave(association)
+        before = self.up(there, association)
+        if here != there and self._up.get(here) is association:
+            self._before[association] = here
+        return before
+
+    def _leave(self, association: A) -> None:
+        if (here := self._before.pop(association, None)) is not None:
+            del self._up[here]
 
     def forget(self, pair: Pair, association: A) -> None:
         """It is over, or another has its place already."""
+        self._leave(association)
         if self.newcomer(pair) is association:
             del self._newcomers[pair]
         if self._up.get(pair) is association:

@@ -29,6 +29,9 @@ ICE_CANDIDATES_MAX: Final = 40
 ICE_PAIRS_MAX: Final = 100
 """Pairs of one check list (RFC 8445 section 6.1.2.5)."""
 
+ICE_DOUBTED_PAIRS_MAX: Final = 24
+"""Pairs that are checked again where a path in use is in doubt; all paths may be at once."""
+
 ICE_LEARNT_PAIRS_MAX: Final = 24
 """Pairs of one check list besides, which checks of the other end have shown."""
 

@@ -8,7 +8,7 @@ A connection that is up is the node's, under the number that it had here.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from p2psip.base.address import Address
@@ -29,10 +29,11 @@ from p2psip.reload.paths.values import (
     Candidate,
     Ended,
     Lapsed,
-    LinkOver,
+    LinkNews,
     Listening,
     Opened,
     PathEvent,
+    Purpose,
     Session,
     Stalled,
     StunArrived,
@@ -93,9 +94,9 @@ class Paths:
         known = replace(session, candidates=self._narrow.known(session.candidates))
         return self._dialling.connect(known, context, now)
 
-    def _advance(self, now: float) -> list[Ended | LinkOver]:
-        """Dial where a path was found; what has come to nothing."""
-        over: list[Ended | LinkOver] = []
+    def _advance(self, now: float) -> list[Ended | LinkNews]:
+        """Dial where a path was found; what has come to nothing, and what links have come to."""
+        over: list[Ended | LinkNews] = []
         for value in self._punching.take():
             match value:
                 case PathFound(session, context, local, remote) if session.local.role == ACTIVE:
@@ -108,19 +109,23 @@ class Paths:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
                 case Ended(session) if session.local.role == PASSIVE:
                     over += self.offers.lost(session)
-                case Ended() | LinkOver():
+                case PathFound():
+                    # The other end dials.
+                    pass
+                case _:
                     over.append(value)
         return over
 
     # From the driver
 
-    def handle(self, event: PathEvent, now: float) -> Ended | LinkOver | None:
-        """Something has happened to a connection that is no link yet."""
+    def handle(self, event: PathEvent, now: float) -> Sequence[Ended | LinkNews]:
+        """Something has happened to a connection that is no link yet, or STUN has come, which may concern any."""
         match event:
             case Listening(addresses):
                 self._dialling.listening(addresses)
             case Opened(path, local):
-                return self._ended(self._dialling.opened(path, local))
+                ended = self._ended(self._dialling.opened(path, local))
+                return () if ended is None else (ended,)
             case Zoned(path, addresses):
                 self._dialling.zoned(path, addresses, now)
             case Accepted(path, remote):
@@ -129,12 +134,12 @@ class Paths:
                 self._stalled(event, now)
             case StunArrived() if self.whereabouts.has_ice and not self.own_relay.handle(event, now):
                 self._punching.handle(event, now)
-                return next(iter(self._advance(now)), None)
+                return self._advance(now)
             case RelayedGoes():
                 self._punching.send_relayed(event, now)
             case RelayPortOpened() | AtRelayPort():
                 self.own_relay.handle_port(event, now)
-        return None
+        return ()
 
     def _stalled(self, stalled: Stalled, now: float) -> None:
         """A handshake stood still. It is dialled again with small packets, and then by the other kind, if any."""
@@ -158,6 +163,25 @@ class Paths:
     def may_send(self, link: int, now: float) -> bool:
         """Data is to be sent on a link; False if the other end has not lately consented to that (RFC 7675)."""
         return self._punching.may_send(link, now)
+
+    def heard(self, link: int, now: float) -> None:
+        """Data has come on a link."""
+        self._punching.heard(link, now)
+
+    def is_doubted(self, link: int) -> bool:
+        """True of a link whose path has not answered lately."""
+        return self._punching.is_doubted(link)
+
+    def is_checked(self, link: int) -> bool:
+        """True of a link whose path ICE has found."""
+        return self._punching.is_checked(link)
+
+    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
+        """Our listeners can be dialled at these from now on; paths from others need another end here."""
+        before = dict(self.whereabouts.addresses)
+        self.whereabouts.addresses |= addresses
+        if self.whereabouts.has_ice and self.whereabouts.addresses != before:
+            self._punching.use_addresses(self.whereabouts.addresses[Purpose.RELOAD], now)
 
     def down(self, path: int, reason: str) -> Ended | None:
         """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""
@@ -199,7 +223,7 @@ class Paths:
         parts = (self._punching, self.own_relay, self._dialling, self.offers, self._timers)
         return earliest(part.next_deadline() for part in parts)
 
-    def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkOver]:
+    def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkNews]:
         """Try the next candidates; give up on who does not answer, or come; forget what was found out long ago."""
         for _ in self._timers.pop_due(now):
             self._narrow.handle_timeout(now)

@@ -118,6 +118,25 @@ class LinkOver:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkDoubted:
+    """A link that is up does not answer, and no other pair of addresses works: a new Attach may help."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMoved:
+    """A link that was in doubt works, or goes by other addresses now: what waits on it may go at once."""
+
+    link: int
+    remote: Address
+
+
+LinkNews = LinkOver | LinkDoubted | LinkMoved
+
+
+@dataclass(frozen=True, slots=True)
 class Lapsed:
     """An offer had been given up, and its connection will not come any more either."""
 

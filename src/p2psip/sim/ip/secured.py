@@ -263,7 +263,8 @@ class Association:
 
     def move(self, port: DatagramPort, pair: Pair) -> None:
         """Its datagrams go between these two from now on, by this port."""
-        self._port.forget(self)
+        if port is not self._port:
+            self._port.forget(self)
         self._port, self.pair = port, pair
         self.local, self.remote = pair
 
@@ -386,14 +387,18 @@ class DatagramPort:
 
     def up(self, association: Association) -> None:
         """A handshake is done: whoever was there before is over."""
-        if (before := self._associations.up(association.pair, association)) is not None:
+        self._replace(self._associations.up(association.pair, association))
+
+    def _replace(self, before: Association | None) -> None:
+        if before is not None:
             # After its user has heard of the new one.
             self._machine.at(self._machine.now, lambda: before.abort("the other end has begun anew"))
 
     def move(self, association: Association, pair: Pair) -> None:
         """Its datagrams go between these two from now on."""
+        here = association.pair
         association.move(self, pair)
-        self.up(association)
+        self._replace(self._associations.move(association, here, pair))
 
     def forget(self, association: Association) -> None:
         """It is over."""

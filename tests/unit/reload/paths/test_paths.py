@@ -15,6 +15,7 @@ from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
+    Ended,
     Listening,
     Open,
     Opened,
@@ -37,7 +38,7 @@ def test_connections_that_we_make_have_even_numbers_and_bring_the_context_back_o
     assert [paths.connect(SESSION, context, 0.0) for context in ("a", "b")] == [2, 4]
     assert paths.drain() == [Open(2, *tls(THERE)), Open(4, *tls(THERE))]
     assert (paths.contexts(), len(paths)) == (("a", "b"), 2)
-    assert paths.handle(Opened(2, HERE), 0.1) is None
+    assert paths.handle(Opened(2, HERE), 0.1) == ()
     assert paths.drain() == [Secure(2)]
     assert (paths.up(2), paths.up(2), paths.up(7)) == ("a", None, None)
     ended = paths.down(4, "refused")
@@ -60,8 +61,8 @@ def test_what_the_driver_tells_of_connections_that_are_no_links_yet() -> None:
     paths = Paths(random.Random(1))
     paths.handle(Listening(frozenset([HERE])), 0.0)
     paths.connect(Session(Purpose.RELOAD, tls(HERE)), "ourselves", 0.0)
-    ended = paths.handle(Opened(2, HERE), 0.0)
-    assert ended is not None
+    (ended,) = paths.handle(Opened(2, HERE), 0.0)
+    assert isinstance(ended, Ended)
     assert ended.reason == f"{HERE} (TLS): that is this machine itself"
     paths.connect(Session(Purpose.RELOAD, tls(Address("fe80::2", 6084))), "on which link", 0.0)
     zone = Address("fe80::2%eth1", 6084)
@@ -165,7 +166,7 @@ def test_a_stalled_connection_that_is_no_attempt_of_ours_is_nothing() -> None:
     paths = Paths(random.Random(1))
     paths.connect(BOTH, "why", 0.0)
     for path in (2, 3, 99):
-        assert paths.handle(Stalled(path, THERE, TLS), 0.0) is None
+        assert paths.handle(Stalled(path, THERE, TLS), 0.0) == ()
     assert not paths.is_narrow(THERE.host)
 
 

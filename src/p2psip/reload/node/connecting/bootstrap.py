@@ -135,6 +135,15 @@ class Bootstrap:
         candidates = tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
         return Session(Purpose.RELOAD, candidates)
 
+    def find_way(self, now: float) -> None:
+        """Nobody that we are linked with answers: dial who is remembered or configured, also where that is one of
+        them, which then has another link.
+        """
+        if not self._is_dialling:
+            known = dict.fromkeys((*self._remembered, *self._configured()))
+            others = [way for way in known if way not in self._whereabouts.addresses[Purpose.RELOAD]]
+            self._dial(self._rng.sample(others, min(WAYS_IN, len(others))), now, is_probe=True)
+
     def dial_peer(self, node: NodeId, now: float) -> None:
         """Dial a peer where it said, when it answered our Attach, that it can be reached."""
         known = self._contacts.get(node)

@@ -211,6 +211,12 @@ class ConnectionTable:
                 self._timers.set(("superseded", older.number), now + patience_s, "superseded link")
         links.append(connection)
         self._by_number[number] = connection
+        for older in links[:-1]:
+            if isinstance(link, DatagramLink) and isinstance(older.link, DatagramLink):
+                for message in link.take_over(older.link):
+                    self._give(connection, message, now)
+                self._rearm(older)
+        self._flush(connection)
         is_narrow = datagram_bytes is not None and datagram_bytes <= NARROW_DATAGRAM_BYTES
         if is_narrow and not self._paths.is_narrow(remote.host):
             # The handshake did not get through with larger ones: others need not find that out once more.
@@ -219,6 +225,13 @@ class ConnectionTable:
         is_new = node not in self._linked
         self._linked[node] = None
         return is_new
+
+    def moved(self, number: int, remote: Address, now: float) -> None:
+        """The path of a link works again, or is another: `remote` is its other end."""
+        if (connection := self._by_number.get(number)) is not None and isinstance(connection.link, DatagramLink):
+            connection.remote = remote
+            connection.link.try_again(now)
+            self._flush(connection)
 
     def rename(self, number: int, node: NodeId) -> list[LinkEvent]:
         """The other end of a link turned out to be `node`, not whom we took it for."""

@@ -31,6 +31,9 @@ OURS = Purpose.RELOAD
 WHEREABOUTS = "whereabouts"
 """The key of an Attach to a node that we are linked with, to learn where it can be dialled; no topology wants it."""
 
+RENEWAL = "renewal"
+"""That of an Attach to a node that we are linked with, as that link is in doubt; no topology hears of it either."""
+
 
 class Intents:
     """The attempts of one node to be linked with others, as its topology intends."""
@@ -90,6 +93,15 @@ class Intents:
             # As one whose answer has come already: it is not to be given up when the link has.
             self._offers.answered(wanted.session, node, NOTHING_SAID, Offered(wanted), now)
 
+    def renew(self, node: NodeId, via: NodeId, now: float) -> None:
+        """Attach to a node anew over another; where that is under way already, but not answered, send it there too."""
+        route = [Destination.node(via), Destination.node(node)]
+        offered = self._attaching.offered(OURS, node)
+        if offered is None:
+            self._attaching.ask(AttachContext(self._offers.session(OURS, node), RENEWAL), route, now)
+        elif offered.transaction_id is not None:
+            self._exchange.transport.reroute(offered.transaction_id, route, now)
+
     def _forget(self, key: Hashable) -> None:
         """Seek a place no more."""
         if (transaction_id := self._seeking.pop(key, None)) is not None:
@@ -114,7 +126,8 @@ class Intents:
         elif wanted.node is not None:
             self._offers.withdraw(OURS, wanted.node)
             self._exchange.note("attach failed", node=wanted.node, causes=causes_of(outcome))
-            self._topology.handle_unreachable(wanted.node, now)
+            if wanted.key != RENEWAL:
+                self._topology.handle_unreachable(wanted.node, now)
         else:
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Attach"
             self._topology.handle_unanswered(wanted.key, reason, now)
@@ -134,7 +147,8 @@ class Intents:
         elif not has_come:
             # It may be a peer that we are linked with, where it is at a place: it dials all the same.
             self._attaching.answered(wanted, node, outcome, now)
-        self._topology.handle_answered(wanted.key, node, now)
+        if wanted.key != RENEWAL:
+            self._topology.handle_answered(wanted.key, node, now)
         if has_come:
             # 6.5.1.14: the link came before the answer.
             self._topology.handle_linked(node, now)

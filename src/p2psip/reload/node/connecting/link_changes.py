@@ -28,7 +28,18 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
-from p2psip.reload.paths.values import Ended, Lapsed, LinkOver, PathEvent, Purpose, Returned, Stalled
+from p2psip.reload.paths.values import (
+    Ended,
+    Lapsed,
+    LinkDoubted,
+    LinkMoved,
+    LinkNews,
+    LinkOver,
+    PathEvent,
+    Purpose,
+    Returned,
+    Stalled,
+)
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
 
@@ -60,6 +71,7 @@ class LinkChanges:
             connecting.applications,
         )
         self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
+        self._doubted_links = connecting.doubted_links
         self._messages = messages
         self._serving = serving
         self._node_id = self._exchange.identity.node_id
@@ -137,12 +149,20 @@ class LinkChanges:
         elif isinstance(event, Returned):
             self._connections.handle_returned(event.path, event.message, now)
         else:
-            self.ended(self._made.handle(event, now), now)
+            self._handle_made(event, now)
 
-    def ended(self, ended: Ended | Lapsed | LinkOver | None, now: float) -> None:
-        """We are not connected, for this reason; nothing if None."""
+    def _handle_made(self, event: PathEvent, now: float) -> None:
+        for news in self._made.handle(event, now):
+            self.ended(news, now)
+
+    def ended(self, ended: Ended | Lapsed | LinkNews | None, now: float) -> None:
+        """We are not connected, or a link is not what it was, for this reason; nothing if None."""
         if isinstance(ended, LinkOver):
             self.events(self._connections.close(ended.link, ended.reason), now)
+        elif isinstance(ended, LinkMoved):
+            self._connections.moved(ended.link, ended.remote, now)
+        elif isinstance(ended, LinkDoubted):
+            self._doubted_links.doubted(ended, now)
         elif isinstance(ended, Lapsed):
             self._applications.handle_lapsed(ended, now)
         elif ended is not None and isinstance(ended.context, Offered):
@@ -169,7 +189,7 @@ class LinkChanges:
         if self._admission.member(stalled.path) is not None:
             self._made.stream_silent(host, now)
         elif stalled.path % 2 == 0:
-            self.ended(self._made.handle(stalled, now), now)
+            self._handle_made(stalled, now)
         elif self._offers.expected_from(host):
             # Nothing is remembered of anybody else who connects and says no more.
             self._made.large_vanish(host, stalled.link_type, now)

@@ -3,9 +3,10 @@
 Theory of operation. When both ends' words are known the pairs of their candidates are checked, one begun every 50 ms,
 each repeated until it is answered. A check that comes from the other end shows that a pair may work now, and has it
 checked at once. Who controls nominates one that works; when its nomination is answered, and at the other end when a
-check of its own has succeeded as well, the pair is the path. What then is better than it may still take its place.
+check of its own has succeeded as well, the pair is the path. What then is better than it may still take its place, and
+what works where it works no more (`doubt`).
 
-      OPENED ---- begin ----> CHECKING ---- nominated ----> CHOSEN ---- a direct one instead of a relayed ----.
+      OPENED ---- begin ----> CHECKING ---- nominated ----> CHOSEN ---- a better one, or one that still works -.
     (checks may come,            |   15 s                     |  ^                                            |
      and wait)                   v                            |  '--------------------------------------------'
                              PathLost <-----------------------'
@@ -14,16 +15,17 @@ check of its own has succeeded as well, the pair is the path. What then is bette
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Timers
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, CandidateType, Mapped
-from p2psip.reload.paths.ice.checklist import CandidatePair, CheckList, PairState
+from p2psip.reload.paths.ice.checklist import CandidatePair, CheckList, CheckUnderWay, PairState, ShownPair
 from p2psip.reload.paths.ice.checks import (
     ROLE_CONFLICT,
     TRANSACTION_BYTES,
@@ -36,8 +38,18 @@ from p2psip.reload.paths.ice.checks import (
     encode_success,
 )
 from p2psip.reload.paths.ice.consent import Consent
+from p2psip.reload.paths.ice.doubt import SETTLED_S, SILENCE_S, Doubt, DoubtStep, Silence
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.ice.values import (
+    PairReport,
+    PathChanged,
+    PathChosen,
+    PathDoubted,
+    PathHolds,
+    PathLost,
+    PathRemapped,
+)
+from p2psip.reload.paths.limits import ICE_DOUBTED_PAIRS_MAX
 from p2psip.reload.paths.values import SendStun
 
 PACE_S: Final = 0.05
@@ -65,6 +77,9 @@ CHECKING_MAX_S: Final = 15.0
 EARLY_MAX: Final = 16
 """Checks that are remembered from before the other end's words have come."""
 
+REPORTED_PAIRS_MAX: Final = 8
+"""How many of the pairs that were tried stand in a reason."""
+
 TimerKey = tuple[bytes, str, bytes]
 """The ufrag of an agent, what is due, and the transaction if it is of one."""
 
@@ -79,28 +94,6 @@ class AgentsGround:
     rng: random.Random
 
 
-@dataclass(slots=True)
-class _Transaction:
-    """A check under way; without repetition it asks for consent. `is_cancelled`: another has taken its place."""
-
-    pair: CandidatePair
-    request: bytes
-    role: CheckRole
-    rto_s: float
-    sent_at: float
-    transmissions: int = 1
-    is_nominating: bool = False
-    is_consent: bool = False
-    is_cancelled: bool = False
-
-
-class _Early(NamedTuple):
-    local: Address
-    remote: Address
-    priority: int
-    is_nominating: bool
-
-
 @dataclass(eq=False)
 class Agent:
     """The agent of one session; its ufrag is its name. `own` is what a check must show to be for it."""
@@ -112,17 +105,18 @@ class Agent:
     theirs: CheckCredentials | None = None
     path: CandidatePair | None = None
     _effects: list[Effect] = field(default_factory=list)
-    _early: list[_Early] = field(default_factory=list)
+    _early: list[ShownPair] = field(default_factory=list)
     _remotes: dict[Address, CandidateAddress] = field(default_factory=dict)
-    _transactions: dict[bytes, _Transaction] = field(default_factory=dict)
+    _transactions: dict[bytes, CheckUnderWay] = field(default_factory=dict)
     _nominating: CandidatePair | None = None
     _next_turn_at: float = 0.0
     _relay_from: float = 0.0
     _found_at: float | None = None
     """When the first direct pair was found to work."""
     _consent: Consent | None = None
-    _seen_as: Address | None = None
-    """Our address in the last answer of the other end."""
+    _chosen_at: float = 0.0
+    _silence: Silence = field(default_factory=Silence)
+    _doubt: Doubt | None = None
 
     def __post_init__(self) -> None:
         self._pairs = CheckList(is_controlling=self.role.is_controlling)
@@ -135,9 +129,14 @@ class Agent:
     @property
     def mapped(self) -> Mapped | None:
         """As whom the other end of a direct path sees us."""
-        if self.path is None or self.path.is_relayed or self._seen_as is None:
+        if self.path is None or self._doubt is not None or self.path.is_relayed or self.path.seen_as is None:
             return None
-        return Mapped(self._seen_as, *self.path.addresses)
+        return Mapped(self.path.seen_as, *self.path.addresses)
+
+    @property
+    def is_doubted(self) -> bool:
+        """True if there is a path that has not answered lately."""
+        return self._doubt is not None
 
     @property
     def pairs(self) -> int:
@@ -171,14 +170,39 @@ class Agent:
         """Nobody wants this path, or any, any more."""
         for transaction in list(self._transactions):
             self._forget(transaction)
-        for what in ("turn", "turn taken", "settle", "patience", "consent"):
+        for what in ("turn", "turn taken", "settle", "patience", "consent", "silence", "doubt"):
             self.ground.timers.cancel((self.own.ufrag, what, b""))
 
     def sent(self, now: float) -> None:
         """Data is to be sent on the path."""
-        if self._consent is not None:
-            self._consent.sent(now)
+        if self._consent is None:
+            return
+        if self._consent.sent(now):
             self._await_consent()
+        if self._silence.sent(now):
+            self._set("silence", now + SILENCE_S, "no echo")
+
+    def heard(self, now: float) -> None:
+        """Data has come on the path."""
+        self._silence.heard(now)
+
+    def doubt(self, now: float, *, is_certain: bool = False) -> None:
+        """The path may not work any more: see at once whether it does; `is_certain`: it has no end here any more."""
+        if self.path is not None and (self._doubt is None or is_certain):
+            self._doubt = Doubt(self.path.rtt_s, now, is_certain=is_certain)
+            self._set("doubt", self.ground.restraint.turn(now), "is the path still there?")
+
+    def use_candidates(self, candidates: Sequence[CandidateAddress], now: float) -> None:
+        """These are ours from now on; what was said in the Attach nobody can change (RFC 6940 6.5.1.12), but checks
+        show the other end where they come from.
+        """
+        self.candidates = candidates
+        if self.theirs is None:
+            return
+        if self.path is None:
+            self._widen(now)
+        elif self._base(self.path.local.base) is None:
+            self.doubt(now, is_certain=True)
 
     def may_send(self, now: float) -> bool:
         """True if data may be sent on the path: the other end has lately said that it wants it."""
@@ -191,9 +215,9 @@ class Agent:
             for number in [number for number, each in self._transactions.items() if each.pair is pair]:
                 self._forget(number)
             if pair is self.path:
-                self._lose(reason, now)
-                return
-            self._fail(pair, reason, now)
+                self.doubt(now, is_certain=True)
+            else:
+                self._fail(pair, reason, now)
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -216,7 +240,7 @@ class Agent:
                 return
             self._switch_role()
         self._send(local, remote, encode_success(request.transaction, remote, self.own.password))
-        shown = _Early(local, remote, request.priority, request.is_nominating)
+        shown = ShownPair(local, remote, request.priority, request.is_nominating)
         if self.theirs is not None:
             self._show(shown, now)
             self._await_turn(now)
@@ -240,7 +264,9 @@ class Agent:
             self._fail(pair, f"answered by {remote} to {local}", now)
             return
         self.ground.restraint.answered(remote)
-        self._seen_as = answer.mapped
+        before, pair.seen_as = pair.seen_as, answer.mapped
+        if pair is self.path and None not in (before, answer.mapped) and before != answer.mapped:
+            self._effects.append(PathRemapped(self.own.ufrag))
         if answer.code == ROLE_CONFLICT:
             # 7.2.5.1: "the agent MUST switch to the [other] role", unless it has done so since it sent that.
             if transaction.role.is_controlling is self.role.is_controlling:
@@ -269,6 +295,10 @@ class Agent:
                 self._consider(now)
             case "consent":
                 self._ask_consent(now)
+            case "silence":
+                self._look_at_silence(now)
+            case "doubt":
+                self._see_whether_it_holds(now)
             case _:
                 self._lose("no pair of addresses works", now)
 
@@ -314,7 +344,7 @@ class Agent:
         # 7.1.1: as that of the local candidate, but with the type preference of peer reflexive ones.
         priority = CandidateType.PEER_REFLEXIVE.preference << 24 | pair.local.priority & 0xFFFFFF
         request = encode_request(number, self.own.ufrag, self.theirs, priority, self.role, is_nominating=is_nominating)
-        made = _Transaction(pair, request, self.role, rto_s, now, is_nominating=is_nominating, is_consent=is_consent)
+        made = CheckUnderWay(pair, request, self.role, rto_s, now, is_nominating=is_nominating, is_consent=is_consent)
         self._transactions[number], self.ground.owners[number] = made, self
         pair.checks += 1
         self._send(*pair.addresses, request)
@@ -341,10 +371,13 @@ class Agent:
             self._send(*pair.addresses, transaction.request)
             self._set("repeat", now + waits * transaction.rto_s, "no answer to a check", number)
 
-    def _show(self, shown: _Early, now: float) -> None:
+    def _show(self, shown: ShownPair, now: float) -> None:
         """7.3.1.3, 7.3.1.4: the other end can send on this pair: see whether we can."""
         if self.path is not None and not self.path.is_relayed:
-            return
+            if (shown.local, shown.remote) == self.path.addresses or now < self._chosen_at + SETTLED_S:
+                return
+            # The other end looks for another path, or is somewhere else: one that has this one has no reason to.
+            self.doubt(now)
         pair = self._pairs.find(shown.local, shown.remote)
         if pair is None:
             pair = self._learn(shown)
@@ -355,12 +388,11 @@ class Agent:
             self._cancel_checks(pair)
             self._pairs.trigger(pair)
         if shown.is_nominating and not self.role.is_controlling:
+            pair.is_nomination_due = True
             if pair.is_valid:
                 self._choose(pair, now)
-            else:
-                pair.is_nomination_due = True
 
-    def _learn(self, shown: _Early) -> CandidatePair | None:
+    def _learn(self, shown: ShownPair) -> CandidatePair | None:
         local = self._base(shown.local)
         assert local is not None, "handle_request looks at that"
         remote = self._remotes.get(shown.remote)
@@ -370,7 +402,7 @@ class Agent:
             foundation = b"*" + str(shown.remote).encode()
             kind = CandidateType.PEER_REFLEXIVE
             remote = CandidateAddress(kind, shown.remote, shown.priority, foundation, shown.remote)
-        if self.path is not None and (local.is_relayed or remote.is_relayed):
+        if self.path is not None and self._doubt is None and (local.is_relayed or remote.is_relayed):
             # One relayed pair is the path already.
             return None
         return self._pairs.learn(local, remote)
@@ -382,7 +414,7 @@ class Agent:
         for transaction in self._transactions.values():
             transaction.is_cancelled |= transaction.pair is pair and not transaction.is_nominating
 
-    def _succeed(self, transaction: _Transaction, now: float) -> None:
+    def _succeed(self, transaction: CheckUnderWay, now: float) -> None:
         pair = transaction.pair
         pair.is_valid = True
         if transaction.is_nominating or pair is not self._nominating:
@@ -414,13 +446,16 @@ class Agent:
 
     def _consider(self, now: float) -> None:
         """8.1.1: who controls nominates a pair that works, when none is likely to be better."""
-        works = [pair for pair in self._pairs if pair.is_valid]
-        if not self.role.is_controlling or self._nominating is not None or not works:
+        works = [pair for pair in self._pairs if pair.is_valid and pair is not self.path]
+        if not self.role.is_controlling:
+            works = [pair for pair in works if pair.is_nomination_due]
+        if self._nominating is not None or not works:
             return
         best = max(works, key=lambda pair: pair.rank)
         if self.path is not None:
-            if best.rank > self.path.rank and not best.is_relayed:
-                self._nominate(best, now)
+            self._consider_instead(self.path, best, now)
+            return
+        if not self.role.is_controlling:
             return
         found_at = now if self._found_at is None else self._found_at
         wait_until = self._relay_from if best.is_relayed else found_at + DIRECT_WAIT_S
@@ -429,6 +464,18 @@ class Agent:
         else:
             self._set("settle", wait_until, "a better pair may be found")
 
+    def _consider_instead(self, path: CandidatePair, best: CandidatePair, now: float) -> None:
+        """Whether another pair that works is to be the path, and the other end thinks so if it controls."""
+        is_better = best.rank > path.rank and not best.is_relayed
+        if not is_better and self._doubt is None:
+            return
+        if not is_better and self._doubt is not None and now < self._doubt.move_from:
+            self._set("settle", self._doubt.move_from, "the path may still answer")
+        elif self.role.is_controlling:
+            self._nominate(best, now)
+        else:
+            self._choose(best, now)
+
     def _nominate(self, pair: CandidatePair, now: float) -> None:
         self._nominating = pair
         self._pairs.trigger(pair)
@@ -436,7 +483,12 @@ class Agent:
 
     def _choose(self, pair: CandidatePair, now: float) -> None:
         if self.path is not None and pair.rank <= self.path.rank:
-            return
+            if self._doubt is None or pair is self.path:
+                return
+            if now < self._doubt.move_from:
+                self._set("settle", self._doubt.move_from, "the path may still answer")
+                return
+            self.path.is_valid, self.path.state = False, PairState.WAITING
         was, self.path = self.path, pair
         local, remote = pair.addresses
         if was is None:
@@ -445,17 +497,24 @@ class Agent:
         else:
             self._effects.append(PathChanged(self.own.ufrag, local, remote, pair.is_relayed, pair.rtt_s))
         self.ground.timers.cancel((self.own.ufrag, "patience", b""))
-        self.ground.timers.cancel((self.own.ufrag, "settle", b""))
-        # Checks of what would be better go on.
-        self._pairs.keep([each for each in self._pairs if each is pair or (pair.is_relayed and not each.is_relayed)])
+        self._settle_on(pair)
+        self._consent, self._chosen_at = Consent(self.ground.rng, now), now
+        self._silence.heard(now)
+        self._await_consent()
+        self._await_turn(now)
+
+    def _settle_on(self, path: CandidatePair) -> None:
+        """Of other pairs, none is to be checked any more but what would be better."""
+        self._doubt = None
+        for what in ("settle", "doubt"):
+            self.ground.timers.cancel((self.own.ufrag, what, b""))
+        self._pairs.keep([each for each in self._pairs if each is path or (path.is_relayed and not each.is_relayed)])
         kept = set(self._pairs)
         for number, transaction in list(self._transactions.items()):
             if transaction.pair not in kept or transaction.is_consent:
                 self._forget(number)
         if self._nominating not in kept:
             self._nominating = None
-        self._consent = Consent(self.ground.rng, now)
-        self._await_consent()
 
     # The path in use
 
@@ -469,16 +528,51 @@ class Agent:
         if self._consent.is_over(now):
             self._lose("the other end does not answer any more", now)
             return
-        # RFC 7675 5.1: "Each STUN binding request for consent is transmitted once only."
-        number = self._transmit(self.path, RTO_S, now, is_consent=True)
-        self._set("repeat", now + LAST_WAIT_RTOS * RTO_S, "no answer that consents", number)
+        self._check_path(self.path, now)
         self._consent.asked(now)
         self._await_consent()
+
+    def _check_path(self, path: CandidatePair, now: float) -> None:
+        # RFC 7675 5.1: "Each STUN binding request for consent is transmitted once only." Who controls nominates the
+        # path with each: the other end may see it come from elsewhere than before.
+        is_nominating = self.role.is_controlling
+        number = self._transmit(path, RTO_S, now, is_nominating=is_nominating, is_consent=True)
+        self._set("repeat", now + LAST_WAIT_RTOS * RTO_S, "no answer that consents", number)
 
     def _consented(self, pair: CandidatePair, now: float) -> None:
         if self._consent is not None and pair is self.path:
             self._consent.answered(now)
             self._await_consent()
+            # What is being nominated the other end may have taken already.
+            if self._doubt is not None and self._nominating is None:
+                self._settle_on(pair)
+                self._effects.append(PathHolds(self.own.ufrag))
+
+    # The path in doubt
+
+    def _look_at_silence(self, now: float) -> None:
+        at = self._silence.look_at()
+        if now < at < math.inf:
+            self._set("silence", at, "no echo")
+        elif at <= now:
+            self._silence.begin_anew(now)
+            self.doubt(now)
+
+    def _see_whether_it_holds(self, now: float) -> None:
+        if self._doubt is None or self.path is None:
+            return
+        step, next_s = self._doubt.step()
+        self._check_path(self.path, now)
+        if step is DoubtStep.WIDEN:
+            self._widen(now)
+        elif step is DoubtStep.TELL:
+            reason = "; ".join(map(str, self.reports()[:REPORTED_PAIRS_MAX]))
+            self._effects.append(PathDoubted(self.own.ufrag, reason))
+        self._set("doubt", now + next_s, "is the path still there?")
+
+    def _widen(self, now: float) -> None:
+        self._pairs.form(self.candidates, tuple(self._remotes.values()), ICE_DOUBTED_PAIRS_MAX)
+        self._await_turn(now)
 
     def _lose(self, reason: str, now: float) -> None:
         self._effects.append(PathLost(self.own.ufrag, reason, self.reports()))

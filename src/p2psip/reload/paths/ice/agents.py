@@ -14,7 +14,7 @@ from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
 from p2psip.reload.paths.ice.checks import KNOWN_TO_ICE, CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathLost
+from p2psip.reload.paths.ice.values import PairReport, PathLost, PathRemapped
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_PAIRS_MAX
 from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.binding import answer_binding
@@ -73,7 +73,7 @@ class Agents:
         pairs_max = min(ICE_PAIRS_MAX, max(ICE_PAIRS_IN_ALL_MAX - pairs, 1))
         credentials = CheckCredentials(theirs.ufrag, theirs.password)
         agent.begin(credentials, decoded(theirs.candidates), pairs_max, now)
-        self._collect(agent)
+        self._collect(agent, now)
 
     def close(self, ufrag: bytes) -> None:
         """Nobody wants this one any more; no matter if it is gone."""
@@ -91,10 +91,32 @@ class Agents:
         return agent.may_send(now)
 
     def lose_local(self, address: Address, reason: str, now: float) -> None:
-        """An address of ours, which a relay had lent us, is ours no more: paths from there are lost."""
+        """An address of ours, which a relay had lent us, is ours no more: paths from there need another."""
         for agent in list(self._agents.values()):
             agent.lose_local(address, reason, now)
-            self._collect(agent)
+            self._collect(agent, now)
+
+    def heard(self, ufrag: bytes, now: float) -> None:
+        """Data has come on the path of an agent."""
+        if (agent := self._agents.get(ufrag)) is not None:
+            agent.heard(now)
+
+    def is_doubted(self, ufrag: bytes) -> bool:
+        """True if the path of an agent has not answered lately."""
+        return (agent := self._agents.get(ufrag)) is not None and agent.is_doubted
+
+    def doubt(self, now: float) -> None:
+        """Something is another in the network: see whether each path in use still works."""
+        for agent in self._agents.values():
+            agent.doubt(now)
+
+    def use_candidates(self, candidates: Sequence[CandidateAddress], now: float) -> None:
+        """Our addresses are others. Each agent has those of the ports that it had; its relays it has as before."""
+        for agent in list(self._agents.values()):
+            ports = {each.base.port for each in agent.candidates if not each.is_relayed}
+            fresh = [each for each in candidates if not each.is_relayed and each.base.port in ports]
+            agent.use_candidates([*fresh, *(each for each in agent.candidates if each.is_relayed)], now)
+            self._collect(agent, now)
 
     def reports(self, ufrag: bytes) -> tuple[PairReport, ...]:
         """What has become of the pairs of an agent."""
@@ -116,10 +138,10 @@ class Agents:
         elif isinstance(message, CheckRequest):
             if (agent := self._agents.get(message.receiver)) is not None:
                 agent.handle_request(message, local, remote, now)
-                self._collect(agent)
+                self._collect(agent, now)
         elif not isinstance(message, Plain) and (agent := self._ground.owners.get(message.transaction)) is not None:
             agent.handle_answer(message, local, remote, now)
-            self._collect(agent)
+            self._collect(agent, now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -130,7 +152,7 @@ class Agents:
         for ufrag, what, transaction in self._ground.timers.pop_due(now):
             agent = self._agents[ufrag]
             agent.handle_due(what, transaction, now)
-            self._collect(agent)
+            self._collect(agent, now)
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -139,11 +161,14 @@ class Agents:
 
     # Inside
 
-    def _collect(self, agent: Agent) -> None:
-        effects = agent.drain()
-        self._effects += effects
-        if any(isinstance(effect, PathLost) for effect in effects):
-            self.close(agent.own.ufrag)
+    def _collect(self, agent: Agent, now: float) -> None:
+        for effect in agent.drain():
+            if isinstance(effect, PathRemapped):
+                self.doubt(now)
+            else:
+                self._effects.append(effect)
+            if isinstance(effect, PathLost):
+                self.close(agent.own.ufrag)
 
     def _secret(self, characters: int) -> bytes:
         return "".join(self._ground.rng.choice(ICE_CHARACTERS) for _ in range(characters)).encode()

@@ -14,9 +14,11 @@ import enum
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, are_pairable, in_turn, towards
+from p2psip.reload.paths.ice.checks import CheckRole
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.limits import ICE_LEARNT_PAIRS_MAX, ICE_LEARNT_PAIRS_PER_HOST_MAX
 
@@ -48,6 +50,8 @@ class CandidatePair:
     rtt_s: float = 0.0
     reason: str = ""
     """Why it failed."""
+    seen_as: Address | None = None
+    """Our own address in the last answer on it."""
 
     @property
     def addresses(self) -> tuple[Address, Address]:
@@ -87,6 +91,30 @@ class CandidatePair:
         return PairReport(*self.addresses, types, outcome)
 
 
+@dataclass(slots=True)
+class CheckUnderWay:
+    """A transaction; without repetition it asks for consent. `is_cancelled`: another has taken its place."""
+
+    pair: CandidatePair
+    request: bytes
+    role: CheckRole
+    rto_s: float
+    sent_at: float
+    transmissions: int = 1
+    is_nominating: bool = False
+    is_consent: bool = False
+    is_cancelled: bool = False
+
+
+class ShownPair(NamedTuple):
+    """Between which addresses a check of the other end has come."""
+
+    local: Address
+    remote: Address
+    priority: int
+    is_nominating: bool
+
+
 def priority_of_pair(local: CandidateAddress, remote: CandidateAddress, *, is_controlling: bool) -> int:
     """6.1.2.3: "pair priority = 2^32*MIN(G,D) + 2*MAX(G,D) + (G>D?1:0)"."""
     controlling, controlled = (local, remote) if is_controlling else (remote, local)
@@ -117,25 +145,28 @@ class CheckList:
         return self._pairs.get((local, remote))
 
     def form(self, ours: Sequence[CandidateAddress], theirs: Sequence[CandidateAddress], pairs_max: int) -> None:
-        """6.1.2: make the pairs, and let the best of each foundation wait for its turn."""
+        """6.1.2: make the pairs, and let the best of each foundation wait for its turn. Those that are there stay."""
         made = (
             self._pair(local, remote._replace(address=towards(local.base, remote.address)))
             for local in ours
             for remote in theirs
             if are_pairable(local.address, remote.address) and are_pairable(local.base, remote.address)
         )
+        there = self._pairs
         found: dict[tuple[Address, Address], CandidatePair] = {}
         for pair in sorted(made, key=lambda pair: -pair.priority):
             # 6.1.2.4: "the agent SHOULD replace the server-reflexive candidate with its base", and "MUST prune the
             # list", which here are the same step.
-            found.setdefault(pair.addresses, pair)
+            if pair.addresses not in there:
+                found.setdefault(pair.addresses, pair)
         kept = in_turn(tuple(found.values()), lambda pair: (pair.local.type, pair.remote.type), pairs_max)
         foundations: set[tuple[bytes, bytes]] = set()
         for pair in kept:
             if pair.foundation not in foundations:
                 foundations.add(pair.foundation)
                 pair.state = PairState.WAITING
-        self._pairs = {pair.addresses: pair for pair in kept}
+        self._pairs = there | {pair.addresses: pair for pair in kept}
+        self._sort()
 
     def learn(self, local: CandidateAddress, remote: CandidateAddress) -> CandidatePair | None:
         """A pair that the other end has shown by a check (7.3.1.4); None if there are too many of these."""
@@ -165,6 +196,7 @@ class CheckList:
         """RFC 6940 6.5.1.10.2: "the agent can immediately free all unused candidates": there are these, and no more."""
         self._pairs = {pair.addresses: pair for pair in pairs}
         self._triggered.clear()
+        self._learnt.clear()
 
     def next_pair(self) -> CandidatePair | None:
         """Whose turn it is (6.1.4.2); None if nothing is to be checked now."""

@@ -41,11 +41,13 @@ class Consent:
         """True if questions have been without an answer for so long that there will be none."""
         return self._unanswered_since is not None and now >= self._unanswered_since + CONSENT_S
 
-    def sent(self, now: float) -> None:
-        """Data was sent, or was to be: the proof is to be fresh again."""
-        if not self._has_sent:
-            self._has_sent = True
-            self.next_at = min(self.next_at, max(now, self._after(self._asked_at, SENDING_S)))
+    def sent(self, now: float) -> bool:
+        """Data was sent, or was to be: the proof is to be fresh again. True if `next_at` may be another."""
+        if self._has_sent:
+            return False
+        self._has_sent = True
+        self.next_at = min(self.next_at, max(now, self._after(self._asked_at, SENDING_S)))
+        return True
 
     def asked(self, now: float) -> None:
         """A question has gone out."""

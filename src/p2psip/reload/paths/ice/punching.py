@@ -19,19 +19,29 @@ from typing import Final
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.reload.paths.ice.agent import REPORTED_PAIRS_MAX
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
-from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
 from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
-from p2psip.reload.paths.values import PASSIVE, Ended, LinkOver, MoveLink, Parameters, SendStun, Session, StunArrived
+from p2psip.reload.paths.values import (
+    PASSIVE,
+    Ended,
+    LinkDoubted,
+    LinkMoved,
+    LinkNews,
+    LinkOver,
+    MoveLink,
+    Parameters,
+    SendStun,
+    Session,
+    StunArrived,
+)
 
 ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
-
-REPORTED_PAIRS_MAX: Final = 8
-"""How many of the pairs that were tried stand in the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +82,10 @@ class Punching:
         self._by_link: dict[int, bytes] = {}
         self._links: dict[int, tuple[Address, Address]] = {}
         """Between which addresses links are."""
+        self._doubted: set[int] = set()
+        """Those without an agent that have no end here any more, or another for their other end."""
         self._timers: Timers[bytes] = Timers(queue)
-        self._found: list[PathFound | Ended | LinkOver] = []
+        self._found: list[PathFound | Ended | LinkNews] = []
         self._relay_news: list[RelayTaken | RelayGone] = []
         self._effects: list[Effect] = []
 
@@ -143,6 +155,7 @@ class Punching:
     def down(self, link: int) -> None:
         """It is down; no matter if it is not known."""
         self._links.pop(link, None)
+        self._doubted.discard(link)
         self._servers.forget(link)
         if (ufrag := self._by_link.get(link)) is not None:
             self._close(ufrag)
@@ -152,6 +165,31 @@ class Punching:
         ufrag = self._by_link.get(link)
         return ufrag is None or self._agents.sent(ufrag, now)
 
+    def heard(self, link: int, now: float) -> None:
+        """Data has come on a link."""
+        if (ufrag := self._by_link.get(link)) is not None:
+            self._agents.heard(ufrag, now)
+
+    def is_doubted(self, link: int) -> bool:
+        """True of a link whose path has not answered lately."""
+        ufrag = self._by_link.get(link)
+        return link in self._doubted if ufrag is None else self._agents.is_doubted(ufrag)
+
+    def is_checked(self, link: int) -> bool:
+        """True of a link that has an agent."""
+        return link in self._by_link
+
+    def use_addresses(self, addresses: Sequence[Address], now: float) -> None:
+        """Our ports are at these addresses from now on."""
+        hosts = {address.host for address in addresses}
+        self._servers.use_hosts(hosts, now)
+        self._agents.use_candidates(gathered(addresses, self._servers.mapped()), now)
+        self._agents.doubt(now)
+        self._doubt_plain(
+            [link for link, (local, _) in self._links.items() if local.host not in hosts], "this end has no address"
+        )
+        self._collect(now)
+
     # From the driver
 
     def handle(self, arrived: StunArrived, now: float) -> None:
@@ -159,7 +197,11 @@ class Punching:
         if self.relayed.handle(arrived, now):
             self._collect(now)
         elif arrived.data in self._servers:
-            self._servers.handle_answer(arrived.local, arrived.remote, arrived.data)
+            if self._servers.handle_answer(arrived.local, arrived.remote, arrived.data):
+                # One sees us elsewhere than before: so may the other ends of all paths.
+                self._agents.doubt(now)
+                self._doubt_plain(self._servers.links_with(arrived.remote), "the other end sees another address")
+                self._servers.ask_all(now)
         else:
             self._agents.handle_datagram(arrived.local, arrived.remote, arrived.data, now)
             self._collect(now)
@@ -183,7 +225,7 @@ class Punching:
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
 
-    def take(self) -> list[PathFound | Ended | LinkOver]:
+    def take(self) -> list[PathFound | Ended | LinkNews]:
         """What has become of sessions since the last call."""
         found, self._found = self._found, []
         return found
@@ -233,11 +275,24 @@ class Punching:
                 self.relayed.use_path(local, remote, now)
                 self._on_path(ufrag, local, remote)
                 if (moving := self._attempts[ufrag].link) is not None:
-                    self._effects.append(MoveLink(moving, local, remote))
+                    self._move(moving, local, remote)
+            case PathHolds(ufrag):
+                if (held := self._attempts[ufrag].link) is not None:
+                    self._found.append(LinkMoved(held, self._attempts[ufrag].paths[-1][1]))
+            case PathDoubted(ufrag, reason):
+                if (doubted := self._attempts[ufrag].link) is not None:
+                    self._found.append(LinkDoubted(doubted, reason))
             case PathLost(ufrag, reason, tried):
                 self._lost(ufrag, "; ".join((reason, *map(str, tried[:REPORTED_PAIRS_MAX]))))
             case _:
                 self._effects.append(effect)
+
+    def _doubt_plain(self, links: Sequence[int], reason: str) -> None:
+        """These have no agent that could move them."""
+        for link in links:
+            if link not in self._by_link and link not in self._doubted:
+                self._doubted.add(link)
+                self._found.append(LinkDoubted(link, reason))
 
     def _on_path(self, ufrag: bytes, local: Address, remote: Address) -> None:
         self._attempts[ufrag].paths.append((local, remote))
@@ -252,7 +307,17 @@ class Punching:
         self._by_link[link] = ufrag
         self._timers.cancel(ufrag)
         if (path := attempt.paths[-1]) != self._links[link]:
-            self._effects.append(MoveLink(link, *path))
+            self._move(link, *path)
+
+    def _move(self, link: int, local: Address, remote: Address) -> None:
+        """Unless a link is there that was made meanwhile: between two addresses there is one."""
+        if (local, remote) in (path for each, path in self._links.items() if each != link):
+            self._found.append(LinkOver(link, "a newer link goes where its path would"))
+            self._close(self._by_link[link])
+            return
+        self._links[link] = local, remote
+        self._effects.append(MoveLink(link, local, remote))
+        self._found.append(LinkMoved(link, remote))
 
     def _lost(self, ufrag: bytes, reason: str) -> None:
         attempt = self._attempts[ufrag]

@@ -8,6 +8,7 @@ connection that was made without an Attach.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,14 +76,34 @@ class Reflexive:
         if server is not None and server not in self._kept.values():
             self._seen.pop(server, None)
 
-    def handle_answer(self, local: Address, remote: Address, data: bytes) -> None:
-        """What one of them says; from elsewhere nobody is believed."""
+    def use_hosts(self, hosts: Collection[str], now: float) -> None:
+        """Our addresses are these from now on: as whom we are seen is asked anew."""
+        self._seen = {server: mapped for server, mapped in self._seen.items() if mapped.base.host in hosts}
+        self.ask_all(now)
+
+    def ask_all(self, now: float) -> None:
+        """Ask all with whom there is a connection, unless that is under way."""
+        asked = {question.server for question in self._questions.values()}
+        for server in dict.fromkeys(self._kept.values()):
+            if server not in asked:
+                self.ask(server, now)
+
+    def links_with(self, server: Address) -> list[int]:
+        """The links with this server."""
+        return [link for link, kept in self._kept.items() if kept == server]
+
+    def handle_answer(self, local: Address, remote: Address, data: bytes) -> bool:
+        """What one of them says; from elsewhere nobody is believed. True if it has said something else before."""
         number, answer = data[_TRANSACTION], read(data)
         question = self._questions[number]
-        if remote == question.server and isinstance(answer, CheckAnswer):
-            self._drop(number)
-            if answer.mapped is not None:
-                self._seen[remote] = Mapped(answer.mapped, local, remote)
+        if remote != question.server or not isinstance(answer, CheckAnswer):
+            return False
+        self._drop(number)
+        if answer.mapped is None:
+            return False
+        before = self._seen.get(remote)
+        self._seen[remote] = Mapped(answer.mapped, local, remote)
+        return before is not None and before != self._seen[remote]
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""

@@ -37,7 +37,7 @@ class PathChosen(Effect):
 
 @dataclass(frozen=True, slots=True)
 class PathChanged(Effect):
-    """A better pair has become the path of a session, which is in use."""
+    """Another pair has become the path of a session, which is in use: a better one, or the one before works no more."""
 
     ufrag: bytes
     local: Address
@@ -53,3 +53,25 @@ class PathLost(Effect):
     ufrag: bytes
     reason: str
     tried: tuple[PairReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathDoubted(Effect):
+    """The path in use does not answer, nor does any other pair; checks go on, and a new Attach may help sooner."""
+
+    ufrag: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathHolds(Effect):
+    """The path in use was in doubt, and works."""
+
+    ufrag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathRemapped(Effect):
+    """The other end of a path sees us at another address than before: so may those of all other paths."""
+
+    ufrag: bytes
