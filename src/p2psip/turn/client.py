@@ -45,6 +45,8 @@ from p2psip.turn.values import Flow, Transmit
 
 REFRESH_BEFORE_S: Final = 60.0
 """Section 8: "roughly 1 minute before it expires"."""
+REFRESH_APART_S: Final = 5.0
+"""So often at most, whatever lifetime the relay speaks of."""
 KEEP_S: Final = 240.0
 """After how long permissions and channels are refreshed; a permission lives for 300 s."""
 QUIET_S: Final = 1.0
@@ -395,7 +397,8 @@ class TurnClient:
 
     def _keep(self, answer: StunMessage, now: float) -> None:
         lifetime_s = LIFETIME.first(answer) or 0
-        self._timers.set("refresh", now + max(lifetime_s / 2, lifetime_s - REFRESH_BEFORE_S), "allocation refresh")
+        after_s = max(REFRESH_APART_S, lifetime_s / 2, lifetime_s - REFRESH_BEFORE_S)
+        self._timers.set("refresh", now + after_s, "allocation refresh")
 
     def _failed(self, asked: _Asked, error: StunErrorCode, now: float) -> None:
         said = f"{error.code} {error.reason}".strip()

@@ -306,3 +306,18 @@ def test_a_later_permission_does_not_put_off_the_refresh_of_an_earlier_one() -> 
     assert wire.run() == [Permitted("198.51.100.77")]
     assert wire.pass_time(400.0) == []
     assert wire.comes(relayed, b"x") == [RelayedData(PEER, b"x")]
+
+
+@pytest.mark.parametrize("lifetime_s", [0, 1, 20])
+def test_a_relay_that_grants_next_to_nothing_is_not_asked_without_end(lifetime_s: int) -> None:
+    """It was refreshed at half of what the relay granted, however little: at once after 0. (sile/rusturn#10 was
+    refreshed too late, and lost.)
+    """
+    wire = _Wire()
+    wire.allocated()
+    wire.bench.server._limits = TurnLimits(lifetime_max_s=lifetime_s)
+    before = wire.sent_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("p2psip.turn.limits.DEFAULT_LIFETIME_S", lifetime_s)
+        wire.pass_time(660.0)
+    assert wire.sent_bytes - before < 40_000

@@ -130,8 +130,12 @@ def decoded(candidates: Iterable[IceCandidate]) -> tuple[CandidateAddress, ...]:
 
 
 def is_of_one_host(host: str) -> bool:
-    """True if what is sent there comes to one machine."""
+    """True if what is sent there comes to one machine, and is what it seems: an IPv4 address in the guise of an IPv6
+    one may be of many, or our own (RFC 8445 5.1.1.1: such "SHOULD NOT be included in the address candidates").
+    """
     address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return False
     return not (address.is_multicast or address.is_unspecified or host == BROADCAST)
 
 

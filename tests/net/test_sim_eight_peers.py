@@ -1,0 +1,66 @@
+"""Eight peers, two public and six behind NATs of different kinds, in virtual time: nothing but the eight of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ice_oracle import can_be_punched
+from ice_world import Scene
+
+from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, NatBehaviour
+from p2psip.sim.ip.packet_tap import PacketTap
+from p2psip.sim.sites.internet import NAT_LAN, InternetSites
+
+NATS = (
+    None,
+    None,
+    FULL_CONE,
+    NatBehaviour(),
+    PORT_RESTRICTED,
+    NatBehaviour(Dependence.ADDRESS, Dependence.ADDRESS),
+    SYMMETRIC,
+    NatBehaviour(filtering=Dependence.ADDRESS_AND_PORT, timeout_s=30.0, preserves_port=False),
+)
+PAIRS = list(itertools.combinations(range(len(NATS)), 2))
+
+
+def grow(seed: str) -> tuple[InternetSites, PacketTap]:
+    """All eight, one after another; no other machine is on this Internet."""
+    world = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",))
+    tap = PacketTap(world.internet)
+    for number, behaviour in enumerate(NATS):
+        if behaviour is None:
+            world.add_public(number)
+        else:
+            world.add_behind_nat(number, behaviour, forwards=False)
+        world.run(2.0)
+    return world, tap
+
+
+def boxes(number: int) -> tuple[NatBehaviour, ...]:
+    """Behind what a site is."""
+    behaviour = NATS[number]
+    return () if behaviour is None else (behaviour,)
+
+
+def are_linked(world: InternetSites, here: int, there: int) -> bool:
+    """True if one has a link with the other."""
+    other = world.sites[there].peer.node.node_id
+    return other in {link.node for link in world.sites[here].peer.node.links()}
+
+
+@pytest.mark.long
+def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member() -> None:
+    """Each pair that wants a link has one where their NATs let it; and in minutes no packet, be it of STUN, TURN or
+    DTLS, goes anywhere but to the eight, by an address that is theirs or that they say is theirs.
+    """
+    world, tap = grow("eight")
+    world.settle(120.0)
+    world.run(120.0)
+    members = {world.public_host(number) for number in range(len(NATS))}
+    assert tap.destinations <= members | {f"{NAT_LAN}.2"}
+    assert members <= tap.destinations
+    for here, there in PAIRS:
+        if can_be_punched(Scene(boxes(here), boxes(there))):
+            assert are_linked(world, here, there), (here, there)
