@@ -112,6 +112,10 @@ class Host:
     doubted: list[float] = field(default_factory=list)
     """When it said that a new Attach might help."""
     stun_sent: int = 0
+    ufrag: bytes = b""
+    """Of the session that was begun last."""
+    using: bytes = b""
+    """Of the one whose path is used: a new one takes its place when it has a path."""
     came_at: float = -1.0
     """When data came last."""
     path_times: list[float] = field(default_factory=list)
@@ -170,7 +174,7 @@ class Host:
     def say(self, data: bytes = DATA) -> bool:
         """Send data on the path; False if that is not allowed."""
         assert self.path is not None, "no path"
-        may_send = self.agents.sent(self.ufrag, self.machine.now)
+        may_send = self.agents.sent(self.using, self.machine.now)
         if may_send:
             self._send(self.path[0], self.path[1], data)
         self._settle()
@@ -227,7 +231,7 @@ class Host:
         if (local, remote) in self._taken:
             self.got.append(data)
             self.came_at = self.machine.now
-            self.agents.heard(self.ufrag, self.machine.now)
+            self.agents.heard(self.using, self.machine.now)
 
     def _send(self, local: Address, remote: Address, data: bytes) -> None:
         if local in self.relayed:
@@ -264,18 +268,22 @@ class Host:
                 self.news.append(effect)
                 for address in effect.relayed if isinstance(effect, RelayGone) else ():
                     self.agents.lose_local(address, effect.reason, self.machine.now)
-            case PathChosen(_, local, remote, is_relayed) as chosen:
+            case PathChosen(ufrag, local, remote, is_relayed) as chosen:
+                self.agents.close(self.using)
+                self.using, self.lost = ufrag, None
                 self.relayed.use_path(local, remote, self.machine.now)
                 self.chosen, self.path = chosen, (local, remote, is_relayed)
                 self.path_times.append(self.machine.now)
                 self._taken = [(local, remote)]
-            case PathChanged(_, local, remote, is_relayed):
+            case PathChanged(ufrag, local, remote, is_relayed) if ufrag == self.using:
                 self.path = (local, remote, is_relayed)
                 self._taken = [*self._taken[-1:], (local, remote)]
                 self.path_times.append(self.machine.now)
             case PathLost() as lost:
-                self.lost, self.path = lost, None
-            case PathDoubted():
+                self.lost = lost
+                if lost.ufrag == self.using:
+                    self.path = None
+            case PathDoubted(ufrag) if ufrag == self.using:
                 self.doubted.append(self.machine.now)
 
     def _arm(self) -> None:

@@ -299,6 +299,9 @@ class Punching:
         self._by_path[local, remote] = ufrag
 
     def _give(self, ufrag: bytes, link: int) -> None:
+        if (before := self._by_link.get(link, ufrag)) != ufrag:
+            # Its other end has attached again, and is where it was, as this end sees it.
+            self._close(before)
         attempt = self._attempts[ufrag]
         if attempt.link is not None:
             # A second association between the same addresses takes the place of the first.
