@@ -16,6 +16,7 @@ GROUPS = {
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "links": "one link over TLS, one over DTLS: handshakes, messages",
     "media": "100 calls through a relay as a process: processor, added delay, loss",
+    "relay": "a TURN relay: processor of a datagram, memory of an allocation",
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",

@@ -34,7 +34,7 @@ def test_two_peers_behind_nats_come_in_by_a_public_one(tmp_path: Path, kinds: tu
                 for peer, host in zip(peers, (world.public, *world.sites), strict=True):
                     peer.run(*(() if host is not world.public else ("--first",)), within=host.within)
                     if is_direct or peer is not peers[-1]:
-                        # Whose neighbours cannot be reached is no member: that takes a relay.
+                        # Whose neighbours cannot be reached is no member: that takes a relay (test_relay_processes.py).
                         peer.wait_joined()
                 _, first, second = peers
                 if is_direct:

@@ -78,8 +78,8 @@ def test_a_nat_that_reboots_and_has_another_address() -> None:
     world.run(30.0)
     nat = world.sites[1].nat
     assert nat is not None
-    nat.reboot("198.18.1.77", off_s=10.0)
-    assert world.run(240.0, stop=lambda: _is_known_by(world, "198.18.1.77"))
+    nat.reboot("198.20.1.77", off_s=10.0)
+    assert world.run(240.0, stop=lambda: _is_known_by(world, "198.20.1.77"))
     assert world.run(60.0, stop=lambda: are_linked(world, 2, 1))
 
 

@@ -146,6 +146,10 @@ def run(
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
+    relay: Annotated[str | None, typer.Option(metavar="WISH", help="Relay for others: auto, yes or no.")] = None,
+    relay_allocations: Annotated[int | None, typer.Option(metavar="N", help="Addresses lent to others.")] = None,
+    relay_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="Relayed a second, in all.")] = None,
+    relay_member_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="The same, of one member.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
     return_path: Annotated[
         str | None, typer.Option(metavar="WAY", help="How answers find back through it, as peer.toml says.")

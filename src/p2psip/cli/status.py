@@ -54,9 +54,18 @@ def status(
         print(f"  {name + ':':13} {' '.join(node[:8] for node in facts[name]) or 'none'}")
     for row in aligned([_link(link) for link in facts["links"]]):
         print(f"  link {row}")
+    _print_relays(facts["relays"])
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")
+
+
+def _print_relays(relays: Any) -> None:
+    if relays["offered"]:
+        print(f"  relays for others: {relays['lent_to_others']} addresses lent")
+    elif relays["known"]:
+        in_use = ", ".join(relays["in_use"]) or "none"
+        print(f"  relays known: {len(relays['known'])}, in use: {in_use}")
 
 
 def _link(link: Any) -> tuple[str, ...]:

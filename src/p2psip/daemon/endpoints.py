@@ -11,8 +11,10 @@ from p2psip.base.address import Address, without_zone
 from p2psip.daemon.state.settings import PeerSettings
 from p2psip.net.peer_host import Endpoints
 from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
+from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.turn.limits import TurnLimits
 
 WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
@@ -81,6 +83,16 @@ class KnownAs:
     def facts(self) -> dict[str, object]:
         """For whoever waits for the peer to be ready."""
         return {"overlay": list(map(str, self.overlay)), "phones": list(map(str, self.phones))}
+
+
+def relay_terms(settings: PeerSettings) -> RelayTerms:
+    """Whether the peer relays for others, and within what limits."""
+    limits = TurnLimits(
+        allocations=settings.relay_allocations,
+        bytes_per_s=settings.relay_kbit_s * 1000 // 8,
+        bytes_per_s_per_user=settings.relay_member_kbit_s * 1000 // 8,
+    )
+    return RelayTerms(RelayWish(settings.relay), limits)
 
 
 def own_names(settings: PeerSettings, overlay: str) -> frozenset[str]:

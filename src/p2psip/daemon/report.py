@@ -36,6 +36,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "joined_after_ms": None if peer.joined_at is None else round((peer.joined_at - peer.began_at) * 1000, 1),
         "date_trusted": node.wall.is_trusted,
         "links": _links(peer, now),
+        "relays": _relays(peer),
         "peer_calls_links": len(peer.flows),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
@@ -115,6 +116,20 @@ def _links(peer: Peer, now: float) -> list[dict[str, object]]:
         }
         for link in peer.node.links()
     ]
+
+
+def _relays(peer: Peer) -> dict[str, object]:
+    """The relay that this peer is, and those that it could use, the nearest first."""
+    relays = peer.node.relays
+    return {
+        "offered": relays.is_offered,
+        "lent_to_others": relays.allocations,
+        "known": [
+            {"node_id": str(node), "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 1)}
+            for node, rtt_s in relays.known
+        ],
+        "in_use": list(map(str, relays.lending)),
+    }
 
 
 def _hop(hop: HopSeen) -> dict[str, object]:

@@ -29,7 +29,7 @@ from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
@@ -195,6 +195,7 @@ class PeerService:
             # What sockets can make: with ICE or without it, the overlay says.
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
+            relay=relay_terms(state.settings),
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )

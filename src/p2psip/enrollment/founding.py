@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
@@ -12,6 +13,7 @@ from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     DEFAULT_TOPOLOGY,
     SIP_REGISTRATION_KIND,
+    TURN_SERVICE_KIND,
     BootstrapNode,
     DiagnosticAccess,
     OverlayConfiguration,
@@ -63,6 +65,10 @@ class Terms:
     """In bytes; the topology may not do all that a configuration may say."""
 
 
+TURN_DENSITY: Final = 5
+"""How often a peer that relays is recorded (RFC 6940 section 9): where most are at home, one of five can, or fewer."""
+
+
 def found(
     overlay: str,
     admin: str,
@@ -79,7 +85,7 @@ def found(
     signer = make_signer(anchor, key, admin, _new_node_id(rng, terms.node_id_length), rng, date)
     signers, everybody = frozenset({signer.node_id}), frozenset({NodeId.wildcard(terms.node_id_length)})
     # 8: "A user/node MUST store its certificate"; 11.3.1 says it again of who has made its certificate itself.
-    kinds = (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)
+    kinds = (SIP_REGISTRATION_KIND, TURN_SERVICE_KIND, *CERTIFICATE_KINDS)
     configuration = OverlayConfiguration(
         instance_name=overlay,
         sequence=1,
@@ -90,8 +96,8 @@ def found(
         self_signed_digest=terms.self_signed_digest,
         shared_secret=terms.shared_secret,
         bootstrap_nodes=tuple(bootstrap_nodes),
-        # No TURN servers and no ICE in this release: links are TLS straight to an address.
-        turn_density=0,
+        turn_density=TURN_DENSITY,
+        # ICE is for those that ask for it: links are TLS straight to an address.
         no_ice=True,
         max_message_size=MESSAGE_SIZE,
         overlay_link_protocols=("TLS",),

@@ -267,12 +267,12 @@ def test_a_draft_is_shown_and_signed_when_told(p2psip: Command, club: Path) -> N
 def test_kinds_come_and_go(p2psip: Command, club: Path) -> None:
     before = [kind["kind"] for kind in p2psip.json("overlay", "show", club)["kinds"]]
     p2psip("overlay", "set", club, "--sign", "kind+=0xF0000010:DICTIONARY:USER-NODE-MATCH:100:1000")
-    p2psip("overlay", "set", club, "--sign", "kind+=TURN-SERVICE:10:5000", "kind+=0xF0000010:SINGLE:NODE-MATCH:1:9")
+    p2psip("overlay", "set", club, "--sign", "kind+=REDIR:10:5000", "kind+=0xF0000010:SINGLE:NODE-MATCH:1:9")
     assert "0xf0000010:SINGLE:NODE-MATCH:1:9\n" in p2psip("overlay", "show", club)
     kinds = {kind["kind"]: kind for kind in p2psip.json("overlay", "show", club)["kinds"]}
-    assert list(kinds) == [*before, "TURN-SERVICE", "0xf0000010"]
+    assert list(kinds) == [*before, "REDIR", "0xf0000010"]
     assert kinds["0xf0000010"]["max_size"] == 9
-    p2psip("overlay", "set", club, "--sign", "kind-=4026531856", "kind-=TURN-SERVICE")
+    p2psip("overlay", "set", club, "--sign", "kind-=4026531856", "kind-=REDIR")
     assert [kind["kind"] for kind in p2psip.json("overlay", "show", club)["kinds"]] == before
 
 

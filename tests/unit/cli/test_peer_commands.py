@@ -353,6 +353,7 @@ def test_status_says_how_many_members_there_are_where_the_topology_knows(
         "same_node_id_at": "",
         "date_trusted": True,
         "links": [],
+        "relays": {"offered": False, "lent_to_others": 0, "known": [], "in_use": []},
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "neighbors": [],

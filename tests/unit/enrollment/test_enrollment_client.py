@@ -41,7 +41,7 @@ def test_a_new_overlay_is_as_decided(algorithm: SignatureAlgorithm) -> None:
     assert configuration.signature_algorithms == {algorithm}
     assert configuration.no_ice
     assert configuration.node_id_length == 16
-    names = ["SIP-REGISTRATION", "CERTIFICATE_BY_NODE", "CERTIFICATE_BY_USER"]
+    names = ["SIP-REGISTRATION", "TURN-SERVICE", "CERTIFICATE_BY_NODE", "CERTIFICATE_BY_USER"]
     assert [kind.name for kind in configuration.required_kinds] == names
     assert configuration.expiration is None
     assert obstacles(configuration) == []

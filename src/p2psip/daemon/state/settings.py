@@ -39,6 +39,10 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_key: str = ""
     domains: tuple[str, ...] = ()
     media: Literal["direct", "anchor"] = "direct"
+    relay: Literal["auto", "yes", "no"] = "auto"
+    relay_allocations: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    relay_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 10_000
+    relay_member_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 512
     first: bool = False
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -66,6 +70,13 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
         if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
             raise ValueError(f"phone_port {self.phone_port} is overlay_port as well: both want its UDP port")
+        if self.relay_member_kbit_s > self.relay_kbit_s:
+            raise ValueError(
+                f"relay_member_kbit_s {self.relay_member_kbit_s} is more than relay_kbit_s {self.relay_kbit_s}: "
+                "one member cannot have more than all together"
+            )
+        if self.relay == "yes" and "DTLS" not in self.links:
+            raise ValueError('relay is "yes", which takes links over DTLS: add "DTLS" to links, or set relay to "no"')
         if not self.links:
             raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
@@ -128,6 +139,15 @@ domains = {domains}
 # Which way the voice of a call between two phones of this peer goes: "direct", from phone to phone, or "anchor",
 # through this peer (UDP ports 16384 to 32767), for phones in networks that do not reach each other.
 media = {media}
+
+# Whether this peer relays between members that cannot reach each other directly, in overlays with ICE: "yes", "no", or
+# "auto", if other peers confirm that any UDP port of this machine can be reached. A relay wants its UDP ports 49152 to
+# 65535 open in the firewall. So many addresses are lent at a time, each of them one of these ports; and so much is
+# relayed in all and for one member, both ways together, in kbit/s: a call takes about 170.
+relay = {relay}
+relay_allocations = {relay_allocations}
+relay_kbit_s = {relay_kbit_s}
+relay_member_kbit_s = {relay_member_kbit_s}
 
 # Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
 first = {first}

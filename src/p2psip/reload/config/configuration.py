@@ -194,6 +194,16 @@ REDIR_KIND = Kind(
 )
 """As new overlays have it: a tree node has room for the providers of ten intervals."""
 
+TURN_SERVICE_KIND = Kind(
+    TURN_SERVICE,
+    DataModel.SINGLE,
+    AccessControl.NODE_MULTIPLE,
+    max_count=1,
+    max_size=64,
+    name="TURN-SERVICE",
+    max_node_multiple=20,
+)
+
 SIP_REGISTRATION_KIND = Kind(
     SIP_REGISTRATION,
     DataModel.DICTIONARY,

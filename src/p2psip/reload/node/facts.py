@@ -34,6 +34,19 @@ class LinkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayFacts:
+    """The relay that a node is, and those that it could use."""
+
+    is_offered: bool
+    allocations: int
+    """How many others have something from it now."""
+    known: tuple[tuple[NodeId, float | None], ...]
+    """The nearest first, and how far away each is, in seconds, if that was measured."""
+    lending: tuple[Address, ...]
+    """Those that lend this node addresses."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsHeld:
     """How much is kept here, for others and for ourselves."""
 

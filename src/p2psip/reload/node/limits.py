@@ -45,6 +45,15 @@ CONTACTS_MAX: Final = 256
 CONTACTS_KEPT: Final = 10
 """11.4: "The suggested number of peers to cache is 10"."""
 
+RELAYS_KNOWN_MAX: Final = 8
+"""Relays that are kept in reserve."""
+
+RELAY_ASKS_MAX: Final = 8
+"""Nodes that are being asked whether they relay."""
+
+RELAYS_ASKED_MAX: Final = 256
+"""Nodes of which is remembered that they do not."""
+
 SERVICES_MAX: Final = 64
 """Services that one node announces."""
 

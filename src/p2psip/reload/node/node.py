@@ -28,8 +28,8 @@ from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
-from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, RingChanged, Write
-from p2psip.reload.node.facts import LinkFacts, RecordsHeld
+from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, Write
+from p2psip.reload.node.facts import LinkFacts, RecordsHeld, RelayFacts
 from p2psip.reload.node.keeping.certificate_keeper import CertificateContext
 from p2psip.reload.node.keeping.config_updates import (
     ConfigUpdateContext,
@@ -41,6 +41,9 @@ from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
 from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
+from p2psip.reload.node.performing import Performing
+from p2psip.reload.node.relays.relay_terms import RelayContext
+from p2psip.reload.node.relays.relaying import Relaying
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.tunnelling.tunnel_commands import TunnelCommand
@@ -52,23 +55,7 @@ from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage, StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
 from p2psip.reload.storage.verified import Believer
-from p2psip.reload.topology.actions import (
-    Action,
-    AskNode,
-    Connect,
-    Detach,
-    DialPeer,
-    FindPeer,
-    Forget,
-    HandOver,
-    Joined,
-    JoinFailed,
-    NeighborsChanged,
-    ProbePartition,
-    Replicate,
-    SeekBootstrap,
-    Tell,
-)
+from p2psip.reload.topology.actions import Action
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -123,7 +110,10 @@ class Node:
             self._diagnostics,
         )
         self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
+        self._relaying = Relaying(ground, room.data, settings.relay, rng)
+        self._serving.private |= self._relaying.private
         self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
+        self._performing = Performing(ground, connecting, self._moving, self._links)
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
@@ -355,6 +345,11 @@ class Node:
         """How much is kept here."""
         return RecordsHeld(self._data.storage.value_count, self._data.storage.size)
 
+    @property
+    def relays(self) -> RelayFacts:
+        """The relay that this node is, and those that it could use."""
+        return self._relaying.facts
+
     def next_peer(self, target: NodeId | ResourceId) -> NodeId:
         """Where a message for `target` would go next from here; ourselves, if it ends here or knows no way."""
         return self.topology.next_peer(target)
@@ -440,6 +435,7 @@ class Node:
         self._moving.handle_timeout(now)
         self._data.handle_timeout(now)
         self._certificates.handle_timeout(now)
+        self._relaying.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
@@ -462,6 +458,7 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
+        self._relaying.settle(now)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),
@@ -478,7 +475,7 @@ class Node:
                     self._use_news(value, now)
                 else:
                     assert isinstance(value, Action)
-                    self._perform(value, now)
+                    self._performing.perform(value, now)
         # After the answers: it may be one of them that has taken out the last entry of a client that goes.
         for gone in self._certificates.drain():
             self.remove_client(gone)
@@ -551,47 +548,8 @@ class Node:
                 self._config_updates.handle_outcome(context, finished.outcome, now)
             case CertificateContext() as context:
                 self._certificates.handle_outcome(context, finished.outcome, now)
+            case RelayContext() as context:
+                self._relaying.handle_outcome(context, finished.outcome, now)
             case context:
                 assert isinstance(context, CommandContext | CompletionContext)
                 self._data.handle_outcome(context, finished.outcome, now)
-
-    def _perform(self, action: Action, now: float) -> None:
-        match action:
-            case Connect():
-                self._intents.connect(action, now)
-            case Tell():
-                self._upkeep.tell(action, now)
-            case AskNode():
-                self._upkeep.ask(action, now)
-            case FindPeer():
-                self._upkeep.find(action, now)
-            case Detach(node):
-                for connection in self._connections.to(node):
-                    self._bootstrap.let_go(connection)
-                    self._links.events(self._connections.close(connection.number, "no longer of use"), now)
-            case DialPeer(node):
-                self._bootstrap.dial_peer(node, now)
-            case HandOver(node, low, high, is_admission):
-                self._moving.hand_over(node, low, high, now, is_admission=is_admission)
-            case Replicate(node, number, low, high):
-                self._moving.replicate(node, number, low, high, now)
-            case Forget(low, high):
-                self._moving.forget(low, high, now)
-            case SeekBootstrap():
-                self._bootstrap.seek(now, is_probe=False)
-            case ProbePartition():
-                self._bootstrap.seek(now, is_probe=True)
-            case JoinFailed(reason, has_found_overlay):
-                self._exchange.warn("joining failed", reason=reason)
-                if not has_found_overlay:
-                    self._bootstrap.begin_if_allowed(reason, now)
-            case Joined():
-                self._exchange.note("joined", overlay=self.configuration.instance_name)
-                self._bootstrap.admitted()
-                self._ring_changed(now)
-            case NeighborsChanged():
-                self._ring_changed(now)
-
-    def _ring_changed(self, now: float) -> None:
-        self._effects.append(RingChanged(self.topology.is_connected))
-        self._bootstrap.ring_changed(now)

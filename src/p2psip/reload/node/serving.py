@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.keeping.config_updates import check_sequence
@@ -54,7 +54,8 @@ class Serving:
         self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
-        self._private: Mapping[bytes, PrivateHandler] = {TUNNEL: connecting.tunnels.handle_request}
+        self.private: dict[bytes, PrivateHandler] = {TUNNEL: connecting.tunnels.handle_request}
+        """Who answers private messages of a name."""
         self._rng = rng
         self._is_client = is_client
 
@@ -112,7 +113,7 @@ class Serving:
                 raise InvalidMessage(f"{request.code.rfc_name} {what}")
 
     def _serve_private(self, request: Received, name: bytes, body: bytes, now: float) -> None:
-        handler = self._private.get(name)
+        handler = self.private.get(name)
         if handler is None:
             raise InvalidMessage(f"private messages about {name[:NAME_BYTES_SHOWN]!r} are not served here")
         handler(request, body, now)

@@ -9,6 +9,7 @@ from p2psip.base.address import Address
 from p2psip.reload.config.document import Document
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS
+from p2psip.reload.node.relays.relay_terms import RelayTerms
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
@@ -30,6 +31,8 @@ class NodeSettings:
     applications: frozenset[int] = SIP_APPLICATIONS
     """The Application-IDs (section 14.5) of which others may ask it for a connection."""
     return_path: ReturnPath = ReturnPath.VIA_LIST
+    relay: RelayTerms = field(default_factory=RelayTerms)
+    """Whether it is a relay for others, and within what limits."""
     document: Document | None = None
     """What the configuration was read from: without it nobody can be told of it (section 6.3.2.1)."""
     kind_blocks: Sequence[bytes] = ()

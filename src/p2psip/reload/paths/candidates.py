@@ -38,6 +38,10 @@ class Whereabouts:
             return SIP_LINK_TYPES
         return tuple(link_type for link_type in self.permitted if link_type.without_ice in self.able)
 
+    def is_punched(self, purpose: Purpose) -> bool:
+        """True if connections of this purpose are made by ICE."""
+        return OverlayLinkType.DTLS_UDP_SR in self.link_types(purpose)
+
     def offering(self, purpose: Purpose) -> Parameters:
         """Ours, in a request that we send."""
         link_types, addresses = self.link_types(purpose), self.addresses[purpose]

@@ -54,9 +54,9 @@ class Paths:
         """`rng` is one that nobody outside can guess; `queue` is that of the core that this is part of; `permitted` are
         the links that the overlay permits.
         """
-        self._punching = Punching(rng, queue)
-        self.whereabouts = Whereabouts(permitted, self._punching)
-        self.offers = Offers(self.whereabouts, self._punching, queue)
+        self.punching = Punching(rng, queue)
+        self.whereabouts = Whereabouts(permitted, self.punching)
+        self.offers = Offers(self.whereabouts, self.punching, queue)
         self.own_relay = OwnRelay(rng, queue)
         self._dialling = Dialling(queue)
         self._narrow = NarrowWays()
@@ -64,17 +64,17 @@ class Paths:
         self._is_accepting_narrow = False
 
     def __len__(self) -> int:
-        return len(self._dialling) + len(self._punching)
+        return len(self._dialling) + len(self.punching)
 
     def contexts(self) -> tuple[object, ...]:
         """What the attempts under way are for: those that are dialled, then those that look for a path, the oldest
         first.
         """
-        return (*self._dialling.contexts(), *self._punching.contexts())
+        return (*self._dialling.contexts(), *self.punching.contexts())
 
     def has_room_for(self, session: Session) -> bool:
         """True if this may be tried now, within the limits on what we, and others, have us open."""
-        return self._dialling.has_room_for(session, self._punching)
+        return self._dialling.has_room_for(session, self.punching)
 
     def connect(self, session: Session, context: object, now: float) -> int | None:
         """Try to have a path; `context` comes back from `up`, or in `Ended`. The number that its connection will have,
@@ -83,11 +83,11 @@ class Paths:
         """
         if not session.candidates or not self.has_room_for(session):
             return None
-        if self._punching.has(session):
-            self._punching.begin(session, context, now)
+        if self.punching.has(session):
+            self.punching.begin(session, context, now)
             return 0
         for candidate in session.candidates if self.whereabouts.has_ice else ():
-            self._punching.ask(candidate.address, now)
+            self.punching.ask(candidate.address, now)
         return self._dial(session, context, now)
 
     def _dial(self, session: Session, context: object, now: float) -> int:
@@ -97,13 +97,13 @@ class Paths:
     def _advance(self, now: float) -> list[Ended | LinkNews]:
         """Dial where a path was found; what has come to nothing, and what links have come to."""
         over: list[Ended | LinkNews] = []
-        for value in self._punching.take():
+        for value in self.punching.take():
             match value:
                 case PathFound(session, context, local, remote) if session.local.role == ACTIVE:
                     # 6.5.1.13: "The node that sent the Attach request MUST be the TLS server."
                     candidate = Candidate(remote, OverlayLinkType.DTLS_UDP_SR, local=local)
                     if self._dialling.is_full:
-                        self._punching.close(session)
+                        self.punching.close(session)
                         over.append(Ended(session, context, "too many connections are being made"))
                     else:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
@@ -133,10 +133,10 @@ class Paths:
             case Stalled():
                 self._stalled(event, now)
             case StunArrived() if self.whereabouts.has_ice and not self.own_relay.handle(event, now):
-                self._punching.handle(event, now)
+                self.punching.handle(event, now)
                 return self._advance(now)
             case RelayedGoes():
-                self._punching.send_relayed(event, now)
+                self.punching.send_relayed(event, now)
             case RelayPortOpened() | AtRelayPort():
                 self.own_relay.handle_port(event, now)
         return ()
@@ -158,34 +158,36 @@ class Paths:
     def claim(self, link: int, local: Address, remote: Address, now: float) -> None:
         """A connection over datagrams is a link now: what ICE has found for it, or may ask its other end."""
         if self.whereabouts.has_ice:
-            self._punching.claim(link, local, remote, now, is_dialled=link % 2 == 0)
+            self.punching.claim(link, local, remote, now, is_dialled=link % 2 == 0)
 
     def may_send(self, link: int, now: float) -> bool:
         """Data is to be sent on a link; False if the other end has not lately consented to that (RFC 7675)."""
-        return self._punching.may_send(link, now)
+        return self.punching.may_send(link, now)
 
     def heard(self, link: int, now: float) -> None:
         """Data has come on a link."""
-        self._punching.heard(link, now)
+        self.punching.heard(link, now)
 
     def is_doubted(self, link: int) -> bool:
         """True of a link whose path has not answered lately."""
-        return self._punching.is_doubted(link)
+        return self.punching.is_doubted(link)
 
     def is_checked(self, link: int) -> bool:
         """True of a link whose path ICE has found."""
-        return self._punching.is_checked(link)
+        return self.punching.is_checked(link)
 
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on; paths from others need another end here."""
         before = dict(self.whereabouts.addresses)
         self.whereabouts.addresses |= addresses
         if self.whereabouts.has_ice and self.whereabouts.addresses != before:
-            self._punching.use_addresses(self.whereabouts.addresses[Purpose.RELOAD], now)
+            gone = _hosts_in(before) - _hosts_in(self.whereabouts.addresses)
+            self.punching.relayed.hosts_gone(gone, now)
+            self.punching.use_addresses(self.whereabouts.addresses[Purpose.RELOAD], now)
 
     def down(self, path: int, reason: str) -> Ended | None:
         """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""
-        self._punching.down(path)
+        self.punching.down(path)
         return self._ended(self._dialling.down(path, reason))
 
     # Ways
@@ -220,7 +222,7 @@ class Paths:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._punching, self.own_relay, self._dialling, self.offers, self._timers)
+        parts = (self.punching, self.own_relay, self._dialling, self.offers, self._timers)
         return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkNews]:
@@ -228,7 +230,7 @@ class Paths:
         for _ in self._timers.pop_due(now):
             self._narrow.handle_timeout(now)
             self._await_widening()
-        self._punching.handle_timeout(now)
+        self.punching.handle_timeout(now)
         self.own_relay.handle_timeout(now)
         over = self._advance(now)
         ended = self._dialling.handle_timeout(now)
@@ -238,7 +240,7 @@ class Paths:
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
-        effects = [*self._punching.drain(), *self.own_relay.drain(), *self._dialling.drain()]
+        effects = [*self.punching.drain(), *self.own_relay.drain(), *self._dialling.drain()]
         if self._narrow.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self._narrow.is_any_narrow
             effects.append(AcceptNarrow(self._is_accepting_narrow))
@@ -250,3 +252,7 @@ class Paths:
                 # Small packets do not arrive there either.
                 self.large_arrive(candidate.address.host)
         return ended
+
+
+def _hosts_in(addresses: Mapping[Purpose, tuple[Address, ...]]) -> set[str]:
+    return {address.host for there in addresses.values() for address in there}

@@ -9,7 +9,7 @@
     call = alice.dial("bob")
     world.run(5.0)
 
-Site n has 198.18.n.0/24. At a public one peer and phones are there; at one behind a NAT they are in a LAN that has the
+Site n has 198.20.n.0/24. At a public one peer and phones are there; at one behind a NAT they are in a LAN that has the
 same addresses at each of these sites. What becomes of packets is `world.internet`'s to say.
 """
 
@@ -25,6 +25,7 @@ from p2psip.coupling.lines import Line
 from p2psip.coupling.peer import Peer
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
+from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
@@ -40,6 +41,7 @@ from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.machine_phone import MachinePhone
 from p2psip.sim.sites.making import identity_of, line_of, make_peer
 from p2psip.sim.sites.peer_driver import PeerDriver
+from p2psip.turn.limits import TurnLimits
 
 OVERLAY_PORT = 6084
 PEER_SIP_PORT = 5061
@@ -63,6 +65,8 @@ class InternetSite:
     lines: list[Line] = field(default_factory=list)
     starts: int = 0
     driver: PeerDriver = field(init=False)
+    relay: RelayTerms = field(default_factory=RelayTerms)
+    """Whether its peer relays for others."""
     kept: tuple[bytes, float] | None = None
     """The registrations of phones as they were written down last, and at which date."""
 
@@ -108,11 +112,15 @@ class InternetSites:
 
     # Building
 
-    def add_public(self, number: int, *, clock_rate: float = 1.0) -> InternetSite:
-        """A site where everybody has a public address; `clock_rate` as of a MachineClock."""
+    def add_public(
+        self, number: int, *, clock_rate: float = 1.0, relay: RelayWish = RelayWish.NO, limits: TurnLimits | None = None
+    ) -> InternetSite:
+        """A site where all have public addresses; `clock_rate` as of a MachineClock. Its peer may relay for others."""
         isp, machine = self._isp(number), Machine(self.internet, f"s{number}", clock_rate=clock_rate)
         machine.plug(isp, self.public_host(number))
-        return self._add(InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number)))
+        site = InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number))
+        site.relay = RelayTerms(relay, limits or TurnLimits())
+        return self._add(site)
 
     def add_behind_nat(
         self,
@@ -187,8 +195,8 @@ class InternetSites:
     # Inside
 
     def public_host(self, number: int) -> str:
-        """The public address of a site, in 198.18.0.0/15 (RFC 2544) or 2001:db8::/32."""
-        return str(ip_of(f"2001:db8:{number:x}::1")) if self._ip == 6 else f"198.{18 + (number >> 8)}.{number & 255}.1"
+        """The public address of a site, in 198.20.0.0/15 or 2001:db8::/32, which a relay takes for public."""
+        return str(ip_of(f"2001:db8:{number:x}::1")) if self._ip == 6 else f"198.{20 + (number >> 8)}.{number & 255}.1"
 
     def _isp(self, number: int) -> Network:
         host = self.public_host(number)
@@ -222,6 +230,7 @@ class InternetSites:
                     Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
                 },
                 link_types=self._link_types,
+                relay=site.relay,
             ),
             rng,
             machine.now,

@@ -12,8 +12,8 @@ from p2psip.sip.transports.arrivals import FlowArrival, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow
 
 OPTIONS = (
-    b"OPTIONS sip:198.18.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 198.18.0.100;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
-    b"From: <sip:alice@198.18.0.1>;tag=1\r\nTo: <sip:198.18.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n"
+    b"OPTIONS sip:198.20.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 198.20.0.100;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
+    b"From: <sip:alice@198.20.0.1>;tag=1\r\nTo: <sip:198.20.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
 
@@ -51,7 +51,7 @@ def world() -> InternetSites:
 def beside(world: InternetSites) -> Machine:
     """Where a phone may be."""
     machine = Machine(world.internet, "phone")
-    machine.plug(world.sites[0].lan, "198.18.0.100")
+    machine.plug(world.sites[0].lan, "198.20.0.100")
     return machine
 
 
@@ -65,7 +65,7 @@ def arrivals(site: InternetSite, monkeypatch: pytest.MonkeyPatch) -> list[FlowAr
 def test_a_phone_over_a_stream_is_answered(world: InternetSites) -> None:
     """In two segments, as a network may cut it."""
     phone, user = beside(world), User()
-    stream = phone.connect(Address("198.18.0.1", 5060))
+    stream = phone.connect(Address("198.20.0.1", 5060))
     stream.user = user
     world.run(1.0)
     stream.write(OPTIONS[:50])
@@ -87,18 +87,18 @@ def test_flows_that_the_core_opens(world: InternetSites, monkeypatch: pytest.Mon
         stream.user = user
         taken.append(stream)
 
-    phone.listen(Address("198.18.0.100", 5060), accept)
+    phone.listen(Address("198.20.0.100", 5060), accept)
     told = arrivals(site, monkeypatch)
     for effect in (
-        OpenFlow(2, "TCP", Address("198.18.0.100", 5060)),
-        OpenFlow(4, "TCP", Address("198.18.0.100", 5062)),
-        OpenFlow(6, "TLS", Address("198.18.0.100", 5060)),
+        OpenFlow(2, "TCP", Address("198.20.0.100", 5060)),
+        OpenFlow(4, "TCP", Address("198.20.0.100", 5062)),
+        OpenFlow(6, "TLS", Address("198.20.0.100", 5060)),
     ):
         site.driver._do(effect)
     world.run(2.0)
     assert [type(each) for each in told].count(FlowUp) == 1
     down = {each.flow: each.reason for each in told if isinstance(each, FlowDown)}
-    assert down == {4: "connection refused", 6: "no TLS to 198.18.0.100:5060"}
+    assert down == {4: "connection refused", 6: "no TLS to 198.20.0.100:5060"}
     site.driver._do(SendFlow(2, b"hello"))
     site.driver._do(CloseFlow(2))
     world.run(2.0)

@@ -21,9 +21,10 @@ from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.ice.agent import REPORTED_PAIRS_MAX
 from p2psip.reload.paths.ice.agents import Agents
-from p2psip.reload.paths.ice.candidate_addresses import encoded, gathered
+from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
+from p2psip.reload.paths.relays.relay_pings import RelayPings
 from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.values import (
@@ -39,6 +40,7 @@ from p2psip.reload.paths.values import (
     Session,
     StunArrived,
 )
+from p2psip.stun.credentials import StunCredential
 
 ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
@@ -77,6 +79,9 @@ class Punching:
         self._servers = Reflexive(rng, queue)
         self.relayed = RelayedAddresses(rng, queue)
         """What relays lend us: candidates as others."""
+        self.relay_pings = RelayPings(rng, queue)
+        self.is_seen_anew = False
+        """True if somebody may see us at another address than before; who looks says that it has."""
         self._attempts: dict[bytes, _Attempt] = {}
         self._by_path: dict[tuple[Address, Address], bytes] = {}
         self._by_link: dict[int, bytes] = {}
@@ -109,11 +114,24 @@ class Punching:
 
     def describe(self, addresses: Sequence[Address], role: bytes) -> Parameters:
         """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false."""
-        reflexive = [*self._servers.mapped(), *self._agents.mapped()]
-        candidates = gathered(addresses, reflexive, self.relayed.mapped(addresses))
+        candidates = gathered(addresses, self.seen_as(), self.relayed.mapped(addresses))
         # 6.5.1.9: "the offerer (the entity sending the Attach request) will always be controlling".
         own = self._agents.open(candidates, is_controlling=role == PASSIVE)
         return Parameters(own.ufrag, own.password, role, encoded(candidates))
+
+    def seen_as(self) -> list[Mapped]:
+        """As whom others see our ports."""
+        return [*self._servers.mapped(), *self._agents.mapped()]
+
+    def allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
+        """Have a relay lend a port of ours an address; with another credential, if it does already."""
+        self.relayed.allocate(base, relay, credential, now)
+        self._collect(now)
+
+    def release(self, base: Address, relay: Address, now: float) -> None:
+        """Give that back."""
+        self.relayed.release(base, relay, now)
+        self._collect(now)
 
     def has(self, session: Session) -> bool:
         """True of a session that has been described here, and whose agent is still there."""
@@ -183,7 +201,7 @@ class Punching:
         """Our ports are at these addresses from now on."""
         hosts = {address.host for address in addresses}
         self._servers.use_hosts(hosts, now)
-        self._agents.use_candidates(gathered(addresses, self._servers.mapped()), now)
+        self._agents.use_candidates(gathered(addresses, self._servers.mapped(), self.relayed.mapped(addresses)), now)
         self._agents.doubt(now)
         self._doubt_plain(
             [link for link, (local, _) in self._links.items() if local.host not in hosts], "this end has no address"
@@ -197,11 +215,14 @@ class Punching:
         if self.relayed.handle(arrived, now):
             self._collect(now)
         elif arrived.data in self._servers:
+            self.is_seen_anew = True
             if self._servers.handle_answer(arrived.local, arrived.remote, arrived.data):
                 # One sees us elsewhere than before: so may the other ends of all paths.
                 self._agents.doubt(now)
                 self._doubt_plain(self._servers.links_with(arrived.remote), "the other end sees another address")
                 self._servers.ask_all(now)
+        elif arrived.data in self.relay_pings:
+            self.relay_pings.handle_answer(arrived.remote, arrived.data, now)
         else:
             self._agents.handle_datagram(arrived.local, arrived.remote, arrived.data, now)
             self._collect(now)
@@ -213,14 +234,15 @@ class Punching:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        deadlines = (each.next_deadline() for each in (self._agents, self._servers, self.relayed, self._timers))
-        return earliest(deadlines)
+        parts = (self._agents, self._servers, self.relayed, self.relay_pings, self._timers)
+        return earliest(each.next_deadline() for each in parts)
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
         self._agents.handle_timeout(now)
         self._servers.handle_timeout(now)
         self.relayed.handle_timeout(now)
+        self.relay_pings.handle_timeout(now)
         self._collect(now)
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
@@ -238,7 +260,7 @@ class Punching:
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
-        return [*effects, *self._servers.drain()]
+        return [*effects, *self._servers.drain(), *self.relay_pings.drain()]
 
     # Inside
 
@@ -265,6 +287,7 @@ class Punching:
                     self._agents.lose_local(address, f"the relay is gone: {reason}", now)
             case PathChosen(ufrag, local, remote):
                 self.relayed.use_path(local, remote, now)
+                self.is_seen_anew = True
                 attempt = self._attempts[ufrag]
                 self._on_path(ufrag, local, remote)
                 self._found.append(PathFound(attempt.session, attempt.context, local, remote))

@@ -1,0 +1,347 @@
+"""Finds relays, and has one lend us an address, for a node that others cannot reach (RFC 6940 section 9).
+
+Theory of operation. A node that is seen by others at an address that is not its own is behind a NAT, and needs relays:
+it knows at least three, if the overlay has so many. Whom it is linked with it asks whether they relay; others it finds
+as section 9 says, by a Find at a place of chance. Who relays gives a credential, which is renewed in time. How far away
+a relay is, and whether it is there, a ping says now and then; one that does not answer is replaced before it is needed.
+The nearest lends us its addresses. If it is gone the next one does at once.
+
+      Find, Fetch --.
+                    +--> asked --credential--> known --nearest--> lends
+      linked with --'      |                    |  ^                |
+                           v                    v  '----- gone -----'
+                    left alone for a while <-- silent
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import Timers
+from p2psip.reload.node.connecting.connection_table import ConnectionTable
+from p2psip.reload.node.data.own_data import Data
+from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.limits import RELAY_ASKS_MAX, RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX
+from p2psip.reload.node.relays.relay_terms import RelayContext
+from p2psip.reload.paths.ice.punching import Punching
+from p2psip.reload.paths.relays.relay_pings import RelayPinged
+from p2psip.reload.paths.relays.relay_values import RelayGone, RelayTaken
+from p2psip.reload.security.sealed_answer import CannotUnseal, SealedQuestion
+from p2psip.reload.storage.verified import read_answer, read_find
+from p2psip.reload.topology.plugin import Topology
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
+from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.usages.turn_service import fetch_request, find_request, relays_in
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.kinds import TURN_SERVICE
+from p2psip.reload.wire.language.primitives import DecodeError
+from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
+from p2psip.reload.wire.storage_messages import FetchAns, FindAns
+from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS, RelayAccessAns, RelayAccessReq
+from p2psip.stun.attributes import Family
+from p2psip.stun.credentials import StunCredential
+from p2psip.turn.client_values import Loss
+from p2psip.turn.peers import Scope, scope_of
+
+WANTED: Final = 3
+SEEK_FIRST_S: Final = 2.0
+SEEK_MAX_S: Final = 300.0
+"""How long after one round of seeking the next begins; it grows as long as there are too few, and no new ones."""
+
+ASK_AGAIN_S: Final = 600.0
+"""How long who does not relay is left alone, and a relay that does not answer."""
+
+PING_S: Final = 60.0
+COMPARE_S: Final = 0.3
+"""How long after the first relay is known others may turn out to be nearer before it lends us an address."""
+
+BACK_AGAIN_S: Final = 5.0
+"""How long after a relay was lost it may be there again."""
+
+REFUSED_S: Final = 300.0
+"""How long a relay is left alone that does not do what is asked."""
+
+ACCESS_TRANSMISSIONS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAccessContext(RelayContext):
+    """A question to a node: may we use its relay?"""
+
+    node: NodeId
+    question: SealedQuestion = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayFindContext(RelayContext):
+    """A Find, or a Fetch of what it has found."""
+
+    resource: ResourceId
+
+
+@dataclass(slots=True)
+class _Known:
+    """A relay of which we have a credential."""
+
+    node: NodeId
+    addresses: tuple[Address, ...]
+    credential: StunCredential
+    rtt_s: float | None = None
+    not_before: float = 0.0
+    """It refused to lend anything until then."""
+
+    def address_for(self, base: Address) -> Address | None:
+        """Where it is asked from a port of ours."""
+        family = Family.of(base.host)
+        return next((address for address in self.addresses if Family.of(address.host) is family), None)
+
+
+class RelaySearch:
+    """The relays that one node knows, and what they lend it."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        data: Data,
+        topology: Topology,
+        connections: ConnectionTable,
+        punching: Punching,
+        rng: random.Random,
+    ) -> None:
+        self._exchange = exchange
+        self._data = data
+        self._topology = topology
+        self._connections = connections
+        self._punching = punching
+        self._rng = rng
+        self._bases: tuple[Address, ...] = ()
+        """The ports of ours for which addresses are wanted; none as long as no relay is needed."""
+        self._known: dict[NodeId, _Known] = {}
+        self._asking: set[NodeId] = set()
+        self._left_alone: dict[NodeId, float] = {}
+        """Until when nodes are not asked (again); the oldest first."""
+        self._lending: dict[Address, tuple[Address, ...]] = {}
+        """By port of ours: which relays lend it something, the newest last, or were asked to."""
+        self._seek_s = SEEK_FIRST_S
+        self._timers: Timers[tuple[str, NodeId | None]] = exchange.queue.scope()
+
+    @property
+    def known(self) -> tuple[tuple[NodeId, float | None], ...]:
+        """The relays that we could use, and how far away each is, if that was measured; the nearest first."""
+        return tuple((each.node, each.rtt_s) for each in self._by_distance())
+
+    @property
+    def lending(self) -> tuple[Address, ...]:
+        """The relays that lend us something now, or were asked to."""
+        return tuple(relay for relays in self._lending.values() for relay in relays)
+
+    # What is needed
+
+    def need(self, bases: tuple[Address, ...], now: float) -> None:
+        """Relays are needed for these ports of ours; for none, where others reach us."""
+        if bases == self._bases:
+            return
+        gone = set(self._bases) - set(bases)
+        self._bases = bases
+        for base in gone:
+            for relay in self._lending.pop(base, ()):
+                self._punching.release(base, relay, now)
+        if not bases:
+            self._timers.clear()
+            self._known.clear()
+            return
+        self._seek_s = SEEK_FIRST_S
+        self._timers.set(("seek", None), now, "relays are needed")
+        self._choose(now)
+
+    def linked(self, now: float) -> None:
+        """There are other links than before: who is at the other end may relay."""
+        if self._bases and len(self._known) < WANTED:
+            self._ask_linked(now)
+
+    # Seeking
+
+    def _seek(self, now: float) -> None:
+        """One round: ask whom we are linked with, and somebody anywhere for others."""
+        if len(self._known) >= WANTED:
+            return
+        self._ask_linked(now)
+        if self._topology.is_connected and TURN_SERVICE in self._data.storage.rules.kinds:
+            place = self._data.storage.rules.hash_name(self._rng.randbytes(16))
+            asked = OverlayRequest([Destination.resource(place)], MessageCode.FIND_REQ, find_request(place))
+            self._exchange.request(asked, RelayFindContext(place), now)
+        self._timers.set(("seek", None), now + self._seek_s, "more relays are wanted")
+        self._seek_s = min(SEEK_MAX_S, 2 * self._seek_s)
+
+    def _ask_linked(self, now: float) -> None:
+        for node in list(self._connections):
+            self._ask(node, now)
+
+    def _ask(self, node: NodeId, now: float, *, is_renewal: bool = False) -> None:
+        is_wanted = is_renewal or (node not in self._known and now >= self._left_alone.get(node, now))
+        if not is_wanted or node in self._asking or len(self._asking) >= RELAY_ASKS_MAX:
+            return
+        if node == self._exchange.identity.node_id:
+            return
+        question = SealedQuestion(self._rng)
+        body = PrivateReq(RELAY_ACCESS, RelayAccessReq(question.key).encode())
+        asked = OverlayRequest(
+            [Destination.node(node)], MessageCode.PRIVATE_REQ, body, transmissions_max=ACCESS_TRANSMISSIONS
+        )
+        if self._exchange.request(asked, RelayAccessContext(node, question), now) is not None:
+            self._asking.add(node)
+
+    def handle_outcome(self, context: RelayAccessContext | RelayFindContext, outcome: Outcome, now: float) -> None:
+        """What a node says to one of our questions, if anything."""
+        if isinstance(context, RelayFindContext):
+            self._found(context, outcome, now)
+            return
+        self._asking.discard(context.node)
+        if not isinstance(outcome, Answer) or not isinstance(outcome.body, PrivateAns):
+            self._refused(context.node, outcome, now)
+            return
+        try:
+            answer = RelayAccessAns.decode(outcome.body.body)
+            password = context.question.unseal(answer.key, answer.sealed, RELAY_ACCESS).decode()
+            credential = StunCredential(answer.username.decode(), password)
+        except (DecodeError, CannotUnseal, UnicodeDecodeError) as error:
+            self._exchange.note("relay not understood", node=context.node, reason=str(error))
+            self._leave_alone(context.node, now + ASK_AGAIN_S)
+            return
+        self._granted(context.node, answer, credential, now)
+
+    def _refused(self, node: NodeId, outcome: Outcome, now: float) -> None:
+        if node in self._known and not isinstance(outcome, Refused):
+            # Its answer may have been lost, and what we have of it may be good for a while.
+            self._timers.set(("renew", node), now + PING_S, "a relay's credential is asked for again")
+            return
+        if node in self._known:
+            self._forget(node, now)
+        self._leave_alone(node, now + ASK_AGAIN_S)
+
+    def _found(self, context: RelayFindContext, outcome: Outcome, now: float) -> None:
+        body = outcome.body if isinstance(outcome, Answer) else None
+        if isinstance(body, FindAns):
+            place = read_find(find_request(context.resource), body).get(TURN_SERVICE)
+            if place is not None:
+                asked = OverlayRequest([Destination.resource(place)], MessageCode.FETCH_REQ, fetch_request(place))
+                self._exchange.request(asked, RelayFindContext(place), now)
+        elif isinstance(outcome, Answer) and isinstance(body, FetchAns):
+            verified = read_answer(context.resource, body, outcome.certificates, self._data.reader, now)
+            for node in relays_in(verified):
+                self._ask(node, now)
+
+    def _granted(self, node: NodeId, answer: RelayAccessAns, credential: StunCredential, now: float) -> None:
+        places = [each.host_port for each in answer.servers]
+        addresses = tuple(
+            Address(*place) for place in places if place is not None and scope_of(place[0]) is not Scope.NONE
+        )
+        if not addresses or (node not in self._known and len(self._known) >= RELAYS_KNOWN_MAX):
+            self._leave_alone(node, now + ASK_AGAIN_S)
+            return
+        self._left_alone.pop(node, None)
+        before = self._known.get(node)
+        if before is None:
+            self._exchange.note("relay found", node=node, at=", ".join(map(str, addresses)))
+            self._known[node] = _Known(node, addresses, credential)
+            self._seek_s = SEEK_FIRST_S
+            self._ping(node, now)
+            if ("choose", None) not in self._timers:
+                self._timers.set(("choose", None), now + COMPARE_S, "which relay is the nearest")
+        else:
+            before.addresses, before.credential = addresses, credential
+            for base, relays in self._lending.items():
+                for relay in set(relays) & set(addresses):
+                    self._punching.allocate(base, relay, credential, now)
+        # A relay says for how long; whoever says a moment is not asked for ever.
+        renew_s = max(answer.lifetime / 2, ASK_AGAIN_S / 10)
+        self._timers.set(("renew", node), now + renew_s, "a relay's credential is renewed")
+
+    def _leave_alone(self, node: NodeId, until: float) -> None:
+        self._left_alone.pop(node, None)
+        while len(self._left_alone) >= RELAYS_ASKED_MAX:
+            del self._left_alone[next(iter(self._left_alone))]
+        self._left_alone[node] = until
+
+    # Which one
+
+    def _by_distance(self) -> list[_Known]:
+        return sorted(self._known.values(), key=lambda each: (each.rtt_s is None, each.rtt_s or 0.0))
+
+    def _choose(self, now: float) -> None:
+        """Have the nearest relay lend something to each port that has nothing."""
+        for base in self._bases:
+            if self._lending.get(base):
+                continue
+            for known in self._by_distance():
+                relay = known.address_for(base)
+                if relay is not None and now >= known.not_before:
+                    self._lending[base] = (relay,)
+                    self._punching.allocate(base, relay, known.credential, now)
+                    break
+
+    def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
+        """What has become of an allocation."""
+        if isinstance(news, RelayTaken):
+            self._exchange.note("relay lends", at=str(news.relay), relayed=", ".join(map(str, news.relayed)))
+            return
+        relays = tuple(relay for relay in self._lending.get(news.base, ()) if relay != news.relay)
+        self._lending[news.base] = relays
+        if news.loss is Loss.ENDED:
+            return
+        self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)
+        for known in [each for each in self._known.values() if news.relay in each.addresses]:
+            if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL):
+                # Its credentials have ended with it. As soon as we have another it is as good as any.
+                self._forget(known.node, now)
+                self._ask(known.node, now)
+            elif news.loss in (Loss.FULL, Loss.REFUSED):
+                known.not_before = now + max(news.retry_after_s, REFUSED_S if news.loss is Loss.REFUSED else 0.0)
+                self._timers.set(("choose", None), known.not_before, "a relay that was full may be asked again")
+            else:
+                self._forget(known.node, now)
+                self._leave_alone(known.node, now + BACK_AGAIN_S)
+        self._choose(now)
+
+    def _forget(self, node: NodeId, now: float) -> None:
+        """A relay is none of those that we know any more: another one is to be found."""
+        del self._known[node]
+        self._timers.cancel(("ping", node))
+        self._timers.cancel(("renew", node))
+        if self._bases and len(self._known) < WANTED:
+            self._seek_s = SEEK_FIRST_S
+            self._timers.set(("seek", None), now + SEEK_FIRST_S, "a relay is gone")
+
+    # Time
+
+    def _ping(self, node: NodeId, now: float) -> None:
+        self._punching.relay_pings.ping(self._known[node].addresses[0], now)
+        self._timers.set(("ping", node), now + PING_S * self._rng.uniform(0.8, 1.2), "is a relay there")
+
+    def handle_ping(self, pinged: RelayPinged, now: float) -> None:
+        """How far away a relay is; or it does not answer, and is left alone for a while."""
+        for known in [each for each in self._known.values() if each.addresses[0] == pinged.relay]:
+            if pinged.rtt_s is not None:
+                known.rtt_s = pinged.rtt_s
+            elif pinged.relay not in self.lending:
+                # Of one that lends us something its client finds out by itself.
+                self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))
+                self._forget(known.node, now)
+                self._leave_alone(known.node, now + ASK_AGAIN_S)
+
+    def handle_timeout(self, now: float) -> None:
+        """Seek, renew, ping, choose."""
+        for what, node in self._timers.pop_due(now):
+            if what == "seek":
+                self._seek(now)
+            elif what == "choose":
+                self._choose(now)
+            elif node is not None and what == "renew":
+                self._ask(node, now, is_renewal=True)
+            elif node is not None:
+                self._ping(node, now)

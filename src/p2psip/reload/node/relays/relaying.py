@@ -1,0 +1,95 @@
+"""Relays as a node has to do with them: it offers one, or needs some, or neither."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.address import Address
+from p2psip.reload.node.data.own_data import Data
+from p2psip.reload.node.facts import RelayFacts
+from p2psip.reload.node.parts import Ground
+from p2psip.reload.node.relays.relay_offering import RelayOffering, RelayRecordContext
+from p2psip.reload.node.relays.relay_search import RelayAccessContext, RelayFindContext, RelaySearch
+from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms
+from p2psip.reload.node.serving import PrivateHandler
+from p2psip.reload.paths.values import Purpose
+from p2psip.reload.transport.outcome import Outcome
+from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS
+
+
+class Relaying:
+    """That, of one node."""
+
+    def __init__(self, ground: Ground, data: Data, terms: RelayTerms, rng: random.Random) -> None:
+        self._paths, self._punching = ground.paths, ground.paths.punching
+        self._whereabouts = ground.paths.whereabouts
+        self._topology = ground.topology
+        self._connections = ground.connections
+        self._links = 0
+        self._addresses: dict[Purpose, tuple[Address, ...]] = {}
+        self.offering = RelayOffering(ground.exchange, data, ground.topology, ground.paths, terms, rng)
+        self.search = RelaySearch(ground.exchange, data, ground.topology, ground.connections, self._punching, rng)
+
+    @property
+    def facts(self) -> RelayFacts:
+        """What an operator wants to know of it."""
+        relay = self._paths.own_relay
+        return RelayFacts(relay.is_offered, len(relay), self.search.known, self.search.lending)
+
+    @property
+    def private(self) -> dict[bytes, PrivateHandler]:
+        """Who answers private messages that have to do with relays."""
+        return {RELAY_ACCESS: self.offering.handle_access}
+
+    def settle(self, now: float) -> None:
+        """Look at what has changed in the node: our addresses, as whom others see us, what relays say."""
+        if not self._whereabouts.has_ice:
+            return
+        if self._whereabouts.addresses != self._addresses:
+            self._addresses = dict(self._whereabouts.addresses)
+            self.offering.consider(now)
+            self._look(now)
+        if self._punching.is_seen_anew:
+            self._look(now)
+        if len(self._connections) != self._links:
+            self._links = len(self._connections)
+            self.search.linked(now)
+        if self._topology.is_connected:
+            self.offering.joined(now)
+        for news in self._punching.relay_news():
+            self.search.handle_news(news, now)
+        for pinged in self._punching.relay_pings.results():
+            self.search.handle_ping(pinged, now)
+
+    def _look(self, now: float) -> None:
+        """Are we behind a NAT? 9: if ICE "returns a reflexive address that is not the same as the peer's perceived
+        address, then the peer is behind a NAT".
+        """
+        self._punching.is_seen_anew = False
+        own = {address.host for address in self._whereabouts.addresses[Purpose.RELOAD]}
+        seen = self._punching.seen_as()
+        if self.offering.is_offered:
+            seen = []
+        elif not seen:
+            # Nobody says anything at the moment: it is as it was.
+            return
+        behind = {":" in each.base.host: each.base for each in seen if each.address.host not in own}
+        ports = {
+            address.port
+            for purpose, addresses in self._whereabouts.addresses.items()
+            for address in addresses
+            if self._whereabouts.is_punched(purpose)
+        }
+        self.search.need(tuple(Address(base.host, port) for base in behind.values() for port in sorted(ports)), now)
+
+    def handle_outcome(self, context: RelayContext, outcome: Outcome, now: float) -> None:
+        """A request of ours is over."""
+        if isinstance(context, RelayRecordContext):
+            self.offering.handle_outcome(context, outcome, now)
+        elif isinstance(context, RelayAccessContext | RelayFindContext):
+            self.search.handle_outcome(context, outcome, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self.offering.handle_timeout(now)
+        self.search.handle_timeout(now)
