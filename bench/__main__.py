@@ -20,6 +20,7 @@ GROUPS = {
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",
+    "routing": "100 peers in virtual time: responses that go back, directly, by a relay peer (ROUTING_PEERS: others)",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
 

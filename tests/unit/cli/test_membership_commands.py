@@ -231,6 +231,7 @@ SCALARS = {
     "domain-restriction=own": ("domain_restriction", [False]),
     "domain-restriction=a,b": ("domain_restriction", [True, "a", "b"]),
     "sip-tunnel=false": ("sip_tunnel", False),
+    "route-mode=RPR": ("route_mode", "RPR"),
     "signature-algorithm+=rsa-sha256": ("signatures", ["ecdsa", "rsa"]),
 }
 

@@ -34,8 +34,8 @@ push` hands it to the running peers; --sign signs at once.
     overlay-link-protocol=DTLS           diagnostic-kind+=MEMORY_FOOTPRINT:all
 
 Further elements: chord-ping-interval, chord-reactive, configuration-signer, kind-signer, mandatory-extension, no-ice,
-node-id-length, overlay-reliability-timer, self-signed-permitted, shared-secret, signature-algorithm, sip-tunnel,
-successors, topology-plugin, turn-density.
+node-id-length, overlay-reliability-timer, route-mode, self-signed-permitted, shared-secret, signature-algorithm,
+sip-tunnel, successors, topology-plugin, turn-density.
 
 Example:
 

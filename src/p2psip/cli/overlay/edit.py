@@ -29,7 +29,10 @@ from p2psip.reload.config.configuration import (
     ServicePermission,
 )
 from p2psip.reload.wire.diagnostics import DiagnosticKind
+from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
+
+ROUTE_MODES = {"none": None, "drr": RouteMode.DRR, "rpr": RouteMode.RPR}
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -250,5 +253,6 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "domain-restriction": ("domain_restriction", _restriction),
     "successors": ("successors", _number),
     "sip-tunnel": ("sip_tunnel", _boolean),
+    "route-mode": ("route_mode", lambda text: _named(ROUTE_MODES, text)),
 }
 """Elements of which there is one."""

@@ -13,6 +13,7 @@ from enum import Enum
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import (
     CERTIFICATE_BY_NODE,
     CERTIFICATE_BY_USER,
@@ -37,17 +38,29 @@ OWN_NAMESPACE = "urn:p2psip:config"
 DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
 """RFC 7851 section 9.6."""
 
+ROUTE_MODE_NAMESPACE = "urn:ietf:params:xml:ns:p2p:route-mode"
+"""RFC 7263 section 8.2."""
+
 PREFIXES = {
     "chord": CHORD_NAMESPACE,
     "sip": SIP_NAMESPACE,
     "diagnostics": DIAGNOSTICS_NAMESPACE,
     "redir": REDIR_NAMESPACE,
     "p2psip": OWN_NAMESPACE,
+    "route-mode": ROUTE_MODE_NAMESPACE,
 }
 """As our documents have them."""
 
 SUPPORTED_NAMESPACES = frozenset(
-    {BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, DIAGNOSTICS_NAMESPACE, REDIR_NAMESPACE, OWN_NAMESPACE}
+    {
+        BASE_NAMESPACE,
+        CHORD_NAMESPACE,
+        SIP_NAMESPACE,
+        DIAGNOSTICS_NAMESPACE,
+        REDIR_NAMESPACE,
+        ROUTE_MODE_NAMESPACE,
+        OWN_NAMESPACE,
+    }
 )
 
 SEQUENCE_MAX = 0xFFFE
@@ -294,6 +307,8 @@ class OverlayConfiguration:
     extensions: tuple[Extension, ...] = field(default=(), repr=False)
     services: tuple[ServicePermission, ...] = ()
     """Who may announce which service (an extension element of ours); without it nobody any."""
+    route_mode: RouteMode | None = None
+    """How responses go, if they can (RFC 7263 section 6, RFC 7264 section 6); None: back as the requests came."""
     sip_tunnel: bool = False
     """Whether SIP may go inside overlay messages where two peers have no path (an extension element of ours)."""
     attributes: tuple[ForeignAttribute, ...] = field(default=(), repr=False)

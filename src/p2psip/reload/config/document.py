@@ -29,6 +29,7 @@ from p2psip.reload.config.configuration import (
     PREFIXES,
     REDIR_NAMESPACE,
     REGISTERED_KINDS,
+    ROUTE_MODE_NAMESPACE,
     SIP_NAMESPACE,
     AccessControl,
     BootstrapNode,
@@ -42,6 +43,7 @@ from p2psip.reload.config.configuration import (
 )
 from p2psip.reload.config.errors import ConfigurationError, OtherOverlay
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
 _BASE = f"{{{BASE_NAMESPACE}}}"
@@ -49,6 +51,7 @@ _CHORD = f"{{{CHORD_NAMESPACE}}}"
 _SIP = f"{{{SIP_NAMESPACE}}}"
 _OWN = f"{{{OWN_NAMESPACE}}}"
 _REDIR = f"{{{REDIR_NAMESPACE}}}"
+_ROUTE_MODE = f"{{{ROUTE_MODE_NAMESPACE}}}"
 _DIAGNOSTICS = f"{{{DIAGNOSTICS_NAMESPACE}}}"
 
 _KNOWN = frozenset({BASE_NAMESPACE, CHORD_NAMESPACE, SIP_NAMESPACE, REDIR_NAMESPACE})
@@ -59,6 +62,7 @@ _READ = frozenset(
         (OWN_NAMESPACE, "sip-tunnel"),
         (OWN_NAMESPACE, "signature-algorithm"),
         (DIAGNOSTICS_NAMESPACE, "diagnostic-kind"),
+        (ROUTE_MODE_NAMESPACE, "mode"),
     }
 )
 
@@ -183,6 +187,7 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...], blob: Blob)
         attributes=_foreign_attributes(element),
         unsupported=_unsupported(element),
         services=_services(element),
+        route_mode=_route_mode(read),
         sip_tunnel=read.boolean("sip-tunnel", False, _OWN),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
@@ -263,6 +268,11 @@ def _algorithms(read: _Fields) -> frozenset[SignatureAlgorithm]:
     if unknown := set(named) - ALGORITHM_NAMES.keys():
         raise ConfigurationError(f"signature algorithm {', '.join(unknown)} is not known to this release")
     return frozenset(ALGORITHM_NAMES[name] for name in named)
+
+
+def _route_mode(read: _Fields) -> RouteMode | None:
+    """RFC 7263 section 6: "The mode can be DRR or RPR". All peers MUST be able to do without, so with another too."""
+    return {mode.rfc_name: mode for mode in RouteMode}.get(read.text("mode", "", _ROUTE_MODE))
 
 
 def _services(element: etree._Element) -> tuple[ServicePermission, ...]:

@@ -103,6 +103,8 @@ def _fields(configuration: OverlayConfiguration) -> Iterator[str]:
         yield f'<diagnostics:diagnostic-kind kind="0x{access.kind:04x}">{nodes}</diagnostics:diagnostic-kind>'
     for service in configuration.services:
         yield f"<p2psip:service name={_quoted(service.name)} providers={_quoted(' '.join(service.providers))}/>"
+    if configuration.route_mode is not None:
+        yield _element("route-mode:mode", configuration.route_mode.rfc_name)
     if configuration.sip_tunnel:
         yield _element("p2psip:sip-tunnel", True)
     yield _element("p2psip:successors", configuration.successors)

@@ -25,6 +25,7 @@ from enum import Enum
 from typing import Annotated
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.forwarding.routing_modes import keeps_no_state
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.wire.header import CompressedDestination, Destination, DestinationEntry, Entry, ForwardingHeader
 from p2psip.reload.wire.language.codec import Struct, Vector, structure
@@ -170,6 +171,8 @@ class ReturnPaths:
     ) -> tuple[Entry, ...]:
         """The via list with which a request from `previous_hop` goes on to `next_hop`."""
         back = Destination.node(previous_hop)
+        if header.options and keeps_no_state(header):
+            return (*header.via_list, back)
         # Of a fragment that is not the first nobody can tell whether it is a request's; what it gets on its via list is
         # of no harm to a response.
         is_whole = header.is_unfragmented

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import Cause, RequestFailed
@@ -16,7 +17,7 @@ from p2psip.reload.transport.outcome import Outcome, Refused, Unanswered
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
 from p2psip.reload.transport.transport import Received, Transport
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageExtension
-from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.header import Destination, ForwardingOption
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
@@ -26,6 +27,9 @@ MESSAGE_OVERHEAD = 1024
 VALUES_BYTES_MAX = 0xFFFF
 """The bucket of certificates has a length of 16 bits (6.3.4); no message has more values than fit there either."""
 
+
+ROUTED = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ, MessageCode.STORE_REQ})
+"""Requests whose responses may go another way than back (RFC 7263)."""
 
 ATTACHES_MAX = 256
 """So many Attach requests of ours are known again when they come round: some minutes' worth, where one seeks peers."""
@@ -44,6 +48,8 @@ class Exchange:
         self.transport = transport
         self.queue = queue
         self.clients: dict[NodeId, Identity] = {}
+        self.route: ForwardingOption | None = None
+        """What requests of ours that look for a place say of the way of their responses."""
         self._effects: list[Effect] = []
         self._attaches: deque[int] = deque(maxlen=ATTACHES_MAX)
 
@@ -60,6 +66,8 @@ class Exchange:
         """Begin a transaction; None if too many are open, which the caller treats as a failure."""
         if self.transport.is_full:
             return None
+        if self.route is not None and _is_routed(asked) and self.transport.route_trust.may_offer(now):
+            asked = replace(asked, route=self.route)
         transaction_id = self.transport.request(asked.identity or self.identity, asked, context, now)
         if asked.code is MessageCode.ATTACH_REQ:
             self._attaches.append(transaction_id)
@@ -116,6 +124,11 @@ class Exchange:
     def warn(self, event: str, **facts: object) -> None:
         """Say something to the log that an operator should see."""
         self.emit(Note(event, facts, is_warning=True))
+
+
+def _is_routed(asked: OverlayRequest) -> bool:
+    """True of a request of the node itself that is likely to go over several hops."""
+    return asked.identity is None and asked.code in ROUTED and asked.destination_list[-1].resource_id is not None
 
 
 def causes_of(outcome: Outcome) -> tuple[Cause, ...]:

@@ -81,6 +81,15 @@ KINDS_LEARNED_MAX: Final = 256
 WAYS_IN: Final = 3
 """Of the remembered, the configured and the lost nodes so many are dialled at once to find the overlay."""
 
+RESPONSES_HELD_MAX: Final = 128
+"""Responses that wait for a connection to whoever asked (RFC 7263)."""
+
+RESPONSES_HELD_PER_NODE_MAX: Final = 8
+"""The same to one node, or by one relay peer."""
+
+UNREACHABLE_MAX: Final = 256
+"""Nodes of which is remembered that they cannot be connected with."""
+
 TUNNELS_MAX: Final = 64
 """Tunnels in overlay messages; those that others open may take half of them."""
 

@@ -17,6 +17,7 @@ from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.link.link import LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
+from p2psip.reload.node.connecting.response_routes import ResponseRoutes
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.keeping.config_updates import ConfigUpdates
 from p2psip.reload.node.keeping.diagnostics import Diagnostics
@@ -73,6 +74,7 @@ class Messages:
         config_updates: ConfigUpdates,
         traffic: Traffic,
         diagnostics: Diagnostics,
+        routes: ResponseRoutes,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -82,6 +84,7 @@ class Messages:
         self._config_updates = config_updates
         self._traffic = traffic
         self._diagnostics = diagnostics
+        self._routes = routes
         self._passing: dict[int, _Passing] = {}
         self.reassembler = Reassembler(exchange.configuration.max_message_size, queue=exchange.queue)
         self._node_id = exchange.identity.node_id
@@ -101,6 +104,9 @@ class Messages:
         """Send a message of our own, or of an in-process client; it may be a request to ourselves."""
         if not self._gate.passes(originate, originate.after):
             return None
+        if (redirected := self._routes.redirect(originate, now)) is None:
+            return None
+        originate = redirected
         if originate.sender != self._node_id:
             return self._route(_Transit(originate.header, originate.payload, originate.sender), now)
         match self._forwarder.originate(originate.header, now):

@@ -93,7 +93,6 @@ class Node:
         connecting = ConnectingRoom(ground, settings, rng)
         self._intents, self._applications = connecting.intents, connecting.applications
         self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
-        self._doubted_links = connecting.doubted_links
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -108,6 +107,7 @@ class Node:
             self._config_updates,
             keeping.traffic,
             self._diagnostics,
+            connecting.routes,
         )
         self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
         self._relaying = Relaying(ground, room.data, settings.relay, rng)
@@ -223,6 +223,7 @@ class Node:
     def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
         """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
         self._paths.use_addresses(addresses, now)
+        self._links.refresh_routes()
         if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
         self._settle(now)
@@ -420,17 +421,13 @@ class Node:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        for ended in self._paths.handle_timeout(now):
-            self._links.ended(ended, now)
-        self._links.events(self._connections.handle_timeout(now), now)
-        self._links.expel(self._admission.handle_timeout(now), now)
+        self._links.handle_timeout(now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
         self._messages.handle_timeout(now)
         self._exchange.transport.handle_timeout(now)
         self._twins.handle_timeout(now)
         self._tunnels.handle_timeout(now)
         self._bootstrap.handle_timeout(now)
-        self._doubted_links.handle_timeout(now)
         self.topology.handle_timeout(now)
         self._moving.handle_timeout(now)
         self._data.handle_timeout(now)
@@ -518,6 +515,7 @@ class Node:
     def _use_configuration(self, configuration: OverlayConfiguration, now: float) -> tuple[str, ...]:
         """Change every part to this configuration; returns why we can be no member under it."""
         self._exchange.configuration = configuration
+        self._links.refresh_routes()
         try:
             self.use_trust(configuration, now)
         except SecurityError as error:

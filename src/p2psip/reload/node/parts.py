@@ -20,6 +20,7 @@ from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
+from p2psip.reload.node.connecting.response_routes import ResponseRoutes
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving
@@ -82,6 +83,7 @@ class ConnectingRoom:
         self.intents = Intents(exchange, connections, paths, self.attaching, contacts, topology)
         self.applications = Applications(exchange, paths, self.attaching)
         self.applications.served |= settings.applications
+        self.routes = ResponseRoutes(exchange, connections, whereabouts, contacts)
         self.tunnels = Tunnels(exchange, self.applications.served, rng)
         self.twins = Twins(exchange, connections, whereabouts, self.intents, topology)
         self.bootstrap = Bootstrap(

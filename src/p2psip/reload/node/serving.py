@@ -11,12 +11,12 @@ from p2psip.reload.node.parts import ConnectingRoom, Ground, KeepingRoom
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
+from p2psip.reload.wire.extensions.tunnel_messages import TUNNEL
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
 from p2psip.reload.wire.private_messages import PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
-from p2psip.reload.wire.tunnel_messages import TUNNEL
 
 DUTIES = frozenset(
     {

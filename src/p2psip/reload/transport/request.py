@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.contents import MessageCode, MessageExtension
-from p2psip.reload.wire.header import Entry
+from p2psip.reload.wire.header import Entry, ForwardingOption
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
@@ -30,5 +30,7 @@ class OverlayRequest:
     transmissions_max: int = TRANSMISSIONS_MAX
     after: int | None = None
     """It leaves as soon as this Ask is answered (a commit to disk)."""
+    route: ForwardingOption | None = None
+    """Where the response to the first transmission may go (RFC 7263, RFC 7264); None: back as it came."""
     configuration_sequence: int | None = None
     """What the header says in place of our own configuration's: for a ConfigUpdate."""

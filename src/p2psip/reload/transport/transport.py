@@ -21,6 +21,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
+from p2psip.reload.forwarding.routing_modes import RouteTrust, route_asked_for, route_to
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
@@ -36,6 +37,7 @@ from p2psip.reload.wire.contents import (
     UnknownBody,
     UnknownKinds,
 )
+from p2psip.reload.wire.extensions.routing_mode import ExtensiveRoutingModeOption
 from p2psip.reload.wire.header import Destination, Entry, ForwardingHeader, ForwardingOption, ForwardingOptionFlags
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, Models
 from p2psip.reload.wire.language.codec import Struct
@@ -84,6 +86,8 @@ class Originate(Effect):
     payload: bytes
     after: int | None = None
     """Leave only once this Ask is answered (a commit to disk)."""
+    route: ExtensiveRoutingModeOption | None = None
+    """Of a response: the way that the requester would have it go, if that can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,12 @@ class Received:
             # 6.3.2.3: "any node that generates a response to the message but does not understand the forwarding
             # option MUST reject the request with an Error_Unsupported_Forwarding_Option error response."
             raise UnsupportedForwardingOption(f"option {int(option)} is unknown here")
+        try:
+            route_asked_for(self.message.header, node_id_length=len(self.signer.node_id))
+        except DecodeError as error:
+            # RFC 7263 5.4.1: "If the destination peer cannot understand the extensive_routing_mode option in the
+            # request, it MUST attempt to use SRR to return an "Error_Unknown_Extension" response".
+            raise UnknownExtension(str(error)) from None
         extension = extensions.beyond_us(self.contents)
         if extension is not None:
             # 6.3.3: "it MUST generate an Error_Unknown_Extension error."
@@ -191,6 +201,7 @@ class Transport:
         self._open: dict[int, _Open] = {}
         self._timers: Timers[int] = Timers(queue)
         self.answers = Answers(queue)
+        self.route_trust = RouteTrust()
         self._use_timer(reliability_timer_s)
         self._use_header()
         self._effects: list[Effect] = []
@@ -265,6 +276,10 @@ class Transport:
         self._transmit(transaction_id, now)
         return transaction_id
 
+    def send_on(self, held: Originate) -> None:
+        """What waited for its way goes now."""
+        self._effects.append(held)
+
     def cancel(self, transaction_id: int) -> None:
         """Forget a request: no more transmissions, no Finished."""
         self._open.pop(transaction_id, None)
@@ -319,6 +334,8 @@ class Transport:
         """Retransmit or give up what is due; forget answers that nobody may ask for again."""
         for transaction_id in self._timers.pop_due(now):
             request = self._open[transaction_id]
+            if request.asked.route is not None and request.transmissions == 1:
+                self.route_trust.noted(now, is_in_time=False)
             if request.transmissions < request.asked.transmissions_max:
                 self._transmit(transaction_id, now)
             else:
@@ -343,7 +360,11 @@ class Transport:
         self._timers.set(transaction_id, now + self._timer_s, "no answer yet")
         # 6.3.2: "This is used by requesting nodes to avoid receiving (unexpected) very large responses."
         most = self._message_bytes_max if request.asked.code in READS else 0
-        header = self._header(transaction_id, request.destination_list, max_response_length=most)
+        # RFC 7263 5.4.2: "If the peer does not receive a response until the timeout, it SHOULD resend the request using
+        # SRR."
+        offered = request.asked.route if request.transmissions == 1 else None
+        options = () if offered is None else (offered,)
+        header = self._header(transaction_id, request.destination_list, options, max_response_length=most)
         if request.asked.configuration_sequence is not None:
             header = replace(header, configuration_sequence=request.asked.configuration_sequence)
         self._effects.append(Originate(request.sender, header, request.payload, request.asked.after))
@@ -408,7 +429,8 @@ class Transport:
             # same request (this can be determined by the transaction ID)". Who repeats it may sign it anew.
             if earlier.payload is not None:
                 onward = self._answer_header(message.header, previous_hop)
-                self._effects.append(Originate(node, onward, earlier.payload, earlier.after))
+                route = route_to(message.header, signer.node_id)
+                self._effects.append(Originate(node, onward, earlier.payload, earlier.after, route))
             return None
         self.answers.begin(key, now)
         try:
@@ -465,7 +487,8 @@ class Transport:
             payload = self._sign(identity, header.transaction_id, MessageCode.ERROR, error, ())
         key = (header.transaction_id, request.signer.node_id)
         self.answers.answered(key, payload, after)
-        self._effects.append(Originate(request.node, onward, payload, after))
+        route = route_to(header, request.signer.node_id)
+        self._effects.append(Originate(request.node, onward, payload, after, route))
 
     def _answer_header(self, header: ForwardingHeader, previous_hop: NodeId) -> ForwardingHeader:
         # 6.3.2.3: "If the RESPONSE_COPY flag is set, any node generating a response MUST copy the option from the
@@ -504,6 +527,8 @@ class Transport:
             outcome = Answer(signer, body, certificates, rtt_s, hops, contents.extensions)
         if why_not is None:
             self.cancel(transaction_id)
+            if request.asked.route is not None and request.transmissions == 1:
+                self.route_trust.noted(now, is_in_time=True)
             self._effects.append(Finished(request.context, outcome))
         elif isinstance(outcome, Refused):
             self.hint(transaction_id, outcome.cause)

@@ -160,6 +160,8 @@ class ForwardingOptionType(WireEnum, width=1, is_open=True):
 
     INVALID_FORWARDING_OPTION_TYPE = 0, "invalidForwardingOptionType"
     EXP_FORWARD = 1, "exp-forward"
+    EXTENSIVE_ROUTING_MODE = 2
+    """RFC 7263 section 8.1."""
 
 
 class ForwardingOptionFlags(IntFlag):
@@ -168,6 +170,8 @@ class ForwardingOptionFlags(IntFlag):
     FORWARD_CRITICAL = 0x01
     DESTINATION_CRITICAL = 0x02
     RESPONSE_COPY = 0x04
+    IGNORE_STATE_KEEPING = 0x08
+    """RFC 7263 section 5.2.1."""
 
 
 @structure

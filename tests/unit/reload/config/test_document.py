@@ -24,6 +24,7 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
+from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.sim.membership import DATE, founding, node_id
 
@@ -91,6 +92,7 @@ FULL = OverlayConfiguration(
     extensions=(Extension("urn:y", "q", b'<q xmlns="urn:y" a="1">t<z></z></q>'),),
     successors=9,
     sip_tunnel=True,
+    route_mode=RouteMode.RPR,
     signature_algorithms=frozenset({SignatureAlgorithm.RSA}),
 )
 

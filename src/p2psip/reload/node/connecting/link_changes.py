@@ -22,6 +22,7 @@ from p2psip.reload.node.connecting.connection_table import (
     LinkSilent,
     NotTaken,
 )
+from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
@@ -70,7 +71,7 @@ class LinkChanges:
             connecting.intents,
             connecting.applications,
         )
-        self._bootstrap, self._twins = connecting.bootstrap, connecting.twins
+        self._bootstrap, self._twins, self._routes = connecting.bootstrap, connecting.twins, connecting.routes
         self._doubted_links = connecting.doubted_links
         self._messages = messages
         self._serving = serving
@@ -81,12 +82,26 @@ class LinkChanges:
             self._intents,
             ground.forwarder.paths,
             messages,
+            self._routes,
             moving,
             self._topology,
             # Last, as what goes out again goes another way.
             self._exchange.transport,
         )
         self._names: dict[NodeId, str] = {self._node_id: self._exchange.identity.user}
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due about links that are made, are up, or may not be any more."""
+        for ended in self._made.handle_timeout(now):
+            self.ended(ended, now)
+        self.events(self._connections.handle_timeout(now), now)
+        self.expel(self._admission.handle_timeout(now), now)
+        self._doubted_links.handle_timeout(now)
+        self.events(self._routes.handle_timeout(now), now)
+
+    def refresh_routes(self) -> None:
+        """The configuration, or where we can be dialled, is another."""
+        self._routes.refresh()
 
     def name_of(self, node: NodeId) -> str:
         """The user name in the certificate of a node that we have been linked with; empty for others."""
@@ -181,6 +196,8 @@ class LinkChanges:
                 self._intents.handle_dial_failed(context, now)
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
+        elif isinstance(context, ResponseLink):
+            self._routes.dial_failed(context, now)
 
     def _stalled(self, stalled: Stalled, now: float) -> None:
         """A connection stood still in its handshake, which we dialled or accepted, or one of an application later."""
@@ -230,7 +247,8 @@ class LinkChanges:
             self._refuse(link, context, "too many links", now)
         else:
             is_unasked = context is None and not self._offers.is_awaited(Purpose.RELOAD, node)
-            is_stranger = is_unasked and not self._intents.may_be_sought(node)
+            is_for_responses = isinstance(context, ResponseLink)
+            is_stranger = (is_unasked or is_for_responses) and not self._intents.may_be_sought(node)
             is_gateway = isinstance(context, Bootstrapping)
             self._admission.enter(link.number, node, member, now, has_attached=not (is_stranger or is_gateway))
             is_new = self._connections.add(
@@ -245,6 +263,9 @@ class LinkChanges:
             )
             if isinstance(context, Bootstrapping):
                 self._bootstrap.linked(context, node, now)
+            elif isinstance(context, ResponseLink):
+                self._routes.linked(context, node, link.number, now)
+            self._routes.refresh()
             self._bootstrap.remember_contacts()
 
     def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.limits import TUNNEL_BURST_BYTES, TUNNEL_BYTES_PER_S, TUNNEL_OPEN_RECORDS_MAX
 from p2psip.reload.security.key_agreement import SEQUENCE_MAX, BadRecord, SealedRecords
-from p2psip.reload.wire.tunnel_messages import TunnelRecord
+from p2psip.reload.wire.extensions.tunnel_messages import TunnelRecord
 
 RECORD_COST = 512
 """What a record counts beside its bytes: header, certificate, signature, and the answer to it."""

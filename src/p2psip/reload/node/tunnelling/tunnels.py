@@ -46,11 +46,7 @@ from p2psip.reload.transport.outcome import Answer, Outcome
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import Destination, Entry
-from p2psip.reload.wire.language.primitives import DecodeError
-from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
-from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, NotFound, RequestTimeout
-from p2psip.reload.wire.tunnel_messages import (
+from p2psip.reload.wire.extensions.tunnel_messages import (
     TUNNEL,
     TunnelAcceptance,
     TunnelClosing,
@@ -59,6 +55,10 @@ from p2psip.reload.wire.tunnel_messages import (
     TunnelRecord,
     TunnelStep,
 )
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.language.primitives import DecodeError
+from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
+from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, NotFound, RequestTimeout
 
 PURPOSE = b"p2psip tunnel 1"
 RECORD_TRANSMISSIONS = 2

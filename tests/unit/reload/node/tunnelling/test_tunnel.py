@@ -10,7 +10,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.node.limits import TUNNEL_BURST_BYTES, TUNNEL_BYTES_PER_S, TUNNEL_OPEN_RECORDS_MAX
 from p2psip.reload.node.tunnelling.tunnel import RECORD_COST, REPLAY_WINDOW, Tunnel, TunnelName
 from p2psip.reload.security.key_agreement import SEQUENCE_MAX, BadRecord, KeyExchange, KeyShare
-from p2psip.reload.wire.tunnel_messages import TunnelRecord
+from p2psip.reload.wire.extensions.tunnel_messages import TunnelRecord
 
 HERE, THERE = NodeId(bytes([1] * 16)), NodeId(bytes([2] * 16))
 

@@ -21,9 +21,9 @@ from p2psip.reload.node.tunnelling.tunnel_commands import (
 )
 from p2psip.reload.node.tunnelling.tunnels import identifier_address
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
+from p2psip.reload.wire.extensions.tunnel_messages import TUNNEL, TunnelMessage, TunnelOpening, TunnelRecord, TunnelStep
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
-from p2psip.reload.wire.tunnel_messages import TUNNEL, TunnelMessage, TunnelOpening, TunnelRecord, TunnelStep
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 SHARE = bytes(31) + b"\x09"
