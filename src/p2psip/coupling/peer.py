@@ -20,6 +20,17 @@ from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
 from p2psip.base.wallclock import WallClock
+from p2psip.coupling.call_paths import (
+    CallFlowOver,
+    CallFlowUp,
+    CallLinkOver,
+    FrameHeard,
+    MessageHeard,
+    PathWanted,
+    PeerDoubted,
+    WriteRecord,
+    is_call_flow,
+)
 from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator
@@ -188,7 +199,9 @@ class Peer:
 
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over it."""
-        if number in self.flows:
+        if number in self.flows.calls:
+            self._heard(number, data, now)
+        elif number in self.flows:
             self.flows.heard(number, data, now)
             self.server.handle(FlowData(flow_of(number), data), now)
         else:
@@ -197,7 +210,9 @@ class Peer:
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
         """It is down, or never came up."""
-        if self.flows.down(number):
+        if number in self.flows.calls:
+            self._close_path(number, reason, now)
+        elif self.flows.down(number):
             self.server.handle(FlowDown(flow_of(number), reason), now)
         else:
             self.node.handle_link_down(number, reason, now)
@@ -279,11 +294,15 @@ class Peer:
             case _ServerCancels(token):
                 self.locator.cancel(token)
                 self.flows.cancel(token)
+            case AppLinkUp() if effect.datagram_bytes is not None:
+                self.flows.call_path_up(effect, now)
             case AppLinkUp(link, node, remote, local):
                 self.flows.up(effect, now)
                 self._effects.append(Write(link, PING))
                 here, there = Address(*local), Address(*remote)
                 self.server.handle(FlowUp(flow_of(link), "TLS", here, there, node.hex()), now)
+            case AppLinkDown(link, reason) if link in self.flows.calls:
+                self._close_path(link, reason, now)
             case AppLinkDown(link, reason):
                 self.flows.down(link)
                 self.server.handle(FlowDown(flow_of(link), reason), now)
@@ -307,6 +326,10 @@ class Peer:
                 phones = frozenset((str(binding.contact), binding.call_id) for binding in bindings)
                 self.publisher.phones_changed(user, phones, now)
                 self._effects.append(BindingsToKeep(user))
+            case SendFlow(flow, data) if is_call_flow(flow):
+                self.flows.calls.send(flow, data, now)
+            case CloseFlow(flow) if is_call_flow(flow):
+                self.flows.calls.close(flow, "closed by the SIP server")
             case SendFlow(flow, data) if is_peer_flow(flow):
                 # One that has ended since the server wrote is told to the server as well; what was written is lost.
                 if (link := link_of(flow)) in self.flows:
@@ -315,7 +338,40 @@ class Peer:
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
             case _:
+                self._handle_call_path(effect, now)
+
+    def _handle_call_path(self, effect: Effect, now: float) -> None:
+        """What concerns the paths that carry calls; what does not is the driver's."""
+        match effect:
+            case WriteRecord(link, record):
+                if self.node.app_link_may_send(link, now):
+                    self._effects.append(Write(link, record))
+            case CallFlowUp(flow, node, local, remote):
+                self.server.handle(FlowUp(flow, "DTLS-UDP", local, remote, node.hex()), now)
+            case CallFlowOver(flow, reason):
+                self.server.handle(FlowDown(flow, reason), now)
+            case CallLinkOver(link, reason):
+                self._effects.append(HangUp(link, reason))
+                self._close_path(link, reason, now)
+            case PathWanted(node):
+                self.flows.want_path(node, now)
+            case PeerDoubted(node):
+                self.flows.ask_for(node, now)
+            case _:
                 self._effects.append(effect)
+
+    def _heard(self, link: int, record: bytes, now: float) -> None:
+        self.node.app_link_heard(link, now)
+        match self.flows.calls.heard(link, record, now):
+            case MessageHeard(flow, message):
+                self.server.handle(FlowData(flow, message), now)
+            case FrameHeard(node, frame):
+                self.server.relay.handle_frame(node.hex(), frame, now)
+
+    def _close_path(self, link: int, reason: str, now: float) -> None:
+        """A link that carries calls is gone, on both its sides."""
+        self.node.app_link_down(link)
+        self.flows.calls.down(link, reason, now)
 
     def _done(self, context: object, result: Answer | RequestFailed, now: float) -> None:
         """A request of one of our parts is over."""

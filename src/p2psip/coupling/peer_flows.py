@@ -23,16 +23,17 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.coupling.call_paths import CallPaths
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.values import CutIfSilent
+from p2psip.reload.paths.values import CutIfSilent, Purpose
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
@@ -60,6 +61,9 @@ ABSENT_S = 2.0
 
 ABSENT_MAX = 1024
 """Nodes of which that is remembered."""
+
+STREAM_AFTER_S = 1.0
+"""Where a path for calls is looked for, by ICE: how long it has before a stream is tried beside it."""
 
 IDLE_MAX_S = 600.0
 """Longer than anything rings (timer C): with a connection that was quiet for so long no transaction is lost."""
@@ -98,6 +102,16 @@ class _Wait:
     since: float
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """AppAttaches to one node that are under way, by the kinds of connection that they are for."""
+
+    since: float
+    route: Sequence[Entry]
+    kinds: set[Purpose]
+    reasons: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class FlowOver(Effect):
     """A connection is to be closed, on both its sides: the link of the node and the flow of the SIP server."""
@@ -119,17 +133,20 @@ class PeerFlows:
     def __init__(self, node: Node) -> None:
         self._effects: list[Effect] = []
         self._node = node
+        self.calls = CallPaths()
+        """The paths that carry calls, where there is ICE; all else in here is about streams."""
         self._links: dict[int, _Link] = {}
         self._by_node: dict[NodeId, list[int]] = {}
         self._waiting: dict[int, _Wait] = {}
-        self._attaching: dict[NodeId, float] = {}
-        """Since when an AppAttach to a node is under way."""
+        self._attaching: dict[NodeId, _Attempt] = {}
         self._asked: set[NodeId] = set()
         """Whose place is asked for, by a RouteQuery that is open."""
         self._absent: OrderedDict[NodeId, tuple[str, float]] = OrderedDict()
         """Nodes that are not in the overlay: in which words, and until when that is believed."""
         self._timers: Timers[tuple[str, int]] = Timers()
         self._graces: Timers[NodeId] = Timers()
+        self._streams: Timers[NodeId] = Timers()
+        """When a stream is tried as well."""
 
     def __len__(self) -> int:
         return len(self._links)
@@ -151,7 +168,9 @@ class PeerFlows:
             # It has come back, and we are linked with it.
             self._absent.pop(node, None)
         absent, until = self._absent.get(node, ("", 0.0))
-        if links:
+        if (flow := self.calls.flow_to(node)) is not None:
+            self._effects.append(AskAnswered(token, Hops((FlowHop(flow),))))
+        elif links:
             self._effects.append(AskAnswered(token, Hops((FlowHop(flow_of(links[-1])),))))
         elif until > now:
             self._effects.append(AskAnswered(token, NotLocated(480, "Temporarily Unavailable", absent)))
@@ -162,6 +181,11 @@ class PeerFlows:
         else:
             self._waiting[token] = _Wait(node, now)
             self._attach(destination_list, node, now)
+
+    def want_path(self, node: NodeId, now: float) -> None:
+        """Something is to go to a peer that only a path for calls carries."""
+        if node not in self._attaching and self._node.has_call_paths:
+            self._attach([Destination.node(node)], node, now)
 
     def cancel(self, token: int) -> None:
         """The SIP server does not wait any more."""
@@ -187,14 +211,43 @@ class PeerFlows:
         self._effects.append(CutIfSilent(event.link, UNACKNOWLEDGED_MAX_S))
         self._by_node.setdefault(event.node, []).append(event.link)
         self._timers.set(("idle", event.link), now + IDLE_MAX_S, "SIP connection to a peer idle")
-        self._attaching.pop(event.node, None)
-        self._absent.pop(event.node, None)
-        self._answer_all(event.node, Hops((FlowHop(flow_of(event.link)),)))
+        self._connected(event.node, Purpose.SIP, flow_of(event.link))
+
+    def call_path_up(self, event: AppLinkUp, now: float) -> None:
+        """A path for calls is up, whoever wanted it."""
+        self.calls.up(event, now)
+        flow = self.calls.flow_to(event.node)
+        assert flow is not None, "it is up"
+        self._connected(event.node, Purpose.CALLS, flow)
+
+    def _connected(self, node: NodeId, kind: Purpose, flow: int) -> None:
+        if (attempt := self._attaching.get(node)) is not None:
+            attempt.kinds.discard(kind)
+            if kind is Purpose.CALLS or not attempt.kinds:
+                # Where a stream was faster, the path goes on being looked for: media goes over nothing else.
+                self._end_attempt(node)
+        self._absent.pop(node, None)
+        self._answer_all(node, Hops((FlowHop(flow),)))
+
+    def _end_attempt(self, node: NodeId) -> _Attempt | None:
+        self._streams.cancel(node)
+        return self._attaching.pop(node, None)
 
     def failed(self, event: AppLinkFailed, now: float) -> None:
-        """No connection came about."""
-        began = self._attaching.pop(event.node, now)
-        self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", str(event.error)), until=began)
+        """No connection of a kind came about."""
+        attempt = self._attaching.get(event.node)
+        if attempt is not None:
+            attempt.kinds.discard(Purpose.SIP if event.is_stream else Purpose.CALLS)
+            attempt.reasons.append(str(event.error))
+            if event.node in self._streams:
+                self._try_stream(event.node, now)
+            if attempt.kinds:
+                return
+            self._end_attempt(event.node)
+        began = now if attempt is None else attempt.since
+        reason = str(event.error) if attempt is None else "; ".join(attempt.reasons)
+        self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", reason), until=began)
+        self.calls.failed(event.node, reason)
         if any(wait.node == event.node for wait in self._waiting.values()):
             # It may have come back too late for that attempt, and in time for those who have waited since.
             self._attach([Destination.node(event.node)], event.node, now)
@@ -206,7 +259,7 @@ class PeerFlows:
     def drain(self) -> list[Effect]:
         """The answers, and the connections that are to end, since the last call."""
         effects, self._effects = self._effects, []
-        return effects
+        return [*self.calls.drain(), *effects]
 
     def handle_done(self, asked: PlaceContext, result: Answer | RequestFailed, now: float) -> None:
         """The end of a RouteQuery."""
@@ -243,18 +296,22 @@ class PeerFlows:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self._timers.next_deadline(), self._graces.next_deadline()])
+        parts = (self._timers, self._graces, self._streams, self.calls)
+        return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> None:
         """Close links that do not answer, or that nobody uses; ask after who is in doubt."""
         ended: dict[int, str] = {}
+        self.calls.handle_timeout(now)
+        for node in self._streams.pop_due(now):
+            self._try_stream(node, now)
         for node in self._graces.pop_due(now):
             ended |= self._on_absent(node, now)
         for what, link in self._timers.pop_due(now):
             state = self._links[link]
             idle_until = state.used_at + IDLE_MAX_S
             if what == "doubt":
-                self._ask_for(state.node, now)
+                self.ask_for(state.node, now)
             elif what == "pong":
                 self._node.app_link_silent(state.remote.host, now)
                 ended[link] = f"peer {state.node.short} does not answer over its connection"
@@ -265,13 +322,24 @@ class PeerFlows:
         self._effects += [FlowOver(link, reason) for link, reason in ended.items()]
 
     def _attach(self, destination_list: Sequence[Entry], node: NodeId, now: float) -> None:
-        self._attaching.setdefault(node, now)
-        self._node.app_attach(destination_list, node, now)
+        kind = Purpose.CALLS if self._node.has_call_paths else Purpose.SIP
+        if node not in self._attaching:
+            self._attaching[node] = _Attempt(now, destination_list, {kind})
+            if kind is Purpose.CALLS:
+                self._streams.set(node, now + STREAM_AFTER_S, "a stream to a peer as well")
+        self._node.app_attach(destination_list, node, now, kind=kind)
         first = destination_list[0].node_id
         if first is not None and len(destination_list) == 1:
-            self._ask_for(first, now)
+            self.ask_for(first, now)
 
-    def _ask_for(self, node: NodeId, now: float) -> None:
+    def _try_stream(self, node: NodeId, now: float) -> None:
+        """A path is not there yet, or will not be."""
+        self._streams.cancel(node)
+        attempt = self._attaching[node]
+        attempt.kinds.add(Purpose.SIP)
+        self._node.app_attach(attempt.route, node, now)
+
+    def ask_for(self, node: NodeId, now: float) -> None:
         """Ask whoever is responsible for the place of `node` where it would send a message for it."""
         if node in self._asked:
             return
@@ -284,9 +352,10 @@ class PeerFlows:
         """A node is not in the overlay, and has not answered for itself; the links to be closed."""
         links = self._by_node.get(node, [])
         silent = [link for link in links if ("pong", link) in self._timers]
-        if len(silent) < len(links):
+        if len(silent) < len(links) or (self.calls.flow_to(node) is not None and not self.calls.is_silent(node)):
             return {}
         what = f"peer {node.short} is not in the overlay"
+        self.calls.give_up(node, what)
         self._absent[node] = (what, now + ABSENT_S)
         self._absent.move_to_end(node)
         while len(self._absent) > ABSENT_MAX:

@@ -23,13 +23,15 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
     """What to open, by the settings: wildcards as such, so that an address may come later than the peer."""
     overlay = tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen))
     phones = tuple(Address(host, settings.phone_port) for host in _bindable(settings.phone_listen))
+    sip = tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen))
     return Endpoints(
         overlay if OverlayLinkType.TLS_TCP_FH_NO_ICE in link_types else (),
         overlay if any(each.without_ice is OverlayLinkType.DTLS_UDP_SR_NO_ICE for each in link_types) else (),
-        tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen)),
+        sip,
         phones if settings.phone_udp else (),
         phones if settings.phone_tcp else (),
         tuple(Address(host, settings.phone_tls_port) for host, _ in phones) if settings.phone_tls else (),
+        sip if OverlayLinkType.DTLS_UDP_SR in link_types else (),
     )
 
 

@@ -147,6 +147,7 @@ class PeerService:
         keylog = _keylogger()
         link_types = self._link_types()
         endpoints = endpoints_of(self._state.settings, link_types)
+        self._has_calls_port = bool(endpoints.calls)
         self._present = self._look_for_hosts()
         self._known_as = KnownAs.of(self._state.settings, self._present)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
@@ -216,7 +217,9 @@ class PeerService:
         )
 
     def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:
-        return {Purpose.RELOAD: self._known_as.overlay, Purpose.SIP: self._known_as.sip}
+        # A configuration that turns ICE on later does so for calls with the next start, which opens their port.
+        calls = self._known_as.sip if self._has_calls_port else ()
+        return {Purpose.RELOAD: self._known_as.overlay, Purpose.SIP: self._known_as.sip, Purpose.CALLS: calls}
 
     def _begin(self, wall: WallClock, now: float) -> None:
         ends = self._state.identity.not_after

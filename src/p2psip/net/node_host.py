@@ -193,9 +193,11 @@ class NodeHost:
         self._listens([Address(server.host, server.port) for server in servers])
         return tuple(server.port for server in servers)
 
-    async def listen_datagram_links(self, addresses: Iterable[Address]) -> None:
-        """Accept connections over DTLS as well. Raises LocalMisuse if a port is taken."""
-        self._listens([await self._dtls.bind(address) for address in addresses])
+    async def listen_datagram_links(self, addresses: Iterable[Address], *, is_for_calls: bool = False) -> None:
+        """Accept connections over DTLS as well; no link is dialled from where calls are. Raises LocalMisuse if a port
+        is taken.
+        """
+        self._listens([await self._dtls.bind(address, is_for_calls=is_for_calls) for address in addresses])
 
     def _listens(self, addresses: Collection[Address]) -> None:
         self._listening.update(addresses)

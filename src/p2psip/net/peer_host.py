@@ -39,6 +39,8 @@ class Endpoints:
     phone_udp: tuple[Address, ...]
     phone_tcp: tuple[Address, ...]
     phone_tls: tuple[Address, ...] = ()
+    calls: tuple[Address, ...] = ()
+    """Where calls with other peers come by ICE, over UDP."""
 
 
 class PeerHost(NodeHost):
@@ -58,6 +60,7 @@ class PeerHost(NodeHost):
         await self.listen_links(endpoints.overlay)
         await self.listen_datagram_links(endpoints.overlay_udp)
         await self.listen_links(endpoints.sip)
+        await self.listen_datagram_links(endpoints.calls, is_for_calls=True)
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for local in endpoints.phone_tcp:

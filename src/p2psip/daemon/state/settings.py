@@ -55,7 +55,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 _check_address(field, address)
         if self.overlay_port == self.sip_port:
             raise ValueError(f"overlay_port and sip_port are both {self.sip_port}: each needs one of its own")
-        if self.phone_tcp and self.phone_port in (self.overlay_port, self.sip_port):
+        of_peers = (self.overlay_port, self.sip_port) if self.phone_tcp else (self.sip_port,)
+        if (self.phone_tcp or self.phone_udp) and self.phone_port in of_peers:
             raise ValueError(
                 f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
             )
@@ -117,7 +118,8 @@ links = {links}
 # The longest IP packet that every path to other peers carries whole: links, and calls between peers, send none longer.
 path_mtu = {path_mtu}
 
-# TCP port of calls between peers (SIP over TLS). Open it in the firewall.
+# Port of calls between peers: TCP (SIP over TLS) and, where the overlay has ICE, UDP (SIP and audio over DTLS).
+# Open both in the firewall.
 sip_port = {sip_port}
 
 # Addresses and port on which the phones of this site reach the peer.

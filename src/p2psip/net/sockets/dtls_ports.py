@@ -63,14 +63,18 @@ class DtlsPorts:
         self._stun = stun
         self._datagram_bytes = datagram_bytes
         self._sockets: dict[Address, DatagramSocket] = {}
+        self._for_calls: set[Address] = set()
+        """Those of them from which no link is dialled."""
         self._listening: SSL.Connection | None = None
         self._associations: Associations[DtlsAssociation] = Associations()
         self._relayed: dict[Address, Relayed] = {}
 
-    async def bind(self, address: Address) -> Address:
+    async def bind(self, address: Address, *, is_for_calls: bool = False) -> Address:
         """Listen; the address that it is. Raises LocalMisuse if it is taken."""
         bound = await DatagramSocket.bind(*address, self.came, refused=self._refused, receive_bytes=RECEIVE_BYTES)
         self._sockets[bound.local] = bound
+        if is_for_calls:
+            self._for_calls.add(bound.local)
         return bound.local
 
     def limit_packets(self, datagram_bytes: int) -> None:
@@ -168,7 +172,8 @@ class DtlsPorts:
 
     def _bound_towards(self, host: str) -> Address:
         """The port at which we listen at one of our hosts; 0 if we do not."""
-        ports = (bound.port for wanted in (host, _everywhere(host)) for bound in self._sockets if bound.host == wanted)
+        ours = [bound for bound in self._sockets if bound not in self._for_calls]
+        ports = (bound.port for wanted in (host, _everywhere(host)) for bound in ours if bound.host == wanted)
         return Address(host, next(ports, 0))
 
     def _send(self, pair: Pair, datagram: bytes) -> None:

@@ -73,7 +73,7 @@ class AppLinkUp(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AppLinkDown(Effect):
-    """The node has closed a connection made by AppAttach: its other end is no member any more."""
+    """The node has closed a connection made by AppAttach: its other end is no member any more, or its path is lost."""
 
     link: int
     reason: str
@@ -81,10 +81,11 @@ class AppLinkDown(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AppLinkFailed(Effect):
-    """No connection to `node` came about; why."""
+    """No connection to `node` came about; why. `is_stream`: of the kind that was wanted."""
 
     node: NodeId
     error: RequestFailed
+    is_stream: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,11 +209,30 @@ class Node:
         self._settle(now)
 
     def app_attach(
-        self, destination_list: Sequence[Entry], node: NodeId, now: float, application: int = APPLICATION_SIP
+        self,
+        destination_list: Sequence[Entry],
+        node: NodeId,
+        now: float,
+        application: int = APPLICATION_SIP,
+        *,
+        kind: Purpose = Purpose.SIP,
     ) -> None:
         """Ask for a connection to `node`: AppLinkUp or AppLinkFailed follows (6.5.2; RFC 7904 section 5.1)."""
-        self._applications.attach(destination_list, node, now, application)
+        self._applications.attach(destination_list, node, now, application, kind=kind)
         self._settle(now)
+
+    @property
+    def has_call_paths(self) -> bool:
+        """True if connections by ICE can be had, for SIP and media in records."""
+        return bool(self._paths.whereabouts.link_types(Purpose.CALLS))
+
+    def app_link_may_send(self, number: int, now: float) -> bool:
+        """Data is to be sent on a connection made by AppAttach; False if its other end has not lately consented."""
+        return self._paths.may_send(number, now)
+
+    def app_link_heard(self, number: int, now: float) -> None:
+        """Data has come on a connection made by AppAttach."""
+        self._paths.heard(number, now)
 
     def tunnel(self, command: TunnelCommand, now: float) -> None:
         """Open, use or close a tunnel: bytes inside overlay messages."""
@@ -262,6 +281,7 @@ class Node:
     def app_link_down(self, number: int) -> None:
         """A SIP connection is down, or was hung up by the layer above."""
         self._admission.forget(number)
+        self._paths.down(number, "it is down")
 
     def app_link_silent(self, host: str, now: float) -> None:
         """A SIP connection to this host fell silent: nobody is there, or large packets vanish on the way."""

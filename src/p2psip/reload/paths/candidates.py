@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
@@ -13,7 +13,10 @@ from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import NO_ICE, CandType, IceCandidate, OverlayLinkType
 
 SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
-"""What AppAttach offers: SIP between peers runs over TLS, whatever the links of the overlay run over."""
+"""What an AppAttach without ICE offers, whatever the links of the overlay run over."""
+
+CALLS_LINK_TYPES = (OverlayLinkType.DTLS_UDP_SR,)
+"""What an AppAttach with ICE offers (docs/decisions/call-paths.md)."""
 
 
 class Whereabouts:
@@ -24,7 +27,7 @@ class Whereabouts:
         self.permitted = tuple(permitted)
         self.able: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         """The links that our sockets can make."""
-        self.addresses: dict[Purpose, tuple[Address, ...]] = {Purpose.RELOAD: (), Purpose.SIP: ()}
+        self.addresses: dict[Purpose, tuple[Address, ...]] = dict.fromkeys(Purpose, ())
         self._punching = punching
 
     @property
@@ -32,10 +35,16 @@ class Whereabouts:
         """True if links are made by ICE. 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE."."""
         return OverlayLinkType.DTLS_UDP_SR in self.permitted
 
+    def has_room(self, purpose: Purpose) -> bool:
+        """False if we can offer no further session of this purpose now: with ICE each has an agent."""
+        return OverlayLinkType.DTLS_UDP_SR not in self.link_types(purpose) or not self._punching.is_full
+
     def link_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
         """What connections of this purpose run over; the better first."""
         if purpose is Purpose.SIP:
             return SIP_LINK_TYPES
+        if purpose is Purpose.CALLS:
+            return CALLS_LINK_TYPES if self.has_ice and self.addresses.get(purpose) else ()
         return tuple(link_type for link_type in self.permitted if link_type.without_ice in self.able)
 
     def is_punched(self, purpose: Purpose) -> bool:
@@ -46,15 +55,20 @@ class Whereabouts:
         """Ours, in a request that we send."""
         link_types, addresses = self.link_types(purpose), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return self._punching.describe(addresses, PASSIVE)
+            return self._punching.describe(addresses, PASSIVE, self._ports_of(purpose))
         return offering(addresses, link_types)
 
     def answering(self, purpose: Purpose, remote: Parameters) -> Parameters:
         """Ours, in an answer: we dial."""
         link_types, addresses = self._link_types_with(purpose, remote), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return self._punching.describe(addresses, ACTIVE)
+            return self._punching.describe(addresses, ACTIVE, self._ports_of(purpose))
         return answering(addresses, link_types)
+
+    def _ports_of(self, purpose: Purpose) -> Callable[[int], bool]:
+        """What tells our ports for this purpose from those for the other ones over datagrams."""
+        calls = {address.port for address in self.addresses.get(Purpose.CALLS, ())}
+        return lambda port: (port in calls) is (purpose is Purpose.CALLS)
 
     def dialable(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
         """Those of a remote's candidates that we can dial, what the remote likes best first."""

@@ -44,6 +44,9 @@ ICE_AGENTS_MAX: Final = 512
 ICE_PAIRS_IN_ALL_MAX: Final = 4000
 """Pairs of all check lists that are being worked on."""
 
+CALL_SERVERS_MAX: Final = 3
+"""Of those with whom we are linked so many are asked, now and then, as whom they see the port of calls."""
+
 ICE_UNANSWERED_MAX: Final = 100
 """Checks that go to one host in a minute, of all agents, without that an answer comes from it."""
 

@@ -119,19 +119,19 @@ class Offers:
         self._late_timers.cancel((purpose, peer))
         self._lingering.pop((purpose, peer), None)
 
-    def purpose_of(self, peers: Sequence[NodeId], local: Address) -> Purpose:
+    def purpose_of(self, peers: Sequence[NodeId], local: Address, *, is_stream: bool = True) -> Purpose:
         """What a connection that was accepted is for: its other end answers an offer of ours, at an address that we
         gave with it. Whom we did not ask wants to be linked, except where no links are made.
         """
-        for purpose in (Purpose.RELOAD, Purpose.SIP):
+        apart = Purpose.SIP if is_stream else Purpose.CALLS
+        for purpose in (Purpose.RELOAD, apart):
             keys = [(purpose, peer) for peer in peers]
             if self._whereabouts.are_at(purpose, local) and any(
                 key in self._made or key in self._lingering for key in keys
             ):
                 return purpose
         are_links_made = self._whereabouts.are_at(Purpose.RELOAD, local)
-        is_for_sip_alone = self._whereabouts.are_at(Purpose.SIP, local) and not are_links_made
-        return Purpose.SIP if is_for_sip_alone else Purpose.RELOAD
+        return apart if self._whereabouts.are_at(apart, local) and not are_links_made else Purpose.RELOAD
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""

@@ -158,7 +158,8 @@ class Paths:
     def claim(self, link: int, local: Address, remote: Address, now: float) -> None:
         """A connection over datagrams is a link now: what ICE has found for it, or may ask its other end."""
         if self.whereabouts.has_ice:
-            self.punching.claim(link, local, remote, now, is_dialled=link % 2 == 0)
+            calls_at = self.whereabouts.addresses.get(Purpose.CALLS, ())
+            self.punching.claim(link, local, remote, now, is_dialled=link % 2 == 0, calls_at=calls_at)
 
     def may_send(self, link: int, now: float) -> bool:
         """Data is to be sent on a link; False if the other end has not lately consented to that (RFC 7675)."""
@@ -183,7 +184,8 @@ class Paths:
         if self.whereabouts.has_ice and self.whereabouts.addresses != before:
             gone = _hosts_in(before) - _hosts_in(self.whereabouts.addresses)
             self.punching.relayed.hosts_gone(gone, now)
-            self.punching.use_addresses(self.whereabouts.addresses[Purpose.RELOAD], now)
+            of_ice = (self.whereabouts.addresses.get(purpose, ()) for purpose in (Purpose.RELOAD, Purpose.CALLS))
+            self.punching.use_addresses([address for there in of_ice for address in there], now)
 
     def down(self, path: int, reason: str) -> Ended | None:
         """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""

@@ -25,10 +25,11 @@ ACTIVE: Final = b"active"
 
 
 class Purpose(enum.Enum):
-    """What a connection carries."""
+    """What a connection carries: SIP alone is a stream of TLS, calls are SIP and media in records of DTLS, by ICE."""
 
     RELOAD = "reload"
     SIP = "sip"
+    CALLS = "calls"
 
 
 class Candidate(NamedTuple):

@@ -11,12 +11,14 @@ from p2psip.sim.ip.packet import ANY_HOSTS, IcmpError, Packet, Protocol, Unreach
 if TYPE_CHECKING:
     from p2psip.sim.ip.machine import Machine
 
+INTERFACE_MTU_BYTES = 1500
+
 
 class UdpSocket:
     """One port. `user` is called with what comes; `refused`, if set, with who has no such port.
 
     As on Linux packets say "don't fragment" until ICMP has told that they are too long for a path; from then on they
-    leave in pieces.
+    leave in pieces. What is too long for the machine's own interface does so from the beginning.
     """
 
     def __init__(self, machine: Machine, local: Address, user: Callable[[UdpSocket, Address, bytes], None]) -> None:
@@ -32,8 +34,8 @@ class UdpSocket:
         if host in ANY_HOSTS:
             host = self._machine.local_towards(remote.host)
         packet = Packet(Protocol.UDP, Address(host, self.local.port), remote, data)
-        mtu_bytes = self._mtus.get(remote.host)
-        if mtu_bytes is not None and packet.size_bytes > mtu_bytes:
+        mtu_bytes = self._mtus.get(remote.host, INTERFACE_MTU_BYTES)
+        if packet.size_bytes > mtu_bytes:
             packet = packet.in_pieces(mtu_bytes)
         self._machine.send(packet)
 

@@ -215,7 +215,8 @@ class InternetSites:
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
         # With ICE a peer finds out for itself as whom others see it.
-        known_as = [site.advertised] if self.document.configuration.no_ice else machine.hosts
+        no_ice = self.document.configuration.no_ice
+        known_as = [site.advertised] if no_ice else machine.hosts
         peer = make_peer(
             site.name,
             identity,
@@ -228,6 +229,7 @@ class InternetSites:
                 addresses={
                     Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
                     Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
+                    Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
                 },
                 link_types=self._link_types,
                 relay=site.relay,
@@ -243,6 +245,8 @@ class InternetSites:
         driver.listen([Address(own, OVERLAY_PORT)])
         driver.listen_datagrams([Address(own, OVERLAY_PORT)])
         driver.listen([Address(own, PEER_SIP_PORT)])
+        if not no_ice:
+            driver.listen_datagrams([Address(own, PEER_SIP_PORT)], is_for_calls=True)
         driver.listen_phones([Address(host, PHONE_PORT) for host in machine.hosts])
         for line in site.lines:
             driver.call(lambda now, line=line: peer.add_line(line, now))  # type: ignore[misc]

@@ -103,6 +103,7 @@ class NodeDriver:
         self._listeners: list[VirtualStreamListener] = []
         self._ports: list[DatagramPort] = []
         self._relay_ports: dict[Address, UdpSocket] = {}
+        self._for_calls: set[Address] = set()
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._numbers: dict[SecuredConnection, int] = {}
@@ -117,10 +118,12 @@ class NodeDriver:
             self._listeners.append(self.machine.listen(address, self._accept))
             self._listens(address)
 
-    def listen_datagrams(self, addresses: Iterable[Address]) -> None:
-        """Accept associations there. Raises SocketRefused."""
+    def listen_datagrams(self, addresses: Iterable[Address], *, is_for_calls: bool = False) -> None:
+        """Accept associations there; links are not dialled from where calls are. Raises SocketRefused."""
         for address in addresses:
-            self._bind(address)
+            bound = self._bind(address)
+            if is_for_calls:
+                self._for_calls.add(bound.local)
             self._listens(address)
 
     def _bind(self, address: Address) -> DatagramPort:
@@ -295,7 +298,8 @@ class NodeDriver:
         if local is not None and (port := next((port for port in self._ports if port.has(local)), None)) is not None:
             return port
         host = self.machine.local_towards(remote.host) if local is None else local.host
-        return next((port for port in self._ports if port.local.host == host), None) or self._bind(Address(host, 0))
+        at_host = (port for port in self._ports if port.local.host == host and port.local not in self._for_calls)
+        return next(at_host, None) or self._bind(Address(host, 0))
 
     def _begun(self, association: Association, ours: Association | None) -> None:
         """Somebody begins an association, or one that we have begun goes on as theirs."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2psip.base.address import Address
-from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.hops import FlowTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class FlowUp:
     """
 
     flow: int
-    transport: StreamTransport
+    transport: FlowTransport
     local: Address
     remote: Address
     peer: str | None = None

@@ -146,7 +146,7 @@ class StreamFraming:
 def framing_of(transport: Transport, remote: Address) -> Framing:
     """For a new connection, or for one datagram."""
     match transport:
-        case "UDP":
+        case "UDP" | "DTLS-UDP":
             return DatagramFraming(remote)
         case "TCP" | "TLS":
             return StreamFraming()

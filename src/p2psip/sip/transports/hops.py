@@ -6,10 +6,13 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from p2psip.base.address import Address
 
-Transport: TypeAlias = Literal["UDP", "TCP", "TLS"]
+Transport: TypeAlias = Literal["UDP", "TCP", "TLS", "DTLS-UDP"]
+"""As a Via says it. The last is between peers alone, and none of RFC 3261's (docs/decisions/call-paths.md)."""
+
+FlowTransport: TypeAlias = Literal["TCP", "TLS", "DTLS-UDP"]
 StreamTransport: TypeAlias = Literal["TCP", "TLS"]
 
-DEFAULT_PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
+DEFAULT_PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "DTLS-UDP": 5061}
 """RFC 3261 section 18.2.2: of a sent-by, and of a Contact, without a port."""
 
 

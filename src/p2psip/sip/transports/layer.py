@@ -29,6 +29,7 @@ from p2psip.sip.transports.hops import (
     DEFAULT_PORTS,
     BoundHop,
     FlowHop,
+    FlowTransport,
     Hop,
     LocalHop,
     Source,
@@ -90,7 +91,7 @@ TransportEvent: TypeAlias = MessageArrived | Malformed | FlowDown
 @dataclass(slots=True)
 class _Flow:
     number: int
-    transport: StreamTransport
+    transport: FlowTransport
     remote: Address
     peer: str | None
     is_open: bool
@@ -125,7 +126,7 @@ class TransportLayer:
         self._peer_sent_by = peer_sent_by
         self._limits = limits or TransportLimits()
         self._flows: dict[int, _Flow] = {}
-        self._flow_to: dict[tuple[StreamTransport, Address], int] = {}
+        self._flow_to: dict[tuple[FlowTransport, Address], int] = {}
         self._flow_of_peer: dict[str, int] = {}
         self._flows_of_host: Counter[str] = Counter()
         """Without those with peers, which strangers do not crowd out."""
@@ -188,7 +189,7 @@ class TransportLayer:
         """The Via for a request over `hop` (section 18.1.1)."""
         far = self.far_end(hop)
         if far.peer is not None:
-            return Via("TLS", self._peer_sent_by, None, (("branch", branch),))
+            return Via(far.transport, self._peer_sent_by, None, (("branch", branch),))
         host, port = self.advertised(far)
         return Via(far.transport, as_host(host), port, (("branch", branch), ("rport", None)))
 
@@ -222,7 +223,9 @@ class TransportLayer:
 
     def is_reliable(self, hop: BoundHop) -> bool:
         """True if what is sent there arrives or the connection is lost (section 17)."""
-        return isinstance(hop, FlowHop)
+        return isinstance(hop, FlowHop) and not (
+            hop.flow in self._flows and self._flows[hop.flow].transport == "DTLS-UDP"
+        )
 
     def is_secure(self, hop: Hop) -> bool:
         """True if nobody on the way to there can read along: TLS (section 26.2.2), or this very process."""
@@ -230,7 +233,7 @@ class TransportLayer:
             case StreamHop(transport):
                 return transport == "TLS"
             case FlowHop(flow):
-                return flow in self._flows and self._flows[flow].transport == "TLS"
+                return flow in self._flows and self._flows[flow].transport != "TCP"
         return isinstance(hop, LocalHop)
 
     def flow_of_peer(self, peer: str) -> int | None:

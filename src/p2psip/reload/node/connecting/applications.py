@@ -1,7 +1,10 @@
 """Connections that applications want, by AppAttach (RFC 6940 section 6.5.2; RFC 7904 section 5.1).
 
-One at a time to each node: nothing in a connection says for which application it is. For the same reason the next
-waits while one that was given up for another application may still come.
+Of each kind one at a time to each node: nothing in a connection says for which application it is. For the same reason
+the next waits while one that was given up for another application may still come.
+
+There are two kinds. A stream of TLS is for any application, and has no ICE. Records of DTLS, by ICE, are for calls: SIP
+and media. 6.5.1.1 has no request with candidates of both, so whoever would have either sends one for each.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.connecting.attach import (
     APPLICATION_SIP,
+    SIP_APPLICATIONS,
     Answering,
     AttachContext,
     Attaching,
@@ -21,14 +25,13 @@ from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.node.limits import APP_ATTACHES_MAX
 from p2psip.reload.paths.paths import Paths
-from p2psip.reload.paths.values import Ended, Lapsed, Purpose
+from p2psip.reload.paths.values import Ended, Lapsed, Parameters, Purpose
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
+from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import AppAttachReq
 from p2psip.reload.wire.rejections import NotFound
-
-OURS = Purpose.SIP
 
 
 class Applications:
@@ -40,7 +43,7 @@ class Applications:
     def __init__(self, exchange: Exchange, paths: Paths, attaching: Attaching) -> None:
         self.served: set[int] = set()
         self._exchange = exchange
-        self._offers = paths.offers
+        self._whereabouts, self._offers = paths.whereabouts, paths.offers
         self._attaching = attaching
         self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
         """What is asked of a node for another application when that is over."""
@@ -52,44 +55,58 @@ class Applications:
         now: float,
         application: int = APPLICATION_SIP,
         *,
+        kind: Purpose = Purpose.SIP,
         is_second: bool = False,
     ) -> None:
         """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
         follows.
         """
-        if self._offers.is_awaited(OURS, node) or node in self._held:
+        if self._offers.is_awaited(kind, node) or (kind is Purpose.SIP and node in self._held):
             return
-        given_up = self._offers.lingering(OURS, node)
+        given_up = self._offers.lingering(kind, node)
         if isinstance(given_up, AttachContext) and given_up.application != application:
             self._held[node] = (tuple(destination_list), application)
             return
-        wanted = AttachContext(self._offers.session(OURS, node), application=application, is_second=is_second)
-        is_full = self._offers.count(OURS) >= APP_ATTACHES_MAX
+        if not self._whereabouts.has_room(kind):
+            self._failed(node, kind, "too many connections are being made", ())
+            return
+        wanted = AttachContext(self._offers.session(kind, node), application=application, is_second=is_second)
+        is_full = self._offers.count(kind) >= APP_ATTACHES_MAX
         if is_full or self._attaching.ask(wanted, destination_list, now) is None:
-            self._failed(node, "too many connections are being made", ())
+            self._failed(node, kind, "too many connections are being made", ())
 
     def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:
         """An AppAttach of ours was answered, or not."""
-        node = wanted.node
+        node, kind = wanted.node, wanted.purpose
         assert node is not None, "an AppAttach is to a node"
-        if isinstance(outcome, Answer):
+        is_crossed = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS and kind is Purpose.CALLS
+        if isinstance(outcome, Answer) or (is_crossed and isinstance(outcome, Refused)):
             self._attaching.answered(wanted, node, outcome, now)
             return
         if not isinstance(outcome, Refused):
             self._offers.linger(wanted.session, wanted, now)
-        self._offers.withdraw(OURS, node)
-        self._failed(node, "AppAttach failed", causes_of(outcome))
+        self._offers.withdraw(kind, node)
+        self._failed(node, kind, "AppAttach failed", causes_of(outcome))
 
     def handle_ended(self, ended: Ended, wanted: AttachContext, now: float) -> None:
         """It was answered, and its connection did not come."""
         node = ended.session.peer
         assert node is not None, "it was answered"
+        if wanted.purpose is Purpose.CALLS:
+            # Its agent is gone: what comes later is of the next one.
+            self._failed(node, wanted.purpose, ended.reason, ())
+            return
         self._offers.linger(ended.session, wanted, now)
-        self._failed(node, "it answered, but its connection did not come", ())
+        self._failed(node, wanted.purpose, "it answered, but its connection did not come", ())
+
+    def handle_dial_failed(self, answering: Answering, reason: str) -> None:
+        """What `node` asked us for did not come about, and we may have wanted it as well."""
+        if answering.purpose is Purpose.CALLS:
+            self._failed(answering.node, answering.purpose, reason, ())
 
     def handle_unawaited(self, node: NodeId, now: float) -> None:
         """A connection has come that is not taken: the one that was given up, if there was one."""
-        self._offers.lapse(OURS, node)
+        self._offers.lapse(Purpose.SIP, node)
         self._ask_held(node, now)
 
     def handle_lapsed(self, lapsed: Lapsed, now: float) -> None:
@@ -102,15 +119,20 @@ class Applications:
             route, application = held
             self.attach(route, node, now, application)
 
-    def _failed(self, node: NodeId, what: str, causes: tuple[Cause, ...]) -> None:
-        self._exchange.emit(AppLinkFailed(node, RequestFailed(f"no connection to {node.short}: {what}", causes)))
+    def _failed(self, node: NodeId, kind: Purpose, what: str, causes: tuple[Cause, ...]) -> None:
+        error = RequestFailed(f"no connection to {node.short}: {what}", causes)
+        self._exchange.emit(AppLinkFailed(node, error, is_stream=kind is Purpose.SIP))
 
     def handle_request(self, request: Received, body: AppAttachReq, now: float) -> None:
         """6.5.2.2: "If the Application ID is not supported, the peer MUST reply with an Error_Not_Found error"."""
         if body.application not in self.served:
             raise NotFound(f"application {body.application} does not run here")
-        session = self._attaching.require_session(request, OURS, body)
-        answering = Answering(request.signer.node_id, OURS, application=body.application)
+        is_of_calls = body.application in SIP_APPLICATIONS and Parameters.of(body).has_ice
+        kind = Purpose.CALLS if is_of_calls and self._whereabouts.link_types(Purpose.CALLS) else Purpose.SIP
+        session = self._attaching.require_session(request, kind, body)
+        if kind is Purpose.CALLS:
+            self._attaching.break_tie(kind, request, now)
+        answering = Answering(request.signer.node_id, kind, application=body.application)
         self._attaching.answer(request, session, answering, now)
 
     def handle_stalled(self, host: str, now: float) -> None:
@@ -120,14 +142,18 @@ class Applications:
         application, which need not say anything, it is asked once more.
         """
         for offered in self._offers.expected_from(host):
-            if not isinstance(offered, Offered) or offered.wanted.purpose is not OURS or offered.wanted.is_second:
+            if (
+                not isinstance(offered, Offered)
+                or offered.wanted.purpose is not Purpose.SIP
+                or offered.wanted.is_second
+            ):
                 continue
             node = offered.wanted.node
             assert node is not None, "an AppAttach is to a node"
-            self._attaching.give_up(OURS, node)
+            self._attaching.give_up(Purpose.SIP, node)
             self.attach([Destination.node(node)], node, now, offered.wanted.application, is_second=True)
 
-    def awaited(self, node: NodeId) -> int | None:
-        """For which application we asked `node` for a connection."""
-        offered = self._attaching.offered(OURS, node)
+    def awaited(self, kind: Purpose, node: NodeId) -> int | None:
+        """For which application we asked `node` for a connection of a kind."""
+        offered = self._attaching.offered(kind, node)
         return None if offered is None else offered.wanted.application

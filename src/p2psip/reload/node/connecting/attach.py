@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.paths import Paths
@@ -20,9 +21,9 @@ from p2psip.reload.transport.outcome import Answer, Refused
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
-from p2psip.reload.wire.header import Entry
+from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import NO_ICE, AppAttachAns, AppAttachReq, AttachReqAns
-from p2psip.reload.wire.rejections import InvalidMessage, RequestTimeout
+from p2psip.reload.wire.rejections import InProgress, InvalidMessage, RequestTimeout
 
 ATTACH_TRANSMISSIONS = 3
 """A candidate that does not answer in 9 s is tried again when we are next told of it."""
@@ -138,6 +139,28 @@ class Attaching:
         if not self._connections.can_dial(session):
             raise RequestTimeout("too many connections are being made")
         return session
+
+    def break_tie(self, purpose: Purpose, request: Received, now: float) -> None:
+        """6.5.1.2: an offer of another crosses ours. Raises InProgress if ours goes first; ours is given up if not."""
+        node = request.signer.node_id
+        offered = self.offered(purpose, node)
+        if offered is None or offered.has_yielded:
+            return
+        if offered.transaction_id is None:
+            # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
+            raise InProgress("a connection is being made already")
+        if self._exchange.identity.node_id > node:
+            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error". Where our own
+            # Attach was lost, the way that theirs came is one that works.
+            self._send_back(offered.transaction_id, request, now)
+            raise InProgress("our own Attach goes first")
+        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
+        self.give_up(purpose, node)
+
+    def _send_back(self, transaction_id: int, request: Received, now: float) -> None:
+        route = response_route(request.message.header, request.previous_hop)
+        if route[-1] == Destination.node(request.signer.node_id):
+            self._exchange.transport.reroute(transaction_id, route, now)
 
     def answer(self, request: Received, session: Session, answering: Answering, now: float) -> None:
         """Say what we are, and dial who has asked."""

@@ -9,7 +9,6 @@ from collections.abc import Hashable
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching, Offered
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
@@ -24,7 +23,6 @@ from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import AttachReqAns
-from p2psip.reload.wire.rejections import InProgress
 
 OURS = Purpose.RELOAD
 
@@ -167,30 +165,9 @@ class Intents:
         """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
         session = self._attaching.require_session(request, OURS, body)
-        self._break_tie(request, now)
+        self._attaching.break_tie(OURS, request, now)
         self._learn_offered(node, body)
         self._attaching.answer(request, session, Answering(node, OURS, body.send_update), now)
-
-    def _break_tie(self, request: Received, now: float) -> None:
-        node = request.signer.node_id
-        offered = self._attaching.offered(OURS, node)
-        if offered is None or offered.has_yielded:
-            return
-        if offered.transaction_id is None:
-            # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
-            raise InProgress("a connection is being made already")
-        if self._exchange.identity.node_id > node:
-            # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error". Where our own
-            # Attach was lost, the way that theirs came is one that works.
-            self._send_back(offered.transaction_id, request, now)
-            raise InProgress("our own Attach goes first")
-        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
-        self._attaching.give_up(OURS, node)
-
-    def _send_back(self, transaction_id: int, request: Received, now: float) -> None:
-        route = response_route(request.message.header, request.previous_hop)
-        if route[-1] == Destination.node(request.signer.node_id):
-            self._exchange.transport.reroute(transaction_id, route, now)
 
     # Links
 

@@ -133,7 +133,8 @@ class LinkChanges:
 
     def _purpose_of(self, context: object, member: Member, link: LinkUp) -> Purpose:
         if context is None:
-            return self._offers.purpose_of(member.node_ids, link.local)
+            is_stream = link.datagram_bytes is None
+            return self._offers.purpose_of(member.node_ids, link.local, is_stream=is_stream)
         return context.purpose if isinstance(context, Answering) else Purpose.RELOAD
 
     def down(self, number: int, reason: str, now: float) -> None:
@@ -172,7 +173,9 @@ class LinkChanges:
 
     def ended(self, ended: Ended | Lapsed | LinkNews | None, now: float) -> None:
         """We are not connected, or a link is not what it was, for this reason; nothing if None."""
-        if isinstance(ended, LinkOver):
+        if isinstance(ended, LinkOver) and self._connections.by_number(ended.link) is None:
+            self._close_app(ended.link, ended.reason)
+        elif isinstance(ended, LinkOver):
             self.events(self._connections.close(ended.link, ended.reason), now)
         elif isinstance(ended, LinkMoved):
             self._connections.moved(ended.link, ended.remote, now)
@@ -194,6 +197,8 @@ class LinkChanges:
             self._exchange.note("dialling failed", node=context.node, purpose=context.purpose.value, reason=reason)
             if context.purpose is Purpose.RELOAD:
                 self._intents.handle_dial_failed(context, now)
+            else:
+                self._applications.handle_dial_failed(context, reason)
         elif isinstance(context, Bootstrapping):
             self._bootstrap.dial_failed(context, reason, now)
         elif isinstance(context, ResponseLink):
@@ -239,8 +244,8 @@ class LinkChanges:
             elif isinstance(context, Bootstrapping):
                 self._twins.handle_reached(now)
             self._refuse(link, context, "that is ourselves", now)
-        elif purpose is Purpose.SIP:
-            self._enter_app(link, node, member, context, now)
+        elif purpose is not Purpose.RELOAD:
+            self._enter_app(link, purpose, node, member, context, now)
         elif not self._connections.has_room_for(node) or (
             context is None and not self._make_room_for_stranger(node, member, now)
         ):
@@ -268,23 +273,25 @@ class LinkChanges:
             self._routes.refresh()
             self._bootstrap.remember_contacts()
 
-    def _enter_app(self, link: LinkUp, node: NodeId, member: Member, context: object, now: float) -> None:
+    def _enter_app(
+        self, link: LinkUp, purpose: Purpose, node: NodeId, member: Member, context: object, now: float
+    ) -> None:
         if isinstance(context, Answering) and self._are_app_links_many(node):
             self._refuse(link, context, "too many connections of applications", now)
             return
         if isinstance(context, Answering):
             application = context.application
-        elif (awaited := self._applications.awaited(node)) is not None:
+        elif (awaited := self._applications.awaited(purpose, node)) is not None:
             application = awaited
         else:
             self._refuse(link, context, "no AppAttach goes before it", now)
             self._applications.handle_unawaited(node, now)
             return
         if context is None or application in SIP_APPLICATIONS:
-            # Between two peers one SIP connection is enough, whoever asked for it.
-            self._attaching.give_up(Purpose.SIP, node)
+            # Between two peers one connection of a kind is enough, whoever asked for it.
+            self._attaching.give_up(purpose, node)
         self._admission.enter(link.number, node, member, now)
-        self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application))
+        self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application, link.datagram_bytes))
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
@@ -301,9 +308,13 @@ class LinkChanges:
             if self._connections.by_number(number) is not None:
                 self.events(self._connections.close(number, reason), now)
             else:
-                self._admission.forget(number)
-                self._connections.hang_up(number, reason)
-                self._exchange.emit(AppLinkDown(number, reason))
+                self._close_app(number, reason)
+
+    def _close_app(self, number: int, reason: str) -> None:
+        self._admission.forget(number)
+        self._made.down(number, reason)
+        self._connections.hang_up(number, reason)
+        self._exchange.emit(AppLinkDown(number, reason))
 
     def _make_room_for_stranger(self, node: NodeId, member: Member, now: float) -> bool:
         """True if there is room, or now is: a user who has many of the links has one less, for who has none."""

@@ -12,15 +12,16 @@ The link that comes up between its two addresses has the agent from then on, for
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.ice.agent import REPORTED_PAIRS_MAX
 from p2psip.reload.paths.ice.agents import Agents
+from p2psip.reload.paths.ice.call_servers import CallServers
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
@@ -77,6 +78,7 @@ class Punching:
     def __init__(self, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._agents = Agents(rng, queue)
         self._servers = Reflexive(rng, queue)
+        self._call_servers = CallServers(rng, queue)
         self.relayed = RelayedAddresses(rng, queue)
         """What relays lend us: candidates as others."""
         self.relay_pings = RelayPings(rng, queue)
@@ -112,16 +114,22 @@ class Punching:
 
     # What the node wants
 
-    def describe(self, addresses: Sequence[Address], role: bytes) -> Parameters:
-        """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false."""
-        candidates = gathered(addresses, self.seen_as(), self.relayed.mapped(addresses))
+    def describe(
+        self, addresses: Sequence[Address], role: bytes, is_port: Callable[[int], bool] = lambda _: True
+    ) -> Parameters:
+        """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false.
+
+        `is_port` tells the ports of ours that the session may use.
+        """
+        seen_as = [each for each in self.seen_as() if is_port(each.base.port)]
+        candidates = gathered(addresses, seen_as, self.relayed.mapped(addresses))
         # 6.5.1.9: "the offerer (the entity sending the Attach request) will always be controlling".
         own = self._agents.open(candidates, is_controlling=role == PASSIVE)
         return Parameters(own.ufrag, own.password, role, encoded(candidates))
 
     def seen_as(self) -> list[Mapped]:
         """As whom others see our ports."""
-        return [*self._servers.mapped(), *self._agents.mapped()]
+        return [*self._servers.mapped(), *self._call_servers.mapped(), *self._agents.mapped()]
 
     def allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
         """Have a relay lend a port of ours an address; with another credential, if it does already."""
@@ -161,9 +169,24 @@ class Punching:
 
     # Links
 
-    def claim(self, link: int, local: Address, remote: Address, now: float, *, is_dialled: bool) -> None:
-        """A link is up between these. If there was no Attach before it, its other end is a STUN server of ours."""
+    def claim(
+        self,
+        link: int,
+        local: Address,
+        remote: Address,
+        now: float,
+        *,
+        is_dialled: bool,
+        calls_at: Sequence[Address] = (),
+    ) -> None:
+        """A link is up between these. If there was no Attach before it, its other end is a STUN server of ours; and any
+        may be one for the port of calls, which is one of `calls_at`.
+        """
         self._links[link] = local, remote
+        # Neither on the port of calls itself, nor at an address that a relay lends us.
+        bases = [each for each in calls_at if each.host == without_zone(local.host) and each.port != local.port]
+        if bases:
+            self._call_servers.linked(link, local._replace(port=bases[0].port), remote, now)
         ufrag = self._by_path.get((local, remote))
         if ufrag is not None:
             self._give(ufrag, link)
@@ -175,6 +198,7 @@ class Punching:
         self._links.pop(link, None)
         self._doubted.discard(link)
         self._servers.forget(link)
+        self._call_servers.down(link)
         if (ufrag := self._by_link.get(link)) is not None:
             self._close(ufrag)
 
@@ -201,7 +225,9 @@ class Punching:
         """Our ports are at these addresses from now on."""
         hosts = {address.host for address in addresses}
         self._servers.use_hosts(hosts, now)
-        self._agents.use_candidates(gathered(addresses, self._servers.mapped(), self.relayed.mapped(addresses)), now)
+        self._call_servers.use_hosts(hosts, now)
+        mapped = [*self._servers.mapped(), *self._call_servers.mapped()]
+        self._agents.use_candidates(gathered(addresses, mapped, self.relayed.mapped(addresses)), now)
         self._agents.doubt(now)
         self._doubt_plain(
             [link for link, (local, _) in self._links.items() if local.host not in hosts], "this end has no address"
@@ -221,6 +247,8 @@ class Punching:
                 self._agents.doubt(now)
                 self._doubt_plain(self._servers.links_with(arrived.remote), "the other end sees another address")
                 self._servers.ask_all(now)
+        elif arrived.data in self._call_servers:
+            self._call_servers.handle_answer(arrived.local, arrived.remote, arrived.data)
         elif arrived.data in self.relay_pings:
             self.relay_pings.handle_answer(arrived.remote, arrived.data, now)
         else:
@@ -234,13 +262,14 @@ class Punching:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._agents, self._servers, self.relayed, self.relay_pings, self._timers)
+        parts = (self._agents, self._servers, self._call_servers, self.relayed, self.relay_pings, self._timers)
         return earliest(each.next_deadline() for each in parts)
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
         self._agents.handle_timeout(now)
         self._servers.handle_timeout(now)
+        self._call_servers.handle_timeout(now)
         self.relayed.handle_timeout(now)
         self.relay_pings.handle_timeout(now)
         self._collect(now)
@@ -260,7 +289,7 @@ class Punching:
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
-        return [*effects, *self._servers.drain(), *self.relay_pings.drain()]
+        return [*effects, *self._servers.drain(), *self._call_servers.drain(), *self.relay_pings.drain()]
 
     # Inside
 

@@ -44,6 +44,8 @@ class Reflexive:
         self._questions: dict[bytes, _Question] = {}
         self._kept: dict[int, Address] = {}
         """Who is at the other end of links, by their numbers."""
+        self._locals: dict[Address, Address] = {}
+        """From where a server is asked, if not from where links are dialled."""
         self._seen: dict[Address, Mapped] = {}
         """By server."""
         self._timers: Timers[bytes | int] = Timers(queue)
@@ -56,6 +58,14 @@ class Reflexive:
     def mapped(self) -> list[Mapped]:
         """As whom each of them sees us."""
         return list(self._seen.values())
+
+    def has_answered(self, server: Address) -> bool:
+        """True if it has said that."""
+        return server in self._seen
+
+    def ask_from(self, local: Address, server: Address) -> None:
+        """It is asked from this port, as long as there is a connection with it."""
+        self._locals[server] = local
 
     def ask(self, server: Address, now: float) -> None:
         """Somebody is being dialled there."""
@@ -75,6 +85,9 @@ class Reflexive:
         self._timers.cancel(link)
         if server is not None and server not in self._kept.values():
             self._seen.pop(server, None)
+            if self._locals.pop(server, None) is not None:
+                for number in [number for number, each in self._questions.items() if each.server == server]:
+                    self._drop(number)
 
     def use_hosts(self, hosts: Collection[str], now: float) -> None:
         """Our addresses are these from now on: as whom we are seen is asked anew."""
@@ -134,7 +147,7 @@ class Reflexive:
         question = self._questions[number]
         is_last = question.transmissions == TRANSMISSIONS_MAX
         waits = LAST_WAIT_RTOS if is_last else 1 << question.transmissions - 1
-        self._effects.append(SendStun(None, question.server, question.request))
+        self._effects.append(SendStun(self._locals.get(question.server), question.server, question.request))
         self._timers.set(number, now + waits * RTO_S, "no word on our address")
 
     def _again(self, link: int, now: float) -> None:

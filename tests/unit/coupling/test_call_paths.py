@@ -1,0 +1,209 @@
+"""Paths that carry calls, as one peer sees the other (p2psip.coupling.call_paths)."""
+
+from __future__ import annotations
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
+from p2psip.coupling.call_paths import (
+    ASK_AFTER_S,
+    BUSY_S,
+    IDLE_MAX_S,
+    PING,
+    PONG,
+    SILENT_S,
+    CallFlowOver,
+    CallFlowUp,
+    CallLinkOver,
+    CallPaths,
+    FrameHeard,
+    MessageHeard,
+    PathWanted,
+    PeerDoubted,
+    WriteRecord,
+    is_call_flow,
+)
+from p2psip.media.relay.multiplex import RTP, Frame
+from p2psip.reload.node.effects import AppLinkUp
+from p2psip.sip.transports.sip_records import GREETED, GREETING, records_of
+
+FAR = NodeId(bytes([9]) * 16)
+HERE, THERE = Address("192.0.2.1", 5062), Address("192.0.2.2", 5062)
+LONG = b"INVITE " + bytes(range(65, 91)) * 100
+FRAME = Frame(RTP, 7, b"voice").encode()
+
+
+def up(paths: CallPaths, link: int, now: float) -> list[Effect]:
+    """A link has come up, and what comes of it."""
+    paths.up(AppLinkUp(link, FAR, THERE, HERE, datagram_bytes=1200), now)
+    return paths.drain()
+
+
+def start() -> tuple[CallPaths, int]:
+    """A path with a peer that has greeted, and its flow."""
+    paths = CallPaths()
+    up(paths, 4, 0.0)
+    paths.heard(4, GREETED, 0.0)
+    flow = paths.flow_to(FAR)
+    assert flow is not None
+    paths.drain()
+    return paths, flow
+
+
+def due(paths: CallPaths, until: float) -> list[tuple[float, Effect]]:
+    """Let time pass."""
+    found: list[tuple[float, Effect]] = []
+    while (deadline := paths.next_deadline()) is not None and deadline.at <= until:
+        paths.handle_timeout(deadline.at)
+        found += [(deadline.at, effect) for effect in paths.drain()]
+    return found
+
+
+def test_a_link_is_a_flow_and_greets() -> None:
+    paths = CallPaths()
+    first, second = up(paths, 4, 0.0)
+    assert isinstance(first, CallFlowUp)
+    assert (first.node, first.local, first.remote) == (FAR, HERE, THERE)
+    assert is_call_flow(first.flow)
+    assert first.flow % 2 == 1, "as of every flow that a driver chooses"
+    assert second == WriteRecord(4, GREETING)
+    assert paths.flow_to(FAR) == first.flow
+
+
+def test_the_flow_stays_when_a_link_follows_another() -> None:
+    paths, flow = start()
+    assert not [effect for effect in up(paths, 6, 1.0) if isinstance(effect, CallFlowUp)]
+    assert paths.down(4, "begun anew", 1.1)
+    assert paths.drain() == []
+    paths.send(flow, b"BYE", 1.2)
+    assert paths.drain() == [WriteRecord(6, b"BYE")]
+
+
+def test_what_is_to_go_while_there_is_no_link_waits_for_the_next() -> None:
+    paths, flow = start()
+    paths.down(4, "lost", 1.0)
+    assert paths.drain() == [PathWanted(FAR)]
+    assert paths.flow_to(FAR) is None, "nobody begins anything on it"
+    for _ in range(3):
+        paths.send(flow, b"INVITE", 1.0)
+    assert paths.drain() == []
+    assert up(paths, 6, 2.0) == [WriteRecord(6, b"INVITE")]
+    assert paths.flow_to(FAR) == flow
+
+
+def test_the_flow_is_over_if_there_is_no_new_link() -> None:
+    for how in ("failed", "time"):
+        paths, flow = start()
+        paths.down(4, "lost", 1.0)
+        paths.drain()
+        if how == "failed":
+            paths.failed(FAR, "no pair of addresses works")
+            assert paths.drain() == [CallFlowOver(flow, "no pair of addresses works")]
+        else:
+            assert [type(effect) for _, effect in due(paths, 1.0 + BUSY_S)] == [CallFlowOver]
+
+
+def test_a_flow_that_nobody_uses_is_over_with_its_link() -> None:
+    paths, flow = start()
+    paths.down(4, "closed", BUSY_S + 1.0)
+    assert paths.drain() == [CallFlowOver(flow, "closed")]
+
+
+def test_media_keeps_a_path_wanted_and_goes_on_over_the_next() -> None:
+    paths, _ = start()
+    assert paths.heard(4, FRAME, 100.0) == FrameHeard(FAR, FRAME)
+    paths.down(4, "lost", 101.0)
+    assert paths.drain() == [PathWanted(FAR)]
+    paths.send_frame(FAR, FRAME, 101.0)
+    assert paths.drain() == [PathWanted(FAR)]
+    up(paths, 6, 102.0)
+    paths.send_frame(FAR, FRAME, 102.0)
+    assert paths.drain() == [WriteRecord(6, FRAME)]
+
+
+def test_a_message_comes_whole_or_in_fragments() -> None:
+    paths, flow = start()
+    assert paths.heard(4, b"BYE sip:bob@club.example SIP/2.0", 1.0) == MessageHeard(
+        flow, b"BYE sip:bob@club.example SIP/2.0"
+    )
+    paths.send(flow, LONG, 1.0)
+    records = [effect.record for effect in paths.drain() if isinstance(effect, WriteRecord)]
+    assert records == records_of(LONG, 1200, takes_fragments=True)
+    assert [paths.heard(4, record, 1.0) for record in records] == [
+        *[None] * (len(records) - 1),
+        MessageHeard(flow, LONG),
+    ]
+
+
+def test_who_does_not_greet_has_messages_in_one_record() -> None:
+    """The first goes in fragments, as most peers are of our kind; SIP sends it again, and then it goes whole."""
+    paths = CallPaths()
+    up(paths, 4, 0.0)
+    flow = paths.flow_to(FAR)
+    assert flow is not None
+    paths.send(flow, LONG, 0.0)
+    assert len(paths.drain()) == 3
+    assert (0.5, WriteRecord(4, GREETING)) in due(paths, 0.5)
+    paths.send(flow, LONG, 0.5)
+    assert paths.drain() == [WriteRecord(4, LONG)]
+
+
+def test_a_greeting_is_answered() -> None:
+    paths, _ = start()
+    assert paths.heard(4, GREETING, 1.0) is None
+    assert paths.drain() == [WriteRecord(4, GREETED)]
+
+
+def test_a_keep_alive_is_answered() -> None:
+    paths, _ = start()
+    assert paths.heard(4, PING, 1.0) is None
+    assert paths.drain() == [WriteRecord(4, PONG)]
+
+
+def test_a_peer_that_is_silent_is_asked_and_its_link_is_given_up() -> None:
+    paths, flow = start()
+    paths.send(flow, b"INVITE", 1.0)
+    paths.drain()
+    happened = due(paths, 1.0 + SILENT_S)
+    asked = [at for at, effect in happened if effect == WriteRecord(4, PING)]
+    assert asked == [1.0 + ASK_AFTER_S * turn for turn in (1, 2, 3, 4)]
+    assert (1.0 + ASK_AFTER_S, PeerDoubted(FAR)) in happened
+    assert happened[-1][0] == 1.0 + SILENT_S
+    assert isinstance(happened[-1][1], CallLinkOver)
+
+
+def test_whatever_comes_shows_that_it_is_there() -> None:
+    paths, flow = start()
+    paths.send(flow, b"INVITE", 1.0)
+    paths.drain()
+    paths.heard(4, FRAME, 1.2)
+    assert due(paths, 1.0 + SILENT_S) == []
+
+
+def test_a_peer_that_knows_no_keep_alives_is_not_asked() -> None:
+    paths = CallPaths()
+    up(paths, 4, 0.0)
+    flow = paths.flow_to(FAR)
+    assert flow is not None
+    paths.send(flow, b"INVITE", 0.0)
+    assert not [effect for _, effect in due(paths, 30.0) if effect == WriteRecord(4, PING)]
+
+
+def test_a_path_that_nobody_uses_ends() -> None:
+    paths, flow = start()
+    paths.send(flow, b"BYE", 100.0)
+    paths.heard(4, b"SIP/2.0 200 OK", 100.1)
+    paths.drain()
+    assert due(paths, 100.0 + IDLE_MAX_S) == []
+    over = [effect for _, effect in due(paths, 101.0 + IDLE_MAX_S)]
+    assert [type(effect) for effect in over] == [CallLinkOver, CallFlowOver]
+    assert len(paths) == 0
+
+
+def test_who_is_not_in_the_overlay_any_more_is_given_up() -> None:
+    paths, flow = start()
+    paths.send(flow, b"INVITE", 1.0)
+    paths.drain()
+    assert paths.is_silent(FAR)
+    paths.give_up(FAR, "gone")
+    assert paths.drain() == [CallLinkOver(4, "gone"), CallFlowOver(flow, "gone")]
