@@ -8,6 +8,8 @@ import pytest
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
+from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
+from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, NatBehaviour
 from p2psip.sim.ip.packet_tap import PacketTap
 from p2psip.sim.sites.internet import NAT_LAN, InternetSites
@@ -22,16 +24,18 @@ NATS = (
     SYMMETRIC,
     NatBehaviour(filtering=Dependence.ADDRESS_AND_PORT, timeout_s=30.0, preserves_port=False),
 )
+RELAYS = (0, 1)
 PAIRS = list(itertools.combinations(range(len(NATS)), 2))
 
 
 def grow(seed: str) -> tuple[InternetSites, PacketTap]:
-    """All eight, one after another; no other machine is on this Internet."""
-    world = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",))
+    """All eight, one after another; no other machine is on this Internet. The two that are public relay."""
+    kinds = SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
+    world = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",), turn_density=3, required_kinds=kinds)
     tap = PacketTap(world.internet)
     for number, behaviour in enumerate(NATS):
         if behaviour is None:
-            world.add_public(number)
+            world.add_public(number, relay=RelayWish.YES)
         else:
             world.add_behind_nat(number, behaviour, forwards=False)
         world.run(2.0)
@@ -50,17 +54,27 @@ def are_linked(world: InternetSites, here: int, there: int) -> bool:
     return other in {link.node for link in world.sites[here].peer.node.links()}
 
 
+def is_direct(world: InternetSites, here: int, there: int) -> bool:
+    """True if neither end of their link is at a relay."""
+    sites = world.sites[here], world.sites[there]
+    ids = {site.peer.node.node_id for site in sites}
+    ends = {link.remote.host for site in sites for link in site.peer.node.links() if link.node in ids}
+    relays = {world.public_host(number) for number in RELAYS}
+    return not ends & (relays - {sites[0].advertised, sites[1].advertised})
+
+
 @pytest.mark.long
 def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member() -> None:
-    """Each pair that wants a link has one where their NATs let it; and in minutes no packet, be it of STUN, TURN or
-    DTLS, goes anywhere but to the eight, by an address that is theirs or that they say is theirs.
+    """All 28 pairs are linked, directly where their NATs let them and else over a relay; and no packet, be it of STUN,
+    TURN or DTLS, goes anywhere but to the eight, by an address that is theirs or that they say is theirs.
     """
     world, tap = grow("eight")
     world.settle(120.0)
-    world.run(120.0)
+    world.run(120.0, stop=lambda: all(are_linked(world, *pair) for pair in PAIRS))
+    assert [pair for pair in PAIRS if not are_linked(world, *pair)] == []
+    world.run(60.0)
+    direct = [pair for pair in PAIRS if is_direct(world, *pair)]
+    assert direct == [pair for pair in PAIRS if can_be_punched(Scene(*map(boxes, pair)))]
     members = {world.public_host(number) for number in range(len(NATS))}
     assert tap.destinations <= members | {f"{NAT_LAN}.2"}
     assert members <= tap.destinations
-    for here, there in PAIRS:
-        if can_be_punched(Scene(boxes(here), boxes(there))):
-            assert are_linked(world, here, there), (here, there)

@@ -279,7 +279,7 @@ class LiveOverlay:
     def __enter__(self) -> Self:
         try:
             self._found()
-            self._make(self._count)
+            self.add_peers(self._count)
             _at_once(LivePeer.run, self.peers)
             self.wait_whole()
         except BaseException:
@@ -347,7 +347,7 @@ class LiveOverlay:
 
     def add_peer(self) -> LivePeer:
         """One more peer, made but not running yet."""
-        return self._make(1)[0]
+        return self.add_peers(1)[0]
 
     def running(self) -> list[LivePeer]:
         """The peers that run, in the order of the ring."""
@@ -403,7 +403,8 @@ class LiveOverlay:
         self._enrollment = Daemon("enrollment", "serve", club, "--listen", address, environment=self.environment)
         assert self._enrollment.ready_line() == f"ready {self.url}\n"
 
-    def _make(self, count: int) -> list[LivePeer]:
+    def add_peers(self, count: int) -> list[LivePeer]:
+        """Several, made side by side."""
         made = [
             LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port, self._host(number))
             for number in range(len(self.peers), len(self.peers) + count)
