@@ -139,7 +139,7 @@ def test_peers_are_not_taken_for_clients() -> None:
 def test_no_ice() -> None:
     """Then all links are such; else none is."""
     assert read("<no-ice>true</no-ice>").link_types == NO_ICE
-    assert read("").link_types == (OverlayLinkType.DTLS_UDP_SR,)
+    assert read("").link_types == (OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH)
     assert obstacles(read("<no-ice>1</no-ice>")) == obstacles(read("")) == []
 
 

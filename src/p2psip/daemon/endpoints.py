@@ -25,7 +25,7 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
     phones = tuple(Address(host, settings.phone_port) for host in _bindable(settings.phone_listen))
     sip = tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen))
     return Endpoints(
-        overlay if OverlayLinkType.TLS_TCP_FH_NO_ICE in link_types else (),
+        overlay if any(each.without_ice is OverlayLinkType.TLS_TCP_FH_NO_ICE for each in link_types) else (),
         overlay if any(each.without_ice is OverlayLinkType.DTLS_UDP_SR_NO_ICE for each in link_types) else (),
         sip,
         phones if settings.phone_udp else (),

@@ -373,8 +373,12 @@ class OverlayConfiguration:
         found = dict.fromkeys(link_type for link_types in named for link_type in link_types)
         if self.no_ice:
             return tuple(found)
-        # RFC 6940 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE.", and of links with ICE there is one kind.
-        return (OverlayLinkType.DTLS_UDP_SR,) if OverlayLinkType.DTLS_UDP_SR_NO_ICE in found else ()
+        # RFC 6940 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE.", and of links with ICE it has one kind.
+        # Where TLS is permitted as well, ours is beside it, never alone.
+        if OverlayLinkType.DTLS_UDP_SR_NO_ICE not in found:
+            return ()
+        beside = (OverlayLinkType.TLS_TCP_FH,) if OverlayLinkType.TLS_TCP_FH_NO_ICE in found else ()
+        return (OverlayLinkType.DTLS_UDP_SR, *beside)
 
     def permits_service(self, name: str, user: str) -> bool:
         """True if a member of this user name may announce a service."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
 from p2psip.reload.paths.ice.punching import Punching
-from p2psip.reload.paths.limits import CANDIDATES_MAX
+from p2psip.reload.paths.limits import CANDIDATES_MAX, STREAM_CANDIDATES_MAX
 from p2psip.reload.paths.values import ACTIVE, COMPONENT, PASSIVE, Candidate, Parameters, Purpose
 from p2psip.reload.wire.common import IpAddressPort
-from p2psip.reload.wire.link_messages import NO_ICE, CandType, IceCandidate, OverlayLinkType
+from p2psip.reload.wire.link_messages import NO_ICE, CandType, IceCandidate, IceExtension, OverlayLinkType
 
 SIP_LINK_TYPES = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 """What an AppAttach without ICE offers, whatever the links of the overlay run over."""
 
 CALLS_LINK_TYPES = (OverlayLinkType.DTLS_UDP_SR,)
 """What an AppAttach with ICE offers (docs/decisions/call-paths.md)."""
+
+PASSIVE_STREAM = IceExtension(b"tcptype", b"passive")
+"""RFC 6544 section 4.5, in the form of RFC 6940 6.5.1.1: it can be dialled, and dials from another port."""
 
 
 class Whereabouts:
@@ -51,24 +55,38 @@ class Whereabouts:
         """True if connections of this purpose are made by ICE."""
         return OverlayLinkType.DTLS_UDP_SR in self.link_types(purpose)
 
+    def dialled_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
+        """What is tried where somebody is dialled without an Attach."""
+        beside = OverlayLinkType.TLS_TCP_FH
+        return tuple(each.without_ice if each is beside else each for each in self.link_types(purpose))
+
     def offering(self, purpose: Purpose) -> Parameters:
         """Ours, in a request that we send."""
         link_types, addresses = self.link_types(purpose), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return self._punching.describe(addresses, PASSIVE, self._ports_of(purpose))
+            described = self._punching.describe(addresses, PASSIVE, self._ports_of(purpose))
+            return with_streams(described, addresses, link_types)
         return offering(addresses, link_types)
 
     def answering(self, purpose: Purpose, remote: Parameters) -> Parameters:
         """Ours, in an answer: we dial."""
         link_types, addresses = self._link_types_with(purpose, remote), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return self._punching.describe(addresses, ACTIVE, self._ports_of(purpose))
+            described = self._punching.describe(addresses, ACTIVE, self._ports_of(purpose))
+            return with_streams(described, addresses, link_types)
         return answering(addresses, link_types)
 
     def _ports_of(self, purpose: Purpose) -> Callable[[int], bool]:
         """What tells our ports for this purpose from those for the other ones over datagrams."""
         calls = {address.port for address in self.addresses.get(Purpose.CALLS, ())}
         return lambda port: (port in calls) is (purpose is Purpose.CALLS)
+
+    def streams(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
+        """Where a remote takes TLS over TCP beside what ICE checks."""
+        if OverlayLinkType.TLS_TCP_FH not in self.link_types(purpose):
+            return ()
+        found = dialable(remote.candidates, (OverlayLinkType.TLS_TCP_FH,))
+        return tuple(each._replace(link_type=each.link_type.without_ice) for each in found)
 
     def dialable(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
         """Those of a remote's candidates that we can dial, what the remote likes best first."""
@@ -96,6 +114,20 @@ def answering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType
     """Ours, in an answer: we dial."""
     # The same: "and "active" for the answerer (the peer sending the Attach response)".
     return Parameters(b"", b"", ACTIVE, _hosts(addresses, link_types))
+
+
+def with_streams(
+    checked: Parameters, addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]
+) -> Parameters:
+    """Ours for ICE, and beside them where we take TLS over TCP, if that is permitted."""
+    if OverlayLinkType.TLS_TCP_FH not in link_types:
+        return checked
+    streams = (
+        replace(each, priority=each.priority & 0xFFFFFF, extensions=(PASSIVE_STREAM,))
+        # RFC 6544 section 4.2: "UDP candidates [...] SHOULD be preferred".
+        for each in _hosts(addresses, (OverlayLinkType.TLS_TCP_FH,))[:STREAM_CANDIDATES_MAX]
+    )
+    return replace(checked, candidates=(*checked.candidates, *streams))
 
 
 def _hosts(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> tuple[IceCandidate, ...]:

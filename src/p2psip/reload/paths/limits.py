@@ -10,6 +10,9 @@ DIALS_MAX: Final = 128
 CANDIDATES_MAX: Final = 16
 """Candidates of one Attach that are dialled."""
 
+STREAM_CANDIDATES_MAX: Final = 4
+"""Candidates of TCP beside those of ICE in one Attach."""
+
 DIALLED_CANDIDATES_MAX: Final = 256
 """Candidates of connections that are being made because others asked for them: as many sockets, at the worst."""
 

@@ -72,6 +72,12 @@ class Offers:
             # checks."
             self._punching.begin(taken, None, now)
 
+    def of(self, session: Session) -> object | None:
+        """What is kept with one that was answered; None if another has its place."""
+        assert session.peer is not None, "it was answered"
+        offer = self._made.get(_key(session))
+        return None if offer is None or offer.session.local != session.local else offer.context
+
     def lost(self, session: Session) -> list[Ended]:
         """No path was found for one that was answered; nothing if another has its place."""
         assert session.peer is not None, "it was answered"

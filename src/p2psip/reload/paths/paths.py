@@ -8,15 +8,16 @@ A connection that is up is the node's, under the number that it had here.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
-from p2psip.reload.paths.ice.punching import PathFound, Punching
+from p2psip.reload.paths.ice.punching import PathFound, PathMissing, Punching
 from p2psip.reload.paths.narrow import NarrowWays
 from p2psip.reload.paths.offers import Offers
 from p2psip.reload.paths.relays.own_relay import OwnRelay
@@ -107,6 +108,8 @@ class Paths:
                         over.append(Ended(session, context, "too many connections are being made"))
                     else:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
+                case PathMissing(session, context):
+                    self._dial_stream(session, context, now)
                 case Ended(session) if session.local.role == PASSIVE:
                     over += self.offers.lost(session)
                 case PathFound():
@@ -115,6 +118,18 @@ class Paths:
                 case _:
                     over.append(value)
         return over
+
+    def _dial_stream(self, session: Session, context: object, now: float) -> None:
+        """Datagrams may not pass at all: both ends dial the other over TCP, if it takes that."""
+        if session.local.role == PASSIVE:
+            context = self.offers.of(session)
+        streams = self.whereabouts.streams(session.purpose, session.remote)
+        if streams and context is not None and not self._dialling.is_full:
+            self._dial(replace(session, candidates=streams), context, now)
+
+    def end_search(self, purpose: Purpose, peers: Container[NodeId]) -> object | None:
+        """A stream is up, and the link with one of these nodes: what we looked for a path for, if it is we who dial."""
+        return self.punching.end_search(purpose, peers)
 
     # From the driver
 
@@ -235,9 +250,7 @@ class Paths:
         self.punching.handle_timeout(now)
         self.own_relay.handle_timeout(now)
         over = self._advance(now)
-        ended = self._dialling.handle_timeout(now)
-        for each in ended:
-            self._ended(each)
+        ended = [each for each in self._dialling.handle_timeout(now) if self._ended(each) is not None]
         return [*over, *ended, *self.offers.handle_timeout(now)]
 
     def drain(self) -> list[Effect]:
@@ -249,11 +262,15 @@ class Paths:
         return effects
 
     def _ended(self, ended: Ended | None) -> Ended | None:
+        """What has come of it; nothing yet, if it was tried beside ICE, and that is not done."""
         for candidate in ended.session.candidates if ended is not None else ():
             if candidate.is_narrow:
                 # Small packets do not arrive there either.
                 self.large_arrive(candidate.address.host)
-        return ended
+        if ended is None or not ended.session.local.has_ice or not ended.session.candidates[0].is_stream:
+            return ended
+        is_decided = ended.session.local.role == ACTIVE and not self.punching.is_looking(ended.session)
+        return ended if is_decided else None
 
 
 def _hosts_in(addresses: Mapping[Purpose, tuple[Address, ...]]) -> set[str]:

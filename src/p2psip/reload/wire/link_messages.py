@@ -26,12 +26,21 @@ class OverlayLinkType(WireEnum, width=1, is_open=True):
     DTLS_UDP_SR_NO_ICE = 3, "DTLS-UDP-SR-NO-ICE"
     TLS_TCP_FH_NO_ICE = 4, "TLS-TCP-FH-NO-ICE"
     EXP_LINK = 5, "EXP-LINK"
+    TLS_TCP_FH = 0xF4, "TLS-TCP-FH"
+    """Ours: TLS over TCP beside what ICE checks (docs/decisions/tcp-beside-ice.md). The registry has no private range,
+    and of EXP-LINK says "it MUST NOT be used for operational deployments"; who does not know this one does without.
+    """
 
     @property
     def without_ice(self) -> OverlayLinkType:
         """What runs over the same sockets without ICE."""
-        return OverlayLinkType.DTLS_UDP_SR_NO_ICE if self == OverlayLinkType.DTLS_UDP_SR else self
+        return _WITHOUT_ICE.get(self, self)
 
+
+_WITHOUT_ICE = {
+    OverlayLinkType.DTLS_UDP_SR: OverlayLinkType.DTLS_UDP_SR_NO_ICE,
+    OverlayLinkType.TLS_TCP_FH: OverlayLinkType.TLS_TCP_FH_NO_ICE,
+}
 
 NO_ICE = (OverlayLinkType.TLS_TCP_FH_NO_ICE, OverlayLinkType.DTLS_UDP_SR_NO_ICE)
 """Those that "specify \"No-ICE\" in their description" (section 6.5.1.1)."""

@@ -131,7 +131,7 @@ class Bootstrap:
 
     def _session(self, addresses: Iterable[Address]) -> Session:
         """A bootstrap node's port is one number for TLS and DTLS, and nothing says which of them runs there: both."""
-        link_types = self._whereabouts.link_types(Purpose.RELOAD)
+        link_types = self._whereabouts.dialled_types(Purpose.RELOAD)
         candidates = tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
         return Session(Purpose.RELOAD, candidates)
 

@@ -198,7 +198,7 @@ class Intents:
         """A link fell silent: try once more, in the way that is best by what was seen."""
         if (address := dialled or self._contacts.get(node)) is None:
             return
-        candidates = tuple(Candidate(address, link_type) for link_type in self._whereabouts.link_types(OURS))
+        candidates = tuple(Candidate(address, link_type) for link_type in self._whereabouts.dialled_types(OURS))
         self._connections.dial(Session(OURS, candidates, peer=node), Answering(node, OURS), now)
 
     def _learn_offered(self, node: NodeId, body: object) -> None:

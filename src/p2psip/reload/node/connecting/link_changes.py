@@ -118,6 +118,9 @@ class LinkChanges:
             self._refuse(link, context, str(error), now)
             return
         purpose = self._purpose_of(context, member, link)
+        if purpose is Purpose.RELOAD and link.datagram_bytes is None:
+            sought = self._made.end_search(purpose, member.node_ids)
+            context = sought if context is None else context
         awaited = (node for node in member.node_ids if self._offers.is_awaited(purpose, node))
         known = (node for node in member.node_ids if node in self._connections)
         node = next(awaited, next(known, member.node_ids[0]))
@@ -128,6 +131,11 @@ class LinkChanges:
                 self._refuse(link, context, f"{link.remote} is {member.user}, not {context.node.short}", now)
                 return
             node = context.node
+        elif isinstance(context, Offered) and context.wanted.node is not None:
+            node = context.wanted.node
+            if node not in member.node_ids:
+                self._refuse(link, context, f"{link.remote} is {member.user}, not {node.short}", now)
+                return
         self._learn_name(node, member.user)
         self._enter(link, purpose, node, member, context, now)
 

@@ -12,12 +12,13 @@ The link that comes up between its two addresses has the agent from then on, for
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.ice.agent import REPORTED_PAIRS_MAX
 from p2psip.reload.paths.ice.agents import Agents
@@ -37,6 +38,7 @@ from p2psip.reload.paths.values import (
     LinkOver,
     MoveLink,
     Parameters,
+    Purpose,
     SendStun,
     Session,
     StunArrived,
@@ -45,6 +47,11 @@ from p2psip.stun.credentials import StunCredential
 
 ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
+
+MISSING_S: Final = 1.3
+"""How long after the other end's words a session without a path says so: a punch, its repetition, a round trip, and
+a relay.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,14 @@ class PathFound:
     context: object
     local: Address
     remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class PathMissing:
+    """A session has no path yet, and may not have one: TCP may be tried beside."""
+
+    session: Session
+    context: object
 
 
 @dataclass(slots=True)
@@ -92,7 +107,8 @@ class Punching:
         self._doubted: set[int] = set()
         """Those without an agent that have no end here any more, or another for their other end."""
         self._timers: Timers[bytes] = Timers(queue)
-        self._found: list[PathFound | Ended | LinkNews] = []
+        self._missing: Timers[bytes] = Timers(queue)
+        self._found: list[PathFound | PathMissing | Ended | LinkNews] = []
         self._relay_news: list[RelayTaken | RelayGone] = []
         self._effects: list[Effect] = []
 
@@ -150,6 +166,7 @@ class Punching:
         ufrag = session.local.ufrag
         self._attempts[ufrag] = _Attempt(session, context)
         self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
+        self._missing.set(ufrag, now + MISSING_S, "no path was found yet")
         self.relayed.permit(session.remote.hosts, now)
         self._agents.begin(ufrag, session.remote, now)
         self._collect(now)
@@ -157,6 +174,19 @@ class Punching:
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
         self._close(session.local.ufrag)
+
+    def is_looking(self, session: Session) -> bool:
+        """True of one for which nobody knows yet whether there is a path."""
+        attempt = self._attempts.get(session.local.ufrag)
+        return attempt is not None and attempt.is_looking
+
+    def end_search(self, purpose: Purpose, peers: Container[NodeId]) -> object | None:
+        """A link with one of these has come another way: look no further; what it was for, if it is we who dial."""
+        contexts = []
+        for session in [each for each in self if each.purpose is purpose and each.peer in peers]:
+            contexts.append(self._attempts[session.local.ufrag].context)
+            self._close(session.local.ufrag)
+        return next((context for context in contexts if context is not None), None)
 
     def reason(self, session: Session) -> str:
         """Why a session has no path, or what has become of its pairs so far; empty if nobody knows."""
@@ -273,10 +303,13 @@ class Punching:
         self.relayed.handle_timeout(now)
         self.relay_pings.handle_timeout(now)
         self._collect(now)
+        for ufrag in self._missing.pop_due(now):
+            if (attempt := self._attempts[ufrag]).is_looking:
+                self._found.append(PathMissing(attempt.session, attempt.context))
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
 
-    def take(self) -> list[PathFound | Ended | LinkNews]:
+    def take(self) -> list[PathFound | PathMissing | Ended | LinkNews]:
         """What has become of sessions since the last call."""
         found, self._found = self._found, []
         return found
@@ -386,6 +419,7 @@ class Punching:
     def _close(self, ufrag: bytes) -> None:
         self._agents.close(ufrag)
         self._timers.cancel(ufrag)
+        self._missing.cancel(ufrag)
         attempt = self._attempts.pop(ufrag, None)
         if attempt is None:
             return

@@ -9,7 +9,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
-from p2psip.reload.paths.ice.punching import ATTEMPT_MAX_S, PathFound, Punching
+from p2psip.reload.paths.ice.punching import ATTEMPT_MAX_S, PathFound, PathMissing, Punching
 from p2psip.reload.paths.ice.values import PathChanged
 from p2psip.reload.paths.values import (
     ACTIVE,
@@ -103,7 +103,8 @@ def test_no_path_has_a_reason_with_each_pair() -> None:
     two = Two(is_cut=True)
     two.begin()
     two.run(20.0)
-    (ended,) = two.answering.take()
+    missing, ended = two.answering.take()
+    assert missing == PathMissing(two.theirs, "theirs")
     assert isinstance(ended, Ended)
     assert (ended.session, ended.context) == (two.theirs, "theirs")
     assert ended.reason == (
