@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live_overlay import COMMAND_MAX_S, EVENT_MAX_S, HOST, OVERLAY, P2PSIP, LiveOverlay, eventually
+from live_overlay import COMMAND_MAX_S, EVENT_MAX_S, HOST, OVERLAY, LiveOverlay, eventually
 
 import p2psip
 from p2psip import plugins
@@ -138,11 +138,9 @@ def test_services(overlay: LiveOverlay) -> None:
 def providers(overlay: LiveOverlay, *command: object, status: int = 0) -> set[str]:
     """Who provides voice mail, as the first peer sees it."""
     arguments = ("services", command[0], "voice-mail", *command[1:], "--peer", overlay.peers[0].directory, "--json")
-    done = subprocess.run(
-        [*P2PSIP, *map(str, arguments)], capture_output=True, text=True, env=overlay.environment, check=False
-    )
-    assert done.returncode in (0, status), done.stderr
-    return {provider["node_id"] for provider in json.loads(done.stdout)["providers"]}
+    ended, output, errors = overlay.run(*arguments)
+    assert ended in (0, status), errors
+    return {provider["node_id"] for provider in json.loads(output)["providers"]}
 
 
 def test_every_example_is_run_here() -> None:

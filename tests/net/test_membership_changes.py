@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from live_overlay import COMMAND_MAX_S, P2PSIP, LiveOverlay, LivePeer, eventually
+from live_overlay import LiveOverlay, LivePeer, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +82,4 @@ def _entries(overlay: LiveOverlay, peer: LivePeer) -> list[Any]:
 
 def _said(overlay: LiveOverlay, *arguments: object) -> str:
     """What a command prints, whatever its exit status."""
-    command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMMAND_MAX_S, env=overlay.environment, check=False
-    )
-    return done.stdout
+    return overlay.run(*arguments)[1]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_overlay import COMMAND_MAX_S, OVERLAY, P2PSIP, LiveOverlay, LivePeer, eventually
+from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually
 
 from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, read_leaf
@@ -76,8 +75,5 @@ def test_a_peer_whose_name_is_taken_comes_again_with_another(tmp_path: Path) -> 
 
 def _user(overlay: LiveOverlay, peer: LivePeer) -> str:
     """As which user a running peer acts; empty while it does not run."""
-    command = [*P2PSIP, "status", "--peer", str(peer.directory), "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMMAND_MAX_S, env=overlay.environment, check=False
-    )
-    return str(json.loads(done.stdout)["user"]) if done.returncode == 0 else ""
+    status, output, _ = overlay.run("status", "--peer", peer.directory, "--json")
+    return str(json.loads(output)["user"]) if status == 0 else ""

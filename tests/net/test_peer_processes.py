@@ -32,7 +32,7 @@ MEMORY_KB_MAX = 80 * 1024
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
     """Three peers; alice has a line at the first, bob at the second."""
-    with LiveOverlay(tmp_path_factory.mktemp("live"), peers=3, users=("alice", "bob", "carol")) as live:
+    with LiveOverlay(tmp_path_factory.mktemp("live"), peers=3, users=("alice", "bob", "carol"), fresh=True) as live:
         live.add_lines([(live.peers[0], "alice"), (live.peers[1], "bob")])
         yield live
 

@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,13 +22,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from forked import FRESH as P2PSIP
+from forked import Forked
+from forked import run as run_forked
 from free_ports import free_port
 
 from p2psip.daemon.control_client import ask_peer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.config.configuration import Kind, ServicePermission
 
-P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 OVERLAY = "demo.example"
 HOST = "127.0.0.1"
 
@@ -64,18 +65,25 @@ def _at_once(work: Callable[[Any], object], items: Iterable[object]) -> None:
 class Daemon:
     """A long-running command: its ready line, and what it logs while it runs."""
 
-    def __init__(self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = (), fresh: bool = False
+    ) -> None:
         self.log: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self._changed = threading.Condition()
-        self.process = subprocess.Popen(
-            [*within, *P2PSIP, *map(str, arguments), "--log-format", "json"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        command = [*map(str, arguments), "--log-format", "json"]
+        self.process: subprocess.Popen[str] | Forked
+        if within or fresh:
+            self.process = subprocess.Popen(
+                [*within, *P2PSIP, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        else:
+            self.process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -170,7 +178,10 @@ class LivePeer:
     def run(self, *flags: str, within: Sequence[str] = ()) -> None:
         """`peer run`, on another host if `within` is what runs a command there; returns when all sockets are open."""
         self._daemon = Daemon(
-            *("peer", "run", self.directory, "--json", *flags), environment=self._overlay.environment, within=within
+            *("peer", "run", self.directory, "--json", *flags),
+            environment=self._overlay.environment,
+            within=within,
+            fresh=self._overlay.is_fresh,
         )
         facts = json.loads(self._daemon.ready_line())
         assert facts["node_id"] == self.node_id
@@ -244,7 +255,8 @@ class LiveOverlay:
 
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
     own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
-    127.0.0.1, as is the server.
+    127.0.0.1, as is the server. Where it is `fresh`, or has an environment of its own, each process begins from
+    nothing; else it is forked (forked.py).
     """
 
     def __init__(
@@ -259,8 +271,10 @@ class LiveOverlay:
         terms: Sequence[str] = (),
         peer_options: Mapping[str, Sequence[str]] | None = None,
         hosts: Sequence[str] = (),
+        fresh: bool = False,
     ) -> None:
         self.directory = directory
+        self.is_fresh = fresh or environment is not None
         self.environment = {**os.environ, **(environment or {})}
         self.peers: list[LivePeer] = []
         self._terms = tuple(terms)
@@ -301,8 +315,17 @@ class LiveOverlay:
 
     def command(self, *arguments: object, status: int = 0) -> str:
         """Run a command of p2psip to its end; what it printed."""
+        ended, output, errors = self.run(*arguments)
+        assert ended == status, f"p2psip {arguments}: {ended}\n{errors}"
+        return output
+
+    def run(self, *arguments: object) -> tuple[int, str, str]:
+        """Run a command of p2psip to its end: its status, and what it said on standard output and standard error."""
+        command = [*map(str, arguments)]
+        if not self.is_fresh:
+            return run_forked(command, timeout=COMMAND_MAX_S, env=self.environment)
         done = subprocess.run(
-            [*P2PSIP, *map(str, arguments)],
+            [*P2PSIP, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -310,8 +333,7 @@ class LiveOverlay:
             env=self.environment,
             check=False,
         )
-        assert done.returncode == status, f"p2psip {arguments}: {done.returncode}\n{done.stderr}"
-        return done.stdout
+        return done.returncode, done.stdout, done.stderr
 
     def command_json(self, *arguments: object, status: int = 0) -> Any:
         """Run a command with --json; what it printed."""
@@ -400,7 +422,9 @@ class LiveOverlay:
         for user in self._users:
             self.add_user(user)
         address = self.url.removeprefix("https://")
-        self._enrollment = Daemon("enrollment", "serve", club, "--listen", address, environment=self.environment)
+        self._enrollment = Daemon(
+            *("enrollment", "serve", club, "--listen", address), environment=self.environment, fresh=self.is_fresh
+        )
         assert self._enrollment.ready_line() == f"ready {self.url}\n"
 
     def add_peers(self, count: int) -> list[LivePeer]:

@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from forked import FRESH, Forked
 from free_ports import free_port
 
 TOLD_MAX_S = 60.0
@@ -48,7 +48,8 @@ class OurPhone:
         options += [] if trusts is None else ["--tls", str(trusts)]
         options += [] if registers else ["--no-register"]
         options += [] if answer_ms is None else ["--auto-answer", str(answer_ms)]
-        self._command = [*within, sys.executable, "-c", "from p2psip.cli.main import main; main()", "phone", *options]
+        self._arguments = ["phone", *options]
+        self._within = within
         self._environment = {**os.environ, "PHONE_PASSWORD": password}
         self._lines: queue.Queue[str] = queue.Queue()
         self._waiting: list[dict[str, Any]] = []
@@ -59,14 +60,15 @@ class OurPhone:
         return f"sip:{self.user}@127.0.0.1:{self.sip_port}"
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process: subprocess.Popen[str] | Forked
+        pipe = subprocess.PIPE
+        if self._within:
+            command = [*self._within, *FRESH, *self._arguments]
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            )
+        else:
+            self._process = Forked(self._arguments, env=self._environment, stdin=pipe, stdout=pipe, stderr=pipe)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.wait("ready")

@@ -72,6 +72,10 @@ class ControlServer:
         except OSError:
             # The client has gone.
             pass
+        except asyncio.CancelledError:
+            # The peer ends, and whoever asks is told by the end of the connection. The streams of asyncio would log a
+            # cancelled task as an error.
+            pass
         finally:
             writer.close()
 

@@ -199,3 +199,24 @@ def test_several_at_once_and_one_that_does_not_wait(tmp_path: Path) -> None:
             assert patient.makefile("rb").readline() == b'{"result": "late"}\n'
 
     serving(tmp_path, test)
+
+
+def test_a_peer_may_end_while_somebody_is_connected(tmp_path: Path) -> None:
+    """That is no error of the program's, and nothing for the log."""
+    faults: list[dict[str, object]] = []
+    client = socket.socket(socket.AF_UNIX)
+    client.setblocking(False)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, fault: faults.append(fault))
+        server = ControlServer(tmp_path, COMMANDS)
+        await server.listen()
+        await loop.sock_connect(client, str(tmp_path / SOCKET_FILE))
+        await loop.sock_sendall(client, b'{"command": "add", "a": 1, "b": 2}\n')
+        assert await loop.sock_recv(client, 100) == b'{"result": {"sum": 3}}\n'
+        server.close()
+
+    with client:
+        asyncio.run(main())
+    assert faults == []
