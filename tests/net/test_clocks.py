@@ -30,7 +30,7 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
     """Two peers with a line each, made by the right date, and stopped."""
     directory = tmp_path_factory.mktemp("clocks")
     (directory / "sitecustomize.py").write_text(PATCH)
-    with LiveOverlay(directory / "live", peers=2, users=("alice", "bob")) as live:
+    with LiveOverlay(directory / "live", peers=2, users=("alice", "bob"), fresh=True) as live:
         live.environment["PYTHONPATH"] = str(directory)
         live.add_lines([(live.peers[0], "alice"), (live.peers[1], "bob")])
         for peer in live.peers:
