@@ -209,6 +209,9 @@ def _serve(control: socket.socket) -> bool:
             continue
         data, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES_MAX, 4)
         if not data:
+            for pid in statuses:
+                # Whoever wanted them is gone.
+                os.kill(pid, signal.SIGKILL)
             return False
         pid = os.fork()
         if pid == 0:
@@ -247,9 +250,9 @@ def _become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
     time.tzset()
     sys.argv = ["-c", *arguments]
     sys.orig_argv = [*FRESH, *arguments]
-    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False, encoding="utf-8")
-    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False, encoding="utf-8")
-    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)
+    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False, encoding="utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False, encoding="utf-8")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # type: ignore[misc]
     os.execv = _exec  # type: ignore[assignment]
 
 
@@ -259,7 +262,7 @@ _EXEC = os.execv
 def _exec(program: str, arguments: Sequence[str]) -> None:
     """What `peer run` becomes is here already; anything else is executed."""
     if tuple(arguments[1:3]) != ("-m", "p2psip.cli.run_peer") or sys.orig_argv[1:2] == ["-m"]:
-        _EXEC(program, arguments)
+        _EXEC(program, list(arguments))
     from p2psip.cli import run_peer
 
     sys.orig_argv = list(arguments)
