@@ -15,19 +15,20 @@ class VirtualClock:
         self.events = 0
         """How many have happened."""
         self._serial = itertools.count()
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
 
-    def at(self, when: float, run: Callable[[], None]) -> None:
+    def at(self, when: float, run: Callable[..., None], *arguments: object) -> None:
         """Have something happen at a time, which must not have passed."""
-        heapq.heappush(self._heap, (max(when, self.now), next(self._serial), run))
+        heapq.heappush(self._heap, (max(when, self.now), next(self._serial), run, arguments))
 
-    def run_until(self, end: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run_until(self, end: float, *, stop: Callable[[], bool] | None = None) -> bool:
         """Let things happen up to `end`, or until `stop` says so; True if it did."""
-        while self._heap and self._heap[0][0] <= end:
-            self.now, _, run = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= end:
+            self.now, _, run, arguments = heapq.heappop(heap)
             self.events += 1
-            run()
-            if stop():
+            run(*arguments)
+            if stop is not None and stop():
                 return True
         self.now = max(self.now, end)
-        return stop()
+        return stop is not None and stop()

@@ -151,7 +151,7 @@ class World:
             run(self.now)
             self._settle(host)
 
-    def run_for(self, seconds: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run_for(self, seconds: float, *, stop: Callable[[], bool] | None = None) -> bool:
         """Let virtual time go on; True as soon as `stop` says so."""
         return self.clock.run_until(self.now + seconds, stop=stop)
 
@@ -163,17 +163,23 @@ class World:
         if not is_silent:
             for end in links.values():
                 if end.is_stream:
-                    self.clock.at(self._known_at(host, end), partial(self._down, end, "connection reset"))
+                    self.clock.at(self._known_at(host, end), self._down, end, "connection reset")
 
     # Inside
 
     def _settle(self, host: Host) -> None:
         for effect in host.core.drain():
-            self._do(host, effect)
+            if isinstance(effect, Write):
+                self._write(host, effect.link, effect.data)
+            else:
+                self._do(host, effect)
         deadline = host.core.next_deadline()
         if deadline is not None and (host._armed_at is None or deadline.at < host._armed_at):
-            host._armed_at = deadline.at
-            self.clock.at(deadline.at, lambda at=deadline.at: self._timeout(host, at))  # type: ignore[misc]
+            self._arm(host, deadline.at)
+
+    def _arm(self, host: Host, at: float) -> None:
+        host._armed_at = at
+        self.clock.at(at, self._timeout, host, at)
 
     def _timeout(self, host: Host, at: float) -> None:
         if host._armed_at == at:
@@ -182,8 +188,8 @@ class World:
             # What was due now may have been put off since.
             if deadline is not None and deadline.at <= self.now:
                 self.call(host, host.core.handle_timeout)
-            elif host.is_alive:
-                self._settle(host)
+            elif deadline is not None and host.is_alive:
+                self._arm(host, deadline.at)
 
     def _do(self, host: Host, effect: Effect) -> None:
         match effect:
@@ -191,15 +197,13 @@ class World:
                 self._open(host, path, candidate)
             case Secure(path):
                 self._secure(host, path)
-            case Write(number, data):
-                self._write(host, number, data)
             case HangUp(number):
                 host.opening.pop(number, None)
                 if (end := host.links.pop(number, None)) is not None:
                     arrivals = self._arrivals(host, end.host) if not end.is_stream else None
                     times = [self._known_at(host, end)] if arrivals is None else [self.now + s for s in arrivals]
                     for at in times:
-                        self.clock.at(at, partial(self._down, end, "closed by the other end"))
+                        self.clock.at(at, self._down, end, "closed by the other end")
             case AcceptNarrow(is_narrow):
                 host.is_narrow = is_narrow
             case Ask(token, Commit() as commit):
@@ -211,7 +215,7 @@ class World:
                 host.events.append(effect)
 
     def _later(self, delay_s: float, run: Callable[..., None], *arguments: object) -> None:
-        self.clock.at(self.now + delay_s, lambda: run(*arguments))
+        self.clock.at(self.now + delay_s, run, *arguments)
 
     def _delay(self, here: Host, there: Host) -> float:
         """One way, different each time but the same in every run."""
@@ -289,20 +293,23 @@ class World:
         # What is lost on a stream is not made up for after the partition: the stream stands still.
         end.is_cut = end.is_cut or end.host.island != host.island or is_lost
         if end.is_direct and (end.is_cut or end.number not in end.host.links):
-            self.clock.at(end.busy_until, lambda: self._return(end, data))
+            self.clock.at(end.busy_until, self._return, end, data)
         elif not end.is_cut:
             end.busy_until = max(end.busy_until, self.now + self._delay(host, end.host))
-            self.clock.at(end.busy_until, lambda: self._arrive(end, data))
+            self.clock.at(end.busy_until, self._arrive, end, data)
 
     def _arrivals(self, here: Host, there: Host) -> list[float]:
         """When copies of a datagram come to their end."""
         return self.path.arrivals(self._path_rng) if here.island == there.island else []
 
     def _arrive(self, end: _End, data: bytes) -> None:
-        if end.number in end.host.links:
-            self.call(end.host, lambda now: end.host.core.handle_link_data(end.number, data, now))
-        elif end.is_direct:
-            self._return(end, data)
+        host = end.host
+        if end.number not in host.links:
+            if end.is_direct:
+                self._return(end, data)
+        elif host.is_alive:
+            host.core.handle_link_data(end.number, data, self.clock.now)
+            self._settle(host)
 
     def _return(self, end: _End, message: bytes) -> None:
         """The end of a direct link did not take it."""

@@ -5,7 +5,7 @@ Forwarding says what becomes of a message; here it is done. What is for us comes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2psip.base.errors import Cause, RemoteProtocolError
 from p2psip.base.ids import NodeId
@@ -135,7 +135,7 @@ class Messages:
             return None
         match self._forwarder.reroute(header, lost, now, is_request=message.is_request):
             case Deliver(node, header):
-                return self._deliver(replace(message, header=header), node, now)
+                return self._deliver(_Transit(header, payload, self._node_id), node, now)
             case Forward(next_hop, header):
                 data = join(header, payload)
                 self._traffic.sent(b"" if header.fragment_offset else payload, len(data), now)
@@ -183,7 +183,7 @@ class Messages:
         header, is_request = message.header, message.is_request
         match self._forwarder.receive(header, message.previous_hop, now, is_request=is_request):
             case Deliver(node, header):
-                return self._deliver(replace(message, header=header), node, now)
+                return self._deliver(_Transit(header, message.payload, message.previous_hop), node, now)
             case Forward(next_hop, header):
                 objection = self._must_attach_first(message) or self._diagnostics.objection(
                     message.header, message.payload, message.previous_hop, now

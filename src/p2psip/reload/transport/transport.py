@@ -44,7 +44,7 @@ from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import Message, SignedPayload, body_of, signature_input
 from p2psip.reload.wire.rejections import UnknownExtension, UnsupportedForwardingOption
-from p2psip.reload.wire.security_block import GenericCertificate
+from p2psip.reload.wire.security_block import BlockWriter, GenericCertificate, encode_block
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns
 
 OPEN_REQUESTS_MAX = 2048
@@ -204,6 +204,7 @@ class Transport:
         self.route_trust = RouteTrust()
         self._use_timer(reliability_timer_s)
         self._use_header()
+        self._blocks = BlockWriter()
         self._effects: list[Effect] = []
 
     def use_configuration(
@@ -400,7 +401,10 @@ class Transport:
         bucket = identity.certificates
         if certificates:
             bucket = tuple(dict.fromkeys((*bucket, *certificates)))
-        return SignedPayload.of(contents, contents_bytes, bucket, signature)
+            block = encode_block(bucket, signature)
+        else:
+            block = self._blocks.write(bucket, signature)
+        return SignedPayload.of(contents, contents_bytes, bucket, signature, block)
 
     # What comes in
 
@@ -479,7 +483,7 @@ class Transport:
         header = request.message.header
         payload = self._sign(identity, header.transaction_id, code, body, certificates, extensions)
         onward = self._answer_header(header, request.previous_hop)
-        size = len(payload) + len(onward.encode())
+        size = len(payload) + onward.size
         # 6.3.2: "responding peers MUST check that any response would not exceed it", and 6.6 has a limit for every
         # message.
         if size > min(header.max_response_length or self._message_bytes_max, self._message_bytes_max):

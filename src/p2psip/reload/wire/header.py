@@ -72,7 +72,13 @@ class Destination(Struct):
     @classmethod
     def node(cls, node_id: NodeId) -> Destination:
         """The node with this Node-ID."""
-        return cls(DestinationType.NODE, node_id)
+        if type(node_id) is not NodeId:
+            return cls(DestinationType.NODE, node_id)
+        # Every Node-ID can be encoded.
+        made = _new(cls)
+        _set_type(made, _NODE)
+        _set_destination_data(made, node_id)
+        return made
 
     @classmethod
     def resource(cls, resource_id: ResourceId) -> Destination:
@@ -241,6 +247,15 @@ class ForwardingHeader(Struct):
         _set_destination_list(made, self.destination_list if destination_list is None else destination_list)
         _set_options(made, self.options if options is None else options)
         return made
+
+    @property
+    def size(self) -> int:
+        """How many bytes the header has."""
+        size = _FIXED_PART.size
+        for entry in (*self.via_list, *self.destination_list):
+            is_node = isinstance(entry, Destination) and entry.type is _NODE
+            size += 2 + len(entry.destination_data) if is_node else len(entry.encode())
+        return size + sum(len(option.encode()) for option in self.options)
 
     @property
     def is_unfragmented(self) -> bool:

@@ -24,7 +24,7 @@ from p2psip.reload.wire.link_messages import (
     ProbeReq,
 )
 from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
-from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock, Signature, encode_block
+from p2psip.reload.wire.security_block import GenericCertificate, SecurityBlock, Signature
 from p2psip.reload.wire.storage_messages import (
     FetchAns,
     FetchReq,
@@ -110,10 +110,15 @@ class SignedPayload(bytes):
 
     @classmethod
     def of(
-        cls, contents: MessageContents, contents_bytes: bytes, bucket: tuple[GenericCertificate, ...], by: Signature
+        cls,
+        contents: MessageContents,
+        contents_bytes: bytes,
+        bucket: tuple[GenericCertificate, ...],
+        by: Signature,
+        block: bytes,
     ) -> SignedPayload:
-        """The payload whose contents `by` is the signature of."""
-        made = cls(contents_bytes + encode_block(bucket, by))
+        """The payload whose contents `by` is the signature of; `block` is the SecurityBlock of the two."""
+        made = cls(contents_bytes + block)
         made.contents, made.contents_bytes = contents, contents_bytes
         made.certificates, made.signature = bucket, by
         return made

@@ -128,6 +128,30 @@ def _up_to_signature(certificates: tuple[GenericCertificate, ...]) -> bytes:
     return SecurityBlock(certificates, nobody).encode().removesuffix(nobody.encode())
 
 
+class BlockWriter:
+    """Writes the SecurityBlocks of one signer, which mostly differ in nothing but the signature's value."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, ...] = ()
+        self._beginning = b""
+
+    def write(self, certificates: tuple[GenericCertificate, ...], signature: Signature) -> bytes:
+        """The bytes of a SecurityBlock."""
+        last = self._last
+        if not (
+            last and last[0] is certificates and last[1] is signature.algorithm and last[2] is signature.identity
+        ):
+            self._last = certificates, signature.algorithm, signature.identity
+            unsigned = Signature(signature.algorithm, signature.identity, b"")
+            self._beginning = encode_block(certificates, unsigned)[:-VALUE_LENGTH_BYTES]
+        value = signature.signature_value
+        return self._beginning + len(value).to_bytes(VALUE_LENGTH_BYTES, "big") + value
+
+
+VALUE_LENGTH_BYTES = 2
+"""Of a signature's value, the last field of a SecurityBlock."""
+
+
 def encode_block(certificates: tuple[GenericCertificate, ...], signature: Signature) -> bytes:
     """The bytes of a SecurityBlock. Whoever signs much has the same certificates each time: they are written once."""
     return _up_to_signature(certificates) + signature.encode()

@@ -56,7 +56,7 @@ def test_what_was_put_together_here_is_what_would_be_read(name: str, code: Messa
     """Header, contents and security block, without being taken apart; other bytes that are the same are read."""
     contents = MessageContents(code, body.encode(), ())
     block = SECURITY_BLOCK
-    payload = SignedPayload.of(contents, contents.encode(), block.certificates, block.signature)
+    payload = SignedPayload.of(contents, contents.encode(), block.certificates, block.signature, block.encode())
     whole = join(PING.header, payload)
     header, taken = parts_of(whole)
     assert taken is payload

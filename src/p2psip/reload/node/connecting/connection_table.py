@@ -165,6 +165,8 @@ class ConnectionTable:
     def get(self, node: NodeId) -> Connection | None:
         """The newest link to this node that works; the newest of all if none does."""
         connections = self._by_node.get(node, ())
+        if len(connections) == 1:
+            return connections[0]
         working = [connection for connection in connections if connection.link.state is LinkState.UP]
         return next(reversed(working or connections), None)
 
@@ -307,6 +309,9 @@ class ConnectionTable:
         link = connection.link
         state_before = link.state
         messages = link.receive(data, now)
+        if isinstance(link, DirectLink):
+            # It has neither to acknowledge anything nor to wait less for what it sent.
+            return connection, messages, []
         if state_before is LinkState.FAILED and link.state is LinkState.UP:
             self._paths.large_arrive(connection.remote.host)
         if vanished := [each for each in self._flush(connection) if isinstance(each, Vanished)]:

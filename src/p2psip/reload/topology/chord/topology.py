@@ -149,7 +149,7 @@ class ChordTopology(Chord):
 
     def drain(self, now: float) -> list[Action]:
         """What is to be done since the last call, in order."""
-        return [self._in_words(action, now) for action in self.take_actions()]
+        return [self._in_words(action, now) for action in self.take_actions()] if self._actions else []
 
     def _in_words(self, action: Action, now: float) -> Action:
         match action:

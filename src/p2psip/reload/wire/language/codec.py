@@ -26,7 +26,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform,
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel, Models
-from p2psip.reload.wire.language.compiled import compile_check, compile_decode, compile_encode
+from p2psip.reload.wire.language.compiled import compile_decode, compile_encode, compile_init
 from p2psip.reload.wire.language.primitives import (
     Codec,
     DecodeError,
@@ -376,10 +376,6 @@ class Struct:
             object.__setattr__(made, name, value)
         return made
 
-    def __post_init__(self) -> None:
-        """Raise ValueError if a field has a value that cannot be encoded; `structure` makes it of the fields."""
-        raise NotImplementedError
-
     def validate(self) -> None:
         """Raise ValueError if fields do not go together; for subclasses that have such rules."""
 
@@ -494,11 +490,11 @@ def structure(
 
 
 def _compile(made: type[Struct]) -> None:
-    type.__setattr__(made, "__post_init__", compile_check(made, made.steps))
+    has_rules = made.validate is not Struct.validate
+    type.__setattr__(made, "__init__", compile_init(made, made.steps, has_rules=has_rules))
     if "encode_to" not in vars(made):
         type.__setattr__(made, "encode_to", compile_encode(made, made.steps))
     if "decode_from" not in vars(made):
-        has_rules = made.validate is not Struct.validate
         type.__setattr__(made, "decode_from", classmethod(compile_decode(made, made.steps, has_rules=has_rules)))
 
 

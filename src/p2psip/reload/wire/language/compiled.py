@@ -1,4 +1,4 @@
-"""The declared form as Python: one function each to check, encode and decode a structure, made from its steps.
+"""The declared form as Python: one function each to make, encode and decode a structure, made from its steps.
 
 Theory of operation. A step walked through at every message costs a few calls a field. So when a structure is declared,
 the source of three functions is written that do what the steps do, with the usual codecs in line: integers, enums and
@@ -8,6 +8,7 @@ is left to the step itself, at the place where it begins: it says what is wrong,
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -40,7 +41,12 @@ class _Function:
     def __init__(self, head: str) -> None:
         self._lines = [head]
         self._depth = 1
-        self._names: dict[str, Any] = {"DecodeError": DecodeError}
+        # A field may well be called `type`.
+        self._names: dict[str, Any] = {"DecodeError": DecodeError, "_type": type, "_len": len}
+
+    def head(self, head: str) -> None:
+        """What it is called with, where that is known only now."""
+        self._lines[0] = head
 
     def name(self, meaning: object) -> str:
         """A name for something that is known now."""
@@ -66,40 +72,57 @@ class _Function:
         return made
 
 
-def compile_check(made: type, steps: Sequence[Step]) -> Callable[[Any], None]:
-    """Raises ValueError if a field has a value that cannot be encoded, or the structure's own rules say no."""
-    function = _Function("def function(self):")
+def compile_init(made: type, steps: Sequence[Step], *, has_rules: bool) -> Callable[..., None]:
+    """Takes the fields as a dataclass does, whose own looks up for each of them how to set it.
+
+    Raises ValueError if a field has a value that cannot be encoded, or the structure's own rules, if it `has_rules`,
+    say no.
+    """
+    function = _Function("")
+    heads, sets = ["self"], []
+    for field in dataclasses.fields(made):
+        if field.kw_only and "*" not in heads:
+            heads.append("*")
+        default = "" if field.default is dataclasses.MISSING else f"={function.name(field.default)}"
+        heads.append(field.name + default)
+        sets.append(f"{function.name(vars(made)[field.name].__set__)}(self, {field.name})")
+    function.head(f"def function({', '.join(heads)}):")
+    for line in sets:
+        function.line(line)
     for step in _flat(steps):
         declared = f"{function.name(step.check)}(self)"
-        if isinstance(step, Field) and (sure := _sure(step.codec, function)) is not None:
-            function.line(f"v = self.{step.name}")
+        if isinstance(step, Field) and (sure := _sure(step.codec, step.name, function)) is not None:
             function.block(f"if not ({sure}):", [declared])
         else:
             function.line(declared)
-    function.line("self.validate()")
-    return function.made(f"check of {made.__name__}")
+    if has_rules:
+        function.line("self.validate()")
+    init = function.made(f"init of {made.__name__}")
+    # Whoever gives too few fields is told of which structure.
+    init.__qualname__ = f"{made.__qualname__}.__init__"
+    return init
 
 
-def _sure(codec: Codec[Any], function: _Function) -> str | None:
+def _sure(codec: Codec[Any], v: str, function: _Function) -> str | None:
     """When the value `v` is certainly good."""
     match codec:
         case Constant():
-            return f"v == {codec.value}"
+            return f"{v} == {codec.value}"
         case Uint():
-            return f"type(v) is int and 0 <= v < {codec.limit}"
+            return f"_type({v}) is int and 0 <= {v} < {codec.limit}"
         case BooleanCodec():
-            return "v is True or v is False"
+            return f"{v} is True or {v} is False"
         case Opaque():
-            return f"type(v) is bytes and len(v) < {codec.limit}"
+            return f"_type({v}) is bytes and _len({v}) < {codec.limit}"
         case EnumCodec():
-            return f"type(v) is {function.name(codec.enum)}"
+            return f"_type({v}) is {function.name(codec.enum)}"
         case NodeIdCodec():
-            return f"type(v) is {function.name(codec.type)}"
+            return f"_type({v}) is {function.name(codec.type)}"
         case ResourceIdCodec():
-            return f"type(v) is {function.name(ResourceId)}"
+            return f"_type({v}) is {function.name(ResourceId)}"
         case Nested():
-            return f"type(v) is {function.name(codec.struct)}"
-    return "v == ()" if codec.takes_nothing else None
+            return f"_type({v}) is {function.name(codec.struct)}"
+    return f"{v} == ()" if codec.takes_nothing else None
 
 
 def compile_encode(made: type, steps: Sequence[Step]) -> Callable[[Any, bytearray], None]:
