@@ -169,10 +169,7 @@ class World:
 
     def _settle(self, host: Host) -> None:
         for effect in host.core.drain():
-            if isinstance(effect, Write):
-                self._write(host, effect.link, effect.data)
-            else:
-                self._do(host, effect)
+            self._do(host, effect)
         deadline = host.core.next_deadline()
         if deadline is not None and (host._armed_at is None or deadline.at < host._armed_at):
             self._arm(host, deadline.at)
@@ -192,6 +189,10 @@ class World:
                 self._arm(host, deadline.at)
 
     def _do(self, host: Host, effect: Effect) -> None:
+        if isinstance(effect, Write):
+            # Almost every effect is one.
+            self._write(host, effect.link, effect.data)
+            return
         match effect:
             case Open(path, candidate):
                 self._open(host, path, candidate)
