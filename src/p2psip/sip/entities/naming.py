@@ -23,7 +23,7 @@ from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, serv
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.fields import Field, Fields
 from p2psip.sip.message.grammar import split_list
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
@@ -56,6 +56,7 @@ class Naming:
         # All messages of a call name the same few, and so do those of the next.
         self._known_to_phone = lru_cache(maxsize=1024)(self._value_to_phone)
         self._known_to_overlay = lru_cache(maxsize=1024)(self._value_to_overlay)
+        self._known_contacts = lru_cache(maxsize=1024)(self._contact_to_overlay)
         self._tokens = tokens
         self._transport = transport
 
@@ -98,7 +99,7 @@ class Naming:
         """What a phone asks; its Contact does not name it if `is_nameless`."""
         if place is None or place.is_agent:
             return request
-        fields = self._in_overlay(request.fields, lambda uri: self._gruu(uri, place, is_nameless))
+        fields = self._in_overlay(request.fields, place, is_nameless)
         uri = request.sip_uri
         # Within a dialog it is a Contact: one that we have made, or, from an implementation of another kind, one that
         # only the phone which gave it knows how to read.
@@ -111,8 +112,7 @@ class Naming:
             return response
         # RFC 3261 8.1.3.4: what a 3xx names in Contact (and 21.4.23 a 485) is not this phone, but whom to try instead.
         is_elsewhere = response.status >= 300
-        rename: Rename = self._overlays if is_elsewhere else lambda uri: self._gruu(uri, place, is_nameless)
-        return response.replace(fields=self._in_overlay(response.fields, rename))
+        return response.replace(fields=self._in_overlay(response.fields, None if is_elsewhere else place, is_nameless))
 
     # To a phone, in its own terms
 
@@ -133,16 +133,22 @@ class Naming:
 
         return _with_uri(key, value, rename)
 
-    def _in_overlay(self, fields: Fields, rename_contact: Rename) -> Fields:
+    def _in_overlay(self, fields: Fields, contact: TokenPlace | None, is_nameless: bool) -> Fields:
+        """`contact` is the phone whose Contact is in the fields; None if that is somebody else's."""
         changes = self._config.addresses.changes
 
         def translate(key: str, value: str) -> str:
-            if key == "contact":
-                return _with_uri(key, value, rename_contact)
-            known = self._known_to_overlay if len(value) <= REMEMBERED_CHARACTERS else self._value_to_overlay
+            is_short = len(value) <= REMEMBERED_CHARACTERS
+            if key == "contact" and contact is not None:
+                of_phone = self._known_contacts if is_short else self._contact_to_overlay
+                return of_phone(value, contact, is_nameless)
+            known = self._known_to_overlay if is_short else self._value_to_overlay
             return known(key, value, changes)
 
         return _translated(fields, translate)
+
+    def _contact_to_overlay(self, value: str, place: TokenPlace, is_nameless: bool) -> str:
+        return _with_uri("contact", value, lambda uri: self._gruu(uri, place, is_nameless))
 
     def _value_to_overlay(self, key: str, value: str, changes: int) -> str:
         """What `key` says in the overlay's terms, while our own addresses have changed so often."""
@@ -178,8 +184,13 @@ def answering(original: Request, response: Response) -> Response:
 
 def _translated(fields: Fields, translate: Callable[[str, str], str]) -> Fields:
     """The fields with other URIs in them; the same, if there is nothing to translate."""
-    new = [(key, name, translate(key, value)) if key in _NAMING else (key, name, value) for key, name, value in fields]
-    return fields if tuple(new) == tuple(fields) else Fields(new)
+    new: list[Field] | None = None
+    for at, (key, name, value) in enumerate(fields):
+        if key in _NAMING and (other := translate(key, value)) != value:
+            if new is None:
+                new = list(fields)
+            new[at] = key, name, other
+    return fields if new is None else Fields(new)
 
 
 def _with_uri(key: str, value: str, rename: Rename) -> str:

@@ -69,7 +69,8 @@ class Target:
 
     def with_others(self, others: Iterable[Target]) -> Target:
         """A copy with these other ways to the same phone."""
-        return replace(self, others=tuple(others))
+        ways = tuple(others)
+        return self if ways == self.others else replace(self, others=ways)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,9 @@ class Anchoring:
         (source, one), (side, other) = caller, callee
         if one is None or other is None:
             return None
-        named = offered_host(request.body) if is_readable(request) else None
+        # "auto" alone asks what the offer says.
+        is_open = self._config.media == "auto" and not (one.is_agent or other.is_agent)
+        named = offered_host(request.body) if is_open and is_readable(request) else None
         ends = (
             CallEnd(named, one.host, "", is_agent=one.is_agent),
             CallEnd(None, other.host, "", is_agent=other.is_agent),

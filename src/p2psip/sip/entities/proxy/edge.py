@@ -6,8 +6,6 @@ Record-Route, one for each side, and is in the words of who is there (docs/decis
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
@@ -52,7 +50,7 @@ class Edge:
         """A request as it came in, without what was meant for us, and in the overlay's terms."""
         routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
         named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
-        return replace(routed, request=named)
+        return routing.Routed(named, routed.place, routed.next_route)
 
     def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:
         """What goes to one target (16.6), all but its Via. Raises NotCarried."""
