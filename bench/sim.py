@@ -32,13 +32,13 @@ JOIN_MAX_S = 300.0
 STEP_S = 60.0
 """A reading is the mean over so long."""
 WARM_UP_S = 720.0
-"""Time to learn of everybody that matters: the interval of updates is ten minutes. Half of the time if that is short."""
+"""Time to learn of everybody that matters: the interval of updates is ten minutes. Half of all, if that is short."""
 
 
 def measure() -> Iterator[Result]:
     """Joins, then a time in which nobody wants anything."""
     peers, seconds = int(os.environ.get("SIM_PEERS", "100")), float(os.environ.get("SIM_SECONDS", "1320"))
-    # Cores leave no cycles behind: the collector walks through all of them to find nothing. At the end it is asked once.
+    # Cores leave no cycles behind: the collector walks through all of them to find nothing. At the end it is asked.
     gc.collect()
     gc.disable()
     empty_kb = _resident_kb()

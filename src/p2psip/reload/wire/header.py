@@ -253,8 +253,10 @@ class ForwardingHeader(Struct):
         """How many bytes the header has."""
         size = _FIXED_PART.size
         for entry in (*self.via_list, *self.destination_list):
-            is_node = isinstance(entry, Destination) and entry.type is _NODE
-            size += 2 + len(entry.destination_data) if is_node else len(entry.encode())
+            if isinstance(entry, Destination) and entry.type is _NODE:
+                size += 2 + len(entry.destination_data)
+            else:
+                size += len(entry.encode())
         return size + sum(len(option.encode()) for option in self.options)
 
     @property

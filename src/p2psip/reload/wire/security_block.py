@@ -138,9 +138,7 @@ class BlockWriter:
     def write(self, certificates: tuple[GenericCertificate, ...], signature: Signature) -> bytes:
         """The bytes of a SecurityBlock."""
         last = self._last
-        if not (
-            last and last[0] is certificates and last[1] is signature.algorithm and last[2] is signature.identity
-        ):
+        if not (last and last[0] is certificates and last[1] is signature.algorithm and last[2] is signature.identity):
             self._last = certificates, signature.algorithm, signature.identity
             unsigned = Signature(signature.algorithm, signature.identity, b"")
             self._beginning = encode_block(certificates, unsigned)[:-VALUE_LENGTH_BYTES]
