@@ -210,7 +210,11 @@ class Request(Message):
     def replace(
         self, *, uri: str | Uri | None = None, fields: Fields | None = None, body: bytes | None = None
     ) -> Request:
-        """A copy with another Request-URI, other fields or another body."""
+        """A copy with another Request-URI, other fields or another body; itself, with what it has read of its fields,
+        if it is given nothing but those that it has.
+        """
+        if uri is None and body is None and (fields is None or fields is self.fields):
+            return self
         return Request(
             self.method,
             self.uri_text if uri is None else uri,
@@ -249,7 +253,9 @@ class Response(Message):
         fields: Fields | None = None,
         body: bytes | None = None,
     ) -> Response:
-        """A copy with another status, other fields or another body."""
+        """A copy with another status, other fields or another body; itself if it is given nothing but its own fields."""
+        if status is None and phrase is None and body is None and (fields is None or fields is self.fields):
+            return self
         return Response(
             self.status if status is None else status,
             self.phrase if phrase is None else phrase,

@@ -42,6 +42,8 @@ _PROVIDED = frozenset({"id", "user", "history", "none", "critical"})
 def wishes(message: Message) -> frozenset[str]:
     """The priv-values of a message, in lower case (RFC 3323 section 4.2); some phones write commas between them."""
     lines = message.fields.lines("privacy")
+    if not lines and "remote-party-id" not in message.fields:
+        return frozenset()
     values = frozenset(value for line in lines for part in re.split("[;,]", line) if (value := part.strip().lower()))
     return values | {"id", "user"} if _hides_its_party(message) else values
 
