@@ -253,7 +253,7 @@ class Response(Message):
         fields: Fields | None = None,
         body: bytes | None = None,
     ) -> Response:
-        """A copy with another status, other fields or another body; itself if it is given nothing but its own fields."""
+        """A copy with another status, other fields or another body; itself, if it is given nothing but its fields."""
         if status is None and phrase is None and body is None and (fields is None or fields is self.fields):
             return self
         return Response(
