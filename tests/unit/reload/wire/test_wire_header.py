@@ -57,6 +57,12 @@ def test_byte_for_byte() -> None:
     assert ForwardingHeader.decode(bytes.fromhex(HEADER_HEX)) == HEADER
 
 
+@given(values_of(ForwardingHeader))
+def test_its_size_is_that_of_its_bytes(header: ForwardingHeader) -> None:
+    """Without encoding it."""
+    assert header.size == len(header.encode())
+
+
 def _outcome(read: Callable[[Reader], ForwardingHeader], data: bytes, node_id_length: int) -> object:
     reader = Reader(data, 0, node_id_length, REGISTERED_MODELS, None)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import (
+    BlockWriter,
     CertificateType,
     GenericCertificate,
     SecurityBlock,
@@ -37,3 +38,15 @@ def test_identities_of_tomorrow_are_kept() -> None:
     identity = SignerIdentity.decode(bytes.fromhex("09 0002 abcd"))
     assert identity == SignerIdentity(SignerIdentityType(9), b"\xab\xcd")
     assert identity.encode() == bytes.fromhex("09 0002 abcd")
+
+
+def test_written_block_after_block() -> None:
+    """One writer, with the same signer again and with others in between: always what the structure encodes to."""
+    algorithm = SignatureAndHashAlgorithm(HashAlgorithm.SHA256, SignatureAlgorithm.RSA)
+    bob, carol = (SignerIdentity.cert_hash(HashAlgorithm.SHA256, name) for name in (b"BOB", b"CAROL"))
+    ones, twos = ((GenericCertificate(CertificateType.X509, der),) for der in (b"1", b"22"))
+    writer = BlockWriter()
+    for certificates, identity in ((ones, bob), (ones, bob), (ones, carol), (twos, carol), (ones, bob)):
+        for value in (b"SIGN", b"", bytes(300)):
+            signature = Signature(algorithm, identity, value)
+            assert writer.write(certificates, signature) == SecurityBlock(certificates, signature).encode()

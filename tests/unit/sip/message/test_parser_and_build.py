@@ -261,3 +261,12 @@ def test_7_1_a_method_is_case_sensitive_and_7_3_1_a_name_is_not() -> None:
     assert parse(text.replace(b"INVITE", b"Invite")).method == "Invite"  # type: ignore[union-attr]
     with pytest.raises(BadMessage, match="CSeq is for INVITE"):
         parse(text.replace(b"INVITE sip", b"Invite sip"))
+
+
+def test_a_copy_with_nothing_else_is_the_message_itself() -> None:
+    """So what has been read of it is not read again; anything else makes another."""
+    request, response = invite(), make_response(invite(), 200, to_tag="t")
+    assert request.replace(fields=request.fields) is request
+    assert request.replace(fields=request.fields, body=b"else").body == b"else"
+    assert response.replace(fields=response.fields) is response
+    assert response.replace(fields=response.fields, status=486).status == 486

@@ -73,10 +73,18 @@ class RoutingTable:
         unknown = {name for name in names if name not in self._peers and name != self.node_id}
         if not unknown:
             return []
-        ring = sorted([*self._ring, *((distance(self.node_id, name), name) for name in unknown)])
+        places = [(distance(self.node_id, name), name) for name in unknown]
         count = self._neighbors_max
-        neighbors = ring if len(ring) <= 2 * count else ring[:count] + ring[-count:]
-        return [name for _, name in neighbors if name in unknown]
+        if len(self._ring) + len(places) <= 2 * count:
+            return [name for _, name in sorted(places)]
+        if len(self._ring) >= count:
+            # Behind as many as there are places on either side nobody can have one; mostly that is everybody.
+            low, high = self._ring[count - 1][0], self._ring[-count][0]
+            places = [place for place in places if place[0] < low or place[0] > high]
+            if not places:
+                return []
+        ring = sorted([*self._ring, *places])
+        return [name for _, name in ring[:count] + ring[-count:] if name in unknown]
 
     def is_in_range(self, target: bytes) -> bool:
         """10.1: responsible "if k is less than or equal to x and k is greater than p"."""
