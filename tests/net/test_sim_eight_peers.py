@@ -78,3 +78,28 @@ def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member() -> 
     members = {world.public_host(number) for number in range(len(NATS))}
     assert tap.destinations <= members | {f"{NAT_LAN}.2"}
     assert members <= tap.destinations
+
+
+@pytest.mark.long
+def test_all_28_pairs_of_phones_call_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever two NATs are between: each call is answered; and nothing leaves but for members and their phones."""
+    world, tap = grow("calls")
+    for site in world.sites:
+        world.line(site, f"user{site.number}")
+    world.settle(120.0)
+    world.run(60.0)
+    phones = [world.phone(site, f"user{site.number}") for site in world.sites]
+    took = []
+    for here, there in PAIRS:
+        caller, callee, began = phones[here], phones[there], phones[here].now
+        call = caller.dial(callee.user)
+        world.run(16.0, stop=lambda call=call, caller=caller: caller.talks or caller.ended(call) is not None)  # type: ignore[misc]
+        answered_s = caller.established_after(call, began)
+        assert answered_s is not None, f"{here} to {there}: {caller.ended(call)}"
+        took.append(answered_s)
+        caller.hang_up(call)
+        world.run(3.0)
+    with capsys.disabled():
+        print(f"\n28 calls, answered after {min(took):.2f} to {max(took):.2f} s, half a second of which the phone rang")
+    members = {world.public_host(number) for number in range(len(NATS))} | {f"{NAT_LAN}.2"}
+    assert tap.destinations <= members | {phone.address.host for phone in phones}
