@@ -219,7 +219,7 @@ class Publisher:
 
     def _publish(self, published: _Published, now: float, above_ms: int = 0) -> None:
         """Store the record, now or as soon as that can be."""
-        published.is_wanted = published.is_asking or not self._node.is_serving
+        published.is_wanted = published.is_asking or not self._node.is_connected
         if published.is_wanted:
             return
         identity = published.line.identity
@@ -236,7 +236,7 @@ class Publisher:
     def _withdraw(self, published: _Published, now: float) -> None:
         """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
         identity = published.line.identity
-        if not published.storage_time_ms or not self._node.is_serving:
+        if not published.storage_time_ms or not self._node.is_connected:
             self._forget_client(identity.node_id, now)
             return
         try:

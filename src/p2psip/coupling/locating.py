@@ -95,7 +95,7 @@ class Locator:
         except NotAnAor as error:
             self._answers.append(AskAnswered(token, NotLocated(404, "Not Found", str(error))))
             return
-        if not self._node.is_serving:
+        if not self._node.is_connected:
             search.failures.append(RequestFailed("this peer is not in the overlay (yet)"))
             self._answers.append(AskAnswered(token, self._conclude(search, now)))
         elif len(self._searches) >= SEARCHES_MAX:

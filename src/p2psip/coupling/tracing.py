@@ -95,7 +95,7 @@ class Traces:
         self._under_way += 1
         if self._under_way > TRACES_MAX:
             self._end(trace, "too many traces under way")
-        elif not self._node.is_connected and not self._node.is_serving:
+        elif not self._node.is_connected:
             self._end(trace, "this peer has not joined the overlay yet")
         else:
             self._ask(trace, now)

@@ -13,7 +13,7 @@ from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.sim.signer import SimulatedVerifier
-from p2psip.sim.simulated_overlay import EPOCH_S, SIP_PORT, SimulatedOverlay, simulated_configuration
+from p2psip.sim.simulated_overlay import EPOCH_S, PORT, SIP_PORT, SimulatedOverlay, simulated_configuration
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
@@ -38,12 +38,18 @@ class SimulatedPeers:
     def __getitem__(self, number: int) -> Site:
         return self.sites[f"p{number}"]
 
-    def add(self, number: int, store: MemoryStore | None = None) -> Site:
-        """Make a peer and start it; with `store`, one that was there before."""
+    def add(
+        self, number: int, store: MemoryStore | None = None, *, is_client: bool = False, is_reachable: bool = True
+    ) -> Site:
+        """Make a peer and start it; with `store`, one that was there before.
+
+        It may be a client of the others, and one that is not reachable can only dial.
+        """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
         identity, store = identity_of(self.seed, name), store or MemoryStore()
         local = Address(f"192.168.{number}.1", 5060)
+        told = address.host if is_reachable else f"192.0.2.{number}"
         peer = make_peer(
             name,
             identity,
@@ -52,8 +58,9 @@ class SimulatedPeers:
             store,
             self.wall,
             NodeSettings(
+                is_client=is_client,
                 may_start_alone=number == 0,
-                addresses={Purpose.RELOAD: (address,), Purpose.SIP: (Address(address.host, SIP_PORT),)},
+                addresses={Purpose.RELOAD: (Address(told, PORT),), Purpose.SIP: (Address(told, SIP_PORT),)},
             ),
             rng,
             self.world.now,
