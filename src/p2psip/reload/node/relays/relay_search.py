@@ -66,6 +66,9 @@ BACK_AGAIN_S: Final = 5.0
 REFUSED_S: Final = 300.0
 """How long a relay is left alone that does not do what is asked."""
 
+RENEW_MIN_S: Final = 60.0
+RENEW_MAX_S: Final = 12 * 3600.0
+
 ACCESS_TRANSMISSIONS: Final = 3
 
 
@@ -217,8 +220,7 @@ class RelaySearch:
 
     def _refused(self, node: NodeId, outcome: Outcome, now: float) -> None:
         if node in self._known and not isinstance(outcome, Refused):
-            # Its answer may have been lost, and what we have of it may be good for a while.
-            self._timers.set(("renew", node), now + PING_S, "a relay's credential is asked for again")
+            # Its answer may have been lost, and what we have of it may be good for a while: it is asked again.
             return
         if node in self._known:
             self._forget(node, now)
@@ -258,8 +260,8 @@ class RelaySearch:
             for base, relays in self._lending.items():
                 for relay in set(relays) & set(addresses):
                     self._punching.allocate(base, relay, credential, now)
-        # A relay says for how long; whoever says a moment is not asked for ever.
-        renew_s = max(answer.lifetime / 2, ASK_AGAIN_S / 10)
+        # A relay says for how long; whoever says a moment is not asked without end, and who says for ever is asked.
+        renew_s = min(max(answer.lifetime / 2, RENEW_MIN_S), RENEW_MAX_S)
         self._timers.set(("renew", node), now + renew_s, "a relay's credential is renewed")
 
     def _leave_alone(self, node: NodeId, until: float) -> None:
@@ -342,6 +344,7 @@ class RelaySearch:
             elif what == "choose":
                 self._choose(now)
             elif node is not None and what == "renew":
+                self._timers.set(("renew", node), now + RENEW_MIN_S, "a relay's credential is asked for again")
                 self._ask(node, now, is_renewal=True)
             elif node is not None:
                 self._ping(node, now)

@@ -1,0 +1,301 @@
+"""p2psip.reload.node.relays.relay_search: whom a node asks for a relay, and which it takes."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from p2psip.base.address import Address
+from p2psip.base.errors import Cause
+from p2psip.base.ids import NodeId
+from p2psip.base.timers import TimerQueue
+from p2psip.reload.node.limits import RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX
+from p2psip.reload.node.relays.relay_search import (
+    ASK_AGAIN_S,
+    COMPARE_S,
+    PING_S,
+    SEEK_MAX_S,
+    RelayAccessContext,
+    RelaySearch,
+)
+from p2psip.reload.paths.relays.relay_pings import RelayPinged
+from p2psip.reload.paths.relays.relay_values import RelayGone
+from p2psip.reload.security.sealed_answer import seal
+from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
+from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.private_messages import PrivateAns, PrivateReq
+from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS, RelayAccessAns, RelayAccessReq
+from p2psip.stun.credentials import StunCredential
+from p2psip.turn.client_values import Loss
+
+ME = NodeId(bytes(16))
+BASE = Address("10.0.0.2", 6084)
+
+
+def nid(number: int) -> NodeId:
+    """A node."""
+    return NodeId(number.to_bytes(16, "big"))
+
+
+def at(number: int) -> Address:
+    """Where its relay is."""
+    return Address(f"203.0.113.{number}", 6084)
+
+
+class Bench:
+    """A search, and the rest of its node played by hand."""
+
+    def __init__(self, *linked: int) -> None:
+        self.now = 0.0
+        self.asked: list[tuple[OverlayRequest, Any]] = []
+        self.notes: list[str] = []
+        self.linked = [nid(number) for number in linked]
+        self.allocated: list[tuple[Address, Address, StunCredential]] = []
+        self.released: list[tuple[Address, Address]] = []
+        self.pinged: list[Address] = []
+        self.queue = TimerQueue()
+        exchange = SimpleNamespace(
+            queue=self.queue,
+            identity=SimpleNamespace(node_id=ME),
+            request=self._request,
+            note=lambda event, **_: self.notes.append(event),
+            warn=lambda event, **_: self.notes.append(event),
+        )
+        punching = SimpleNamespace(
+            allocate=lambda base, relay, credential, now: self.allocated.append((base, relay, credential)),
+            release=lambda base, relay, now: self.released.append((base, relay)),
+            relay_pings=SimpleNamespace(ping=lambda relay, now: self.pinged.append(relay)),
+        )
+        data = SimpleNamespace(storage=SimpleNamespace(rules=SimpleNamespace(kinds={})))
+        topology = SimpleNamespace(is_connected=True)
+        made: Any = RelaySearch
+        self.search: RelaySearch = made(exchange, data, topology, self.linked, punching, random.Random(1))
+
+    def _request(self, asked: OverlayRequest, context: object, now: float) -> int:
+        self.asked.append((asked, context))
+        return len(self.asked)
+
+    def need(self) -> Bench:
+        """Relays are needed now."""
+        self.search.need((BASE,), self.now)
+        self.pass_time(0.0)
+        return self
+
+    def whom(self) -> list[NodeId]:
+        """Who was asked since the last call."""
+        return [context.node for _, context in self.asked if isinstance(context, RelayAccessContext)]
+
+    def grant(self, number: int, lifetime_s: int = 3600, password: bytes = b"secret") -> None:
+        """A node says yes to the question that it was asked last."""
+        asked, context = next(each for each in reversed(self.asked) if each[1].node == nid(number))
+        assert isinstance(asked.body, PrivateReq)
+        assert (asked.code, asked.body.name) == (MessageCode.PRIVATE_REQ, RELAY_ACCESS)
+        key, sealed = seal(RelayAccessReq.decode(asked.body.body).key, password, RELAY_ACCESS, random.Random(2))
+        answer = RelayAccessAns((IpAddressPort.of(*at(number)),), b"1:me", lifetime_s, key, sealed)
+        self._end(context, answered(answer.encode()))
+
+    def refuse(self, number: int) -> None:
+        """It says that it does not relay."""
+        self._end(self._question(number), refused())
+
+    def silence(self, number: int) -> None:
+        """It does not answer."""
+        self._end(self._question(number), Unanswered((Cause("peer", "nobody answered", self.now),)))
+
+    def junk(self, number: int, body: bytes) -> None:
+        """It answers something."""
+        self._end(self._question(number), answered(body))
+
+    def _question(self, number: int) -> RelayAccessContext:
+        return next(context for _, context in reversed(self.asked) if context.node == nid(number))
+
+    def _end(self, context: RelayAccessContext, outcome: Any) -> None:
+        self.search.handle_outcome(context, outcome, self.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """All that is due until then."""
+        end = self.now + seconds
+        while (deadline := self.queue.next_deadline()) is not None and deadline.at <= end:
+            self.now = max(self.now, deadline.at)
+            self.search.handle_timeout(self.now)
+        self.now = end
+
+    def lose(self, number: int, loss: Loss, retry_after_s: float = 0.0) -> None:
+        """What a relay has lent is gone."""
+        self.search.handle_news(RelayGone(BASE, at(number), (), loss, loss.value, retry_after_s), self.now)
+
+
+def answered(body: bytes) -> Answer:
+    """An answer with this body."""
+    made: Any = Answer
+    fields = dict.fromkeys(made.__dataclass_fields__)
+    return cast(Answer, made(**(fields | {"body": PrivateAns(body)})))
+
+
+def refused() -> Refused:
+    """An error that says that no relay runs there."""
+    made: Any = Refused
+    return cast(Refused, made(**dict.fromkeys(made.__dataclass_fields__)))
+
+
+def test_nobody_is_asked_as_long_as_others_reach_us() -> None:
+    bench = Bench(1, 2)
+    bench.search.linked(0.0)
+    bench.pass_time(1000.0)
+    assert bench.asked == []
+
+
+def test_whom_we_are_linked_with_is_asked_and_who_says_no_is_left_alone() -> None:
+    bench = Bench(1, 2).need()
+    assert bench.whom() == [nid(1), nid(2)]
+    bench.refuse(1)
+    bench.silence(2)
+    bench.asked.clear()
+    bench.pass_time(ASK_AGAIN_S - 1)
+    assert bench.whom() == []
+    bench.pass_time(SEEK_MAX_S + 1)
+    assert bench.whom() == [nid(1), nid(2)]
+
+
+def test_who_is_linked_later_is_asked_at_once() -> None:
+    bench = Bench().need()
+    bench.linked.append(nid(3))
+    bench.search.linked(bench.now)
+    assert bench.whom() == [nid(3)]
+
+
+def test_the_nearest_of_those_that_say_yes_at_once_lends_an_address() -> None:
+    bench = Bench(1, 2).need()
+    bench.grant(1)
+    bench.grant(2)
+    assert bench.pinged == [at(1), at(2)]
+    bench.search.handle_ping(RelayPinged(at(1), 0.2), bench.now)
+    bench.search.handle_ping(RelayPinged(at(2), 0.05), bench.now)
+    assert bench.allocated == []
+    bench.pass_time(COMPARE_S)
+    assert bench.allocated == [(BASE, at(2), StunCredential("1:me", "secret"))]
+    assert bench.search.known == ((nid(2), 0.05), (nid(1), 0.2))
+    assert bench.search.lending == (at(2),)
+
+
+def test_three_are_enough_and_one_that_does_not_answer_is_replaced() -> None:
+    bench = Bench(1, 2, 3, 4)
+    bench.linked.pop()
+    bench.need()
+    for number in (1, 2, 3):
+        bench.grant(number)
+        bench.search.handle_ping(RelayPinged(at(number), number / 100), bench.now)
+    bench.pass_time(COMPARE_S)
+    bench.linked.append(nid(4))
+    bench.asked.clear()
+    bench.search.linked(bench.now)
+    bench.pass_time(PING_S)
+    assert bench.whom() == []
+    bench.search.handle_ping(RelayPinged(at(1), None), bench.now)
+    assert len(bench.search.known) == 3, "of the one that lends us something its client finds out"
+    bench.search.handle_ping(RelayPinged(at(3), None), bench.now)
+    assert [node for node, _ in bench.search.known] == [nid(1), nid(2)]
+    bench.pass_time(5.0)
+    assert bench.whom() == [nid(4)]
+
+
+def test_a_relay_that_began_anew_is_asked_again_at_once_while_another_lends() -> None:
+    bench = Bench(1, 2).need()
+    bench.grant(1)
+    bench.grant(2)
+    bench.search.handle_ping(RelayPinged(at(1), 0.01), bench.now)
+    bench.pass_time(COMPARE_S)
+    bench.asked.clear()
+    bench.allocated.clear()
+    bench.lose(1, Loss.RESTARTED)
+    assert bench.whom() == [nid(1)]
+    assert [relay for _, relay, _ in bench.allocated] == [at(2)]
+    bench.grant(1, password=b"another")
+    assert len(bench.search.known) == 2
+
+
+def test_where_there_is_no_other_it_lends_again_as_soon_as_it_has_said_yes() -> None:
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.allocated.clear()
+    bench.lose(1, Loss.CREDENTIAL)
+    bench.grant(1, password=b"another")
+    bench.pass_time(COMPARE_S)
+    assert bench.allocated == [(BASE, at(1), StunCredential("1:me", "another"))]
+
+
+@pytest.mark.parametrize(("loss", "retry_s", "alone_s"), [(Loss.FULL, 60.0, 60.0), (Loss.REFUSED, 0.0, 300.0)])
+def test_a_relay_that_is_full_is_left_alone_for_a_while(loss: Loss, retry_s: float, alone_s: float) -> None:
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.allocated.clear()
+    bench.lose(1, loss, retry_s)
+    bench.pass_time(alone_s - 1)
+    assert bench.allocated == []
+    bench.pass_time(2)
+    assert [relay for _, relay, _ in bench.allocated] == [at(1)]
+
+
+def test_a_credential_is_renewed_at_half_of_its_life() -> None:
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.asked.clear()
+    bench.allocated.clear()
+    bench.pass_time(1801.0)
+    assert bench.whom() == [nid(1)]
+    bench.silence(1)
+    bench.pass_time(PING_S + 1)
+    assert bench.whom() == [nid(1), nid(1)], "what it has may be good for a while"
+    bench.grant(1, password=b"another")
+    assert bench.allocated == [(BASE, at(1), StunCredential("1:me", "another"))]
+    bench.pass_time(1801.0)
+    bench.refuse(1)
+    assert bench.search.known == ()
+
+
+def test_a_lifetime_of_nothing_does_not_have_it_asked_without_end() -> None:
+    bench = Bench(1).need()
+    bench.grant(1, lifetime_s=0)
+    for _ in range(100):
+        bench.pass_time(1.0)
+    assert len(bench.asked) <= 2
+
+
+@pytest.mark.parametrize("body", [b"", b"junk", RelayAccessAns((), b"u", 1, b"k", b"s").encode()])
+def test_what_cannot_be_read_is_no_relay(body: bytes) -> None:
+    bench = Bench(1).need()
+    bench.junk(1, body)
+    assert (bench.search.known, bench.notes) == ((), ["relay not understood"])
+
+
+def test_what_is_kept_of_others_is_bounded() -> None:
+    bench = Bench().need()
+    for number in range(1, RELAYS_KNOWN_MAX + 4):
+        bench.linked[:] = [nid(number)]
+        bench.search._ask(nid(number), bench.now)
+        bench.grant(number)
+    assert len(bench.search.known) == RELAYS_KNOWN_MAX
+    for number in range(20, 20 + RELAYS_ASKED_MAX + 50):
+        bench.search._ask(nid(number), bench.now)
+        bench.refuse(number)
+    assert len(bench.search._left_alone) == RELAYS_ASKED_MAX
+
+
+def test_when_none_is_needed_any_more_what_was_lent_is_given_back() -> None:
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.search.need((), bench.now)
+    assert bench.released == [(BASE, at(1))]
+    assert (bench.search.known, bench.search.lending) == ((), ())
+    bench.asked.clear()
+    bench.pass_time(10_000.0)
+    assert bench.asked == []
