@@ -74,6 +74,7 @@ def test_a_relay_that_restarts_costs_one_reconnection() -> None:
     assert world.run(60.0, stop=lambda: are_linked(world, 1, 2) and are_linked(world, 2, 1))
 
 
+@pytest.mark.long
 def test_a_relay_that_dies_is_replaced_by_one_that_is_known_already() -> None:
     """Two of three relays are in reserve; the link is there again within seconds."""
     world = grow("dies", "RRRss")
@@ -89,6 +90,7 @@ def test_a_relay_that_dies_is_replaced_by_one_that_is_known_already() -> None:
     assert world.run(60.0, stop=lambda: len(world.sites[3].peer.node.relays.known) == 2)
 
 
+@pytest.mark.long
 def test_the_nearest_relay_lends_an_address() -> None:
     """Of four."""
     world = grow("nearest", "RRRRs")
@@ -121,6 +123,7 @@ def test_9_a_relay_is_recorded_as_often_as_turn_density_says() -> None:
     ]
 
 
+@pytest.mark.long
 def test_9_who_is_linked_with_no_relay_finds_one_by_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "Peers MAY find other servers by selecting a random Resource-ID and then doing a Find request"."""
     monkeypatch.setattr(RelaySearch, "linked", lambda self, now: None)

@@ -64,6 +64,7 @@ class RelayOffering:
         self._is_open = False
         self._retry_s: dict[int, float] = {}
         self._recorded: set[int] = set()
+        self._storing: set[int] = set()
         self._timers: Timers[int] = exchange.queue.scope()
 
     @property
@@ -97,7 +98,7 @@ class RelayOffering:
 
     def joined(self, now: float) -> None:
         """The overlay can be reached: what is not recorded yet is recorded now."""
-        if self.is_offered and not self._recorded and not len(self._timers):
+        if self.is_offered and not (self._recorded or self._storing or len(self._timers)):
             self._record_all(now)
 
     def _hosts(self) -> tuple[str, ...]:
@@ -159,10 +160,13 @@ class RelayOffering:
         asked = OverlayRequest(route, MessageCode.STORE_REQ, request, identity, after=issued.after)
         if self._exchange.request(asked, RelayRecordContext(iteration), now) is None:
             self._failed(iteration, "too many requests under way", now)
+        else:
+            self._storing.add(iteration)
 
     def handle_outcome(self, context: RelayRecordContext, outcome: Outcome, now: float) -> None:
         """What became of a Store."""
         iteration = context.iteration
+        self._storing.discard(iteration)
         if not isinstance(outcome, Answer):
             self._failed(iteration, str(failure_of(outcome)), now)
             return

@@ -53,8 +53,14 @@ SEEK_FIRST_S: Final = 2.0
 SEEK_MAX_S: Final = 300.0
 """How long after one round of seeking the next begins; it grows as long as there are too few, and no new ones."""
 
+SEEK_NONE_MAX_S: Final = 30.0
+"""The same where none is known."""
+
 ASK_AGAIN_S: Final = 600.0
-"""How long who does not relay is left alone, and a relay that does not answer."""
+"""How long who does not relay is left alone."""
+
+SILENT_S: Final = 30.0
+"""How long a node is left alone that does not answer, and a relay that does not."""
 
 PING_S: Final = 60.0
 COMPARE_S: Final = 0.3
@@ -130,6 +136,7 @@ class RelaySearch:
         """Until when nodes are not asked (again); the oldest first."""
         self._lending: dict[Address, tuple[Address, ...]] = {}
         """By port of ours: which relays lend it something, the newest last, or were asked to."""
+        self._linked: set[NodeId] = set()
         self._seek_s = SEEK_FIRST_S
         self._timers: Timers[tuple[str, NodeId | None]] = exchange.queue.scope()
 
@@ -163,7 +170,11 @@ class RelaySearch:
         self._choose(now)
 
     def linked(self, now: float) -> None:
-        """There are other links than before: who is at the other end may relay."""
+        """There are other links than before: who is at the other end may relay, and may have begun anew."""
+        linked = set(self._connections)
+        for node in linked - self._linked:
+            self._left_alone.pop(node, None)
+        self._linked = linked
         if self._bases and len(self._known) < WANTED:
             self._ask_linked(now)
 
@@ -179,7 +190,7 @@ class RelaySearch:
             asked = OverlayRequest([Destination.resource(place)], MessageCode.FIND_REQ, find_request(place))
             self._exchange.request(asked, RelayFindContext(place), now)
         self._timers.set(("seek", None), now + self._seek_s, "more relays are wanted")
-        self._seek_s = min(SEEK_MAX_S, 2 * self._seek_s)
+        self._seek_s = min(SEEK_MAX_S if self._known else SEEK_NONE_MAX_S, 2 * self._seek_s)
 
     def _ask_linked(self, now: float) -> None:
         for node in list(self._connections):
@@ -224,7 +235,7 @@ class RelaySearch:
             return
         if node in self._known:
             self._forget(node, now)
-        self._leave_alone(node, now + ASK_AGAIN_S)
+        self._leave_alone(node, now + (ASK_AGAIN_S if isinstance(outcome, Refused) else SILENT_S))
 
     def _found(self, context: RelayFindContext, outcome: Outcome, now: float) -> None:
         body = outcome.body if isinstance(outcome, Answer) else None
@@ -334,7 +345,7 @@ class RelaySearch:
                 # Of one that lends us something its client finds out by itself.
                 self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))
                 self._forget(known.node, now)
-                self._leave_alone(known.node, now + ASK_AGAIN_S)
+                self._leave_alone(known.node, now + SILENT_S)
 
     def handle_timeout(self, now: float) -> None:
         """Seek, renew, ping, choose."""

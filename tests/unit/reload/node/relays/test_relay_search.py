@@ -17,7 +17,8 @@ from p2psip.reload.node.relays.relay_search import (
     ASK_AGAIN_S,
     COMPARE_S,
     PING_S,
-    SEEK_MAX_S,
+    SEEK_NONE_MAX_S,
+    SILENT_S,
     RelayAccessContext,
     RelaySearch,
 )
@@ -156,10 +157,26 @@ def test_whom_we_are_linked_with_is_asked_and_who_says_no_is_left_alone() -> Non
     bench.refuse(1)
     bench.silence(2)
     bench.asked.clear()
-    bench.pass_time(ASK_AGAIN_S - 1)
+    bench.pass_time(SILENT_S - 5)
     assert bench.whom() == []
-    bench.pass_time(SEEK_MAX_S + 1)
-    assert bench.whom() == [nid(1), nid(2)]
+    bench.pass_time(SEEK_NONE_MAX_S + 5)
+    assert bench.whom() == [nid(2)]
+    bench.pass_time(ASK_AGAIN_S)
+    assert bench.whom() == [nid(2), nid(1)]
+
+
+def test_who_has_lost_its_link_and_is_linked_again_may_have_begun_anew() -> None:
+    bench = Bench(1).need()
+    bench.search.linked(bench.now)
+    bench.refuse(1)
+    bench.asked.clear()
+    bench.search.linked(bench.now)
+    assert bench.whom() == []
+    bench.linked.clear()
+    bench.search.linked(bench.now)
+    bench.linked.append(nid(1))
+    bench.search.linked(bench.now)
+    assert bench.whom() == [nid(1)]
 
 
 def test_who_is_linked_later_is_asked_at_once() -> None:
