@@ -34,7 +34,7 @@ def test_two_behind_symmetric_nats_are_linked_over_the_relay_of_the_third(tmp_pa
                 eventually("they are linked", lambda: relayed_links(first, second) and relayed_links(second, first))
                 seen = (*relayed_links(first, second), *relayed_links(second, first))
                 assert any(address.startswith(f"{PUBLIC}:") for address in seen), seen
-                assert relay.status()["relays"]["lent_to_others"] == 2
+                assert relay.status()["relays"]["lent_to_others"] >= 2
                 relay.kill()
                 eventually("the link is gone", lambda: not relayed_links(first, second))
                 relay.run("--first", "--relay", "yes", within=world.public.within)
