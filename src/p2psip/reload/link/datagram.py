@@ -199,6 +199,8 @@ class DatagramLink(Link):
         self._window = Window()
         self._timeouts = 0
         self._send_again(list(self._flight))
+        # Of some there are copies.
+        self._again = deque(dict.fromkeys(self._again))
         self._transmit(now)
 
     def take_over(self, older: DatagramLink) -> list[bytes]:
@@ -211,8 +213,9 @@ class DatagramLink(Link):
 
     def _let_go(self) -> list[bytes]:
         """Have another link bring over what is not known to have arrived."""
-        untold = sorted((one for one in set(self._pending()) if not one.is_told), key=lambda one: one.given_at)
-        for outgoing in self._pending():
+        pending = dict.fromkeys(self._pending())
+        untold = sorted((one for one in pending if not one.is_told), key=lambda one: one.given_at)
+        for outgoing in pending:
             outgoing.is_done = True
         self._flight.clear()
         self._waiting.clear()

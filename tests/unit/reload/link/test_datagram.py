@@ -273,6 +273,55 @@ def test_what_comes_twice_is_passed_on_once_for_as_long_as_it_cannot_be_meant() 
     assert len(arrivals._first_at) == ARRIVALS_MAX
 
 
+def test_what_a_link_has_not_brought_over_goes_on_its_successor() -> None:
+    """Under way, lost or waiting, in order and once; the older one says no more of it, and may end."""
+    older, newer = start(), start()
+    messages = list(itertools.islice(numbered(), 8))
+    for message in messages:
+        older.send(message, 0.0)
+    first, *_ = older.drain()
+    assert isinstance(first, bytes)
+    other = start()
+    assert other.receive(first, 0.1) == messages[:1]
+    (acknowledgement,) = other.drain()
+    assert isinstance(acknowledgement, bytes)
+    older.receive(acknowledgement, 0.2)
+    assert newer.take_over(older) == messages[1:]
+    older.end()
+    assert told(older) == []
+    assert newer.take_over(older) == []
+
+
+def test_what_was_brought_over_and_comes_on_the_successor_again_is_passed_on_once() -> None:
+    """The other end could not know that it had."""
+    here, there = (start(), start()), (start(), start())
+    here[0].send(b"arrived", 0.0)
+    (datagram,) = here[0].drain()
+    assert isinstance(datagram, bytes)
+    assert there[0].receive(datagram, 0.1) == [b"arrived"]
+    there[1].take_over(there[0])
+    for message in here[1].take_over(here[0]):
+        here[1].send(message, 0.2)
+    (again,) = here[1].drain()
+    assert isinstance(again, bytes)
+    assert there[1].receive(again, 0.3) == []
+
+
+def test_on_another_path_all_is_sent_again_at_once() -> None:
+    """And the wait is what it was at the beginning, not what it had grown to."""
+    link = start()
+    link.send(b"message", 0.0)
+    for now in (0.5, 1.5):
+        link.handle_timeout(now)
+    link.drain()
+    link.try_again(2.0)
+    sent = [each for each in link.drain() if isinstance(each, bytes)]
+    assert len(sent) == 1
+    assert sent[0].endswith(b"message")
+    assert link.round_trip.rto_s == RTO_S
+    assert link.next_deadline() == Deadline(2.0 + RTO_S, "acknowledgement overdue")
+
+
 def test_sequence_numbers_wrap() -> None:
     """After 2^32 transmissions it starts over, losses and all."""
     pair = LinkPair.over(Path(delay_s=0.01, jitter_s=0.005, loss=0.1), "wrap")

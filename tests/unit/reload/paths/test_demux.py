@@ -111,3 +111,33 @@ def test_our_own_hello_is_an_answer() -> None:
     table = Associations[str]()
     table.begin(Pair(HERE, HERE), "ours", SMALL, is_client=True)
     assert table.route(Pair(HERE, HERE), hello(SMALL)) == DatagramRoute(("ours",))
+
+
+def test_one_that_has_moved_has_what_still_comes_between_the_addresses_before() -> None:
+    """Until it moves again, or is over; it is one, however it is reached."""
+    table = Associations[str]()
+    there, further = (Pair(HERE, Address("192.0.2.2", port)) for port in (7000, 8000))
+    table.up(PAIR, "moving")
+    assert table.move("moving", PAIR, there) is None
+    assert table.route(PAIR, record()) == table.route(there, record()) == DatagramRoute(("moving",))
+    assert len(table) == 1
+    assert table.move("moving", there, further) is None
+    assert table.route(PAIR, record()) == DatagramRoute()
+    assert table.route(there, record()) == table.route(further, record()) == DatagramRoute(("moving",))
+    table.forget(further, "moving")
+    assert table.route(there, record()) == table.route(further, record()) == DatagramRoute()
+    assert len(table) == 0
+
+
+def test_where_one_has_moved_away_another_may_come_up_without_ending_it() -> None:
+    """Whoever was where it moves to is over."""
+    table = Associations[str]()
+    there = Pair(HERE, Address("192.0.2.2", 7000))
+    table.up(PAIR, "moving")
+    table.up(there, "before")
+    assert table.move("moving", PAIR, there) == "before"
+    table.forget(there, "before")
+    assert table.up(PAIR, "new") is None
+    assert table.route(PAIR, record()) == DatagramRoute(("new",))
+    assert table.route(there, record()) == DatagramRoute(("moving",))
+    assert len(table) == 2

@@ -95,6 +95,9 @@ class Attaching:
             body = attach_body(local, send_update=True)
             asked = OverlayRequest(route, MessageCode.ATTACH_REQ, body, transmissions_max=ATTACH_TRANSMISSIONS)
         else:
+            if len(route) == 1 and wanted.node is not None and self._connections.is_doubted(wanted.node):
+                # What the link there has to bring over may wait until that is made anew.
+                route = [*map(Destination.node, self._connections.ways_round(wanted.node)[:1]), *route]
             app_body = AppAttachReq(local.ufrag, local.password, wanted.application, local.role, local.candidates)
             asked = OverlayRequest(route, MessageCode.APP_ATTACH_REQ, app_body, transmissions_max=TRANSMISSIONS_MAX)
         transaction_id = self._exchange.request(asked, wanted, now)

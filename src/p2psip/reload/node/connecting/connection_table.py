@@ -170,6 +170,15 @@ class ConnectionTable:
         working = [connection for connection in connections if connection.link.state is LinkState.UP]
         return next(reversed(working or connections), None)
 
+    def ways_round(self, node: NodeId) -> list[NodeId]:
+        """Others whose link works and is in no doubt, over which something may be sent to `node`."""
+        found = ((each, self.get(each)) for each in self._linked if each != node)
+        return [each for each, link in found if link is not None and not self._paths.is_doubted(link.number)]
+
+    def is_doubted(self, node: NodeId) -> bool:
+        """True if the path of the link to `node` has not answered lately."""
+        return (link := self.get(node)) is not None and self._paths.is_doubted(link.number)
+
     def by_number(self, number: int) -> Connection | None:
         """The link with this number, if it is up."""
         return self._by_number.get(number)

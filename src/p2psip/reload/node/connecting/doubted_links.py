@@ -73,7 +73,7 @@ class DoubtedLinks:
             del self._tried[node]
             return
         self._timers.set(node, now + ANOTHER_WAY_S, "a link in doubt is made anew")
-        others = [each for each in self._connections if each != node and self._answers(each)]
+        others = self._connections.ways_round(node)
         if others:
             via = self._rng.choice([each for each in others if each not in tried] or others)
             self._intents.renew(node, via, now)
@@ -84,7 +84,3 @@ class DoubtedLinks:
         if not self._paths.is_checked(connection.number) and connection.number % 2 == 0:
             # There was no Attach before it, and so nothing of ICE that could move it.
             self._intents.dial_again(node, connection.remote, now)
-
-    def _answers(self, node: NodeId) -> bool:
-        connection = self._connections.get(node)
-        return connection is not None and not self._paths.is_doubted(connection.number)

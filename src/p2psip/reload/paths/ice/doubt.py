@@ -97,11 +97,6 @@ class Doubt:
         """When another pair may take its place: by then it should have answered."""
         self._taken = 1 if is_certain else 0
 
-    @property
-    def is_told(self) -> bool:
-        """True once it was told."""
-        return self._taken >= len(_STEPS) - 1
-
     def step(self) -> tuple[DoubtStep, float]:
         """What is next, and how long after it comes the step after that."""
         found = _STEPS[min(self._taken, len(_STEPS) - 1)]

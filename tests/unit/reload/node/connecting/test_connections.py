@@ -47,6 +47,52 @@ def start() -> ConnectionTable:
     return ConnectionTable(ME, 5000, Paths(random.Random(1)))
 
 
+def written(here: ConnectionTable) -> list[tuple[int, bytes]]:
+    """What went out over which link, as messages."""
+    found: list[tuple[int, bytes]] = []
+    for effect in here.drain():
+        if isinstance(effect, Write):
+            frames = Deframer(5000).feed(effect.data)
+            found += [(effect.link, content) for _, content in frames if isinstance(content, bytes)]
+    return found
+
+
+def test_a_newer_link_brings_over_what_an_older_one_has_not() -> None:
+    """At once: nobody waits until the older one is closed, and then nothing is said to be not taken."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
+    here.send(LARGER, b"under way", 0.0)
+    assert written(here) == [(1, b"under way")]
+    here.add(3, LARGER, REMOTE, 5.0, datagram_bytes=1200)
+    assert written(here) == [(3, b"under way")]
+    assert here.close(1, "replaced") == []
+
+
+def test_a_link_that_has_moved_sends_again_at_once() -> None:
+    """And is where its path is now."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
+    here.send(LARGER, b"under way", 0.0)
+    here.drain()
+    elsewhere = Address("192.0.2.77", 6084)
+    here.moved(1, elsewhere, 0.1)
+    here.moved(5, elsewhere, 0.1)
+    assert written(here) == [(1, b"under way")]
+    assert [link.remote for link in here.to(LARGER)] == [elsewhere]
+
+
+def test_what_goes_round_a_link_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over whoever else answers."""
+    here = start()
+    for number, node in ((1, SMALLER), (3, LARGER), (5, nid(7))):
+        here.add(number, node, REMOTE, 0.0, datagram_bytes=1200)
+    monkeypatch.setattr(here._paths, "is_doubted", lambda link: link in (1, 3))
+    assert here.is_doubted(SMALLER)
+    assert not here.is_doubted(nid(7))
+    assert not here.is_doubted(nid(8))
+    assert here.ways_round(SMALLER) == [nid(7)]
+
+
 def run_for(here: ConnectionTable, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
     """Let time go on; what happens to links, and when."""
     return [(at, event) for at, event in all_of(here, seconds, now) if not isinstance(event, NotTaken)]
