@@ -7,6 +7,7 @@ import math
 import pytest
 
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, NatBehaviour
+from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Way
 from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
@@ -29,7 +30,9 @@ def grow(seed: str, way: Way = FAR, *, behind: int = 2) -> tuple[InternetSites, 
         world.line(site, f"user{number}")
     world.settle(120.0)
     world.run(30.0)
-    return world, [world.phone(site, f"user{site.number - 1}") for site in world.sites[1:]]
+    return world, [
+        world.phone(site, f"user{site.number - 1}", tone_hz=400.0 + 20 * site.number) for site in world.sites[1:]
+    ]
 
 
 def ring(world: InternetSites, caller: MachinePhone, callee: MachinePhone, limit_s: float = 12.0) -> float:
@@ -83,6 +86,51 @@ def test_a_call_survives_that_its_path_dies() -> None:
     assert list(site.peer.flows.calls._by_link) != [path]
 
 
+def test_both_hear_each_other_through_two_nats() -> None:
+    """The phones name addresses of their LANs, which are the same: each peer carries the audio for its own."""
+    world, (alice, bob) = grow("voice", Way(delay_s=0.03))
+    call = alice.dial("user1")
+    world.run(5.0)
+    alice.hang_up(call)
+    world.run(3.0)
+    assert (heard(alice), heard(bob)) == (pitch(bob), pitch(alice))
+    assert all(len(site.peer.server.relay) == 0 for site in world.sites), "nothing is left of it"
+
+
+def test_media_goes_on_over_the_next_path() -> None:
+    """One end loses its association in the middle of a call; within three seconds both hear each other again."""
+    world, (alice, _) = grow("on", Way(delay_s=0.03))
+    call = alice.dial("user1")
+    world.run(5.0)
+    site = world.sites[1]
+    (path,) = site.peer.flows.calls._by_link
+    site.driver._connections[path].abort("lost")
+    world.run(3.0)
+    before = packets(world)
+    world.run(2.0)
+    assert all(now - then > 80 for then, now in zip(before, packets(world), strict=True)), (before, packets(world))
+    alice.hang_up(call)
+    world.run(2.0)
+
+
+def test_phones_that_reach_each_other_have_no_anchor() -> None:
+    """Two peers in one LAN: the phones send to each other."""
+    world, (alice, _) = grow("direct", Way(delay_s=0.03))
+    neighbour = world.add_beside(world.sites[1], 7)
+    world.line(neighbour, "user7")
+    world.settle(60.0)
+    world.run(10.0)
+    machine = Machine(world.internet, "phone of carol")
+    machine.plug(neighbour.lan, "192.168.1.107", gateways=("192.168.1.1",))
+    carol = world.phone(neighbour, "user7", machine=machine, tone_hz=560.0)
+    call = alice.dial("user7")
+    world.run(4.0)
+    assert [site.peer.server.relay._by_port for site in world.sites] == [{} for _ in world.sites]
+    alice.hang_up(call)
+    world.run(3.0)
+    assert (heard(alice), heard(carol)) == (pitch(carol), pitch(alice))
+
+
 def test_where_a_peer_has_lost_its_power_callers_are_told_soon() -> None:
     """Also where a path to it was up."""
     world, (alice, bob) = grow("power", Way(delay_s=0.03))
@@ -114,3 +162,27 @@ def test_a_cold_call_rings_in_2_2_seconds_and_a_warm_one_in_half_a_second(capsys
 def p95(times: list[float]) -> float:
     """Of so few: the greatest but for one in twenty."""
     return sorted(times)[math.ceil(0.95 * len(times)) - 1]
+
+
+def heard(phone: MachinePhone) -> int:
+    """What tone, to ten Hz."""
+    tone = phone.reports[-1].tone
+    assert tone is not None, f"{phone.user} heard nothing"
+    return round(tone.frequency_hz / 10)
+
+
+def pitch(phone: MachinePhone) -> int:
+    """Its own."""
+    return 42 + 2 * int(phone.user.removeprefix("user"))
+
+
+def packets(world: InternetSites) -> list[int]:
+    """How many have come from each side of each call that is carried."""
+    relays = [site.peer.server.relay for site in world.sites]
+    return [
+        side.tally.packets
+        for relay in relays
+        for call in relay._calls
+        for stream in call.carried
+        for side in stream.sides
+    ]

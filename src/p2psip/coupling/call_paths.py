@@ -184,10 +184,13 @@ class CallPaths:
         far = self._fars.get(node)
         return far.flow if far is not None and far.links else None
 
-    def link_to(self, node: NodeId) -> int | None:
-        """The link by which frames go to a peer."""
+    def link_for_frame(self, node: NodeId, now: float) -> int | None:
+        """The link by which a frame of media goes to a peer now."""
         far = self._fars.get(node)
-        return None if far is None else far.link
+        if far is None or far.link is None:
+            return None
+        far.media_at = now
+        return far.link
 
     # Links
 
@@ -259,12 +262,8 @@ class CallPaths:
 
     def send_frame(self, node: NodeId, frame: bytes, now: float) -> None:
         """A frame of media is to go: now or never."""
-        far = self._fars.get(node)
-        if far is None or far.link is None:
-            self._effects.append(PathWanted(node))
-        else:
-            far.media_at = now
-            self._effects.append(WriteRecord(far.link, frame))
+        link = self.link_for_frame(node, now)
+        self._effects.append(PathWanted(node) if link is None else WriteRecord(link, frame))
 
     def close(self, flow: int, reason: str) -> None:
         """The SIP server wants no more of it."""

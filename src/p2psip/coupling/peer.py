@@ -37,6 +37,7 @@ from p2psip.coupling.locating import LocateContext, Locator
 from p2psip.coupling.lookup import LookupContext, Lookups
 from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import TraceContext, Traces
+from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
@@ -230,6 +231,20 @@ class Peer:
         self.server.handle_media(local, remote, data, now)
         self._settle(now)
 
+    def handle_relayed(self, now: float) -> None:
+        """The relay has taken something, and has perhaps something to say."""
+        self._settle(now)
+
+    def frame_write(self, sent: SendFrame, now: float) -> Write | None:
+        """What takes a frame to another peer at once; None if nothing does, and `handle_frame` is to see to it."""
+        link = self.flows.calls.link_for_frame(NodeId.fromhex(str(sent.path)), now)
+        return None if link is None or not self.node.app_link_may_send(link, now) else Write(link, sent.frame)
+
+    def handle_frame(self, sent: SendFrame, now: float) -> None:
+        """A frame is to go to another peer, to which there is no path."""
+        self.flows.calls.send_frame(NodeId.fromhex(str(sent.path)), sent.frame, now)
+        self._settle(now)
+
     def handle_ports(self, port: int, is_open: bool, now: float) -> None:
         """A pair of ports for calls that go through here is open, or is not to be had."""
         self.server.relay.handle_ports(port, is_open, now)
@@ -353,6 +368,8 @@ class Peer:
             case CallLinkOver(link, reason):
                 self._effects.append(HangUp(link, reason))
                 self._close_path(link, reason, now)
+            case SendFrame(path, frame):
+                self.flows.calls.send_frame(NodeId.fromhex(str(path)), frame, now)
             case PathWanted(node):
                 self.flows.want_path(node, now)
             case PeerDoubted(node):

@@ -49,6 +49,7 @@ from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
+from p2psip.media.relay.policy import MediaSetting
 from p2psip.net.disk.files import PRIVATE
 from p2psip.net.disk.home import in_home
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
@@ -213,9 +214,15 @@ class PeerService:
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
-            media=self._state.settings.media,
+            media=self._media(),
+            has_call_paths=self._has_calls_port,
             transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         )
+
+    def _media(self) -> MediaSetting:
+        """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
+        setting = self._state.settings.media
+        return "direct" if setting == "auto" and not self._has_calls_port else setting
 
     def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:
         # A configuration that turns ICE on later does so for calls with the next start, which opens their port.

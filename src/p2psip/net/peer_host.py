@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from OpenSSL import SSL
@@ -12,7 +12,7 @@ from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
-from p2psip.media.relay.sides import SendFrom
+from p2psip.media.relay.sides import SendFrame, SendFrom
 from p2psip.media.session import SendRtp
 from p2psip.net.node_host import HostSettings, NodeHost, boot_time
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
@@ -120,11 +120,22 @@ class PeerHost(NodeHost):
         """What passes through here does so by itself: nothing else in the peer waits for it."""
         relay = self.peer.server.relay
         relay.handle_datagram(port, remote, data, boot_time())
-        for effect in relay.drain():
+        self._do_relayed(relay.drain())
+
+    def _do_relayed(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
             if isinstance(effect, SendFrom):
                 self._relay_ports.send(effect)
+            elif isinstance(effect, SendFrame):
+                self._send_frame(effect)
             else:
                 self._do(effect)
+
+    def _send_frame(self, sent: SendFrame) -> None:
+        if (write := self.peer.frame_write(sent, boot_time())) is not None:
+            super()._do(write)
+        else:
+            self.call(lambda now: self.peer.handle_frame(sent, now))
 
     def _flow_arrived(self, arrival: FlowArrival) -> None:
         if isinstance(arrival, FlowUp):

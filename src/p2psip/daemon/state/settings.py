@@ -38,7 +38,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_certificate: str = ""
     phone_key: str = ""
     domains: tuple[str, ...] = ()
-    media: Literal["direct", "anchor"] = "direct"
+    media: Literal["auto", "direct", "anchor"] = "auto"
     relay: Literal["auto", "yes", "no"] = "auto"
     relay_allocations: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     relay_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 10_000
@@ -141,8 +141,9 @@ phone_key = {phone_key}
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
 
-# Which way the voice of a call between two phones of this peer goes: "direct", from phone to phone, or "anchor",
-# through this peer (UDP ports 16384 to 32767), for phones in networks that do not reach each other.
+# Which way the voice of a call goes: "direct", from phone to phone; "anchor", through this peer (UDP ports 16384 to
+# 32767) and, where the other phone is another peer's, over the path between them (in overlays with ICE); or "auto", so
+# where the phones do not seem to reach each other. Without ICE "auto" is "direct".
 media = {media}
 
 # Whether this peer relays between members that cannot reach each other directly, in overlays with ICE: "yes", "no", or

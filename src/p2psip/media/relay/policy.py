@@ -56,6 +56,12 @@ class CallEnd:
         return without_zone(self.seen) if self.named is None else self.named
 
 
+def network_of(host: str) -> str:
+    """The network that a host is in, as far as one can tell where nobody knows its mask."""
+    version = ipaddress.ip_address(host).version
+    return str(ipaddress.ip_network((host, SITE_PREFIX[version]), strict=False))
+
+
 def way_of(setting: MediaSetting, one: CallEnd, other: CallEnd) -> MediaVerdict:
     """How the media of a call between these two is to go."""
     if one.is_agent or other.is_agent:

@@ -163,12 +163,17 @@ class Relay:
         """It is over; what became of it is told. No matter if it was over before."""
         if call not in self._calls:
             return
-        self._calls.remove(call)
-        self._timers.cancel(call)
         reports = [_report(stream, side) for stream in call.carried for side in stream.sides]
-        for stream in call.carried:
-            self._release(stream)
+        self.forget(call)
         self._effects.append(RelayEnded(call.name, reason, tuple(reports)))
+
+    def forget(self, call: RelayedCall) -> None:
+        """Nothing has come of it: there is nothing to be told."""
+        if call in self._calls:
+            self._calls.remove(call)
+            self._timers.cancel(call)
+            for stream in call.carried:
+                self._release(stream)
 
     # Inputs
 

@@ -145,6 +145,14 @@ class InternetSites:
                 nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
         return self._add(InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat))
 
+    def add_beside(self, other: InternetSite, number: int) -> InternetSite:
+        """A further peer in the LAN of one that is behind a NAT; nothing is forwarded to it."""
+        machine = Machine(self.internet, f"s{number}")
+        machine.plug(other.lan, f"{NAT_LAN}.{number + 2}", gateways=(f"{NAT_LAN}.1",))
+        return self._add(
+            InternetSite(number, machine, Disk(machine), other.isp, other.lan, other.advertised, other.nat)
+        )
+
     def line(self, site: InternetSite, user: str) -> None:
         """Give a user a line at a peer, there to stay."""
         line = line_of(self.seed, site.number, user, user)
@@ -238,6 +246,7 @@ class InternetSites:
             machine.now,
             phone_side=[Address(host, PHONE_PORT) for host in machine.hosts],
             continuity=continuity,
+            has_call_paths=not no_ice,
         )
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)

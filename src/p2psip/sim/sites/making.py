@@ -55,8 +55,11 @@ def make_peer(
     *,
     phone_side: Iterable[Address],
     continuity: Continuity | None = None,
+    has_call_paths: bool = False,
 ) -> Peer:
-    """A peer that has not been started; `phone_side` is where it listens for phones."""
+    """A peer that has not been started; `phone_side` is where it listens for phones. With `has_call_paths` it carries
+    the media of phones that do not reach each other.
+    """
     plugin = plugins.topology(configuration.topology_plugin)
     rules = rules_of(configuration, verifier, plugin.hash_name)
     storage = Storage(store, rules, wall, now, continuity=continuity)
@@ -68,5 +71,7 @@ def make_peer(
         listeners=tuple(Listener("UDP", local) for local in phone_side),
         peer_side=peer_uri(f"peer-{name}", OVERLAY, identity.node_id),
         token_secret=f"secret of {name}".encode(),
+        media="auto" if has_call_paths else "direct",
+        has_call_paths=has_call_paths,
     )
     return Peer(node, server, rng, now)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.coupling.peer import BindingsToKeep, Peer
+from p2psip.media.relay.ports import ClosePorts, OpenPorts
+from p2psip.media.relay.sides import SendFrom
 from p2psip.media.session import SendRtp
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine
@@ -20,6 +22,8 @@ from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 
+ANY_HOST = {4: "0.0.0.0", 6: "::"}
+
 
 class PeerDriver(NodeDriver):
     """A node's driver, with the sockets of phones and media beside those of links."""
@@ -31,6 +35,7 @@ class PeerDriver(NodeDriver):
         self._media_host = media_host
         self._udp: dict[Address, UdpSocket] = {}
         self._media: dict[tuple[str, int], UdpSocket] = {}
+        self._relayed: dict[int, UdpSocket] = {}
         self._flows = PhoneFlows(self)
         self.bindings_changed: Callable[[], None] = _not_kept
 
@@ -54,6 +59,14 @@ class PeerDriver(NodeDriver):
                 self._flows.do(effect)
             case Ask(token, MediaWanted(_, towards)):
                 self.machine.at(self.machine.now, lambda: self._open_media(token, towards))
+            case OpenPorts(version, port):
+                is_open = self._open_relay_ports(version, port)
+                self.machine.at(self.machine.now, lambda: self._ports_opened(port, is_open))
+            case ClosePorts(port):
+                for closed in (port, port + 1):
+                    self._relayed.pop(closed).close()
+            case SendFrom(port, _, remote, data):
+                _send(self._relayed.get(port), remote, data)
             case MediaReleased(local):
                 if (socket := self._media.pop(local, None)) is not None:
                     socket.close()
@@ -74,6 +87,30 @@ class PeerDriver(NodeDriver):
             return
         self._media[socket.local] = socket
         self._answer(token, socket.local)
+
+    def _open_relay_ports(self, version: int, port: int) -> bool:
+        """A pair of ports at every address of the machine; False if one of them is taken."""
+        opened: list[UdpSocket] = []
+        try:
+            opened.extend(
+                self.machine.udp(Address(ANY_HOST[version], number), self._anchored) for number in (port, port + 1)
+            )
+        except SocketRefused:
+            for socket in opened:
+                socket.close()
+            return False
+        self._relayed |= {socket.local.port: socket for socket in opened}
+        return True
+
+    def _ports_opened(self, port: int, is_open: bool) -> None:
+        self.call(lambda now: self.peer.handle_ports(port, is_open, now))
+
+    def _anchored(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
+        def take(now: float) -> None:
+            self.peer.server.relay.handle_datagram(socket.local.port, remote, data, now)
+            self.peer.handle_relayed(now)
+
+        self.call(take)
 
     def _rtp(self, socket: UdpSocket, remote: Address, data: bytes) -> None:
         self.call(lambda now: self.peer.handle_media(socket.local, remote, data, now))

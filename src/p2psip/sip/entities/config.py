@@ -69,6 +69,8 @@ class ServerConfig:
     expires_default_s: int = 3600
     product: str = "p2psip"
     media: MediaSetting = "direct"
+    has_call_paths: bool = False
+    """True if media may go to other peers, over paths of ICE."""
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
     transport_limits: TransportLimits = field(default_factory=TransportLimits)

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from p2psip.base.address import Address, source_key, without_zone
 from p2psip.base.effects import Effect, Note
 from p2psip.base.timers import Deadline, Timers
+from p2psip.media.relay.policy import network_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
@@ -236,6 +237,13 @@ class TransportLayer:
                 return flow in self._flows and self._flows[flow].transport != "TCP"
         return isinstance(hop, LocalHop)
 
+    def sites(self, peer: Source) -> tuple[str, str]:
+        """Our network and that of another peer, by the connection that there is: equal if they are in one."""
+        hop, remote = peer.hop, without_zone(peer.remote.host)
+        local = self._flows[hop.flow].local_host if isinstance(hop, FlowHop) and hop.flow in self._flows else None
+        ours, theirs = network_of(without_zone(local or remote)), network_of(remote)
+        return ("ours", theirs) if local is None else (ours, theirs)
+
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)
@@ -349,9 +357,10 @@ class TransportLayer:
             self._add(_Flow(flow, transport, remote, peer, True, now, framing_of(transport, remote), None, now))
             if peer is None:
                 self._strangers[flow] = source_key(remote.host)
-        if flow in self._flows and peer is None:
+        if flow in self._flows:
             self._flows[flow].local_host = local.host
-            self._own.hear(local.host)
+            if peer is None:
+                self._own.hear(local.host)
 
     def _source(self, flow: _Flow) -> Source:
         return Source(FlowHop(flow.number), flow.transport, flow.remote, flow.peer)

@@ -1,8 +1,11 @@
 """Session descriptions on their way through the proxy, where this peer carries the media (docs/decisions/media.md).
 
-Theory of operation. An INVITE to one of our phones, from another one, begins a relayed call for each branch: for the
-caller each phone that rings is a dialog of its own. By the first tag in To the dialog is known, and so is what belongs
-to it later, from either side. A description passes wherever it is; what is refused is undone.
+Theory of operation. An INVITE between two phones, both ours or one of another peer's, begins a relayed call for each
+branch: for the caller each phone that rings is a dialog of its own. By the first tag in To the dialog is known, and so
+is what belongs to it later, from either side. A description passes wherever it is; what is refused is undone.
+
+To another peer a description goes with the numbers of its streams, which that peer may use or not: it is the one that
+knows where both phones are. So who is called decides, and where the answer has no numbers nothing is carried.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from p2psip.media.negotiation import offered_host
 from p2psip.media.relay.description import MediaLine, read
 from p2psip.media.relay.policy import CallEnd, MediaWay, way_of
 from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall
-from p2psip.media.relay.sides import Phone
+from p2psip.media.relay.sides import FarPeer, Party, Phone
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
@@ -101,7 +104,11 @@ class Anchoring:
             self._remember((request.call_id, request.from_.tag, response.to.tag), carried.call)
         if response.is_success and request.method == "INVITE":
             self._relay.answered(carried.call, now)
-        return self._described_as_well_as_can_be(carried.call, 1 - carried.which, response, now)
+        described = self._described_as_well_as_can_be(carried.call, 1 - carried.which, response, now)
+        if response.is_success and is_readable(response) and not carried.call.is_local and not carried.call.carried:
+            # The other peer carries nothing.
+            self._relay.forget(carried.call)
+        return described
 
     def acknowledge(self, ack: Request, now: float) -> Request:
         """An ACK as it goes on: it has the answer to an offer that came late."""
@@ -140,11 +147,11 @@ class Anchoring:
 
     def _parties(
         self, request: Request, caller: tuple[Source, TokenPlace | None], callee: tuple[Source, TokenPlace | None]
-    ) -> tuple[Phone, Phone] | None:
-        """Both phones, if the media of their call is to go through here."""
+    ) -> tuple[Party, Party] | None:
+        """Both sides, if the media of their call is to go through here."""
         (source, one), (side, other) = caller, callee
         if one is None or other is None:
-            return None
+            return self._parties_of_two_peers(request, caller, callee)
         # "auto" alone asks what the offer says.
         is_open = self._config.media == "auto" and not (one.is_agent or other.is_agent)
         named = offered_host(request.body) if is_open and is_readable(request) else None
@@ -155,6 +162,32 @@ class Anchoring:
         if way_of(self._config.media, *ends).way is not MediaWay.HERE:
             return None
         return self._phone(source, one), self._phone(side, other)
+
+    def _parties_of_two_peers(
+        self,
+        request: Request,
+        caller: tuple[Source, TokenPlace | None],
+        callee: tuple[Source, TokenPlace | None],
+    ) -> tuple[Party, Party] | None:
+        """One of them is another peer's phone, with which only a path of calls is good."""
+        (source, one), (side, other) = caller, callee
+        if not self._config.has_call_paths or self._config.media == "direct":
+            return None
+        if one is not None and side.peer is not None:
+            # Where the other phone is, its peer knows, and says with its answer.
+            return None if one.is_agent else (self._phone(source, one), _far(side.peer))
+        if other is None or source.peer is None or other.is_agent:
+            return None
+        named = offered_host(request.body) if is_readable(request) else None
+        if named is not None and not (_has_numbers(request.body) and self._is_far(named, source, other)):
+            return None
+        return _far(source.peer), self._phone(side, other)
+
+    def _is_far(self, named: str, source: Source, place: TokenPlace) -> bool:
+        """False if a phone of ours and one of another peer's, which names this address, reach each other."""
+        ours, theirs = self._transport.sites(source)
+        ends = CallEnd(named, named, "theirs", theirs), CallEnd(None, place.host, "ours", ours)
+        return way_of(self._config.media, *ends).way is MediaWay.PATH
 
     def _phone(self, side: Source, place: TokenPlace) -> Phone:
         host = without_zone(place.host)
@@ -181,3 +214,14 @@ class Anchoring:
                 # Packets that go round in here would never end.
                 raise NothingToCarry(f"it wants {each.kind} sent to a port of this peer")
         return message.replace(body=self._relay.describe(call, which, message.body, now))
+
+
+def _has_numbers(body: bytes) -> bool:
+    try:
+        return any(each.number is not None for each in read(body))
+    except MalformedSdp:
+        return False
+
+
+def _far(peer: str) -> FarPeer:
+    return FarPeer(f"a phone of peer {peer[:8]}", peer)
