@@ -289,6 +289,7 @@ def test_9_a_permission_is_there_for_300_seconds() -> None:
         assert len(bench.settle()) == expected
 
 
+@pytest.mark.must("8445 7.2.1/1", "8445 7.2.1/2")
 @pytest.mark.must("8656 10.1/1", "8656 10.1/2", "8656 12.1/1", "8656 11.1/1")
 def test_10_1_a_client_asks_only_for_peers_of_a_family_that_it_has() -> None:
     client = _Client()

@@ -1,4 +1,4 @@
-"""Which test holds which MUST of RFC 6940, 8489, 8656: read from the marks of tests, written to docs/conformance.md.
+"""Which test holds which MUST of RFC 6940 and others: read from the marks of tests, written to docs/conformance.md.
 
 `python tests/support/conformance.py` writes the page anew (`make conformance`); with a seed and a number behind it
 it prints so many of the clauses that tests hold, chosen by chance, to be broken on purpose (docs/mutations.md).
@@ -18,15 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/conformance.md"
 
-DOCUMENTS = {"6940": "RELOAD", "8489": "STUN", "8656": "TURN"}
+DOCUMENTS = {"6940": "RELOAD", "8489": "STUN", "8656": "TURN", "8445": "ICE", "7675": "consent"}
 
 HEAD = """\
-# Conformance with RFC 6940, 8489 and 8656
+# Conformance with RFC 6940, 8489, 8656, 8445 and 7675
 
-Each sentence of [RFC 6940](#rfc-6940-reload), [RFC 8489](#rfc-8489-stun) and [RFC 8656](#rfc-8656-turn) that says MUST,
-and the tests that hold it; or why there is none. This page is made by `make conformance` from the marks in
-[tests/rfc](../tests/rfc); do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For thirty of
-them it was tried whether [their tests notice](mutations.md) that they are broken.
+Each sentence of [RFC 6940](#rfc-6940-reload), [RFC 8489](#rfc-8489-stun), [RFC 8656](#rfc-8656-turn),
+[RFC 8445](#rfc-8445-ice) and [RFC 7675](#rfc-7675-consent) that says MUST, and the tests that hold it; or why there is
+none. This page is made by `make conformance` from the marks in [tests/rfc](../tests/rfc); do not edit it. A number such
+as 6.1.1/2 is the section, and which MUST of it. For thirty of them it was tried whether
+[their tests notice](mutations.md) that they are broken.
 """
 
 DOCUMENT = """

@@ -127,6 +127,7 @@ def test_families() -> None:
     assert [each.host for each in effect.relayed] == [HOST, HOST6]
 
 
+@pytest.mark.must("8445 7.2.1/3")
 @pytest.mark.parametrize("is_bound", [False, True])
 def test_all_is_refreshed_in_time_and_nonces_grow_stale(is_bound: bool) -> None:
     """Three hours, in which the allocation, the permission and the channel never end."""

@@ -238,7 +238,7 @@ class Agent:
             if is_ours_larger is self.role.is_controlling:
                 self._send(local, remote, encode_conflict(request.transaction, self.own.password))
                 return
-            self._switch_role()
+            self._switch_role(self.role.switched)
         self._send(local, remote, encode_success(request.transaction, remote, self.own.password))
         shown = ShownPair(local, remote, request.priority, request.is_nominating)
         if self.theirs is not None:
@@ -268,9 +268,9 @@ class Agent:
         if pair is self.path and None not in (before, answer.mapped) and before != answer.mapped:
             self._effects.append(PathRemapped(self.own.ufrag))
         if answer.code == ROLE_CONFLICT:
-            # 7.2.5.1: "the agent MUST switch to the [other] role", unless it has done so since it sent that.
+            # 7.2.5.1: "MUST switch to the [other] role", unless it has done so since, and "MUST change the tiebreaker".
             if transaction.role.is_controlling is self.role.is_controlling:
-                self._switch_role()
+                self._switch_role(CheckRole.drawn(not self.role.is_controlling, self.ground.rng))
             self._pairs.trigger(pair)
             self._await_turn(now)
         elif answer.code:
@@ -584,8 +584,8 @@ class Agent:
         """The best of our candidates that is sent from there."""
         return next((each for each in self.candidates if each.base == local), None)
 
-    def _switch_role(self) -> None:
-        self.role = CheckRole(not self.role.is_controlling, self.role.tie_breaker)
+    def _switch_role(self, role: CheckRole) -> None:
+        self.role = role
         self._pairs.switch_role()
         self._nominating = None
 

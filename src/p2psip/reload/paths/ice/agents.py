@@ -24,8 +24,6 @@ UFRAG_CHARACTERS: Final = 4
 PASSWORD_CHARACTERS: Final = 22
 """RFC 8445 section 5.3: a ufrag has at least 24 bits of randomness, a password 128; each of these characters is 6."""
 
-TIE_BREAKER_BITS: Final = 64
-
 
 class Agents:
     """All agents of one node. Containment is of the ufrags that they have said in an Attach."""
@@ -62,7 +60,7 @@ class Agents:
         while ufrag in self._agents:
             ufrag = self._secret(UFRAG_CHARACTERS)
         own = CheckCredentials(ufrag, self._secret(PASSWORD_CHARACTERS))
-        role = CheckRole(is_controlling, self._ground.rng.getrandbits(TIE_BREAKER_BITS))
+        role = CheckRole.drawn(is_controlling, self._ground.rng)
         self._agents[ufrag] = Agent(own, candidates, role, self._ground)
         return own
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
@@ -15,6 +16,8 @@ from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import CandType, IceCandidate, OverlayLinkType
 
 BROADCAST: Final = "255.255.255.255"
+DEPRECATED: Final = (ipaddress.ip_network("fec0::/10"), ipaddress.ip_network("::/96"))
+"""Site-local addresses of IPv6, and IPv4-compatible ones."""
 
 T = TypeVar("T")
 
@@ -73,9 +76,11 @@ def gathered(
     """Our candidates without what is redundant, best first: a bounded number.
 
     `hosts` are addresses of this machine, what it likes best first. Of loopback there are candidates only where it has
-    nothing else (5.1.1.1: "Addresses from a loopback interface MUST NOT be included").
+    nothing else (5.1.1.1: "Addresses from a loopback interface MUST NOT be included"), and none of what IPv6 has given
+    up: "Deprecated IPv4-compatible IPv6 addresses and IPv6 site-local unicast addresses MUST NOT be included".
     """
     outer = [host for host in hosts if not _ip(host).is_loopback]
+    outer = [host for host in outer if not any(_ip(host) in network for network in DEPRECATED)]
     found = [
         *((CandidateType.HOST, host, host, None) for host in _interleaved(outer or hosts)),
         *((CandidateType.SERVER_REFLEXIVE, each.address, each.base, each.server) for each in reflexive),
@@ -84,15 +89,20 @@ def gathered(
     ranks = {base: rank for rank, base in enumerate(dict.fromkeys(base for _, _, base, _ in found))}
     foundations: dict[object, bytes] = {}
     candidates: dict[tuple[Address, Address], CandidateAddress] = {}
+    priorities: set[int] = set()
     for kind, address, base, server in found:
+        if (address, base) in candidates:
+            # 5.1.3: "redundant if and only if its transport address and base equal those of another candidate".
+            continue
         # 5.1.1.3: "They have the same type [...], their bases have the same IP address [...], for reflexive and relayed
         # candidates, the STUN or TURN servers used to obtain them have the same IP address".
         alike = (kind, base.host, server and server.host)
         foundation = foundations.setdefault(alike, b"%d" % (len(foundations) + 1))
         related = base if kind is CandidateType.SERVER_REFLEXIVE else server
-        made = CandidateAddress(kind, address, priority_of(kind, ranks[base]), foundation, base, related)
-        # 5.1.3: "redundant if and only if its transport address and base equal those of another candidate".
-        candidates.setdefault((address, base), made)
+        # 5.1.2: "Each candidate for a data stream MUST have a unique priority".
+        ways = (priority_of(kind, rank) for rank in itertools.count(ranks[base]))
+        priorities.add(priority := next(each for each in ways if each not in priorities))
+        candidates[address, base] = CandidateAddress(kind, address, priority, foundation, base, related)
     return _bounded(sorted(candidates.values(), key=lambda each: -each.priority))
 
 

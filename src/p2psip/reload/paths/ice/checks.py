@@ -7,6 +7,7 @@ sender's, and its integrity is by the receiver's password; so is that of the ans
 from __future__ import annotations
 
 import enum
+import random
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -27,6 +28,7 @@ from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, dec
 
 ROLE_CONFLICT: Final = 487
 TRANSACTION_BYTES: Final = 12
+TIE_BREAKER_BITS: Final = 64
 
 KNOWN_TO_ICE: Final = KNOWN | {PRIORITY.kind, USE_CANDIDATE.kind}
 """Attributes that must be understood, and are."""
@@ -46,6 +48,16 @@ class CheckRole:
 
     is_controlling: bool
     tie_breaker: int
+
+    @classmethod
+    def drawn(cls, is_controlling: bool, rng: random.Random) -> CheckRole:
+        """With a tie-breaker by chance (16.1: "a 64-bit unsigned integer")."""
+        return cls(is_controlling, rng.getrandbits(TIE_BREAKER_BITS))
+
+    @property
+    def switched(self) -> CheckRole:
+        """The other role."""
+        return CheckRole(not self.is_controlling, self.tie_breaker)
 
 
 class CheckRequest(NamedTuple):

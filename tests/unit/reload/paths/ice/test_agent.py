@@ -63,6 +63,7 @@ def test_checks_that_come_before_the_answer_to_the_attach_are_answered_and_kept(
     assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"]
 
 
+@pytest.mark.must("8445 7.2.5.2.3/1", "8445 14.3/1")
 def test_7_2_5_2_2_checks_are_repeated_as_stun_says() -> None:
     """At 0, 0.5, 1.5, 3.5, 7.5, and on a relayed path for as long as it takes; the path is given up before."""
     pair = IcePair()
@@ -86,6 +87,7 @@ def test_5_addresses_of_two_families_are_no_pair() -> None:
     assert pair.said[FIRST][0].reason == "no address of the other end can be reached from one of ours"
 
 
+@pytest.mark.must("8445 7.3.1.4/1", "8445 7.3.1.4/2")
 def test_7_3_1_4_a_check_that_comes_shows_that_it_is_time_for_ours() -> None:
     """The one who began first was kept out by the other's NAT; it does not wait to repeat."""
     pair = IcePair()
@@ -132,6 +134,7 @@ def test_a_relayed_pair_is_nominated_at_once_where_nothing_else_can_work() -> No
     assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"]
 
 
+@pytest.mark.must("8445 8.1.1/3", "8445 8.1.1/4", "8445 8.1.2/1")
 @pytest.mark.parametrize("after_s", [2.0, 5.0, 12.0])
 def test_direct_takes_over_from_the_relay(after_s: float) -> None:
     """While the path is in use, at both ends, and then nothing goes by the relay any more."""
@@ -187,6 +190,7 @@ def test_7_3_1_1_who_both_control_settle_it() -> None:
         assert sorted(role.is_controlling for role in controls if role) == [False, True]
 
 
+@pytest.mark.must("8445 7.2.5.2.1/1", "8445 7.2.5.2.1/2", "8445 7.2.5.2.1/3")
 def test_7_2_5_2_1_an_answer_from_elsewhere_fails_the_pair() -> None:
     """The pair would be one that sends to one place and hears from another."""
     pair = IcePair()
@@ -213,6 +217,7 @@ def test_7675_the_path_is_lost_when_nobody_answers() -> None:
     assert not pair.agents[FIRST].sent(pair.words[FIRST].ufrag, pair.now)
 
 
+@pytest.mark.must("8445 12.1/1", "8445 12.1/2", "7675 5.1/1", "7675 5.1/2")
 def test_7675_5_1_data_is_not_sent_without_consent() -> None:
     """Thirty seconds after the last answer; and again when there is one."""
     pair = IcePair()
@@ -240,6 +245,7 @@ def test_a_silent_path_costs_little() -> None:
     assert 10.0 < per_second < 350 / 16
 
 
+@pytest.mark.must("7675 5.1/10")
 def test_a_machine_that_slept_asks_before_it_sends() -> None:
     """Its timers are an hour late; the path is not lost by that."""
     pair = IcePair()

@@ -79,6 +79,7 @@ def test_6_5_1_4_who_asks_for_his_address_is_told(pair: IcePair) -> None:
     assert decode(answer).message_class is MessageClass.SUCCESS
 
 
+@pytest.mark.must("8445 5.3/2")
 def test_words_are_different_for_each_session() -> None:
     """5.3: ufrags of 24 bits or more, passwords of 128."""
     agents = Agents(random.Random(1))
@@ -133,6 +134,7 @@ def test_a_stranger_is_not_sprayed() -> None:
     assert 0 < len(sent) <= ICE_UNANSWERED_MAX
 
 
+@pytest.mark.must("8445 6.1.2.5/1")
 def test_pairs_of_all_sessions_together_are_bounded() -> None:
     """Each has one all the same."""
     agents = Agents(random.Random(1))
@@ -147,6 +149,7 @@ def test_pairs_of_all_sessions_together_are_bounded() -> None:
     assert sum(counts) < ICE_PAIRS_IN_ALL_MAX + ICE_AGENTS_MAX
 
 
+@pytest.mark.must("8445 14.2/3")
 def test_14_2_checks_of_all_sessions_are_five_milliseconds_apart() -> None:
     """However many begin at once; each by itself 50 ms."""
     agents = Agents(random.Random(1))

@@ -114,6 +114,7 @@ def test_what_else_is_not_checked() -> None:
     assert len(decoded([candidate("192.0.2.1", port) for port in range(1, 1000)])) == ICE_CANDIDATES_MAX
 
 
+@pytest.mark.must("8445 6.1.2.2/1")
 @pytest.mark.parametrize(
     ("here", "there", "expected"),
     [

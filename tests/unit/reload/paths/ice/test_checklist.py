@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, CandidateType, Mapped, gathered, priority_of
 from p2psip.reload.paths.ice.checklist import CandidatePair, CheckList, PairState, priority_of_pair
@@ -33,6 +35,7 @@ def test_6_1_2_3_both_ends_have_the_same_priorities() -> None:
     assert priority_of_pair(here, there, is_controlling=False) == ours - 1
 
 
+@pytest.mark.must("8445 6.1.2.4/1", "8445 7.2.5.3.1/1")
 def test_6_1_2_4_a_reflexive_candidate_is_checked_from_its_base() -> None:
     """Two bases (host, relayed) with three remote candidates: six pairs of nine; best first."""
     pairs = list(formed())
@@ -41,6 +44,7 @@ def test_6_1_2_4_a_reflexive_candidate_is_checked_from_its_base() -> None:
     assert [pair.priority for pair in pairs] == sorted((pair.priority for pair in pairs), reverse=True)
 
 
+@pytest.mark.must("8445 6.1.2.5/2")
 def test_6_1_2_5_the_bound_leaves_some_of_each_kind() -> None:
     """Sixteen interfaces at both ends are 256 pairs of host candidates alone."""
     pairs = list(formed(16))
@@ -50,6 +54,7 @@ def test_6_1_2_5_the_bound_leaves_some_of_each_kind() -> None:
     assert (CandidateType.RELAYED, CandidateType.RELAYED) in kinds
 
 
+@pytest.mark.must("8445 7.2.5.3.3/1")
 def test_6_1_4_2_order_of_checks() -> None:
     """Triggered first, then by priority, one of each foundation; a frozen one when its foundation is not busy."""
     one = CheckList(is_controlling=True)
