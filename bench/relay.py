@@ -20,6 +20,7 @@ from p2psip.net.machine_figures import memory_kb
 from p2psip.net.node_host import boot_time
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.turn_ports import TurnPorts
+from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.relays.own_relay import OwnRelay
 from p2psip.reload.paths.relays.relay_values import AtRelayPort, OpenRelayPort, RelayPortOpened
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
@@ -92,11 +93,11 @@ def _core() -> Iterator[Result]:
     wrapped = next(effect.data for effect in client.drain() if isinstance(effect, SendStun))
 
     def out() -> None:
-        relay.handle(StunArrived(server, base, wrapped), boot_time())
+        relay.pass_on(StunArrived(server, base, wrapped), boot_time())
         assert isinstance(relay.drain()[0], TurnRelay)
 
     def back() -> None:
-        relay.handle_port(AtRelayPort(mapped.address, peer, DATAGRAM), boot_time())
+        relay.pass_on(AtRelayPort(mapped.address, peer, DATAGRAM), boot_time())
         assert isinstance(relay.drain()[0], SendStun)
 
     yield result("relay: a datagram of a client, core", "us", processor_us(out))
@@ -140,12 +141,16 @@ class _Relay(threading.Thread):
 
     def _arrived(self, local: Address, remote: Address, data: bytes) -> None:
         self.passed += 1
-        self.relay.handle(StunArrived(local, remote, data), boot_time())
+        arrived = StunArrived(local, remote, data)
+        if kind_of(data) is DatagramKind.CHANNEL:
+            self.relay.pass_on(arrived, boot_time())
+        else:
+            self.relay.handle(arrived, boot_time())
         self._settle()
 
     def _came(self, port: Address, remote: Address, data: bytes) -> None:
         self.passed += 1
-        self.relay.handle_port(AtRelayPort(port, remote, data), boot_time())
+        self.relay.pass_on(AtRelayPort(port, remote, data), boot_time())
         self._settle()
 
     def _settle(self) -> None:

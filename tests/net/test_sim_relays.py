@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from ice_oracle import can_be_punched
+from ice_world import Scene
 
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_search import RelaySearch
@@ -58,6 +60,19 @@ def test_two_that_no_punch_can_join_are_joined_by_the_relay_of_a_third() -> None
     world.run(120.0)
     assert are_linked(world, 1, 2)
     assert world.sites[0].peer.node.relays.allocations >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pair", ["ff", "fs", "rr", "rs", "sf", "ss"])
+def test_directly_exactly_where_a_punch_gets_through(pair: str) -> None:
+    """And over the relay exactly where none does, as the oracle has it."""
+    world = grow(pair, f"R{pair}")
+    world.settle(60.0)
+    assert world.run(60.0, stop=lambda: are_linked(world, 1, 2) and are_linked(world, 2, 1))
+    scene = Scene((KINDS[pair[0]],), (KINDS[pair[1]],))
+    # A relay may have been quicker than the punch: the direct path takes over.
+    world.run(60.0, stop=lambda: not is_relayed(world, 1, 2))
+    assert is_relayed(world, 1, 2) is not can_be_punched(scene)
 
 
 def test_a_relay_that_restarts_costs_one_reconnection() -> None:

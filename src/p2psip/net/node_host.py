@@ -32,7 +32,7 @@ from p2psip.net.sockets.tls import GOODBYE_MAX_S, SocketStream, TlsStream
 from p2psip.net.sockets.turn_ports import TurnPorts
 from p2psip.reload.node.effects import LinkUp, Write
 from p2psip.reload.node.node import Node
-from p2psip.reload.paths.demux import Pair
+from p2psip.reload.paths.demux import DatagramKind, Pair, kind_of
 from p2psip.reload.paths.relays.relay_values import (
     AtRelayPort,
     DropRelayed,
@@ -177,7 +177,7 @@ class NodeHost:
         self._dtls = DtlsPorts(
             self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, settings.path_mtu - IP_UDP_BYTES
         )
-        self._turn_ports = TurnPorts(lambda port, remote, data: self._tell(AtRelayPort(port, remote, data)))
+        self._turn_ports = TurnPorts(self._at_relay_port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -361,7 +361,22 @@ class NodeHost:
         self._register(association, number)
 
     def _stun_arrived(self, local: Address, remote: Address, data: bytes) -> None:
-        self._tell(StunArrived(local, remote, data))
+        if self._core.node.own_relay.is_offered and kind_of(data) is DatagramKind.CHANNEL:
+            self._pass_through(StunArrived(local, remote, data))
+        else:
+            self._tell(StunArrived(local, remote, data))
+
+    def _at_relay_port(self, port: Address, remote: Address, data: bytes) -> None:
+        self._pass_through(AtRelayPort(port, remote, data))
+
+    def _pass_through(self, event: StunArrived | AtRelayPort) -> None:
+        """What is relayed goes straight from socket to socket: nothing else in the node waits for it."""
+        if self._is_closed:
+            return
+        relay = self._core.node.own_relay
+        relay.pass_on(event, boot_time())
+        for effect in relay.drain():
+            self._do(effect)
 
     def _register(self, stream: SocketStream, number: int) -> None:
         self._streams[number], self._numbers[stream] = stream, number

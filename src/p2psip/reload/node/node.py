@@ -49,6 +49,7 @@ from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.tunnelling.tunnel_commands import TunnelCommand
 from p2psip.reload.node.tunnelling.tunnels import TunnelContext
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
+from p2psip.reload.paths.relays.own_relay import OwnRelay
 from p2psip.reload.paths.values import PathEvent, Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
@@ -365,6 +366,11 @@ class Node:
     def records_held(self) -> RecordsHeld:
         """How much is kept here."""
         return RecordsHeld(self._data.storage.value_count, self._data.storage.size)
+
+    @property
+    def own_relay(self) -> OwnRelay:
+        """The relay that this node may be, for a driver that takes what is relayed past the rest."""
+        return self._paths.own_relay
 
     @property
     def relays(self) -> RelayFacts:

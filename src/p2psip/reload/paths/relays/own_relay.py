@@ -81,10 +81,20 @@ class OwnRelay:
         if self._service is None:
             return
         if isinstance(event, AtRelayPort):
-            self._service.handle_relayed(event.port, event.remote, event.data, now)
+            self.pass_on(event, now)
         else:
             self._service.handle_answer(event.token, event.is_open, now)
-        self._collect(self._service)
+            self._collect(self._service)
+
+    def pass_on(self, event: StunArrived | AtRelayPort, now: float) -> None:
+        """A datagram that is relayed, or dropped: no timer is another after it."""
+        if self._service is None:
+            return
+        if isinstance(event, AtRelayPort):
+            self._service.handle_relayed(event.port, event.remote, event.data, now)
+        else:
+            self._service.handle_data(Flow(event.local, event.remote), event.data, now)
+        self._take(self._service)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -105,6 +115,13 @@ class OwnRelay:
     # Inside
 
     def _collect(self, service: TurnService) -> None:
+        self._take(service)
+        if (deadline := service.next_deadline()) is not None:
+            self._timers.set("relay", deadline.at, deadline.reason)
+        else:
+            self._timers.cancel("relay")
+
+    def _take(self, service: TurnService) -> None:
         for effect in service.drain():
             match effect:
                 case Transmit(flow, data):
@@ -113,7 +130,3 @@ class OwnRelay:
                     self._effects.append(OpenRelayPort(token, relayed))
                 case _:
                     self._effects.append(effect)
-        if (deadline := service.next_deadline()) is not None:
-            self._timers.set("relay", deadline.at, deadline.reason)
-        else:
-            self._timers.cancel("relay")
