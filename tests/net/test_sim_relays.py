@@ -6,6 +6,7 @@ import pytest
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
+from p2psip.base.address import Address
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_search import RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayWish
@@ -13,7 +14,7 @@ from p2psip.reload.usages.turn_service import resource_of
 from p2psip.reload.wire.kinds import TURN_SERVICE
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.ip.network import Way
-from p2psip.sim.sites.internet import InternetSites
+from p2psip.sim.sites.internet import OVERLAY_PORT, InternetSites
 
 KINDS = {"f": FULL_CONE, "r": PORT_RESTRICTED, "s": SYMMETRIC, "d": NatBehaviour()}
 
@@ -119,7 +120,9 @@ def test_the_nearest_relay_lends_an_address() -> None:
     assert world.run(30.0, stop=lambda: len(site.peer.node.relays.known) >= 3)
     (nearest, _), *_ = site.peer.node.relays.known
     assert nearest == world.sites[2].peer.node.node_id
-    assert [relay.host for relay in site.peer.node.relays.lending] == [world.sites[2].advertised]
+    # One that came first may have lent something meanwhile: the nearest takes over.
+    near = {Address(world.sites[2].advertised, OVERLAY_PORT)}
+    assert world.run(300.0, stop=lambda: set(site.peer.node.relays.lending) == near)
 
 
 def test_9_a_relay_is_recorded_as_often_as_turn_density_says() -> None:

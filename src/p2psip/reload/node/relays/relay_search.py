@@ -4,7 +4,8 @@ Theory of operation. A node that is seen by others at an address that is not its
 it knows at least three, if the overlay has so many. Whom it is linked with it asks whether they relay; others it finds
 as section 9 says, by a Find at a place of chance. Who relays gives a credential, which is renewed in time. How far away
 a relay is, and whether it is there, a ping says now and then; one that does not answer is replaced before it is needed.
-The nearest lends us its addresses. If it is gone the next one does at once.
+The nearest lends us its addresses; one that turns out to be much nearer does so later. If it is gone the next one does
+at once.
 
       Find, Fetch --.
                     +--> asked --credential--> known --nearest--> lends
@@ -68,6 +69,9 @@ COMPARE_S: Final = 0.3
 
 BACK_AGAIN_S: Final = 5.0
 """How long after a relay was lost it may be there again."""
+
+NEARER_S: Final = 0.005
+"""Another relay takes over that is so much nearer than half as far away."""
 
 REFUSED_S: Final = 300.0
 """How long a relay is left alone that does not do what is asked."""
@@ -298,6 +302,25 @@ class RelaySearch:
                     self._punching.allocate(base, relay, known.credential, now)
                     break
 
+    def _improve(self, now: float) -> None:
+        """Have a relay that is much nearer lend something instead, and give back what no path needs any more."""
+        for base, relays in self._lending.items():
+            for before in relays[:-1]:
+                if not self._punching.uses_relay(base, before):
+                    self._punching.release(base, before, now)
+            nearer = self._nearer(relays, now) if len(relays) == 1 else None
+            if nearer is not None and (relay := nearer.address_for(base)) is not None:
+                self._lending[base] = (*relays, relay)
+                self._punching.allocate(base, relay, nearer.credential, now)
+
+    def _nearer(self, relays: tuple[Address, ...], now: float) -> _Known | None:
+        """One that is much nearer than the newest of these."""
+        here = next((each for each in self._known.values() if relays[-1] in each.addresses), None)
+        best = next(iter(self._by_distance()), None)
+        if here is None or here.rtt_s is None or best is None or best.rtt_s is None or now < best.not_before:
+            return None
+        return best if best.rtt_s + NEARER_S < here.rtt_s / 2 else None
+
     def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation."""
         if isinstance(news, RelayTaken):
@@ -341,6 +364,7 @@ class RelaySearch:
         for known in [each for each in self._known.values() if each.addresses[0] == pinged.relay]:
             if pinged.rtt_s is not None:
                 known.rtt_s = pinged.rtt_s
+                self._improve(now)
             elif pinged.relay not in self.lending:
                 # Of one that lends us something its client finds out by itself.
                 self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))

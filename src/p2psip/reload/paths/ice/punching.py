@@ -157,6 +157,11 @@ class Punching:
         self.relayed.release(base, relay, now)
         self._collect(now)
 
+    def uses_relay(self, base: Address, relay: Address) -> bool:
+        """True if a path goes from an address that this relay lends to this port."""
+        lent = self.relayed.of(base, relay)
+        return any(local in lent for local, _ in self._by_path)
+
     def has(self, session: Session) -> bool:
         """True of a session that has been described here, and whose agent is still there."""
         return session.local.ufrag in self._agents

@@ -84,6 +84,11 @@ class RelayedAddresses:
         flow = self._by_relayed.get(relayed)
         return relayed if flow is None else flow.local
 
+    def of(self, base: Address, relay: Address) -> tuple[Address, ...]:
+        """What one relay lends to one port."""
+        lent = self._lent.get(Flow(base, relay))
+        return () if lent is None else lent.addresses
+
     def mapped(self, addresses: Sequence[Address]) -> list[Mapped]:
         """What is lent to the ports at these addresses."""
         ports = {address.port for address in addresses}

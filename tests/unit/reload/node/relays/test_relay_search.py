@@ -59,6 +59,7 @@ class Bench:
         self.allocated: list[tuple[Address, Address, StunCredential]] = []
         self.released: list[tuple[Address, Address]] = []
         self.pinged: list[Address] = []
+        self.is_used = True
         self.queue = TimerQueue()
         exchange = SimpleNamespace(
             queue=self.queue,
@@ -70,6 +71,7 @@ class Bench:
         punching = SimpleNamespace(
             allocate=lambda base, relay, credential, now: self.allocated.append((base, relay, credential)),
             release=lambda base, relay, now: self.released.append((base, relay)),
+            uses_relay=lambda base, relay: self.is_used,
             relay_pings=SimpleNamespace(ping=lambda relay, now: self.pinged.append(relay)),
         )
         data = SimpleNamespace(storage=SimpleNamespace(rules=SimpleNamespace(kinds={})))
@@ -219,6 +221,25 @@ def test_three_are_enough_and_one_that_does_not_answer_is_replaced() -> None:
     assert [node for node, _ in bench.search.known] == [nid(1), nid(2)]
     bench.pass_time(5.0)
     assert bench.whom() == [nid(4)]
+
+
+def test_one_that_is_much_nearer_takes_over_and_the_other_is_given_back_when_no_path_needs_it() -> None:
+    bench = Bench(1, 2).need()
+    bench.grant(1)
+    bench.search.handle_ping(RelayPinged(at(1), 0.2), bench.now)
+    bench.pass_time(COMPARE_S)
+    bench.grant(2)
+    bench.search.handle_ping(RelayPinged(at(2), 0.099), bench.now)
+    assert bench.search.lending == (at(1),), "it is hardly nearer than half as far away"
+    bench.search.handle_ping(RelayPinged(at(2), 0.02), bench.now)
+    assert bench.search.lending == (at(1), at(2))
+    bench.search.handle_ping(RelayPinged(at(2), 0.02), bench.now)
+    assert bench.released == []
+    bench.is_used = False
+    bench.search.handle_ping(RelayPinged(at(2), 0.02), bench.now)
+    assert bench.released == [(BASE, at(1))]
+    bench.lose(1, Loss.ENDED)
+    assert bench.search.lending == (at(2),)
 
 
 def test_a_relay_that_began_anew_is_asked_again_at_once_while_another_lends() -> None:
