@@ -5,6 +5,9 @@ flow, whose number stays the same while links come and go: what is sent over it 
 a link that dies loses no transaction. For the relay of media it is the peer's Node-ID, so a call goes on over the next
 link. A flow without a link, over which something is under way, wants a new one; one that nobody uses is over.
 
+Where there is no path, a tunnel inside overlay messages is a link as well (docs/decisions/tunnel.md): for SIP alone,
+and only as long as there is no other.
+
 DTLS does not say that the other end has lost its power. When something was sent, and nothing at all comes for half a
 second, a keep-alive asks; when that has gone on for two seconds and a half the link is given up. A peer that has never
 answered one is not asked.
@@ -22,6 +25,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.media.relay.multiplex import RTCP, RTP
 from p2psip.reload.node.effects import AppLinkUp
+from p2psip.reload.node.tunnelling.tunnel_commands import is_tunnel
 from p2psip.sip.message.limits import MESSAGE_BYTES
 from p2psip.sip.transports.sip_records import (
     FRAGMENT,
@@ -153,9 +157,14 @@ class _Far:
         return self.takes_fragments or self.greetings <= 1
 
     @property
+    def media_link(self) -> int | None:
+        """The one that frames of media go over: a tunnel carries none."""
+        return next((link for link in reversed(self.links) if not is_tunnel(link)), None)
+
+    @property
     def link(self) -> int | None:
         """The one in use."""
-        return next(reversed(self.links), None)
+        return next(reversed(self.links), None) if self.media_link is None else self.media_link
 
     def is_busy(self, now: float) -> bool:
         """True if something may be under way."""
@@ -187,10 +196,15 @@ class CallPaths:
     def link_for_frame(self, node: NodeId, now: float) -> int | None:
         """The link by which a frame of media goes to a peer now."""
         far = self._fars.get(node)
-        if far is None or far.link is None:
+        if far is None or far.media_link is None:
             return None
         far.media_at = now
-        return far.link
+        return far.media_link
+
+    def is_tunnelled(self, node: NodeId) -> bool:
+        """True if there is a tunnel to a peer, and no path."""
+        far = self._fars.get(node)
+        return far is not None and far.link is not None and far.media_link is None
 
     # Links
 
@@ -205,6 +219,11 @@ class CallPaths:
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         far.links[event.link] = event.datagram_bytes
         self._by_link[event.link] = far
+        if is_tunnel(event.link):
+            self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
+        else:
+            why = "there is a path now"
+            self._effects += [CallLinkOver(link, why) for link in far.links if is_tunnel(link)]
         self._calm(far)
         if not far.takes_fragments:
             far.greetings = 0
@@ -277,6 +296,8 @@ class CallPaths:
         far = self._by_link[link]
         self._calm(far)
         first = record[0] if record else 0
+        if first in (RTP, RTCP) and is_tunnel(link):
+            return None
         if first in (RTP, RTCP):
             far.media_at = now
             return FrameHeard(far.node, record)

@@ -43,6 +43,13 @@ from p2psip.reload.node.connecting.twins import SameNodeId
 from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery
+from p2psip.reload.node.tunnelling.tunnel_commands import (
+    CloseTunnel,
+    TunnelFailed,
+    TunnelledRecord,
+    WriteTunnel,
+    is_tunnel,
+)
 from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
@@ -358,6 +365,16 @@ class Peer:
     def _handle_call_path(self, effect: Effect, now: float) -> None:
         """What concerns the paths that carry calls; what does not is the driver's."""
         match effect:
+            case TunnelledRecord(link, record):
+                if link in self.flows.calls:
+                    self._heard(link, record, now)
+            case TunnelFailed():
+                self.flows.tunnel_failed(effect, now)
+            case WriteRecord(link, record) if is_tunnel(link):
+                self.node.tunnel(WriteTunnel(link, record), now)
+            case CallLinkOver(link, reason) if is_tunnel(link):
+                self.node.tunnel(CloseTunnel(link, reason), now)
+                self.flows.calls.down(link, reason, now)
             case WriteRecord(link, record):
                 if self.node.app_link_may_send(link, now):
                     self._effects.append(Write(link, record))
@@ -378,7 +395,8 @@ class Peer:
                 self._effects.append(effect)
 
     def _heard(self, link: int, record: bytes, now: float) -> None:
-        self.node.app_link_heard(link, now)
+        if not is_tunnel(link):
+            self.node.app_link_heard(link, now)
         match self.flows.calls.heard(link, record, now):
             case MessageHeard(flow, message):
                 self.server.handle(FlowData(flow, message), now)

@@ -33,6 +33,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.coupling.call_paths import CallPaths
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel, TunnelFailed, is_tunnel
 from p2psip.reload.paths.values import CutIfSilent, Purpose
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -64,6 +65,12 @@ ABSENT_MAX = 1024
 
 STREAM_AFTER_S = 1.0
 """Where a path for calls is looked for, by ICE: how long it has before a stream is tried beside it."""
+
+TUNNEL_AFTER_S = 1.0
+"""How long a connection has before a tunnel is tried beside it, where the configuration permits tunnels."""
+
+TRY_AGAIN_S = 30.0
+"""Where there is a tunnel and no path, a call has the path looked for again after so long."""
 
 IDLE_MAX_S = 600.0
 """Longer than anything rings (timer C): with a connection that was quiet for so long no transaction is lost."""
@@ -110,6 +117,13 @@ class _Attempt:
     route: Sequence[Entry]
     kinds: set[Purpose]
     reasons: list[str] = field(default_factory=list)
+    has_tunnel: bool = False
+    """True while a tunnel is being opened beside them."""
+
+    @property
+    def is_open(self) -> bool:
+        """True if something may still come of it."""
+        return bool(self.kinds) or self.has_tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,10 @@ class PeerFlows:
         self._graces: Timers[NodeId] = Timers()
         self._streams: Timers[NodeId] = Timers()
         """When a stream is tried as well."""
+        self._tunnels: Timers[NodeId] = Timers()
+        """When a tunnel is."""
+        self._tried: OrderedDict[NodeId, float] = OrderedDict()
+        """When a connection to a node was last looked for."""
 
     def __len__(self) -> int:
         return len(self._links)
@@ -168,7 +186,10 @@ class PeerFlows:
             # It has come back, and we are linked with it.
             self._absent.pop(node, None)
         absent, until = self._absent.get(node, ("", 0.0))
-        if (flow := self.calls.flow_to(node)) is not None:
+        flow, is_tunnelled = self.calls.flow_to(node), self.calls.is_tunnelled(node)
+        if flow is not None and not (links and is_tunnelled):
+            if is_tunnelled and node not in self._attaching and now >= self._tried.get(node, -math.inf) + TRY_AGAIN_S:
+                self._attach(destination_list, node, now)
             self._effects.append(AskAnswered(token, Hops((FlowHop(flow),))))
         elif links:
             self._effects.append(AskAnswered(token, Hops((FlowHop(flow_of(links[-1])),))))
@@ -184,7 +205,7 @@ class PeerFlows:
 
     def want_path(self, node: NodeId, now: float) -> None:
         """Something is to go to a peer that only a path for calls carries."""
-        if node not in self._attaching and self._node.has_call_paths:
+        if node not in self._attaching and (self._node.has_call_paths or self._permits_tunnels):
             self._attach([Destination.node(node)], node, now)
 
     def cancel(self, token: int) -> None:
@@ -218,12 +239,17 @@ class PeerFlows:
         self.calls.up(event, now)
         flow = self.calls.flow_to(event.node)
         assert flow is not None, "it is up"
-        self._connected(event.node, Purpose.CALLS, flow)
+        self._connected(event.node, None if is_tunnel(event.link) else Purpose.CALLS, flow)
 
-    def _connected(self, node: NodeId, kind: Purpose, flow: int) -> None:
+    def _connected(self, node: NodeId, kind: Purpose | None, flow: int) -> None:
+        """There is a connection of this kind, or a tunnel."""
         if (attempt := self._attaching.get(node)) is not None:
-            attempt.kinds.discard(kind)
-            if kind is Purpose.CALLS or not attempt.kinds:
+            if kind is None:
+                attempt.has_tunnel = False
+            else:
+                attempt.kinds.discard(kind)
+                self._tunnels.cancel(node)
+            if kind is Purpose.CALLS or not attempt.is_open:
                 # Where a stream was faster, the path goes on being looked for: media goes over nothing else.
                 self._end_attempt(node)
         self._absent.pop(node, None)
@@ -231,6 +257,7 @@ class PeerFlows:
 
     def _end_attempt(self, node: NodeId) -> _Attempt | None:
         self._streams.cancel(node)
+        self._tunnels.cancel(node)
         return self._attaching.pop(node, None)
 
     def failed(self, event: AppLinkFailed, now: float) -> None:
@@ -238,19 +265,32 @@ class PeerFlows:
         attempt = self._attaching.get(event.node)
         if attempt is not None:
             attempt.kinds.discard(Purpose.SIP if event.is_stream else Purpose.CALLS)
-            attempt.reasons.append(str(event.error))
             if event.node in self._streams:
                 self._try_stream(event.node, now)
-            if attempt.kinds:
+            elif not attempt.kinds and event.node in self._tunnels:
+                self._try_tunnel(event.node, now)
+        self._failed(event.node, str(event.error), now)
+
+    def tunnel_failed(self, event: TunnelFailed, now: float) -> None:
+        """No tunnel came about either."""
+        if (attempt := self._attaching.get(event.node)) is not None:
+            attempt.has_tunnel = False
+            self._failed(event.node, str(event.error), now)
+
+    def _failed(self, node: NodeId, reason: str, now: float) -> None:
+        """Something came to nothing; if it was the last, nobody waits any longer."""
+        began = now
+        if (attempt := self._attaching.get(node)) is not None:
+            attempt.reasons.append(reason)
+            if attempt.is_open:
                 return
-            self._end_attempt(event.node)
-        began = now if attempt is None else attempt.since
-        reason = str(event.error) if attempt is None else "; ".join(attempt.reasons)
-        self._answer_all(event.node, NotLocated(480, "Temporarily Unavailable", reason), until=began)
-        self.calls.failed(event.node, reason)
-        if any(wait.node == event.node for wait in self._waiting.values()):
+            self._end_attempt(node)
+            began, reason = attempt.since, "; ".join(attempt.reasons)
+        self._answer_all(node, NotLocated(480, "Temporarily Unavailable", reason), until=began)
+        self.calls.failed(node, reason)
+        if any(wait.node == node for wait in self._waiting.values()):
             # It may have come back too late for that attempt, and in time for those who have waited since.
-            self._attach([Destination.node(event.node)], event.node, now)
+            self._attach([Destination.node(node)], node, now)
 
     def refuse(self, token: int, reason: str) -> None:
         """There is no way to where a request is to go."""
@@ -296,7 +336,7 @@ class PeerFlows:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._timers, self._graces, self._streams, self.calls)
+        parts = (self._timers, self._graces, self._streams, self._tunnels, self.calls)
         return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> None:
@@ -305,6 +345,8 @@ class PeerFlows:
         self.calls.handle_timeout(now)
         for node in self._streams.pop_due(now):
             self._try_stream(node, now)
+        for node in self._tunnels.pop_due(now):
+            self._try_tunnel(node, now)
         for node in self._graces.pop_due(now):
             ended |= self._on_absent(node, now)
         for what, link in self._timers.pop_due(now):
@@ -327,6 +369,12 @@ class PeerFlows:
             self._attaching[node] = _Attempt(now, destination_list, {kind})
             if kind is Purpose.CALLS:
                 self._streams.set(node, now + STREAM_AFTER_S, "a stream to a peer as well")
+            if self._permits_tunnels and not self.calls.is_tunnelled(node):
+                self._tunnels.set(node, now + TUNNEL_AFTER_S, "a tunnel to a peer as well")
+            self._tried[node] = now
+            self._tried.move_to_end(node)
+            while len(self._tried) > ABSENT_MAX:
+                self._tried.popitem(last=False)
         self._node.app_attach(destination_list, node, now, kind=kind)
         first = destination_list[0].node_id
         if first is not None and len(destination_list) == 1:
@@ -338,6 +386,17 @@ class PeerFlows:
         attempt = self._attaching[node]
         attempt.kinds.add(Purpose.SIP)
         self._node.app_attach(attempt.route, node, now)
+
+    @property
+    def _permits_tunnels(self) -> bool:
+        return self._node.configuration.sip_tunnel
+
+    def _try_tunnel(self, node: NodeId, now: float) -> None:
+        """No connection is there yet, or will be."""
+        self._tunnels.cancel(node)
+        attempt = self._attaching[node]
+        attempt.has_tunnel = True
+        self._node.tunnel(OpenTunnel(attempt.route, node), now)
 
     def ask_for(self, node: NodeId, now: float) -> None:
         """Ask whoever is responsible for the place of `node` where it would send a message for it."""
