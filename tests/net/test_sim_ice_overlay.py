@@ -49,6 +49,28 @@ def test_what_no_punch_can_join_is_joined_through_others() -> None:
     assert all(are_linked(world, here, there) for here in (0, 1) for there in (2, 3))
 
 
+def test_who_cannot_reach_another_knows_which_pairs_were_tried_and_how_each_ended() -> None:
+    """A symmetric NAT and a port restricted one: both ends know, whoever of the two asked."""
+    world = grow("alone", "prs")
+    world.run(60.0)
+    for here, there in ((1, 2), (2, 1)):
+        other = world.sites[there].peer.node.node_id
+        (failed,) = (each for each in world.sites[here].peer.node.failed_attempts if each.node == other)
+        assert failed.reason == "no pair of addresses works"
+        tried = {(str(pair.local), pair.remote.host): pair.outcome for pair in failed.tried}
+        assert tried["192.168.1.2:6084", world.sites[there].advertised].startswith("no answer to")
+
+
+def test_of_a_link_it_is_known_between_which_addresses_it_goes() -> None:
+    world = grow("pairs", "prf")
+    world.settle(20.0)
+    assert world.run(60.0, stop=lambda: are_linked(world, 1, 2))
+    (link,) = world.sites[1].peer.node.links(world.sites[2].peer.node.node_id)
+    assert link.pair is not None
+    assert (str(link.pair.local), str(link.pair.remote)) == ("192.168.1.2:6084", f"{world.sites[2].advertised}:6084")
+    assert link.pair.types in ("host to server reflexive", "host to peer reflexive")
+
+
 @pytest.mark.long
 def test_over_an_internet_that_loses_one_in_twenty() -> None:
     """Eight peers, six of them behind NATs."""

@@ -32,12 +32,16 @@ COMMANDS: dict[str, str] = {
     "client": "Prepare an application to be a client of the overlay.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
+    "nat": "Say what router or firewall a peer is behind, and what that means.",
     "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",
     "phone": "Register, call and answer as a small test phone.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
+
+ROOMS = {"nat": "site"}
+"""Those of them that are in a room of their own."""
 
 PEER_VARIABLE = "P2PSIP_PEER"
 """The variable with the state directory of the peer that commands are about."""
@@ -94,7 +98,8 @@ def build(arguments: list[str]) -> typer.Typer:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
-            _add(app, importlib.import_module(f"p2psip.cli.{name}").app, name, summary)
+            place = f"{ROOMS[name]}.{name}" if name in ROOMS else name
+            _add(app, importlib.import_module(f"p2psip.cli.{place}").app, name, summary)
         else:
             app.command(name, help=summary)(_not_loaded)
     return app

@@ -18,6 +18,9 @@ Example:
     p2psip status --peer ./peer
 """
 
+FAILED_SHOWN_MAX = 4
+"""How many peers with which there is no connection are shown, the last ones; `--json` has them all."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
 
@@ -55,6 +58,12 @@ def status(
     for row in aligned([_link(link) for link in facts["links"]]):
         print(f"  link {row}")
     _print_relays(facts["relays"])
+    for failed in facts["failed_attempts"][-FAILED_SHOWN_MAX:]:
+        name = node_name(failed["user"], failed["node_id"])
+        what = "link" if failed["purpose"] == "reload" else "calls"
+        print(f"  no {what} with {name}: {failed['reason']} ({failed['s_ago']:.0f} s ago)")
+        for row in aligned([(p["local"], "to", p["remote"], p["types"], p["outcome"]) for p in failed["pairs"]]):
+            print(f"    tried {row}")
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")
@@ -70,4 +79,5 @@ def _print_relays(relays: Any) -> None:
 
 def _link(link: Any) -> tuple[str, ...]:
     rtt = f"{link['rtt_ms']:.1f} ms" if link["rtt_ms"] is not None else "not measured"
-    return node_name(link["user"], link["node_id"]), link["address"], link["over"], link["state"], rtt
+    over = link["over"] if link["pair"] is None else f"{link['over']} from {link['local']}, {link['pair']}"
+    return node_name(link["user"], link["node_id"]), link["address"], over, link["state"], rtt

@@ -182,10 +182,16 @@ class Peer:
         self.services.unregister_all(now)
         self._settle(now)
 
-    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], own: Iterable[str], now: float) -> None:
+    def use_addresses(
+        self,
+        addresses: Mapping[Purpose, tuple[Address, ...]],
+        own: Iterable[str],
+        now: float,
+        hosts: tuple[str, ...] = (),
+    ) -> None:
         """Other peers reach us at `addresses` from now on, phones at any of `own`, the best first."""
         self.server.use_addresses(own)
-        self.node.use_addresses(addresses, now)
+        self.node.use_addresses(addresses, now, hosts)
         self._settle(now)
 
     def set_wall_clock(self, wall: WallClock, now: float) -> None:

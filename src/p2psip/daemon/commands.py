@@ -12,11 +12,14 @@ from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.report import lines_of, lookup_report, services_report, status_of, trace_report
+from p2psip.daemon.nat_words import SitePorts
+from p2psip.daemon.report import lines_of, lookup_report, nat_report, services_report, status_of, trace_report
 from p2psip.daemon.state.kept import KeptService
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
+from p2psip.reload.node.effects import ReachSurveyed
 from p2psip.reload.node.service_discovery import ServicesFound
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 
@@ -35,6 +38,7 @@ class Commands:
         reload_lines: Callable[[], list[str]],
         reload_identity: Callable[[], None],
         keep_services: Callable[[list[KeptService]], None],
+        ports: SitePorts,
     ) -> None:
         self._peer = peer
         self._host = host
@@ -42,6 +46,8 @@ class Commands:
         self._reload_lines = reload_lines
         self._reload_identity = reload_identity
         self._keep_services = keep_services
+        self._ports = ports
+        self._surveyed: list[asyncio.Future[Reach]] = []
 
     def table(self) -> dict[str, Command]:
         """By name."""
@@ -54,6 +60,7 @@ class Commands:
         }
         commands = {name: _command(run) for name, run in plain.items()}
         asking = {
+            "nat": self._nat,
             "lookup": self._lookup,
             "trace": self._trace,
             "configure": self._configure,
@@ -99,6 +106,24 @@ class Commands:
                 return await waiting
         except TimeoutError:
             raise RequestFailed(f"{what} is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    def surveyed(self, end: ReachSurveyed) -> None:
+        """A survey is over, whoever wanted it."""
+        waiting, self._surveyed = self._surveyed, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(end.reach)
+
+    async def _nat(self, _: Mapping[str, object]) -> object:
+        """What this peer is behind, by a survey that is made now."""
+        waiting: asyncio.Future[Reach] = asyncio.get_running_loop().create_future()
+        self._surveyed.append(waiting)
+        self._host.call(self._peer.node.survey)
+        try:
+            async with asyncio.timeout(LOOKUP_MAX_S):
+                return nat_report(await waiting, self._ports, boot_time())
+        except TimeoutError:
+            raise RequestFailed(f"the survey is not over after {LOOKUP_MAX_S:.0f} s") from None
 
     async def _lookup(self, asked: Mapping[str, object]) -> object:
         aor = self._aor(str(asked.get("uri", "")))

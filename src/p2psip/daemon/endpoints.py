@@ -52,19 +52,22 @@ def transport_limits(descriptors: int) -> TransportLimits:
 class KnownAs:
     """By which addresses others know this peer, at a moment: two of them are equal where nothing has changed.
 
-    `overlay` and `sip` are told to other peers, `phones` to people; all of `own` mean this peer to a phone.
+    `overlay` and `sip` are told to other peers, `phones` to people; all of `own` mean this peer to a phone. `hosts` are
+    the addresses at which this machine listens for other peers.
     """
 
     overlay: tuple[Address, ...]
     sip: tuple[Address, ...]
     phones: tuple[Address, ...]
     own: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: PeerSettings, present: Sequence[str]) -> KnownAs:
         """By the settings and `present`, the addresses that this machine has, best first."""
         told = settings.advertise or tuple(_resolved(settings.listen, present))
         told = tuple(map(without_zone, told))
+        hosts = tuple(without_zone(host) for host in _resolved(settings.listen, present))
         phones = _resolved(settings.phone_listen, present)
         everywhere = {WILDCARDS[host] for host in settings.phone_listen if host in WILDCARDS}
         own = [*phones, *(host for host in present if ipaddress.ip_address(host).version in everywhere), *told]
@@ -75,6 +78,7 @@ class KnownAs:
             tuple(Address(host, settings.sip_port) for host in told),
             tuple(Address(without_zone(host), settings.phone_port) for host in phones),
             tuple(dict.fromkeys(own)),
+            hosts,
         )
 
     @property

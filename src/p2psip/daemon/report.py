@@ -8,8 +8,11 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.lookup import HopSeen, LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
+from p2psip.daemon.nat_words import SitePorts, facts_in_words, nat_words
 from p2psip.net.machine_figures import memory_kb
+from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.service_discovery import ServicesFound
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.usages.sip_registration import LineRegistration, RegistrationRoute
 from p2psip.reload.wire.diagnostics import DiagnosticKind
@@ -37,6 +40,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "date_trusted": node.wall.is_trusted,
         "links": _links(peer, now),
         "relays": _relays(peer),
+        "failed_attempts": [_failed(each, peer, now) for each in node.failed_attempts],
         "peer_calls_links": len(peer.flows),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
@@ -57,6 +61,32 @@ def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:
         }
         for line in peer.publisher.lines
     ]
+
+
+def nat_report(reach: Reach, ports: SitePorts, now: float) -> dict[str, object]:
+    """What a peer is behind: as facts, and in words."""
+    words = nat_words(reach, ports)
+    return {
+        "helpers": reach.helpers,
+        "s_ago": round(now - reach.at, 1),
+        "local": None if reach.local is None else str(reach.local),
+        "address": None if reach.address is None else str(reach.address),
+        "nat": reach.has_nat,
+        "udp_blocked": reach.is_udp_blocked,
+        "mapping": None if reach.mapping is None else reach.mapping.value,
+        "filtering": None if reach.filtering is None else reach.filtering.value,
+        "hairpins": reach.hairpins,
+        "keeps_s": reach.keeps_s,
+        "forgets_s": reach.forgets_s,
+        "open": reach.is_open,
+        "dialable": reach.is_dialable,
+        "confirmed_by": sorted({str(node) for node in (*reach.opened_by, *reach.reached_by)}),
+        "what": words.what,
+        "works": list(words.works),
+        "fails": list(words.fails),
+        "change": list(words.change),
+        "found": facts_in_words(reach),
+    }
 
 
 def lookup_report(peer: Peer, found: LookedUp, now: float) -> dict[str, object]:
@@ -113,6 +143,8 @@ def _links(peer: Peer, now: float) -> list[dict[str, object]]:
             "state": link.state.value,
             "rtt_ms": None if link.rtt_s is None else round(link.rtt_s * 1000, 2),
             "up_s": round(now - link.came_up_at, 1),
+            "local": None if link.pair is None else str(link.pair.local),
+            "pair": None if link.pair is None else link.pair.types,
         }
         for link in peer.node.links()
     ]
@@ -129,6 +161,20 @@ def _relays(peer: Peer) -> dict[str, object]:
             for node, rtt_s in relays.known
         ],
         "in_use": list(map(str, relays.lending)),
+    }
+
+
+def _failed(attempt: FailedAttempt, peer: Peer, now: float) -> dict[str, object]:
+    return {
+        "node_id": str(attempt.node),
+        "user": peer.node.name_of(attempt.node),
+        "purpose": attempt.purpose.value,
+        "s_ago": round(now - attempt.at, 1),
+        "reason": attempt.reason,
+        "pairs": [
+            {"local": str(pair.local), "remote": str(pair.remote), "types": pair.types, "outcome": pair.outcome}
+            for pair in attempt.tried
+        ],
     }
 
 

@@ -31,6 +31,7 @@ from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
 from p2psip.daemon.log.journal import Journal
+from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
@@ -64,7 +65,13 @@ from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.sequence import is_newer
 from p2psip.reload.forwarding.return_path import ReturnPath
-from p2psip.reload.node.effects import ConfigurationChanged, ConfigurationOutdated, ContactsChanged, UserNameTaken
+from p2psip.reload.node.effects import (
+    ConfigurationChanged,
+    ConfigurationOutdated,
+    ContactsChanged,
+    ReachSurveyed,
+    UserNameTaken,
+)
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.node.settings import NodeSettings
@@ -169,6 +176,7 @@ class PeerService:
                 self.load_lines,
                 self.load_identity,
                 lambda services: save_services(self._state.directory, services),
+                self._site_ports(),
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
@@ -195,6 +203,7 @@ class PeerService:
             may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
             addresses=self._reload_addresses(),
+            hosts=self._known_as.hosts,
             # What sockets can make: with ICE or without it, the overlay says.
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
@@ -223,6 +232,10 @@ class PeerService:
         """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
         setting = self._state.settings.media
         return "direct" if setting == "auto" and not self._has_calls_port else setting
+
+    def _site_ports(self) -> SitePorts:
+        settings, has_ice = self._state.settings, not self._state.configuration.no_ice
+        return SitePorts(settings.overlay_port, settings.sip_port, has_ice)
 
     def _reload_addresses(self) -> dict[Purpose, tuple[Address, ...]]:
         # A configuration that turns ICE on later does so for calls with the next start, which opens their port.
@@ -323,7 +336,7 @@ class PeerService:
         self._journal.info("this machine has other addresses now", **known_as.facts())
         self._host.use_media_host(known_as.media_host)
         addresses = self._reload_addresses()
-        self._host.call(lambda now: self._peer.use_addresses(addresses, known_as.own, now))
+        self._host.call(lambda now: self._peer.use_addresses(addresses, known_as.own, now, known_as.hosts))
 
     def _look_at_phone_certificate(self) -> None:
         """Whoever renews the operator's files tells nobody; until both are as they should be, the ones before count."""
@@ -556,6 +569,8 @@ class PeerService:
                 self._refresher.outdated()
             case LookedUp() | Traced() | ServicesFound():
                 self._commands.is_over(effect)
+            case ReachSurveyed():
+                self._commands.surveyed(effect)
             case UserNameTaken():
                 self._user_name_taken(effect)
             case Stopped():

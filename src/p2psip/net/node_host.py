@@ -27,6 +27,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.net.sockets.addresses import with_zones
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
+from p2psip.net.sockets.spare_ports import SparePorts
 from p2psip.net.sockets.tcp import NARROW_BYTES, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import GOODBYE_MAX_S, SocketStream, TlsStream
 from p2psip.net.sockets.turn_ports import TurnPorts
@@ -46,6 +47,7 @@ from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
     Candidate,
+    CloseSpare,
     CutIfSilent,
     HangUp,
     Listening,
@@ -54,6 +56,7 @@ from p2psip.reload.paths.values import (
     Opened,
     PathEvent,
     Secure,
+    SendSpare,
     SendStun,
     Stalled,
     StunArrived,
@@ -178,6 +181,7 @@ class NodeHost:
             self._own_datagram_context, self, self._accept_dtls, self._stun_arrived, settings.path_mtu - IP_UDP_BYTES
         )
         self._turn_ports = TurnPorts(self._at_relay_port)
+        self._spares = SparePorts(self._tell)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -217,6 +221,7 @@ class NodeHost:
             server.close()
         self._dtls.close()
         self._turn_ports.close_all()
+        self._spares.close_all()
         for timer in (self._timer, self._wall_timer):
             if timer is not None:
                 timer.cancel()
@@ -286,6 +291,10 @@ class NodeHost:
                     stream.begin()
             case SendStun(local, remote, data):
                 self._dtls.send_datagram(local, remote, data)
+            case SendSpare(spare, remote, data):
+                self._spares.send(spare, remote, data)
+            case CloseSpare(spare):
+                self._spares.close(spare)
             case MoveLink(number, local, remote):
                 if isinstance(association := self._streams.get(number), DtlsAssociation):
                     self._dtls.move(association, Pair(local, remote))

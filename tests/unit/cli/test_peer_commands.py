@@ -338,7 +338,7 @@ def test_the_made_up_password_of_a_phone_is_short_and_longer_on_request(
     assert made not in (peer / "lines" / "alice.json").read_text()
 
 
-def test_status_says_how_many_members_there_are_where_the_topology_knows(
+def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_are_none(
     p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path
 ) -> None:
     facts: dict[str, object] = {
@@ -352,7 +352,35 @@ def test_status_says_how_many_members_there_are_where_the_topology_knows(
         "trouble": "",
         "same_node_id_at": "",
         "date_trusted": True,
-        "links": [],
+        "links": [
+            {
+                "node_id": "cd" * 20,
+                "user": "peer-valley@a.b",
+                "address": "198.51.100.11:6084",
+                "over": "DTLS",
+                "state": "up",
+                "rtt_ms": 12.0,
+                "local": "10.1.0.2:6084",
+                "pair": "host to server reflexive",
+            }
+        ],
+        "failed_attempts": [
+            {
+                "node_id": "ef" * 20,
+                "user": "",
+                "purpose": "reload",
+                "s_ago": 5.0,
+                "reason": "no pair of addresses works",
+                "pairs": [
+                    {
+                        "local": "10.1.0.2:6084",
+                        "remote": "198.51.100.12:6084",
+                        "types": "host to server reflexive",
+                        "outcome": "no answer to 5 checks yet",
+                    }
+                ],
+            }
+        ],
         "relays": {"offered": False, "lent_to_others": 0, "known": [], "in_use": []},
         "records": {"count": 0, "bytes": 0},
         "lines": [],
@@ -360,6 +388,11 @@ def test_status_says_how_many_members_there_are_where_the_topology_knows(
         "members": 3,
     }
     monkeypatch.setattr(control_client, "ask_peer", lambda directory, what: facts)
-    assert "  knows 3 members, itself among them\n  neighbors:    none\n" in p2psip("status", "--peer", peer)
+    said = p2psip("status", "--peer", peer)
+    assert "  knows 3 members, itself among them\n  neighbors:    none\n" in said
+    assert "peer-valley (cdcdcdcd)  198.51.100.11:6084  DTLS from 10.1.0.2:6084, host to server reflexive  up" in said
+    assert "  no link with efefefef: no pair of addresses works (5 s ago)\n" in said
+    tried = "10.1.0.2:6084  to  198.51.100.12:6084  host to server reflexive  no answer to 5 checks yet"
+    assert f"    tried {tried}\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

@@ -67,6 +67,7 @@ def test_what_is_named_is_taken_as_it_is() -> None:
     assert hosts(found.overlay) == hosts(found.sip) == ["203.0.113.9"]
     assert hosts(found.phones) == ["127.0.0.1"]
     assert set(found.own) == {"127.0.0.1", "203.0.113.9"}
+    assert found.hosts == ("192.168.7.1",), "what others are told is a router's: links are here"
 
 
 @pytest.mark.parametrize(

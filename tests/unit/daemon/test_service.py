@@ -151,7 +151,7 @@ def test_an_address_that_comes_is_told_and_ends_nothing(
     monkeypatch.setattr(service, "machine_hosts", lambda: next(looks, last))
     told: list[tuple[list[str], list[str]]] = []
 
-    def use(peer: Peer, addresses: Mapping[Purpose, tuple[Address, ...]], own: Iterable[str], now: float) -> None:
+    def use(peer: Peer, addresses: Mapping[Purpose, tuple[Address, ...]], own: Iterable[str], *_: object) -> None:
         told.append(([address.host for address in addresses[Purpose.SIP]], list(own)))
 
     monkeypatch.setattr(Peer, "use_addresses", use)

@@ -12,6 +12,7 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.document import Document
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
 
@@ -115,6 +116,20 @@ class RingChanged(Effect):
     """
 
     is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReachChanged(Effect):
+    """More, or something else, is known of what this node is behind, and whether it can be reached."""
+
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class ReachSurveyed(Effect):
+    """A survey is over but for how long mappings last, or there was nobody to ask; what is known now."""
+
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True)

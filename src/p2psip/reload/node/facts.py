@@ -8,6 +8,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkState
 from p2psip.reload.node.connecting.connection_table import Connection
+from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
@@ -25,12 +26,15 @@ class LinkFacts:
     rtt_s: float | None
     """None before the first acknowledgement."""
     came_up_at: float
+    pair: PairReport | None = None
+    """Between which addresses, of which types, it goes: as ICE has found it, else None."""
 
     @classmethod
-    def of(cls, link: Connection, user: str) -> LinkFacts:
+    def of(cls, link: Connection, user: str, pair: PairReport | None = None) -> LinkFacts:
         """What there is to tell of a link in the Connection Table."""
         state, rtt_s = link.link.state, link.link.round_trip.srtt_s
-        return cls(link.number, link.node, user, link.remote, link.kind, state, rtt_s, link.came_up_at)
+        remote = link.remote if pair is None else pair.remote
+        return cls(link.number, link.node, user, remote, link.kind, state, rtt_s, link.came_up_at, pair)
 
 
 @dataclass(frozen=True, slots=True)

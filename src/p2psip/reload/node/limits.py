@@ -60,6 +60,9 @@ SERVICES_MAX: Final = 64
 SEARCHES_MAX: Final = 256
 """Searches for services that are not over yet."""
 
+FAILED_ATTEMPTS_MAX: Final = 32
+"""Nodes of which is remembered why there is no connection."""
+
 NAMES_MAX: Final = 1024
 """Nodes whose user name is remembered for people to read."""
 

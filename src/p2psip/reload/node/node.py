@@ -23,8 +23,10 @@ from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
+from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
+from p2psip.reload.node.connecting.surveying import OnBehalfContext, SurveyContext
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
@@ -49,6 +51,7 @@ from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.tunnelling.tunnel_commands import TunnelCommand
 from p2psip.reload.node.tunnelling.tunnels import TunnelContext
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.paths.relays.own_relay import OwnRelay
 from p2psip.reload.paths.values import PathEvent, Purpose
 from p2psip.reload.security.errors import SecurityError
@@ -94,6 +97,7 @@ class Node:
         connecting = ConnectingRoom(ground, settings, rng)
         self._intents, self._applications = connecting.intents, connecting.applications
         self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
+        self._attempts, self._surveying = connecting.attempts, connecting.surveying
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -240,9 +244,14 @@ class Node:
         self._tunnels.command(command, now)
         self._settle(now)
 
-    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
-        """Our listeners can be dialled at these from now on. What kept us outside may have been the lack of them."""
-        self._paths.use_addresses(addresses, now)
+    def use_addresses(
+        self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float, hosts: tuple[str, ...] = ()
+    ) -> None:
+        """Our listeners can be dialled at these from now on; `hosts` are the addresses of this machine, if they are not
+        all its own. What kept us outside may have been the lack of them.
+        """
+        self._paths.use_addresses(addresses, hosts, now)
+        self._surveying.addresses_changed(now)
         self._links.refresh_routes()
         if self._has_started and not self.topology.is_connected:
             self.topology.start_joining(now)
@@ -301,7 +310,17 @@ class Node:
         """What the driver knows of the machine, for those who may ask for diagnostics (RFC 7851)."""
         self._diagnostics.machine = machine
 
+    def survey(self, now: float) -> None:
+        """Find out what we are behind, and whether we can be reached: ReachSurveyed follows."""
+        self._surveying.begin(now)
+        self._settle(now)
+
     # What can be seen from outside
+
+    @property
+    def reach(self) -> Reach:
+        """What is known of what we are behind, and whether we can be reached."""
+        return self._surveying.reach
 
     @property
     def is_serving(self) -> bool:
@@ -342,7 +361,12 @@ class Node:
     def links(self, node: NodeId | None = None) -> tuple[LinkFacts, ...]:
         """Every overlay link, or all to `node`, whether they work or not."""
         links = self._connections.all() if node is None else self._connections.to(node)
-        return tuple(LinkFacts.of(link, self.name_of(link.node)) for link in links)
+        return tuple(LinkFacts.of(link, self.name_of(link.node), self._paths.pair_of(link.number)) for link in links)
+
+    @property
+    def failed_attempts(self) -> tuple[FailedAttempt, ...]:
+        """With whom no connection came about when it was last tried, and why; the newest last."""
+        return tuple(self._attempts)
 
     @property
     def link_types(self) -> tuple[OverlayLinkType, ...]:
@@ -454,6 +478,7 @@ class Node:
         self._twins.handle_timeout(now)
         self._tunnels.handle_timeout(now)
         self._bootstrap.handle_timeout(now)
+        self._surveying.handle_timeout(now)
         self.topology.handle_timeout(now)
         self._moving.handle_timeout(now)
         self._data.handle_timeout(now)
@@ -566,6 +591,8 @@ class Node:
                 pass
             case TunnelContext() as context:
                 self._tunnels.handle_outcome(context, finished.outcome, now)
+            case SurveyContext() | OnBehalfContext() as context:
+                self._surveying.handle_outcome(context, finished.outcome, now)
             case TransferContext() | AdoptContext() as context:
                 self._moving.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:

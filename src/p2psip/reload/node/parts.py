@@ -14,6 +14,7 @@ from p2psip.reload.forwarding.forwarder import Forwarder
 from p2psip.reload.forwarding.return_path import ReturnPaths
 from p2psip.reload.node.connecting.applications import Applications
 from p2psip.reload.node.connecting.attach import Attaching
+from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -21,6 +22,7 @@ from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.connecting.response_routes import ResponseRoutes
+from p2psip.reload.node.connecting.surveying import Surveying
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving
@@ -77,8 +79,10 @@ class ConnectingRoom:
         exchange, connections, topology = ground.exchange, ground.connections, ground.topology
         paths, whereabouts = ground.paths, ground.paths.whereabouts
         whereabouts.addresses |= settings.addresses
+        whereabouts.hosts = settings.hosts
         whereabouts.able = tuple(settings.link_types)
         contacts = Contacts()
+        self.attempts = FailedAttempts()
         self.attaching = Attaching(exchange, connections, paths)
         self.intents = Intents(exchange, connections, paths, self.attaching, contacts, topology)
         self.applications = Applications(exchange, paths, self.attaching)
@@ -86,6 +90,7 @@ class ConnectingRoom:
         self.routes = ResponseRoutes(exchange, connections, whereabouts, contacts)
         self.tunnels = Tunnels(exchange, self.applications.served, rng)
         self.twins = Twins(exchange, connections, whereabouts, self.intents, topology)
+        self.surveying = Surveying(exchange, connections, paths, contacts, rng)
         self.bootstrap = Bootstrap(
             exchange,
             connections,
@@ -93,6 +98,7 @@ class ConnectingRoom:
             contacts,
             self.intents,
             topology,
+            self.attempts,
             rng,
             may_start_alone=settings.may_start_alone,
             remembered=settings.contacts,

@@ -63,9 +63,7 @@ class Performing:
             case ProbePartition():
                 self._bootstrap.seek(now, is_probe=True)
             case JoinFailed(reason, has_found_overlay):
-                self._exchange.warn("joining failed", reason=reason)
-                if not has_found_overlay:
-                    self._bootstrap.begin_if_allowed(reason, now)
+                self._bootstrap.join_failed(reason, now, has_found_overlay=has_found_overlay)
             case Joined():
                 self._exchange.note("joined", overlay=self._exchange.configuration.instance_name)
                 self._bootstrap.admitted()

@@ -14,7 +14,7 @@ from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.extensions.tunnel_messages import TUNNEL
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
-from p2psip.reload.wire.private_messages import PrivateReq
+from p2psip.reload.wire.private_messages import REACH, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 
@@ -54,7 +54,10 @@ class Serving:
         self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
-        self.private: dict[bytes, PrivateHandler] = {TUNNEL: connecting.tunnels.handle_request}
+        self.private: dict[bytes, PrivateHandler] = {
+            REACH: connecting.surveying.serve,
+            TUNNEL: connecting.tunnels.handle_request,
+        }
         """Who answers private messages of a name."""
         self._rng = rng
         self._is_client = is_client

@@ -26,6 +26,8 @@ class NodeSettings:
     """Where peers could be dialled before a restart (section 11.4)."""
     addresses: Mapping[Purpose, tuple[Address, ...]] = field(default_factory=dict)
     """Where its listeners can be dialled, as far as that is known before it starts."""
+    hosts: tuple[str, ...] = ()
+    """The addresses of its machine, if not all of `addresses` are."""
     link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
     """The links that its sockets can make."""
     applications: frozenset[int] = SIP_APPLICATIONS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
+from p2psip.reload.paths.ice.candidate_addresses import Mapped, is_of_one_host
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX, STREAM_CANDIDATES_MAX
 from p2psip.reload.paths.values import ACTIVE, COMPONENT, PASSIVE, Candidate, Parameters, Purpose
@@ -32,6 +32,8 @@ class Whereabouts:
         self.able: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         """The links that our sockets can make."""
         self.addresses: dict[Purpose, tuple[Address, ...]] = dict.fromkeys(Purpose, ())
+        self.hosts: tuple[str, ...] = ()
+        """The addresses of this machine, the best first; empty where `addresses` are all its own."""
         self._punching = punching
 
     @property
@@ -42,6 +44,11 @@ class Whereabouts:
     def has_room(self, purpose: Purpose) -> bool:
         """False if we can offer no further session of this purpose now: with ICE each has an agent."""
         return OverlayLinkType.DTLS_UDP_SR not in self.link_types(purpose) or not self._punching.is_full
+
+    def own(self, purpose: Purpose) -> tuple[Address, ...]:
+        """Where the port for this purpose is at this machine."""
+        told = self.addresses.get(purpose, ())
+        return tuple(Address(host, told[0].port) for host in self.hosts) if self.hosts and told else told
 
     def link_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
         """What connections of this purpose run over; the better first."""
@@ -64,17 +71,22 @@ class Whereabouts:
         """Ours, in a request that we send."""
         link_types, addresses = self.link_types(purpose), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            described = self._punching.describe(addresses, PASSIVE, self._ports_of(purpose))
-            return with_streams(described, addresses, link_types)
+            return with_streams(self._describe(purpose, PASSIVE), addresses, link_types)
         return offering(addresses, link_types)
 
     def answering(self, purpose: Purpose, remote: Parameters) -> Parameters:
         """Ours, in an answer: we dial."""
         link_types, addresses = self._link_types_with(purpose, remote), self.addresses[purpose]
         if OverlayLinkType.DTLS_UDP_SR in link_types:
-            described = self._punching.describe(addresses, ACTIVE, self._ports_of(purpose))
-            return with_streams(described, addresses, link_types)
+            return with_streams(self._describe(purpose, ACTIVE), addresses, link_types)
         return answering(addresses, link_types)
+
+    def _describe(self, purpose: Purpose, role: bytes) -> Parameters:
+        """With ICE nothing is sent from an address that is none of this machine's: what is known of a router that
+        passes packets on is as good as the word of a server that sees us behind it.
+        """
+        own = self.own(purpose)
+        return self._punching.describe(own, role, self._ports_of(purpose), passed_on(self.addresses[purpose], own))
 
     def _ports_of(self, purpose: Purpose) -> Callable[[int], bool]:
         """What tells our ports for this purpose from those for the other ones over datagrams."""
@@ -102,6 +114,17 @@ class Whereabouts:
         # By the port: an address may be known to others by another name, and come and go.
         local = self._punching.relayed.base_of(local)
         return local.port in {address.port for address in self.addresses[purpose]}
+
+
+def passed_on(addresses: Iterable[Address], hosts: Sequence[Address]) -> tuple[Mapped, ...]:
+    """Those of our addresses that some router has and passes on to one of `hosts`: to the best one of its kind."""
+    found: list[Mapped] = []
+    for address in addresses:
+        is_ipv6 = ":" in address.host
+        base = next((host for host in hosts if (":" in host.host) is is_ipv6), None)
+        if address not in hosts and base is not None:
+            found.append(Mapped(address, base, address))
+    return tuple(found)
 
 
 def offering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:

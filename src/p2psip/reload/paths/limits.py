@@ -58,3 +58,18 @@ RELAYED_HELD_MAX: Final = 32
 
 ICE_HOSTS_MAX: Final = 1024
 """Hosts of which that is counted. Where more are checked in a minute, others have to wait until it is over."""
+
+SURVEY_HELPERS_MAX: Final = 3
+"""Members that a survey asks as whom they see us."""
+
+SURVEY_SPARES_MAX: Final = 16
+"""Further UDP ports of this machine at once, for surveys of our own and others'."""
+
+SURVEY_TOKENS_MAX: Final = 256
+"""Binding requests of which it is remembered where they came from, as somebody may ask to be probed there."""
+
+SURVEY_PROBES_PER_MEMBER: Final = 24
+"""Probes that one member may have us send or ask for at once; one more every five seconds. A survey takes about ten."""
+
+SURVEY_PROBES_PER_HOST: Final = 8
+"""Probes that go to one host for members that are not there; one more every ten seconds."""

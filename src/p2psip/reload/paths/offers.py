@@ -85,7 +85,7 @@ class Offers:
         if offer is None or offer.session.local != session.local:
             return []
         self.withdraw(session.purpose, session.peer)
-        return [Ended(offer.session, offer.context, self._punching.reason(session))]
+        return [self._punching.over(offer.session, offer.context)]
 
     def is_checked(self, session: Session) -> bool:
         """True of one with ICE: its connection does not come unless we check as well, when it is answered."""
@@ -151,7 +151,7 @@ class Offers:
             over.append(Lapsed(lapsed.session, lapsed.context))
         for key in self._timers.pop_due(now):
             offer = self._made.pop(key)
-            over.append(Ended(offer.session, offer.context, DID_NOT_COME))
+            over.append(self._punching.over(offer.session, offer.context, DID_NOT_COME))
         return over
 
 

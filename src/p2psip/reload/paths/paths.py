@@ -18,6 +18,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
 from p2psip.reload.paths.ice.punching import PathFound, PathMissing, Punching
+from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.narrow import NarrowWays
 from p2psip.reload.paths.offers import Offers
 from p2psip.reload.paths.relays.own_relay import OwnRelay
@@ -192,15 +193,26 @@ class Paths:
         """True of a link whose path ICE has found."""
         return self.punching.is_checked(link)
 
-    def use_addresses(self, addresses: Mapping[Purpose, tuple[Address, ...]], now: float) -> None:
-        """Our listeners can be dialled at these from now on; paths from others need another end here."""
-        before = dict(self.whereabouts.addresses)
+    def use_addresses(
+        self, addresses: Mapping[Purpose, tuple[Address, ...]], hosts: tuple[str, ...], now: float
+    ) -> None:
+        """Our listeners can be dialled at these from now on, and this machine has these `hosts`; paths from others need
+        another end here.
+        """
+        before = self._own_of_ice()
         self.whereabouts.addresses |= addresses
-        if self.whereabouts.has_ice and self.whereabouts.addresses != before:
-            gone = _hosts_in(before) - _hosts_in(self.whereabouts.addresses)
-            self.punching.relayed.hosts_gone(gone, now)
-            of_ice = (self.whereabouts.addresses.get(purpose, ()) for purpose in (Purpose.RELOAD, Purpose.CALLS))
-            self.punching.use_addresses([address for there in of_ice for address in there], now)
+        self.whereabouts.hosts = hosts
+        own = self._own_of_ice()
+        if self.whereabouts.has_ice and own != before:
+            self.punching.relayed.hosts_gone({each.host for each in before} - {each.host for each in own}, now)
+            self.punching.use_addresses(own, now)
+
+    def _own_of_ice(self) -> list[Address]:
+        return [address for purpose in (Purpose.RELOAD, Purpose.CALLS) for address in self.whereabouts.own(purpose)]
+
+    def pair_of(self, link: int) -> PairReport | None:
+        """The pair of addresses that ICE has found for a link; None without ICE."""
+        return self.punching.pair_of(link)
 
     def down(self, path: int, reason: str) -> Ended | None:
         """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""
@@ -271,7 +283,3 @@ class Paths:
             return ended
         is_decided = ended.session.local.role == ACTIVE and not self.punching.is_looking(ended.session)
         return ended if is_decided else None
-
-
-def _hosts_in(addresses: Mapping[Purpose, tuple[Address, ...]]) -> set[str]:
-    return {address.host for there in addresses.values() for address in there}

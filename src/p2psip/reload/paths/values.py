@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.relays.relay_values import RelayEvent
 from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
 
@@ -103,19 +104,23 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt came to nothing, or its connection did before it was secured: what it was for, and why."""
+    """An attempt came to nothing, or its connection did before it was secured: what it was for, why, and with ICE which
+    pairs were tried, and how each ended.
+    """
 
     session: Session
     context: object
     reason: str
+    tried: tuple[PairReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LinkOver:
-    """The path of a link that is up is lost."""
+    """The path of a link that is up is lost, why, and how each pair stood."""
 
     link: int
     reason: str
+    tried: tuple[PairReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,25 @@ class MoveLink(Effect):
     remote: Address
 
 
+@dataclass(frozen=True, slots=True)
+class SendSpare(Effect):
+    """Send this from a further UDP port of the address from which `remote` is reached; `spare` is its number.
+
+    It is opened by the first of these: `SpareOpened` follows, and `SpareArrived` for what comes there.
+    """
+
+    spare: int
+    remote: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSpare(Effect):
+    """Nobody needs this port any more; no matter if it is not open."""
+
+    spare: int
+
+
 # What the driver tells
 
 
@@ -277,4 +301,23 @@ class StunArrived:
     data: bytes
 
 
-PathEvent = StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned | RelayEvent
+@dataclass(frozen=True, slots=True)
+class SpareOpened:
+    """A further port is there."""
+
+    spare: int
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SpareArrived:
+    """A datagram has come to a further port."""
+
+    spare: int
+    remote: Address
+    data: bytes
+
+
+PathEvent = (
+    SpareOpened | SpareArrived | StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned | RelayEvent
+)

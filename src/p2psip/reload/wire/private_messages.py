@@ -6,8 +6,12 @@ and not the name; who asks has to do without (docs/decisions/private-messages.md
 
 from __future__ import annotations
 
-from p2psip.reload.wire.language.codec import Struct, structure
-from p2psip.reload.wire.language.primitives import Opaque8, Opaque16
+from typing import Annotated, Final
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
+from p2psip.reload.wire.language.primitives import Opaque8, Opaque16, Uint16, WireEnum
 
 
 @structure
@@ -23,3 +27,38 @@ class PrivateAns(Struct):
     """The answer, as what was asked has it."""
 
     body: Opaque16
+
+
+REACH: Final = b"reach"
+"""The name of what follows: whether a node can be reached (docs/decisions/nat-survey.md)."""
+
+
+class ProbeWay(WireEnum, width=1):
+    """From where a probe is to come."""
+
+    SAME_PORT = 1
+    OTHER_PORT = 2
+    OTHER_MEMBER = 3
+    ON_BEHALF = 4
+    """From the port of links, for another member, which is linked with who asks and has asked for OTHER_MEMBER."""
+
+
+@structure
+class ReachReq(Struct):
+    """Send a probe: a Binding indication with this token, to where the Binding request with this transaction came from.
+
+    `avoid` are nodes that are not to send it.
+    """
+
+    way: ProbeWay
+    token: Opaque8
+    avoid: Annotated[tuple[NodeId, ...], Vector(2)]
+    address: Annotated[IpAddressPort | None, When("way", ProbeWay.ON_BEHALF)] = None
+
+
+@structure
+class ReachAns(Struct):
+    """It was sent: from a further port, which answers Binding requests for a while (else 0); by which other members."""
+
+    port: Uint16
+    members: Annotated[tuple[NodeId, ...], Vector(1)]

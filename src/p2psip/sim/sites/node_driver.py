@@ -30,6 +30,7 @@ from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
     Candidate,
+    CloseSpare,
     CutIfSilent,
     HangUp,
     Listening,
@@ -38,7 +39,10 @@ from p2psip.reload.paths.values import (
     Opened,
     PathEvent,
     Secure,
+    SendSpare,
     SendStun,
+    SpareArrived,
+    SpareOpened,
     Stalled,
     StunArrived,
 )
@@ -104,6 +108,7 @@ class NodeDriver:
         self._ports: list[DatagramPort] = []
         self._relay_ports: dict[Address, UdpSocket] = {}
         self._for_calls: set[Address] = set()
+        self._spares: dict[int, UdpSocket] = {}
         self._listening: set[Address] = set()
         self._accepted = itertools.count(1, 2)
         self._numbers: dict[SecuredConnection, int] = {}
@@ -197,6 +202,11 @@ class NodeDriver:
                     connection.secure()
             case SendStun(local, remote, data):
                 self._send_datagram(local, remote, data)
+            case SendSpare(spare, remote, data):
+                self._send_spare(spare, remote, data)
+            case CloseSpare(spare):
+                if (opened := self._spares.pop(spare, None)) is not None:
+                    opened.close()
             case MoveLink(number, local, remote):
                 self._move(number, Pair(local, remote))
             case UseRelayed(relayed, base):
@@ -283,6 +293,18 @@ class NodeDriver:
     def _send_datagram(self, local: Address | None, remote: Address, data: bytes) -> None:
         try:
             self._port_towards(remote, local).send(remote, data)
+        except SocketRefused:
+            return
+
+    def _send_spare(self, spare: int, remote: Address, data: bytes) -> None:
+        try:
+            if (opened := self._spares.get(spare)) is None:
+                local = Address(self.machine.local_towards(remote.host), 0)
+                opened = self._spares[spare] = self.machine.udp(
+                    local, lambda _, remote, data: self._tell(SpareArrived(spare, remote, data))
+                )
+                self._tell(SpareOpened(spare, opened.local))
+            opened.send(remote, data)
         except SocketRefused:
             return
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 from candidates import dtls, host_candidate, tls
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.candidates import SIP_LINK_TYPES, answering, dialable, offering
+from p2psip.reload.paths.candidates import SIP_LINK_TYPES, Whereabouts, answering, dialable, offering
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX
-from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
+from p2psip.reload.paths.values import Purpose
+from p2psip.reload.wire.link_messages import NO_ICE, CandType, OverlayLinkType
 
 HERE = Address("192.0.2.1", 6084)
 
@@ -64,3 +68,29 @@ def test_the_number_of_candidates_is_bounded() -> None:
     assert (
         len(dialable([host_candidate("192.0.2.1", port) for port in range(1, 100)], SIP_LINK_TYPES)) == CANDIDATES_MAX
     )
+
+
+def described(*told: Address, hosts: tuple[str, ...] = ()) -> list[tuple[CandType, object, object]]:
+    """What is offered with ICE: types, addresses, and those that they are related to."""
+    whereabouts = Whereabouts((OverlayLinkType.DTLS_UDP_SR,), Punching(random.Random(1)))
+    whereabouts.able = (OverlayLinkType.DTLS_UDP_SR_NO_ICE,)
+    whereabouts.addresses[Purpose.RELOAD], whereabouts.hosts = told, hosts
+    return [
+        (each.type, each.addr_port.host_port, each.rel_addr_port and each.rel_addr_port.host_port)
+        for each in whereabouts.offering(Purpose.RELOAD).candidates
+    ]
+
+
+def test_with_ice_an_address_that_a_router_passes_on_is_server_reflexive() -> None:
+    """RFC 8445 4: a host candidate is "obtained by binding to a specific port from an IP address on the host"."""
+    behind, router = Address("192.168.7.2", 6084), Address("203.0.113.9", 6084)
+    assert described(router, hosts=(behind.host,)) == [
+        (CandType.HOST, behind, None),
+        (CandType.SRFLX, router, behind),
+    ]
+    assert described(behind, hosts=(behind.host,)) == described(behind) == [(CandType.HOST, behind, None)]
+
+
+def test_what_is_passed_on_leads_to_an_address_of_its_kind_or_nowhere() -> None:
+    behind, router = Address("2001:db8::2", 6084), Address("203.0.113.9", 6084)
+    assert described(router, hosts=(behind.host,)) == [(CandType.HOST, behind, None)]

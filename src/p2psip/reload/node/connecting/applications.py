@@ -94,10 +94,11 @@ class Applications:
         assert node is not None, "it was answered"
         if wanted.purpose is Purpose.CALLS:
             # Its agent is gone: what comes later is of the next one.
-            self._failed(node, wanted.purpose, ended.reason, ())
+            self._failed(node, wanted.purpose, ended.reason, tuple(pair.cause(now) for pair in ended.tried))
             return
         self._offers.linger(ended.session, wanted, now)
-        self._failed(node, wanted.purpose, "it answered, but its connection did not come", ())
+        causes = tuple(pair.cause(now) for pair in ended.tried)
+        self._failed(node, wanted.purpose, "it answered, but its connection did not come", causes)
 
     def handle_dial_failed(self, answering: Answering, reason: str) -> None:
         """What `node` asked us for did not come about, and we may have wanted it as well."""

@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
+from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
@@ -31,6 +32,10 @@ ASK_AFTER_S = 30.0
 """How long, on average, after the ring has changed a peer is asked where it can be dialled: others are busy joining."""
 
 
+JOIN_ATTEMPT_S = 60.0
+"""About as long as an attempt to come in takes: what failed before has nothing to do with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bootstrapping:
     """A connection that we dial to find the overlay, or another part of it; or a client, to a `peer` that it wants."""
@@ -50,6 +55,7 @@ class Bootstrap:
         contacts: Contacts,
         intents: Intents,
         topology: Topology,
+        attempts: FailedAttempts,
         rng: random.Random,
         *,
         may_start_alone: bool,
@@ -61,6 +67,7 @@ class Bootstrap:
         self._contacts = contacts
         self._intents = intents
         self._topology = topology
+        self._attempts = attempts
         self._rng = rng
         self._may_start_alone = may_start_alone
         self._remembered = dict.fromkeys(remembered)
@@ -206,6 +213,19 @@ class Bootstrap:
             if not self._may_begin:
                 self._exchange.note("no way into the overlay yet", reason=reason)
         self.begin_if_allowed(reason, now)
+
+    def join_failed(self, reason: str, now: float, *, has_found_overlay: bool) -> None:
+        """The topology has broken off an attempt to come in. It may be that those who are to be our neighbours, and
+        only they, cannot be reached: then that is the trouble.
+        """
+        unreached = self._attempts.since(now - JOIN_ATTEMPT_S)
+        facts = {"unreached": [*map(str, unreached)]} if unreached else {}
+        self._exchange.warn("joining failed", reason=reason, **facts)
+        if unreached and not self._is_shut_out:
+            last = unreached[-1]
+            self.trouble = f"not in the overlay yet, as peer {last.node.short} cannot be reached: {last.reason}"
+        if not has_found_overlay:
+            self.begin_if_allowed(reason, now)
 
     def begin_if_allowed(self, why: str, now: float) -> None:
         """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""

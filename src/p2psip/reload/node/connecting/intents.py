@@ -11,6 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import Answering, AttachContext, Attaching, Offered
+from p2psip.reload.node.connecting.attempts import in_words
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.exchange import Exchange, causes_of
@@ -156,7 +157,7 @@ class Intents:
         node = ended.session.peer
         # Who answered for a place may have been linked with us already: that link is enough.
         if node is not None and node not in self._connections:
-            self._exchange.note("attach failed", node=node, reason=ended.reason)
+            self._exchange.note("attach failed", node=node, reason=ended.reason, **in_words(ended.tried))
             self._topology.handle_unreachable(node, now)
 
     # Others'

@@ -13,6 +13,7 @@ from typing import Protocol
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
+from p2psip.reload.node.connecting.attempts import FailedAttempt, in_words
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.connection_table import (
     Connection,
@@ -29,6 +30,7 @@ from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAM
 from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
+from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.values import (
     Ended,
     Lapsed,
@@ -39,7 +41,10 @@ from p2psip.reload.paths.values import (
     PathEvent,
     Purpose,
     Returned,
+    SpareArrived,
+    SpareOpened,
     Stalled,
+    StunArrived,
 )
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Member
@@ -73,6 +78,8 @@ class LinkChanges:
         )
         self._bootstrap, self._twins, self._routes = connecting.bootstrap, connecting.twins, connecting.routes
         self._doubted_links = connecting.doubted_links
+        self._attempts = connecting.attempts
+        self._surveying = connecting.surveying
         self._messages = messages
         self._serving = serving
         self._node_id = self._exchange.identity.node_id
@@ -170,6 +177,10 @@ class LinkChanges:
         """Something has happened to a connection, beside that it is up or down."""
         if isinstance(event, Stalled):
             self._stalled(event, now)
+        elif isinstance(event, SpareOpened | SpareArrived):
+            self._surveying.handle_spare(event, now)
+        elif isinstance(event, StunArrived) and self._surveying.handle_stun(event, now):
+            return
         elif isinstance(event, Returned):
             self._connections.handle_returned(event.path, event.message, now)
         else:
@@ -193,16 +204,25 @@ class LinkChanges:
             self._applications.handle_lapsed(ended, now)
         elif ended is not None and isinstance(ended.context, Offered):
             wanted = ended.context.wanted
+            self._remember(ended.session.peer, ended, now)
             if wanted.purpose is Purpose.RELOAD:
                 self._intents.handle_ended(ended, now)
             else:
                 self._applications.handle_ended(ended, wanted, now)
         elif ended is not None:
-            self._not_linked(ended.context, ended.reason, now)
+            self._remember(ended.session.peer, ended, now)
+            self._not_linked(ended.context, ended.reason, now, ended.tried)
 
-    def _not_linked(self, context: object, reason: str, now: float) -> None:
+    def _remember(self, node: NodeId | None, ended: Ended, now: float) -> None:
+        """Why there is no connection, for whoever asks; a link that there is says that it does not matter."""
+        purpose = ended.session.purpose
+        if node is not None and not (purpose is Purpose.RELOAD and node in self._connections):
+            self._attempts.failed(FailedAttempt(node, purpose, now, ended.reason, ended.tried))
+
+    def _not_linked(self, context: object, reason: str, now: float, tried: tuple[PairReport, ...] = ()) -> None:
         if isinstance(context, Answering):
-            self._exchange.note("dialling failed", node=context.node, purpose=context.purpose.value, reason=reason)
+            facts = {"node": context.node, "purpose": context.purpose.value, "reason": reason}
+            self._exchange.note("dialling failed", **facts, **in_words(tried))
             if context.purpose is Purpose.RELOAD:
                 self._intents.handle_dial_failed(context, now)
             else:
@@ -268,6 +288,7 @@ class LinkChanges:
                 link.number, node, link.remote, now, datagram_bytes=link.datagram_bytes, is_direct=link.is_direct
             )
             self._attaching.give_up(Purpose.RELOAD, node)
+            self._attempts.succeeded(node, Purpose.RELOAD)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(link.remote))
             send_update = isinstance(context, Answering) and context.send_update
@@ -280,6 +301,7 @@ class LinkChanges:
                 self._routes.linked(context, node, link.number, now)
             self._routes.refresh()
             self._bootstrap.remember_contacts()
+            self._surveying.links_changed(now)
 
     def _enter_app(
         self, link: LinkUp, purpose: Purpose, node: NodeId, member: Member, context: object, now: float
@@ -298,6 +320,7 @@ class LinkChanges:
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one connection of a kind is enough, whoever asked for it.
             self._attaching.give_up(purpose, node)
+        self._attempts.succeeded(node, purpose)
         self._admission.enter(link.number, node, member, now)
         self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application, link.datagram_bytes))
 

@@ -121,6 +121,11 @@ class Agents:
         agent = self._agents.get(ufrag)
         return () if agent is None else agent.reports()
 
+    def path(self, ufrag: bytes) -> PairReport | None:
+        """The pair that is the path of an agent, and how it stands."""
+        agent = self._agents.get(ufrag)
+        return None if agent is None or agent.path is None else agent.path.report()
+
     def mapped(self) -> list[Mapped]:
         """As whom those see us with whom there is a direct path: they are our STUN servers (RFC 6940 6.5.1.4)."""
         return [mapped for each in self._agents.values() if (mapped := each.mapped) is not None]

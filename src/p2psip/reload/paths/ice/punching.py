@@ -12,7 +12,7 @@ The link that comes up between its two addresses has the agent from then on, for
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.call_servers import CallServers
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
-from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
+from p2psip.reload.paths.ice.values import PairReport, PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
 from p2psip.reload.paths.relays.relay_pings import RelayPings
 from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
@@ -80,6 +80,7 @@ class _Attempt:
     """The one in use is the last; a handshake may have begun on one before."""
     link: int | None = None
     reason: str = ""
+    tried: tuple[PairReport, ...] = ()
 
     @property
     def is_looking(self) -> bool:
@@ -131,14 +132,19 @@ class Punching:
     # What the node wants
 
     def describe(
-        self, addresses: Sequence[Address], role: bytes, is_port: Callable[[int], bool] = lambda _: True
+        self,
+        hosts: Sequence[Address],
+        role: bytes,
+        is_port: Callable[[int], bool] = lambda _: True,
+        passed_on: Iterable[Mapped] = (),
     ) -> Parameters:
         """What we say of ourselves in an Attach ("passive") or in its answer ("active"); `is_full` must be false.
 
-        `is_port` tells the ports of ours that the session may use.
+        `hosts` are addresses of this machine, `passed_on` what routers are known to pass on to them. `is_port` tells
+        the ports of ours that the session may use.
         """
         seen_as = [each for each in self.seen_as() if is_port(each.base.port)]
-        candidates = gathered(addresses, seen_as, self.relayed.mapped(addresses))
+        candidates = gathered(hosts, [*passed_on, *seen_as], self.relayed.mapped(hosts))
         # 6.5.1.9: "the offerer (the entity sending the Attach request) will always be controlling".
         own = self._agents.open(candidates, is_controlling=role == PASSIVE)
         return Parameters(own.ufrag, own.password, role, encoded(candidates))
@@ -193,10 +199,17 @@ class Punching:
             self._close(session.local.ufrag)
         return next((context for context in contexts if context is not None), None)
 
-    def reason(self, session: Session) -> str:
-        """Why a session has no path, or what has become of its pairs so far; empty if nobody knows."""
+    def over(self, session: Session, context: object, reason: str = "") -> Ended:
+        """That a session came to nothing: for this reason if there is no other, and what has become of its pairs."""
         attempt = self._attempts.get(session.local.ufrag)
-        return "" if attempt is None else attempt.reason
+        if attempt is not None and attempt.reason:
+            return Ended(session, context, attempt.reason, attempt.tried)
+        return Ended(session, context, reason, self._agents.reports(session.local.ufrag)[:REPORTED_PAIRS_MAX])
+
+    def pair_of(self, link: int) -> PairReport | None:
+        """The pair that a link runs on; None without ICE."""
+        ufrag = self._by_link.get(link)
+        return None if ufrag is None else self._agents.path(ufrag)
 
     def ask(self, server: Address, now: float) -> None:
         """Somebody is dialled without an Attach: it can say as whom it sees us."""
@@ -373,7 +386,7 @@ class Punching:
                 if (doubted := self._attempts[ufrag].link) is not None:
                     self._found.append(LinkDoubted(doubted, reason))
             case PathLost(ufrag, reason, tried):
-                self._lost(ufrag, "; ".join((reason, *map(str, tried[:REPORTED_PAIRS_MAX]))))
+                self._lost(ufrag, reason, tried[:REPORTED_PAIRS_MAX])
             case _:
                 self._effects.append(effect)
 
@@ -412,14 +425,14 @@ class Punching:
         self._effects.append(MoveLink(link, local, remote))
         self._found.append(LinkMoved(link, remote))
 
-    def _lost(self, ufrag: bytes, reason: str) -> None:
+    def _lost(self, ufrag: bytes, reason: str, tried: tuple[PairReport, ...]) -> None:
         attempt = self._attempts[ufrag]
-        attempt.reason = reason
+        attempt.reason, attempt.tried = reason, tried
         if attempt.link is not None:
-            self._found.append(LinkOver(attempt.link, reason))
+            self._found.append(LinkOver(attempt.link, reason, tried))
             self._close(ufrag)
         elif not attempt.paths:
-            self._found.append(Ended(attempt.session, attempt.context, reason))
+            self._found.append(Ended(attempt.session, attempt.context, reason, tried))
 
     def _close(self, ufrag: bytes) -> None:
         self._agents.close(ufrag)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.errors import Cause
 
 
 class PairReport(NamedTuple):
@@ -18,7 +19,16 @@ class PairReport(NamedTuple):
     outcome: str
 
     def __str__(self) -> str:
-        return f"{self.local} to {self.remote} ({self.types}): {self.outcome}"
+        return f"{self.who}: {self.outcome}"
+
+    @property
+    def who(self) -> str:
+        """The pair itself."""
+        return f"{self.local} to {self.remote} ({self.types})"
+
+    def cause(self, at: float) -> Cause:
+        """The same as one of the causes of a failure."""
+        return Cause(self.who, self.outcome, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -384,3 +384,24 @@ def test_an_attempt_that_was_given_up_does_not_fail_the_next() -> None:
     bench.run_for(5.0)
     assert chord_of(bench.node).joining.state is JoinState.SEEKING
     assert len(bench.notes("joining failed")) == 1
+
+
+def test_who_is_admitted_by_a_peer_that_cannot_reach_it_says_so() -> None:
+    """Its neighbour is behind another NAT, say. A link with that one ends the trouble."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    attach = bench.hear_one(1)
+    bench.answer(1, attach, MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150)
+    bench.run_for(LINK_WAIT_S + 40.0)
+    note = bench.notes("joining failed")[-1]
+    named = nid(150).short
+    assert note.facts["unreached"] == [f"{named}: the connection did not come"]
+    assert bench.node.trouble == (
+        f"not in the overlay yet, as peer {named} cannot be reached: the connection did not come"
+    )
+    (failed,) = bench.node.failed_attempts
+    assert (failed.node, failed.reason, failed.tried) == (nid(150), "the connection did not come", ())
+    bench.link(150)
+    bench.update(150)
+    assert bench.node.trouble == ""
+    assert bench.node.failed_attempts == ()

@@ -107,13 +107,14 @@ def test_no_path_has_a_reason_with_each_pair() -> None:
     assert missing == PathMissing(two.theirs, "theirs")
     assert isinstance(ended, Ended)
     assert (ended.session, ended.context) == (two.theirs, "theirs")
-    assert ended.reason == (
-        "no pair of addresses works; 192.0.2.2:6084 to 192.0.2.1:6084 (host to host): no answer to 5 checks yet"
-    )
-    assert two.answering.reason(two.theirs) == ended.reason
+    assert ended.reason == "no pair of addresses works"
+    assert [str(pair) for pair in ended.tried] == [
+        "192.0.2.2:6084 to 192.0.2.1:6084 (host to host): no answer to 5 checks yet"
+    ]
+    assert two.answering.over(two.theirs, "theirs", "it did not come") == ended
     assert len(two.answering) == 0
     two.run(ATTEMPT_MAX_S)
-    assert two.answering.reason(two.theirs) == ""
+    assert two.answering.over(two.theirs, None, "gone") == Ended(two.theirs, None, "gone")
     assert two.answering.next_deadline() is None
 
 
@@ -130,10 +131,9 @@ def test_a_link_on_the_path_has_the_agent_and_asks_for_consent(two: Two) -> None
     two.run(60.0)
     *doubted, over = two.offering.take()
     assert {type(each) for each in doubted} <= {LinkDoubted}
-    assert over == LinkOver(
-        LINK,
-        "the other end does not answer any more; 192.0.2.1:6084 to 192.0.2.2:6084 (host to host): works, 0 ms",
-    )
+    assert isinstance(over, LinkOver)
+    assert over == LinkOver(LINK, "the other end does not answer any more", over.tried)
+    assert [str(pair) for pair in over.tried] == ["192.0.2.1:6084 to 192.0.2.2:6084 (host to host): works, 0 ms"]
     assert not two.offering.has(two.ours)
 
 

@@ -1,0 +1,197 @@
+"""What a survey means (p2psip.reload.paths.nat), in words for who runs a peer at home: what it is behind, what will
+work, what will not, and what to change.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from p2psip.base.address import without_zone
+from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
+
+CARRIER: Final = ipaddress.ip_network("100.64.0.0/10")
+"""Between a carrier's NAT and its customers (RFC 6598)."""
+
+KEPT_EVERY_S: Final = 25.0
+"""Paths are kept open at least so often, with some to spare: a NAT that remembers for longer does no harm."""
+
+FILTERS: Final = {
+    EndpointDependence.NONE: "lets in everybody",
+    EndpointDependence.ADDRESS: "lets in only machines to which something was sent from here",
+    EndpointDependence.ADDRESS_AND_PORT: "lets in only answers: from the very port to which something was sent",
+}
+
+RELAY: Final = "that takes a relay, which is another peer."
+
+MAPPINGS: Final = {
+    EndpointDependence.NONE: "one outside port for all other ends",
+    EndpointDependence.ADDRESS: "another outside port for each other machine",
+    EndpointDependence.ADDRESS_AND_PORT: "another outside port for each other end",
+    EndpointDependence.SOME: "another outside port for each other machine, if not for each other end",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NatWords:
+    """In sentences. `what` is one; of the others there may be none."""
+
+    what: str
+    works: tuple[str, ...] = ()
+    fails: tuple[str, ...] = ()
+    change: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SitePorts:
+    """What would have to be forwarded to a peer."""
+
+    overlay: int
+    sip: int
+    has_ice: bool = True
+    is_mapping_asked: bool = False
+    """True if it asks its router for a mapping by itself already."""
+
+
+def nat_words(reach: Reach, ports: SitePorts) -> NatWords:
+    """What there is to say of a survey."""
+    if not reach.helpers:
+        return NatWords(
+            "Nothing is known yet: no other member is linked with this peer over UDP that could be asked.",
+            change=("See with `p2psip status` whether it is in the overlay, and ask again then.",),
+        )
+    if reach.is_udp_blocked:
+        return _blocked(ports)
+    if reach.is_open:
+        return NatWords(
+            f"This machine has a public address, {_host(reach)}, and all of its ports can be reached.",
+            ("Every other peer can be linked with this one, and be called, whatever it is behind.",),
+        )
+    works, fails = _punching(reach)
+    if reach.is_dialable:
+        works, fails = ("Every other peer can be linked with this one, whatever it is behind.",), ()
+    return NatWords(_what(reach), works, fails, tuple(_changes(reach, ports)))
+
+
+def facts_in_words(reach: Reach) -> list[tuple[str, str]]:
+    """What was found, thing by thing: its name, and what is the case."""
+    confirmed = len(set(reach.reached_by or reach.opened_by))
+    if reach.is_dialable or reach.is_open:
+        reachable = f"yes, as {confirmed} other members have seen"
+    elif confirmed:
+        reachable = "perhaps: one other member has seen that it can, and one is not believed"
+    else:
+        reachable = "no" if reach.filtering is not None else "not known"
+    return [
+        ("this machine", "not known" if reach.local is None else str(reach.local)),
+        ("seen by others as", "not known" if reach.address is None else str(reach.address)),
+        ("outside port", _or_unknown(MAPPINGS, reach.mapping)),
+        ("from outside", _or_unknown(FILTERS, reach.filtering)),
+        ("can be dialled", reachable),
+        ("from inside by its outside address", {None: "not known", True: "yes", False: "no"}[reach.hairpins]),
+        ("a silent path is kept", _lifetime(reach)),
+    ]
+
+
+def _or_unknown(words: dict[EndpointDependence, str], found: EndpointDependence | None) -> str:
+    return "not known" if found is None else f"{words[found]} ({found.value})"
+
+
+def _lifetime(reach: Reach) -> str:
+    if reach.keeps_s is None and reach.forgets_s is None:
+        return "not measured yet"
+    if reach.forgets_s is None:
+        return f"for {reach.keeps_s:.0f} s or longer"
+    if reach.keeps_s is None:
+        return f"for less than {reach.forgets_s:.0f} s"
+    return f"for {reach.keeps_s:.0f} s or longer, but not for {reach.forgets_s:.0f} s"
+
+
+def _host(reach: Reach) -> str:
+    return "" if reach.address is None else reach.address.host
+
+
+def _blocked(ports: SitePorts) -> NatWords:
+    way = "let UDP out" if ports.has_ice else f"let UDP out; or go without, with TCP port {ports.overlay} open"
+    return NatWords(
+        "UDP does not get through: no other member has answered over it. A firewall drops it.",
+        works=() if ports.has_ice else ("Links over TCP, where one end can be dialled.",),
+        fails=("Links between peers that run over UDP, and voice through the peers.",),
+        change=(f"In the firewall or router: {way}, from this machine to any port, and its answers in.",),
+    )
+
+
+def _what(reach: Reach) -> str:
+    if not reach.has_nat:
+        if reach.filtering is None:
+            return f"This machine has a public address, {_host(reach)}; whether others can reach it is not known."
+        return f"This machine has a public address, {_host(reach)}, behind a firewall that {FILTERS[reach.filtering]}."
+    seen = f"others see it as {_host(reach)}"
+    if reach.mapping is None:
+        kind = "a router (NAT) of which more is not known"
+    elif reach.mapping is not EndpointDependence.NONE:
+        kind = "a router of the hard kind (symmetric NAT), as carriers and offices have"
+    elif reach.filtering is EndpointDependence.NONE:
+        kind = "a router of the easiest kind (full cone NAT)"
+    elif reach.filtering is EndpointDependence.ADDRESS:
+        kind = "a router of an easy kind (restricted cone NAT)"
+    else:
+        kind = "a router as most homes have (port-restricted NAT)"
+    return f"This peer is behind {kind}; {seen}."
+
+
+def _punching(reach: Reach) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    public = "Links and calls with peers that have a public address, or a forwarded port."
+    if reach.mapping is None:
+        return (public,), ()
+    if reach.mapping is EndpointDependence.NONE and reach.filtering is EndpointDependence.ADDRESS_AND_PORT:
+        return (public, "With peers behind usual home routers: directly."), (
+            f"Directly with peers behind routers of the hard kind (symmetric): {RELAY}",
+        )
+    if reach.mapping is EndpointDependence.NONE:
+        return (public, "With peers behind routers of any kind: directly."), ()
+    return (public, "With peers behind routers of the easy kinds: directly."), (
+        f"Directly with peers behind usual home routers, or another of the hard kind: {RELAY}",
+    )
+
+
+def _changes(reach: Reach, ports: SitePorts) -> Iterator[str]:
+    if reach.mapping is None or reach.filtering is None:
+        yield "To know more, ask again when two other members are there that can be dialled from anywhere."
+    if reach.is_dialable:
+        if not reach.is_open:
+            yield "Nothing needs to change. This peer is no relay for others, as only some of its ports can be reached."
+        return
+    if not reach.has_nat:
+        yield f"In the firewall let UDP and TCP port {ports.overlay}, and TCP port {ports.sip}, in to this machine."
+        return
+    local = "this machine" if reach.local is None else reach.local.host
+    forwarding = (
+        f"In the router forward UDP and TCP port {ports.overlay}, and TCP port {ports.sip}, to {local}, and put"
+        f' advertise = ["{_host(reach)}"] into peer.toml, if that address stays the same.'
+    )
+    if _is_carrier(reach):
+        yield (
+            "Between your router and the Internet is one more NAT, your provider's: no setting of yours opens that. Ask"
+            " the provider for a public address, or use IPv6."
+        )
+        return
+    if not ports.is_mapping_asked:
+        yield "Easiest: put port_mapping = true into peer.toml; many routers open a port when they are asked so."
+        yield "Or: " + forwarding
+    else:
+        yield "The router does not open a port when it is asked (see `p2psip status`). Instead: " + forwarding
+    if reach.mapping is not EndpointDependence.NONE:
+        yield 'Some routers have a setting "full cone NAT", "static port" or "consistent NAT": that helps as well.'
+    if reach.forgets_s is not None and reach.forgets_s <= KEPT_EVERY_S:
+        yield "The router forgets silent connections very soon: raise its UDP timeout to 60 s or more."
+
+
+def _is_carrier(reach: Reach) -> bool:
+    """True if the address that the router itself has been seen with is one of a carrier's inside."""
+    return any(
+        address is not None and ipaddress.ip_address(without_zone(address.host)) in CARRIER
+        for address in (reach.local, reach.address)
+    )

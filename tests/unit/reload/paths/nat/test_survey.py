@@ -1,0 +1,308 @@
+"""p2psip.reload.paths.nat.survey, in virtual time: behind each kind of box of RFC 4787, with members as servers."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+
+import pytest
+
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.reload.paths.limits import SURVEY_PROBES_PER_MEMBER
+from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
+from p2psip.reload.paths.nat.survey import AskHelper, Survey, SurveyHelper, probe
+from p2psip.reload.paths.values import CloseSpare, SendSpare, SendStun
+from p2psip.reload.wire.private_messages import ProbeWay, ReachAns
+from p2psip.sim.ip.boxes import Dependence, Hairpin, Nat, NatBehaviour, Router
+from p2psip.sim.ip.datagrams import UdpSocket
+from p2psip.sim.ip.machine import Machine, NetworkRoute
+from p2psip.sim.ip.network import Internet, Network
+from p2psip.sim.ip.packet import Protocol
+from p2psip.stun.binding import answer_binding
+
+PORT = 6084
+INSIDE, OUTSIDE = "192.168.1.2", "203.0.113.1"
+FIREWALL = "198.51.100.200"
+ANSWER_S = 0.05
+
+
+def member(number: int) -> NodeId:
+    """One of the others."""
+    return NodeId(bytes([number]) * 16)
+
+
+def host(number: int) -> str:
+    """Where it is."""
+    return f"198.51.100.{number}"
+
+
+@dataclass
+class Bench:
+    """One node that wants to know, and members 1, 2, ... who help it; each of them is a STUN server, and does what it
+    is asked for, but for what is in `refusing`.
+    """
+
+    behaviour: NatBehaviour | None = None
+    members: int = 4
+    linked: int = 3
+    is_firewall: bool = False
+    forwards: bool = False
+    blocks: frozenset[Protocol] = frozenset()
+    refusing: frozenset[ProbeWay] = frozenset()
+    wants_lifetime: bool = False
+    loss: float = 0.0
+    asked: list[AskHelper] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.internet = Internet("survey")
+        public, isp = self.internet.network("public", "198.51.100.0/24"), self.internet.network("isp", "203.0.113.0/24")
+        self.machine = Machine(self.internet, "one")
+        if self.is_firewall:
+            self.local = Address("192.0.2.2", PORT)
+            self._behind_a_firewall(public)
+        elif self.behaviour is not None:
+            self.local = Address(INSIDE, PORT)
+            self._behind_a_nat(isp, self.behaviour)
+        else:
+            self.local = Address(OUTSIDE, PORT)
+            self.machine.plug(isp, OUTSIDE)
+        self.internet.default_way = replace(self.internet.default_way, loss=self.loss)
+        self.ports: dict[int, UdpSocket] = {}
+        self.machines: dict[int, Machine] = {}
+        self.heard: dict[bytes, dict[int, Address]] = {}
+        for number in range(1, self.members + 1):
+            machine = self.machines[number] = Machine(self.internet, f"member {number}")
+            interface = machine.plug(public, host(number))
+            if self.is_firewall:
+                machine.routes.append(NetworkRoute(ip_network("192.0.2.0/24"), interface, FIREWALL))
+            self.ports[number] = self._member_socket(machine, number, PORT)
+        self.links = self.machine.udp(self.local, lambda sock, remote, data: self._came(None, sock.local, remote, data))
+        self.spares: dict[int, UdpSocket] = {}
+        self.closed: set[int] = set()
+        helpers = [SurveyHelper(member(each), Address(host(each), PORT)) for each in range(1, self.linked + 1)]
+        known = frozenset(each.address.host for each in helpers)
+        rng = random.Random(7)
+        self.survey = Survey(
+            helpers, known, itertools.count(1), rng, self.internet.now, wants_lifetime=self.wants_lifetime
+        )
+        self._settle()
+
+    def _behind_a_nat(self, isp: Network, behaviour: NatBehaviour) -> None:
+        lan = self.internet.lan("home", "192.168.1.0/24")
+        nat = Nat(self.internet, "nat", behaviour, blocks=self.blocks)
+        if self.forwards:
+            nat.forward(Protocol.UDP, PORT, self.local)
+        nat.plug(isp, OUTSIDE)
+        nat.plug(lan, "192.168.1.1", is_inside=True)
+        self.machine.plug(lan, INSIDE, gateways=("192.168.1.1",))
+
+    def _behind_a_firewall(self, public: Network) -> None:
+        """The members are on its other side, and know that it is the way."""
+        lan = self.internet.lan("home", "192.0.2.0/24")
+        box = Router(self.internet, "firewall", is_open=False)
+        box.plug(public, FIREWALL)
+        box.plug(lan, "192.0.2.1", is_inside=True)
+        self.machine.plug(lan, self.local.host, gateways=("192.0.2.1",))
+
+    def _member_socket(self, machine: Machine, number: int, port: int) -> UdpSocket:
+        def came(sock: UdpSocket, remote: Address, data: bytes) -> None:
+            if (answer := answer_binding(data, remote)) is not None:
+                self.heard.setdefault(data[8:20], {})[number] = remote
+                sock.send(remote, answer)
+
+        return machine.udp(Address(host(number), port), came)
+
+    def _came(self, spare: int | None, local: Address | None, remote: Address, data: bytes) -> None:
+        self.survey.handle_stun(spare, local, remote, data, self.internet.now)
+        self._settle()
+
+    def _settle(self) -> None:
+        for effect in self.survey.drain():
+            match effect:
+                case SendStun(_, remote, data):
+                    self.links.send(remote, data)
+                case SendSpare(spare, remote, data):
+                    self._spare(spare).send(remote, data)
+                case CloseSpare(spare):
+                    self.closed.add(spare)
+                    if spare in self.spares:
+                        self.spares[spare].close()
+                case AskHelper():
+                    self.asked.append(effect)
+                    at = self.internet.now + ANSWER_S
+                    self.internet.clock.at(at, lambda effect=effect: self._help(effect))  # type: ignore[misc]
+        deadline = self.survey.next_deadline()
+        if deadline is not None:
+            self.internet.clock.at(max(deadline.at, self.internet.now), self._due)
+
+    def _due(self) -> None:
+        deadline = self.survey.next_deadline()
+        if deadline is not None and deadline.at <= self.internet.now:
+            self.survey.handle_timeout(self.internet.now)
+            self._settle()
+
+    def _spare(self, spare: int) -> UdpSocket:
+        if spare not in self.spares:
+            local = Address(self.local.host, 0)
+            made = self.machine.udp(local, lambda _, remote, data: self._came(spare, None, remote, data))
+            self.spares[spare] = made
+            self.survey.handle_opened(spare, made.local)
+        return self.spares[spare]
+
+    def _help(self, asked: AskHelper) -> None:
+        answer = None if asked.way in self.refusing else self._probe(asked)
+        self.survey.handle_answer(asked.number, answer, self.internet.now)
+        self._settle()
+
+    def _probe(self, asked: AskHelper) -> ReachAns | None:
+        number = asked.node[0]
+        target = self.heard[asked.token][number]
+        if asked.way is ProbeWay.SAME_PORT:
+            self.ports[number].send(target, probe(asked.token))
+            return ReachAns(0, ())
+        if asked.way is ProbeWay.OTHER_PORT:
+            sock = self._member_socket(self.machines[number], number, 0)
+            sock.send(target, probe(asked.token))
+            return ReachAns(sock.local.port, ())
+        others = [each for each in self.ports if each != number and member(each) not in asked.avoid]
+        if asked.is_stranger_wanted:
+            others = [each for each in others if each > self.linked]
+        if not others:
+            return None
+        other = others[len(self.asked) % len(others)]
+        self.ports[other].send(target, probe(asked.token))
+        return ReachAns(0, (member(other),))
+
+    def run(self, seconds: float = 60.0) -> Reach:
+        """Let time go on until the survey is over; what it knows then."""
+        self.internet.run_for(seconds, stop=lambda: self.survey.is_over)
+        assert self.survey.is_over
+        return self.survey.reach
+
+
+ALL = [
+    NatBehaviour(mapping, filtering, hairpin, preserves_port=preserves)
+    for mapping, filtering, hairpin, preserves in itertools.product(Dependence, Dependence, Hairpin, (True, False))
+]
+
+
+@pytest.mark.parametrize("behaviour", ALL, ids=lambda each: f"{each.mapping.name}-{each.filtering.name}")
+def test_each_kind_of_box_is_told(behaviour: NatBehaviour) -> None:
+    """All mappings, all filters, all that hairpinning may be. The box is its own oracle."""
+    bench = Bench(behaviour)
+    reach = bench.run()
+    assert reach.mapping is EndpointDependence[behaviour.mapping.name]
+    assert reach.filtering is EndpointDependence[behaviour.filtering.name]
+    is_one_address = behaviour.mapping is Dependence.NONE
+    assert reach.hairpins is (behaviour.hairpin is not Hairpin.NO if is_one_address else None)
+    assert (reach.has_nat, reach.is_open, reach.is_udp_blocked) == (True, False, False)
+    assert (reach.local, reach.address and reach.address.host) == (bench.local, OUTSIDE)
+    assert reach.is_dialable is (is_one_address and behaviour.filtering is Dependence.NONE)
+    assert reach.can_punch is is_one_address
+    assert bench.closed == set(bench.spares), "no port is left open"
+
+
+def test_a_public_machine_is_open_when_two_members_have_reached_it() -> None:
+    reach = Bench().run()
+    assert (reach.has_nat, reach.mapping, reach.filtering) == (False, *[EndpointDependence.NONE] * 2)
+    assert reach.is_open
+    assert reach.is_dialable
+    assert len(set(reach.opened_by)) == 2
+    assert reach.hairpins is None, "nothing to ask where there is no NAT"
+
+
+def test_one_member_is_not_believed() -> None:
+    """Two members in all: only the one can have been asked by the other."""
+    reach = Bench(members=2, linked=1).run()
+    assert len(set(reach.opened_by)) == 1
+    assert not reach.is_open
+    assert not reach.is_dialable
+    three = Bench(members=3, linked=2).run()
+    assert sorted(three.opened_by) == [member(1), member(2)] or len(set(three.opened_by)) == 2
+
+
+@pytest.mark.parametrize("mapping", Dependence, ids=lambda each: each.name)
+def test_one_member_can_tell_a_port_that_is_another_for_each_other_end(mapping: Dependence) -> None:
+    """By its own further port; whether it would be another for another machine, nobody is there to tell."""
+    reach = Bench(NatBehaviour(mapping, preserves_port=False), members=2, linked=1).run()
+    is_told = mapping is Dependence.ADDRESS_AND_PORT
+    assert reach.mapping is (EndpointDependence.ADDRESS_AND_PORT if is_told else None)
+    assert reach.is_sure is is_told
+
+
+def test_a_firewall_without_nat_is_no_open_machine() -> None:
+    """As IPv6 has them (RFC 6092)."""
+    reach = Bench(is_firewall=True).run()
+    assert reach.has_nat is False
+    assert reach.filtering is EndpointDependence.ADDRESS_AND_PORT
+    assert (reach.is_open, reach.is_dialable) == (False, False)
+
+
+@pytest.mark.parametrize("linked", [2, 4], ids=["somebody is a stranger", "all are known"])
+def test_a_forwarded_port_is_dialable_behind_whatever_box(linked: int) -> None:
+    """Also where there is nobody to whom nothing was ever sent: what gets in there, and nowhere else, is forwarded."""
+    behaviour = NatBehaviour(filtering=Dependence.ADDRESS_AND_PORT)
+    assert not Bench(behaviour, linked=linked).run().is_dialable
+    reach = Bench(behaviour, linked=linked, forwards=True).run()
+    assert reach.is_dialable
+    assert not reach.is_open
+    assert reach.address == Address(OUTSIDE, PORT)
+    assert len(set(reach.reached_by)) == 2
+
+
+def test_udp_that_is_blocked() -> None:
+    reach = Bench(NatBehaviour(), blocks=frozenset({Protocol.UDP})).run()
+    assert reach.is_udp_blocked
+    assert (reach.mapping, reach.filtering, reach.address) == (None, None, None)
+
+
+def test_members_that_know_nothing_of_this_leave_only_the_mapping() -> None:
+    """Other software, or an older one: it answers that it does not know the message."""
+    reach = Bench(NatBehaviour(), refusing=frozenset(ProbeWay)).run()
+    assert reach.mapping is EndpointDependence.NONE
+    assert reach.filtering is None
+    assert (reach.is_open, reach.is_dialable) == (False, False)
+
+
+def test_where_no_further_port_helps_the_mapping_is_as_exact_as_can_be() -> None:
+    behaviour = NatBehaviour(Dependence.ADDRESS, preserves_port=False)
+    assert Bench(behaviour, refusing=frozenset({ProbeWay.OTHER_PORT})).run().mapping is EndpointDependence.SOME
+
+
+@pytest.mark.parametrize("mapping", Dependence, ids=lambda each: each.name)
+def test_one_lost_packet_in_five_changes_nothing(mapping: Dependence) -> None:
+    behaviour = NatBehaviour(mapping, Dependence.ADDRESS, preserves_port=False)
+    reach = Bench(behaviour, loss=0.2).run(120.0)
+    assert reach.mapping is EndpointDependence[mapping.name]
+    assert reach.filtering is EndpointDependence.ADDRESS
+
+
+@pytest.mark.parametrize(("timeout_s", "found"), [(20.0, (None, 30.0)), (45.0, (30.0, 60.0)), (300.0, (120.0, None))])
+def test_how_long_a_mapping_lasts(timeout_s: float, found: tuple[float | None, float | None]) -> None:
+    bench = Bench(NatBehaviour(timeout_s=timeout_s), wants_lifetime=True)
+    bench.run()
+    bench.internet.run_for(200.0, stop=lambda: bench.survey.is_done)
+    assert (bench.survey.reach.keeps_s, bench.survey.reach.forgets_s) == found
+    assert bench.closed == set(bench.spares)
+
+
+def test_a_survey_that_nobody_wants_any_more_closes_its_ports() -> None:
+    bench = Bench(NatBehaviour())
+    bench.internet.run_for(0.1)
+    bench.survey.close()
+    bench._settle()
+    assert bench.spares
+    assert bench.closed == set(bench.spares)
+    assert bench.survey.next_deadline() is None
+
+
+def test_what_is_asked_for_is_bounded() -> None:
+    """Also where nothing comes through: what one member may ask for is enough for a survey."""
+    bench = Bench(NatBehaviour(filtering=Dependence.ADDRESS_AND_PORT))
+    bench.run()
+    by_member = [sum(each.node == member(number) for each in bench.asked) for number in (1, 2, 3)]
+    assert max(by_member) <= SURVEY_PROBES_PER_MEMBER
+    assert by_member[2] == 0
