@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "client": "Prepare an application to be a client of the overlay.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
+    "check": "Check a site, from its files to a call: which step fails, what to do.",
     "nat": "Say what router or firewall a peer is behind, and what that means.",
     "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",
@@ -40,7 +41,7 @@ COMMANDS: dict[str, str] = {
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
-ROOMS = {"nat": "site"}
+ROOMS = {"nat": "site", "check": "site"}
 """Those of them that are in a room of their own."""
 
 PEER_VARIABLE = "P2PSIP_PEER"

@@ -33,15 +33,16 @@ class Wishes:
 
 
 class _Listener:
-    """Prints a phone's events as they come, and waits for the one that is wanted."""
+    """Prints a phone's events as they come, unless `as_json` is None, and waits for the one that is wanted."""
 
-    def __init__(self, phone: SoftPhone, *, as_json: bool) -> None:
+    def __init__(self, phone: SoftPhone, *, as_json: bool | None) -> None:
         self.phone = phone
         self._as_json = as_json
 
     async def next(self) -> PhoneEvent:
         event = await self.phone.events.get()
-        print(event.json if self._as_json else event.line, flush=True)
+        if self._as_json is not None:
+            print(event.json if self._as_json else event.line, flush=True)
         return event
 
     async def until(self, *names: str, patience_s: float | None, what: str) -> PhoneEvent:
@@ -64,7 +65,7 @@ class _Listener:
 
 
 @contextlib.asynccontextmanager
-async def _opened(settings: PhoneSettings, *, as_json: bool) -> AsyncIterator[_Listener]:
+async def _opened(settings: PhoneSettings, *, as_json: bool | None) -> AsyncIterator[_Listener]:
     """A phone that is told to go at the end, and what it says then."""
     phone = SoftPhone(settings)
     await phone.open()
@@ -94,6 +95,18 @@ async def call(settings: PhoneSettings, target: str, wishes: Wishes) -> None:
         if event.event == "ended":
             raise RequestFailed(f"the call to {target} failed: {event.facts['reason']}")
         await _talk(listener, number, wishes)
+
+
+async def listen_in(settings: PhoneSettings, target: str, seconds: float, patience_s: float) -> PhoneEvent:
+    """Register, call somebody, play a tone for a while, and say nothing; what was heard. Raises RequestFailed."""
+    async with _opened(settings, as_json=None) as listener:
+        await listener.register()
+        number = listener.phone.call(target)
+        event = await listener.until("answered", "ended", patience_s=patience_s, what=f"{target} did not answer")
+        if event.event == "ended":
+            raise RequestFailed(f"the call to {target} failed: {event.facts['reason']}")
+        asyncio.get_running_loop().call_later(seconds, listener.phone.hang_up, number)
+        return await listener.until("heard", patience_s=seconds + ENDING_S_MAX, what="the call did not end")
 
 
 async def answer(settings: PhoneSettings, calls: int, wishes: Wishes) -> None:

@@ -248,9 +248,11 @@ class Survey:
         port = yield from self._probe(helper, ProbeWay.OTHER_PORT, bound)
         if port is None:
             return
-        if other is not None and other.source is None:
-            is_by_port = port.source is None or port.source.host != helper.address.host
-            self._know_filtering(EndpointDependence.ADDRESS_AND_PORT if is_by_port else EndpointDependence.ADDRESS)
+        is_kept_out = other is None or other.source is None
+        if is_kept_out and (port.source is None or port.source.host != helper.address.host):
+            self._know_filtering(EndpointDependence.ADDRESS_AND_PORT)
+        elif other is not None and other.source is None:
+            self._know_filtering(EndpointDependence.ADDRESS)
         if self.reach.mapping in (None, EndpointDependence.SOME):
             yield from self._find_port_dependence(helper, bound, port.answer.port)
 

@@ -233,6 +233,13 @@ def test_one_member_can_tell_a_port_that_is_another_for_each_other_end(mapping: 
     assert reach.is_sure is is_told
 
 
+@pytest.mark.parametrize("filtering", Dependence, ids=lambda each: each.name)
+def test_one_member_can_tell_a_filter_that_goes_by_ports(filtering: Dependence) -> None:
+    reach = Bench(NatBehaviour(filtering=filtering), members=1, linked=1).run()
+    is_told = filtering is Dependence.ADDRESS_AND_PORT
+    assert reach.filtering is (EndpointDependence.ADDRESS_AND_PORT if is_told else None)
+
+
 def test_a_firewall_without_nat_is_no_open_machine() -> None:
     """As IPv6 has them (RFC 6092)."""
     reach = Bench(is_firewall=True).run()
