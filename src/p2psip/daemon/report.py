@@ -35,7 +35,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "neighbors": [str(neighbor) for neighbor in node.neighbors],
         "trouble": node.trouble,
         "same_node_id_at": node.same_node_id_at(now),
-        "member": node.is_serving,
+        "member": node.is_connected,
         "up_s": round(now - peer.began_at, 1),
         "joined_after_ms": None if peer.joined_at is None else round((peer.joined_at - peer.began_at) * 1000, 1),
         "date_trusted": node.wall.is_trusted,
