@@ -51,8 +51,6 @@ class SitePorts:
     overlay: int
     sip: int
     has_ice: bool = True
-    is_mapping_asked: bool = False
-    """True if it asks its router for a mapping by itself already."""
 
 
 def nat_words(reach: Reach, ports: SitePorts) -> NatWords:
@@ -178,11 +176,7 @@ def _changes(reach: Reach, ports: SitePorts) -> Iterator[str]:
             " the provider for a public address, or use IPv6."
         )
         return
-    if not ports.is_mapping_asked:
-        yield "Easiest: put port_mapping = true into peer.toml; many routers open a port when they are asked so."
-        yield "Or: " + forwarding
-    else:
-        yield "The router does not open a port when it is asked (see `p2psip status`). Instead: " + forwarding
+    yield forwarding
     if reach.mapping is not EndpointDependence.NONE:
         yield 'Some routers have a setting "full cone NAT", "static port" or "consistent NAT": that helps as well.'
     if reach.forgets_s is not None and reach.forgets_s <= KEPT_EVERY_S:

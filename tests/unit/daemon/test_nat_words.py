@@ -34,9 +34,8 @@ def test_a_home_router() -> None:
     )
     assert "With peers behind usual home routers: directly." in words.works
     assert "symmetric" in words.fails[0]
-    assert "port_mapping = true" in words.change[0]
-    assert words.change[1] == (
-        "Or: In the router forward UDP and TCP port 6084, and TCP port 5062, to 192.168.7.2, and put"
+    assert words.change[0] == (
+        "In the router forward UDP and TCP port 6084, and TCP port 5062, to 192.168.7.2, and put"
         ' advertise = ["203.0.113.9"] into peer.toml, if that address stays the same.'
     )
 
@@ -79,12 +78,6 @@ def test_a_carrier_s_nat_is_nothing_that_a_router_s_owner_can_open() -> None:
     behind = replace(HOME, local=Address("100.64.3.4", 6084))
     (change,) = nat_words(behind, PORTS).change
     assert "your provider's" in change
-
-
-def test_who_asks_the_router_already_is_not_told_to() -> None:
-    changes = nat_words(HOME, replace(PORTS, is_mapping_asked=True)).change
-    assert not any("port_mapping = true" in each for each in changes)
-    assert changes[0].startswith("The router does not open a port when it is asked")
 
 
 def test_a_router_that_forgets_soon_is_named() -> None:
