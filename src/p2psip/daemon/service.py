@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
 from cryptography import x509
 from OpenSSL import SSL
 
@@ -31,6 +30,7 @@ from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
 from p2psip.daemon.log.journal import Journal
+from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
@@ -51,8 +51,6 @@ from p2psip.daemon.state.state import PeerState, reload_identity, save_document,
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.media.relay.policy import MediaSetting
-from p2psip.net.disk.files import PRIVATE
-from p2psip.net.disk.home import in_home
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine_figures import read_machine
 from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wall_clock
@@ -152,7 +150,7 @@ class PeerService:
         if reasons := plugins.obstacles(self._state.configuration):
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
-        keylog = _keylogger()
+        keylog = keylogger()
         link_types = self._link_types()
         endpoints = endpoints_of(self._state.settings, link_types)
         self._has_calls_port = bool(endpoints.calls)
@@ -583,22 +581,3 @@ def _allow_many_files() -> None:
     """A thousand connections at the same time are within a peer's bounds, but not within Debian's soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _keylogger() -> Callable[[bytes], None] | None:
-    """SSLKEYLOGFILE, as other software has it: the session keys, so that tshark can read a capture."""
-    path = in_home(os.environ.get("SSLKEYLOGFILE", ""))
-    if not path:
-        return None
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
-    except OSError as error:
-        raise LocalMisuse(f"SSLKEYLOGFILE: cannot write {path}: {error.strerror}") from None
-    structlog.get_logger().warning("session keys are written down", file=path, means="who has them can listen in")
-    return lambda line: _write_line(descriptor, line)
-
-
-def _write_line(descriptor: int, line: bytes) -> None:
-    with contextlib.suppress(OSError):
-        # A full disk: what is not written down cannot be read later, and that is all.
-        os.write(descriptor, line + b"\n")

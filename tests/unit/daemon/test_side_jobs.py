@@ -105,11 +105,11 @@ def test_no_descriptors_for_a_renewal() -> None:
 
 
 def test_session_keys_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from p2psip.daemon.service import _keylogger
+    from p2psip.daemon.log.key_log import keylogger
 
     monkeypatch.setenv("SSLKEYLOGFILE", "/dev/full")
     with structlog.testing.capture_logs():
-        write = _keylogger()
+        write = keylogger()
     assert write is not None
     write(b"CLIENT_RANDOM 00 00")
 

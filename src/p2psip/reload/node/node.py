@@ -122,6 +122,10 @@ class Node:
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
+        # In this order, where several are due.
+        first = (self._messages, self._exchange.transport, self._twins, self._tunnels, self._bootstrap)
+        last = (self._surveying, self.topology, self._moving, self._data, self._certificates, self._relaying)
+        self._parts = (*first, *last)
         self._has_started = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
@@ -473,17 +477,8 @@ class Node:
         """Do what is due."""
         self._links.handle_timeout(now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
-        self._messages.handle_timeout(now)
-        self._exchange.transport.handle_timeout(now)
-        self._twins.handle_timeout(now)
-        self._tunnels.handle_timeout(now)
-        self._bootstrap.handle_timeout(now)
-        self._surveying.handle_timeout(now)
-        self.topology.handle_timeout(now)
-        self._moving.handle_timeout(now)
-        self._data.handle_timeout(now)
-        self._certificates.handle_timeout(now)
-        self._relaying.handle_timeout(now)
+        for part in self._parts:
+            part.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
