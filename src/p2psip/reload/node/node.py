@@ -484,8 +484,7 @@ class Node:
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask: a commit to disk."""
         assert isinstance(answer, Committed | CommitFailed), "a node asks for nothing but commits"
-        released = self._data.handle_answer(token, answer, now)
-        for originate in released:
+        for originate in self._data.handle_answer(token, answer, now):
             self._serve(self._messages.originate(originate, now), now)
         self._settle(now)
 
