@@ -54,6 +54,8 @@ class PeerHost(NodeHost):
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._relay_ports = RelayPorts(self._relay_datagram)
         self._zones: dict[str, str] = {}
+        self._has_all_ports = False
+        self._ports_later: list[OpenPorts] = []
 
     async def listen(self, endpoints: Endpoints) -> None:
         """Open all sockets. Raises LocalMisuse if one is taken."""
@@ -67,6 +69,11 @@ class PeerHost(NodeHost):
             self._phone_flows.listen("TCP", local)
         for local in endpoints.phone_tls:
             self._phone_flows.listen("TLS", local)
+        # Now that nobody else wants any of them: the ports of relayed calls are drawn.
+        self._has_all_ports = True
+        waiting, self._ports_later = self._ports_later, []
+        for effect in waiting:
+            self._do(effect)
 
     def use_phone_tls(self, server: SSL.Context, client: SSL.Context) -> None:
         """What to show phones on connections that begin from now on, and which to believe that we connect to."""
@@ -97,6 +104,8 @@ class PeerHost(NodeHost):
                 self._spawn(self._open_media(token, towards))
             case SendFrom():
                 self._relay_ports.send(effect)
+            case OpenPorts() if not self._has_all_ports:
+                self._ports_later.append(effect)
             case OpenPorts(_, port):
                 is_open = self._relay_ports.open(effect)
                 self.call(lambda now: self.peer.handle_ports(port, is_open, now))
