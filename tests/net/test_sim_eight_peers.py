@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
+from p2psip.base.address import Address
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, NatBehaviour
+from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.packet_tap import PacketTap
 from p2psip.sim.sites.internet import NAT_LAN, InternetSites
+from p2psip.sim.sites.machine_phone import MachinePhone
 
 NATS = (
     None,
@@ -80,26 +85,145 @@ def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member() -> 
     assert members <= tap.destinations
 
 
-@pytest.mark.long
-def test_all_28_pairs_of_phones_call_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever two NATs are between: each call is answered; and nothing leaves but for members and their phones."""
-    world, tap = grow("calls")
+def with_phones(seed: str) -> tuple[InternetSites, PacketTap, list[MachinePhone]]:
+    """The eight, and a phone at each, which plays a tone of its own."""
+    world, tap = grow(seed)
     for site in world.sites:
         world.line(site, f"user{site.number}")
     world.settle(120.0)
     world.run(60.0)
-    phones = [world.phone(site, f"user{site.number}") for site in world.sites]
-    took = []
+    phones = [world.phone(site, f"user{site.number}", tone_hz=pitch(site.number)) for site in world.sites]
+    return world, tap, phones
+
+
+def pitch(number: int) -> float:
+    """What the phone of a site plays."""
+    return 400.0 + 20 * number
+
+
+def heard(phone: MachinePhone) -> int:
+    """What a phone heard in its last call, to ten Hz; 0 if nothing."""
+    tone = phone.reports[-1].tone
+    return 0 if tone is None else round(tone.frequency_hz / 10)
+
+
+def call_up(world: InternetSites, caller: MachinePhone, callee: MachinePhone) -> tuple[int, float]:
+    """A call that is answered: its number, and after how long."""
+    began, call = caller.now, caller.dial(callee.user)
+    world.run(16.0, stop=lambda: caller.established_after(call, began) is not None or caller.ended(call) is not None)
+    took_s = caller.established_after(call, began)
+    assert took_s is not None, f"{caller.user} to {callee.user}: {caller.ended(call)}"
+    return call, took_s
+
+
+@pytest.mark.long
+def test_all_28_pairs_of_phones_call_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever two NATs are between: each hears the other; and nothing leaves but for members and their phones."""
+    world, tap, phones = with_phones("calls")
+    took, deaf = [], []
     for here, there in PAIRS:
-        caller, callee, began = phones[here], phones[there], phones[here].now
-        call = caller.dial(callee.user)
-        world.run(16.0, stop=lambda call=call, caller=caller: caller.talks or caller.ended(call) is not None)  # type: ignore[misc]
-        answered_s = caller.established_after(call, began)
-        assert answered_s is not None, f"{here} to {there}: {caller.ended(call)}"
-        took.append(answered_s)
-        caller.hang_up(call)
+        call, took_s = call_up(world, phones[here], phones[there])
+        took.append(took_s)
+        world.run(2.0)
+        phones[here].hang_up(call)
         world.run(3.0)
+        if (heard(phones[here]), heard(phones[there])) != (pitch(there) // 10, pitch(here) // 10):
+            deaf.append((here, there))
     with capsys.disabled():
         print(f"\n28 calls, answered after {min(took):.2f} to {max(took):.2f} s, half a second of which the phone rang")
+    assert deaf == []
     members = {world.public_host(number) for number in range(len(NATS))} | {f"{NAT_LAN}.2"}
     assert tap.destinations <= members | {phone.address.host for phone in phones}
+
+
+STEP_S = 0.25
+PACKETS_A_STEP = 8
+"""Of twelve that a phone sends: audio is there again."""
+
+RTP_BYTES_MIN = 100
+Came = Callable[[UdpSocket, Address, bytes], None]
+
+
+class Ears:
+    """How many packets of a call come to each of two phones."""
+
+    def __init__(self, world: InternetSites, phones: Sequence[MachinePhone]) -> None:
+        self.world = world
+        self.counts = [0] * len(phones)
+        for place, phone in enumerate(phones):
+            for socket in phone._rtp.values():
+                socket._user = partial(self._came, place, socket._user)
+
+    def _came(self, place: int, user: Came, socket: UdpSocket, remote: Address, data: bytes) -> None:
+        self.counts[place] += len(data) > RTP_BYTES_MIN
+        user(socket, remote, data)
+
+    def back_after(self, limit_s: float = 30.0) -> float:
+        """How long from now until each phone hears the other, and goes on to for two seconds."""
+        began, now = self.world.internet.now, self.world.internet.now
+        since: float | None = None
+        while now < began + limit_s:
+            before = list(self.counts)
+            self.world.run(STEP_S)
+            hears = min(after - then for after, then in zip(self.counts, before, strict=True)) >= PACKETS_A_STEP
+            since = (now if since is None else since) if hears else None
+            now = self.world.internet.now
+            if since is not None and now >= since + 2.0:
+                return since - began
+        return limit_s
+
+
+def nat_reboots(world: InternetSites, here: int) -> None:
+    """At once, with other ports."""
+    nat = world.sites[here].nat
+    assert nat is not None
+    nat.reboot(off_s=0.0)
+
+
+def outside_address_changes(world: InternetSites, here: int) -> None:
+    """Its provider gives the router another one."""
+    nat = world.sites[here].nat
+    assert nat is not None
+    nat.reboot(world.public_host(here).removesuffix(".1") + ".77", off_s=0.0)
+
+
+def relay_dies(world: InternetSites, here: int) -> None:
+    """The one that carries this call has no power any more."""
+    used = {link.remote.host for link in world.sites[here].peer.node.links()}
+    relays = [number for number in RELAYS if world.public_host(number) in used]
+    carrying = [number for number in relays if world.sites[number].peer.node.relays.allocations]
+    world.cut_power(world.sites[carrying[0]])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fault", "pair", "within_s"),
+    [
+        (nat_reboots, (3, 4), 3.0),
+        (nat_reboots, (2, 7), 3.0),
+        (outside_address_changes, (3, 4), 6.0),
+        (relay_dies, (6, 4), 9.0),
+    ],
+    ids=["a NAT reboots", "another NAT reboots", "an address changes", "a relay dies"],
+)
+def test_what_happens_in_the_middle_of_a_call_is_over_in_seconds(
+    fault: Callable[[InternetSites, int], None],
+    pair: tuple[int, int],
+    within_s: float,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Both hear each other again, within the same call: where a check comes through the path moves; else there is a new
+    AppAttach, and where a relay has died that is noticed first.
+    """
+    world, _, phones = with_phones("faults")
+    here, there = (phones[number] for number in pair)
+    call, _ = call_up(world, here, there)
+    world.run(3.0)
+    ears = Ears(world, (here, there))
+    assert ears.back_after() == 0.0, "they hear each other to begin with"
+    fault(world, pair[0])
+    took_s = ears.back_after()
+    with capsys.disabled():
+        print(f"\n{fault.__name__}: audio is back after {took_s:.2f} s")
+    assert here.ended(call) is None
+    assert took_s <= within_s

@@ -232,6 +232,11 @@ class CallPaths:
         for message in held:
             self._write(far, message, now)
 
+    def doubted(self, link: int) -> None:
+        """The path of a link does not answer, and ICE finds no other for it; no matter if it is none of these."""
+        if (far := self._by_link.get(link)) is not None:
+            self._effects.append(PathWanted(far.node))
+
     def down(self, link: int, reason: str, now: float) -> bool:
         """A link is gone; False if it was none of these."""
         far = self._by_link.pop(link, None)

@@ -40,7 +40,16 @@ from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
-from p2psip.reload.node.effects import AppLinkDown, AppLinkFailed, AppLinkUp, Done, LinkUp, RingChanged, Write
+from p2psip.reload.node.effects import (
+    AppLinkDoubted,
+    AppLinkDown,
+    AppLinkFailed,
+    AppLinkUp,
+    Done,
+    LinkUp,
+    RingChanged,
+    Write,
+)
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery
 from p2psip.reload.node.tunnelling.tunnel_commands import (
@@ -329,6 +338,8 @@ class Peer:
                 self._effects.append(Write(link, PING))
                 here, there = Address(*local), Address(*remote)
                 self.server.handle(FlowUp(flow_of(link), "TLS", here, there, node.hex()), now)
+            case AppLinkDoubted(link):
+                self.flows.calls.doubted(link)
             case AppLinkDown(link, reason) if link in self.flows.calls:
                 self._close_path(link, reason, now)
             case AppLinkDown(link, reason):

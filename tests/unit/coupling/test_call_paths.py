@@ -207,3 +207,15 @@ def test_who_is_not_in_the_overlay_any_more_is_given_up() -> None:
     assert paths.is_silent(FAR)
     paths.give_up(FAR, "gone")
     assert paths.drain() == [CallLinkOver(4, "gone"), CallFlowOver(flow, "gone")]
+
+
+def test_a_link_in_doubt_stays_and_another_is_wanted_which_is_used_when_it_is_up() -> None:
+    """Where ICE finds no other path for a link, an AppAttach may; what is no link of calls is nothing."""
+    paths, _ = start()
+    paths.doubted(5)
+    assert paths.drain() == []
+    paths.doubted(4)
+    assert paths.drain() == [PathWanted(FAR)]
+    assert paths.link_for_frame(FAR, 1.0) == 4
+    up(paths, 6, 2.0)
+    assert paths.link_for_frame(FAR, 2.0) == 6

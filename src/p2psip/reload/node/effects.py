@@ -81,6 +81,13 @@ class AppLinkDown(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AppLinkDoubted(Effect):
+    """The path of a connection made by AppAttach, which is up, does not answer: another may go by another way."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppLinkFailed(Effect):
     """No connection to `node` came about; why. `is_stream`: of the kind that was wanted."""
 

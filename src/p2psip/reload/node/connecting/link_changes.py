@@ -25,7 +25,7 @@ from p2psip.reload.node.connecting.connection_table import (
 )
 from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import Moving
-from p2psip.reload.node.effects import AppLinkDown, AppLinkUp, LinkUp
+from p2psip.reload.node.effects import AppLinkDoubted, AppLinkDown, AppLinkUp, LinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
@@ -198,6 +198,8 @@ class LinkChanges:
             self.events(self._connections.close(ended.link, ended.reason), now)
         elif isinstance(ended, LinkMoved):
             self._connections.moved(ended.link, ended.remote, now)
+        elif isinstance(ended, LinkDoubted) and self._connections.by_number(ended.link) is None:
+            self._exchange.emit(AppLinkDoubted(ended.link))
         elif isinstance(ended, LinkDoubted):
             self._doubted_links.doubted(ended, now)
         elif isinstance(ended, Lapsed):
