@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from p2psip.reload.node.tunnelling.tunnel_commands import is_tunnel
+from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
+from p2psip.coupling.call_paths import CallLinkOver, CallPaths, FrameHeard, PathWanted, WriteRecord
+from p2psip.coupling.peer_flows import TRY_AGAIN_S
+from p2psip.media.relay.multiplex import RTP
+from p2psip.reload.node.effects import AppLinkUp
+from p2psip.reload.node.tunnelling.tunnel_commands import FIRST_TUNNEL, is_tunnel
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.sites.making import identity_of
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.transports.sip_records import GREETED
 
 
 def apart(seed: str, **settings: object) -> SimulatedPeers:
@@ -101,3 +110,76 @@ def test_with_no_public_peer_left(kind: NatBehaviour) -> None:
     alice.dial("bob")
     assert world.run(20.0, stop=lambda: alice.talks and bob.talks)
     assert hill.peer.flows.calls.is_tunnelled(valley.peer.node.node_id)
+
+
+PEER = NodeId(bytes([7] * 16))
+AT = Address("192.0.2.7", 5062)
+TUNNEL, LINK = FIRST_TUNNEL, 8
+
+
+def came_up(paths: CallPaths, link: int) -> None:
+    """A tunnel or a link to the other peer, which takes fragments."""
+    paths.up(AppLinkUp(link, PEER, AT, AT, 5060, 1200), 0.0)
+    paths.heard(link, GREETED, 0.0)
+
+
+def written(paths: CallPaths) -> list[int]:
+    """Over which links something went."""
+    return [effect.link for effect in paths.drain() if isinstance(effect, WriteRecord)]
+
+
+@pytest.mark.parametrize("order", [(TUNNEL, LINK), (LINK, TUNNEL)])
+def test_a_path_goes_before_a_tunnel_whichever_came_first(order: tuple[int, int]) -> None:
+    """The flow stays the same; who comes second to a tunnel ends it."""
+    paths = CallPaths()
+    came_up(paths, order[0])
+    flow = paths.flow_to(PEER)
+    paths.drain()
+    came_up(paths, order[1])
+    over = [effect.link for effect in paths.drain() if isinstance(effect, CallLinkOver)]
+    assert over == ([TUNNEL] if order[0] == TUNNEL else [])
+    assert paths.flow_to(PEER) == flow
+    assert flow is not None
+    paths.send(flow, b"OPTIONS sip:bob@sim.example SIP/2.0\r\n\r\n", 1.0)
+    assert written(paths) == [LINK]
+    assert not paths.is_tunnelled(PEER)
+
+
+def test_no_frame_of_media_goes_through_a_tunnel_or_comes_out_of_one() -> None:
+    paths = CallPaths()
+    came_up(paths, TUNNEL)
+    paths.drain()
+    assert paths.link_for_frame(PEER, 1.0) is None
+    paths.send_frame(PEER, bytes([RTP, 0]) + b"voice", 1.0)
+    assert paths.drain() == [PathWanted(PEER)]
+    assert paths.heard(TUNNEL, bytes([RTP, 0]) + b"voice", 1.0) is None
+    came_up(paths, LINK)
+    assert paths.link_for_frame(PEER, 1.0) == LINK
+    assert isinstance(paths.heard(LINK, bytes([RTP, 0]) + b"voice", 1.0), FrameHeard)
+
+
+def test_a_tunnel_that_is_refused_is_one_reason_among_those_that_are_told() -> None:
+    """The other peer permits none, by an older configuration of its own; AppAttach has its time all the same."""
+    world = apart("refused", sip_tunnel=True)
+    alice, _ = world.with_phones((2, "alice"), (3, "bob"))
+    far = world[3].peer.node
+    far._exchange.configuration = replace(far._exchange.configuration, sip_tunnel=False)
+    alice.dial("bob")
+    world.run(5.0)
+    attempt = world[2].peer.flows._attaching[far.node_id]
+    (reason,) = attempt.reasons
+    assert reason.endswith("Error_Forbidden: the configuration of this overlay permits none")
+    assert attempt.is_open
+    assert not alice.talks
+    assert world.run(30.0, stop=lambda: alice.ended(1) is not None)
+
+
+def test_a_path_is_looked_for_again_while_there_is_a_tunnel_alone() -> None:
+    world = apart("again", sip_tunnel=True)
+    alice, _, anna = world.with_phones((2, "alice"), (3, "bob"), (2, "anna"))
+    assert call(world, alice, "bob")[0] == "talks"
+    flows, there = world[2].peer.flows, world[3].peer.node.node_id
+    assert world.run(60.0, stop=lambda: there not in flows._attaching), "what has begun with the call is over"
+    world.run(TRY_AGAIN_S)
+    assert call(world, anna, "bob")[0] == "talks"
+    assert there in flows._attaching
