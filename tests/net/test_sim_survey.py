@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from p2psip.reload.node.effects import ReachChanged
+from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
 from p2psip.sim.ip.boxes import PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.sites.internet import InternetSites
@@ -14,7 +15,7 @@ def world_with(behaviour: NatBehaviour, *, forwards: bool = False) -> InternetSi
     """Public peers, and then one behind a box of this kind."""
     world = InternetSites(f"survey {behaviour}", no_ice=False, overlay_link_protocols=("DTLS",))
     for number in range(PUBLIC):
-        world.add_public(number)
+        world.add_public(number, relay=RelayWish.AUTO)
         world.run(2.0)
     world.add_behind_nat(PUBLIC, behaviour, forwards=forwards)
     world.settle(60.0)
@@ -35,12 +36,14 @@ def test_public_peers_find_out_that_they_are_and_who_is_behind_a_nat_what_kind_t
     assert behind.address is not None
     assert behind.address.host == world.sites[PUBLIC].advertised
     assert (behind.is_open, behind.is_dialable) == (False, False)
+    assert not world.sites[PUBLIC].peer.node.relays.is_offered
     # The first ones have been on their own for a while, and ask again.
     assert world.run(180.0, stop=lambda: all(site.peer.node.reach.is_open for site in world.sites[:PUBLIC]))
     for site in world.sites[:PUBLIC]:
         reach = site.peer.node.reach
         assert reach.is_open, site.name
         assert len(set(reach.opened_by)) >= 2
+        assert site.peer.node.relays.is_offered, "who is open to all relays, unless its operator says that it must not"
         told = [effect for _, effect in site.driver.events if isinstance(effect, ReachChanged)]
         assert told[-1].reach == reach
 

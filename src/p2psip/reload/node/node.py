@@ -500,7 +500,7 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
-        self._relaying.settle(now)
+        self._relaying.settle(self._surveying.reach, now)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),

@@ -12,6 +12,7 @@ from p2psip.reload.node.relays.relay_offering import RelayOffering, RelayRecordC
 from p2psip.reload.node.relays.relay_search import RelayAccessContext, RelayFindContext, RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms
 from p2psip.reload.node.serving import PrivateHandler
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Outcome
 from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS
@@ -26,6 +27,7 @@ class Relaying:
         self._topology = ground.topology
         self._connections = ground.connections
         self._links = 0
+        self._is_open = False
         self._addresses: dict[Purpose, tuple[Address, ...]] = {}
         self.offering = RelayOffering(ground.exchange, data, ground.topology, ground.paths, terms, rng)
         self.search = RelaySearch(ground.exchange, data, ground.topology, ground.connections, self._punching, rng)
@@ -41,10 +43,16 @@ class Relaying:
         """Who answers private messages that have to do with relays."""
         return {RELAY_ACCESS: self.offering.handle_access}
 
-    def settle(self, now: float) -> None:
-        """Look at what has changed in the node: our addresses, as whom others see us, what relays say."""
+    def settle(self, reach: Reach, now: float) -> None:
+        """Look at what has changed in the node: our addresses, whether others reach us, as whom they see us, what
+        relays say.
+        """
         if not self._whereabouts.has_ice:
             return
+        if reach.is_open is not self._is_open:
+            self._is_open = reach.is_open
+            self.offering.use_reach(is_open=reach.is_open, now=now)
+            self._look(now)
         if self._whereabouts.addresses != self._addresses:
             self._addresses = dict(self._whereabouts.addresses)
             self.offering.consider(now)
