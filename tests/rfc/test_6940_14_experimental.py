@@ -25,6 +25,7 @@ NAMED = ("EXP-OVERLAY", "EXP-MATCH", "EXP-DATA", "EXP-PROTOCOL")
 
 @pytest.mark.must("6.3.3.1/5", "6.3.3.1/6", "14.3/1", "14.4/1", "14.7/1", "14.8/1")
 @pytest.mark.must("14.9/1", "14.10/1", "14.11/1", "14.12/1", "14.13/1", "14.14/1")
+@pytest.mark.long
 def test_14_nothing_of_ours_uses_what_is_for_experiments() -> None:
     """They can be decoded and printed, which is why they are declared; no line refers to one."""
     declared, used = set(), []

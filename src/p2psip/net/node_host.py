@@ -483,11 +483,12 @@ class NodeHost:
             del self._numbers[stream]
             is_up = stream in self._up
             self._up.discard(stream)
-            # Who has shown no certificate has been told nothing that it might miss.
-            if not is_up or len(self._alive) - len(self._numbers) > CLOSING_MAX:
-                stream.abort(reason)
-            else:
+            # Who has shown no certificate has been told nothing that it might miss. Of DTLS goodbye is one datagram.
+            is_short = isinstance(stream, DtlsAssociation)
+            if is_short or (is_up and len(self._alive) - len(self._numbers) <= CLOSING_MAX):
                 stream.close(reason)
+            else:
+                stream.abort(reason)
 
     def stream_accepted(self, stream: SocketStream) -> None:
         """net.tls: somebody has connected, and has yet to say who."""

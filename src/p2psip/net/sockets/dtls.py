@@ -32,6 +32,10 @@ MESSAGE_HEADERS_BYTES = 25
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
 
+GIVEN_UP = bytes([21, 254, 253, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 2, 1, 0])
+"""A close_notify in clear (RFC 5246 section 7.2.1), which OpenSSL says in no handshake. Its sequence number is
+beyond those of the flights."""
+
 WIDE_FLIGHTS_MAX = 2
 """How often a flight of the handshake is repeated before it goes out in smaller pieces."""
 
@@ -160,7 +164,10 @@ class DtlsAssociation:
         self._flush()
 
     def close(self, reason: str) -> None:
-        """Say goodbye, once and without knowing whether it arrives; `stream_down` follows."""
+        """Say goodbye, once and without knowing whether it arrives; `stream_down` follows.
+
+        Of a handshake as well: the other end would take it for one that is under way, and not dial us meanwhile.
+        """
         if self._is_over:
             return
         if self.is_up:
@@ -169,6 +176,8 @@ class DtlsAssociation:
             except SSL.Error as error:
                 reason = describe(error)
             self._flush()
+        else:
+            self._port.send(self, GIVEN_UP)
         self.abort(reason)
 
     def abort(self, reason: str) -> None:
@@ -228,7 +237,7 @@ class DtlsAssociation:
 
     def _give_up(self) -> None:
         self.is_stalled = self.answered.done()
-        self.abort("DTLS handshake timed out")
+        self.close("DTLS handshake timed out")
 
     def _advance(self) -> None:
         """Let the handshake go on, or take what was decrypted; then send what DTLS has to say."""
@@ -238,7 +247,8 @@ class DtlsAssociation:
             # Also where there is nothing to be read: a last flight that was lost is repeated from in here.
             messages = self._read() if self.is_up else []
         except SSL.ZeroReturnError:
-            self.close("closed by the other end")
+            # Goodbye to a handshake is not answered: the other end may have begun another.
+            (self.close if self.is_up else self.abort)("closed by the other end")
             return
         except SSL.Error as error:
             self._flush()

@@ -181,6 +181,31 @@ def test_who_is_dialling_us_just_now_is_not_dialled_as_well() -> None:
     run(test)
 
 
+def test_who_gives_up_its_handshake_says_so_and_can_be_dialled_at_once() -> None:
+    """Else its other end would wait for a handshake that goes on no more, and take it for the way to us."""
+
+    async def test(nodes: list[Node]) -> None:
+        one, other = nodes
+        first = await one.ports.connect(other.address, DATAGRAM_BYTES)
+        await first.answered
+        accept = other.accept
+
+        def accept_in_vain(association: DtlsAssociation, ours: DtlsAssociation | None) -> None:
+            accept(association, ours)
+            first.close("given up")
+
+        other.ports._accept = accept_in_vain
+        first.begin()
+        await until(lambda: other.accepted and other.downs)
+        assert other.downs == [(other.accepted[0], "closed by the other end")]
+        second = await other.dial(one)
+        await until(lambda: one.ups and other.ups)
+        assert (one.ups, other.ups) == ([one.accepted[0]], [second])
+        assert one.downs == [(first, "given up")]
+
+    run(test)
+
+
 def test_dialled_again_the_new_association_takes_the_place_of_the_old_at_both_ends() -> None:
     async def test(nodes: list[Node]) -> None:
         one, other = nodes

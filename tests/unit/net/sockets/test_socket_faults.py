@@ -62,7 +62,7 @@ FAILURES: dict[str, tuple[int, ...]] = {
 }
 """What Linux may say, by its manual pages and by what others have met."""
 
-QUIET_S = 0.25
+QUIET_S = 0.03
 LIMIT_S = 15.0
 
 MORE_THAN_A_SOCKET_TAKES = 3_500_000

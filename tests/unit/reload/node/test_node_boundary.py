@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from node_bench import NodeBench
 
 SOURCE = Path(__file__).parents[4] / "src" / "p2psip"
@@ -34,6 +35,7 @@ def test_what_a_reach_is() -> None:
         assert not list(reaches(good, may_see_topology=False)), good
 
 
+@pytest.mark.long
 def test_nobody_reaches_through_a_node() -> None:
     """In all of the program, but in the node's own rooms."""
     found = {
