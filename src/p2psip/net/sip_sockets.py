@@ -98,6 +98,10 @@ class _TlsFlow:
             # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says (here: at that address).
             stream.abort(f"its certificate is not for {stream.remote[0]}")
             return
+        if self.is_up.cancelled():
+            # Closed, or given up, in this very moment.
+            stream.abort("too late")
+            return
         self.is_up.set_result(None)
         self._flows.opened(self, "TLS", Address(*stream.local), Address(*stream.remote))
 
@@ -107,6 +111,8 @@ class _TlsFlow:
 
     def stream_down(self, stream: SocketStream, reason: str) -> None:
         self._flows.handshakes.end(stream)
+        if self.is_up.cancelled():
+            return
         if self.is_up.done():
             self._flows.lost(self, reason)
         elif stream.is_server:

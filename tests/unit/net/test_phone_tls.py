@@ -16,9 +16,11 @@ from phone_certificates import PhoneAuthority
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
+from p2psip.net import sip_sockets
 from p2psip.net.sip_sockets import Flows
 from p2psip.net.sockets import crowd, tls
 from p2psip.net.sockets.phone_tls import client_context, server_context
+from p2psip.net.sockets.tls import SocketStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow
 
@@ -316,5 +318,35 @@ def test_the_core_may_lose_patience_with_a_handshake() -> None:
                     while await asyncio.get_running_loop().sock_recv(accepted, 1000):
                         pass
                 assert bench.heard.empty()
+
+    run(test)
+
+
+def test_a_connection_that_is_closed_in_the_moment_in_which_it_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is over, and no fault of the loop's, which would end a peer."""
+    come_up = sip_sockets._TlsFlow.stream_up
+
+    async def test(bench: Bench) -> None:
+        faults: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        tried = asyncio.Event()
+
+        def close_first(flow: sip_sockets._TlsFlow, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
+            if stream.is_server:
+                come_up(flow, stream, certificates)
+                return
+            bench.flows.do(CloseFlow(2))
+            try:
+                come_up(flow, stream, certificates)
+            finally:
+                tried.set()
+
+        monkeypatch.setattr(sip_sockets._TlsFlow, "stream_up", close_first)
+        bench.flows.do(OpenFlow(2, "TLS", bench.local))
+        await asyncio.wait_for(tried.wait(), LIMIT_S)
+        await asyncio.sleep(0.05)
+        assert faults == []
+        told = [bench.heard.get_nowait() for _ in range(bench.heard.qsize())]
+        assert not any(each.flow == 2 for each in told)
 
     run(test)

@@ -19,7 +19,7 @@ from OpenSSL import SSL
 from p2psip.net.sockets.addresses import words
 from p2psip.net.sockets.tcp import NARROW_BYTES
 from p2psip.net.sockets.tls import HANDSHAKE_MAX_S, READ_BYTES, StreamUser, certificates_of, describe
-from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Pair
+from p2psip.reload.paths.demux import RECORD_HEADER_BYTES, Pair, farewell
 
 PATH_MTU = 1280
 """What every IPv6 path carries (RFC 8200 section 5), and nearly every IPv4 path."""
@@ -31,10 +31,6 @@ MESSAGE_HEADERS_BYTES = 25
 
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
-
-GIVEN_UP = bytes([21, 254, 253, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 2, 1, 0])
-"""A close_notify in clear (RFC 5246 section 7.2.1), which OpenSSL says in no handshake. Its sequence number is
-beyond those of the flights."""
 
 WIDE_FLIGHTS_MAX = 2
 """How often a flight of the handshake is repeated before it goes out in smaller pieces."""
@@ -177,7 +173,7 @@ class DtlsAssociation:
                 reason = describe(error)
             self._flush()
         else:
-            self._port.send(self, GIVEN_UP)
+            self._port.send(self, farewell(self.client_random))
         self.abort(reason)
 
     def abort(self, reason: str) -> None:

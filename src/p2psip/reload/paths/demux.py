@@ -21,6 +21,8 @@ from p2psip.base.address import Address
 RECORD_HEADER_BYTES: Final = 13
 EPOCH = slice(3, 5)
 EPOCH_ZERO: Final = bytes(2)
+FAREWELL_HEAD: Final = bytes([21, 254, 253]) + EPOCH_ZERO
+CLOSE_NOTIFY: Final = bytes([0, 2, 1, 0])
 HANDSHAKE: Final = 22
 CLIENT_HELLO: Final = 1
 FRAGMENT_OFFSET = slice(19, 22)
@@ -59,6 +61,18 @@ def hello_random(datagram: bytes) -> bytes | None:
         and not any(datagram[FRAGMENT_OFFSET])
     )
     return datagram[RANDOM] if is_hello else None
+
+
+def farewell(random: bytes) -> bytes:
+    """A close_notify in clear (RFC 5246 section 7.2.1): the handshake that this ClientHello began is given up.
+
+    Of which it speaks one sees by its sequence number, which is beyond those of the flights.
+    """
+    return b"".join((FAREWELL_HEAD, bytes([0x80 | random[0]]), random[1:6], CLOSE_NOTIFY))
+
+
+def _is_farewell(datagram: bytes) -> bool:
+    return datagram.startswith(FAREWELL_HEAD) and datagram[11:] == CLOSE_NOTIFY
 
 
 class Pair(NamedTuple):
@@ -157,6 +171,9 @@ class Associations(Generic[A]):
         random = hello_random(datagram)
         if random is not None:
             return self._route_hello(newcomer, random)
+        if _is_farewell(datagram) and (newcomer is None or datagram != farewell(newcomer.random)):
+            # It comes late, and another handshake goes on, or none.
+            return DatagramRoute()
         takers = () if newcomer is None else (newcomer.association,)
         if known is not None and (newcomer is None or datagram[EPOCH] != EPOCH_ZERO):
             takers = (known, *takers)

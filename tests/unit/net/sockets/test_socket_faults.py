@@ -151,7 +151,14 @@ class End:
     others: list[Effect]
 
     def do(self, *effects: Effect) -> None:
-        self.host.call(lambda now: self.core.wanted.extend(effects))
+        def want(now: float) -> None:
+            self.core.wanted.extend(effects)
+            for effect in effects:
+                if isinstance(effect, HangUp):
+                    # Whoever wants that has forgotten it already, and may dial the same address again.
+                    self.core.down(self.core.path_of(effect.link), effect.reason)
+
+        self.host.call(want)
 
     def dial(self, number: int, candidates: Any) -> None:
         self.host.call(lambda now: self.core.dial(number, candidates, now))

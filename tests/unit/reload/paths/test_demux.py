@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.demux import Associations, DatagramKind, DatagramRoute, Pair, hello_random, kind_of
+from p2psip.reload.paths.demux import Associations, DatagramKind, DatagramRoute, Pair, farewell, hello_random, kind_of
 
 HERE = Address("192.0.2.1", 6084)
 PAIR = Pair(HERE, Address("192.0.2.2", 6084))
@@ -141,3 +141,19 @@ def test_where_one_has_moved_away_another_may_come_up_without_ending_it() -> Non
     assert table.route(PAIR, record()) == DatagramRoute(("new",))
     assert table.route(there, record()) == DatagramRoute(("moving",))
     assert len(table) == 2
+
+
+def test_a_farewell_is_for_the_handshake_of_which_it_speaks() -> None:
+    """One that comes late ends neither the next handshake nor what is up."""
+    associations: Associations[str] = Associations()
+    assert associations.route(PAIR, farewell(SMALL)) == DatagramRoute()
+    associations.begin(PAIR, "up", SMALL, is_client=False)
+    assert associations.route(PAIR, farewell(SMALL)) == DatagramRoute(("up",))
+    associations.up(PAIR, "up")
+    assert associations.route(PAIR, farewell(SMALL)) == DatagramRoute()
+    for is_client in (True, False):
+        associations.begin(PAIR, "next", LARGE, is_client=is_client)
+        assert associations.route(PAIR, farewell(SMALL)) == DatagramRoute()
+        assert associations.route(PAIR, farewell(LARGE)) == DatagramRoute(("next",))
+    fatal = record(21, epoch=0, body=bytes([2, 40]))
+    assert associations.route(PAIR, fatal) == DatagramRoute(("next",)), "any other word is heard"
