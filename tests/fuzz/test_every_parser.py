@@ -101,7 +101,7 @@ class Target:
     read: Callable[[bytes], bytes | None]
     error: type[Exception] | tuple[type[Exception], ...]
     specimens: Callable[[], Sequence[bytes]]
-    count: int = 12_000
+    count: int = 4_000
     is_exact: bool = True
 
     def __str__(self) -> str:
@@ -370,7 +370,7 @@ def _settings_file() -> list[bytes]:
 RELOAD_TARGETS = [
     Target("message", _message, DecodeError, lambda: MESSAGES, count=60_000),
     *(
-        Target(f"body of {name}", _body(type(body)), DecodeError, lambda body=body: [body.encode()], count=4000)  # type: ignore[misc]
+        Target(f"body of {name}", _body(type(body)), DecodeError, lambda body=body: [body.encode()], count=1500)  # type: ignore[misc]
         for name, _, body in BODIES
     ),
     Target(
@@ -397,16 +397,16 @@ RELOAD_TARGETS = [
         FramingError,
         lambda: [frame_data(1, MESSAGES[0]), frame_ack(0, 1), frame_ack(1, 0xFFFFFFFF)],
     ),
-    Target("fragments", _fragments, (DecodeError, CannotReassemble), _pieces, count=6000),
+    Target("fragments", _fragments, (DecodeError, CannotReassemble), _pieces, count=2000),
 ]
 
 SECURITY_TARGETS = [
     Target("certificate", _leaf, UntrustedCertificate, _certificates),
-    Target("membership", _membership, UntrustedCertificate, _certificates, count=4000),
+    Target("membership", _membership, UntrustedCertificate, _certificates, count=1500),
     Target("certificates in PEM", _pem, LocalMisuse, lambda: [chain_to_pem(_certificates())], is_exact=False),
     Target("URI of a node", _uri, ValueError, lambda: [node_uri(node_id(1), OVERLAY).encode()], is_exact=False),
-    Target("configuration document", _document, ConfigurationError, lambda: [founding().document], count=4000),
-    Target("kind-block", _kind_block, ConfigurationError, _kind_blocks, count=6000, is_exact=False),
+    Target("configuration document", _document, ConfigurationError, lambda: [founding().document], count=1500),
+    Target("kind-block", _kind_block, ConfigurationError, _kind_blocks, count=2000, is_exact=False),
     Target("enrollment form", _form, BadForm, lambda: [FORM]),
     Target(
         "content type of a form",
@@ -523,7 +523,7 @@ MODELS = {StoredData: DataModel.SINGLE, StoredMetaData: DataModel.SINGLE}
 
 @pytest.mark.parametrize("length", [16, 20])
 @pytest.mark.parametrize("structure", all_structures(), ids=lambda structure: structure.__name__)
-@settings(max_examples=times(100), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_structures(structure: type[Struct], length: int, data: st.DataObject) -> None:
     """Property: encode after decode is the identity on every byte string that is accepted."""

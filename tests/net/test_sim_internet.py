@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import times
 
 from p2psip.coupling.lookup import LookedUp
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -70,14 +71,14 @@ def _pitch(phone: MachinePhone) -> int:
 
 @pytest.mark.long
 @pytest.mark.parametrize("link_types", [None, DTLS], ids=["TLS", "DTLS"])
-def test_tens_of_peers_call_over_an_internet_that_loses_one_in_twenty(
+def test_a_dozen_peers_call_over_an_internet_that_loses_one_in_twenty(
     link_types: tuple[OverlayLinkType, ...] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Eighteen sites, each third behind a NAT; everybody calls somebody, and they hear each other."""
+    """Twelve sites (in a soak eighteen), a third behind a NAT; everybody calls somebody, and each hears the other."""
     options = (
         {} if link_types is None else {"link_types": link_types, "overlay_link_protocols": ("DTLS-UDP-SR-NO-ICE",)}
     )
-    world = grow("tens", "ppn" * 6, **options)
+    world = grow("tens", "ppn" * min(6, times(4)), **options)
     phones = phones_of(world)
     for caller, callee in zip(phones, phones[7:] + phones[:7], strict=True):
         talk(world, caller, callee)

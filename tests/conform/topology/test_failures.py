@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from effort import times
 
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.actions import Connect
@@ -37,7 +38,7 @@ def lose_a_fifth(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(times(2)))
 def test_a_fifth_is_killed(topology: Case, seed: int) -> None:
     """Their links are reset: the ring closes within a second, and every record is found."""
     overlay, records = lose_a_fifth(topology, seed, 15, is_silent=False)
@@ -46,7 +47,7 @@ def test_a_fifth_is_killed(topology: Case, seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(times(1)))
 def test_a_fifth_loses_its_power(topology: Case, seed: int) -> None:
     """Only silence tells: after 30 s, most of them sooner, all is well."""
     overlay, records = lose_a_fifth(topology, seed, 15, is_silent=True)
@@ -55,7 +56,7 @@ def test_a_fifth_loses_its_power(topology: Case, seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3, 7))
+@pytest.mark.parametrize("seed", range(3, 3 + times(2)))
 @pytest.mark.parametrize("is_silent", [False, True])
 def test_a_fifth_dies_whatever_the_seed(topology: Case, seed: int, is_silent: bool) -> None:
     """Many, and the invariant holds at every moment."""
@@ -213,7 +214,7 @@ def test_a_peer_that_is_started_again_with_nothing_loses_nothing(topology: Case)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(times(3)))
 def test_after_any_churn_the_ring_closes(topology: Case, seed: int) -> None:
     """Joins, deaths of both kinds, leaves and restarts at random; then quiet: one ring, nothing left undone."""
     overlay = churn(topology, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import times
 
 from p2psip.reload.node.connecting.twins import LOOK_AFTER_S
 from p2psip.reload.security.roles import Identity
@@ -73,7 +74,7 @@ def test_when_the_copy_has_left_the_true_peer_is_whole_again(topology: Case, see
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("seed", range(100, 100 + times(8)))
 def test_it_is_so_whatever_their_place_and_however_they_take_turns(topology: Case, seed: int) -> None:
     overlay = grown(topology, seed)
     assert named_after_s(overlay) <= NAMED_S
