@@ -22,6 +22,7 @@ from p2psip.base.address import Address
 from p2psip.base.errors import RemoteProtocolError, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Timers
+from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.node.limits import (
@@ -164,7 +165,8 @@ class Tunnels:
         name = TunnelName(number, node)
         if opening.responder != own or name in self._tunnels:
             raise InvalidMessage("this opening is for another node, or has come before")
-        if opening.application not in self._served:
+        if opening.application not in self._served & SIP_APPLICATIONS:
+            # Others expect a connection of their own, and may want to send more than peers between should carry.
             raise NotFound(f"application {opening.application} does not run here")
         theirs = [tunnel.name.opener for tunnel in self._tunnels.values() if tunnel.name.opener != own]
         if len(theirs) >= TUNNELS_MAX // 2 or theirs.count(node) >= TUNNELS_PER_NODE_MAX:

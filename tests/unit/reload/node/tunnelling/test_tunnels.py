@@ -197,6 +197,12 @@ def test_what_does_not_fit_is_refused(bench: NodeBench, message: TunnelMessage |
     assert len(bench.node._tunnels) == 0
 
 
+def test_a_tunnel_is_for_sip_and_for_no_other_application_that_runs_here(bench: NodeBench) -> None:
+    bench.node.offer_application(7)
+    send(bench, opening(1, application=7))
+    assert bench.hear_one(200, MessageCode.ERROR).error.text == "application 7 does not run here"
+
+
 def test_an_opening_is_good_for_nothing_without_the_keys(bench: NodeBench) -> None:
     """Who repeats what another has sent, or guesses: the application never hears of it, and it is forgotten."""
     send(bench, opening(1))
