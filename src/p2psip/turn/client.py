@@ -57,7 +57,7 @@ RETRY_FULL_S: Final = 60.0
 """7.4: "The client SHOULD wait at least 1 minute", after 486 and 508."""
 CHALLENGES_MAX: Final = 3
 PEERS_PER_REQUEST: Final = 16
-PROBE: Final = Patience(requests_max=3, last_rtos=2, stream_s=5)
+PROBE: Final = Patience(requests_max=4, last_rtos=2, stream_s=5)
 
 _PADDED: Final = SOFTWARE.of("p2psip; at this length the question is no shorter than any answer to it may be")
 """In requests that prove nothing yet (RFC 8656 section 5: SOFTWARE "SHOULD" be in them): see docs/decisions/turn.md."""
@@ -104,6 +104,8 @@ class TurnClient:
         self._peers: dict[int, Address] = {}
         self._bound: set[Address] = set()
         self._quiet_s = QUIET_S
+        self._has_heard = False
+        """True if the relay has relayed something since it was last doubted."""
         self._idle_at = 0.0
         self._effects: list[Effect] = []
 
@@ -155,6 +157,7 @@ class TurnClient:
         """There is reason to think that the relay is gone: ask it now."""
         if self._is_allocated and not self._is_over:
             self._timers.cancel("quiet")
+            self._has_heard = False
             self._ask(_Asked(REFRESH, patience=PROBE), now)
 
     def close(self, now: float) -> None:
@@ -284,6 +287,9 @@ class TurnClient:
             elif isinstance(effect, StunUnanswered):
                 if effect.context.is_end:
                     self._lose(Loss.ENDED, "")
+                elif effect.context.patience is PROBE and self._has_heard and not effect.is_forged:
+                    # The question was lost on the way, or its answer: the relay has relayed meanwhile.
+                    self._timers.set("idle", now + IDLE_S, "relay is idle")
                 else:
                     self._lose(Loss.FORGED if effect.is_forged else Loss.SILENT, "")
 
@@ -323,6 +329,7 @@ class TurnClient:
             self._effects.append(RelayedData(peer, data))
 
     def _heard(self) -> None:
+        self._has_heard = True
         self._timers.cancel("quiet")
         self._quiet_s = QUIET_S
 

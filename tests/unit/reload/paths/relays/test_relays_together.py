@@ -201,6 +201,23 @@ def test_a_relay_that_is_dead_is_noticed_by_who_sends_within_seconds() -> None:
     assert [effect.loss for effect in wire.done() if isinstance(effect, RelayGone)] == [Loss.SILENT]
 
 
+def test_a_relay_that_relays_is_there_though_its_answers_are_lost() -> None:
+    """One question in thirty comes to nothing where each way loses one packet in ten, and more."""
+    wire = Wire()
+    relayed = wire.take()
+    wire.lent.permit([PEER.host], 0.0)
+    wire.carry()
+    wire.is_dead = True
+    wire.lent.send(relayed, PEER, DTLS, 0.0)
+    wire.carry()
+    wire.pass_time(1.1)
+    wire.done()
+    wire.relay.handle_port(AtRelayPort(relayed, PEER, DTLS), wire.now)
+    wire.carry()
+    wire.pass_time(12.0)
+    assert wire.done() == [RelayedCame(relayed, PEER, DTLS)]
+
+
 def test_with_a_new_credential_an_allocation_outlives_the_one_before() -> None:
     """A relay's user names end; the member stays."""
     wire = Wire()
