@@ -60,6 +60,9 @@ IDLE_MAX_S: Final = 600.0
 HELD_BYTES_MAX: Final = 64 * 1024
 """Of messages that wait for the next link to one peer: the newest."""
 
+EARLY_MAX: Final = 8
+"""Of messages over a link over which nothing has come yet: so many are sent again when something does."""
+
 FLOWS_FROM: Final = 1 << 60
 """Numbers of these flows: beyond those of any link."""
 
@@ -149,6 +152,10 @@ class _Far:
     takes_fragments: bool = False
     greetings: int = 0
     held: list[bytes] = field(default_factory=list)
+    early: list[bytes] = field(default_factory=list)
+    """What went over the newest link before anything had come over it."""
+    has_come: bool = False
+    """True if something has."""
     fragments: Reassembly = field(default_factory=Reassembly)
 
     @property
@@ -218,6 +225,7 @@ class CallPaths:
             self._effects.append(CallFlowUp(far.flow, event.node, event.local, event.remote))
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         far.links[event.link] = event.datagram_bytes
+        far.early, far.has_come = [], False
         self._by_link[event.link] = far
         if is_tunnel(event.link):
             self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
@@ -300,6 +308,8 @@ class CallPaths:
         """A record has come; None if there is nothing in it for anybody else."""
         far = self._by_link[link]
         self._calm(far)
+        if link == far.link and not far.has_come:
+            self._repeat_early(far, now)
         first = record[0] if record else 0
         if first in (RTP, RTCP) and is_tunnel(link):
             return None
@@ -378,9 +388,19 @@ class CallPaths:
             return
         records = records_of(message, far.links[far.link], takes_fragments=far.may_take_fragments)
         self._effects += [WriteRecord(far.link, record) for record in records]
+        if not far.has_come and message not in far.early and len(far.early) < EARLY_MAX:
+            far.early.append(message)
         if far.answers_pings and far.unheard_since is None:
             far.unheard_since = now
             self._timers.set(("ask", far.node), now + ASK_AFTER_S, "is a peer still there")
+
+    def _repeat_early(self, far: _Far, now: float) -> None:
+        """The first thing has come over a link: now its other end is up for certain. What was sent while it may not
+        have been, as the last flight of the handshake was lost, SIP would send again ever later.
+        """
+        early, far.early, far.has_come = far.early, [], True
+        for message in early:
+            self._write(far, message, now)
 
     def _ask(self, far: _Far, now: float) -> None:
         assert far.unheard_since is not None, "something was sent"

@@ -148,6 +148,21 @@ def test_who_does_not_greet_has_messages_in_one_record() -> None:
     assert paths.drain() == [WriteRecord(4, LONG)]
 
 
+def test_what_went_before_the_other_end_was_up_goes_again_when_it_is() -> None:
+    """The last flight of DTLS was lost: it was up a second later than this end, and knows nothing of the INVITE."""
+    paths = CallPaths()
+    up(paths, 4, 0.0)
+    flow = paths.flow_to(FAR)
+    assert flow is not None
+    paths.send(flow, b"INVITE", 0.0)
+    paths.send(flow, b"INVITE", 0.5)
+    paths.drain()
+    paths.heard(4, GREETING, 1.2)
+    assert paths.drain() == [WriteRecord(4, b"INVITE"), WriteRecord(4, GREETED)]
+    paths.heard(4, PONG, 1.3)
+    assert paths.drain() == []
+
+
 def test_a_greeting_is_answered() -> None:
     paths, _ = start()
     assert paths.heard(4, GREETING, 1.0) is None
