@@ -149,3 +149,23 @@ def test_the_bootstrap_node_has_another_address() -> None:
     """Its links were dialled without an Attach, or made by one: both go on."""
     world = overlay("bootstrap", CLOSED, OPEN)
     try_change(world, 0, 2, lambda: move(world, world.sites[0], elsewhere(world, 0)))
+
+
+@pytest.mark.parametrize("behaviour", [OPEN, CLOSED], ids=["moves", "is made anew"])
+def test_a_call_can_be_ended_after_a_nat_has_rebooted(behaviour: NatBehaviour) -> None:
+    """What carries SIP between the two peers moves with its path, or a new AppAttach goes round what is dead."""
+    world = overlay("call", behaviour, behaviour)
+    sites = world.sites[1:]
+    for site, user in zip(sites, ("alice", "bob"), strict=True):
+        world.line(site, user)
+    world.settle(60.0)
+    alice, bob = (world.phone(site, user) for site, user in zip(sites, ("alice", "bob"), strict=True))
+    call = alice.dial("bob")
+    world.run(5.0)
+    assert bob.talks
+    nat = world.sites[1].nat
+    assert nat is not None
+    nat.reboot(elsewhere(world, 1), off_s=0.0)
+    alice.hang_up(call)
+    # A BYE goes out at 0, 0.5, 1.5 and 3.5 s (RFC 3261, timer E).
+    assert world.run(4.0, stop=lambda: not bob.talks)

@@ -143,12 +143,11 @@ class Bootstrap:
         return Session(Purpose.RELOAD, candidates)
 
     def find_way(self, now: float) -> None:
-        """Nobody that we are linked with answers: dial who is remembered or configured, also where that is one of
-        them, which then has another link.
-        """
+        """Nobody that we are linked with answers: dial who else is remembered or configured."""
         if not self._is_dialling:
             known = dict.fromkeys((*self._remembered, *self._configured()))
-            others = [way for way in known if way not in self._whereabouts.addresses[Purpose.RELOAD]]
+            ours = {*self._whereabouts.addresses[Purpose.RELOAD], *(link.remote for link in self._connections.all())}
+            others = [way for way in known if way not in ours]
             self._dial(self._rng.sample(others, min(WAYS_IN, len(others))), now, is_probe=True)
 
     def dial_peer(self, node: NodeId, now: float) -> None:

@@ -47,7 +47,7 @@ from p2psip.reload.paths.ice.values import (
     PathDoubted,
     PathHolds,
     PathLost,
-    PathRemapped,
+    PathsSuspected,
 )
 from p2psip.reload.paths.limits import ICE_DOUBTED_PAIRS_MAX
 from p2psip.reload.paths.values import SendStun
@@ -266,7 +266,7 @@ class Agent:
         self.ground.restraint.answered(remote)
         before, pair.seen_as = pair.seen_as, answer.mapped
         if pair is self.path and None not in (before, answer.mapped) and before != answer.mapped:
-            self._effects.append(PathRemapped(self.own.ufrag))
+            self._effects.append(PathsSuspected(self.own.ufrag))
         if answer.code == ROLE_CONFLICT:
             # 7.2.5.1: "MUST switch to the [other] role", unless it has done so since, and "MUST change the tiebreaker".
             if transaction.role.is_controlling is self.role.is_controlling:
@@ -565,9 +565,9 @@ class Agent:
         self._check_path(self.path, now)
         if step is DoubtStep.WIDEN:
             self._widen(now)
+            self._effects.append(PathsSuspected(self.own.ufrag))
         elif step is DoubtStep.TELL:
-            reason = "; ".join(map(str, self.reports()[:REPORTED_PAIRS_MAX]))
-            self._effects.append(PathDoubted(self.own.ufrag, reason))
+            self._effects.append(PathDoubted(self.own.ufrag, "; ".join(map(str, self.reports()[:REPORTED_PAIRS_MAX]))))
         self._set("doubt", now + next_s, "is the path still there?")
 
     def _widen(self, now: float) -> None:

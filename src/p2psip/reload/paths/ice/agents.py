@@ -14,7 +14,7 @@ from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
 from p2psip.reload.paths.ice.checks import KNOWN_TO_ICE, CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathLost, PathRemapped
+from p2psip.reload.paths.ice.values import PairReport, PathLost, PathsSuspected
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_PAIRS_MAX
 from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.binding import answer_binding
@@ -166,10 +166,9 @@ class Agents:
 
     def _collect(self, agent: Agent, now: float) -> None:
         for effect in agent.drain():
-            if isinstance(effect, PathRemapped):
+            self._effects.append(effect)
+            if isinstance(effect, PathsSuspected):
                 self.doubt(now)
-            else:
-                self._effects.append(effect)
             if isinstance(effect, PathLost):
                 self.close(agent.own.ufrag)
 

@@ -62,6 +62,10 @@ class CallServers:
         """Our addresses are these from now on: as whom we are seen is asked anew."""
         self._asked.use_hosts(hosts, now)
 
+    def ask_all(self, now: float) -> None:
+        """Ask them now, unless that is under way."""
+        self._asked.ask_all(now)
+
     def handle_answer(self, local: Address, remote: Address, data: bytes) -> None:
         """What one of them says."""
         self._asked.handle_answer(local, remote, data)

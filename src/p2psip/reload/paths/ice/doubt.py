@@ -24,7 +24,7 @@ SILENCE_S: Final = 1.0
 WIDEN_S: Final = 0.3
 """How long the path has to answer before other pairs are checked as well."""
 
-TELL_S: Final = 1.0
+TELL_S: Final = 0.7
 """How long after it came up a doubt is told to who can make a new Attach."""
 
 AGAIN_S: Final = 1.0

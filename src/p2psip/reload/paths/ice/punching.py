@@ -25,7 +25,15 @@ from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.call_servers import CallServers
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
 from p2psip.reload.paths.ice.reflexive import Reflexive
-from p2psip.reload.paths.ice.values import PairReport, PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
+from p2psip.reload.paths.ice.values import (
+    PairReport,
+    PathChanged,
+    PathChosen,
+    PathDoubted,
+    PathHolds,
+    PathLost,
+    PathsSuspected,
+)
 from p2psip.reload.paths.relays.relay_pings import RelayPings
 from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
@@ -359,6 +367,10 @@ class Punching:
         match effect:
             case SendStun(local, remote, data) if local is not None and local in self.relayed:
                 self.relayed.send(local, remote, data, now)
+            case PathsSuspected():
+                # What an Attach says of us is to be true.
+                self._servers.ask_all(now)
+                self._call_servers.ask_all(now)
             case RelayTaken():
                 self._relay_news.append(effect)
             case RelayGone(relayed=relayed, reason=reason):

@@ -81,7 +81,9 @@ class PathHolds(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class PathRemapped(Effect):
-    """The other end of a path sees us at another address than before: so may those of all other paths."""
+class PathsSuspected(Effect):
+    """What has become of one path may have become of all: its other end sees us elsewhere than before, or it does not
+    answer.
+    """
 
     ufrag: bytes

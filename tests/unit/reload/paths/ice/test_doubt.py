@@ -52,4 +52,4 @@ def test_without_an_end_here_all_pairs_are_checked_at_once() -> None:
     """Nothing is to be waited for."""
     doubt = Doubt(0.2, 100.0, is_certain=True)
     assert doubt.move_from == 100.0
-    assert steps(doubt, 2) == [(0.0, DoubtStep.WIDEN), (TELL_S - WIDEN_S, DoubtStep.TELL)]
+    assert steps(doubt, 2) == [(0.0, DoubtStep.WIDEN), (round(TELL_S - WIDEN_S, 6), DoubtStep.TELL)]
