@@ -562,6 +562,7 @@ class PeerService:
                     loop = asyncio.get_running_loop()
                     self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
             case ConfigurationChanged():
+                self._refresher.followed()
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()

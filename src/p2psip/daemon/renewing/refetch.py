@@ -57,13 +57,18 @@ class Refresher:
         """Another member has a newer configuration."""
         self._outdated.set()
 
+    def followed(self) -> None:
+        """A newer configuration has come: no server need be asked for it."""
+        self._outdated.clear()
+
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """For ever."""
         while True:
             if self._outdated.is_set():
                 await sleep(OUTDATED_S)
-                self._outdated.clear()
-                await self.fetch()
+                if self._outdated.is_set():
+                    self._outdated.clear()
+                    await self.fetch()
             await self.check()
             try:
                 async with asyncio.timeout(CHECK_S):

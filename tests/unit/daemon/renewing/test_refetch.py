@@ -96,3 +96,24 @@ def test_6_5_4_2_who_hears_that_its_configuration_is_old_looks_for_a_newer_one()
 
     asyncio.run(work())
     assert slept == [OUTDATED_S]
+
+
+def test_no_server_is_asked_for_what_has_come_over_the_overlay() -> None:
+    subject, slept = Subject(), []
+    refresher = Refresher(subject, random.Random(1))
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        refresher.followed()
+
+    async def work() -> None:
+        running = asyncio.create_task(refresher.run(sleep))
+        await asyncio.sleep(0)
+        refresher.outdated()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(work())
+    assert slept == [OUTDATED_S]
+    assert subject.fetched == []
