@@ -35,12 +35,19 @@ from p2psip.media.negotiation import Agreement, Direction
 from p2psip.media.relay.ports import OpenPorts
 from p2psip.media.relay.relay import CALLEE, CALLER, Relay
 from p2psip.media.relay.sides import Phone
-from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
+from p2psip.reload.config.configuration import (
+    CERTIFICATE_KINDS,
+    SIP_REGISTRATION_KIND,
+    TURN_SERVICE_KIND,
+)
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
+from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
+from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.paths.ice.punching import Punching
+from p2psip.reload.paths.relays.relay_pings import RelayPings
 from p2psip.reload.paths.values import Purpose, Session
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.one_hop.copies import Copies
@@ -48,15 +55,18 @@ from p2psip.reload.topology.one_hop.enquiries import Enquiries, Whether
 from p2psip.reload.topology.one_hop.members import Members
 from p2psip.reload.topology.one_hop.messages import OneHopRouteQueryAns, Standing
 from p2psip.reload.transport.outcome import Answer, Unanswered
+from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, ForwardingHeader
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.message import join, split
 from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.discovery_runs import SETTINGS
+from p2psip.sim.ip.boxes import SYMMETRIC
 from p2psip.sim.membership import DATE, Club, key
 from p2psip.sim.membership import OVERLAY as CLUB
 from p2psip.sim.simulated_overlay import SimulatedOverlay
+from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
@@ -71,6 +81,7 @@ from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.sip_records import Reassembly, records_of
 from p2psip.turn.client import TurnClient
 from p2psip.turn.values import Flow, Transmit
 
@@ -123,7 +134,7 @@ def jump(clock: VirtualClock, seconds: float, rng: random.Random) -> None:
     others = [entry for entry in clock._heap if entry[0] > clock.now]
     if rng.random() < 0.5:
         rng.shuffle(overdue)
-    clock._heap = [(clock.now, number - len(overdue), run) for number, (_, _, run) in enumerate(overdue)] + others
+    clock._heap = [(clock.now, number - len(overdue), *run) for number, (_, _, *run) in enumerate(overdue)] + others
     heapq.heapify(clock._heap)
 
 
@@ -236,6 +247,7 @@ def nap_of_certified_peers() -> None:
     # A value that it has handed over, to whoever is responsible, and that nobody has answered for.
     refused = TransferContext(ResourceId(bytes(16)), None, 0, (), None)
     overlay.world.call(host, lambda now: node._moving.handle_outcome(refused, Unanswered(()), now))
+    _be_answering(node, overlay.world.now)
     jump(overlay.world.clock, 400 * 24 * HOUR_S, random.Random(1))
     for each in overlay.alive():
         overlay.world.call(each, overlay.node(each).handle_timeout)
@@ -246,6 +258,14 @@ def _be_awaiting(overlay: SimulatedOverlay, host: Host, node: Node, other: NodeI
     overlay.world.call(host, lambda now: node.use_addresses({Purpose.SIP: (Address("192.0.2.99", 5062),)}, now))
     overlay.world.call(host, lambda now: node.app_attach([Destination.node(other)], other, now))
     assert overlay.world.run_for(5.0, stop=lambda: node._paths.offers.next_deadline() is not None)
+
+
+def _be_answering(node: Node, now: float) -> None:
+    """It has dialled another for a response, which works on while everything else sleeps."""
+    connection = next(filter(None, map(node._connections.get, node._connections)))
+    routes = node._links._routes
+    routes.linked(ResponseLink(connection.node), connection.node, connection.number, now)
+    assert routes.handle_timeout(now + HOUR_S)
 
 
 def _lack_a_piece(node: Node, now: float) -> None:
@@ -261,6 +281,51 @@ def _lack_a_piece(node: Node, now: float) -> None:
     first, *_ = fragment(whole, 1000, node_id_length=len(node.node_id))
     head, cut = split(first)
     node._messages.reassembler.receive(head, cut, node.node_id, NodeId(b"\x02" * 16), now)
+
+
+def nap_of_an_internet(seed: int) -> None:
+    """Two public peers that relay, two behind NATs that need them; a call, a lost NAT, a relay that dies, and sleep."""
+    rng = random.Random(f"internet/{seed}")
+    kinds = SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
+    world = InternetSites(
+        f"late/{seed}",
+        no_ice=False,
+        overlay_link_protocols=("DTLS",),
+        turn_density=3,
+        required_kinds=kinds,
+        sip_tunnel=True,
+        route_mode=RouteMode.DRR,
+    )
+    for number in range(4):
+        if number < 2:
+            world.add_public(number, relay=RelayWish.YES)
+        else:
+            world.add_behind_nat(number, SYMMETRIC, forwards=False)
+        world.run(2.0)
+    for number in (2, 3):
+        world.line(world.sites[number], f"user{number}")
+    world.settle()
+    world.run(30.0)
+    phones = [world.phone(world.sites[number], f"user{number}") for number in (2, 3)]
+    for _ in range(3):
+        phones[0].dial("user3")
+        world.run(rng.choice((0.05, 0.3, 1.0, 3.0)))
+        nat = world.sites[rng.choice((2, 3))].nat
+        assert nat is not None
+        nat.reboot(off_s=0.0)
+        world.run(rng.choice((0.3, 1.2, 1.7)))
+        jump(world.internet.clock, rng.choice(SLEEPS_S), rng)
+        world.run(rng.choice((1.0, 20.0)))
+
+
+def nap_of_a_path_for_calls() -> None:
+    """A SIP message of which a fragment is missing, and a relay that is asked whether it is there."""
+    fragments = Reassembly()
+    fragments.feed(records_of(bytes(3000), 1000, takes_fragments=True)[0], 0.0)
+    pings = RelayPings(random.Random(1))
+    pings.ping(Address("192.0.2.99", 6084), 0.0)
+    for core in (fragments, pings):
+        core.handle_timeout(HOUR_S)
 
 
 def nap_of_a_server() -> None:
@@ -398,7 +463,10 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
             nap(seed, topology)
         for seed in range(times(4)):
             nap_of_clients(seed)
+        for seed in range(times(3)):
+            nap_of_an_internet(seed)
         nap_of_certified_peers()
+        nap_of_a_path_for_calls()
         nap_of_a_server()
         nap_of_media()
         nap_of_a_media_relay()

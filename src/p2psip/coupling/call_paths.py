@@ -144,6 +144,8 @@ class _Far:
     flow: int
     links: dict[int, int] = field(default_factory=dict)
     """The record's bytes by link, the newest last."""
+    doubted: int | None = None
+    """The newest link whose path does not answer."""
     used_at: float = 0.0
     media_at: float = float("-inf")
     unheard_since: float | None = None
@@ -213,6 +215,11 @@ class CallPaths:
         far = self._fars.get(node)
         return far is not None and far.link is not None and far.media_link is None
 
+    def wants_another(self, node: NodeId, now: float) -> bool:
+        """True if something is under way with a peer, and the path to it does not answer."""
+        far = self._fars.get(node)
+        return far is not None and far.doubted is not None and far.is_busy(now)
+
     # Links
 
     def up(self, event: AppLinkUp, now: float) -> None:
@@ -225,7 +232,7 @@ class CallPaths:
             self._effects.append(CallFlowUp(far.flow, event.node, event.local, event.remote))
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         far.links[event.link] = event.datagram_bytes
-        far.early, far.has_come = [], False
+        far.early, far.has_come, far.doubted = [], False, None
         self._by_link[event.link] = far
         if is_tunnel(event.link):
             self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
@@ -243,6 +250,7 @@ class CallPaths:
     def doubted(self, link: int) -> None:
         """The path of a link does not answer, and ICE finds no other for it; no matter if it is none of these."""
         if (far := self._by_link.get(link)) is not None:
+            far.doubted = link
             self._effects.append(PathWanted(far.node))
 
     def down(self, link: int, reason: str, now: float) -> bool:
@@ -251,6 +259,7 @@ class CallPaths:
         if far is None:
             return False
         del far.links[link]
+        far.doubted = None if far.doubted == link else far.doubted
         if not far.links:
             self._calm(far)
             if far.is_busy(now):
@@ -308,6 +317,7 @@ class CallPaths:
         """A record has come; None if there is nothing in it for anybody else."""
         far = self._by_link[link]
         self._calm(far)
+        far.doubted = None if far.doubted == link else far.doubted
         if link == far.link and not far.has_come:
             self._repeat_early(far, now)
         first = record[0] if record else 0

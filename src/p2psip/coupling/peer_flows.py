@@ -69,6 +69,9 @@ STREAM_AFTER_S = 1.0
 TUNNEL_AFTER_S = 1.0
 """How long a connection has before a tunnel is tried beside it, where the configuration permits tunnels."""
 
+ASK_AGAIN_S = 0.5
+"""How long after an AppAttach has failed the next goes, where the path that there is does not answer."""
+
 TRY_AGAIN_S = 30.0
 """Where there is a tunnel and no path, a call has the path looked for again after so long."""
 
@@ -163,6 +166,8 @@ class PeerFlows:
         """When a stream is tried as well."""
         self._tunnels: Timers[NodeId] = Timers()
         """When a tunnel is."""
+        self._again: Timers[NodeId] = Timers()
+        """When a path is asked for again."""
         self._tried: OrderedDict[NodeId, float] = OrderedDict()
         """When a connection to a node was last looked for."""
 
@@ -263,6 +268,8 @@ class PeerFlows:
     def failed(self, event: AppLinkFailed, now: float) -> None:
         """No connection of a kind came about."""
         attempt = self._attaching.get(event.node)
+        if not event.is_stream and self.calls.wants_another(event.node, now):
+            self._again.set(event.node, now + ASK_AGAIN_S, "a path to a peer once more")
         if attempt is not None:
             attempt.kinds.discard(Purpose.SIP if event.is_stream else Purpose.CALLS)
             if event.node in self._streams:
@@ -336,7 +343,7 @@ class PeerFlows:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._timers, self._graces, self._streams, self._tunnels, self.calls)
+        parts = (self._timers, self._graces, self._streams, self._tunnels, self._again, self.calls)
         return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> None:
@@ -347,6 +354,8 @@ class PeerFlows:
             self._try_stream(node, now)
         for node in self._tunnels.pop_due(now):
             self._try_tunnel(node, now)
+        for node in self._again.pop_due(now):
+            self._ask_again(node, now)
         for node in self._graces.pop_due(now):
             ended |= self._on_absent(node, now)
         for what, link in self._timers.pop_due(now):
@@ -386,6 +395,16 @@ class PeerFlows:
         attempt = self._attaching[node]
         attempt.kinds.add(Purpose.SIP)
         self._node.app_attach(attempt.route, node, now)
+
+    def _ask_again(self, node: NodeId, now: float) -> None:
+        """An AppAttach has failed. The path that there was may be one again; if not, another may be there by now."""
+        if not self.calls.wants_another(node, now):
+            return
+        if (attempt := self._attaching.get(node)) is None:
+            self.want_path(node, now)
+        elif Purpose.CALLS not in attempt.kinds:
+            attempt.kinds.add(Purpose.CALLS)
+            self._node.app_attach(attempt.route, node, now, kind=Purpose.CALLS)
 
     @property
     def _permits_tunnels(self) -> bool:

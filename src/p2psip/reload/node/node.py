@@ -475,7 +475,7 @@ class Node:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        self._links.handle_timeout(now)
+        self._links.look_after_links(now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
         for part in self._parts:
             part.handle_timeout(now)

@@ -16,7 +16,7 @@ import random
 from typing import Final
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.intents import Intents
@@ -61,6 +61,10 @@ class DoubtedLinks:
         self._exchange.note("link in doubt", node=connection.node, reason=doubted.reason)
         self._tried[connection.node] = []
         self._renew(connection.node, now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Try another way."""

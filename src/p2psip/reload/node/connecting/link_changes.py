@@ -97,7 +97,7 @@ class LinkChanges:
         )
         self._names: dict[NodeId, str] = {self._node_id: self._exchange.identity.user}
 
-    def handle_timeout(self, now: float) -> None:
+    def look_after_links(self, now: float) -> None:
         """Do what is due about links that are made, are up, or may not be any more."""
         for ended in self._made.handle_timeout(now):
             self.ended(ended, now)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.forwarding.routing_modes import offered_route
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.connection_table import ConnectionTable, LinkEvent
@@ -158,6 +158,10 @@ class ResponseRoutes:
         self._made.pop(lost.node, None)
         self._timers.cancel(("idle", lost.node))
         self.refresh()
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> list[LinkEvent]:
         """Send back what has waited for too long; close what nobody uses."""

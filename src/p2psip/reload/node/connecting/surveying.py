@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 from p2psip.base.address import Address, without_zone
 from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.link.link import LinkState
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -178,6 +178,10 @@ class Surveying:
             self._answer(context.request, ReachAns(0, context.tried[-1:]))
         else:
             self._have_another_send(context.request, context.body, context.source, context.tried, now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest((self._timers.next_deadline(), None if self._survey is None else self._survey.next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
         """Begin, go on, close what was lent."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2psip.base.address import Address
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange, failure_of
 from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms, RelayWish
@@ -183,6 +183,10 @@ class RelayOffering:
         self._exchange.note("relay not recorded", iteration=iteration, why=why)
         if self.is_offered:
             self._timers.set(iteration, now + pause_s, "a relay is recorded again")
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Record what is due."""

@@ -22,7 +22,7 @@ from typing import Final
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange
@@ -370,6 +370,10 @@ class RelaySearch:
                 self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))
                 self._forget(known.node, now)
                 self._leave_alone(known.node, now + SILENT_S)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Seek, renew, ping, choose."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from p2psip.base.address import Address
+from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.facts import RelayFacts
 from p2psip.reload.node.parts import Ground
@@ -96,6 +97,10 @@ class Relaying:
             self.offering.handle_outcome(context, outcome, now)
         elif isinstance(context, RelayAccessContext | RelayFindContext):
             self.search.handle_outcome(context, outcome, now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(part.next_deadline() for part in (self.offering, self.search))
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

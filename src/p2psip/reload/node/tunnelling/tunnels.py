@@ -21,7 +21,7 @@ from ipaddress import IPv6Address
 from p2psip.base.address import Address
 from p2psip.base.errors import RemoteProtocolError, RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Timers
+from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS
 from p2psip.reload.node.effects import AppLinkDown, AppLinkUp
 from p2psip.reload.node.exchange import Exchange, failure_of
@@ -238,6 +238,10 @@ class Tunnels:
         self._keep(tunnel)
         self._write(tunnel, b"", now)
         self._up(tunnel)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return self._timers.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Forget what is not used."""

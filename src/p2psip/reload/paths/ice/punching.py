@@ -89,6 +89,8 @@ class _Attempt:
     link: int | None = None
     reason: str = ""
     tried: tuple[PairReport, ...] = ()
+    bereft: Address | None = None
+    """The port of ours for which a relay lent an address that was offered, and that is gone."""
 
     @property
     def is_looking(self) -> bool:
@@ -371,12 +373,14 @@ class Punching:
                 # What an Attach says of us is to be true.
                 self._servers.ask_all(now)
                 self._call_servers.ask_all(now)
-            case RelayTaken():
+            case RelayTaken(base):
                 self._relay_news.append(effect)
-            case RelayGone(relayed=relayed, reason=reason):
+                self._end_bereft(base)
+            case RelayGone(base, relayed=relayed, reason=reason):
                 self._relay_news.append(effect)
                 for address in relayed:
                     self._agents.lose_local(address, f"the relay is gone: {reason}", now)
+                    self._bereave(address, base)
             case PathChosen(ufrag, local, remote):
                 self.relayed.use_path(local, remote, now)
                 self.is_seen_anew = True
@@ -436,6 +440,20 @@ class Punching:
         self._links[link] = local, remote
         self._effects.append(MoveLink(link, local, remote))
         self._found.append(LinkMoved(link, remote))
+
+    def _bereave(self, address: Address, base: Address) -> None:
+        """A relay that lent us an address is gone: who looks for a path and has offered it may have none now."""
+        for attempt in self._attempts.values():
+            offered = (candidate.addr_port.host_port for candidate in attempt.session.local.candidates)
+            if attempt.is_looking and address in offered:
+                attempt.bereft = base
+
+    def _end_bereft(self, base: Address) -> None:
+        """Another relay lends us an address. The other end does not know it, and hears of it in a new Attach only."""
+        for ufrag, attempt in list(self._attempts.items()):
+            if attempt.is_looking and attempt.bereft == base:
+                self._agents.close(ufrag)
+                self._lost(ufrag, "the relay is gone that it might have gone over, and there is another", ())
 
     def _lost(self, ufrag: bytes, reason: str, tried: tuple[PairReport, ...]) -> None:
         attempt = self._attempts[ufrag]
