@@ -79,12 +79,15 @@ def test_not_without_a_date_nor_an_end() -> None:
     assert subject.fetched == []
 
 
-def test_6_5_4_2_who_hears_that_its_configuration_is_old_looks_for_a_newer_one() -> None:
-    subject, slept = Subject(True), []
+def waits_once_outdated(subject: Subject, *, follows: bool) -> list[float]:
+    """How long it waits when it has heard that its configuration is old; meanwhile a newer one comes, or not."""
+    slept: list[float] = []
     refresher = Refresher(subject, random.Random(1))
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
+        if follows:
+            refresher.followed()
 
     async def work() -> None:
         running = asyncio.create_task(refresher.run(sleep))
@@ -95,25 +98,16 @@ def test_6_5_4_2_who_hears_that_its_configuration_is_old_looks_for_a_newer_one()
         running.cancel()
 
     asyncio.run(work())
-    assert slept == [OUTDATED_S]
+    return slept
+
+
+def test_6_5_4_2_who_hears_that_its_configuration_is_old_looks_for_a_newer_one() -> None:
+    subject = Subject(True)
+    assert waits_once_outdated(subject, follows=False) == [OUTDATED_S]
+    assert len(subject.fetched) == 1
 
 
 def test_no_server_is_asked_for_what_has_come_over_the_overlay() -> None:
-    subject, slept = Subject(), []
-    refresher = Refresher(subject, random.Random(1))
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        refresher.followed()
-
-    async def work() -> None:
-        running = asyncio.create_task(refresher.run(sleep))
-        await asyncio.sleep(0)
-        refresher.outdated()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        running.cancel()
-
-    asyncio.run(work())
-    assert slept == [OUTDATED_S]
+    subject = Subject()
+    assert waits_once_outdated(subject, follows=True) == [OUTDATED_S]
     assert subject.fetched == []
