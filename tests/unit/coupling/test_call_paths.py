@@ -234,3 +234,22 @@ def test_a_link_in_doubt_stays_and_another_is_wanted_which_is_used_when_it_is_up
     assert paths.link_for_frame(FAR, 1.0) == 4
     up(paths, 6, 2.0)
     assert paths.link_for_frame(FAR, 2.0) == 6
+
+
+def test_another_path_is_wanted_until_something_comes_over_the_one_in_doubt() -> None:
+    paths, _ = start()
+    paths.send_frame(FAR, FRAME, 1.0)
+    assert not paths.wants_another(FAR, 1.0)
+    paths.doubted(4)
+    assert paths.wants_another(FAR, 2.0)
+    assert not paths.wants_another(FAR, 1.0 + BUSY_S)
+    paths.heard(4, FRAME, 2.5)
+    assert not paths.wants_another(FAR, 2.5)
+
+
+def test_no_other_path_is_wanted_any_more_when_there_is_one() -> None:
+    paths, _ = start()
+    paths.send_frame(FAR, FRAME, 1.0)
+    paths.doubted(4)
+    up(paths, 5, 2.0)
+    assert not paths.wants_another(FAR, 2.0)
