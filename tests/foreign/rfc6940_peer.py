@@ -401,7 +401,6 @@ class Peer:
 
     async def leave(self) -> None:
         """10.9: "peers SHOULD send a Leave request to all members of their Neighbor Table"."""
-        # Whom it has told no longer takes its copies, while the others do not know yet.
         self._is_leaving = True
         for other in self.neighbors:
             # To our predecessors we are a successor, to all others a predecessor.
@@ -581,6 +580,10 @@ class Peer:
             await self._copy(resource, successor, rank)
 
     async def _copy(self, resource: bytes, other: bytes, replica: int) -> None:
+        if self._is_leaving:
+            # 7.4.1.1: copies "MUST come from nodes which are [...] in the known replica set"; whom we have told knows
+            # us no more. A Store that was answered a moment ago still has copies on their way when we leave.
+            return
         body = wire.store(resource, replica, self.store.all_kinds(resource))
         try:
             await self.request(wire.STORE, body, wire.node(other), certificates=self.store.certificates)
