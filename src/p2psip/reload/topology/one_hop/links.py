@@ -45,12 +45,15 @@ class WantedLinks:
         self._detours: Counter[NodeId] = Counter()
         self._demanded: dict[NodeId, int] = {}
         self._turn = 0
+        self._chosen: tuple[NodeId, ...] | None = None
+        self._chosen_of = -1
 
     def used(self, node: NodeId) -> None:
         """A message went straight to `node`."""
         if node in self._demanded:
             del self._demanded[node]
             self._demanded[node] = self._turn
+            self._chosen = None
 
     def detoured(self, node: NodeId) -> None:
         """A message for `node` went by others, as there is no link."""
@@ -60,6 +63,7 @@ class WantedLinks:
         while len(self._demanded) >= DEMANDED_MAX:
             del self._demanded[next(iter(self._demanded))]
         self._demanded[node] = self._turn
+        self._chosen = None
 
     def turn(self) -> None:
         """Some time has gone by."""
@@ -70,14 +74,23 @@ class WantedLinks:
             for node, turn in self._demanded.items()
             if turn + IDLE_TURNS > self._turn and node in self._members
         }
+        self._chosen = None
 
-    def wanted(self, linked: Container[NodeId]) -> list[NodeId]:
-        """With whom, the most urgent first; of those that would do equally well one that is linked already."""
+    def wanted(self, linked: Container[NodeId]) -> tuple[NodeId, ...]:
+        """With whom, the most urgent first; of those that would do equally well one that is linked already.
+
+        Asked after every message: they are chosen anew only when the members, or the demand, have changed.
+        """
+        if self._chosen is None or self._chosen_of != self._members.changes:
+            self._chosen, self._chosen_of = self._choose(linked), self._members.changes
+        return self._chosen
+
+    def _choose(self, linked: Container[NodeId]) -> tuple[NodeId, ...]:
         if len(self._members) <= MESH_MAX + 1:
-            return list(self._members.beside(MESH_MAX))
+            return self._members.beside(MESH_MAX)
         fingers = [self._finger(steps, linked) for steps in self._distances()]
         demanded = [node for node in self._demanded if node in self._members]
-        return list(dict.fromkeys([*self._members.beside(WATCHED), *fingers, *demanded]))
+        return tuple(dict.fromkeys([*self._members.beside(WATCHED), *fingers, *demanded]))
 
     def worth_keeping(self) -> set[NodeId]:
         """With whom a link is not closed, be it wanted or not."""

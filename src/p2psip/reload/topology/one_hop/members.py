@@ -36,7 +36,10 @@ class Members:
         self.own = own
         self._ring = sorted({own, *others})
         self._known = set(self._ring)
+        self.changes = 0
+        """How often they have become others."""
         self._digest = b""
+        self._region: tuple[bytes, bytes] | None = None
 
     def __contains__(self, node: object) -> bool:
         return node in self._known
@@ -58,7 +61,7 @@ class Members:
             return False
         self._known.add(node)
         insort(self._ring, node)
-        self._digest = b""
+        self._changed()
         return True
 
     def remove(self, node: NodeId) -> bool:
@@ -68,12 +71,17 @@ class Members:
             return False
         self._known.remove(node)
         del self._ring[bisect_left(self._ring, node)]
-        self._digest = b""
+        self._changed()
         return True
 
     def clear(self) -> None:
         """Forget all but ourselves."""
-        self._ring, self._known, self._digest = [self.own], {self.own}, b""
+        self._ring, self._known = [self.own], {self.own}
+        self._changed()
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self._digest, self._region = b"", None
 
     @property
     def digest(self) -> bytes:
@@ -105,9 +113,11 @@ class Members:
     @property
     def region(self) -> tuple[bytes, bytes]:
         """(low, high]: what this peer is responsible for; (x, x] is everything."""
-        if len(self._ring) == 1:
-            return self.own, self.own
-        return middle(self.at(-1), self.own), middle(self.own, self.at(1))
+        if self._region is None:
+            before, after = self.at(-1), self.at(1)
+            is_alone = len(self._ring) == 1
+            self._region = (self.own, self.own) if is_alone else (middle(before, self.own), middle(self.own, after))
+        return self._region
 
     def pages(self, size: int, middle_of_first: NodeId) -> Iterator[tuple[list[NodeId], NodeId]]:
         """All members, going up, in pieces of at most `size`, each with where the next begins; the first lies around

@@ -37,6 +37,17 @@ def test_each_identifier_is_in_the_region_of_whom_it_is_closest_to(nodes: list[N
     assert responsible == Members(nodes[0], nodes).closest(target, 1)
 
 
+def test_the_region_is_another_as_soon_as_the_neighbours_are() -> None:
+    members = of(50, 10)
+    before = members.region
+    assert members.add(nid(60))
+    assert members.region == of(50, 10, 60).region != before
+    assert members.remove(nid(60))
+    assert members.region == before
+    members.clear()
+    assert members.region == (nid(50), nid(50))
+
+
 def test_the_neighbours_are_on_both_sides_the_next_first_and_each_once() -> None:
     assert of(50, 10, 20, 60, 70, 80).beside(2) == (nid(60), nid(20), nid(70), nid(10))
     assert of(50, 10, 60).beside(3) == (nid(60), nid(10))
