@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.address import Address
+from p2psip.base.effects import Note
+from p2psip.reload.paths.values import Purpose
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.ip.network import Way
 from p2psip.sim.sites.internet import InternetSites
@@ -69,6 +72,19 @@ def test_of_a_link_it_is_known_between_which_addresses_it_goes() -> None:
     assert link.pair is not None
     assert (str(link.pair.local), str(link.pair.remote)) == ("192.168.1.2:6084", f"{world.sites[2].advertised}:6084")
     assert link.pair.types in ("host to server reflexive", "host to peer reflexive")
+
+
+def test_what_a_command_shows_of_links_is_acted_on_at_once() -> None:
+    """A machine has another address, and a link that was made without an Attach, which nothing can move: its peer looks
+    for another way at that moment, and does not wait until something is due.
+    """
+    world = grow("command", "p")
+    node = world.add_public(1).peer.node
+    assert world.run(5.0, stop=lambda: any(link.pair is None for link in node.links()))
+    node.drain()
+    node.use_addresses({purpose: (Address("198.20.1.99", 6084),) for purpose in Purpose}, world.internet.now)
+    doubts = [note.facts["reason"] for note in node.drain() if isinstance(note, Note) and note.event == "link in doubt"]
+    assert doubts == ["this end has no address"]
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ import importlib
 import itertools
 import pkgutil
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from turn_bench import PEER, SERVER, Bench
 import p2psip
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.timers import is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
@@ -453,6 +455,31 @@ def nap_of_an_enrollment_server(directory: Path) -> None:
         post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
         server.handle_request(1, post, 0.0)
         server.handle_timeout(HOUR_S)
+
+
+def test_a_node_asks_only_those_of_its_parts_that_are_due() -> None:
+    """Three peers join, and are there for some minutes."""
+    asked: Counter[tuple[str, bool]] = Counter()
+    overlay = SimulatedOverlay("asked", required_kinds=(SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS))
+    with pytest.MonkeyPatch.context() as patch:
+        for number in range(3):
+            node = overlay.node(overlay.add_peer(number))
+            for part in (node._paths, node._connections, *node._parts):
+                patch.setattr(part, "handle_timeout", _counted(part, asked))
+            overlay.world.run_for(2.0)
+        overlay.world.run_for(180.0)
+    assert {name for name, was_due in asked if was_due} >= {"ConnectionTable", "Transport", "ChordTopology"}
+    assert {name for name, was_due in asked if not was_due} == set()
+
+
+def _counted(part: Any, asked: Counter[tuple[str, bool]]) -> Callable[[float], Any]:
+    real = part.handle_timeout
+
+    def handle_timeout(now: float) -> Any:
+        asked[type(part).__name__, is_due(part, now)] += 1
+        return real(now)
+
+    return handle_timeout
 
 
 @pytest.mark.long

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -124,12 +124,18 @@ class Timers(Generic[K]):
 
 
 class TimerQueue:
-    """The timers of one core: each of its parts has a scope of them, and here is which comes due first."""
+    """The timers of one core: each of its parts has a scope of them, and here is which comes due first.
 
-    __slots__ = ("_clean_at", "_heap", "_serial")
+    A part that is made of parts has a queue of its own in the `whole`'s, which is a scope there.
+    """
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timers[Any]]] = []
+    __slots__ = ("_clean_at", "_heap", "_serial", "_whole", "armed_at")
+
+    def __init__(self, whole: TimerQueue | None = None) -> None:
+        self.armed_at: float | None = None
+        """When the queue of the whole looks here."""
+        self._whole = whole
+        self._heap: list[tuple[float, int, Timers[Any] | TimerQueue]] = []
         self._serial = 0
         self._clean_at = 64
 
@@ -137,8 +143,10 @@ class TimerQueue:
         """The timers of one part."""
         return Timers(self)
 
-    def arm(self, timers: Timers[Any], at: float) -> None:
+    def arm(self, timers: Timers[Any] | TimerQueue, at: float) -> None:
         """Something comes due in this scope, sooner than all else there."""
+        if self._whole is not None and (self.armed_at is None or at < self.armed_at):
+            self._whole.arm(self, at)
         self._serial += 1
         timers.armed_at = at
         heapq.heappush(self._heap, (at, self._serial, timers))
@@ -161,6 +169,18 @@ class TimerQueue:
                 if deadline is not None:
                     self.arm(timers, deadline.at)
         return None
+
+
+class Timed(Protocol):
+    """A core, or a part of one, that wants to be woken."""
+
+    def next_deadline(self) -> Deadline | None: ...
+
+
+def is_due(part: Timed, now: float) -> bool:
+    """True if there is something to do in its `handle_timeout`."""
+    deadline = part.next_deadline()
+    return deadline is not None and deadline.at <= now
 
 
 def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:

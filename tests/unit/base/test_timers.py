@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest, is_due
 
 
 def test_due_keys_come_in_order_of_time_then_of_setting() -> None:
@@ -115,9 +115,12 @@ OPERATIONS = st.tuples(
 
 @given(st.lists(OPERATIONS, max_size=60))
 def test_a_queue_knows_the_earliest_of_its_scopes(operations: list[tuple[str, int, int, int]]) -> None:
-    """Property: after whatever is done to them, the same as asking each; and each does as it does alone."""
+    """Property: after whatever is done to them, the same as asking each; and each does as it does alone. Two are those
+    of a part of the core, whose queue knows the earliest of the two.
+    """
     queue = TimerQueue()
-    scopes: list[Timers[int]] = [queue.scope() for _ in range(3)]
+    part_queue = TimerQueue(queue)
+    scopes: list[Timers[int]] = [queue.scope(), part_queue.scope(), part_queue.scope()]
     alone: list[Timers[int]] = [Timers() for _ in range(3)]
     for what, part, key, at in operations:
         for timers in (scopes[part], alone[part]):
@@ -127,9 +130,12 @@ def test_a_queue_knows_the_earliest_of_its_scopes(operations: list[tuple[str, in
                 timers.cancel(key)
         if what == "due":
             assert list(scopes[part].pop_due(float(at))) == list(alone[part].pop_due(float(at)))
-        expected = earliest(timers.next_deadline() for timers in alone)
-        found = queue.next_deadline()
-        assert (found and found.at) == (expected and expected.at)
+        # In either order: to ask the queue of the part changes nothing for that of the whole.
+        for each, own in ((part_queue, alone[1:]), (queue, alone))[:: 1 if at % 2 else -1]:
+            expected = earliest(timers.next_deadline() for timers in own)
+            found = each.next_deadline()
+            assert (found and found.at) == (expected and expected.at)
+            assert is_due(each, 7.0) is (expected is not None and expected.at <= 7.0)
 
 
 def test_a_queue_sees_what_is_set_and_put_off_while_timers_come_due() -> None:

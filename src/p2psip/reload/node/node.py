@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
@@ -53,7 +53,7 @@ from p2psip.reload.node.tunnelling.tunnels import TunnelContext
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.paths.relays.own_relay import OwnRelay
-from p2psip.reload.paths.values import PathEvent, Purpose
+from p2psip.reload.paths.values import Ended, LinkNews, PathEvent, Purpose
 from p2psip.reload.security.errors import SecurityError
 from p2psip.reload.security.roles import Identity, TrustSettings, Verifier
 from p2psip.reload.storage.storage import Storage, StorageTime
@@ -63,7 +63,7 @@ from p2psip.reload.topology.actions import Action
 from p2psip.reload.topology.plugin import TopologyPlugin
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
-from p2psip.reload.transport.transport import Finished, Mismatch, Originate, Received
+from p2psip.reload.transport.transport import Finished, Mismatch, Originate
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -456,7 +456,7 @@ class Node:
                 if request is not None:
                     attaches = request.code is MessageCode.ATTACH_REQ
                     self._admission.heard(number, request.signer, now, attaches=attaches)
-                self._serve(request, now)
+                self._serving.serve(request, now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
             if events:
@@ -478,14 +478,15 @@ class Node:
         self._links.look_after_links(now)
         self._links.expel(self._reconfiguring.overstayed(now), now)
         for part in self._parts:
-            part.handle_timeout(now)
+            if is_due(part, now):
+                part.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask: a commit to disk."""
         assert isinstance(answer, Committed | CommitFailed), "a node asks for nothing but commits"
         for originate in self._data.handle_answer(token, answer, now):
-            self._serve(self._messages.originate(originate, now), now)
+            self._serving.serve(self._messages.originate(originate, now), now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -505,16 +506,19 @@ class Node:
             *self._exchange.transport.drain(),
             *self.topology.drain(now),
             *self._config_updates.drain(),
+            *self._paths.news(now),
         ]:
             for value in values:
                 if isinstance(value, Originate):
-                    self._serve(self._messages.originate(value, now), now)
+                    self._serving.serve(self._messages.originate(value, now), now)
                 elif isinstance(value, Finished):
                     self._finished(value, now)
                 elif isinstance(value, Mismatch):
                     self._config_updates.handle_mismatch(value, now)
                 elif isinstance(value, (NewConfiguration, NewKinds)):
                     self._use_news(value, now)
+                elif isinstance(value, Ended | LinkNews):
+                    self._links.ended(value, now)
                 else:
                     assert isinstance(value, Action)
                     self._performing.perform(value, now)
@@ -566,10 +570,6 @@ class Node:
         except SecurityError as error:
             return (str(error),)
         return self._reconfiguring.use(configuration, now)
-
-    def _serve(self, request: Received | None, now: float) -> None:
-        if request is not None:
-            self._serving.serve(request, now)
 
     def _finished(self, finished: Finished, now: float) -> None:
         match finished.context:

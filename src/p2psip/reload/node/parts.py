@@ -111,7 +111,6 @@ class DataRoom:
 
     def __init__(self, ground: Ground, storage: Storage) -> None:
         self.gate: WaitingRoom[Originate] = WaitingRoom(_held_size, HELD_BYTES_MAX)
-        storage.join(ground.queue)
         commits = Commits(ground.exchange, storage, self.gate)
         self.moving = Moving(ground.exchange, ground.topology, commits)
         self.data = Data(ground.exchange, ground.topology, commits, self.moving)

@@ -62,8 +62,10 @@ class Serving:
         self._rng = rng
         self._is_client = is_client
 
-    def serve(self, request: Received, now: float) -> None:
-        """Answer it, with an error if need be."""
+    def serve(self, request: Received | None, now: float) -> None:
+        """Answer it, with an error if need be; nothing if None."""
+        if request is None:
+            return
         self._config_updates.heard(request)
         try:
             check_sequence(request, self._exchange.configuration.sequence)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
 from p2psip.reload.paths.ice.punching import PathFound, PathMissing, Punching
@@ -56,13 +56,14 @@ class Paths:
         """`rng` is one that nobody outside can guess; `queue` is that of the core that this is part of; `permitted` are
         the links that the overlay permits.
         """
-        self.punching = Punching(rng, queue)
+        self._queue = TimerQueue(queue)
+        self.punching = Punching(rng, self._queue)
         self.whereabouts = Whereabouts(permitted, self.punching)
-        self.offers = Offers(self.whereabouts, self.punching, queue)
-        self.own_relay = OwnRelay(rng, queue)
-        self._dialling = Dialling(queue)
+        self.offers = Offers(self.whereabouts, self.punching, self._queue)
+        self.own_relay = OwnRelay(rng, self._queue)
+        self._dialling = Dialling(self._queue)
         self._narrow = NarrowWays()
-        self._timers: Timers[str] = Timers(queue)
+        self._timers: Timers[str] = self._queue.scope()
         self._is_accepting_narrow = False
 
     def __len__(self) -> int:
@@ -96,8 +97,8 @@ class Paths:
         known = replace(session, candidates=self._narrow.known(session.candidates))
         return self._dialling.connect(known, context, now)
 
-    def _advance(self, now: float) -> list[Ended | LinkNews]:
-        """Dial where a path was found; what has come to nothing, and what links have come to."""
+    def news(self, now: float) -> list[Ended | LinkNews]:
+        """What has come to nothing since the last call, and what links have come to; where a path was found we dial."""
         over: list[Ended | LinkNews] = []
         for value in self.punching.take():
             match value:
@@ -150,7 +151,7 @@ class Paths:
                 self._stalled(event, now)
             case StunArrived() if self.whereabouts.has_ice and not self.own_relay.handle(event, now):
                 self.punching.handle(event, now)
-                return self._advance(now)
+                return self.news(now)
             case RelayedGoes():
                 self.punching.send_relayed(event, now)
             case RelayPortOpened() | AtRelayPort():
@@ -251,8 +252,7 @@ class Paths:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self.punching, self.own_relay, self._dialling, self.offers, self._timers)
-        return earliest(part.next_deadline() for part in parts)
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> list[Ended | Lapsed | LinkNews]:
         """Try the next candidates; give up on who does not answer, or come; forget what was found out long ago."""
@@ -261,7 +261,7 @@ class Paths:
             self._await_widening()
         self.punching.handle_timeout(now)
         self.own_relay.handle_timeout(now)
-        over = self._advance(now)
+        over = self.news(now)
         ended = [each for each in self._dialling.handle_timeout(now) if self._ended(each) is not None]
         return [*over, *ended, *self.offers.handle_timeout(now)]
 

@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable, Collection, Hashable
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
@@ -83,7 +83,8 @@ class ClientTopology:
         leave_data: bytes = b"",
     ) -> None:
         self.node_id = node_id
-        self.joining = Joining(rng, queue)
+        self._queue = TimerQueue(queue)
+        self.joining = Joining(rng, self._queue)
         self.is_leaving = False
         self._plugin = plugin
         self._leave_data = leave_data
@@ -91,14 +92,14 @@ class ClientTopology:
         self._look_max_s = look_interval_s(configuration)
         self._look_s = LOOK_AGAIN_S
         self._rng = rng
-        self._timers: Timers[str] = Timers(queue)
+        self._timers: Timers[str] = self._queue.scope()
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._peers: list[NodeId] = []
         """Those that have sent us an Update, the nearest to our Node-ID first."""
         self._named: dict[NodeId, tuple[NodeId, ...]] = {}
         """Whom each of them names."""
-        self._awaited: Timers[NodeId] = Timers(queue)
+        self._awaited: Timers[NodeId] = self._queue.scope()
         self._shunned: dict[NodeId, float] = {}
         self._dialled: set[NodeId] = set()
         self._actions: list[Action] = []
@@ -193,7 +194,7 @@ class ClientTopology:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in (self.joining, self._timers, self._awaited))
+        return self._queue.next_deadline()
 
     def use_configuration(self, configuration: OverlayConfiguration, now: float) -> None:
         """The overlay has a new configuration."""

@@ -17,7 +17,7 @@ from typing import Protocol
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.forwarding import options
 from p2psip.reload.forwarding.forwarder import TTL_MAX, response_route
@@ -199,8 +199,9 @@ class Transport:
         self._node_id_length = node_id_length
         self._topology_bodies = topology_bodies
         self._open: dict[int, _Open] = {}
-        self._timers: Timers[int] = Timers(queue)
-        self.answers = Answers(queue)
+        self._queue = TimerQueue(queue)
+        self._timers: Timers[int] = self._queue.scope()
+        self.answers = Answers(self._queue)
         self.route_trust = RouteTrust()
         self._use_timer(reliability_timer_s)
         self._use_header()
@@ -256,7 +257,7 @@ class Transport:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._timers.next_deadline(), self.answers.next_deadline()))
+        return self._queue.next_deadline()
 
     # Requests of ours
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import is_due
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.attempts import FailedAttempt, in_words
@@ -99,12 +100,17 @@ class LinkChanges:
 
     def look_after_links(self, now: float) -> None:
         """Do what is due about links that are made, are up, or may not be any more."""
-        for ended in self._made.handle_timeout(now):
-            self.ended(ended, now)
-        self.events(self._connections.handle_timeout(now), now)
-        self.expel(self._admission.handle_timeout(now), now)
-        self._doubted_links.handle_timeout(now)
-        self.events(self._routes.handle_timeout(now), now)
+        if is_due(self._made, now):
+            for ended in self._made.handle_timeout(now):
+                self.ended(ended, now)
+        if is_due(self._connections, now):
+            self.events(self._connections.handle_timeout(now), now)
+        if is_due(self._admission, now):
+            self.expel(self._admission.handle_timeout(now), now)
+        if is_due(self._doubted_links, now):
+            self._doubted_links.handle_timeout(now)
+        if is_due(self._routes, now):
+            self.events(self._routes.handle_timeout(now), now)
 
     def refresh_routes(self) -> None:
         """The configuration, or where we can be dialled, is another."""

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 from p2psip.base.address import Address, without_zone
 from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.link.link import LinkState
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -120,7 +120,8 @@ class Surveying:
         self._paths = paths
         self._contacts = contacts
         self._rng = rng
-        self._timers: Timers[str | int] = exchange.queue.scope()
+        self._queue = TimerQueue(exchange.queue)
+        self._timers: Timers[str | int] = self._queue.scope()
         self._spares = itertools.count(1)
         self._survey: Survey | None = None
         self._unsure_s = UNSURE_S
@@ -162,7 +163,7 @@ class Surveying:
             self._exchange.emit(ReachSurveyed(self.reach))
             return
         known = frozenset(without_zone(link.remote.host) for link in self._connections.all())
-        rng, queue, spares = self._rng, self._exchange.queue, self._spares
+        rng, queue, spares = self._rng, self._queue, self._spares
         self._survey = Survey(helpers, known, spares, rng, now, queue, wants_lifetime=wants_lifetime)
         self._pass_on(now)
 
@@ -181,7 +182,7 @@ class Surveying:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._timers.next_deadline(), None if self._survey is None else self._survey.next_deadline()))
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Begin, go on, close what was lent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2psip.base.effects import Ask
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.waiting_room import WaitingRoom
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.storage.storage import Storage
@@ -18,7 +18,9 @@ class Commits:
         self.storage = storage
         self._exchange = exchange
         self._gate = gate
-        self._overdue: Timers[int] = exchange.queue.scope()
+        self._queue = TimerQueue(exchange.queue)
+        self._overdue: Timers[int] = self._queue.scope()
+        storage.join(self._queue)
 
     def pull(self) -> None:
         """Pass the storage's questions up; from now on what depends on their answers is held back."""
@@ -40,7 +42,7 @@ class Commits:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self.storage.next_deadline(), self._overdue.next_deadline()))
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Let what has expired go."""

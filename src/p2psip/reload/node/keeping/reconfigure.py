@@ -82,6 +82,8 @@ class Reconfiguring:
         11.1, clients-permitted: "If the nodes are not allowed to remain clients after the initial join, the element
         MUST be set to "false"."
         """
+        if not any(True for _ in self._timers.pop_due(now)):
+            return []
         reason = "this overlay permits no clients, and the node has not become a peer"
         return [(link.number, reason) for link in self._guests() if now >= link.came_up_at + CLIENT_STAY_S]
 

@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable
 
 from p2psip.base.errors import P2psipError
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import (
     Action,
@@ -82,17 +82,18 @@ class Chord:
     ) -> None:
         self.node_id = node_id
         self.table = RoutingTable(node_id, settings.neighbors)
-        self.replicas = ReplicaSet(self.table, queue)
-        self.joining = Joining(rng, queue)
+        self._queue = TimerQueue(queue)
+        self.replicas = ReplicaSet(self.table, self._queue)
+        self.joining = Joining(rng, self._queue)
         self._settings = settings
         self._rng = rng
-        self._timers: Timers[str] = Timers(queue)
+        self._timers: Timers[str] = self._queue.scope()
         self._links: set[NodeId] = set()
         self._sought: set[NodeId] = set()
         self._left: set[NodeId] = set()
         self._doubted: set[NodeId] = set()
         self._told: dict[NodeId, NeighborView] = {}
-        self._candidates = Candidates(self.table, queue)
+        self._candidates = Candidates(self.table, self._queue)
         self._admitting: dict[NodeId, NodeId] = {}
         self._serves_alone = False
         self._is_let_in = False
@@ -374,7 +375,7 @@ class Chord:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in (self._timers, self._candidates, self.joining, self.replicas))
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""

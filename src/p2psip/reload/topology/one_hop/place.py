@@ -22,8 +22,9 @@ class OneHopPlace:
     def __init__(self, node_id: NodeId, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self.node_id = node_id
         self.members = Members(node_id)
-        self.joining = Joining(rng, queue)
-        self._copies = Copies(self.members, queue)
+        self._queue = TimerQueue(queue)
+        self.joining = Joining(rng, self._queue)
+        self._copies = Copies(self.members, self._queue)
         self._wanted = WantedLinks(self.members, rng)
         self._links: set[NodeId] = set()
         self._heard: set[NodeId] = set()

@@ -55,15 +55,15 @@ class Table(OneHopPlace):
 
     def __init__(self, node_id: NodeId, rng: random.Random, now: float, queue: TimerQueue | None = None) -> None:
         super().__init__(node_id, rng, queue)
-        self.enquiries = Enquiries(self.members, queue)
+        self.enquiries = Enquiries(self.members, self._queue)
         self._rng = rng
         self._began_at = now
         self._sought: set[NodeId] = set()
         self._probed: set[NodeId] = set()
         """Those of other parts, perhaps, with whom we are linked to find that out."""
-        self._awaited: Timers[NodeId] = Timers(queue)
-        self._shunned: Timers[NodeId] = Timers(queue)
-        self._left: Timers[NodeId] = Timers(queue)
+        self._awaited: Timers[NodeId] = self._queue.scope()
+        self._shunned: Timers[NodeId] = self._queue.scope()
+        self._left: Timers[NodeId] = self._queue.scope()
         self._told_by: dict[NodeId, NodeId] = {}
         """Through whom a member can be reached that was first met in another part of the overlay."""
         self._named: set[NodeId] = set()
@@ -71,7 +71,7 @@ class Table(OneHopPlace):
         self._news: dict[NodeId, bool] = {}
         self._is_near_new = False
         self._pace_s = SYNC_S
-        self._timers: Timers[str] = Timers(queue)
+        self._timers: Timers[str] = self._queue.scope()
         self._is_leaving = False
         self._actions: list[Action] = []
 

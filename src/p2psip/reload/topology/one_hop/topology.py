@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.forwarding.forwarder import response_route
 from p2psip.reload.link.link import LinkLost
@@ -114,8 +114,7 @@ class OneHop(Table):
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        timers = (self._timers, self._awaited, self._shunned, self._left)
-        return earliest(part.next_deadline() for part in (*timers, self.joining, self._copies, self.enquiries))
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
