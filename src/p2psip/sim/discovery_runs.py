@@ -7,6 +7,7 @@ from typing import Any
 
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.base.timers import is_due
 from p2psip.reload.config.configuration import (
     ANY_SERVICE,
     REDIR_KIND,
@@ -77,17 +78,19 @@ class ServiceBench:
     def _drive(self, host: Host) -> None:
         if not host.is_alive:
             return
-        services = self._services[host.name]
+        services, world = self._services[host.name], self.overlay.world
+        fresh = host.events[self._taken.get(host.name, 0) :]
+        self._taken[host.name] = len(host.events)
 
         def step(now: float) -> None:
-            for effect in host.events[self._taken.get(host.name, 0) :]:
+            for effect in fresh:
                 if isinstance(effect, Done) and isinstance(effect.context, ServiceContext):
                     services.handle_done(effect.context, effect.result, now)
-            self._taken[host.name] = len(host.events)
             services.handle_timeout(now)
-            self.effects.setdefault(host.name, []).extend(services.drain())
 
-        self.overlay.world.call(host, step)
+        if fresh or is_due(services, world.now):
+            world.call(host, step)
+        self.effects.setdefault(host.name, []).extend(services.drain())
 
 
 def closest(nodes: list[NodeId], near: bytes, want: int) -> list[NodeId]:
