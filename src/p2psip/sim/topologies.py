@@ -113,9 +113,29 @@ def is_whole(overlay: SimulatedOverlay, hosts: Sequence[Host] | None = None) -> 
     """True if these peers, or all that live, are one overlay: each a member who knows whom it should know, each
     identifier with the one peer that is responsible for it, and copies of it where they belong.
     """
-    case = case_of(overlay)
     nodes = [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)]
-    members = tuple(node.node_id for node in nodes)
+    return _are_whole(case_of(overlay), nodes, tuple(node.node_id for node in nodes))
+
+
+def watch_whole(overlay: SimulatedOverlay) -> Callable[[], bool]:
+    """What says whether an overlay that is whole still is, while nobody comes or goes: to be asked after every event.
+
+    Only those to whom something has happened are looked at again, as what a peer knows depends on nothing else.
+    """
+    assert is_whole(overlay), "it is whole to begin with"
+    case, world = case_of(overlay), overlay.world
+    members = tuple(overlay.node(host).node_id for host in overlay.alive())
+    world.woken.clear()
+
+    def is_still_whole() -> bool:
+        woken = [overlay.node(host) for host in world.woken]
+        world.woken.clear()
+        return _are_whole(case, woken, members)
+
+    return is_still_whole
+
+
+def _are_whole(case: Case, nodes: Sequence[Node], members: tuple[NodeId, ...]) -> bool:
     if not all(node.is_serving and case.knows(node, members) for node in nodes):
         return False
     return all(_is_held(nodes, holders, place) for place, holders in _held(case, members))

@@ -122,6 +122,8 @@ class World:
         """Streams that come up are direct links."""
         self.clock = VirtualClock()
         self.hosts: dict[str, Host] = {}
+        self.woken: set[Host] = set()
+        """To whose core something has happened since whoever looks at them has taken these."""
         self._by_host: dict[str, Host] = {}
         self._rng = random.Random(f"{seed}/network")
         self._latency_s = latency_s or (lambda rng: rng.uniform(0.005, 0.05))
@@ -168,6 +170,7 @@ class World:
     # Inside
 
     def _settle(self, host: Host) -> None:
+        self.woken.add(host)
         for effect in host.core.drain():
             self._do(host, effect)
         deadline = host.core.next_deadline()

@@ -9,7 +9,7 @@ import pytest
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_S
 from p2psip.sim.registrations import fill, grow, missing, wait_until, wait_whole
 from p2psip.sim.simulated_overlay import SimulatedOverlay
-from p2psip.sim.topologies import Case, is_whole
+from p2psip.sim.topologies import Case, is_whole, watch_whole
 from p2psip.sim.world import Host
 
 HEAL_S = 120.0
@@ -87,7 +87,9 @@ def test_a_whole_ring_is_never_torn_by_its_own_looking(topology: Case) -> None:
     """Ten update intervals of probes, stabilization and finger searches change nothing."""
     overlay = grow("quiet", 8, chord_update_interval_s=30, chord_ping_interval_s=60, **topology.settings)
     records = fill(overlay, 10)
-    assert not overlay.world.run_for(300.0, stop=lambda: bool(topology.violations(overlay)) or not is_whole(overlay))
+    is_still_whole = watch_whole(overlay)
+    assert not overlay.world.run_for(300.0, stop=lambda: bool(topology.violations(overlay)) or not is_still_whole())
+    assert is_whole(overlay)
     assert missing(overlay, records) == []
 
 

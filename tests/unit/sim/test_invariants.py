@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.base.ids import NodeId
 from p2psip.sim.invariants import best_successors, ring_members, violations
+from p2psip.sim.registrations import grow
+from p2psip.sim.topologies import CASES, Case, watch_whole
 
 
 def nid(number: int) -> NodeId:
@@ -51,3 +55,16 @@ def test_somebody_who_lost_all_successors_is_a_ring_of_its_own() -> None:
 def test_a_ring_that_goes_around_twice() -> None:
     """Zave: a "loopy" ring; following successors one comes to everybody, but in the wrong order."""
     assert violations(lists(n1=[3], n3=[5], n5=[2], n2=[4], n4=[1])) != []
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_who_watches_an_overlay_sees_at_the_event_that_it_is_whole_no_more(case: Case) -> None:
+    overlay = grow("watched", 4, **case.settings)
+    is_still_whole = watch_whole(overlay)
+    assert not overlay.world.run_for(10.0, stop=lambda: not is_still_whole())
+    gone = overlay.world.hosts["p2"]
+    overlay.world.crash(gone)
+    left = overlay.alive()
+    assert overlay.world.run_for(10.0, stop=lambda: not is_still_whole())
+    assert any(not case.counts_on(overlay.node(host), overlay.node(gone).node_id) for host in left)
+    assert any(case.counts_on(overlay.node(host), overlay.node(gone).node_id) for host in left), "the first to know"
