@@ -113,6 +113,7 @@ class NodeBench:
         contacts: Sequence[Address] = (),
         return_path: ReturnPath = ReturnPath.VIA_LIST,
         link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
+        port_mapping_secret: bytes = b"",
         **settings: object,
     ) -> None:
         self.now = 0.0
@@ -138,6 +139,7 @@ class NodeBench:
                 contacts=contacts,
                 return_path=return_path,
                 addresses={Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)},
+                port_mapping_secret=port_mapping_secret,
                 link_types=link_types,
             ),
             random.Random(1),

@@ -57,6 +57,8 @@ def status(
         print(f"  {name + ':':13} {' '.join(node[:8] for node in facts[name]) or 'none'}")
     for row in aligned([_link(link) for link in facts["links"]]):
         print(f"  link {row}")
+    if facts["port_mapping"]["allowed"]:
+        print(f"  {facts['port_mapping']['what']}")
     _print_relays(facts["relays"])
     for failed in facts["failed_attempts"][-FAILED_SHOWN_MAX:]:
         name = node_name(failed["user"], failed["node_id"])

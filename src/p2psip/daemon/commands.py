@@ -121,7 +121,8 @@ class Commands:
         self._host.call(self._peer.node.survey)
         try:
             async with asyncio.timeout(LOOKUP_MAX_S):
-                return nat_report(await waiting, self._ports, boot_time())
+                reach = await waiting
+                return nat_report(reach, self._ports, self._peer.node.port_mapping, boot_time())
         except TimeoutError:
             raise RequestFailed(f"the survey is not over after {LOOKUP_MAX_S:.0f} s") from None
 

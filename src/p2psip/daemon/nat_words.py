@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2psip.base.address import without_zone
+from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
 from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
 
 CARRIER: Final = ipaddress.ip_network("100.64.0.0/10")
@@ -53,7 +54,7 @@ class SitePorts:
     has_ice: bool = True
 
 
-def nat_words(reach: Reach, ports: SitePorts) -> NatWords:
+def nat_words(reach: Reach, ports: SitePorts, mapping: PortMappingFacts) -> NatWords:
     """What there is to say of a survey."""
     if not reach.helpers:
         return NatWords(
@@ -70,7 +71,30 @@ def nat_words(reach: Reach, ports: SitePorts) -> NatWords:
     works, fails = _punching(reach)
     if reach.is_dialable:
         works, fails = ("Every other peer can be linked with this one, whatever it is behind.",), ()
-    return NatWords(_what(reach), works, fails, tuple(_changes(reach, ports)))
+    return NatWords(_what(reach), works, fails, tuple(_changes(reach, ports, mapping)))
+
+
+def mapping_words(mapping: PortMappingFacts) -> str:
+    """What came of asking the router for ports."""
+    if not mapping.is_allowed:
+        return "The router is not asked to let others in: port_mapping is not true in peer.toml."
+    if not mapping.router:
+        return "This machine has no router that could be asked to let others in: no gateway of IPv4."
+    if mapping.given:
+        ports = ", ".join(f"{port} as {outside}" for port, outside in mapping.given)
+        by = f" ({mapping.language})" if mapping.language else ""
+        beyond = (
+            f" But {mapping.inner_address} is an address inside of one more router, so that nobody on the Internet gets"
+            " there unless that one lets them in, too."
+        )
+        return f"The router {mapping.router} lets others in: {ports}{by}.{beyond if mapping.inner_address else ''}"
+    if mapping.is_asking or not mapping.refusals:
+        return f"The router {mapping.router} is being asked to let others in."
+    said = "; ".join(f"{language}: {why}" for language, why in mapping.refusals)
+    return (
+        f"The router {mapping.router} does not let others in: {said}. Look in its settings for NAT-PMP, PCP or port"
+        " mapping and switch it on, or forward the ports by hand."
+    )
 
 
 def facts_in_words(reach: Reach) -> list[tuple[str, str]]:
@@ -155,7 +179,7 @@ def _punching(reach: Reach) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
-def _changes(reach: Reach, ports: SitePorts) -> Iterator[str]:
+def _changes(reach: Reach, ports: SitePorts, mapping: PortMappingFacts) -> Iterator[str]:
     if reach.mapping is None or reach.filtering is None:
         yield "To know more, ask again when two other members are there that can be dialled from anywhere."
     if reach.is_dialable:
@@ -170,13 +194,22 @@ def _changes(reach: Reach, ports: SitePorts) -> Iterator[str]:
         f"In the router forward UDP and TCP port {ports.overlay}, and TCP port {ports.sip}, to {local}, and put"
         f' advertise = ["{_host(reach)}"] into peer.toml, if that address stays the same.'
     )
-    if _is_carrier(reach):
+    if _is_carrier(reach) or _is_carriers(mapping.inner_address):
         yield (
             "Between your router and the Internet is one more NAT, your provider's: no setting of yours opens that. Ask"
             " the provider for a public address, or use IPv6."
         )
         return
-    yield forwarding
+    if mapping.inner_address:
+        yield (
+            f"Your router is itself behind another one, inside of which it is {mapping.inner_address}: in that one"
+            f" forward UDP and TCP port {ports.overlay}, and TCP port {ports.sip}, to it, or have it be a mere modem"
+            ' ("bridge mode").'
+        )
+    if not mapping.given:
+        yield forwarding
+    if not mapping.is_allowed:
+        yield "Many routers do that when they are asked: put port_mapping = true into peer.toml, and restart the peer."
     if reach.mapping is not EndpointDependence.NONE:
         yield 'Some routers have a setting "full cone NAT", "static port" or "consistent NAT": that helps as well.'
     if reach.forgets_s is not None and reach.forgets_s <= KEPT_EVERY_S:
@@ -185,7 +218,8 @@ def _changes(reach: Reach, ports: SitePorts) -> Iterator[str]:
 
 def _is_carrier(reach: Reach) -> bool:
     """True if the address that the router itself has been seen with is one of a carrier's inside."""
-    return any(
-        address is not None and ipaddress.ip_address(without_zone(address.host)) in CARRIER
-        for address in (reach.local, reach.address)
-    )
+    return any(address is not None and _is_carriers(address.host) for address in (reach.local, reach.address))
+
+
+def _is_carriers(host: str) -> bool:
+    return bool(host) and ipaddress.ip_address(without_zone(host)) in CARRIER

@@ -8,9 +8,10 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.lookup import HopSeen, LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
-from p2psip.daemon.nat_words import SitePorts, facts_in_words, nat_words
+from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, nat_words
 from p2psip.net.machine_figures import memory_kb
 from p2psip.reload.node.connecting.attempts import FailedAttempt
+from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider
@@ -41,6 +42,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "date_trusted": node.wall.is_trusted,
         "links": _links(peer, now),
         "relays": _relays(peer),
+        "port_mapping": mapping_report(node.port_mapping),
         "failed_attempts": [_failed(each, peer, now) for each in node.failed_attempts],
         "peer_calls_links": len(peer.flows),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
@@ -64,9 +66,9 @@ def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:
     ]
 
 
-def nat_report(reach: Reach, ports: SitePorts, now: float) -> dict[str, object]:
-    """What a peer is behind: as facts, and in words."""
-    words = nat_words(reach, ports)
+def nat_report(reach: Reach, ports: SitePorts, mapping: PortMappingFacts, now: float) -> dict[str, object]:
+    """What a peer is behind, and what its router has given: as facts, and in words."""
+    words = nat_words(reach, ports, mapping)
     return {
         "helpers": reach.helpers,
         "s_ago": round(now - reach.at, 1),
@@ -87,6 +89,20 @@ def nat_report(reach: Reach, ports: SitePorts, now: float) -> dict[str, object]:
         "fails": list(words.fails),
         "change": list(words.change),
         "found": facts_in_words(reach),
+        "port_mapping": mapping_report(mapping),
+    }
+
+
+def mapping_report(mapping: PortMappingFacts) -> dict[str, object]:
+    """What the router has given, or why not."""
+    return {
+        "allowed": mapping.is_allowed,
+        "router": mapping.router or None,
+        "language": mapping.language or None,
+        "given": {port: str(outside) for port, outside in mapping.given},
+        "refusals": dict(mapping.refusals),
+        "inner_address": mapping.inner_address or None,
+        "what": mapping_words(mapping),
     }
 
 

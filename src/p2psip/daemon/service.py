@@ -36,6 +36,7 @@ from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
+from p2psip.daemon.router_watch import RouterWatch
 from p2psip.daemon.state.kept import (
     load_contacts,
     load_kinds,
@@ -91,6 +92,9 @@ RECORDS_FILE = "records.db"
 TOKENS = b"p2psip tokens in URIs"
 """What the secret is for by which dialogs outlive a restart."""
 
+NONCES = b"p2psip mappings of a router"
+"""The same of mapped ports."""
+
 STOP_MAX_S = 5.0
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
@@ -130,6 +134,7 @@ class PeerService:
         self._obstacles: tuple[str, ...] = ()
         self._present: list[str] = []
         self._are_hosts_known = True
+        self._router_watch = RouterWatch()
         self._refresher = Refresher(self, random.SystemRandom())
         self._phones_timer: asyncio.TimerHandle | None = None
 
@@ -206,6 +211,7 @@ class PeerService:
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
             relay=relay_terms(state.settings),
+            port_mapping_secret=derive_secret(state.identity.key, NONCES) if state.settings.port_mapping else b"",
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
@@ -255,6 +261,7 @@ class PeerService:
         self._load_phones(wall, now)
         self._announce_services()
         self._peer.node.use_machine(read_machine())
+        self._look_at_router()
         self._host.start()
 
     def _context(self, *, is_datagram: bool = False) -> SSL.Context:
@@ -318,6 +325,7 @@ class PeerService:
             if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
                 raise RequestFailed(reason)
             self._look_at_addresses()
+            self._look_at_router()
             self._look_at_phone_certificate()
             if boot_time() - machine_at >= MACHINE_S:
                 machine_at = boot_time()
@@ -335,6 +343,10 @@ class PeerService:
         self._host.use_media_host(known_as.media_host)
         addresses = self._reload_addresses()
         self._host.call(lambda now: self._peer.use_addresses(addresses, known_as.own, now, known_as.hosts))
+
+    def _look_at_router(self) -> None:
+        if self._state.settings.port_mapping and (found := self._router_watch.look()) is not None:
+            self._host.call(lambda now: self._peer.handle_path(found, now))
 
     def _look_at_phone_certificate(self) -> None:
         """Whoever renews the operator's files tells nobody; until both are as they should be, the ones before count."""

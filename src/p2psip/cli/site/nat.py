@@ -53,6 +53,8 @@ def _print(found: Any) -> None:
         print()
         for row in aligned(found["found"]):
             print(f"  {row}")
+    print()
+    _paragraph("", found["port_mapping"]["what"])
     for title, sentences in (
         ("What works:", found["works"]),
         ("What does not:", found["fails"]),

@@ -26,6 +26,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     node_index: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     listen: tuple[str, ...] = ("0.0.0.0", "::")
     advertise: tuple[str, ...] = ()
+    port_mapping: bool = False
     overlay_port: Port = 6084
     links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
     path_mtu: Annotated[int, msgspec.Meta(ge=576, le=9000)] = 1280
@@ -111,6 +112,10 @@ listen = {listen}
 
 # Addresses to tell other peers, if they are not those of this machine (behind a port forwarding, say).
 advertise = {advertise}
+
+# Whether this machine's router is asked to let other peers in to the ports of this one (by PCP or NAT-PMP), which takes
+# the place of a port forwarding. `p2psip nat` says what came of it.
+port_mapping = {port_mapping}
 
 # Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.
 overlay_port = {overlay_port}

@@ -44,10 +44,7 @@ class InterfaceAddress(NamedTuple):
 
 def interface_addresses() -> list[InterfaceAddress]:
     """All that there are, in the kernel's order. Raises OSError if the kernel does not say."""
-    request = HEADER.pack(HEADER.size + ADDRESS_MESSAGE.size, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.sendto(request + ADDRESS_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0), (0, 0))
-        return list(_addresses(_dump(kernel)))
+    return list(_addresses(dump(RTM_GETADDR, ADDRESS_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0))))
 
 
 def own_hosts(addresses: Iterable[InterfaceAddress], leading_out: Collection[str] = ()) -> list[str]:
@@ -79,8 +76,15 @@ def interface_of(host: str) -> int:
     return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
 
 
-def _dump(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each message of the answer."""
+def dump(kind: int, request: bytes) -> list[tuple[int, bytes]]:
+    """All that the kernel has of this kind: type and body of each message. Raises OSError."""
+    head = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.sendto(head + request, (0, 0))
+        return list(_messages(kernel))
+
+
+def _messages(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
     while True:
         data = kernel.recv(READ_BYTES)
         while data:
@@ -98,16 +102,17 @@ def _addresses(messages: Iterable[tuple[int, bytes]]) -> Iterator[InterfaceAddre
     for kind, body in messages:
         if kind == RTM_NEWADDR:
             _, _, flags, _, interface = ADDRESS_MESSAGE.unpack_from(body)
-            attributes = dict(_attributes(body[ADDRESS_MESSAGE.size :]))
+            found = dict(attributes(body[ADDRESS_MESSAGE.size :]))
             # Of a point-to-point link IFA_ADDRESS is the other end.
-            packed = attributes.get(IFA_LOCAL, attributes.get(IFA_ADDRESS))
-            if IFA_FLAGS in attributes:
-                (flags,) = struct.unpack("=I", attributes[IFA_FLAGS])
+            packed = found.get(IFA_LOCAL, found.get(IFA_ADDRESS))
+            if IFA_FLAGS in found:
+                (flags,) = struct.unpack("=I", found[IFA_FLAGS])
             if packed is not None:
                 yield InterfaceAddress(ipaddress.ip_address(packed), interface, flags)
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each attribute of a message."""
     while len(data) >= ATTRIBUTE.size:
         length, kind = ATTRIBUTE.unpack_from(data)
         yield kind, data[ATTRIBUTE.size : length]

@@ -26,6 +26,7 @@ from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
 from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
+from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
 from p2psip.reload.node.connecting.surveying import OnBehalfContext, SurveyContext
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
@@ -33,12 +34,7 @@ from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
 from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, Write
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld, RelayFacts
 from p2psip.reload.node.keeping.certificate_keeper import CertificateContext
-from p2psip.reload.node.keeping.config_updates import (
-    ConfigUpdateContext,
-    NewConfiguration,
-    NewKinds,
-    effective,
-)
+from p2psip.reload.node.keeping.config_updates import ConfigUpdateContext, NewConfiguration, NewKinds, effective
 from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
 from p2psip.reload.node.message_passing import Messages
@@ -98,6 +94,7 @@ class Node:
         self._intents, self._applications = connecting.intents, connecting.applications
         self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
         self._attempts, self._surveying = connecting.attempts, connecting.surveying
+        self._port_mapping = connecting.port_mapping
         room = DataRoom(ground, storage)
         self._data, self._moving = room.data, room.moving
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
@@ -124,8 +121,8 @@ class Node:
         )
         # In this order, where several are due.
         first = (self._messages, self._exchange.transport, self._twins, self._tunnels, self._bootstrap)
-        last = (self._surveying, self.topology, self._moving, self._data, self._certificates, self._relaying)
-        self._parts = (*first, *last)
+        last = (self.topology, self._moving, self._data, self._certificates, self._relaying)
+        self._parts = (*first, self._surveying, self._port_mapping, *last)
         self._has_started = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
@@ -142,6 +139,7 @@ class Node:
         """Say goodbye to whom we are linked with, and hand our data to who comes next (6.4.2.2)."""
         if not self.topology.is_leaving:
             self.topology.leave(now)
+            self._port_mapping.withdraw(now)
             self._settle(now)
 
     @property
@@ -152,7 +150,7 @@ class Node:
     @property
     def has_left(self) -> bool:
         """True when what `leave` began is done."""
-        return self.topology.is_leaving and not self._moving.is_handing_over
+        return self.topology.is_leaving and not (self._moving.is_handing_over or self._port_mapping.is_withdrawing)
 
     def add_client(self, identity: Identity, now: float) -> None:
         """Let a client live in this process (a line): it signs its own requests and is reached through us."""
@@ -208,9 +206,8 @@ class Node:
 
     def fetch(self, request: FetchReq, context: object, now: float) -> None:
         """Fetch from whoever is responsible; `Done(context, ...)` follows."""
-        self.request(
-            OverlayRequest([Destination.resource(request.resource)], MessageCode.FETCH_REQ, request), context, now
-        )
+        route = [Destination.resource(request.resource)]
+        self.request(OverlayRequest(route, MessageCode.FETCH_REQ, request), context, now)
 
     def request(self, asked: OverlayRequest, context: object, now: float) -> None:
         """Any request of the layer above; `Done(context, ...)` follows."""
@@ -325,6 +322,11 @@ class Node:
     def reach(self) -> Reach:
         """What is known of what we are behind, and whether we can be reached."""
         return self._surveying.reach
+
+    @property
+    def port_mapping(self) -> PortMappingFacts:
+        """What the router has given us, and if nothing, why."""
+        return self._port_mapping.facts
 
     @property
     def is_serving(self) -> bool:
@@ -454,8 +456,7 @@ class Node:
                 self._links.recognise(number, message, now)
                 request = self._messages.receive(message, connection.node, now)
                 if request is not None:
-                    attaches = request.code is MessageCode.ATTACH_REQ
-                    self._admission.heard(number, request.signer, now, attaches=attaches)
+                    self._admission.heard(number, request.signer, now, attaches=request.code is MessageCode.ATTACH_REQ)
                 self._serving.serve(request, now)
                 # An answer may decide what the request behind it means: a JoinAns, and the Update that lets us in.
                 self._settle(now)
@@ -548,11 +549,10 @@ class Node:
         """11.1: "When a node receives a new configuration file, it MUST change its configuration to meet the new
         requirements."
         """
-        updates = self._config_updates
-        document, kinds = updates.adopt(news)
+        document, kinds = self._config_updates.adopt(news)
         configuration = effective(document, kinds)
         reasons = self._use_configuration(configuration, now)
-        updates.push(news, now)
+        self._config_updates.push(news, now)
         blocks = tuple(kind_block(learned.signed) for learned in kinds)
         self._exchange.note("configuration changed", sequence=configuration.sequence, source=news.source)
         self._effects.append(ConfigurationChanged(document, blocks, reasons))

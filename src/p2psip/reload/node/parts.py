@@ -21,6 +21,7 @@ from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
+from p2psip.reload.node.connecting.port_mapping import PortMapping
 from p2psip.reload.node.connecting.response_routes import ResponseRoutes
 from p2psip.reload.node.connecting.surveying import Surveying
 from p2psip.reload.node.connecting.twins import Twins
@@ -91,6 +92,7 @@ class ConnectingRoom:
         self.tunnels = Tunnels(exchange, self.applications.served, rng)
         self.twins = Twins(exchange, connections, whereabouts, self.intents, topology)
         self.surveying = Surveying(exchange, connections, paths, contacts, rng)
+        self.port_mapping = PortMapping(exchange, whereabouts, self.surveying, settings.port_mapping_secret, rng)
         self.bootstrap = Bootstrap(
             exchange,
             connections,

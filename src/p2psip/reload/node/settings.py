@@ -35,6 +35,8 @@ class NodeSettings:
     return_path: ReturnPath = ReturnPath.VIA_LIST
     relay: RelayTerms = field(default_factory=RelayTerms)
     """Whether it is a relay for others, and within what limits."""
+    port_mapping_secret: bytes = b""
+    """With one the router is asked to map our ports; it is ours, and the same after a restart."""
     document: Document | None = None
     """What the configuration was read from: without it nobody can be told of it (section 6.3.2.1)."""
     kind_blocks: Sequence[bytes] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, is_of_one_host
@@ -22,6 +23,15 @@ CALLS_LINK_TYPES = (OverlayLinkType.DTLS_UDP_SR,)
 PASSIVE_STREAM = IceExtension(b"tcptype", b"passive")
 """RFC 6544 section 4.5, in the form of RFC 6940 6.5.1.1: it can be dialled, and dials from another port."""
 
+STREAMS = (OverlayLinkType.TLS_TCP_FH, OverlayLinkType.TLS_TCP_FH_NO_ICE)
+
+
+class OwnPort(NamedTuple):
+    """A port of ours at which others may connect, over streams or over datagrams."""
+
+    purpose: Purpose
+    is_stream: bool
+
 
 class Whereabouts:
     """Where our own listeners can be dialled, by what for, and over what: what we say of ourselves."""
@@ -34,6 +44,8 @@ class Whereabouts:
         self.addresses: dict[Purpose, tuple[Address, ...]] = dict.fromkeys(Purpose, ())
         self.hosts: tuple[str, ...] = ()
         """The addresses of this machine, the best first; empty where `addresses` are all its own."""
+        self.mapped: dict[OwnPort, Mapped] = {}
+        """What the router has given us, in which a port may be another one than here, and one for each transport."""
         self._punching = punching
 
     @property
@@ -49,6 +61,15 @@ class Whereabouts:
         """Where the port for this purpose is at this machine."""
         told = self.addresses.get(purpose, ())
         return tuple(Address(host, told[0].port) for host in self.hosts) if self.hosts and told else told
+
+    def ports(self) -> dict[OwnPort, int]:
+        """The ports at which others may connect to us, all of them together."""
+        return {
+            OwnPort(purpose, link_type in STREAMS): self.addresses[purpose][0].port
+            for purpose in Purpose
+            if self.addresses.get(purpose)
+            for link_type in self.link_types(purpose)
+        }
 
     def link_types(self, purpose: Purpose) -> tuple[OverlayLinkType, ...]:
         """What connections of this purpose run over; the better first."""
@@ -69,24 +90,40 @@ class Whereabouts:
 
     def offering(self, purpose: Purpose) -> Parameters:
         """Ours, in a request that we send."""
-        link_types, addresses = self.link_types(purpose), self.addresses[purpose]
-        if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return with_streams(self._describe(purpose, PASSIVE), addresses, link_types)
-        return offering(addresses, link_types)
+        # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
+        return self._parameters(purpose, PASSIVE, self.link_types(purpose))
 
     def answering(self, purpose: Purpose, remote: Parameters) -> Parameters:
         """Ours, in an answer: we dial."""
-        link_types, addresses = self._link_types_with(purpose, remote), self.addresses[purpose]
-        if OverlayLinkType.DTLS_UDP_SR in link_types:
-            return with_streams(self._describe(purpose, ACTIVE), addresses, link_types)
-        return answering(addresses, link_types)
+        # The same: "and "active" for the answerer (the peer sending the Attach response)".
+        return self._parameters(purpose, ACTIVE, self._link_types_with(purpose, remote))
+
+    def _parameters(self, purpose: Purpose, role: bytes, link_types: Sequence[OverlayLinkType]) -> Parameters:
+        if OverlayLinkType.DTLS_UDP_SR not in link_types:
+            return Parameters(b"", b"", role, _hosts(self._dialled_at(purpose, link_types)))
+        checked = self._describe(purpose, role)
+        streams = self._dialled_at(purpose, [each for each in link_types if each is OverlayLinkType.TLS_TCP_FH])
+        return replace(checked, candidates=(*checked.candidates, *_streams(streams)))
+
+    def _dialled_at(
+        self, purpose: Purpose, link_types: Iterable[OverlayLinkType]
+    ) -> list[tuple[OverlayLinkType, Address]]:
+        """Where we can be dialled: at what the router has given us after our best address, as others may be near."""
+        found: list[tuple[OverlayLinkType, Address]] = []
+        for link_type in link_types:
+            mapped = self.mapped.get(OwnPort(purpose, link_type in STREAMS))
+            own = self.addresses[purpose]
+            given = () if mapped is None else (mapped.address,)
+            found += [(link_type, address) for address in (*own[:1], *given, *own[1:])]
+        return found
 
     def _describe(self, purpose: Purpose, role: bytes) -> Parameters:
         """With ICE nothing is sent from an address that is none of this machine's: what is known of a router that
         passes packets on is as good as the word of a server that sees us behind it.
         """
-        own = self.own(purpose)
-        return self._punching.describe(own, role, self._ports_of(purpose), passed_on(self.addresses[purpose], own))
+        own, mapped = self.own(purpose), self.mapped.get(OwnPort(purpose, is_stream=False))
+        passed = [*passed_on(self.addresses[purpose], own), *(() if mapped is None else (mapped,))]
+        return self._punching.describe(own, role, self._ports_of(purpose), passed)
 
     def _ports_of(self, purpose: Purpose) -> Callable[[int], bool]:
         """What tells our ports for this purpose from those for the other ones over datagrams."""
@@ -127,34 +164,16 @@ def passed_on(addresses: Iterable[Address], hosts: Sequence[Address]) -> tuple[M
     return tuple(found)
 
 
-def offering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:
-    """Ours, in an Attach that we send: where we listen, the kinds of links in the order in which we like them."""
-    # 6.5.1.1: "This value MUST be "passive" for the offerer (the peer sending the Attach request)".
-    return Parameters(b"", b"", PASSIVE, _hosts(addresses, link_types))
-
-
-def answering(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> Parameters:
-    """Ours, in an answer: we dial."""
-    # The same: "and "active" for the answerer (the peer sending the Attach response)".
-    return Parameters(b"", b"", ACTIVE, _hosts(addresses, link_types))
-
-
-def with_streams(
-    checked: Parameters, addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]
-) -> Parameters:
-    """Ours for ICE, and beside them where we take TLS over TCP, if that is permitted."""
-    if OverlayLinkType.TLS_TCP_FH not in link_types:
-        return checked
-    streams = (
+def _streams(dialled_at: Sequence[tuple[OverlayLinkType, Address]]) -> tuple[IceCandidate, ...]:
+    """Where we take TLS over TCP, beside what ICE checks."""
+    return tuple(
         replace(each, priority=each.priority & 0xFFFFFF, extensions=(PASSIVE_STREAM,))
         # RFC 6544 section 4.2: "UDP candidates [...] SHOULD be preferred".
-        for each in _hosts(addresses, (OverlayLinkType.TLS_TCP_FH,))[:STREAM_CANDIDATES_MAX]
+        for each in _hosts(dialled_at)[:STREAM_CANDIDATES_MAX]
     )
-    return replace(checked, candidates=(*checked.candidates, *streams))
 
 
-def _hosts(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) -> tuple[IceCandidate, ...]:
-    pairs = [(link_type, address) for link_type in link_types for address in addresses]
+def _hosts(dialled_at: Sequence[tuple[OverlayLinkType, Address]]) -> tuple[IceCandidate, ...]:
     return tuple(
         IceCandidate(
             IpAddressPort.of(address.host, address.port),
@@ -164,7 +183,7 @@ def _hosts(addresses: Sequence[Address], link_types: Iterable[OverlayLinkType]) 
             (126 << 24) | ((65535 - rank) << 8) | (256 - COMPONENT),
             CandType.HOST,
         )
-        for rank, (link_type, address) in enumerate(pairs[:CANDIDATES_MAX])
+        for rank, (link_type, address) in enumerate(dialled_at[:CANDIDATES_MAX])
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.portmap.values import HomeRouter
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.relays.relay_values import RelayEvent
 from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
@@ -218,6 +219,10 @@ class MoveLink(Effect):
     remote: Address
 
 
+ROUTER_SPARE: Final = 0
+"""The number of the further port from which the router is asked; those of surveys begin at 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class SendSpare(Effect):
     """Send this from a further UDP port of the address from which `remote` is reached; `spare` is its number.
@@ -318,6 +323,23 @@ class SpareArrived:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RouterFound:
+    """By which router this machine reaches the others now; None if there is none."""
+
+    router: HomeRouter | None
+
+
 PathEvent = (
-    SpareOpened | SpareArrived | StunArrived | Listening | Opened | Zoned | Accepted | Stalled | Returned | RelayEvent
+    RouterFound
+    | SpareOpened
+    | SpareArrived
+    | StunArrived
+    | Listening
+    | Opened
+    | Zoned
+    | Accepted
+    | Stalled
+    | Returned
+    | RelayEvent
 )

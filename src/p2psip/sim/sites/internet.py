@@ -16,24 +16,26 @@ same addresses at each of these sites. What becomes of packets is `world.interne
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from p2psip.base.address import Address
 from p2psip.coupling.lines import Line
 from p2psip.coupling.peer import Peer
+from p2psip.portmap.values import HomeRouter
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.write import build
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.node.settings import NodeSettings
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import Purpose, RouterFound
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 from p2psip.sim.cost_report import Meter, Report
 from p2psip.sim.ip.boxes import Nat, NatBehaviour
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Network, ip_of
 from p2psip.sim.ip.packet import Protocol
+from p2psip.sim.ip.port_server import MappingNat
 from p2psip.sim.ip.secured import Credentials
 from p2psip.sim.signer import SimulatedVerifier
 from p2psip.sim.simulated_overlay import ADMIN, simulated_configuration
@@ -129,13 +131,20 @@ class InternetSites:
         *,
         forwards: bool = True,
         blocks: frozenset[Protocol] = frozenset(),
+        maps_by: Collection[str] = (),
     ) -> InternetSite:
         """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not.
 
-        What is in `blocks` passes in neither direction.
+        What is in `blocks` passes in neither direction. With `maps_by`, PCP or NAT-PMP or both, it maps ports for who
+        asks, and its peer does.
         """
         isp, lan = self._isp(number), self.internet.lan(f"lan{number}", f"{NAT_LAN}.0/24")
-        nat = Nat(self.internet, f"nat{number}", behaviour, blocks=blocks)
+        name = f"nat{number}"
+        nat = (
+            MappingNat(self.internet, name, behaviour, languages=maps_by, blocks=blocks)
+            if maps_by
+            else Nat(self.internet, name, behaviour, blocks=blocks)
+        )
         nat.plug(isp, self.public_host(number))
         nat.plug(lan, f"{NAT_LAN}.1", is_inside=True)
         machine = Machine(self.internet, f"s{number}")
@@ -224,7 +233,9 @@ class InternetSites:
         continuity = site.disk.open()
         # With ICE a peer finds out for itself as whom others see it.
         no_ice = self.document.configuration.no_ice
-        known_as = [site.advertised] if no_ice else machine.hosts
+        # So it does where its router maps its ports.
+        maps = isinstance(site.nat, MappingNat)
+        known_as = [site.advertised] if no_ice and not maps else machine.hosts
         peer = make_peer(
             site.name,
             identity,
@@ -236,11 +247,12 @@ class InternetSites:
                 may_start_alone=site.number == 0,
                 addresses={
                     Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
-                    Purpose.SIP: (Address(site.advertised, PEER_SIP_PORT),),
+                    Purpose.SIP: (Address(machine.hosts[0] if maps else site.advertised, PEER_SIP_PORT),),
                     Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
                 },
                 link_types=self._link_types,
                 relay=site.relay,
+                port_mapping_secret=site.name.encode() if maps else b"",
             ),
             rng,
             machine.now,
@@ -264,6 +276,9 @@ class InternetSites:
             elapsed_s = max(0.0, wall.date(machine.now) - date)
             driver.call(lambda now: peer.restore(snapshot, elapsed_s, now))
         driver.bindings_changed = lambda: self._keep(site)
+        if maps:
+            router = HomeRouter(f"{NAT_LAN}.1", own)
+            driver.call(lambda now: peer.handle_path(RouterFound(router), now))
         driver.call(peer.start)
 
     def _keep(self, site: InternetSite) -> None:

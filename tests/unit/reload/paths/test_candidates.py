@@ -7,27 +7,43 @@ import random
 from candidates import dtls, host_candidate, tls
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.candidates import SIP_LINK_TYPES, Whereabouts, answering, dialable, offering
+from p2psip.reload.paths.candidates import SIP_LINK_TYPES, OwnPort, Whereabouts, dialable
+from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import Parameters, Purpose
 from p2psip.reload.wire.link_messages import NO_ICE, CandType, OverlayLinkType
 
 HERE = Address("192.0.2.1", 6084)
 
 
+def offering(*told: Address) -> Parameters:
+    """What is offered without ICE by one that makes links of both kinds."""
+    return without_ice(*told).offering(Purpose.RELOAD)
+
+
+def without_ice(*told: Address) -> Whereabouts:
+    """One that is known at these addresses."""
+    whereabouts = Whereabouts(NO_ICE, Punching(random.Random(1)))
+    whereabouts.able = NO_ICE
+    whereabouts.addresses[Purpose.RELOAD] = told
+    return whereabouts
+
+
 def test_6_5_1_1_who_offers_is_passive_and_who_answers_active() -> None:
-    assert (offering([HERE], NO_ICE).role, answering([HERE], NO_ICE).role) == (b"passive", b"active")
-    assert offering([HERE], NO_ICE).candidates == answering([HERE], NO_ICE).candidates
-    assert offering([HERE], NO_ICE).component == 1
+    answering = without_ice(HERE).answering(Purpose.RELOAD, offering(HERE))
+    assert (offering(HERE).role, answering.role) == (b"passive", b"active")
+    assert offering(HERE).candidates == answering.candidates
+    assert offering(HERE).component == 1
+    assert offering().candidates == ()
 
 
 def test_each_address_is_offered_with_each_kind_of_link_the_better_kind_first() -> None:
     there = Address("2001:db8::1", 6084)
-    offered = offering([HERE, there], NO_ICE).candidates
+    offered = offering(HERE, there).candidates
     assert dialable(offered, NO_ICE) == (*tls(HERE, there), *dtls(HERE, there))
     assert dialable(offered[::-1], NO_ICE) == (*tls(HERE, there), *dtls(HERE, there)), "by priority, not by place"
-    assert len(offering([HERE] * 100, NO_ICE).candidates) == CANDIDATES_MAX
+    assert len(offering(*[HERE] * 100).candidates) == CANDIDATES_MAX
 
 
 def test_candidates_are_dialled_by_priority() -> None:
@@ -94,3 +110,44 @@ def test_with_ice_an_address_that_a_router_passes_on_is_server_reflexive() -> No
 def test_what_is_passed_on_leads_to_an_address_of_its_kind_or_nowhere() -> None:
     behind, router = Address("2001:db8::2", 6084), Address("203.0.113.9", 6084)
     assert described(router, hosts=(behind.host,)) == [(CandType.HOST, behind, None)]
+
+
+ROUTER = Address("192.168.7.1", 5351)
+BEHIND = Address("192.168.7.2", 6084)
+UDP, TCP = Address("203.0.113.9", 7000), Address("203.0.113.9", 8000)
+GIVEN = {
+    OwnPort(Purpose.RELOAD, is_stream=False): Mapped(UDP, BEHIND, ROUTER),
+    OwnPort(Purpose.RELOAD, is_stream=True): Mapped(TCP, BEHIND, ROUTER),
+}
+
+
+def test_what_a_router_has_mapped_is_told_after_the_best_address_with_the_port_that_it_has_there() -> None:
+    other = Address("10.0.0.2", 6084)
+    whereabouts = without_ice(BEHIND, other)
+    whereabouts.mapped = GIVEN
+    offered = whereabouts.offering(Purpose.RELOAD).candidates
+    assert dialable(offered, NO_ICE) == (*tls(BEHIND, TCP, other), *dtls(BEHIND, UDP, other))
+
+
+def test_with_ice_a_mapped_port_is_server_reflexive_and_a_stream_beside() -> None:
+    whereabouts = Whereabouts((OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH), Punching(random.Random(1)))
+    whereabouts.able = NO_ICE
+    whereabouts.addresses[Purpose.RELOAD], whereabouts.hosts = (BEHIND,), (BEHIND.host,)
+    whereabouts.mapped = GIVEN
+    offered = whereabouts.offering(Purpose.RELOAD).candidates
+    assert [(each.overlay_link, each.type, each.addr_port.host_port) for each in offered] == [
+        (OverlayLinkType.DTLS_UDP_SR, CandType.HOST, BEHIND),
+        (OverlayLinkType.DTLS_UDP_SR, CandType.SRFLX, UDP),
+        (OverlayLinkType.TLS_TCP_FH, CandType.HOST, BEHIND),
+        (OverlayLinkType.TLS_TCP_FH, CandType.HOST, TCP),
+    ]
+    assert not whereabouts.are_at(Purpose.RELOAD, UDP), "it is the port here that tells what a connection is for"
+
+
+def test_the_ports_that_are_to_be_mapped_are_those_at_which_others_connect() -> None:
+    whereabouts = without_ice(HERE)
+    assert whereabouts.ports() == dict.fromkeys(GIVEN, 6084)
+    whereabouts.addresses[Purpose.SIP] = (Address(HERE.host, 5062),)
+    assert whereabouts.ports()[OwnPort(Purpose.SIP, is_stream=True)] == 5062
+    whereabouts.able = (OverlayLinkType.DTLS_UDP_SR_NO_ICE,)
+    assert OwnPort(Purpose.RELOAD, is_stream=True) not in whereabouts.ports()

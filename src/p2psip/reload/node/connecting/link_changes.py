@@ -33,6 +33,7 @@ from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.values import (
+    ROUTER_SPARE,
     Ended,
     Lapsed,
     LinkDoubted,
@@ -42,6 +43,7 @@ from p2psip.reload.paths.values import (
     PathEvent,
     Purpose,
     Returned,
+    RouterFound,
     SpareArrived,
     SpareOpened,
     Stalled,
@@ -80,7 +82,7 @@ class LinkChanges:
         self._bootstrap, self._twins, self._routes = connecting.bootstrap, connecting.twins, connecting.routes
         self._doubted_links = connecting.doubted_links
         self._attempts = connecting.attempts
-        self._surveying = connecting.surveying
+        self._surveying, self._port_mapping = connecting.surveying, connecting.port_mapping
         self._messages = messages
         self._serving = serving
         self._node_id = self._exchange.identity.node_id
@@ -183,6 +185,10 @@ class LinkChanges:
         """Something has happened to a connection, beside that it is up or down."""
         if isinstance(event, Stalled):
             self._stalled(event, now)
+        elif isinstance(event, RouterFound):
+            self._port_mapping.use_router(event.router, now)
+        elif isinstance(event, SpareOpened | SpareArrived) and event.spare == ROUTER_SPARE:
+            self._port_mapping.handle_spare(event, now)
         elif isinstance(event, SpareOpened | SpareArrived):
             self._surveying.handle_spare(event, now)
         elif isinstance(event, StunArrived) and self._surveying.handle_stun(event, now):
