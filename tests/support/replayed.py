@@ -7,7 +7,7 @@ import sys
 
 from p2psip.sim.capture import Tap
 from p2psip.sim.ip.boxes import PORT_RESTRICTED
-from p2psip.sim.ip.network import Way
+from p2psip.sim.ip.network import Transcript, Way
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.sites.internet import InternetSites
 
@@ -15,6 +15,7 @@ from p2psip.sim.sites.internet import InternetSites
 def over_ip(seed: str) -> str:
     """Peers and phones on an Internet, with loss, a NAT that reboots, a machine that sleeps, a power cut and a call."""
     world = InternetSites(seed)
+    transcript = world.internet.transcript = Transcript()
     world.internet.default_way = Way(delay_s=0.02, jitter_s=0.03, loss=0.05, duplication=0.02, reordering=0.05)
     for number in range(5):
         site = world.add_behind_nat(number, PORT_RESTRICTED) if number == 2 else world.add_public(number)
@@ -36,7 +37,7 @@ def over_ip(seed: str) -> str:
     world.run(20.0)
     world.power_up(first)
     world.run(60.0)
-    return f"{world.internet.transcript.entries} {world.internet.transcript.digest}"
+    return f"{transcript.entries} {transcript.digest}"
 
 
 def between_cores(seed: str, *, is_direct: bool) -> str:

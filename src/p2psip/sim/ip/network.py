@@ -106,7 +106,8 @@ class Internet:
     def __init__(self, seed: int | str) -> None:
         self.seed = seed
         self.clock = VirtualClock()
-        self.transcript = Transcript()
+        self.transcript: Transcript | None = None
+        """Kept if somebody wants it, who gives one: each packet is written out for it, and hashed."""
         self.counts: Counter[str] = Counter()
         """Packets by what became of them: sent, arrived, lost, nobody, too big, ..."""
         self.default_way = WAN
@@ -154,9 +155,14 @@ class Internet:
         """Nothing is cut any more."""
         self._cut.clear()
 
-    def run_for(self, seconds: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run_for(self, seconds: float, *, stop: Callable[[], bool] | None = None) -> bool:
         """Let time go on; True as soon as `stop` says so."""
         return self.clock.run_until(self.now + seconds, stop=stop)
+
+    def note(self, what: str) -> None:
+        """Something other than a packet has happened."""
+        if self.transcript is not None:
+            self.transcript.note(self.now, what)
 
     def carry(self, sender: Interface, packet: Packet, next_hop: str) -> None:
         """Take a packet from an interface toward `next_hop`, a neighbour or somebody in another public network."""
@@ -205,9 +211,10 @@ class Internet:
 
     def _tell(self, what: str, packet: Packet) -> None:
         self.counts[what] += 1
-        payload = packet.payload
-        data = payload if isinstance(payload, bytes) else payload.data if isinstance(payload, Segment) else b""
-        self.transcript.note(self.now, f"{what} {packet}", data)
+        if self.transcript is not None:
+            payload = packet.payload
+            data = payload if isinstance(payload, bytes) else payload.data if isinstance(payload, Segment) else b""
+            self.transcript.note(self.now, f"{what} {packet}", data)
 
 
 @lru_cache(maxsize=65536)

@@ -82,8 +82,7 @@ class Disk:
             for waiting in group:
                 self.synced.commit(waiting.commit)
             self._save(group)
-        note = self._machine.internet.transcript.note
-        note(self._machine.internet.now, f"{self._machine.name} synced {len(group)} {size} {refusal}")
+        self._machine.internet.note(f"{self._machine.name} synced {len(group)} {size} {refusal}")
         for waiting in group:
             waiting.done(CommitFailed(f"the records could not be written: {refusal}") if refusal else Committed())
 

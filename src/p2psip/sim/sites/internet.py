@@ -183,7 +183,7 @@ class InternetSites:
 
     # Time and fortune
 
-    def run(self, seconds: float, *, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, seconds: float, *, stop: Callable[[], bool] | None = None) -> bool:
         """Let time go on; True as soon as `stop` says so."""
         return self.internet.run_for(seconds, stop=stop)
 

@@ -261,7 +261,7 @@ class NodeDriver:
         return True
 
     def _write_down(self, what: str) -> None:
-        self.machine.internet.transcript.note(self.machine.internet.now, f"{self.machine.name} {what}")
+        self.machine.internet.note(f"{self.machine.name} {what}")
 
     def _answer(self, token: int, answer: object) -> None:
         self.call(lambda now: self._core.handle_answer(token, answer, now))

@@ -121,7 +121,7 @@ class SimulatedPeers:
         )
         assert stored
 
-    def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, seconds: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time go on; True as soon as `stop` says so."""
         return self.world.run_for(seconds, stop=stop)
 
