@@ -12,8 +12,10 @@ when nothing at all was acknowledged for an RTO. A message is done when any of i
                         '-- again <--' lost, timed out
 
 On some paths large datagrams vanish and nobody says so, while Pings pass. A long message that was taken for lost time
-and again, while several short ones and no long one arrived, is such a case: from then on this link carries short ones,
-and gives the long ones back, to be sent in fragments.
+and again, while several shorter ones and none so long arrived, is such a case: from then on this link carries short
+ones, and gives the long ones back, to be sent in fragments. How long is too long nobody knows: of two that no path has
+to carry one may arrive. A check of the path that was answered (`path_answers`) is a short one that arrived; often there
+is no other, as what vanishes fills the window.
 
 Messages are passed up as they come: RELOAD asks for no order, and there is no waiting for the one that is missing. One
 that was sent again because its acknowledgements were lost comes twice, under two numbers; `Arrivals` passes on one.
@@ -79,7 +81,10 @@ VANISHED_LOSSES = 5
 happens by chance to one in 100,000."""
 
 VANISHED_ARRIVALS = 3
-"""How many short ones have to arrive, and no long one, before it is: not the path as a whole is at fault."""
+"""How many shorter ones have to arrive, and none so long, before it is: not the path as a whole is at fault."""
+
+CHECK_BYTES = 0
+"""How long a check of the path is: shorter than any message."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +153,10 @@ class DatagramLink(Link):
         self._reordering = REORDERING_MIN
         self._waiting_since = now
         self._timeouts = 0
-        self._short_in_a_row = 0
+        self._arrived_bytes: deque[int] = deque(maxlen=VANISHED_ARRIVALS)
+        """How long what arrived last was."""
+        self._suspects: list[_Outgoing] = []
+        """Those that were lost so often that their length may be why."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -192,15 +200,23 @@ class DatagramLink(Link):
         return messages
 
     def try_again(self, now: float) -> None:
-        """Its path works again, or is another: send all again that is under way. What was learnt of the one before is
-        stale.
-        """
-        self.round_trip = RoundTripEstimator(DATAGRAM_RTO)
-        self._window = Window()
+        """Its path is another: send all again that is under way. What was learnt of the one before is stale."""
         self._timeouts = 0
-        self._send_again(list(self._flight))
-        # Of some there are copies.
-        self._again = deque(dict.fromkeys(self._again))
+        self._arrived_bytes.clear()
+        self._begin_anew()
+        self._transmit(now)
+
+    def path_answers(self, now: float) -> None:
+        """Its path was silent, and has answered a check: send all again that is under way.
+
+        The path was away, and is back. But where nothing that was sent since it answered last has arrived, it was not,
+        and answers do not keep alive a link that carries nothing.
+        """
+        if not self._arrived_bytes or self._arrived_bytes[-1] != CHECK_BYTES:
+            self._timeouts = 0
+        self._arrived_bytes.append(CHECK_BYTES)
+        self._begin_anew()
+        self._give_back_vanished()
         self._transmit(now)
 
     def take_over(self, older: DatagramLink) -> list[bytes]:
@@ -231,9 +247,16 @@ class DatagramLink(Link):
         return [Unacknowledged(one.message, one.given_at) for one in sorted(untold, key=lambda one: one.given_at)]
 
     def _give_back_vanished(self) -> None:
-        """Long messages that this path does not carry, once: `payload_bytes` is now what it does carry."""
-        if self._short_in_a_row < VANISHED_ARRIVALS or all(one.losses < VANISHED_LOSSES for one in self._pending()):
+        """Long messages that this path does not carry: `payload_bytes` is now what it does carry.
+
+        One that is longer after that could not be cut, and is lost.
+        """
+        if not self._suspects or len(self._arrived_bytes) < VANISHED_ARRIVALS:
             return
+        self._suspects = [one for one in self._suspects if not one.is_done]
+        if all(len(one.message) <= max(self._arrived_bytes) for one in self._suspects):
+            return
+        were_cut = self.payload_bytes <= NARROW_BYTES
         self.payload_bytes = min(self.payload_bytes, NARROW_BYTES)
         vanished = list(dict.fromkeys(one for one in self._pending() if one.is_long))
         for outgoing in vanished:
@@ -243,8 +266,8 @@ class DatagramLink(Link):
         self._waiting = deque(one for one in self._waiting if not one.is_done)
         self._waiting_bytes = sum(len(one.message) for one in self._waiting)
         # One that was told belongs to another link by now.
-        told = sorted((one for one in vanished if not one.is_told), key=lambda one: one.given_at)
-        self._news += [Vanished(one.message) for one in told]
+        untold = sorted((one for one in vanished if not one.is_told and not were_cut), key=lambda one: one.given_at)
+        self._news += [Vanished(one.message) for one in untold]
 
     def _pending(self) -> Iterator[_Outgoing]:
         """All that has not arrived."""
@@ -277,12 +300,24 @@ class DatagramLink(Link):
         self._waiting_bytes -= len(outgoing.message)
         return outgoing
 
+    def _begin_anew(self) -> None:
+        """Nothing that is under way arrives any more, and of the path nothing is known."""
+        self.round_trip = RoundTripEstimator(DATAGRAM_RTO)
+        self._window = Window()
+        self._send_again(list(self._flight))
+        # Of some there are copies.
+        self._again = deque(dict.fromkeys(self._again))
+
     def _send_again(self, sequences: list[int]) -> None:
         """These have not arrived, as it seems."""
         for sequence in sequences:
             transmission = self._doubtful[sequence] = self._flight.pop(sequence)
-            transmission.outgoing.losses += transmission.outgoing.is_long
-            self._again.append(transmission.outgoing)
+            outgoing = transmission.outgoing
+            self._again.append(outgoing)
+            if outgoing.is_long:
+                outgoing.losses += 1
+                if outgoing.losses == VANISHED_LOSSES:
+                    self._suspects.append(outgoing)
         while len(self._doubtful) > DOUBTFUL_MAX:
             del self._doubtful[next(iter(self._doubtful))]
 
@@ -339,7 +374,7 @@ class DatagramLink(Link):
             if distance <= REORDERING_MAX:
                 self._reordering = max(self._reordering, distance + 1)
         transmission.outgoing.is_done = True
-        self._short_in_a_row = 0 if transmission.outgoing.is_long else self._short_in_a_row + 1
+        self._arrived_bytes.append(len(transmission.outgoing.message))
         if sequence == ack_sequence:
             # 6.6.3.1: "because retransmissions receive new sequence numbers, all received ACKs are used".
             self.round_trip.measured(now - transmission.sent_at)

@@ -133,14 +133,21 @@ class LinkDoubted:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkHolds:
+    """The path of a link that was in doubt answers: what waits on it may go at once."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkMoved:
-    """A link that was in doubt works, or goes by other addresses now: what waits on it may go at once."""
+    """A link goes by other addresses now: what waits on it may go at once."""
 
     link: int
     remote: Address
 
 
-LinkNews = LinkOver | LinkDoubted | LinkMoved
+LinkNews = LinkOver | LinkDoubted | LinkHolds | LinkMoved
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,12 +119,18 @@ def test_one_that_three_later_ones_overtook_is_sent_again_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "arrives"), [(NARROW_BYTES + 1, False), (NARROW_BYTES + 1, True), (NARROW_BYTES, False)]
+    ("length", "arriving"),
+    [
+        (NARROW_BYTES + 1, 5),
+        (NARROW_BYTES + 1, NARROW_BYTES + 1),
+        (NARROW_BYTES, 5),
+        (NARROW_BYTES + 2, NARROW_BYTES + 1),
+    ],
 )
-def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arrives: bool) -> None:
-    """Within seconds, once; not if another long one arrives, nor if it is a short one that vanishes."""
+def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arriving: int) -> None:
+    """Within seconds, once; not if another as long arrives, nor if it is a short one that vanishes."""
     link = start()
-    vanishing, other = b"v" * length, b"o" * length if arrives else b"short"
+    vanishing, other = b"v" * length, b"o" * arriving
     link.send(vanishing, 0.0)
     now, given_back = 0.0, list[bytes]()
     while now < 10.0 and not given_back:
@@ -136,13 +142,67 @@ def test_a_long_one_that_alone_vanishes_is_given_back(length: int, arrives: bool
             elif output[8:] != vanishing:
                 link.receive(frame_ack(int.from_bytes(output[1:5], "big"), 0), now + 0.1)
         link.handle_timeout(now + 0.1)
-    is_hole = length > NARROW_BYTES and not arrives
+    is_hole = length > NARROW_BYTES and arriving < length
     assert given_back == ([vanishing] if is_hole else [])
     assert link.payload_bytes == (NARROW_BYTES if is_hole else DATAGRAM_BYTES - 8)
     assert not any(isinstance(output, Vanished) for output in link.drain())
     link.end()
     assert (vanishing in told(link)) is not is_hole
     assert link.state is LinkState.UP
+
+
+def pass_time(link: DatagramLink, from_s: int, until_s: int) -> list[bytes]:
+    """Nothing that is sent arrives, but each second a check of the path is answered; what is given back."""
+    given_back: list[bytes] = []
+    for tenth in range(10 * from_s, 10 * until_s):
+        now = tenth / 10
+        link.handle_timeout(now)
+        if tenth % 10 == 0:
+            link.path_answers(now)
+        given_back += [output.message for output in link.drain() if isinstance(output, Vanished)]
+    return given_back
+
+
+def test_what_vanishes_on_a_path_that_answers_is_given_back() -> None:
+    """Although nothing else arrives: three long ones fill the window. The link does not fail meanwhile.
+
+    What then still is longer than may be could not be cut. It is lost, and holds up nothing.
+    """
+    link, long = start(), [b"%d" % number * (NARROW_BYTES + 1) for number in range(5)]
+    for number, message in enumerate(long):
+        link.send(message, number / 100)
+    assert pass_time(link, 1, 5) == long
+    assert (link.state, link.payload_bytes) == (LinkState.UP, NARROW_BYTES)
+    link.send(long[0], 5.0)
+    link.send(b"short", 5.0)
+    assert pass_time(link, 6, 10) == []
+    link.path_answers(10.0)
+    assert [datagram[8:] for datagram in link.drain() if isinstance(datagram, bytes)] == [b"short"]
+
+
+def test_a_path_that_was_away_and_answers_makes_nothing_narrow() -> None:
+    """However often, as long as what was sent again arrives."""
+    link, long = start(), b"v" * (NARROW_BYTES + 1)
+    for start_s in range(0, 50, 5):
+        link.send(long, float(start_s))
+        for number in range(5):
+            link.handle_timeout(start_s + 0.5 * number)
+        link.drain()
+        link.path_answers(start_s + 3.0)
+        (datagram,) = link.drain()
+        assert isinstance(datagram, bytes)
+        link.receive(frame_ack(sequences([datagram])[0], 0), start_s + 3.1)
+        assert link.drain() == []
+    assert link.payload_bytes == DATAGRAM_BYTES - 8
+    assert link.state is LinkState.UP
+
+
+def test_a_link_that_carries_nothing_fails_although_its_path_answers() -> None:
+    """What is short does not vanish for its length: the other end is there, and its end of the link is not."""
+    link = start()
+    link.send(b"short", 0.0)
+    assert pass_time(link, 1, 6) == []
+    assert link.state is LinkState.FAILED
 
 
 def test_a_late_one_teaches_how_far_this_network_reorders() -> None:

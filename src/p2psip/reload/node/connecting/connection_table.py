@@ -228,8 +228,7 @@ class ConnectionTable:
                     self._give(connection, message, now)
                 self._rearm(older)
         self._flush(connection)
-        is_narrow = datagram_bytes is not None and datagram_bytes <= NARROW_DATAGRAM_BYTES
-        if is_narrow and not self._paths.is_narrow(remote.host):
+        if _is_narrow(datagram_bytes) and not self._paths.is_narrow(remote.host):
             # The handshake did not get through with larger ones: others need not find that out once more.
             self._paths.large_vanish(remote.host, kind, now)
         self._rearm(connection)
@@ -238,11 +237,17 @@ class ConnectionTable:
         return is_new
 
     def moved(self, number: int, remote: Address, now: float) -> None:
-        """The path of a link works again, or is another: `remote` is its other end."""
+        """The path of a link is another: `remote` is its other end."""
         if (connection := self._by_number.get(number)) is not None and isinstance(connection.link, DatagramLink):
             connection.remote = remote
             connection.link.try_again(now)
             self._flush(connection)
+
+    def holds(self, number: int, now: float) -> None:
+        """The path of a link was silent, and answers."""
+        if (connection := self._by_number.get(number)) is not None and isinstance(connection.link, DatagramLink):
+            connection.link.path_answers(now)
+            self._flush_vanished(connection, now)
 
     def rename(self, number: int, node: NodeId) -> list[LinkEvent]:
         """The other end of a link turned out to be `node`, not whom we took it for."""
@@ -296,12 +301,13 @@ class ConnectionTable:
         for piece in _pieces(message, connection.link.payload_bytes, len(connection.node)):
             connection.link.send(piece, now)
 
-    def _send_vanished(self, connection: Connection, vanished: Sequence[Vanished], now: float) -> None:
-        """Long messages vanish on this link and short ones do not: it goes on with short ones."""
-        self._paths.large_vanish(connection.remote.host, connection.kind, now)
-        for each in vanished:
-            self._give(connection, each.message, now)
-        self._flush(connection)
+    def _flush_vanished(self, connection: Connection, now: float) -> None:
+        """Write; where long messages vanish on this link, and short ones do not, it goes on with short ones."""
+        if vanished := [each for each in self._flush(connection) if isinstance(each, Vanished)]:
+            self._paths.large_vanish(connection.remote.host, connection.kind, now)
+            for each in vanished:
+                self._give(connection, each.message, now)
+            self._flush(connection)
 
     def _bound_waiting(self, now: float) -> None:
         links = self._by_number.values()
@@ -321,10 +327,9 @@ class ConnectionTable:
         if isinstance(link, DirectLink):
             # It has neither to acknowledge anything nor to wait less for what it sent.
             return connection, messages, []
-        if state_before is LinkState.FAILED and link.state is LinkState.UP:
+        if state_before is LinkState.FAILED and link.state is LinkState.UP and not _is_narrow(link.payload_bytes):
             self._paths.large_arrive(connection.remote.host)
-        if vanished := [each for each in self._flush(connection) if isinstance(each, Vanished)]:
-            self._send_vanished(connection, vanished, now)
+        self._flush_vanished(connection, now)
         return connection, messages, [] if link.state is state_before else self._changes(connection.node, SILENT)
 
     def handle_returned(self, number: int, message: bytes, now: float) -> None:
@@ -404,6 +409,11 @@ class ConnectionTable:
         if deadline is not None and (armed_at is None or not armed_at <= deadline.at <= armed_at + EARLY_LOOK_S):
             connection.armed_at = deadline.at
             self._timers.set(("link", connection.number), deadline.at, deadline.reason)
+
+
+def _is_narrow(datagram_bytes: int | None) -> bool:
+    """True if no large packet goes over a link."""
+    return datagram_bytes is not None and datagram_bytes <= NARROW_DATAGRAM_BYTES
 
 
 def _not_taken(node: NodeId, news: Sequence[LinkNews]) -> list[LinkEvent]:

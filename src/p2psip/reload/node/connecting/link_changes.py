@@ -37,6 +37,7 @@ from p2psip.reload.paths.values import (
     Ended,
     Lapsed,
     LinkDoubted,
+    LinkHolds,
     LinkMoved,
     LinkNews,
     LinkOver,
@@ -210,6 +211,8 @@ class LinkChanges:
             self.events(self._connections.close(ended.link, ended.reason), now)
         elif isinstance(ended, LinkMoved):
             self._connections.moved(ended.link, ended.remote, now)
+        elif isinstance(ended, LinkHolds):
+            self._connections.holds(ended.link, now)
         elif isinstance(ended, LinkDoubted) and self._connections.by_number(ended.link) is None:
             self._exchange.emit(AppLinkDoubted(ended.link))
         elif isinstance(ended, LinkDoubted):

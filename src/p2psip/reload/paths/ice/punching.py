@@ -41,6 +41,7 @@ from p2psip.reload.paths.values import (
     PASSIVE,
     Ended,
     LinkDoubted,
+    LinkHolds,
     LinkMoved,
     LinkNews,
     LinkOver,
@@ -397,7 +398,7 @@ class Punching:
                     self._move(moving, local, remote)
             case PathHolds(ufrag):
                 if (held := self._attempts[ufrag].link) is not None:
-                    self._found.append(LinkMoved(held, self._attempts[ufrag].paths[-1][1]))
+                    self._found.append(LinkHolds(held))
             case PathDoubted(ufrag, reason):
                 if (doubted := self._attempts[ufrag].link) is not None:
                     self._found.append(LinkDoubted(doubted, reason))

@@ -9,6 +9,7 @@ from candidates import dtls, tls
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
+from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
 from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.connection_table import (
@@ -29,7 +30,8 @@ from p2psip.reload.paths.limits import DIALS_MAX
 from p2psip.reload.paths.narrow import NARROW_S
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.values import AcceptNarrow, HangUp, Open, Purpose, Session
-from p2psip.reload.wire.message import Assembled
+from p2psip.reload.wire.header import Destination, ForwardingHeader
+from p2psip.reload.wire.message import Assembled, join
 
 REMOTE = Address("192.0.2.1", 6084)
 
@@ -79,6 +81,46 @@ def test_a_link_that_has_moved_sends_again_at_once() -> None:
     here.moved(5, elsewhere, 0.1)
     assert written(here) == [(1, b"under way")]
     assert [link.remote for link in here.to(LARGER)] == [elsewhere]
+
+
+def large_message() -> bytes:
+    """One that may be cut."""
+    destinations = (Destination.node(LARGER),)
+    header = ForwardingHeader(overlay=0, configuration_sequence=1, transaction_id=1, destination_list=destinations)
+    return join(header, bytes(1000))
+
+
+def pass_time(here: ConnectionTable, from_s: int, until_s: int) -> None:
+    """Nothing is acknowledged on link 1, but each second its path answers."""
+    for second in range(from_s, until_s):
+        here.handle_timeout(second - 0.5)
+        here.handle_timeout(float(second))
+        here.holds(1, float(second))
+        here.holds(5, float(second))
+
+
+def test_what_vanishes_on_a_path_that_answers_goes_in_pieces() -> None:
+    """And who dials that host from now on is careful."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
+    here.send(LARGER, large_message(), 0.0)
+    assert [len(message) > NARROW_DATAGRAM_BYTES for _, message in written(here)] == [True]
+    pass_time(here, 1, 5)
+    assert [len(message) > NARROW_DATAGRAM_BYTES for _, message in written(here)][-3:] == [False, False, False]
+    assert dialled(here) == [True]
+
+
+def test_a_link_that_answers_in_pieces_says_nothing_of_large_packets() -> None:
+    """It had failed before its path answered, and was not only slow."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0, datagram_bytes=1200)
+    here.send(LARGER, large_message(), 0.0)
+    assert LinkLost(LARGER, SILENT) in [event for _, event in run_for(here, 10.0)]
+    pass_time(here, 11, 14)
+    here.send(LARGER, b"short", 14.0)
+    *_, last = (effect for effect in here.drain() if isinstance(effect, Write))
+    assert acknowledge(here, 1, int.from_bytes(last.data[1:5], "big"), 14.1) == [LinkBack(LARGER)]
+    assert dialled(here) == [True]
 
 
 def test_what_goes_round_a_link_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from p2psip.reload.paths.values import (
     PASSIVE,
     Ended,
     LinkDoubted,
+    LinkHolds,
     LinkMoved,
     LinkOver,
     MoveLink,
@@ -187,6 +188,15 @@ def test_a_link_moves_with_its_path(two: Two, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.undo()
     two.offering.down(LINK)
     assert not two.offering.has(two.ours)
+
+
+def test_a_path_that_was_silent_and_answers_is_no_other(two: Two) -> None:
+    """What is on the way may be sent again, but nothing that was learnt of the path is stale."""
+    two.offering.claim(LINK, HERE, THERE, two.now, is_dialled=False)
+    two.offering.take()
+    assert two.offering.may_send(LINK, two.now)
+    two.run(2.0)
+    assert two.offering.take() == [LinkHolds(LINK)]
 
 
 def test_what_a_path_shows_of_our_address_is_in_the_next_attach(two: Two) -> None:
