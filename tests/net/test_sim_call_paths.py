@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,20 @@ def test_phones_at_two_sites_behind_nats_call_each_other_both_ways() -> None:
     assert list(hill.peer.flows.calls._by_link) == [path]
     assert len(valley.peer.flows.calls) == 1
     assert len(hill.peer.flows) == 0, "no stream was needed"
+
+
+@pytest.mark.parametrize("is_narrow_before", [True, False], ids=["from the beginning", "later"])
+def test_calls_over_a_path_on_which_long_packets_vanish(is_narrow_before: bool) -> None:
+    """The first rings with the third copy of its INVITE; later ones, from either end, at once."""
+    hole = replace(FAR, mtu_bytes=1000, fragments=False, tells_too_big=False)
+    world, (alice, bob) = grow("hole", hole if is_narrow_before else FAR)
+    if not is_narrow_before:
+        ring(world, alice, bob)
+    world.internet.default_way = hole
+    assert ring(world, alice, bob) < 3.0
+    assert ring(world, bob, alice) < 0.5
+    assert ring(world, alice, bob) < 0.5
+    assert world.internet.counts["too big"] > 0
 
 
 def test_both_call_at_once_and_have_one_path() -> None:

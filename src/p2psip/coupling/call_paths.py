@@ -11,6 +11,10 @@ and only as long as there is no other.
 DTLS does not say that the other end has lost its power. When something was sent, and nothing at all comes for half a
 second, a keep-alive asks; when that has gone on for two seconds and a half the link is given up. A peer that has never
 answered one is not asked.
+
+Nor does anybody say that long records vanish on the way, and keep-alives do not. Where SIP sends a long message for the
+third time to a peer of which something has come meanwhile, its length is to blame: from then on the link carries short
+records, both ways.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.media.relay.multiplex import RTCP, RTP
+from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.node.tunnelling.tunnel_commands import is_tunnel
 from p2psip.sip.message.limits import MESSAGE_BYTES
@@ -33,6 +38,7 @@ from p2psip.sip.transports.sip_records import (
     GREETING,
     MalformedRecord,
     Reassembly,
+    is_of_short_records,
     records_of,
 )
 
@@ -62,6 +68,12 @@ HELD_BYTES_MAX: Final = 64 * 1024
 
 EARLY_MAX: Final = 8
 """Of messages over a link over which nothing has come yet: so many are sent again when something does."""
+
+COPIES_MAX: Final = 2
+"""How often a long message goes in long records, before it goes in short ones."""
+
+COPIED_MAX: Final = 8
+"""Of the long messages that went last it is known how often."""
 
 FLOWS_FROM: Final = 1 << 60
 """Numbers of these flows: beyond those of any link."""
@@ -158,6 +170,8 @@ class _Far:
     """What went over the newest link before anything had come over it."""
     has_come: bool = False
     """True if something has."""
+    copies: dict[bytes, int] = field(default_factory=dict)
+    """How often a long message went over the newest link, as SIP sent it again; the newest last."""
     fragments: Reassembly = field(default_factory=Reassembly)
 
     @property
@@ -232,7 +246,7 @@ class CallPaths:
             self._effects.append(CallFlowUp(far.flow, event.node, event.local, event.remote))
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         far.links[event.link] = event.datagram_bytes
-        far.early, far.has_come, far.doubted = [], False, None
+        far.early, far.has_come, far.doubted, far.copies = [], False, None, {}
         self._by_link[event.link] = far
         if is_tunnel(event.link):
             self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
@@ -295,6 +309,7 @@ class CallPaths:
             return
         far.used_at = now
         if far.links:
+            self._look_for_black_hole(far, message)
             self._write(far, message, now)
         elif message not in far.held:
             far.held.append(message)
@@ -327,6 +342,9 @@ class CallPaths:
             far.media_at = now
             return FrameHeard(far.node, record)
         if first == FRAGMENT:
+            if is_of_short_records(record, NARROW_RECORD_BYTES):
+                # The other end has found out.
+                far.links[link] = min(far.links[link], NARROW_RECORD_BYTES)
             return self._fragment(far, record, now)
         if not record.strip(PING):
             if record == PING:
@@ -403,6 +421,17 @@ class CallPaths:
         if far.answers_pings and far.unheard_since is None:
             far.unheard_since = now
             self._timers.set(("ask", far.node), now + ASK_AFTER_S, "is a peer still there")
+
+    def _look_for_black_hole(self, far: _Far, message: bytes) -> None:
+        """RFC 4821 section 1: a way on which long packets vanish and nobody says so."""
+        assert far.link is not None, "there is a link"
+        if is_tunnel(far.link) or min(len(message), far.links[far.link]) <= NARROW_RECORD_BYTES:
+            return
+        copies = far.copies[message] = far.copies.pop(message, 0) + 1
+        if len(far.copies) > COPIED_MAX:
+            del far.copies[next(iter(far.copies))]
+        if copies > COPIES_MAX and far.unheard_since is None:
+            far.links[far.link] = NARROW_RECORD_BYTES
 
     def _repeat_early(self, far: _Far, now: float) -> None:
         """The first thing has come over a link: now its other end is up for certain. What was sent while it may not

@@ -8,6 +8,8 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.call_paths import (
     ASK_AFTER_S,
     BUSY_S,
+    COPIED_MAX,
+    COPIES_MAX,
     IDLE_MAX_S,
     PING,
     PONG,
@@ -24,6 +26,7 @@ from p2psip.coupling.call_paths import (
     is_call_flow,
 )
 from p2psip.media.relay.multiplex import RTP, Frame
+from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.sip.transports.sip_records import GREETED, GREETING, records_of
 
@@ -133,6 +136,56 @@ def test_a_message_comes_whole_or_in_fragments() -> None:
         *[None] * (len(records) - 1),
         MessageHeard(flow, LONG),
     ]
+
+
+def sizes_of_copies(paths: CallPaths, flow: int, message: bytes, *, answers: bool) -> list[int]:
+    """How long the longest record is of each copy that SIP sends of a message; the other end answers keep-alives."""
+    sizes: list[int] = []
+    for at in (1.0, 1.5, 2.5, 4.5):
+        paths.handle_timeout(at)
+        paths.drain()
+        paths.send(flow, message, at)
+        sizes.append(max(len(effect.record) for effect in paths.drain() if isinstance(effect, WriteRecord)))
+        if answers:
+            paths.heard(4, PONG, at + 0.1)
+    return sizes
+
+
+def test_a_long_message_that_goes_for_the_third_time_goes_in_short_records() -> None:
+    """Long ones seem to vanish on the way; so do others from then on, until there is another link."""
+    paths, flow = start()
+    assert sizes_of_copies(paths, flow, LONG, answers=True) == [1200, 1200, NARROW_RECORD_BYTES, NARROW_RECORD_BYTES]
+    paths.send(flow, LONG[:-1], 5.0)
+    assert len(paths.drain()) == len(records_of(LONG[:-1], NARROW_RECORD_BYTES, takes_fragments=True))
+    up(paths, 6, 6.0)
+    paths.send(flow, LONG[:-2], 6.0)
+    assert [effect for effect in paths.drain() if isinstance(effect, WriteRecord)] == [
+        WriteRecord(6, record) for record in records_of(LONG[:-2], 1200, takes_fragments=True)
+    ]
+
+
+def test_where_nothing_comes_the_length_of_what_goes_is_not_to_blame() -> None:
+    paths, flow = start()
+    paths.heard(4, PONG, 0.5)
+    assert sizes_of_copies(paths, flow, LONG, answers=False) == [1200] * 4
+
+
+def test_what_was_sent_long_ago_is_not_counted() -> None:
+    """As many different messages as there may be: each goes for the first time."""
+    paths, flow = start()
+    for _ in range(COPIES_MAX + 1):
+        for number in range(COPIED_MAX + 1):
+            paths.send(flow, LONG[number:], 1.0)
+            assert max(len(effect.record) for effect in paths.drain() if isinstance(effect, WriteRecord)) == 1200
+
+
+def test_who_sends_short_records_is_sent_short_ones() -> None:
+    """The other end has found out that long ones vanish."""
+    paths, flow = start()
+    for record in records_of(LONG, NARROW_RECORD_BYTES, takes_fragments=True):
+        paths.heard(4, record, 1.0)
+    paths.send(flow, LONG[1:], 1.0)
+    assert len(paths.drain()) == len(records_of(LONG[1:], NARROW_RECORD_BYTES, takes_fragments=True))
 
 
 def test_who_does_not_greet_has_messages_in_one_record() -> None:

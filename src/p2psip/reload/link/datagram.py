@@ -73,8 +73,11 @@ RECORD_BYTES_MAX = (1 << 14) - DATA_HEADER_BYTES
 NARROW_DATAGRAM_BYTES = 576 - 48
 """What is left beside IP and UDP in a packet that every path carries (RFC 1122 section 3.3.2)."""
 
-NARROW_BYTES = NARROW_DATAGRAM_BYTES - 64 - DATA_HEADER_BYTES
-"""What is left of that for a message beside DTLS."""
+NARROW_RECORD_BYTES = NARROW_DATAGRAM_BYTES - 64
+"""What is left of that beside DTLS."""
+
+NARROW_BYTES = NARROW_RECORD_BYTES - DATA_HEADER_BYTES
+"""What is left of that for a message."""
 
 VANISHED_LOSSES = 5
 """How often one long message is taken for lost before its length is blamed: where one datagram in ten is lost, that

@@ -69,6 +69,14 @@ def records_of(message: bytes, record_bytes: int, *, takes_fragments: bool) -> l
     ]
 
 
+def is_of_short_records(record: bytes, record_bytes: int) -> bool:
+    """True of a fragment that would be longer, did whoever sent it make records of more than so many bytes."""
+    if not _HEADER.size < len(record) <= record_bytes:
+        return False
+    _, _, index, count = _HEADER.unpack_from(record)
+    return bool(index + 1 < count)
+
+
 @dataclass(slots=True)
 class _Partial:
     parts: dict[int, bytes] = field(default_factory=dict)

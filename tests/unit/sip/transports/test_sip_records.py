@@ -14,6 +14,7 @@ from p2psip.sip.transports.sip_records import (
     FragmentLimits,
     MalformedRecord,
     Reassembly,
+    is_of_short_records,
     records_of,
 )
 
@@ -26,6 +27,16 @@ def test_a_message_that_fits_is_a_record_as_it_is() -> None:
 
 def test_who_takes_no_fragments_has_it_in_one_record() -> None:
     assert records_of(LONG, 1200, takes_fragments=False) == [LONG]
+
+
+def test_a_fragment_says_how_long_records_are_at_most() -> None:
+    """Unless it is the last, which may be short anyway."""
+    for size in (500, 501):
+        records = records_of(LONG, size, takes_fragments=True)
+        is_short = [is_of_short_records(record, 500) for record in records]
+        assert is_short == [*[size == 500] * (len(records) - 1), False]
+    assert not is_of_short_records(GREETING, 500)
+    assert not is_of_short_records(b"", 500)
 
 
 @given(st.binary(min_size=1, max_size=4000), st.integers(min_value=40, max_value=1500), st.randoms())
