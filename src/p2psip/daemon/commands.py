@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
@@ -39,6 +39,7 @@ class Commands:
         reload_identity: Callable[[], None],
         keep_services: Callable[[list[KeptService]], None],
         ports: SitePorts,
+        obstacles: Callable[[], Sequence[str]],
     ) -> None:
         self._peer = peer
         self._host = host
@@ -47,6 +48,7 @@ class Commands:
         self._reload_identity = reload_identity
         self._keep_services = keep_services
         self._ports = ports
+        self._obstacles = obstacles
         self._surveyed: list[asyncio.Future[Reach]] = []
 
     def table(self) -> dict[str, Command]:
@@ -70,11 +72,14 @@ class Commands:
         return asking | commands
 
     def _configuration(self) -> dict[str, object]:
-        """Which configuration this peer has, and which its neighbours have shown to have."""
+        """Which configuration this peer has, why it leaves if it is not capable of it, and which its neighbours have
+        shown to have.
+        """
         node = self._peer.node
         return {
             "overlay": self._peer.overlay,
             "sequence": node.configuration.sequence,
+            "obstacles": list(self._obstacles()),
             "neighbors": {str(neighbor): node.configuration_of(neighbor) for neighbor in node.neighbors},
             "kinds": [kind.name or hex(kind.kind_id) for kind in node.configuration.required_kinds],
         }

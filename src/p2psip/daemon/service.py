@@ -180,6 +180,7 @@ class PeerService:
                 self.load_identity,
                 lambda services: save_services(self._state.directory, services),
                 self._site_ports(),
+                lambda: self._obstacles,
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:

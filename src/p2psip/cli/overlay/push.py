@@ -15,7 +15,7 @@ PUSH_HELP = """Hand the signed configuration to the running peers.
 
 It goes to a peer that runs on this machine, which passes it on to all that it is linked with, and so on: within seconds
 all have it, and who is off gets it when it comes back. Each peer checks the signature. Exit status 1 if the neighbours
-of that peer do not have it after --wait seconds.
+of that peer do not have it after --wait seconds, or if that peer is not capable of it, and leaves the overlay.
 
 With --kind a further Kind goes round as well (a kind-block, signed here) without a new configuration.
 
@@ -61,6 +61,11 @@ def push(
         )
     if known["sequence"] != wanted:
         known = ask_peer(peer, "configure", document=read_file(overlay.document_path).decode())
+    if known["obstacles"]:
+        raise RequestFailed(
+            f"the peer has passed on configuration {wanted} and leaves the overlay, as it is not capable of it: "
+            + "; ".join(known["obstacles"])
+        )
     if kind:
         blocks = overlay.kind_blocks([kind_of(text) for text in kind])
         known = ask_peer(peer, "configure", kinds=[block.decode() for block in blocks])
