@@ -75,9 +75,17 @@ class Copies:
         """What to copy where, if it is time."""
         if not list(self._timers.pop_due(now)):
             return []
+        near, before = (set(around(ring, self._members.own, NEAR)) for ring in (list(self._members), self._before))
+        # Most who come and go are far away.
+        copies = [] if near == before and near.isdisjoint(self._lacking) else self._copies(near | before)
+        self._before = list(self._members)
+        self._lacking.clear()
+        return copies
+
+    def _copies(self, near: set[NodeId]) -> list[Replicate]:
         copies: list[Replicate] = []
         last: dict[NodeId, int] = {}
-        for low, high in self._pieces():
+        for low, high in self._pieces(near):
             had = set(closest(self._before, high, 1 + REPLICAS)) - self._lacking
             for number, node in enumerate(self.replicas_for(high), start=1):
                 if node in had:
@@ -88,14 +96,11 @@ class Copies:
                 else:
                     last[node] = len(copies)
                     copies.append(Replicate(node, number, low, high))
-        self._before = list(self._members)
-        self._lacking.clear()
         return copies
 
-    def _pieces(self) -> list[tuple[bytes, bytes]]:
+    def _pieces(self, near: set[NodeId]) -> list[tuple[bytes, bytes]]:
         """What we are responsible for, cut wherever the order of the nearest is, or was, another."""
         low, high = self._members.region
-        near = {each for ring in (list(self._members), self._before) for each in around(ring, self._members.own, NEAR)}
         cuts = {middle(first, second) for first, second in permutations(near, 2)}
         inside = sorted((cut for cut in cuts if is_between(cut, low, high)), key=lambda cut: clockwise(low, cut))
         edges = [low, *(cut for cut in inside if cut != high), high]
