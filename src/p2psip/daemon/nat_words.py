@@ -80,20 +80,22 @@ def mapping_words(mapping: PortMappingFacts) -> str:
         return "The router is not asked to let others in: port_mapping is not true in peer.toml."
     if not mapping.router:
         return "This machine has no router that could be asked to let others in: no gateway of IPv4."
+    beyond = (
+        f" It is {mapping.inner_address}, an address inside of one more router, so that nobody on the Internet gets"
+        " there unless that one lets them in, too."
+        if mapping.inner_address
+        else ""
+    )
     if mapping.given:
         ports = ", ".join(f"{port} as {outside}" for port, outside in mapping.given)
         by = f" ({mapping.language})" if mapping.language else ""
-        beyond = (
-            f" But {mapping.inner_address} is an address inside of one more router, so that nobody on the Internet gets"
-            " there unless that one lets them in, too."
-        )
-        return f"The router {mapping.router} lets others in: {ports}{by}.{beyond if mapping.inner_address else ''}"
+        return f"The router {mapping.router} lets others in: {ports}{by}.{beyond}"
     if mapping.is_asking or not mapping.refusals:
         return f"The router {mapping.router} is being asked to let others in."
     said = "; ".join(f"{language}: {why}" for language, why in mapping.refusals)
     return (
-        f"The router {mapping.router} does not let others in: {said}. Look in its settings for NAT-PMP, PCP or port"
-        " mapping and switch it on, or forward the ports by hand."
+        f"The router {mapping.router} does not let others in: {said}.{beyond} Look in its settings for NAT-PMP, PCP or"
+        " port mapping and switch it on, or forward the ports by hand."
     )
 
 

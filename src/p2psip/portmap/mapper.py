@@ -47,7 +47,7 @@ WITHDRAWING_WAITS_S: Final = (0.5, 0.5)
 
 SILENT: Final = "it does not answer"
 IMPOSSIBLE: Final = "it grants an address or port that cannot be"
-NO_ADDRESS: Final = "it has no address of its own at the moment"
+NO_ADDRESS: Final = "it has no address that others could use"
 
 
 class _Question(NamedTuple):
@@ -83,6 +83,8 @@ class PortMapper:
         self.router: HomeRouter | None = None
         self.refusals: dict[str, str] = {}
         """Why the router has granted nothing when it was asked last, by the language."""
+        self.outside_host = ""
+        """What the router has said last of its outside address, be it that it has refused."""
         self._given: dict[WantedPort, _Given] = {}
         self._secret = secret
         self._rng = rng
@@ -130,6 +132,7 @@ class PortMapper:
         self._timers.clear()
         self._given.clear()
         self.refusals.clear()
+        self.outside_host = ""
         self.router, self._wishes = router, tuple(wishes)
         if router is not None and wishes:
             self._begin(router, now)
@@ -292,7 +295,7 @@ class PortMapper:
         """The router is there, and may have said its outside address; who has granted ports need not know greetings."""
         host = answer.outside.host
         if is_of_a_host(host):
-            self._host = host
+            self._host = self.outside_host = host
             for given in self._given.values():
                 given.outside = Address(host, given.outside.port)
         elif not self._given:
@@ -301,7 +304,10 @@ class PortMapper:
     def _grant(self, wish: WantedPort, answer: RouterAnswer, now: float) -> None:
         """It is mapped, or is not: then it is asked for again later, if another one is mapped."""
         outside = Address(answer.outside.host or self._host, answer.outside.port)
-        is_possible = is_of_a_host(outside.host) and outside.port and answer.lifetime_s
+        is_of_host = is_of_a_host(outside.host)
+        if is_of_host:
+            self.outside_host = outside.host
+        is_possible = is_of_host and outside.port and answer.lifetime_s
         if answer.refusal or not is_possible:
             self._why = answer.refusal or IMPOSSIBLE
             self._given.pop(wish, None)

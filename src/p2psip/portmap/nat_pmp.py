@@ -20,7 +20,7 @@ FOREIGN: Final = (1, 5)
 REFUSALS: Final = {
     1: "it does not speak NAT-PMP",
     2: "it does not allow that: NAT-PMP is switched off in its settings",
-    3: "it has no address of its own at the moment",
+    3: "it has no public address: it is not connected, or is itself behind a router",
     4: "it has no room for more ports",
     5: "it does not speak NAT-PMP",
 }

@@ -25,7 +25,7 @@ REFUSALS: Final = {
     4: "it maps no ports by PCP",
     5: "it does not know an option",
     6: "it says that an option is malformed",
-    7: "it has no address of its own at the moment",
+    7: "it has no public address: it is not connected, or is itself behind a router",
     8: "it has no room for more ports",
     9: "it does not map ports of this kind",
     10: "it maps no more ports for this machine",

@@ -85,15 +85,20 @@ class Plan:
         uplink: str = INTERNET,
         *,
         lan4: str = "",
+        addresses: Sequence[str] = (),
         blocks_udp: bool = False,
         mtu: int = MTU,
         hides_mtu: bool = False,
     ) -> str:
-        """Add a router. Two of them may have the same LAN."""
+        """Add a router, with these addresses and one of each version that is not among them. Two of them may have the
+        same LAN.
+        """
         number = len(self.nodes) + 1
         lans = lan4 or f"10.{number}.0.0/24", f"2001:db8:{number:x}::/64"
         versions = DUAL if mtu >= IPV6_MTU else IPV4
-        return self._add(LabRouter(name, number, uplink, versions, (), mtu, hides_mtu, nat, blocks_udp, *lans))
+        return self._add(
+            LabRouter(name, number, uplink, versions, tuple(addresses), mtu, hides_mtu, nat, blocks_udp, *lans)
+        )
 
     def _add(self, node: LabNode) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,12}", node.name) or node.name == INTERNET:

@@ -33,12 +33,8 @@ class PortMappingFacts:
     refusals: tuple[tuple[str, str], ...] = ()
     """By language, why nothing was given."""
     is_asking: bool = False
-
-    @property
-    def inner_address(self) -> str:
-        """The router's own address, where that is one inside of a further NAT; else empty."""
-        hosts = (address.host for _, address in self.given)
-        return next((host for host in hosts if scope_of(host) is not Scope.GLOBAL), "")
+    inner_address: str = ""
+    """The router's own address, where that is one inside of a further NAT."""
 
 
 class PortMapping:
@@ -59,7 +55,7 @@ class PortMapping:
     @property
     def facts(self) -> PortMappingFacts:
         """What there is to tell."""
-        mapper = self._mapper
+        mapper, outside = self._mapper, self._mapper.outside_host
         return PortMappingFacts(
             self._is_allowed,
             "" if self._router is None else self._router.host,
@@ -67,6 +63,7 @@ class PortMapping:
             tuple((str(wish), outside) for wish, outside in mapper.given.items()),
             tuple(mapper.refusals.items()),
             mapper.is_asking,
+            outside if outside and scope_of(outside) is not Scope.GLOBAL else "",
         )
 
     @property
