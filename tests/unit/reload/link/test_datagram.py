@@ -197,6 +197,18 @@ def test_a_path_that_was_away_and_answers_makes_nothing_narrow() -> None:
     assert link.state is LinkState.UP
 
 
+def test_what_was_learnt_of_another_path_is_not_held_against_this_one() -> None:
+    """The other has answered three times, this one once."""
+    link = start()
+    pass_time(link, 1, 4)
+    link.try_again(4.0)
+    link.send(b"v" * (NARROW_BYTES + 1), 4.0)
+    for now in (4.5, 5.5, 7.5):
+        link.handle_timeout(now)
+    assert pass_time(link, 8, 9) == []
+    assert len(pass_time(link, 9, 11)) == 1
+
+
 def test_a_link_that_carries_nothing_fails_although_its_path_answers() -> None:
     """What is short does not vanish for its length: the other end is there, and its end of the link is not."""
     link = start()
