@@ -121,6 +121,8 @@ class Enquiries:
         self._paused: dict[NodeId, float] = {}
         self._mistaken: dict[tuple[NodeId, NodeId], float] = {}
         self._buried: dict[NodeId, float] = {}
+        self._back: dict[NodeId, float] = {}
+        """Who has come back: until when what others say of its end is what they have heard of its last one."""
         self._again: Timers[tuple[NodeId, bool]] = Timers(queue)
         """Members to be doubted again, and whether that they did not answer says that they are gone."""
         self._number = 0
@@ -143,7 +145,8 @@ class Enquiries:
 
     def start_over(self) -> None:
         """We are outside of the overlay."""
-        for collection in (self._comings, self._doubts, self._doubting, self._paused, self._mistaken, self._buried):
+        remembered = (self._paused, self._mistaken, self._buried, self._back)
+        for collection in (self._comings, self._doubts, self._doubting, *remembered):
             collection.clear()
         self._again.clear()
 
@@ -177,6 +180,14 @@ class Enquiries:
         self._paused.pop(node, None)
         self._buried.pop(node, None)
 
+    def is_back(self, node: NodeId, now: float) -> None:
+        """A member that had gone shows itself.
+
+        That it has gone is on its way between others still, of whom each two would make a third strike it out again,
+        and tell of it, as soon as it has shown itself: without end.
+        """
+        _remember(self._back, node, DOUBT_PAUSE_S, now)
+
     # What others say
 
     def come(
@@ -199,8 +210,9 @@ class Enquiries:
 
         True if that is certain now.
         """
+        is_hearsay = teller != self._members.own and self._back.get(node, now) > now
         is_heard = self._paused.get(node, now) <= now and self._mistaken.get((node, teller), now) <= now
-        if node not in self._members or not is_heard or self._is_over:
+        if node not in self._members or is_hearsay or not is_heard or self._is_over:
             return False
         doubt = self._doubts.get(node)
         if doubt is None:

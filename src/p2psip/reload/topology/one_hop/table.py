@@ -81,12 +81,15 @@ class Table(OneHopPlace):
         """A member has shown itself."""
         has_data = node in self._admitting
         # Whoever was told that it has gone is to hear that it has not, or is here again.
-        is_news |= self.enquiries.standing(node, self._heard, now) is Standing.GONE
+        is_back = self.enquiries.standing(node, self._heard, now) is Standing.GONE
+        is_news |= is_back
         self._admitting.discard(node)
         self.enquiries.forget(node)
         before = self.members.region
         if node in self._left or not self.members.add(node):
             return
+        if is_back:
+            self.enquiries.is_back(node, now)
         if not has_data:
             self._hand_over(node, before)
         self._copies.came(now)

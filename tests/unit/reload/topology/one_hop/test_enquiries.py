@@ -208,6 +208,18 @@ def test_one_member_alone_buries_nobody() -> None:
     assert set(bench.asked().values()) == {50}
 
 
+def test_who_has_come_back_is_not_struck_out_for_what_others_have_heard_before() -> None:
+    """But what we see ourselves counts, and so does what they still say a little later."""
+    bench = Bench()
+    bench.enquiries.is_back(nid(50), 1.0)
+    soon, later = 1.0 + DOUBT_PAUSE_S / 2, 1.0 + DOUBT_PAUSE_S
+    assert not any(bench.gone(50, teller=teller, now=soon) for teller in (40, 60, 70))
+    assert not bench.asked()
+    assert not bench.gone(50, teller=ME, now=soon)
+    assert set(bench.asked().values()) == {50}
+    assert bench.gone(50, teller=40, now=later)
+
+
 def test_what_one_says_and_a_neighbour_confirms_is_believed_at_once() -> None:
     bench = Bench()
     bench.gone(50, teller=40)

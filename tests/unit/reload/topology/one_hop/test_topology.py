@@ -137,6 +137,23 @@ def test_who_asks_as_a_member_over_its_own_link_is_one() -> None:
     assert nid(300) in peer.members
 
 
+def test_who_was_struck_out_and_shows_itself_is_not_struck_out_again_for_what_goes_round_still() -> None:
+    """Where many join at once that went on for ever, ten thousand Updates a second."""
+    peer = with_member(200)
+    for value in (300, 400, 500, 600):
+        peer.handle_linked(nid(value), 2.0)
+        peer.handle(request(value, AS_MEMBER), 2.0)
+    gone = OneHopUpdate(1, b"", UpdateType.NEWS, gone=(nid(300),))
+    for teller in (200, 400):
+        peer.handle(request(teller, OneHopUpdate(1, b"", UpdateType.NEWS)), 2.0)
+        peer.handle(request(teller, gone), 3.0)
+    assert nid(300) not in peer.members
+    peer.handle(request(300, AS_MEMBER), 3.1)
+    for teller in (500, 600):
+        peer.handle(request(teller, gone), 3.2)
+    assert nid(300) in peer.members
+
+
 def test_who_leaves_asks_nothing_more_by_which_it_would_be_taken_for_a_member() -> None:
     """While it still hands over, it hears of others, and loses its links."""
     peer = with_member(200)
