@@ -67,8 +67,10 @@ def test_a_router_that_reboots_with_another_address_is_asked_again_and_nothing_s
     assert world.run(5.0, stop=lambda: not nat.server.living(world.internet.now))
 
 
-def test_members_confirm_that_a_mapped_port_can_be_dialled() -> None:
-    world = world_with(("PCP",), behaviour=PORT_RESTRICTED)
+@pytest.mark.parametrize("behaviour", [PORT_RESTRICTED, SYMMETRIC], ids=["port-restricted", "symmetric"])
+def test_members_confirm_that_a_mapped_port_can_be_dialled(behaviour: NatBehaviour) -> None:
+    """Where they see it as the mapped one, and where each sees another."""
+    world = world_with(("PCP",), behaviour=behaviour)
     node = world.sites[PUBLIC].peer.node
     assert world.run(120.0, stop=lambda: node.reach.is_dialable)
     assert not node.reach.is_open

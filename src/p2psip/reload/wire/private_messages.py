@@ -40,7 +40,9 @@ class ProbeWay(WireEnum, width=1):
     OTHER_PORT = 2
     OTHER_MEMBER = 3
     ON_BEHALF = 4
-    """From the port of links, for another member, which is linked with who asks and has asked for OTHER_MEMBER."""
+    """From the port of links, for another member, which is linked with who asks and has asked for one of the others."""
+    OTHER_MEMBER_TO_MAPPED = 5
+    """As OTHER_MEMBER, to another port of the host where the request came from: to one that its router has mapped."""
 
 
 @structure
@@ -53,7 +55,7 @@ class ReachReq(Struct):
     way: ProbeWay
     token: Opaque8
     avoid: Annotated[tuple[NodeId, ...], Vector(2)]
-    address: Annotated[IpAddressPort | None, When("way", ProbeWay.ON_BEHALF)] = None
+    address: Annotated[IpAddressPort | None, When("way", ProbeWay.ON_BEHALF, ProbeWay.OTHER_MEMBER_TO_MAPPED)] = None
 
 
 @structure

@@ -24,6 +24,7 @@ from p2psip.reload.node.connecting.connection_table import Connection, Connectio
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.effects import ReachChanged, ReachSurveyed
 from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.paths.candidates import OwnPort
 from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
 from p2psip.reload.paths.limits import (
     SURVEY_HELPERS_MAX,
@@ -164,7 +165,9 @@ class Surveying:
             return
         known = frozenset(without_zone(link.remote.host) for link in self._connections.all())
         rng, queue, spares = self._rng, self._queue, self._spares
-        self._survey = Survey(helpers, known, spares, rng, now, queue, wants_lifetime=wants_lifetime)
+        given = self._paths.whereabouts.mapped.get(OwnPort(Purpose.RELOAD, is_stream=False))
+        mapped = None if given is None else given.address
+        self._survey = Survey(helpers, known, spares, rng, now, queue, wants_lifetime=wants_lifetime, mapped=mapped)
         self._pass_on(now)
 
     def handle_outcome(self, context: SurveyContext | OnBehalfContext, outcome: Outcome, now: float) -> None:
@@ -251,7 +254,8 @@ class Surveying:
     def _ask(self, asked: AskHelper, survey: Survey, now: float) -> None:
         linked = tuple(self._connections) if asked.is_stranger_wanted else ()
         avoid = (*asked.avoid, *linked)[:AVOID_MAX]
-        body = PrivateReq(REACH, ReachReq(asked.way, asked.token, avoid).encode())
+        mapped = None if asked.mapped is None else IpAddressPort.of(asked.mapped.host, asked.mapped.port)
+        body = PrivateReq(REACH, ReachReq(asked.way, asked.token, avoid, mapped).encode())
         context = SurveyContext(asked.number)
         if (
             self._exchange.to_node(
@@ -323,6 +327,8 @@ class Surveying:
             self._answer(request, ReachAns(0, ()))
         elif body.way is ProbeWay.OTHER_PORT:
             self._send_from_other_port(request, body, source, now)
+        elif body.way is ProbeWay.OTHER_MEMBER_TO_MAPPED:
+            self._have_another_send(request, body, self._mapped(body, source), (), now)
         else:
             self._have_another_send(request, body, source, (), now)
 
@@ -335,6 +341,14 @@ class Surveying:
         if heard.remote.host != (link.remote if pair is None else pair.remote).host:
             raise Forbidden("that Binding request came from elsewhere than this link")
         return heard.remote
+
+    @staticmethod
+    def _mapped(body: ReachReq, source: Address) -> Address:
+        """Another port of where the Binding request came from. Raises a Rejection."""
+        host_port = None if body.address is None else body.address.host_port
+        if host_port is None or host_port[0] != source.host or not host_port[1]:
+            raise Forbidden("that is another host than the one from which the Binding request came")
+        return Address(*host_port)
 
     def _send_from_other_port(self, request: Received, body: ReachReq, source: Address, now: float) -> None:
         if len(self._lent) + len(self._opening) >= SURVEY_SPARES_MAX:

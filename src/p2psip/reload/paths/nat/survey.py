@@ -8,7 +8,8 @@ the port of links itself is tried as well, as a router may forward it.
 
     mapping      the same spare to several members: as whom does each of them see it?           (4.3)
     filtering    a new spare, one member, probes from a third member and from another port      (4.4)
-    reachable    the same for the port of links, by a member that we never sent anything to
+    reachable    the same for the port of links, by a member that we never sent anything to; where our router has
+                 mapped it to another port than the one that members see, to that
     hairpinning  from one spare to the outside address of another                               (4.5)
     lifetime     spares that are silent for a while, and a probe to each then                   (4.6)
 
@@ -75,6 +76,8 @@ class AskHelper(Effect):
     token: bytes
     avoid: tuple[NodeId, ...] = ()
     is_stranger_wanted: bool = False
+    mapped: Address | None = None
+    """Where the probe is to go, with OTHER_MEMBER_TO_MAPPED."""
 
 
 @dataclass(slots=True)
@@ -113,9 +116,11 @@ class Survey:
         queue: TimerQueue | None = None,
         *,
         wants_lifetime: bool = False,
+        mapped: Address | None = None,
     ) -> None:
         """`helpers` are at different hosts, the best first; to `known_hosts` something was sent from the port of links.
-        `spares` are numbers for further ports. `rng` is one that nobody outside can guess.
+        `spares` are numbers for further ports. `rng` is one that nobody outside can guess. `mapped` is where our router
+        says that the port of links is.
         """
         self.reach = Reach(now)
         self.is_over = False
@@ -125,6 +130,7 @@ class Survey:
         self._rng = rng
         self._now = now
         self._wants_lifetime = wants_lifetime
+        self._mapped = mapped
         self._locals: dict[int, Address] = {}
         """Our spares; those that are not open yet have port 0."""
         self._bindings: dict[bytes, _Binding] = {}
@@ -273,7 +279,10 @@ class Survey:
         yield from self._until(lambda: bound.is_over, sum(BIND_WAITS_S))
         if bound.mapped is None or bound.local is None:
             return
-        other = yield from self._probe(helper, ProbeWay.OTHER_MEMBER, bound)
+        if self._mapped not in (None, bound.mapped):
+            yield from self._find_whether_mapped(helper, bound)
+            return
+        other = yield from self._probe(helper, ProbeWay.OTHER_MEMBER, bound, is_stranger_wanted=True)
         if other is not None and other.source is not None:
             if other.source.host not in self._known_hosts:
                 self._know(reached_by=(*self.reach.reached_by, *other.answer.members))
@@ -283,6 +292,21 @@ class Survey:
             port = yield from self._probe(helper, ProbeWay.OTHER_PORT, bound)
             if port is not None and port.source is not None and port.source != helper.address:
                 self._know(reached_by=(*self.reach.reached_by, helper.node))
+
+    def _find_whether_mapped(self, helper: SurveyHelper, bound: _Binding) -> Steps:
+        """What our router has mapped is another port than the one that members see: strangers, or members that are
+        known to see that one, are let in to it by the mapping alone.
+        """
+        way = ProbeWay.OTHER_MEMBER_TO_MAPPED
+        other = yield from self._probe(helper, way, bound, is_stranger_wanted=True)
+        if other is None:
+            other = yield from self._probe(helper, way, bound)
+        source = None if other is None else other.source
+        if other is None or source is None:
+            return
+        links = [each for each in self._bindings.values() if each.spare is None and each.server.host == source.host]
+        if source.host not in self._known_hosts or any(each.mapped not in (None, self._mapped) for each in links):
+            self._know(reached_by=(*self.reach.reached_by, *other.answer.members))
 
     def _find_hairpin(self) -> Steps:
         """4.5, between two ports, of which each has sent to the other's outside address: so no filter keeps it out."""
@@ -326,7 +350,9 @@ class Survey:
             yield
         self._timers.cancel("step")
 
-    def _probe(self, helper: SurveyHelper, way: ProbeWay, bound: _Binding) -> Generator[None, None, _Probe | None]:
+    def _probe(
+        self, helper: SurveyHelper, way: ProbeWay, bound: _Binding, *, is_stranger_wanted: bool = False
+    ) -> Generator[None, None, _Probe | None]:
         """Have a probe sent to where a request of ours came from; None if nobody does that."""
         token, is_link = bytes(bound.request[_TOKEN]), bound.spare is None
         self._came.pop((bound.spare, token), None)
@@ -334,9 +360,9 @@ class Survey:
         for _ in range(PROBES):
             self._number += 1
             number = self._number
-            is_stranger_wanted = is_link and way is ProbeWay.OTHER_MEMBER
+            mapped = self._mapped if way is ProbeWay.OTHER_MEMBER_TO_MAPPED else None
             sent = self.reach.reached_by if is_link else self.reach.opened_by
-            self._effects.append(AskHelper(number, helper.node, way, token, sent, is_stranger_wanted))
+            self._effects.append(AskHelper(number, helper.node, way, token, sent, is_stranger_wanted, mapped))
             yield from self._until(lambda number=number: number in self._asked, ANSWER_MAX_S)  # type: ignore[misc]
             answer = self._asked.pop(number, None)
             if answer is None:

@@ -157,6 +157,24 @@ def test_a_third_member_is_asked_and_named() -> None:
     assert answered(bench) == ReachAns(0, (nid(50),))
 
 
+def test_a_third_member_may_be_asked_for_another_port_of_the_host_that_asks_and_of_no_other() -> None:
+    """Its router has mapped that one."""
+    bench = start()
+    seen(bench)
+    mapped = SOURCE._replace(port=7000)
+    asked(bench, ProbeWay.OTHER_MEMBER_TO_MAPPED, target=mapped)
+    request = bench.hear_one(50, MessageCode.PRIVATE_REQ)
+    assert isinstance(request.body, PrivateReq)
+    body = ReachReq.decode(request.body.body)
+    assert body.way is ProbeWay.ON_BEHALF
+    assert body.address is not None
+    assert body.address.host_port == tuple(mapped)
+    for target in (Address("203.0.113.66", 7000), SOURCE._replace(port=0)):
+        asked(bench, ProbeWay.OTHER_MEMBER_TO_MAPPED, target=target)
+        assert refused(bench) is ErrorCode.FORBIDDEN
+    assert sent(bench) == []
+
+
 def test_who_knows_nobody_else_says_so() -> None:
     """Also where the one that was asked does not know what is meant."""
     bench = start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -16,11 +17,12 @@ from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
 from p2psip.reload.paths.nat.survey import AskHelper, Survey, SurveyHelper, probe
 from p2psip.reload.paths.values import CloseSpare, SendSpare, SendStun
 from p2psip.reload.wire.private_messages import ProbeWay, ReachAns
-from p2psip.sim.ip.boxes import Dependence, Hairpin, Nat, NatBehaviour, Router
+from p2psip.sim.ip.boxes import SYMMETRIC, Dependence, Hairpin, Nat, NatBehaviour, Router
 from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.machine import Machine, NetworkRoute
 from p2psip.sim.ip.network import Internet, Network
 from p2psip.sim.ip.packet import Protocol
+from p2psip.sim.ip.port_server import UDP, MappingNat, PortGiven
 from p2psip.stun.binding import answer_binding
 
 PORT = 6084
@@ -50,6 +52,9 @@ class Bench:
     linked: int = 3
     is_firewall: bool = False
     forwards: bool = False
+    maps: int = 0
+    """The outside port to which the router says that it has mapped the port of links, if any."""
+    is_lied_to: bool = False
     blocks: frozenset[Protocol] = frozenset()
     refusing: frozenset[ProbeWay] = frozenset()
     wants_lifetime: bool = False
@@ -85,14 +90,17 @@ class Bench:
         helpers = [SurveyHelper(member(each), Address(host(each), PORT)) for each in range(1, self.linked + 1)]
         known = frozenset(each.address.host for each in helpers)
         rng = random.Random(7)
-        self.survey = Survey(
-            helpers, known, itertools.count(1), rng, self.internet.now, wants_lifetime=self.wants_lifetime
-        )
+        mapped = Address(OUTSIDE, self.maps) if self.maps else None
+        now, wants_lifetime = self.internet.now, self.wants_lifetime
+        self.survey = Survey(helpers, known, itertools.count(1), rng, now, wants_lifetime=wants_lifetime, mapped=mapped)
         self._settle()
 
     def _behind_a_nat(self, isp: Network, behaviour: NatBehaviour) -> None:
         lan = self.internet.lan("home", "192.168.1.0/24")
         nat = Nat(self.internet, "nat", behaviour, blocks=self.blocks)
+        if self.maps and not self.is_lied_to:
+            nat = MappingNat(self.internet, "nat", behaviour, blocks=self.blocks)
+            nat.server.given[UDP, self.maps] = PortGiven(self.local, math.inf)
         if self.forwards:
             nat.forward(Protocol.UDP, PORT, self.local)
         nat.plug(isp, OUTSIDE)
@@ -159,7 +167,7 @@ class Bench:
 
     def _probe(self, asked: AskHelper) -> ReachAns | None:
         number = asked.node[0]
-        target = self.heard[asked.token][number]
+        target = asked.mapped or self.heard[asked.token][number]
         if asked.way is ProbeWay.SAME_PORT:
             self.ports[number].send(target, probe(asked.token))
             return ReachAns(0, ())
@@ -246,6 +254,26 @@ def test_a_firewall_without_nat_is_no_open_machine() -> None:
     assert reach.has_nat is False
     assert reach.filtering is EndpointDependence.ADDRESS_AND_PORT
     assert (reach.is_open, reach.is_dialable) == (False, False)
+
+
+@pytest.mark.parametrize("linked", [2, 4], ids=["somebody is a stranger", "all are known"])
+def test_a_port_that_the_router_has_mapped_is_dialable_where_members_do_not_see_it(linked: int) -> None:
+    """A symmetric NAT shows each member another port; the mapped one is where everybody gets in."""
+    assert not Bench(SYMMETRIC, linked=linked).run().is_dialable
+    bench = Bench(SYMMETRIC, linked=linked, maps=7000)
+    reach = bench.run()
+    assert reach.is_dialable
+    assert not reach.is_open
+    assert len(set(reach.reached_by)) == 2
+    assert {each.mapped for each in bench.asked if each.way is ProbeWay.OTHER_MEMBER_TO_MAPPED} == {
+        Address(OUTSIDE, 7000)
+    }
+
+
+@pytest.mark.parametrize("refusing", [frozenset(), frozenset({ProbeWay.OTHER_MEMBER_TO_MAPPED})])
+def test_what_a_router_says_is_no_proof(refusing: frozenset[ProbeWay]) -> None:
+    """It says that a port is mapped, and what comes there is dropped; or no member knows how to try it."""
+    assert not Bench(SYMMETRIC, maps=7000, is_lied_to=True, refusing=refusing).run().is_dialable
 
 
 @pytest.mark.parametrize("linked", [2, 4], ids=["somebody is a stranger", "all are known"])
