@@ -320,6 +320,16 @@ def nap_of_an_internet(seed: int) -> None:
         world.run(rng.choice((1.0, 20.0)))
 
 
+def nap_of_a_mapped_port() -> None:
+    """A peer whose router maps its ports for an hour at most."""
+    world = InternetSites("late ports", no_ice=False, overlay_link_protocols=("DTLS",))
+    world.add_public(0)
+    world.add_behind_nat(1, SYMMETRIC, forwards=False, maps_by=("PCP",))
+    world.run(10.0)
+    jump(world.internet.clock, HOUR_S, random.Random(1))
+    world.run(10.0)
+
+
 def nap_of_a_path_for_calls() -> None:
     """A SIP message of which a fragment is missing, and a relay that is asked whether it is there."""
     fragments = Reassembly()
@@ -493,6 +503,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         for seed in range(times(3)):
             nap_of_an_internet(seed)
         nap_of_certified_peers()
+        nap_of_a_mapped_port()
         nap_of_a_path_for_calls()
         nap_of_a_server()
         nap_of_media()
