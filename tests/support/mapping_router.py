@@ -15,9 +15,9 @@ import pytest
 from netlab import Lab, missing
 
 from p2psip.portmap.nat_pmp import NatPmp
-from p2psip.portmap.values import HomeRouter
+from p2psip.portmap.values import ROUTER_PORT, HomeRouter
 
-START_MAX_S = 10.0
+START_MAX_S = 60.0
 KNOCK_S = 0.1
 
 CONFIGURATION = """\
@@ -91,7 +91,7 @@ def _wait(lab: Lab, router: HomeRouter, host: str) -> None:
     with lab.udp(host, router.local) as knocking:
         knocking.settimeout(KNOCK_S)
         while time.monotonic() < give_up_at:
-            knocking.sendto(NatPmp().greet(), router.address)
+            knocking.sendto(NatPmp().greet().data, (router.host, ROUTER_PORT))
             with contextlib.suppress(TimeoutError, ConnectionRefusedError):
                 knocking.recv(100)
                 return

@@ -94,7 +94,7 @@ def mapping_words(mapping: PortMappingFacts) -> str:
         return f"The router {mapping.router} is being asked to let others in."
     said = "; ".join(f"{language}: {why}" for language, why in mapping.refusals)
     return (
-        f"The router {mapping.router} does not let others in: {said}.{beyond} Look in its settings for NAT-PMP, PCP or"
+        f"The router {mapping.router} does not let others in: {said}.{beyond} Look in its settings for UPnP, NAT-PMP or"
         " port mapping and switch it on, or forward the ports by hand."
     )
 

@@ -24,6 +24,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
+from p2psip.net.router_streams import answer_on_stream
 from p2psip.net.sockets.addresses import with_zones
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
@@ -46,6 +47,7 @@ from p2psip.reload.paths.relays.relay_values import (
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
+    AskStream,
     Candidate,
     CloseSpare,
     CutIfSilent,
@@ -59,6 +61,7 @@ from p2psip.reload.paths.values import (
     SendSpare,
     SendStun,
     Stalled,
+    StreamAnswered,
     StunArrived,
     Zoned,
 )
@@ -295,6 +298,8 @@ class NodeHost:
                 self._spares.send(spare, remote, data)
             case CloseSpare(spare):
                 self._spares.close(spare)
+            case AskStream(remote, request):
+                self._spawn(self._ask_stream(remote, request))
             case MoveLink(number, local, remote):
                 if isinstance(association := self._streams.get(number), DtlsAssociation):
                     self._dtls.move(association, Pair(local, remote))
@@ -515,6 +520,9 @@ class NodeHost:
             self.call(lambda now: self._core.handle_link_down(number, reason, now))
         else:
             self._ended(stream)
+
+    async def _ask_stream(self, remote: Address, request: bytes) -> None:
+        self._tell(StreamAnswered(request, await answer_on_stream(remote, request)))
 
     # Disk and date
 

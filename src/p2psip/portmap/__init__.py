@@ -1,1 +1,1 @@
-"""Ports that the router of a home gives to a machine inside when it is asked: PCP (RFC 6887), NAT-PMP (RFC 6886)."""
+"""Ports that a router gives to a machine inside when it is asked: PCP (RFC 6887), NAT-PMP (RFC 6886), UPnP."""

@@ -1,4 +1,4 @@
-"""Has the router map ports of this machine, and keeps them mapped: in PCP, or in NAT-PMP where it does not speak that.
+"""Has the router map ports of this machine, and keeps them mapped: in PCP, else in NAT-PMP, else in UPnP.
 
 Theory of operation. One question is under way at a time (RFC 6886 section 3.1 wants that), the others wait. A language
 that the router does not answer, or in which it grants nothing, is followed by the next; after the last one all is tried
@@ -21,7 +21,17 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.portmap.epoch import Epoch
 from p2psip.portmap.nat_pmp import NatPmp
 from p2psip.portmap.pcp import Pcp
-from p2psip.portmap.values import AskRouter, Dialect, HomeRouter, RouterAnswer, RouterLeft, WantedPort, is_of_a_host
+from p2psip.portmap.upnp import Upnp
+from p2psip.portmap.values import (
+    AskRouter,
+    Dialect,
+    HomeRouter,
+    Outgoing,
+    RouterAnswer,
+    RouterLeft,
+    WantedPort,
+    is_of_a_host,
+)
 
 LIFETIME_S: Final = 3600
 """For how long ports are asked for. What a router grants for more counts for so long (RFC 6887 section 15 has a client
@@ -72,7 +82,7 @@ class _Given:
 @dataclass(slots=True)
 class _UnderWay:
     question: _Question
-    data: bytes
+    outgoing: Outgoing
     sent: int = 0
 
 
@@ -95,6 +105,8 @@ class PortMapper:
         self._under_way: _UnderWay | None = None
         self._why = SILENT
         """Why nothing is granted in this language."""
+        self._has_granted = False
+        """True if something is."""
         self._host = ""
         """The router's outside address, in a language that says it apart from ports."""
         self._epoch = Epoch()
@@ -150,19 +162,40 @@ class PortMapper:
 
     def handle_datagram(self, remote: Address, data: bytes, now: float) -> None:
         """Something has come to the port from which the router is asked."""
-        if self.router is None or remote != self.router.address or self._dialect is None:
+        dialect, asked = self._dialect, self._under_way
+        if self.router is None or dialect is None or remote.host != self.router.host:
             return
-        if (answer := self._dialect.read(data)) is None:
+        is_awaited = asked is not None and not asked.outgoing.is_stream
+        if (remote.port == dialect.answers_from) if dialect.answers_from is not None else is_awaited:
+            self._read(dialect, asked, data, now)
+
+    def handle_stream(self, request: bytes, answer: bytes, now: float) -> None:
+        """What has come on a stream until its end; nothing, if it could not be connected or took too long."""
+        dialect, asked = self._dialect, self._under_way
+        if dialect is None or asked is None or not asked.outgoing.is_stream or asked.outgoing.data != request:
             return
-        asked = self._under_way
+        if not self._read(dialect, asked, answer, now):
+            self._unanswered(now)
+
+    def _read(self, dialect: Dialect, asked: _UnderWay | None, data: bytes, now: float) -> bool:
+        """True for an answer to what is under way."""
+        answer = dialect.read(data)
+        if asked is not None and isinstance(answer, Outgoing):
+            asked.outgoing, asked.sent = answer, 0
+            self._send(asked, now)
+            return True
+        if answer is None or isinstance(answer, Outgoing):
+            return False
         if asked is not None and (answer.wish == asked.question.wish or answer.is_foreign):
             self._under_way = None
             self._timers.cancel(_Due("wait"))
             self._answered(asked.question, answer, now)
             self._go_on(now)
-        elif answer.is_proven and answer.wish in self._given and not answer.refusal:
+            return True
+        if answer.is_proven and answer.wish in self._given and not answer.refusal:
             # RFC 6887 section 14.2: a router says by itself that an outside address is another one now.
             self._grant(answer.wish, answer, now)
+        return False
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -196,7 +229,7 @@ class PortMapper:
     # Languages
 
     def _begin(self, router: HomeRouter, now: float) -> None:
-        self._untried = [Pcp(router, self._secret), NatPmp()]
+        self._untried = [Pcp(router, self._secret), NatPmp(), Upnp(router)]
         self.refusals.clear()
         self._timers.cancel(_Due("greet"))
         self._next_dialect(now)
@@ -213,7 +246,7 @@ class PortMapper:
             self._timers.set(_Due("again"), now + (GREET_S if self._given else AGAIN_S), "ask the router again")
             return
         dialect = self._dialect = self._untried.pop(0)
-        self._host, self._epoch, self._why = "", Epoch(), SILENT
+        self._host, self._epoch, self._why, self._has_granted = "", Epoch(), SILENT, False
         greeting = (_Question(None),) if dialect.is_greeted else ()
         self._waiting.extend((*greeting, *map(_Question, self._wishes)))
         self._go_on(now)
@@ -240,7 +273,7 @@ class PortMapper:
         if self._waiting:
             question = self._waiting.popleft()
             self._under_way = _UnderWay(question, self._encoded(dialect, question))
-            self._send(dialect, self._under_way, now)
+            self._send(self._under_way, now)
         elif self._is_withdrawing:
             self._part()
         elif not self._given:
@@ -248,7 +281,7 @@ class PortMapper:
         elif _Due("greet") not in self._timers:
             self._timers.set(_Due("greet"), now + GREET_S, "ask the router how it is")
 
-    def _encoded(self, dialect: Dialect, question: _Question) -> bytes:
+    def _encoded(self, dialect: Dialect, question: _Question) -> Outgoing:
         if question.wish is None:
             return dialect.greet()
         known = self._given.get(question.wish)
@@ -256,25 +289,31 @@ class PortMapper:
         outside = Address("", question.wish.port) if known is None else known.outside
         return dialect.ask(question.wish, question.lifetime_s, outside)
 
-    def _send(self, dialect: Dialect, asked: _UnderWay, now: float) -> None:
+    def _send(self, asked: _UnderWay, now: float) -> None:
         assert self.router is not None, "somebody is asked"
-        waits_s = self._waits_s(dialect)
-        self._effects.append(AskRouter(self.router, asked.data))
+        waits_s = self._waits_s(asked)
+        self._effects.append(AskRouter(self.router, asked.outgoing))
         self._timers.set(_Due("wait"), now + waits_s[asked.sent] * self._rng.uniform(0.9, 1.1), "the router is silent")
         asked.sent += 1
 
-    def _waits_s(self, dialect: Dialect) -> Sequence[float]:
-        return WITHDRAWING_WAITS_S if self._is_withdrawing else dialect.waits_s
+    def _waits_s(self, asked: _UnderWay) -> Sequence[float]:
+        return WITHDRAWING_WAITS_S if self._is_withdrawing else asked.outgoing.waits_s
 
     def _repeat(self, now: float) -> None:
-        dialect, asked = self._dialect, self._under_way
-        assert dialect is not None, "a question is in some language"
+        asked = self._under_way
         assert asked is not None, "that is what it was waited for"
-        if asked.sent < len(self._waits_s(dialect)):
-            self._send(dialect, asked, now)
-            return
+        if asked.sent < len(self._waits_s(asked)):
+            self._send(asked, now)
+        else:
+            self._unanswered(now)
+
+    def _unanswered(self, now: float) -> None:
+        """It is waited for no longer."""
         self._under_way = None
-        if not self._is_withdrawing:
+        self._timers.cancel(_Due("wait"))
+        if self._is_withdrawing:
+            self._go_on(now)
+        else:
             self._give_up(SILENT, now)
 
     # Answers
@@ -298,7 +337,7 @@ class PortMapper:
             self._host = self.outside_host = host
             for given in self._given.values():
                 given.outside = Address(host, given.outside.port)
-        elif not self._given:
+        elif not self._has_granted:
             self._give_up(answer.refusal or NO_ADDRESS, now)
 
     def _grant(self, wish: WantedPort, answer: RouterAnswer, now: float) -> None:
@@ -315,7 +354,7 @@ class PortMapper:
             self._timers.set(_Due("renew", wish), now + AGAIN_S, "ask for a port again that was refused")
             return
         lifetime_s = min(max(answer.lifetime_s, LIFETIME_MIN_S), LIFETIME_S)
-        self._given[wish] = _Given(outside)
+        self._given[wish], self._has_granted = _Given(outside), True
         self._timers.set(_Due("end", wish), now + lifetime_s, "a mapped port ends")
         renewed_s = lifetime_s * self._rng.uniform(*RENEWED_AFTER)
         self._timers.set(_Due("renew", wish), now + renewed_s, "have a port mapped for longer")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Sequence
 from typing import Final
 
 from p2psip.base.address import Address
-from p2psip.portmap.values import NOWHERE, PortKind, RouterAnswer, WantedPort
+from p2psip.portmap.values import NOWHERE, ROUTER_PORT, Outgoing, PortKind, RouterAnswer, WantedPort
 
 VERSION: Final = 0
 OUTSIDE_ADDRESS: Final = 0
@@ -37,17 +36,19 @@ class NatPmp:
 
     name: str = "NAT-PMP"
     # 3.1: 250 ms, doubled each time. It gives up who is silent after two minutes; we sooner, as we come again.
-    waits_s: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
+    waits_s: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
+    answers_from: int | None = ROUTER_PORT
     is_greeted: bool = True
 
-    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> bytes:
+    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> Outgoing:
         """3.3; 3.4, of what is given up: "The suggested external port MUST be set to zero by the client on sending"."""
         port = outside.port if lifetime_s else 0
-        return _QUESTION.pack(VERSION, OPCODES[wish.kind], 0, wish.port, port, lifetime_s)
+        data = _QUESTION.pack(VERSION, OPCODES[wish.kind], 0, wish.port, port, lifetime_s)
+        return Outgoing(ROUTER_PORT, data, self.waits_s)
 
-    def greet(self) -> bytes:
+    def greet(self) -> Outgoing:
         """3.2: what is the router's outside address?"""
-        return bytes((VERSION, OUTSIDE_ADDRESS))
+        return Outgoing(ROUTER_PORT, bytes((VERSION, OUTSIDE_ADDRESS)), self.waits_s)
 
     def read(self, data: bytes) -> RouterAnswer | None:
         """What the router says; None for what is no answer of NAT-PMP."""

@@ -6,11 +6,10 @@ import hashlib
 import hmac
 import ipaddress
 import struct
-from collections.abc import Sequence
 from typing import Final
 
 from p2psip.base.address import Address
-from p2psip.portmap.values import NOWHERE, HomeRouter, PortKind, RouterAnswer, WantedPort
+from p2psip.portmap.values import NOWHERE, ROUTER_PORT, HomeRouter, Outgoing, PortKind, RouterAnswer, WantedPort
 
 VERSION: Final = 2
 ANNOUNCE, MAP = 0, 1
@@ -53,22 +52,23 @@ class Pcp:
 
     name: str = "PCP"
     # 8.1.1: the first wait (IRT) is 3 s, doubled each time. A router on the same wire has heard one of two.
-    waits_s: Sequence[float] = (3.0, 6.0)
+    waits_s: Final = (3.0, 6.0)
+    answers_from: int | None = ROUTER_PORT
     is_greeted: bool = False
 
     def __init__(self, router: HomeRouter, secret: bytes) -> None:
         self._local = router.local
         self._key = hmac.digest(secret, f"{router.host} {router.local}".encode(), hashlib.sha256)
 
-    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> bytes:
+    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> Outgoing:
         """11.1; by 15 nothing is suggested of what is given up."""
         suggested = outside if lifetime_s else NOWHERE
         body = _MAP.pack(self._nonce(wish), wish.kind, wish.port, suggested.port, _packed(suggested.host))
-        return self._head(MAP, lifetime_s) + body
+        return Outgoing(ROUTER_PORT, self._head(MAP, lifetime_s) + body, self.waits_s)
 
-    def greet(self) -> bytes:
+    def greet(self) -> Outgoing:
         """14.1: are you there, and since when?"""
-        return self._head(ANNOUNCE, 0)
+        return Outgoing(ROUTER_PORT, self._head(ANNOUNCE, 0), self.waits_s)
 
     def read(self, data: bytes) -> RouterAnswer | None:
         """What the router says; None for what is no answer of PCP, or to another's question."""

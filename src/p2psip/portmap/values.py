@@ -40,11 +40,6 @@ class HomeRouter(NamedTuple):
     host: str
     local: str
 
-    @property
-    def address(self) -> Address:
-        """Where it is asked."""
-        return Address(self.host, ROUTER_PORT)
-
 
 @dataclass(frozen=True, slots=True)
 class RouterAnswer:
@@ -63,31 +58,48 @@ class RouterAnswer:
     """True if only who has been asked can have said it."""
 
 
+class Outgoing(NamedTuple):
+    """A question as it goes to a port of the router: a datagram, or a stream on which the answer comes, to its end."""
+
+    port: int
+    data: bytes
+    waits_s: Sequence[float]
+    """After how long it goes out again, and how long the last one is waited for."""
+    is_stream: bool = False
+
+
 class Dialect(Protocol):
-    """A language of routers: it makes questions and reads answers, and remembers nothing."""
+    """A language of routers: it makes questions and reads answers."""
 
     name: str
-    waits_s: Sequence[float]
-    """After how long a question goes out again, and how long the last one is waited for."""
+    answers_from: int | None
+    """The port from which the router's datagrams come; None if it may be any, and then to a question only."""
     is_greeted: bool
     """True if the router is asked for itself before it is asked for ports."""
 
-    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> bytes:
+    def ask(self, wish: WantedPort, lifetime_s: int, outside: Address) -> Outgoing:
         """Have a port mapped, to this outside address if possible; for no time: have it mapped no more."""
 
-    def greet(self) -> bytes:
+    def greet(self) -> Outgoing:
         """Ask the router for itself."""
 
-    def read(self, data: bytes) -> RouterAnswer | None:
-        """What it says; None for what is no answer to anything that we ask."""
+    def read(self, data: bytes) -> RouterAnswer | Outgoing | None:
+        """What it says, or what is to be asked next; None for what is no answer to anything that we ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskRouter(Effect):
-    """Send this to the router, from a port of our own that stays open until `RouterLeft`."""
+    """Send a datagram to the router, from a port of our own that stays open until `RouterLeft`; or, on a stream, a
+    request, of which `handle_stream` is told what came until its end, or nothing.
+    """
 
     router: HomeRouter
-    data: bytes
+    outgoing: Outgoing
+
+    @property
+    def address(self) -> Address:
+        """Where it goes."""
+        return Address(self.router.host, self.outgoing.port)
 
 
 @dataclass(frozen=True, slots=True)

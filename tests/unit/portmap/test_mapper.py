@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.portmap.mapper import AGAIN_S, GREET_S, IMPOSSIBLE, NO_ADDRESS, PortMapper
-from p2psip.portmap.values import AskRouter, HomeRouter, PortKind, RouterLeft, WantedPort
+from p2psip.portmap.mapper import AGAIN_S, GREET_S, IMPOSSIBLE, NO_ADDRESS, SILENT, PortMapper
+from p2psip.portmap.values import ROUTER_PORT, AskRouter, HomeRouter, PortKind, RouterLeft, WantedPort
 from p2psip.sim.ip.port_server import TCP, UDP, PortServer
 
 ROUTER = HomeRouter("192.168.1.1", "192.168.1.2")
+ROUTER_AT = Address(ROUTER.host, ROUTER_PORT)
 OUTSIDE = "203.0.113.7"
 WISHES = (WantedPort(PortKind.UDP, 6084), WantedPort(PortKind.TCP, 6084))
 BOTH = {wish: Address(OUTSIDE, 6084) for wish in WISHES}
@@ -48,10 +49,12 @@ class Bench:
         return self
 
     def _carry(self, asked: AskRouter) -> None:
-        self.sent.append((self.now, asked.data))
-        answer = None if self.is_deaf else self.server.answer(Address(ROUTER.local, 40000), asked.data, self.now)
+        data = asked.outgoing.data
+        self.sent.append((self.now, data))
+        is_heard = not self.is_deaf and asked.outgoing.port == ROUTER_PORT
+        answer = self.server.answer(Address(ROUTER.local, 40000), data, self.now) if is_heard else None
         if answer is not None:
-            self.mapper.handle_datagram(asked.router.address, answer, self.now)
+            self.mapper.handle_datagram(asked.address, answer, self.now)
 
     def run(self, seconds: float) -> Bench:
         """Let time go on."""
@@ -98,20 +101,22 @@ def test_a_mapping_is_renewed_at_half_its_lifetime_and_so_never_ends(language: s
 
 def test_requests_go_out_again_as_pcp_says_and_then_in_nat_pmp() -> None:
     bench = Bench(is_deaf=True)
-    bench.use().run(25.0)
+    bench.use().run(30.0)
     pcp = [at - 1000.0 for at, data in bench.sent if data[0] == 2]
     nat_pmp = [at for at, data in bench.sent if data[0] == 0]
+    searches = [at for at, data in bench.sent if data.startswith(b"M-SEARCH")]
     assert pcp == pytest.approx([0.0, 3.0], abs=0.3)
     waits = [after - before for before, after in itertools.pairwise(nat_pmp)]
     assert waits == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0], rel=0.11)
-    assert set(bench.mapper.refusals) == {"PCP", "NAT-PMP"}
+    assert [after - before for before, after in itertools.pairwise(searches)] == pytest.approx([1.0, 1.0], rel=0.11)
+    assert set(bench.mapper.refusals) == {"PCP", "NAT-PMP", "UPnP"}
     assert bench.parted == 1, "whom nobody listens to has no port open"
 
 
 def test_a_silent_router_is_asked_again_after_a_while_and_seldom() -> None:
     bench = Bench(is_deaf=True)
     bench.use().run(DAY_S)
-    assert len(bench.sent) <= 9 * DAY_S / AGAIN_S
+    assert len(bench.sent) <= 12 * DAY_S / AGAIN_S
     bench.is_deaf = False
     bench.run(AGAIN_S + 30.0)
     assert bench.mapper.given == BOTH
@@ -145,7 +150,7 @@ def test_another_router_is_asked_in_the_place_of_the_first() -> None:
     bench.use(other)
     assert bench.mapper.given == {}
     bench.mapper.handle_datagram(
-        ROUTER.address, bench.server.answer(Address("10.0.0.2", 1), bench.sent[-1][1], 0.0) or b"", 0.0
+        ROUTER_AT, bench.server.answer(Address("10.0.0.2", 1), bench.sent[-1][1], 0.0) or b"", 0.0
     )
     assert bench.mapper.given == {}, "the first one has nothing to say any more"
     bench.use(None).run(DAY_S)
@@ -200,7 +205,7 @@ def test_a_refusal_is_told_by_language() -> None:
 def test_an_outside_address_that_cannot_be_is_a_refusal(host: str) -> None:
     bench = Bench(PortServer(host)).use().run(30.0)
     assert bench.mapper.given == {}
-    assert bench.mapper.refusals == {"PCP": IMPOSSIBLE, "NAT-PMP": NO_ADDRESS}
+    assert bench.mapper.refusals == {"PCP": IMPOSSIBLE, "NAT-PMP": NO_ADDRESS, "UPnP": SILENT}
 
 
 @pytest.mark.parametrize("lifetime_s", [1, 10, 2**32 - 1])
@@ -239,7 +244,7 @@ def test_answers_from_elsewhere_are_dropped() -> None:
     for source in (Address("192.168.1.66", 5351), Address(ROUTER.host, 5352)):
         bench.mapper.handle_datagram(source, forged, bench.now)
         assert bench.mapper.given == {}
-    bench.mapper.handle_datagram(ROUTER.address, forged, bench.now)
+    bench.mapper.handle_datagram(ROUTER_AT, forged, bench.now)
     assert len(bench.mapper.given) == 1, "else it was not the source that it was dropped for"
 
 
@@ -248,7 +253,7 @@ def test_answers_with_another_nonce_are_dropped() -> None:
     bench.use()
     forged = bytearray(answer_to(bench, "198.51.100.66"))
     forged[24] ^= 1
-    bench.mapper.handle_datagram(ROUTER.address, bytes(forged), bench.now)
+    bench.mapper.handle_datagram(ROUTER_AT, bytes(forged), bench.now)
     assert bench.mapper.given == {}
 
 
@@ -260,10 +265,10 @@ def test_a_router_may_say_by_itself_that_its_address_is_another_one() -> None:
     )
     assert told is not None
     moved = told[:56] + bytes((203, 0, 113, 9)) + told[60:]
-    bench.mapper.handle_datagram(ROUTER.address, moved, bench.now)
+    bench.mapper.handle_datagram(ROUTER_AT, moved, bench.now)
     assert bench.mapper.given[WISHES[0]] == Address("203.0.113.9", 6084)
     old = Bench(PortServer(OUTSIDE, ("NAT-PMP",))).use()
-    old.mapper.handle_datagram(ROUTER.address, bytes((0, 128, 0, 0, 0, 0, 0, 0, 203, 0, 113, 9)), old.now)
+    old.mapper.handle_datagram(ROUTER_AT, bytes((0, 128, 0, 0, 0, 0, 0, 0, 203, 0, 113, 9)), old.now)
     assert old.mapper.given == BOTH
 
 
@@ -278,7 +283,7 @@ def test_a_flood_moves_nothing() -> None:
             bytes((2, 129, 0, 2)) + bytes(56),
             bytes([number & 255] * 60),
         ):
-            bench.mapper.handle_datagram(ROUTER.address, data, bench.now)
+            bench.mapper.handle_datagram(ROUTER_AT, data, bench.now)
     assert (bench.mapper.given, bench.mapper.next_deadline(), len(bench.settle().sent)) == (BOTH, deadline, sent)
 
 

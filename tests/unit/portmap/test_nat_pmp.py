@@ -14,13 +14,13 @@ GRANTED = bytes.fromhex("008100000000004d17c41b5800000e10")
 
 
 def test_3_2_3_3_questions() -> None:
-    assert DIALECT.greet() == b"\0\0"
-    assert DIALECT.ask(UDP, 3600, Address("", 7000)) == bytes.fromhex("0001000017c41b5800000e10")
-    assert DIALECT.ask(TCP, 3600, Address("", 6084)) == bytes.fromhex("0002000017c417c400000e10")
+    assert DIALECT.greet().data == b"\0\0"
+    assert DIALECT.ask(UDP, 3600, Address("", 7000)).data == bytes.fromhex("0001000017c41b5800000e10")
+    assert DIALECT.ask(TCP, 3600, Address("", 6084)).data == bytes.fromhex("0002000017c417c400000e10")
 
 
 def test_3_4_the_suggested_external_port_is_zero_in_what_is_given_up() -> None:
-    assert DIALECT.ask(UDP, 0, Address("203.0.113.7", 7000)) == bytes.fromhex("0001000017c4000000000000")
+    assert DIALECT.ask(UDP, 0, Address("203.0.113.7", 7000)).data == bytes.fromhex("0001000017c4000000000000")
 
 
 def test_3_2_the_outside_address() -> None:

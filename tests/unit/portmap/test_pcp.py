@@ -12,7 +12,7 @@ WISH = WantedPort(PortKind.UDP, 6084)
 DIALECT = Pcp(HomeRouter("192.168.1.1", "192.168.1.2"), b"secret")
 LOCAL = bytes(10) + b"\xff\xff" + bytes((192, 168, 1, 2))
 OUTSIDE = bytes(10) + b"\xff\xff" + bytes((203, 0, 113, 7))
-NONCE = DIALECT.ask(WISH, 3600, Address("", 6084))[24:36]
+NONCE = DIALECT.ask(WISH, 3600, Address("", 6084)).data[24:36]
 GRANTED = (
     b"\x02\x81\0\0" + (3600).to_bytes(4, "big") + (77).to_bytes(4, "big") + bytes(12)
     + NONCE + b"\x11\0\0\0" + (6084).to_bytes(2, "big") + (7000).to_bytes(2, "big") + OUTSIDE
@@ -20,14 +20,14 @@ GRANTED = (
 
 
 def test_7_1_11_1_a_request() -> None:
-    asked = DIALECT.ask(WISH, 3600, Address("203.0.113.7", 7000))
+    asked = DIALECT.ask(WISH, 3600, Address("203.0.113.7", 7000)).data
     assert asked[:24] == b"\x02\x01\0\0\0\0\x0e\x10" + LOCAL
     assert asked[36:] == b"\x11\0\0\0\x17\xc4\x1b\x58" + OUTSIDE
-    assert DIALECT.greet() == b"\x02\0\0\0\0\0\0\0" + LOCAL
+    assert DIALECT.greet().data == b"\x02\0\0\0\0\0\0\0" + LOCAL
 
 
 def test_15_what_is_given_up_has_no_suggestion() -> None:
-    asked = DIALECT.ask(WISH, 0, Address("203.0.113.7", 7000))
+    asked = DIALECT.ask(WISH, 0, Address("203.0.113.7", 7000)).data
     assert asked[4:8] == bytes(4)
     assert asked[42:] == bytes(2) + bytes(10) + b"\xff\xff" + bytes(4)
 
@@ -35,10 +35,12 @@ def test_15_what_is_given_up_has_no_suggestion() -> None:
 def test_11_2_nonces_differ_by_port_and_router_and_last() -> None:
     other = Pcp(HomeRouter("10.0.0.1", "192.168.1.2"), b"secret")
     nonces = {
-        each.ask(wish, 60, Address("", 1))[24:36] for each in (DIALECT, other) for wish in (WISH, WISH._replace(port=1))
+        each.ask(wish, 60, Address("", 1)).data[24:36]
+        for each in (DIALECT, other)
+        for wish in (WISH, WISH._replace(port=1))
     }
     assert len(nonces) == 4
-    assert Pcp(HomeRouter("192.168.1.1", "192.168.1.2"), b"secret").ask(WISH, 60, Address("", 1))[24:36] == NONCE
+    assert Pcp(HomeRouter("192.168.1.1", "192.168.1.2"), b"secret").ask(WISH, 60, Address("", 1)).data[24:36] == NONCE
 
 
 def test_11_1_an_answer() -> None:

@@ -113,8 +113,8 @@ listen = {listen}
 # Addresses to tell other peers, if they are not those of this machine (behind a port forwarding, say).
 advertise = {advertise}
 
-# Whether this machine's router is asked to let other peers in to the ports of this one (by PCP or NAT-PMP), which takes
-# the place of a port forwarding. `p2psip nat` says what came of it.
+# Whether this machine's router is asked to let other peers in to the ports of this one (PCP, NAT-PMP, UPnP), in the
+# place of a port forwarding. `p2psip nat` says what came of it.
 port_mapping = {port_mapping}
 
 # Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.

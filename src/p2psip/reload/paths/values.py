@@ -249,6 +249,14 @@ class CloseSpare(Effect):
     spare: int
 
 
+@dataclass(frozen=True, slots=True)
+class AskStream(Effect):
+    """Connect there, send this, and tell what comes until the end, in `StreamAnswered`."""
+
+    remote: Address
+    request: bytes
+
+
 # What the driver tells
 
 
@@ -337,8 +345,17 @@ class RouterFound:
     router: HomeRouter | None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamAnswered:
+    """What has come until the end; nothing, if nobody was there, or it took too long, or was too much."""
+
+    request: bytes
+    answer: bytes
+
+
 PathEvent = (
     RouterFound
+    | StreamAnswered
     | SpareOpened
     | SpareArrived
     | StunArrived

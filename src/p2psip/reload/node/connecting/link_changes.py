@@ -48,6 +48,7 @@ from p2psip.reload.paths.values import (
     SpareArrived,
     SpareOpened,
     Stalled,
+    StreamAnswered,
     StunArrived,
 )
 from p2psip.reload.security.errors import SecurityError
@@ -188,6 +189,8 @@ class LinkChanges:
             self._stalled(event, now)
         elif isinstance(event, RouterFound):
             self._port_mapping.use_router(event.router, now)
+        elif isinstance(event, StreamAnswered):
+            self._port_mapping.handle_stream(event, now)
         elif isinstance(event, SpareOpened | SpareArrived) and event.spare == ROUTER_SPARE:
             self._port_mapping.handle_spare(event, now)
         elif isinstance(event, SpareOpened | SpareArrived):

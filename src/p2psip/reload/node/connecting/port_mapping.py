@@ -17,7 +17,16 @@ from p2psip.reload.node.connecting.surveying import Surveying
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.candidates import OwnPort, Whereabouts
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
-from p2psip.reload.paths.values import ROUTER_SPARE, CloseSpare, Purpose, SendSpare, SpareArrived, SpareOpened
+from p2psip.reload.paths.values import (
+    ROUTER_SPARE,
+    AskStream,
+    CloseSpare,
+    Purpose,
+    SendSpare,
+    SpareArrived,
+    SpareOpened,
+    StreamAnswered,
+)
 from p2psip.turn.peers import Scope, scope_of
 
 
@@ -87,6 +96,11 @@ class PortMapping:
             self._mapper.handle_datagram(event.remote, event.data, now)
             self._settle(now)
 
+    def handle_stream(self, event: StreamAnswered, now: float) -> None:
+        """What the router has said on a stream."""
+        self._mapper.handle_stream(event.request, event.answer, now)
+        self._settle(now)
+
     def withdraw(self, now: float) -> None:
         """Have nothing mapped any more."""
         self._mapper.withdraw(now)
@@ -110,14 +124,16 @@ class PortMapping:
     def _settle(self, now: float) -> None:
         """Do what the mapper wants done, and tell of what it has, if that is something else than before."""
         for effect in self._mapper.drain():
-            if isinstance(effect, AskRouter):
-                self._exchange.emit(SendSpare(ROUTER_SPARE, effect.router.address, effect.data))
+            if isinstance(effect, AskRouter) and effect.outgoing.is_stream:
+                self._exchange.emit(AskStream(effect.address, effect.outgoing.data))
+            elif isinstance(effect, AskRouter):
+                self._exchange.emit(SendSpare(ROUTER_SPARE, effect.address, effect.outgoing.data))
             else:
                 assert isinstance(effect, RouterLeft), "a mapper wants nothing else"
                 self._exchange.emit(CloseSpare(ROUTER_SPARE))
         given, router = self._mapper.given, self._router
         mapped = {
-            own: Mapped(given[wish], Address(router.local, wish.port), router.address)
+            own: Mapped(given[wish], Address(router.local, wish.port), Address(router.host, wish.port))
             for own, wish in self._wishes().items()
             if router is not None and wish in given
         }
