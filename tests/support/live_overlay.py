@@ -442,7 +442,10 @@ class LiveOverlay:
 
     def _secret(self, name: str, text: str) -> Path:
         path = self.directory / f"{name}.secret"
-        path.write_text(text + "\n")
+        # Several commands at once have the same one: who reads it never finds it half written.
+        draft = path.with_suffix(f".{threading.get_ident()}")
+        draft.write_text(text + "\n")
+        draft.replace(path)
         return path
 
     def _end(self) -> list[str]:
