@@ -89,9 +89,15 @@ def mapping_words(mapping: PortMappingFacts) -> str:
     if mapping.given:
         ports = ", ".join(f"{port} as {outside}" for port, outside in mapping.given)
         by = f" ({mapping.language})" if mapping.language else ""
-        return f"The router {mapping.router} lets others in: {ports}{by}.{beyond}"
-    if mapping.is_asking or not mapping.refusals:
+        but = "".join(f" Not for {port}: {why}." for port, why in mapping.refused)
+        return f"The router {mapping.router} lets others in: {ports}{by}.{but}{beyond}"
+    if mapping.is_asking:
         return f"The router {mapping.router} is being asked to let others in."
+    if not mapping.refusals:
+        return (
+            f"The router {mapping.router} is not asked to let others in: this peer does not listen at the address by"
+            " which the router knows the machine. See `listen` in peer.toml."
+        )
     said = "; ".join(f"{language}: {why}" for language, why in mapping.refusals)
     return (
         f"The router {mapping.router} does not let others in: {said}.{beyond} Look in its settings for UPnP, NAT-PMP or"

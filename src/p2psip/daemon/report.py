@@ -101,6 +101,7 @@ def mapping_report(mapping: PortMappingFacts) -> dict[str, object]:
         "language": mapping.language or None,
         "given": {port: str(outside) for port, outside in mapping.given},
         "refusals": dict(mapping.refusals),
+        "refused": dict(mapping.refused),
         "inner_address": mapping.inner_address or None,
         "what": mapping_words(mapping),
     }

@@ -93,6 +93,8 @@ class PortMapper:
         self.router: HomeRouter | None = None
         self.refusals: dict[str, str] = {}
         """Why the router has granted nothing when it was asked last, by the language."""
+        self.refused: dict[WantedPort, str] = {}
+        """Why it has not granted these, where it has granted others."""
         self.outside_host = ""
         """What the router has said last of its outside address, be it that it has refused."""
         self._given: dict[WantedPort, _Given] = {}
@@ -144,6 +146,7 @@ class PortMapper:
         self._timers.clear()
         self._given.clear()
         self.refusals.clear()
+        self.refused.clear()
         self.outside_host = ""
         self.router, self._wishes = router, tuple(wishes)
         if router is not None and wishes:
@@ -239,6 +242,7 @@ class PortMapper:
         self._under_way = None
         self._timers.cancel(_Due("wait"))
         self._waiting.clear()
+        self.refused.clear()
         for wish in self._wishes:
             self._timers.cancel(_Due("renew", wish))
         if not self._untried:
@@ -348,13 +352,14 @@ class PortMapper:
             self.outside_host = outside.host
         is_possible = is_of_host and outside.port and answer.lifetime_s
         if answer.refusal or not is_possible:
-            self._why = answer.refusal or IMPOSSIBLE
+            self._why = self.refused[wish] = answer.refusal or IMPOSSIBLE
             self._given.pop(wish, None)
             self._timers.cancel(_Due("end", wish))
             self._timers.set(_Due("renew", wish), now + AGAIN_S, "ask for a port again that was refused")
             return
         lifetime_s = min(max(answer.lifetime_s, LIFETIME_MIN_S), LIFETIME_S)
         self._given[wish], self._has_granted = _Given(outside), True
+        self.refused.pop(wish, None)
         self._timers.set(_Due("end", wish), now + lifetime_s, "a mapped port ends")
         renewed_s = lifetime_s * self._rng.uniform(*RENEWED_AFTER)
         self._timers.set(_Due("renew", wish), now + renewed_s, "have a port mapped for longer")

@@ -123,7 +123,9 @@ def test_everything_that_can_be_found_has_words() -> None:
     [
         (UNASKED, "is not asked to let others in: port_mapping is not true"),
         (replace(ASKED, router=""), "no router that could be asked"),
-        (ASKED, "192.168.7.1 is being asked"),
+        (replace(ASKED, is_asking=True), "192.168.7.1 is being asked"),
+        (ASKED, "does not listen at the address by which the router knows the machine"),
+        (replace(GIVEN, refused=(("TCP 5062", "it has no room"),)), "(PCP). Not for TCP 5062: it has no room."),
         (GIVEN, "192.168.7.1 lets others in: UDP 6084 as 203.0.113.9:6084, TCP 6084 as 203.0.113.9:7000 (PCP)."),
         (
             replace(ASKED, refusals=(("PCP", "it does not answer"), ("NAT-PMP", "it does not answer"))),

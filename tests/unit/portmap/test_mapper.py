@@ -298,7 +298,9 @@ def test_one_port_of_two_is_kept_and_the_other_asked_for_later() -> None:
     bench.server._nat_pmp = no_tcp  # type: ignore[method-assign]
     bench.use().run(60.0)
     assert bench.mapper.given == {WISHES[0]: Address(OUTSIDE, 6084)}
+    assert "no room" in bench.mapper.refused[WISHES[1]]
     bench.server._nat_pmp = original  # type: ignore[method-assign]
     bench.run(AGAIN_S)
     assert bench.mapper.given == BOTH
+    assert bench.mapper.refused == {}
     assert {key[0] for key in bench.server.living(bench.now)} == {UDP, TCP}

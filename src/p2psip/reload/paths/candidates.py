@@ -62,6 +62,11 @@ class Whereabouts:
         told = self.addresses.get(purpose, ())
         return tuple(Address(host, told[0].port) for host in self.hosts) if self.hosts and told else told
 
+    def known(self, purpose: Purpose) -> tuple[Address, ...]:
+        """Where others may dial us for this purpose: there we are ourselves."""
+        given = (mapped.address for port, mapped in self.mapped.items() if port.purpose is purpose)
+        return (*self.addresses.get(purpose, ()), *given)
+
     def ports(self) -> dict[OwnPort, int]:
         """The ports at which others may connect to us, all of them together."""
         return {

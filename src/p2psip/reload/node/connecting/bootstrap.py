@@ -110,7 +110,7 @@ class Bootstrap:
     @property
     def _may_begin(self) -> bool:
         """True also where others look for the overlay: at an address that may have come after the start."""
-        own = self._whereabouts.addresses[Purpose.RELOAD]
+        own = self._whereabouts.known(Purpose.RELOAD)
         return self._may_start_alone or not set(self._configured()).isdisjoint(own)
 
     def _ways_in(self) -> tuple[Address, ...]:
@@ -124,7 +124,7 @@ class Bootstrap:
     def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
         """By chance, of those that we are not linked with."""
         tried = {
-            *self._whereabouts.addresses[Purpose.RELOAD],
+            *self._whereabouts.known(Purpose.RELOAD),
             *(self._contacts.get(node) for node in self._connections),
             *(link.remote for link in self._connections.all()),
         }
@@ -146,7 +146,7 @@ class Bootstrap:
         """Nobody that we are linked with answers: dial who else is remembered or configured."""
         if not self._is_dialling:
             known = dict.fromkeys((*self._remembered, *self._configured()))
-            ours = {*self._whereabouts.addresses[Purpose.RELOAD], *(link.remote for link in self._connections.all())}
+            ours = {*self._whereabouts.known(Purpose.RELOAD), *(link.remote for link in self._connections.all())}
             others = [way for way in known if way not in ours]
             self._dial(self._rng.sample(others, min(WAYS_IN, len(others))), now, is_probe=True)
 

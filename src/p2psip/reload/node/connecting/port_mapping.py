@@ -41,6 +41,8 @@ class PortMappingFacts:
     """Our ports in words ("UDP 6084"), and their outside addresses."""
     refusals: tuple[tuple[str, str], ...] = ()
     """By language, why nothing was given."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Ports that were not given where others were, and why."""
     is_asking: bool = False
     inner_address: str = ""
     """The router's own address, where that is one inside of a further NAT."""
@@ -71,6 +73,7 @@ class PortMapping:
             mapper.language,
             tuple((str(wish), outside) for wish, outside in mapper.given.items()),
             tuple(mapper.refusals.items()),
+            tuple((str(wish), why) for wish, why in mapper.refused.items()),
             mapper.is_asking,
             outside if outside and scope_of(outside) is not Scope.GLOBAL else "",
         )

@@ -7,7 +7,7 @@ from node_bench import ME, NodeBench, address
 from p2psip.base.address import Address
 from p2psip.base.effects import Note
 from p2psip.portmap.values import ROUTER_PORT, HomeRouter
-from p2psip.reload.paths.values import ROUTER_SPARE, CloseSpare, RouterFound, SendSpare, SpareArrived
+from p2psip.reload.paths.values import ROUTER_SPARE, CloseSpare, Open, RouterFound, SendSpare, SpareArrived
 from p2psip.sim.ip.port_server import PortServer
 
 HERE = address(ME)
@@ -17,8 +17,8 @@ ROUTER = HomeRouter("192.0.2.1", HERE.host)
 class Bench(NodeBench):
     """One whose router answers at once, while `server` is there."""
 
-    def __init__(self, secret: bytes = b"secret") -> None:
-        super().__init__(may_start_alone=True, port_mapping_secret=secret)
+    def __init__(self, secret: bytes = b"secret", *, may_start_alone: bool = True) -> None:
+        super().__init__(may_start_alone=may_start_alone, port_mapping_secret=secret)
         self.server: PortServer | None = PortServer("203.0.113.7", taken={HERE.port})
 
     def tell(self, router: HomeRouter | None) -> list[object]:
@@ -117,3 +117,17 @@ def test_an_address_inside_of_one_more_nat_is_recognized() -> None:
         bench.server = PortServer(host)
         bench.tell(ROUTER)
         assert bench.node.port_mapping.inner_address == host
+
+
+def test_who_is_told_to_be_at_a_bootstrap_address_may_begin_the_overlay_and_does_not_dial_itself() -> None:
+    """The first peer of an overlay may be behind a router."""
+    bootstrap = address(1)
+    bench = Bench(may_start_alone=False)
+    bench.server = PortServer(bootstrap.host)
+    bench.tell(ROUTER)
+    assert bootstrap in dict(bench.node.port_mapping.given).values()
+    bench.node.start(bench.now)
+    done = bench.go_on(60.0)
+    assert bench.node.is_serving
+    dialled = [effect.candidate.address for effect in done if isinstance(effect, Open)]
+    assert bootstrap not in dialled
