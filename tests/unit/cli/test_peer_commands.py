@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 
+from p2psip.base.address import Address
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS, main
 from p2psip.daemon import control_client
+from p2psip.daemon.nat_words import SitePorts
+from p2psip.daemon.report import nat_report
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.document import parse
+from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
+from p2psip.reload.paths.nat.reach import Reach
 from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 from p2psip.sip.message.digest import ha1_by_algorithm, logins
 
@@ -398,3 +403,16 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)
+
+
+def test_nat_says_what_a_peer_is_behind_and_what_its_router_has_given(
+    p2psip: Callable[..., str], monkeypatch: pytest.MonkeyPatch, peer: Path
+) -> None:
+    given = PortMappingFacts(True, "192.168.7.1", "PCP", (("UDP 6084", Address("203.0.113.9", 6084)),))
+    here = Address("192.168.7.2", 6084)
+    reach = Reach(0.0, helpers=2, local=here, address=Address("203.0.113.9", 6084))
+    facts = nat_report(reach, SitePorts(6084, 5062), given, 1.0)
+    monkeypatch.setattr(control_client, "ask_peer", lambda directory, what: facts)
+    said = p2psip("nat", "--peer", peer)
+    assert said.startswith("This peer is behind a router (NAT) of which more is not known")
+    assert "\nThe router 192.168.7.1 lets others in: UDP 6084 as 203.0.113.9:6084 (PCP).\n" in said
