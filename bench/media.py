@@ -1,7 +1,8 @@
 """A relay in a process of its own, on one core, carries 100 calls: processor, added delay, loss.
 
 Each phone sends 50 packets of G.711 a second; the phones are sockets of this process, on another core. When a packet
-has arrived the kernel says, so that the reader's own delays are no part of the figure.
+has arrived the kernel says, so that the reader's own delays are no part of the figure. Where there is an rtpengine, it
+carries the same in the relay's place.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import multiprocessing
 import os
 import random
 import select
+import shutil
 import socket
 import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import cast
 
+from bench.engine import EngineProcess, sdp
 from bench.results import Result, result
 from p2psip.base.effects import Effect
 from p2psip.media.relay.description import read
@@ -41,9 +45,13 @@ ARRIVED_AT = struct.Struct("=qq")
 
 
 def measure() -> Iterator[Result]:
-    """The sockets that a peer has, then asyncio's own datagrams in their place."""
+    """The sockets that a peer has, then asyncio's own datagrams in their place, then an engine."""
     for name in KINDS:
-        yield from _measure(name)
+        yield from _measure(name, partial(_RelayProcess, name))
+    if shutil.which("rtpengine") is None:
+        print("bench: no rtpengine (Debian: rtpengine-daemon)", file=sys.stderr)
+    else:
+        yield from _measure("rtpengine", EngineProcess)
 
 
 class Sockets:
@@ -116,27 +124,41 @@ class Transports:
 KINDS: dict[str, type[Sockets] | type[Transports]] = {"relay": Sockets, "relay over asyncio": Transports}
 
 
-def _measure(name: str) -> Iterator[Result]:
+class _RelayProcess:
+    """A relay of one of these kinds, for calls between these phones: where each of them is to send."""
+
+    def __init__(self, kind: str, phones: list[int]) -> None:
+        self._pipe, there = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_relay_process, args=(there, kind, phones))
+        self._process.start()
+        self.ports: list[int] = self._pipe.recv()
+
+    def processor_s(self) -> float:
+        """What it has taken until now."""
+        self._pipe.send("processor")
+        return cast(float, self._pipe.recv())
+
+    def end(self) -> None:
+        """Nothing is carried any more."""
+        self._pipe.send("end")
+        self._process.join()
+
+
+def _measure(name: str, begin: Callable[[list[int]], _RelayProcess | EngineProcess]) -> Iterator[Result]:
     phones = [_phone() for _ in range(2 * CALLS)]
-    here, there = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_relay_process, args=(there, name, [p.getsockname()[1] for p in phones]))
-    process.start()
-    ports: list[int] = here.recv()
+    carrier = begin([phone.getsockname()[1] for phone in phones])
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     try:
-        _talk(phones, ports, WARM_S)
-        here.send("processor")
-        before_s = here.recv()
+        _talk(phones, carrier.ports, WARM_S)
+        before_s = carrier.processor_s()
         began = time.monotonic()
-        sent, delays_ms = _talk(phones, ports, MEASURED_S)
-        here.send("processor")
-        taken_s, passed_s = here.recv() - before_s, time.monotonic() - began
+        sent, delays_ms = _talk(phones, carrier.ports, MEASURED_S)
+        taken_s, passed_s = carrier.processor_s() - before_s, time.monotonic() - began
     finally:
         os.sched_setaffinity(0, cores)
-        here.send("end")
-        process.join()
+        carrier.end()
         for phone in phones:
             phone.close()
     yield result(f"{name}: processor", "%", [100 * taken_s / passed_s])
@@ -157,8 +179,8 @@ async def _carry(pipe: Connection, kind: type[Sockets] | type[Transports], phone
     ports = []
     for alice, bob in zip(phones[::2], phones[1::2], strict=True):
         call = relay.begin("call", Phone("alice", HOST, HOST), Phone("bob", HOST, HOST))
-        (for_bob,) = read(relay.describe(call, CALLER, _sdp(alice), 0.0))
-        (for_alice,) = read(relay.describe(call, CALLEE, _sdp(bob), 0.0))
+        (for_bob,) = read(relay.describe(call, CALLER, sdp(alice), 0.0))
+        (for_alice,) = read(relay.describe(call, CALLEE, sdp(bob), 0.0))
         relay.answered(call, boot_time())
         await sockets.settle()
         ports += [cast(tuple[str, int], told.rtp)[1] for told in (for_alice, for_bob)]
@@ -210,8 +232,3 @@ def _phone() -> socket.socket:
     phone.bind((HOST, 0))
     phone.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return phone
-
-
-def _sdp(port: int) -> bytes:
-    lines = ("v=0", f"o=- 1 1 IN IP4 {HOST}", "s=-", f"c=IN IP4 {HOST}", "t=0 0", f"m=audio {port} RTP/AVP 0")
-    return "".join(f"{line}\r\n" for line in lines).encode()

@@ -45,6 +45,8 @@ from p2psip.media.relay.description import read
 from p2psip.media.relay.multiplex import Frame, MalformedFrame
 from p2psip.media.relay.ports import OpenPorts
 from p2psip.media.relay.relay import CALLEE, CALLER, NothingToCarry, Relay
+from p2psip.media.relay.rtpengine.bencode import MalformedBencode, decode, encode
+from p2psip.media.relay.rtpengine.figures import counted
 from p2psip.media.relay.sides import Phone
 from p2psip.media.rtp import MalformedRtp, RtpPacket
 from p2psip.media.sdp import MalformedSdp, SessionDescription
@@ -292,6 +294,23 @@ def _relayed_sdp(data: bytes) -> bytes:
     return relay.describe(call, CALLEE, data, 0.0)
 
 
+ENGINE_ANSWER = encode(
+    {
+        "created": 1795949499,
+        "tags": {"caller": {"medias": [{"index": 1, "streams": [{"stats": {"packets": 8, "bytes": 1253}}]}]}},
+        "sdp": OFFER.decode(),
+        "result": "ok",
+    }
+)
+
+
+def _bencode(data: bytes) -> bytes:
+    value = decode(data)
+    if isinstance(value, dict):
+        counted(value)
+    return encode(value)
+
+
 def _rtp(data: bytes) -> None:
     packet = RtpPacket.decode(data)
     again = RtpPacket.decode(packet.encode())
@@ -458,6 +477,8 @@ SIP_TARGETS = [
     ),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),
     Target("SDP through a relay", _relayed_sdp, (MalformedSdp, NothingToCarry), lambda: [OFFER], is_exact=False),
+    # A dictionary with a key that it has twice.
+    Target("commands of an engine", _bencode, MalformedBencode, lambda: [ENGINE_ANSWER], is_exact=False),
     Target("RTP", _rtp, MalformedRtp, _rtp_packets),
     Target("frames of streams", _stream_frame, MalformedFrame, lambda: [Frame(1, 7, _rtp_packets()[0]).encode()]),
     # What its padding held is not kept.

@@ -22,10 +22,12 @@ import httpx2
 import pytest
 from accounts import CHEAP, accounts
 from effort import times
+from fake_rtpengine import AT, FakeRtpengine
 from turn_bench import PEER, SERVER, Bench
 
 import p2psip
 from p2psip.base.address import Address
+from p2psip.base.effects import AskAnswered
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import is_due
 from p2psip.base.wallclock import WallClock
@@ -34,8 +36,11 @@ from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.g711 import PCMU
 from p2psip.media.negotiation import Agreement, Direction
+from p2psip.media.relay.description import read
 from p2psip.media.relay.ports import OpenPorts
 from p2psip.media.relay.relay import CALLEE, CALLER, Relay
+from p2psip.media.relay.rtpengine.engine_calls import EngineCall, PrepareCall, RtpEngine
+from p2psip.media.relay.rtpengine.engine_control import EngineState
 from p2psip.media.relay.sides import Phone
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
@@ -399,6 +404,28 @@ def nap_of_a_media_relay() -> None:
     assert call not in relay
 
 
+def nap_of_a_media_engine() -> None:
+    """A call that goes through it, one that nobody has begun, and one of which it has not been told yet."""
+    engine, theirs = RtpEngine(AT, random.Random(1)), FakeRtpengine()
+    (line,) = read(f"v=0\r\no=- 1 1 IN IP4 {HERE}\r\nc=IN IP4 {HERE}\r\nm=audio 4000 RTP/AVP 0\r\n".encode())
+    engine.handle_timeout(0.0)
+    prepared = []
+    for token in (1, 2, 3):
+        while effects := engine.drain():
+            prepared += [effect.answer for effect in effects if isinstance(effect, AskAnswered)]
+            for answer in theirs.answers(effects):
+                engine.handle_datagram(answer, 0.0)
+        engine.prepare(token, PrepareCall("call", (HERE, HERE), (line,), (0,)), 0.0)
+    begun, _ = prepared
+    assert isinstance(begun, EngineCall)
+    engine.claim(begun)
+    engine.watch(begun, 0.0)
+    for later_s in range(4):
+        engine.handle_timeout(HOUR_S + later_s)
+    # Nobody has answered since.
+    assert (len(engine), engine.state, begun.is_lost) == (1, EngineState.SILENT, True)
+
+
 def nap_of_a_turn_server_and_its_client() -> None:
     """An allocation with a permission and a channel; neither end has refreshed or forgotten anything meanwhile."""
     bench = Bench()
@@ -508,6 +535,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_server()
         nap_of_media()
         nap_of_a_media_relay()
+        nap_of_a_media_engine()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()

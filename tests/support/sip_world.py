@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fake_rtpengine import FakeRtpengine
 from world_phone import OVERLAY, Flow, Phone
 
 from p2psip.base.address import Address
-from p2psip.base.effects import Ask, CancelAsk, Effect, Note
+from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect, Note
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import RelayEnded
+from p2psip.media.relay.rtpengine.engine_control import SendToEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore
 from p2psip.sip.entities.agents.types import MediaWanted
 from p2psip.sip.entities.config import ServerConfig
@@ -287,6 +289,8 @@ class Server:
         self.notes: list[Note] = []
         self.relayed: list[RelayEnded] = []
         """Calls whose media went through it, and how they ended."""
+        self.engine = FakeRtpengine()
+        """For one whose settings name it."""
         self.opened: list[OpenFlow] = []
         self.answered: list[Response] = []
         self.locate: Callable[[LocateUser], object] | None = None
@@ -343,8 +347,16 @@ class Server:
                     self.core.relay.handle_ports(port, True, self.world.now)
                 case ClosePorts():
                     pass
+                case AskAnswered(token, answer):
+                    self.world.at(0.0, lambda t=token, a=answer: self.core.handle_answer(t, a, self.world.now))
+                case SendToEngine(_, data):
+                    self.world.at(DELAY_S, lambda d=data: self._to_engine(d))
                 case _:
                     self.world.perform(self, effect)
+
+    def _to_engine(self, data: bytes) -> None:
+        if (answer := self.engine.answer(data)) is not None:
+            self.core.relay.handle_engine(answer, self.world.now)
 
     def _answer(self, question: object) -> object:
         world = self.world

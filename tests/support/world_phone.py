@@ -74,9 +74,12 @@ class Phone:
         refuses_with: int | None = None,
         contact_host: str | None = None,
         password: str | None = None,
+        answers_with: bytes = b"",
     ) -> None:
         self.world, self.user, self.server, self.address, self.transport = world, user, server, address, transport
         self.answers_after_s, self.refuses_with = answers_after_s, refuses_with
+        self.answers_with = answers_with
+        """The description in its 200."""
         self.password = password or world.passwords[user]
         self.auth_user = user
         self.rng = random.Random(f"{user}{address}")
@@ -303,8 +306,11 @@ class Phone:
         self.world.at(0.5, lambda: repeat(0.5, 10))
 
     def _reply(self, call: Call, status: int) -> None:
-        extra = [("Contact", self.contact)] if status < 400 else []
-        response = make_response(call.request, status, to_tag=self._tag(), extra=extra)
+        extra: list[tuple[str, object]] = [("Contact", self.contact)] if status < 400 else []
+        if self.answers_with and status == 200:
+            extra.append(("Content-Type", "application/sdp"))
+        body = self.answers_with if status == 200 else b""
+        response = make_response(call.request, status, to_tag=self._tag(), extra=extra, body=body)
         self.layer.respond(call.transaction, response, self.world.now)
 
     def _tag(self) -> str:

@@ -147,6 +147,9 @@ def run(
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
+    media_engine: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where an rtpengine takes commands.")
+    ] = None,
     relay: Annotated[str | None, typer.Option(metavar="WISH", help="Relay for others: auto, yes or no.")] = None,
     relay_allocations: Annotated[int | None, typer.Option(metavar="N", help="Addresses lent to others.")] = None,
     relay_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="Relayed a second, in all.")] = None,

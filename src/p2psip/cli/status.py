@@ -60,6 +60,8 @@ def status(
     if facts["port_mapping"]["allowed"]:
         print(f"  {facts['port_mapping']['what']}")
     _print_relays(facts["relays"])
+    if engine := facts["media_engine"]:
+        print(f"  media engine: {engine['engine']} {engine['state']}, carries {engine['calls']} calls")
     for failed in facts["failed_attempts"][-FAILED_SHOWN_MAX:]:
         name = node_name(failed["user"], failed["node_id"])
         what = "link" if failed["purpose"] == "reload" else "calls"

@@ -272,6 +272,11 @@ class Peer:
         self.server.relay.handle_ports(port, is_open, now)
         self._settle(now)
 
+    def handle_engine(self, data: bytes, now: float) -> None:
+        """A datagram came from where the media engine is."""
+        self.server.relay.handle_engine(data, now)
+        self._settle(now)
+
     # Answers and time
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:

@@ -43,6 +43,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "links": _links(peer, now),
         "relays": _relays(peer),
         "port_mapping": mapping_report(node.port_mapping),
+        "media_engine": _media_engine(peer),
         "failed_attempts": [_failed(each, peer, now) for each in node.failed_attempts],
         "peer_calls_links": len(peer.flows),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
@@ -180,6 +181,12 @@ def _relays(peer: Peer) -> dict[str, object]:
         ],
         "in_use": list(map(str, relays.lending)),
     }
+
+
+def _media_engine(peer: Peer) -> dict[str, object] | None:
+    """What carries calls in the place of this peer; None where nothing is to."""
+    engine = peer.server.relay.engine
+    return None if engine is None else {"engine": str(engine), "state": engine.state.value, "calls": len(engine)}
 
 
 def _failed(attempt: FailedAttempt, peer: Peer, now: float) -> dict[str, object]:

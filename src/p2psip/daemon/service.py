@@ -51,7 +51,6 @@ from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
-from p2psip.media.relay.policy import MediaSetting
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine_figures import read_machine
 from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wall_clock
@@ -221,6 +220,7 @@ class PeerService:
 
     def _server_config(self, listeners: tuple[Listener, ...]) -> ServerConfig:
         identity, overlay = self._state.identity, self._state.configuration.instance_name
+        media = self._state.settings.media_way(has_call_paths=self._has_calls_port)
         return ServerConfig(
             realm=overlay,
             domains=own_names(self._state.settings, overlay),
@@ -228,15 +228,11 @@ class PeerService:
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
-            media=self._media(),
+            media=media,
+            media_engine=None if media == "direct" else self._state.settings.media_engine_address,
             has_call_paths=self._has_calls_port,
             transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         )
-
-    def _media(self) -> MediaSetting:
-        """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
-        setting = self._state.settings.media
-        return "direct" if setting == "auto" and not self._has_calls_port else setting
 
     def _site_ports(self) -> SitePorts:
         settings, has_ice = self._state.settings, not self._state.configuration.no_ice
@@ -258,6 +254,9 @@ class PeerService:
             )
         elif not wall.is_trusted:
             self._journal.warning("the date of this machine is not set", means="certificates are taken as valid")
+        if self._state.settings.media_engine and self._peer.server.relay.engine is None:
+            means = 'media is "auto", and without ICE "direct": set "anchor"'
+            self._journal.warning("media engine not used", means=means)
         self.load_lines()
         self._load_phones(wall, now)
         self._announce_services()

@@ -12,8 +12,10 @@ from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
+from p2psip.media.relay.rtpengine.engine_control import SendToEngine
 from p2psip.media.relay.sides import SendFrame, SendFrom
 from p2psip.media.session import SendRtp
+from p2psip.net.engine_socket import EngineSocket
 from p2psip.net.node_host import HostSettings, NodeHost, boot_time
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
@@ -53,6 +55,7 @@ class PeerHost(NodeHost):
         self._phone_flows = Flows(self._flow_arrived, self._not_accepted, self._not_secured)
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._relay_ports = RelayPorts(self._relay_datagram)
+        self._engine = EngineSocket(self._engine_datagram)
         self._zones: dict[str, str] = {}
         self._has_all_ports = False
         self._ports_later: list[OpenPorts] = []
@@ -91,6 +94,7 @@ class PeerHost(NodeHost):
         self._phone_flows.close()
         self._media.close_all()
         self._relay_ports.close_all()
+        self._engine.close()
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -111,6 +115,8 @@ class PeerHost(NodeHost):
                 self.call(lambda now: self.peer.handle_ports(port, is_open, now))
             case ClosePorts():
                 self._relay_ports.close(effect)
+            case SendToEngine():
+                self._engine.send(effect)
             case MediaReleased(local):
                 self._media.close(local)
             case _:
@@ -130,6 +136,9 @@ class PeerHost(NodeHost):
         relay = self.peer.server.relay
         relay.handle_datagram(port, remote, data, boot_time())
         self._do_relayed(relay.drain())
+
+    def _engine_datagram(self, data: bytes) -> None:
+        self.call(lambda now: self.peer.handle_engine(data, now))
 
     def _do_relayed(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

@@ -388,6 +388,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         ],
         "relays": {"offered": False, "lent_to_others": 0, "known": [], "in_use": []},
         "port_mapping": {"allowed": True, "what": "The router 10.1.0.1 is being asked to let others in."},
+        "media_engine": {"engine": "rtpengine at 127.0.0.1:2223", "state": "answers", "calls": 3},
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "neighbors": [],
@@ -396,6 +397,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     monkeypatch.setattr(control_client, "ask_peer", lambda directory, what: facts)
     said = p2psip("status", "--peer", peer)
     assert "  knows 3 members, itself among them\n  neighbors:    none\n" in said
+    assert "  media engine: rtpengine at 127.0.0.1:2223 answers, carries 3 calls\n" in said
     assert "peer-valley (cdcdcdcd)  198.51.100.11:6084  DTLS from 10.1.0.2:6084, host to server reflexive  up" in said
     assert "  no link with efefefef: no pair of addresses works (5 s ago)\n" in said
     tried = "10.1.0.2:6084  to  198.51.100.12:6084  host to server reflexive  no answer to 5 checks yet"

@@ -304,3 +304,31 @@ def test_a_service_that_is_not_permitted_any_more_is_left_out(state: PeerState) 
     (entry,) = (entry for entry in log if entry["event"] == "service not announced")
     assert entry["service"] == "turn-server"
     assert "does not permit" in entry["reason"]
+
+
+@pytest.mark.parametrize(("media", "is_used"), [("anchor", True), ("auto", False)])
+def test_a_media_engine_is_asked_if_anything_goes_through_this_peer(
+    state: PeerState, media: str, is_used: bool
+) -> None:
+    engine = Address(HERE, free_port())
+    values = {"media": media, "media_engine": str(engine)}
+    state = replace(state, settings=msgspec.structs.replace(state.settings, **values))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs, structlog.testing.capture_logs() as logs:
+        theirs.bind(engine)
+        theirs.setblocking(False)
+        heard: list[bytes] = []
+
+        def is_over() -> bool:
+            """It has been pinged, has heard an answer, and has said so; or nothing is to come."""
+            try:
+                data, source = theirs.recvfrom(1 << 16)
+                heard.append(data)
+                theirs.sendto(data.partition(b" ")[0] + b" d6:result4:ponge", source)
+            except BlockingIOError:
+                pass
+            return not is_used or any(each["event"] == "media engine answers" for each in logs)
+
+        run(state, is_over)
+    events = [each["event"] for each in logs if str(each["event"]).startswith("media engine")]
+    assert events == ["media engine answers" if is_used else "media engine not used"]
+    assert bool(heard) is is_used

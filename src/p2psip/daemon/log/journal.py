@@ -38,8 +38,9 @@ class Journal:
                 self._log.warning("voice in one direction only", call=call, means=effect.words)
             case SideHeard(call, side):
                 self._log.info("voice in both directions again", call=call, heard=side)
-            case RelayEnded(call, reason, sides):
-                self._log.info("media carried", call=call, until=reason, media=_plain(sides))
+            case RelayEnded(call, reason, sides, engine):
+                by = {} if engine is None else {"by": engine}
+                self._log.info("media carried", call=call, until=reason, media=_plain(sides), **by)
             case _:
                 self._log.debug("event", what=str(effect))
 

@@ -10,10 +10,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.settings_file import make, read_values
+from p2psip.media.relay.policy import MediaSetting
+from p2psip.net.sockets.addresses import ip_port
 
 SETTINGS_FILE = "peer.toml"
+
+ENGINE_PORT = 2223
+"""Where Debian's rtpengine takes commands, if nobody has said otherwise."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -40,6 +46,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_key: str = ""
     domains: tuple[str, ...] = ()
     media: Literal["auto", "direct", "anchor"] = "auto"
+    media_engine: str = ""
     relay: Literal["auto", "yes", "no"] = "auto"
     relay_allocations: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     relay_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 10_000
@@ -55,6 +62,12 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for field in ("listen", "advertise", "phone_listen"):
             for address in getattr(self, field):
                 _check_address(field, address)
+        if self.media_engine:
+            _engine_address(self.media_engine)
+            if self.media == "direct":
+                raise ValueError(
+                    'media_engine is for calls that go through this peer, and media is "direct": change one'
+                )
         if self.overlay_port == self.sip_port:
             raise ValueError(f"overlay_port and sip_port are both {self.sip_port}: each needs one of its own")
         of_peers = (self.overlay_port, self.sip_port) if self.phone_tcp else (self.sip_port,)
@@ -88,6 +101,15 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("listen and phone_listen need at least one address")
         if not (self.phone_udp or self.phone_tcp or self.phone_tls):
             raise ValueError("phones need phone_udp, phone_tcp or phone_tls")
+
+    def media_way(self, *, has_call_paths: bool) -> MediaSetting:
+        """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
+        return "direct" if self.media == "auto" and not has_call_paths else self.media
+
+    @property
+    def media_engine_address(self) -> Address | None:
+        """Where an rtpengine takes commands; None if there is none."""
+        return _engine_address(self.media_engine) if self.media_engine else None
 
     @property
     def phone_tls_port(self) -> int:
@@ -151,6 +173,10 @@ domains = {domains}
 # where the phones do not seem to reach each other. Without ICE "auto" is "direct".
 media = {media}
 
+# Where an rtpengine takes commands (its listen-ng) that carries the voice of calls between two phones of this peer in
+# the peer's place, for hundreds of calls at a time: "127.0.0.1:2223". While it does not answer, new ones do without it.
+media_engine = {media_engine}
+
 # Whether this peer relays between members that cannot reach each other directly, in overlays with ICE: "yes", "no", or
 # "auto", if other peers confirm that any UDP port of this machine can be reached. A relay wants its UDP ports 49152 to
 # 65535 open in the firewall. So many addresses are lent at a time, each of them one of these ports; and so much is
@@ -201,6 +227,16 @@ def load_settings(state_dir: Path, overrides: Mapping[str, object] | None = None
 def make_settings(values: Mapping[str, object], source: str) -> PeerSettings:
     """Settings from names and values; LocalMisuse that names `source`."""
     return make(values, PeerSettings, source)
+
+
+def _engine_address(text: str) -> Address:
+    try:
+        return Address(*ip_port(text, ENGINE_PORT))
+    except LocalMisuse:
+        raise ValueError(
+            f"media_engine: {text!r} is no IP address and port: write what rtpengine has as its listen-ng, as "
+            f'"127.0.0.1:{ENGINE_PORT}"'
+        ) from None
 
 
 def _check_address(field: str, address: str) -> None:

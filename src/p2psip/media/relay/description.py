@@ -59,6 +59,7 @@ class MediaLine:
     rtp: Address | None
     rtcp: Address | None
     direction: Direction
+    formats: tuple[str, ...]
     rates: Mapping[int, int]
     number: int | None
 
@@ -126,6 +127,7 @@ def _described(session: SessionDescription, media: MediaDescription) -> MediaLin
         rtp,
         None if rtp is None else _rtcp(media, rtp),
         direction,
+        media.formats,
         _rates(media),
         _number(media),
     )

@@ -10,6 +10,8 @@ class RelayLimits:
     """All of them, in one table."""
 
     calls: int = 256
+    engine_calls: int = 4096
+    """In an engine beside the peer, which has little to do with each."""
     streams: int = 4
     """Of one call; a further m= line is refused."""
     first_port: int = 16384

@@ -1,17 +1,20 @@
-"""One m= line of a relayed call: what comes from one side goes to the other, as it came."""
+"""One m= line of a relayed call: what comes from one side goes to the other, as it came, and who is silent is told."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from p2psip.base.effects import Effect
 from p2psip.media.negotiation import Address
 from p2psip.media.relay.description import Carriage, MediaLine
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import RTP
-from p2psip.media.relay.sides import PhoneSide, Side
+from p2psip.media.relay.sides import OwnSide, PhoneSide, Side
+
+S = TypeVar("S", bound=Side)
 
 RTP_HEADER_BYTES = 12
 RTCP_HEADER_BYTES = 8
@@ -31,7 +34,8 @@ NO_SSRC = -1
 class SideSilent(Effect):
     """Nothing comes from one side of a call, while the other one sends.
 
-    `strangers` is what was dropped because it came from elsewhere, the last of it from `stranger`.
+    `strangers` is what was dropped because it came from elsewhere, the last of it from `stranger`; `owner` is whose
+    `port` it is.
     """
 
     call: str
@@ -40,13 +44,14 @@ class SideSilent(Effect):
     port: int | None
     silent_s: float
     was_heard: bool
-    strangers: int
-    stranger: Address | None
+    strangers: int = 0
+    stranger: Address | None = None
+    owner: str = "this peer"
 
     @property
     def words(self) -> str:
         """What that is, and what it may come from."""
-        where = "" if self.port is None else f" to UDP port {self.port} of this peer"
+        where = "" if self.port is None else f" to UDP port {self.port} of {self.owner}"
         since = f"for {self.silent_s:g} s" if self.was_heard else "yet"
         if self.strangers and self.stranger is not None:
             host, port = self.stranger
@@ -57,7 +62,7 @@ class SideSilent(Effect):
         elif self.was_heard:
             why = "it has stopped to send, or has lost its network"
         else:
-            why = "it does not send, sends elsewhere, or a firewall between it and this peer lets UDP not through"
+            why = f"it does not send, sends elsewhere, or a firewall between it and {self.owner} lets UDP not through"
         return f"no audio from {self.side}: nothing has come{where} {since}, while {self.other} sends; {why}"
 
 
@@ -69,10 +74,10 @@ class SideHeard(Effect):
     side: str
 
 
-class RelayedStream:
-    """Both sides of it; `call` is what it belongs to, for people."""
+class CarriedStream(Generic[S]):
+    """Both sides of one; `call` is what it belongs to, for people."""
 
-    def __init__(self, call: str, sides: tuple[Side, Side], limits: RelayLimits) -> None:
+    def __init__(self, call: str, sides: tuple[S, S], limits: RelayLimits) -> None:
         self.call = call
         self.sides = sides
         self.kind = ""
@@ -100,6 +105,17 @@ class RelayedStream:
             is_to_send = self.kind == "audio" and side.direction.sends and other.direction.receives
             side.silent_at = now + self._limits.silent_s if is_to_send else math.inf
             side.is_silent = False
+
+    def _heard(self, side: S, now: float) -> list[Effect]:
+        """Something has come from a side; that it was silent is over."""
+        side.heard_at = now
+        side.silent_at = max(side.silent_at, now + self._limits.silent_s)
+        was_silent, side.is_silent = side.is_silent, False
+        return [SideHeard(self.call, side.label)] if was_silent else []
+
+
+class RelayedStream(CarriedStream[OwnSide]):
+    """One whose packets go through this peer."""
 
     def take(self, which: int, component: int, source: Address | None, data: bytes, now: float) -> Sequence[Effect]:
         """A datagram came from one side, from `source` if that is a phone: what passes it on, and what that tells."""
@@ -130,25 +146,20 @@ class RelayedStream:
             return int.from_bytes(data[8:12], "big") if len(data) >= RTP_HEADER_BYTES else None
         return NO_SSRC if first in OF_KEYS else None
 
-    def _note(self, side: Side, other: Side, packet: bytes, now: float) -> list[Effect]:
+    def _note(self, side: OwnSide, other: OwnSide, packet: bytes, now: float) -> list[Effect]:
         """Count an RTP packet. That one side sends is when the other's silence shows."""
-        told: list[Effect] = []
-        silent_at = now + self._limits.silent_s
         side.tally.note(packet, now)
         if now >= side.pauses_at:
             # Who begins to speak gives the other its time to do so.
-            other.silent_at = max(other.silent_at, silent_at)
+            other.silent_at = max(other.silent_at, now + self._limits.silent_s)
         side.pauses_at = now + self._limits.pause_s
-        side.silent_at = max(side.silent_at, silent_at)
-        if side.is_silent:
-            side.is_silent = False
-            told.append(SideHeard(self.call, side.label))
+        told = self._heard(side, now)
         if now >= other.silent_at and not other.is_silent:
             other.is_silent = True
             told.append(self._silent(other, side))
         return told
 
-    def _silent(self, side: Side, other: Side) -> SideSilent:
+    def _silent(self, side: OwnSide, other: OwnSide) -> SideSilent:
         port, stranger = (side.port, side.stranger) if isinstance(side, PhoneSide) else (None, None)
         was_heard = side.tally.packets > 0
         return SideSilent(

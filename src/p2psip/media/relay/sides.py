@@ -1,4 +1,7 @@
-"""The two kinds of side that a relayed stream has: a phone, at ports of ours, and another peer, over a path."""
+"""The kinds of side that a relayed stream has: a phone, at ports of ours, and another peer, over a path.
+
+What a phone at an engine's ports has in common with them is here, too (engine_stream.py).
+"""
 
 from __future__ import annotations
 
@@ -61,29 +64,68 @@ class FarPeer:
 Party: TypeAlias = Phone | FarPeer
 
 
-class Side(abc.ABC):
-    """What both kinds have: what comes from there, how much, and whether it should."""
+@dataclass(frozen=True, slots=True)
+class SideReport:
+    """What came from one side of a stream, and how; None of what nobody has measured."""
 
-    def __init__(self, label: str, limits: RelayLimits) -> None:
+    side: str
+    kind: str
+    packets: int
+    octets: int
+    lost: int | None
+    jitter_ms: float | None
+    dropped: int
+
+    def __str__(self) -> str:
+        figures = [f"{self.packets} packets"]
+        if self.lost is not None and self.jitter_ms is not None:
+            figures += [f"{self.lost} lost", f"jitter {self.jitter_ms:.1f} ms"]
+        return f"{self.kind} of {self.side}: {', '.join([*figures, f'{self.dropped} dropped'])}"
+
+
+class Side(abc.ABC):
+    """What all have: whether something should come from there, and when something has."""
+
+    def __init__(self, label: str) -> None:
         self.label = label
-        self.tally = Tally({})
-        self.dropped = self.strangers = 0
-        """Packets that went no further; those of them that came from somewhere else."""
         self.direction = Direction.SENDRECV
         self.heard_at = PAST
-        self.pauses_at = PAST
-        """From when on it has paused, if nothing comes."""
         self.silent_at = math.inf
         """From when on it is silent, if nothing comes; never, where nothing is to come."""
         self.is_silent = False
         """True from when that has been told, until something comes."""
-        self._limits = limits
-        self._allowance, self._allowance_at = float(limits.packets_burst), 0.0
 
     def name(self, described: MediaLine, now: float) -> None:
         """What its description says now."""
         self.direction = Direction.INACTIVE if described.is_refused else described.direction
+
+    @abc.abstractmethod
+    def report(self, kind: str) -> SideReport:
+        """What came from there, of a stream of this kind."""
+
+
+class OwnSide(Side):
+    """One whose packets come to us: how many, and how."""
+
+    def __init__(self, label: str, limits: RelayLimits) -> None:
+        super().__init__(label)
+        self.tally = Tally({})
+        self.dropped = self.strangers = 0
+        """Packets that went no further; those of them that came from somewhere else."""
+        self.pauses_at = PAST
+        """From when on it has paused, if nothing comes."""
+        self._limits = limits
+        self._allowance, self._allowance_at = float(limits.packets_burst), 0.0
+
+    def name(self, described: MediaLine, now: float) -> None:
+        """sides.Side"""
+        super().name(described, now)
         self.tally.rates = described.rates
+
+    def report(self, kind: str) -> SideReport:
+        """sides.Side"""
+        t = self.tally
+        return SideReport(self.label, kind, t.packets, t.octets, t.lost, t.jitter_ms, self.dropped)
 
     def is_allowed(self, now: float) -> bool:
         """False for the packets of a flood."""
@@ -104,7 +146,7 @@ class Side(abc.ABC):
         """What takes a datagram there; None where nobody knows the way."""
 
 
-class PhoneSide(Side):
+class PhoneSide(OwnSide):
     """A phone, at a pair of our ports."""
 
     def __init__(self, phone: Phone, port: int, limits: RelayLimits) -> None:
@@ -158,7 +200,7 @@ class PhoneSide(Side):
         return named
 
 
-class PathSide(Side):
+class PathSide(OwnSide):
     """Another peer, over a path; `number` is what we have given out, for what comes."""
 
     def __init__(self, far: FarPeer, number: int, limits: RelayLimits) -> None:

@@ -6,6 +6,7 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.sip.message.uri import SipUri
@@ -39,6 +40,8 @@ class ServerLimits:
     locate_s: float = 6.0
     resolve_s: float = 8.0
     """From when the request came: a caller waits no longer for peers that do not answer."""
+    engine_s: float = 4.0
+    """For the media engine, which has answered sooner, or does not."""
     resolve_least_s: float = 2.0
     """What each target gets all the same, where others have had their turn before it."""
     timer_c_s: float = 181.0
@@ -69,6 +72,8 @@ class ServerConfig:
     expires_default_s: int = 3600
     product: str = "p2psip"
     media: MediaSetting = "direct"
+    media_engine: Address | None = None
+    """Where an rtpengine takes commands that carries what goes between two phones of this peer."""
     has_call_paths: bool = False
     """True if media may go to other peers, over paths of ICE."""
     timers: TimerValues = field(default_factory=TimerValues)

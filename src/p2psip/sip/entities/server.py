@@ -15,6 +15,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.relay.relay import Relay
+from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.calls import Calls
@@ -87,7 +88,7 @@ class SipServer:
         self._ways = Ways(config, self._bindings, naming, transport)
         self._agents = AgentTable(agents)
         asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
-        self.relay = Relay(rng)
+        self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
         if config.media != "direct":
             self.relay.start()
@@ -209,10 +210,13 @@ class SipServer:
         """To the agents what is for them, to the driver what is for it; what the agents have to say."""
         own, self._effects = self._effects, []
         for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
-            if isinstance(effect, ToAgent):
-                self._agents.handle_message(effect.name, effect.data, now)
-            else:
-                self._ready.append(effect)
+            match effect:
+                case ToAgent(name, data):
+                    self._agents.handle_message(name, data, now)
+                case Ask(token, PrepareCall() as wanted):
+                    self.relay.ask_engine(token, wanted, now)
+                case _:
+                    self._ready.append(effect)
         wishes = self._agents.drain()
         for effect in wishes.effects:
             match effect:

@@ -13,6 +13,8 @@ from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.log import log_to_stderr
+from p2psip.media.relay.relay import RelayEnded
+from p2psip.media.relay.sides import SideReport
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.uri import parse_sip_uri
@@ -102,3 +104,16 @@ def test_a_request_that_was_carried(read: Read) -> None:
     (line,) = read()
     assert line["causes"] == "peer ab: no answer"
     assert "rang_after_ms" not in line
+
+
+def test_the_end_of_a_call_says_what_came_and_through_what(read: Read) -> None:
+    journal = new_journal()
+    ours = SideReport("alice", "audio", 150, 25800, 2, 1.25, 0)
+    journal.effect(RelayEnded("call", "hung up", (ours,)))
+    theirs = SideReport("alice", "audio", 150, 25800, None, None, 1)
+    journal.effect(RelayEnded("call", "hung up", (theirs,), "rtpengine at 127.0.0.1:2223"))
+    first, second = read()
+    assert first["media"] == "audio of alice: 150 packets, 2 lost, jitter 1.2 ms, 0 dropped"
+    assert "by" not in first
+    assert second["media"] == "audio of alice: 150 packets, 1 dropped"
+    assert second["by"] == "rtpengine at 127.0.0.1:2223"

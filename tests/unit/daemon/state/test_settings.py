@@ -62,6 +62,15 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         ("relay_kbit_s = 1", "relay_kbit_s: write a number from 64 to 10000000"),
         ("relay_member_kbit_s = 20000", "relay_member_kbit_s 20000 is more than relay_kbit_s 10000"),
         ('relay = "yes"\nlinks = ["TLS"]', 'relay is "yes", which takes links over DTLS'),
+        (
+            'media_engine = "2223"',
+            "media_engine: '2223' is no IP address and port: write what rtpengine has as its listen",
+        ),
+        ('media_engine = "localhost:2223"', 'as "127.0.0.1:2223"'),
+        ('media_engine = "127.0.0.1:222x"', "media_engine: '127.0.0.1:222x' is no IP address and port"),
+        ('media_engine = "127.0.0.1:0"', "media_engine: '127.0.0.1:0' is no IP address and port"),
+        ("media_engine = 2223", "media_engine: write "),
+        ('media_engine = "127.0.0.1"\nmedia = "direct"', 'calls that go through this peer, and media is "direct"'),
         ('phone_key = "x.key"', "phone_certificate and phone_key go together"),
         ("phone_port = 5062", "phone_port 5062 is overlay_port or sip_port as well"),
         ('overlay_port = "6084"', "overlay_port: write a number from 1 to 65535"),
@@ -137,3 +146,17 @@ def test_other_directories(tmp_path: Path) -> None:
     (tmp_path / "peer.toml").write_bytes(b"\xff")
     with pytest.raises(LocalMisuse, match=r"peer\.toml"):
         load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ("127.0.0.1", ("127.0.0.1", 2223)),
+        ("192.0.2.7:22222", ("192.0.2.7", 22222)),
+        ("[::1]:2224", ("::1", 2224)),
+        ("::1", ("::1", 2223)),
+    ],
+)
+def test_a_media_engine_is_an_address_and_a_port(text: str, address: tuple[str, int] | None) -> None:
+    assert make_settings(MINIMUM | {"media_engine": text}, "test").media_engine_address == address

@@ -251,7 +251,7 @@ def test_streams_calls_and_ports_are_bounded() -> None:
     world.relay.begin("call-2", ALICES, ALICES)
     with pytest.raises(NoPorts, match="2 calls are relayed already"):
         world.relay.begin("call-3", ALICES, ALICES)
-    world.relay.end(call, "over")
+    world.relay.end(call, "over", 0.0)
     world.settle()
     assert len(world.closed) == 4
     world.relay.begin("call-3", ALICES, ALICES)
@@ -274,8 +274,8 @@ def test_the_end_gives_the_ports_back_and_tells_what_there_was() -> None:
     for n in (1, 2, 4):
         world.send(alices, ALICE, rtp(n), n * 0.02)
     world.send(bobs, STRANGER, rtp(1))
-    world.relay.end(call, "hung up")
-    world.relay.end(call, "hung up twice")
+    world.relay.end(call, "hung up", 0.0)
+    world.relay.end(call, "hung up twice", 0.0)
     world.settle()
     assert sorted(world.closed) == sorted([alices, bobs])
     (ended,) = world.told
@@ -483,7 +483,7 @@ def test_whatever_comes_goes_to_the_other_side_or_nowhere(steps: list[tuple[str,
             assert (sent.port in (alices, alices + 1)) != (port in (alices, alices + 1))
             assert sent.remote[0] in named
             assert first[0] in named
-    world.relay.end(call, "over")
+    world.relay.end(call, "over", 0.0)
     world.settle()
     assert {alices, bobs} <= set(world.closed)
     assert world.send(alices, ALICE, rtp(1)) == []

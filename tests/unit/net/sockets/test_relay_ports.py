@@ -86,7 +86,7 @@ def test_a_packet_passes_and_comes_from_the_port_that_the_other_phone_was_told(o
                 data, source = await loop.sock_recvfrom(receiver, 2048)
                 assert data == PACKET
                 assert source[:2] == told.rtp
-            carrier.relay.end(call, "over")
+            carrier.relay.end(call, "over", 0.0)
             carrier.settle()
             for told in (for_alice, for_bob):
                 assert told.rtp is not None

@@ -11,7 +11,7 @@ knows where both phones are. So who is called decides, and where the answer has 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from p2psip.base.address import without_zone
 from p2psip.base.effects import Effect, Note
@@ -20,6 +20,7 @@ from p2psip.media.negotiation import offered_host
 from p2psip.media.relay.description import MediaLine, read
 from p2psip.media.relay.policy import CallEnd, MediaWay, way_of
 from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall
+from p2psip.media.relay.rtpengine.engine_calls import EngineCall, PrepareCall
 from p2psip.media.relay.sides import FarPeer, Party, Phone
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.entities.bodies import is_readable
@@ -30,6 +31,9 @@ from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
 
 M = TypeVar("M", Request, Response)
+
+End: TypeAlias = tuple[Source, TokenPlace | None]
+"""Where a side of a call is, and which phone that is; None if a peer."""
 
 Dialog = tuple[str, str, str]
 """Call-ID, and the tags in From and in To, as its first request has them."""
@@ -64,20 +68,23 @@ class Anchoring:
         self._dialogs: dict[Dialog, RelayedCall] = {}
         self._effects: list[Effect] = []
 
+    def question(self, request: Request, caller: End, callee: End) -> PrepareCall | None:
+        """What the media engine is asked before a request may `begin`; None if nothing."""
+        if request.method != "INVITE" or not is_readable(request) or self._found(request)[0] is not None:
+            return None
+        parties = self._parties(request, caller, callee)
+        return None if parties is None else self._relay.wish(request.call_id, *parties, request.body)
+
     def begin(
-        self,
-        request: Request,
-        caller: tuple[Source, TokenPlace | None],
-        callee: tuple[Source, TokenPlace | None],
-        now: float,
+        self, request: Request, caller: End, callee: End, now: float, engine_call: EngineCall | None = None
     ) -> tuple[Request, Carried | None]:
         """A request as it goes on from one side to the other, and what it has to do with a relayed call.
 
-        Raises NotCarried.
+        `engine_call` is what the media engine has answered. Raises NotCarried.
         """
         call, which = self._found(request)
         if request.method == "BYE" and call is not None:
-            self._relay.end(call, "hung up")
+            self._relay.end(call, "hung up", now)
             return request, None
         is_first = call is None
         if call is None:
@@ -85,7 +92,7 @@ class Anchoring:
             if parties is None:
                 return request, None
             try:
-                call = self._relay.begin(request.call_id, *parties)
+                call = self._relay.begin(request.call_id, *parties, engine_call)
             except NoPorts as error:
                 raise NotCarried(500, str(error)) from None
         carried = Carried(call, which, call.last[which], is_first)
@@ -93,7 +100,7 @@ class Anchoring:
             return self._described(carried.call, which, request, now), carried
         except (MalformedSdp, NothingToCarry, NoPorts) as error:
             if is_first:
-                self._relay.end(call, str(error))
+                self._relay.end(call, str(error), now)
             raise NotCarried(500 if isinstance(error, NoPorts) else 488, str(error)) from None
 
     def answer(self, carried: Carried | None, request: Request, response: Response, now: float) -> Response:
@@ -118,7 +125,7 @@ class Anchoring:
     def refused(self, carried: Carried, why: str, now: float) -> None:
         """A request has failed: what it has begun ends, what it has changed is as before."""
         if carried.is_first:
-            self._relay.end(carried.call, why)
+            self._relay.end(carried.call, why, now)
         else:
             # RFC 3261 14.1: "If a UA receives a non-2xx final response to a re-INVITE, the session parameters MUST
             # remain unchanged, as if no re-INVITE had been issued."
@@ -145,9 +152,7 @@ class Anchoring:
             self._dialogs = {known: each for known, each in self._dialogs.items() if each in self._relay}
             self._dialogs[dialog] = call
 
-    def _parties(
-        self, request: Request, caller: tuple[Source, TokenPlace | None], callee: tuple[Source, TokenPlace | None]
-    ) -> tuple[Party, Party] | None:
+    def _parties(self, request: Request, caller: End, callee: End) -> tuple[Party, Party] | None:
         """Both sides, if the media of their call is to go through here."""
         (source, one), (side, other) = caller, callee
         if one is None or other is None:
@@ -166,8 +171,8 @@ class Anchoring:
     def _parties_of_two_peers(
         self,
         request: Request,
-        caller: tuple[Source, TokenPlace | None],
-        callee: tuple[Source, TokenPlace | None],
+        caller: End,
+        callee: End,
     ) -> tuple[Party, Party] | None:
         """One of them is another peer's phone, with which only a path of calls is good."""
         (source, one), (side, other) = caller, callee
@@ -210,10 +215,14 @@ class Anchoring:
         if not is_readable(message):
             return message
         for each in read(message.body):
-            if each.rtp is not None and self._config.is_own_host(each.rtp[0]) and self._relay.has_port(each.rtp[1]):
+            if each.rtp is not None and self._is_ours(each.rtp):
                 # Packets that go round in here would never end.
                 raise NothingToCarry(f"it wants {each.kind} sent to a port of this peer")
         return message.replace(body=self._relay.describe(call, which, message.body, now))
+
+    def _is_ours(self, address: tuple[str, int]) -> bool:
+        host, port = address
+        return (self._config.is_own_host(host) and self._relay.has_port(port)) or self._relay.is_in_engine(address)
 
 
 def _has_numbers(body: bytes) -> bool:

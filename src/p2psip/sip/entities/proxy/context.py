@@ -6,11 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from p2psip.base.errors import Cause
+from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import Asked
-from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.questions import NotLocated, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, Uri, default_port
@@ -41,7 +43,10 @@ class Branch:
     transaction: int = 0
     """The client transaction; 0 while there is none."""
     question: int = 0
-    """The open question for hops; 0 if there is none."""
+    """The open question for hops, or of the media engine; 0 if there is none."""
+    engine_call: EngineCall | None = None
+    is_engine_asked: bool = False
+    """True once the media engine has answered: with `engine_call`, or that it does not carry this one."""
     is_alive: bool = False
     """True once any response has come."""
     is_ringing: bool = False
@@ -62,6 +67,10 @@ class Branch:
     def way(self) -> Hop | None:
         """The connection or address that it went to; `hop` may only say where one was to be made to."""
         return None if self.side is None else self.side.hop
+
+    def prepared(self, engine_call: EngineCall | None) -> None:
+        """The media engine has answered."""
+        self.question, self.engine_call, self.is_engine_asked = 0, engine_call, True
 
     def give_up(self) -> None:
         """It is cancelled: however it ends, no other way to the target is tried."""
@@ -154,6 +163,17 @@ class Context:
         own = [target for target in targets if _by_contact(target.uri) in contacts]
         own = own or [target for target in targets if target.hops and target.hops[0] == self.source.hop]
         return tuple(target for target in targets if target not in own)
+
+    def turn(self, most: int) -> NotLocated | None:
+        """It is sent elsewhere once more; a refusal if that was too often."""
+        self.turns += 1
+        if self.turns <= most:
+            return None
+        return NotLocated(482, phrase_of(482), f"sent on {self.turns - 1} times")
+
+    def note(self, branch: Branch, what: str, now: float) -> None:
+        """Nothing has come of one way: why, for whoever wants to know it in the end."""
+        self.causes.append(Cause(branch.label, what, now, str(branch.hop) if branch.hop else ""))
 
     def report(self, status: int, phrase: str, label: str, now: float) -> RequestCarried:
         """What became of it, for whoever keeps the log; `label` names who has answered."""

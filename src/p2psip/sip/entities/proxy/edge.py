@@ -6,12 +6,13 @@ Record-Route, one for each side, and is in the words of who is there (docs/decis
 
 from __future__ import annotations
 
+from p2psip.media.relay.rtpengine.engine_calls import PrepareCall
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
 from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.proxy import routing
-from p2psip.sip.entities.proxy.anchoring import Anchoring
+from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
@@ -52,11 +53,18 @@ class Edge:
         named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
         return routing.Routed(named, routed.place, routed.next_route)
 
+    def question(self, context: Context, branch: Branch, hop: BoundHop) -> PrepareCall | None:
+        """What the media engine is asked before a request goes to a target; None if nothing."""
+        if branch.is_engine_asked:
+            return None
+        return self._anchoring.question(context.request, *self._ends(context, branch, hop))
+
     def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:
         """What goes to one target (16.6), all but its Via. Raises NotCarried."""
         self.failed(branch, "another way is tried", now)
-        ends = (context.source, context.place), (self._transport.far_end(hop), branch.place)
-        request, branch.carried = self._anchoring.begin(context.request, *ends, now)
+        ends = self._ends(context, branch, hop)
+        engine_call, branch.engine_call, branch.is_engine_asked = branch.engine_call, None, False
+        request, branch.carried = self._anchoring.begin(context.request, *ends, now, engine_call)
         record: list[SipUri] = []
         if request.method in routing.RECORD_ROUTED and not request.to.tag:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
@@ -88,6 +96,9 @@ class Edge:
         translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
         fields = self._naming.fields_to(translated.fields, context.place)
         return answering(context.original, translated.replace(fields=fields))
+
+    def _ends(self, context: Context, branch: Branch, hop: BoundHop) -> tuple[End, End]:
+        return (context.source, context.place), (self._transport.far_end(hop), branch.place)
 
     def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
         """Take off what was meant for us, and say who the sender has proved to be."""

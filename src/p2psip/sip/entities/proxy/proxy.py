@@ -17,6 +17,7 @@ from dataclasses import replace
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
@@ -24,7 +25,7 @@ from p2psip.sip.entities.proxy.anchoring import Anchoring, NotCarried
 from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
-from p2psip.sip.entities.proxy.waiting import Locating, Resolving, ResolvingAck, Sent, Waiting
+from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, ResolvingAck, Sent, Waiting
 from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
@@ -170,7 +171,7 @@ class Proxy:
         context, branch = sent
         if branch.result is not None:
             return
-        self._note(context, branch, what, now)
+        context.note(branch, what, now)
         may_repeat = context.is_invite or failure is Failure.TRANSPORT
         may_go_on = may_repeat and not context.is_closed and not branch.is_ringing
         if may_go_on and branch.hops:
@@ -178,9 +179,7 @@ class Proxy:
         elif may_go_on and failure is Failure.TRANSPORT and branch.may_be_resolved_again:
             # The connection that there was has died; where there is another way, or a new connection, it goes on.
             branch.may_be_resolved_again = False
-            self._timers.cancel((context.server, context.branches.index(branch)))
             self._ask_way(context, branch, now)
-            branch.transaction = 0
         else:
             status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
             self._fail(context, branch, status, what, now)
@@ -202,9 +201,11 @@ class Proxy:
                 assert isinstance(answer, Located | NotLocated), f"LocateUser is not answered by {answer}"
                 self._on_located(context, asked, answer, now)
             case Resolving(context, branch):
-                branch.question = 0
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
                 self._on_resolved(context, branch, answer, now)
+            case Preparing():
+                assert answer is None or isinstance(answer, EngineCall), f"PrepareCall is not answered by {answer}"
+                self._on_prepared(waiting, answer, now)
             case ResolvingAck(ack, target):
                 if isinstance(answer, Hops):
                     self._send_first(ack, target, answer.hops, now)
@@ -257,18 +258,11 @@ class Proxy:
 
     def _begin_anew(self, context: Context, asked: Asked, now: float) -> bool:
         """It is for somebody else now; but not for ever for somebody else."""
-        if (too_often := self._turn(context)) is not None:
+        if (too_often := context.turn(self._config.limits.turns)) is not None:
             self._take(context, asked, too_often, now)
             return True
         self._timers.cancel((context.server, _NO_ANSWER))
         return self._resolve(context, asked, now)
-
-    def _turn(self, context: Context) -> NotLocated | None:
-        """It is sent elsewhere once more; a refusal if that was too often."""
-        context.turns += 1
-        if context.turns <= self._config.limits.turns:
-            return None
-        return NotLocated(482, phrase_of(482), f"sent on {context.turns - 1} times")
 
     def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> None:
         if self._asks.is_full:
@@ -290,7 +284,7 @@ class Proxy:
     def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
         """What is known of where the request goes: try that, or go back with what there is."""
         if asked.after is not None and isinstance(found, Located):
-            found = self._turn(context) or found
+            found = context.turn(self._config.limits.turns) or found
         if isinstance(found, NotLocated):
             if context.branches:
                 # Whoever was to be asked for instead is not there: what became of the others stands.
@@ -357,29 +351,39 @@ class Proxy:
         if self._asks.is_full:
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
-            ask = self._asks.ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
-            branch.question = ask.token
-            self._effects.append(ask)
+            self._ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
+
+    def _ask(self, question: object, waiting: Resolving | Preparing, deadline: float) -> None:
+        """A branch waits for an answer, and for nothing else any more."""
+        context, branch = waiting.context, waiting.branch
+        self._timers.cancel((context.server, context.branches.index(branch)))
+        ask = self._asks.ask(question, waiting, deadline)
+        branch.question, branch.transaction = ask.token, 0
+        self._effects.append(ask)
 
     def _on_resolved(self, context: Context, branch: Branch, answer: Hops | NotLocated, now: float) -> None:
+        branch.question = 0
         if isinstance(answer, Hops):
             branch.hops.extend(answer.hops)
             self._send(context, branch, now)
         else:
-            self._note(context, branch, answer.reason or answer.phrase, now)
+            context.note(branch, answer.reason or answer.phrase, now)
             self._fail(context, branch, answer.status, answer.reason or answer.phrase, now)
 
+    def _on_prepared(self, waiting: Preparing, engine_call: EngineCall | None, now: float) -> None:
+        waiting.branch.prepared(engine_call)
+        self._send(waiting.context, waiting.branch, now)
+
     def _on_unanswered(self, waiting: Waiting, now: float) -> None:
-        limits = self._config.limits
         if isinstance(waiting, Locating):
             waiting.context.question = 0
-            reason = f"the overlay has not answered in {limits.locate_s:g} s"
+            reason = f"the overlay has not answered in {self._config.limits.locate_s:g} s"
             self._take(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
         elif isinstance(waiting, Resolving):
-            waiting.branch.question = 0
             what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
-            self._note(waiting.context, waiting.branch, what, now)
-            self._fail(waiting.context, waiting.branch, UNREACHABLE, what, now)
+            self._on_resolved(waiting.context, waiting.branch, NotLocated(UNREACHABLE, what), now)
+        elif isinstance(waiting, Preparing):
+            self._on_prepared(waiting, None, now)
 
     def _may_send_ack(self, ack: Request, source: Source) -> bool:
         return (
@@ -404,14 +408,18 @@ class Proxy:
         while branch.hops:
             hop = branch.hops.popleft()
             if context.asks_for_tls(branch) and not self._layer.transport.is_secure(hop):
-                self._note(context, branch, f"sips: asks for TLS, and there is none over {hop}", now)
+                context.note(branch, f"sips: asks for TLS, and there is none over {hop}", now)
                 continue
             bound = self._layer.transport.bind(hop, now)
             if bound is None:
-                self._note(context, branch, f"no way to {hop}", now)
+                context.note(branch, f"no way to {hop}", now)
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.place = self._edge.who_is_at(bound, branch.target)
+            if not self._asks.is_full and (question := self._edge.question(context, branch, bound)) is not None:
+                branch.hops.appendleft(hop)
+                self._ask(question, Preparing(context, branch), now + self._config.limits.engine_s)
+                return
             try:
                 copy = self._edge.copy_for(context, branch, bound, now)
             except NotCarried as error:
@@ -450,7 +458,7 @@ class Proxy:
         status = response.status
         if status == 503 and branch.hops and not context.is_closed:
             # RFC 3263 4.3: a 503 is a failure of that hop.
-            self._note(context, branch, "503 " + response.phrase, now)
+            context.note(branch, "503 " + response.phrase, now)
             self._send(context, branch, now)
             return
         if branch.is_expired and not context.is_closed and status == 487:
@@ -458,7 +466,7 @@ class Proxy:
             self._fail(context, branch, 408, "rang too long", now)
             return
         if status >= 300:
-            self._note(context, branch, f"{status} {response.phrase}", now)
+            context.note(branch, f"{status} {response.phrase}", now)
         registered = branch.target.registered
         if registered is not None and is_disowned(registered, status, self._bindings.of(registered.user, now)):
             self._effects += self._bindings.forget(*registered, now)
@@ -540,13 +548,8 @@ class Proxy:
         self._effects.append(context.report(response.status, response.phrase, label, now))
         self._layer.respond(context.server, response, now)
 
-    def _note(self, context: Context, branch: Branch, what: str, now: float) -> None:
-        context.causes.append(Cause(branch.label, what, now, str(branch.hop) if branch.hop else ""))
-
     def _cancel_open(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
-        if context.question:
-            self._effects.append(self._asks.cancel(context.question))
-            context.question = 0
+        self._drop_question(context)
         self._cancel_branches(context, now, reasons)
 
     def _cancel_branches(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
@@ -574,7 +577,7 @@ class Proxy:
         if (branch.target.others or branch.target.is_doubtful) and not branch.is_alive:
             # Nothing at all has come by this way, and there is another. Should it wake up, it is cancelled.
             what = f"silent for {self._config.limits.flow_silence_s:g} s"
-            self._note(context, branch, what, now)
+            context.note(branch, what, now)
             self._fail(context, branch, 408, what, now)
 
     def _stop_timers(self, context: Context) -> None:
@@ -583,15 +586,14 @@ class Proxy:
 
     def _forget(self, context: Context, now: float) -> None:
         self._stop_timers(context)
-        if context.question:
-            self._effects.append(self._asks.cancel(context.question))
+        self._drop_question(context)
         for index, branch in enumerate(context.branches):
             self._timers.cancel((context.server, index))
             self._drop_question(branch)
             if branch.result is None:
                 self._edge.failed(branch, "no answer", now)
 
-    def _drop_question(self, branch: Branch) -> None:
-        if branch.question:
-            self._effects.append(self._asks.cancel(branch.question))
-            branch.question = 0
+    def _drop_question(self, asker: Context | Branch) -> None:
+        if asker.question:
+            self._effects.append(self._asks.cancel(asker.question))
+            asker.question = 0

@@ -28,6 +28,14 @@ class Resolving:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing:
+    """The media engine is asked to carry what comes of a request to a target."""
+
+    context: Context
+    branch: Branch
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvingAck:
     """The way to a target is asked, for an ACK."""
 
@@ -42,4 +50,4 @@ class Sent(NamedTuple):
     branch: Branch
 
 
-Waiting: TypeAlias = Locating | Resolving | ResolvingAck
+Waiting: TypeAlias = Locating | Resolving | Preparing | ResolvingAck
