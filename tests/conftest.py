@@ -11,12 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from p2psip.daemon.log.log import FromLibraries
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare what processes that tests start inherit."""
+    """Prepare what processes that tests start inherit, and have Hypothesis look at no clock."""
+    settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no clock")
     # A shell that runs the tests in the background has SIGINT ignored: examples would not end by Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):

@@ -291,7 +291,7 @@ def open_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
 
 
 @pytest.mark.long
-@settings(max_examples=times(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(20), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(commits=st.lists(st.lists(CHANGES, min_size=1, max_size=6), max_size=6))
 def test_the_stores_agree(open_disk: Callable[[], PatientDisk], commits: list[list[Change]]) -> None:
     memory, disk = MemoryStore(), open_disk()

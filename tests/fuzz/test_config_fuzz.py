@@ -34,7 +34,7 @@ def read(raw: bytes) -> None:
             continue
 
 
-@settings(max_examples=times(100), deadline=None)
+@settings(max_examples=times(100))
 @given(st.binary(max_size=300))
 def test_any_bytes(raw: bytes) -> None:
     read(raw)

@@ -544,7 +544,7 @@ MODELS = {StoredData: DataModel.SINGLE, StoredMetaData: DataModel.SINGLE}
 
 @pytest.mark.parametrize("length", [16, 20])
 @pytest.mark.parametrize("structure", all_structures(), ids=lambda structure: structure.__name__)
-@settings(max_examples=times(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(40), derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_structures(structure: type[Struct], length: int, data: st.DataObject) -> None:
     """Property: encode after decode is the identity on every byte string that is accepted."""

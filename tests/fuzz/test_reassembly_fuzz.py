@@ -43,7 +43,7 @@ ARRIVALS = st.lists(st.tuples(fragments(), st.sampled_from(SOURCES), st.floats(0
 
 
 @pytest.mark.long
-@settings(max_examples=times(200), deadline=None)
+@settings(max_examples=times(200))
 @given(ARRIVALS)
 def test_any_fragments(arrivals: list[tuple[bytes, NodeId, float]]) -> None:
     """Memory stays bounded whatever comes, and nothing is left when the time is over."""
@@ -66,7 +66,7 @@ def test_any_fragments(arrivals: list[tuple[bytes, NodeId, float]]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=times(100), deadline=None)
+@settings(max_examples=times(100))
 @given(st.data())
 def test_what_is_cut_is_whole_again(data: st.DataObject) -> None:
     """Through several links with several MTUs, in any order, some pieces twice, among forgeries."""

@@ -303,7 +303,7 @@ class Driver:
 
 @pytest.mark.long
 @given(st.lists(steps, max_size=30))
-@settings(max_examples=times(100), deadline=None)
+@settings(max_examples=times(100))
 def test_server_outlives_anything(script: list[tuple[str, object]]) -> None:
     driver = Driver()
     for kind, what in script:

@@ -103,7 +103,7 @@ def attempt(run: Callable[[], object]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(150))
 @given(data=damaged([ANSWER]), bucket=st.sampled_from([MEMBER.certificates, (), BOB.certificates]))
 def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
     data: bytes, bucket: tuple[GenericCertificate, ...]
@@ -117,7 +117,7 @@ def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
 
 
 @pytest.mark.long
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(150))
 @given(requests=st.lists(damaged(STORES), min_size=1, max_size=3), reads=st.lists(st.integers(0, 2), max_size=3))
 def test_damaged_stores_leave_a_store_that_answers_everything(requests: list[bytes], reads: list[int]) -> None:
     store = MemoryStore()
@@ -137,7 +137,7 @@ def test_damaged_stores_leave_a_store_that_answers_everything(requests: list[byt
 
 
 @pytest.mark.long
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(150))
 @given(st.sampled_from(READS).flatmap(lambda read: st.tuples(st.just(read[0]), damaged([read[1]]))))
 def test_damaged_questions_are_answered_or_refused(read: tuple[type[FetchReq | StatReq | FindReq], bytes]) -> None:
     bench = Bench()

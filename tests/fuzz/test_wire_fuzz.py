@@ -33,7 +33,7 @@ def damaged_messages(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.long
-@settings(max_examples=times(800), deadline=None)
+@settings(max_examples=times(800))
 @given(damaged_messages())
 def test_damaged_messages(data: bytes) -> None:
     """Header, contents, body and security block."""
@@ -49,7 +49,7 @@ def test_damaged_messages(data: bytes) -> None:
     assert body.encode() == message.contents.message_body
 
 
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(150))
 @given(damaged_messages())
 def test_damaged_messages_are_forwarded_unharmed_or_not_at_all(data: bytes) -> None:
     """What a forwarding peer does not look at, it does not change."""
@@ -60,7 +60,7 @@ def test_damaged_messages_are_forwarded_unharmed_or_not_at_all(data: bytes) -> N
     assert join(header, payload) == data
 
 
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(150))
 @given(st.lists(st.binary(max_size=30) | st.sampled_from(MESSAGES).map(lambda m: FramedMessage.data(1, m).encode())))
 def test_streams_of_frames(chunks: list[bytes]) -> None:
     """A reader of a stream moves on with every frame, waits for more, or gives the stream up."""

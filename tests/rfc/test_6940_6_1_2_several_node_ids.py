@@ -160,7 +160,7 @@ def test_6_1_2_whom_we_have_asked_for_a_link_is_at_the_other_end_of_it() -> None
     assert [link.number for link in node.links(ring_id(2, 2))] == [101, 103]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(garbage=st.binary(max_size=400), cut=st.integers(0, 1200), at=st.integers(0, 1200))
 def test_6_1_2_whatever_an_unknown_end_sends_names_nobody_else(garbage: bytes, cut: int, at: int) -> None:
     """Bytes at random, and a Ping that is cut or damaged: the link stays whose it is, or is one of its own Node-IDs."""

@@ -107,7 +107,7 @@ def test_what_is_read_is_written_the_same_again() -> None:
     assert parse(again).configuration == FULL
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.builds(
         replace,

@@ -421,7 +421,7 @@ def fate_of(pattern: list[list[float]], losses_max: int) -> Fate:
     return fate
 
 
-@settings(max_examples=times(60), deadline=None)
+@settings(max_examples=times(60))
 @given(fates, fates, st.integers(1, 40))
 def test_whatever_the_network_does_every_message_arrives_once(
     there: list[list[float]], back: list[list[float]], count: int

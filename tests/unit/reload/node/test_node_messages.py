@@ -424,7 +424,7 @@ def test_a_client_s_request_goes_out_under_its_own_name_and_its_answer_comes_bac
     assert bench.heard(50) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.booleans())
 def test_no_bytes_from_a_member_break_the_node(garbage: bytes, is_payload: bool) -> None:
     """Property: whatever comes, it is dropped or answered, and the node goes on."""
@@ -437,7 +437,7 @@ def test_no_bytes_from_a_member_break_the_node(garbage: bytes, is_payload: bool)
     assert bench.heard(50, MessageCode.PING_ANS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(code for code in MessageCode if code.is_request)), st.binary(max_size=80))
 def test_no_signed_body_breaks_the_node(code: MessageCode, body: bytes) -> None:
     """Property: every request of a member is answered, whatever its body."""

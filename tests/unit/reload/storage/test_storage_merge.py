@@ -120,7 +120,7 @@ WRITES = st.lists(
 
 
 @pytest.mark.long
-@settings(max_examples=times(60), deadline=None)
+@settings(max_examples=times(60))
 @given(events=WRITES, order=st.permutations(list(permutations(range(ISLANDS), 2))))
 def test_islands_agree_on_the_newest_of_each_place(
     events: list[tuple[int, Kind, int, bytes | None] | tuple[tuple[int, int]]], order: list[tuple[int, int]]
@@ -165,7 +165,7 @@ SAME_TIMES = st.lists(
 
 
 @pytest.mark.long
-@settings(max_examples=times(60), deadline=None)
+@settings(max_examples=times(60))
 @given(writes=SAME_TIMES, order=st.permutations(list(permutations(range(ISLANDS), 2))))
 def test_islands_agree_whoever_gives_first(
     writes: list[tuple[int, Kind, int, bytes | None, int]], order: list[tuple[int, int]]

@@ -291,4 +291,4 @@ class StorageMachine(RuleBasedStateMachine):
 
 
 TestStorageModel = pytest.mark.long(StorageMachine.TestCase)
-TestStorageModel.settings = settings(max_examples=times(50), stateful_step_count=30, deadline=None)
+TestStorageModel.settings = settings(max_examples=times(50), stateful_step_count=30)

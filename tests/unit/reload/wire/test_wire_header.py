@@ -77,7 +77,7 @@ def _assert_both_agree(data: bytes, node_id_length: int) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), length=st.integers(16, 20))
 def test_doing_it_by_hand_agrees_with_the_declaration(data: st.DataObject, length: int) -> None:
     """On headers, and on headers with a byte changed or the end cut off."""

@@ -1,7 +1,7 @@
 """Bencoding, both ways."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2psip.media.relay.rtpengine.bencode import DEPTH_MAX, MalformedBencode, decode, encode
@@ -15,7 +15,6 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-@settings(deadline=None)
 def test_what_is_written_is_read(value: object) -> None:
     if _depth(value) <= DEPTH_MAX:
         assert decode(encode(value)) == value  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ class NaiveTable(RuleBasedStateMachine):
 
 
 TestNaiveTable = NaiveTable.TestCase
-TestNaiveTable.settings = settings(max_examples=times(30), stateful_step_count=30, deadline=None)
+TestNaiveTable.settings = settings(max_examples=times(30), stateful_step_count=30)
 
 
 @pytest.mark.must("10.7.2/1")

@@ -24,7 +24,7 @@ from p2psip.reload.wire.storage_messages import StoreAns, StoredData, StoreKindR
 from p2psip.reload.wire.topology_messages import JoinReq
 
 EACH = pytest.mark.parametrize("struct", all_structures(), ids=lambda struct: struct.__name__)
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=8, suppress_health_check=list(HealthCheck))
 MODELS = st.sampled_from(DataModel)
 LENGTHS = st.integers(16, 20)
 

@@ -112,7 +112,7 @@ def test_what_is_not_of_the_wire_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("struct", all_structures(), ids=lambda struct: struct.__name__)
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), model=st.sampled_from(DataModel))
 def test_everything_can_be_shown(struct: type, data: st.DataObject, model: DataModel) -> None:
     """In both forms, with no line break inside a line."""
