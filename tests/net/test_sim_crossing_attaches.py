@@ -67,5 +67,18 @@ def test_of_two_attaches_that_cross_that_of_the_larger_node_id_goes_on(world: In
         assert here.rtt_s is None or here.rtt_s < 1.0
 
 
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_peers_that_start_at_the_same_instant_know_each_other(count: int) -> None:
+    """One peer admits them all within some milliseconds: each is named to the others before it is a member."""
+    for seed in range(times(6)):
+        made = InternetSites(f"narrow/{seed}", no_ice=False, overlay_link_protocols=("DTLS",))
+        for number in range(count):
+            site = made.add_behind_nat(number, PORT_RESTRICTED, forwards=False) if number else made.add_public(number)
+            made.line(site, f"user{number}")
+        made.settle(10.0)
+        made.run(10.0 - made.internet.now)
+        assert [len(site.peer.node.neighbors) for site in made.sites] == [count - 1] * count, seed
+
+
 def _pairs(first: InternetSite, second: InternetSite) -> list[tuple[InternetSite, NodeId]]:
     return [(first, second.peer.node.node_id), (second, first.peer.node.node_id)]

@@ -43,7 +43,7 @@ class Everywhere:
     def is_responsible(self, target: bytes) -> bool:
         return False
 
-    def next_hop(self, target: bytes) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
         return None
 
 

@@ -233,6 +233,6 @@ def test_ways_that_lead_nowhere_end() -> None:
     site, liar = world[0], world[3]
     chord = chord_of(liar.peer.node)
     chord.is_responsible = lambda target: False  # type: ignore[method-assign]
-    chord.next_hop = lambda target: site.peer.node.node_id  # type: ignore[method-assign]
+    chord.next_hop = lambda target, chosen_by=None: site.peer.node.node_id  # type: ignore[method-assign]
     traced = trace(world, site, liar.peer.node.node_id)
     assert "the way goes in circles" in str(traced.error)

@@ -34,8 +34,8 @@ class NextHops(Protocol):
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this identifier ends here."""
 
-    def next_hop(self, target: bytes) -> NodeId | None:
-        """Where a message for this identifier goes next."""
+    def next_hop(self, target: bytes, chosen_by: NodeId | None) -> NodeId | None:
+        """Where a message for this identifier goes next; `chosen_by` is who has routed it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,15 @@ class Forwarder:
         entries = self._from_here_on(header, previous_hop, now, is_request=is_request)
         if not entries:
             return Drop("the destination list is empty, or has an opaque ID that is none of ours")
+        chosen_by = previous_hop
         if entries is not header.destination_list:
-            header = header.altered(destination_list=entries)
+            # It is here as whoever made the list wanted that, not by the routing of the previous hop.
+            header, chosen_by = header.altered(destination_list=entries), None
         first = entries[0]
         if first.node_id is not None:
-            verdict = self._to_node(header, first.node_id, previous_hop)
+            verdict = self._to_node(header, first.node_id, previous_hop, chosen_by)
         elif first.resource_id is not None:
-            verdict = self._to_resource(header, first.resource_id)
+            verdict = self._to_resource(header, first.resource_id, chosen_by)
         else:
             return Drop("a destination of an unknown type")
         if isinstance(verdict, Forward) and previous_hop is not None:
@@ -186,7 +188,9 @@ class Forwarder:
             return None
         return self.paths.recall(header.transaction_id, previous_hop, now)
 
-    def _to_node(self, header: ForwardingHeader, node: NodeId, previous_hop: NodeId | None) -> Verdict:
+    def _to_node(
+        self, header: ForwardingHeader, node: NodeId, previous_hop: NodeId | None, chosen_by: NodeId | None
+    ) -> Verdict:
         # 6.1.1: "A message with a wildcard Node-ID as its first entry is never forwarded; it is consumed locally."
         if node == self._node_id or (node.is_wildcard and previous_hop is not None):
             return Deliver(self._node_id, header)
@@ -200,15 +204,15 @@ class Forwarder:
             # 6.1.1: "the node MUST drop the message silently unless the Node-ID corresponds to a node which is
             # directly connected to this node".
             return Drop(f"{node.short} is not in the overlay")
-        return self._onward(header, node)
+        return self._onward(header, node, chosen_by)
 
-    def _to_resource(self, header: ForwardingHeader, resource: bytes) -> Verdict:
+    def _to_resource(self, header: ForwardingHeader, resource: bytes, chosen_by: NodeId | None) -> Verdict:
         if self._router.is_responsible(resource):
             return Deliver(self._node_id, header)
-        return self._onward(header, resource)
+        return self._onward(header, resource, chosen_by)
 
-    def _onward(self, header: ForwardingHeader, target: bytes) -> Verdict:
-        next_hop = self._router.next_hop(target)
+    def _onward(self, header: ForwardingHeader, target: bytes, chosen_by: NodeId | None) -> Verdict:
+        next_hop = self._router.next_hop(target, chosen_by)
         if next_hop is None or next_hop not in self._links:
             return Drop(f"no way towards {target.hex()[:8]}")
         return Forward(next_hop, header)

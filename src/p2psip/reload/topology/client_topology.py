@@ -147,7 +147,7 @@ class ClientTopology:
         """For nothing."""
         return False
 
-    def next_hop(self, target: bytes) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
         """The nearest of our peers; without one the node by which we came in."""
         gateway = self.joining.gateway
         nearest = min(self._peers, key=lambda node: self._plugin.distance(target, node), default=None)

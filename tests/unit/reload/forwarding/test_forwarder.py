@@ -57,11 +57,13 @@ class Ring:
 
     def __init__(self, next_hop: NodeId | None = NEXT) -> None:
         self._next_hop = next_hop
+        self.chosen_by: NodeId | None = None
 
     def is_responsible(self, target: bytes) -> bool:
         return 50 < int.from_bytes(target, "big") <= 100
 
-    def next_hop(self, target: bytes) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+        self.chosen_by = chosen_by
         return self._next_hop
 
 
@@ -162,6 +164,18 @@ def test_what_a_client_sends_is_forwarded_with_the_way_back() -> None:
     assert verdict == Forward(NEXT, replace(head, ttl=99, via_list=(to(CLIENT),)))
     answer = header(*response_route(replace(head, via_list=(to(CLIENT),)), ME))
     assert here.receive(answer, NEXT, 0.0, is_request=False) == Deliver(CLIENT, header(to(CLIENT)))
+
+
+def test_who_has_routed_it_here_is_known_to_the_topology() -> None:
+    """Not so where we are in the destination list: then whoever made that wanted it to come here."""
+    ring = Ring()
+    here = forwarder(ring)
+    here.receive(header(to(FAR)), PREVIOUS, 0.0, is_request=True)
+    assert ring.chosen_by == PREVIOUS
+    here.receive(header(to(ME), to(FAR)), PREVIOUS, 0.0, is_request=True)
+    assert ring.chosen_by is None
+    here.receive(header(to(ME), Destination.resource(rid(500))), PREVIOUS, 0.0, is_request=True)
+    assert ring.chosen_by is None
 
 
 def test_without_a_way_it_is_dropped() -> None:

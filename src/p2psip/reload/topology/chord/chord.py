@@ -111,14 +111,6 @@ class Chord:
         """True if a message for this Resource-ID ends here. A node outside of the ring is responsible for nothing."""
         return self.is_serving and self.table.is_in_range(target)
 
-    def next_hop(self, target: bytes) -> NodeId | None:
-        """Where to send a message for `target`, which is not ours; None if we know no peer.
-
-        10.3: "If a peer is not responsible for a Resource-ID k, but is directly connected to a node with Node-ID k,
-        then it MUST route the message to that node."
-        """
-        return NodeId(target) if target in self._links else self.table.next_hop(target)
-
     def view(self, *, with_fingers: bool = False) -> NeighborView:
         """Our own tables, for an Update."""
         fingers = self.table.fingers if with_fingers else ()
@@ -333,6 +325,8 @@ class Chord:
         if self.joining.state is not JoinState.ASKING or node != self.joining.admitting_peer:
             return
         if is_accepted:
+            if self._is_let_in:
+                self._actions.append(AskForUpdate(node))
             self._receive_on(now)
         else:
             self._join_failed(f"{node.short} did not let us in", now)
@@ -343,8 +337,9 @@ class Chord:
             self._receive_on(now)
 
     def _receive_on(self, now: float) -> None:
-        """Where the Update that lets us in has overtaken all else, only a pause tells that no more is to come: it may
-        also be one from before we were started again."""
+        """Where the Update that lets us in has overtaken all else, it may be one from before we were started again: the
+        next one tells that no more is to come, or else a pause.
+        """
         self.joining.enter(JoinState.RECEIVING, now, LET_IN_PAUSE_S if self._is_let_in else None)
 
     def handle_leave(self, node: NodeId, others: Iterable[NodeId], now: float) -> None:
@@ -572,6 +567,8 @@ class Chord:
         for index in self.table.invalid_fingers():
             # 10.5: "In order to set up its i'th Finger Table entry, JN MUST send an Attach to peer n+2^(128-i)."
             self._actions.append(Connect(index, self.table.finger_place(index, 0)))
+        # Whom we were told of while we were being let in: others that are let in beside us.
+        self._reconsider(now)
         self._prune_later(now)
 
     def _enter_ring(self, now: float) -> None:

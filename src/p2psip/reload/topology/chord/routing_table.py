@@ -102,7 +102,7 @@ class RoutingTable:
         place = bisect_left([0, *(away for away, _ in self._ring)], distance(self.node_id, target))
         return (nodes[place:] + nodes[:place])[:count]
 
-    def next_hop(self, target: bytes) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
         """The peer to pass a message for `target` on to; None if there is no other peer.
 
         10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in
@@ -111,8 +111,13 @@ class RoutingTable:
         """
         if not self._ring:
             return None
+        place = self._first_from(distance(self.node_id, target))
+        if chosen_by in self._peers and place < len(self._ring) and is_between(target, chosen_by, self.node_id):
+            # A peer took us for its successor, and we know one between: it would get the message back by the rule, and
+            # we from it, until the TTL ends. Towards the target from beyond it, each hop is nearer as well.
+            return self._ring[place][1]
         # The entry before the first at or beyond the target; where there is none, that first one.
-        return self._ring[max(0, self._first_from(distance(self.node_id, target)) - 1)][1]
+        return self._ring[max(0, place - 1)][1]
 
     def finger(self, index: int) -> NodeId | None:
         """The valid entry i of the Finger Table, i counting from 1.

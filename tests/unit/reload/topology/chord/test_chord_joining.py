@@ -190,6 +190,38 @@ def test_only_the_admitting_peer_says_that_we_are_in() -> None:
     assert bench.state is JoinState.MEMBER
 
 
+def test_who_is_told_of_others_while_it_is_let_in_gets_to_know_them_at_once() -> None:
+    """Two that one peer lets in at the same moment are named to each other before either is a member; nothing would
+    name them again before the next update interval."""
+    bench = joining_at_asking()
+    bench.chord.handle_join_answer(nid(120), True, 0.0)
+    bench.hear(120, view(predecessors=(110, ME)))
+    (connect,) = bench.of(Connect)
+    assert (connect.target, connect.via) == (nid(110), nid(120))
+    bench = joining_at_asking()
+    bench.hear(120, view(predecessors=(110,)))
+    bench.chord.handle_join_answer(nid(120), True, 0.0)
+    assert bench.of(Connect) == []
+    bench.hear(120, view(predecessors=(ME,)))
+    assert bench.of(Connect) == []
+    bench = joining_at_asking()
+    bench.hear(120, view(predecessors=(110, ME)))
+    bench.chord.handle_join_answer(nid(120), True, 0.0)
+    assert nid(110) in [
+        action.target for _, action in bench.run_for(LET_IN_PAUSE_S + 0.1) if isinstance(action, Connect)
+    ]
+
+
+def test_who_is_let_in_before_the_answer_to_its_join_asks_whether_it_is() -> None:
+    """It need not wait for the pause."""
+    bench = joining_at_asking()
+    bench.hear(120, view(predecessors=(ME,)))
+    bench.chord.handle_join_answer(nid(120), True, 0.0)
+    assert bench.of(AskForUpdate) == [AskForUpdate(nid(120))]
+    bench.hear(120, view(predecessors=(ME,)))
+    assert bench.state is JoinState.MEMBER
+
+
 def test_who_is_let_in_before_the_answer_to_its_join_waits_for_a_pause_only() -> None:
     """Links over DTLS keep no order; but it may also be an Update from before we were started again."""
     bench = joining_at_asking()
@@ -208,6 +240,13 @@ def test_a_joining_node_is_responsible_for_nothing() -> None:
     bench = joining_at_asking()
     assert not any(bench.chord.is_responsible(nid(place)) for place in range(256))
     assert bench.chord.next_hop(nid(5)) == nid(120)
+
+
+def test_who_takes_a_joining_node_for_a_member_gets_nothing_back() -> None:
+    """It has let us in, and we do not know that yet: it would send the message here again and again."""
+    bench = joining_at_asking()
+    assert bench.chord.next_hop(nid(5), nid(120)) is None
+    assert bench.chord.next_hop(nid(5), nid(7)) == nid(120)
 
 
 def test_candidates_that_never_speak_hold_the_join_up_for_a_while_only() -> None:

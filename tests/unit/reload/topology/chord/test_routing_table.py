@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from itertools import combinations
+
 import pytest
 from effort import times
 from hypothesis import given, settings
@@ -83,6 +87,40 @@ def test_10_3_the_next_hop_is_the_last_peer_before_the_target() -> None:
     assert here.next_hop(nid(120)) == nid(120)
     assert here.next_hop(nid(150)) in places(120, 150)
     assert here.next_hop(nid(30)) == nid(200)
+
+
+def test_what_a_peer_has_sent_past_its_target_goes_back_towards_it() -> None:
+    """By the rule it would go to the last peer before the target, who sent it; it does not know the one between."""
+    here = table(100, 60, 80, 90, 120)
+    assert here.next_hop(nid(70)) == nid(60)
+    assert here.next_hop(nid(70), nid(60)) == here.next_hop(nid(70), nid(120)) == nid(80)
+    assert here.next_hop(nid(80), nid(60)) == nid(80)
+    # Who is no peer of ours follows no rule, and who lies behind us has not sent it past the target.
+    assert here.next_hop(nid(70), nid(50)) == nid(60)
+    assert here.next_hop(nid(130), nid(90)) == nid(120)
+
+
+@given(st.sets(st.integers(0, 255), min_size=2, max_size=12), st.integers(0, 255), st.randoms())
+@settings(max_examples=times(200), deadline=None)
+def test_no_message_goes_in_a_circle(places: set[int], target: int, rng: random.Random) -> None:
+    """Property: whoever knows whom, if each of two knows the other, it ends where the range of a peer is as that sees
+    it, and no peer has it more often than twice: once on its way towards the target, and once from beyond it.
+    """
+    tables = {place: table(place) for place in places}
+    for one, other in combinations(sorted(places), 2):
+        if rng.random() < 0.5:
+            tables[one].add(nid(other))
+            tables[other].add(nid(one))
+    by_id = {nid(place): each for place, each in tables.items()}
+    for first in by_id:
+        seen: Counter[NodeId] = Counter()
+        here, came_from = first, None
+        while not by_id[here].is_in_range(nid(target)):
+            seen[here] += 1
+            assert seen[here] <= 2
+            onward = by_id[here].next_hop(nid(target), came_from)
+            assert onward is not None
+            here, came_from = onward, here
 
 
 def test_a_change_is_one_of_the_neighbor_table_only() -> None:

@@ -205,6 +205,17 @@ def test_who_is_next_to_us_and_not_linked_is_reached_over_who_is_next_to_it() ->
     assert itself.via == (Destination.node(nid(120)),)
 
 
+def test_a_message_does_not_go_back_to_who_has_sent_it() -> None:
+    """It knows of a member that we have not heard of, or we of one that it has not."""
+    peer = with_member(200)
+    peer.members.add(nid(300))
+    assert peer.next_hop(nid(299)) == peer.next_hop(nid(300)) == nid(200)
+    assert peer.next_hop(nid(299), nid(200)) is None
+    assert peer.next_hop(nid(300), nid(200)) is None
+    assert peer.next_hop(nid(210), nid(200)) is None
+    assert peer.next_hop(nid(210), nid(50)) == nid(200)
+
+
 def test_who_is_no_member_hears_of_those_around_us_and_that_there_may_be_others() -> None:
     """A client, when a neighbour of ours has come."""
     peer = with_member(200)
