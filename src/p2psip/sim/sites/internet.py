@@ -49,6 +49,8 @@ OVERLAY_PORT = 6084
 PEER_SIP_PORT = 5061
 PHONE_PORT = 5060
 NAT_LAN = "192.168.1"
+OTHER_PROVIDERS = 255
+"""Numbers of networks from there on are no site's to begin with."""
 
 
 @dataclass(eq=False)
@@ -109,6 +111,7 @@ class InternetSites:
         self.sites: list[InternetSite] = []
         self._link_types = tuple(link_types)
         self._shown = (authority,) if authority else ()
+        self._switched = 0
         bootstrap = Address(self.public_host(0), OVERLAY_PORT)
         self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
 
@@ -204,6 +207,17 @@ class InternetSites:
         """The machine boots, and its peer starts with what is on its disk: records, lines, the phones of before."""
         site.machine.boot()
         self._start(site)
+
+    def switch_uplink(self, site: InternetSite) -> None:
+        """Its router goes on over another provider: another network, another address, and no mapping is left."""
+        assert site.nat is not None, "behind a router"
+        self._switched += 1
+        number, outside = OTHER_PROVIDERS + self._switched, site.nat.outside
+        for host in list(outside.hosts):
+            outside.remove(host)
+        outside.network = site.isp = self._isp(number)
+        site.advertised = self.public_host(number)
+        site.nat.reboot(site.advertised, off_s=0.0)
 
     def report(self) -> Report:
         """What the run has cost until now."""

@@ -132,14 +132,15 @@ class RelaySearch:
         self._connections = connections
         self._punching = punching
         self._rng = rng
-        self._bases: tuple[Address, ...] = ()
-        """The ports of ours for which addresses are wanted; none as long as no relay is needed."""
+        self._bases: dict[Address, int] = {}
+        """The ports of ours for which addresses are wanted, and of how many relays; none as long as no relay is needed.
+        """
         self._known: dict[NodeId, _Known] = {}
         self._asking: set[NodeId] = set()
         self._left_alone: dict[NodeId, float] = {}
         """Until when nodes are not asked (again); the oldest first."""
         self._lending: dict[Address, tuple[Address, ...]] = {}
-        """By port of ours: which relays lend it something, the newest last, or were asked to."""
+        """By port of ours: which relays lend it something, or were asked to; the first are those that it can spare."""
         self._linked: set[NodeId] = set()
         self._seek_s = SEEK_FIRST_S
         self._timers: Timers[tuple[str, NodeId | None]] = exchange.queue.scope()
@@ -156,8 +157,8 @@ class RelaySearch:
 
     # What is needed
 
-    def need(self, bases: tuple[Address, ...], now: float) -> None:
-        """Relays are needed for these ports of ours; for none, where others reach us."""
+    def need(self, bases: dict[Address, int], now: float) -> None:
+        """So many relays are needed for each of these ports of ours; for none, where others reach us."""
         if bases == self._bases:
             return
         gone = set(self._bases) - set(bases)
@@ -291,35 +292,33 @@ class RelaySearch:
         return sorted(self._known.values(), key=lambda each: (each.rtt_s is None, each.rtt_s or 0.0))
 
     def _choose(self, now: float) -> None:
-        """Have the nearest relay lend something to each port that has nothing."""
-        for base in self._bases:
-            if self._lending.get(base):
-                continue
+        """Have the nearest relays lend something to each port that has too little."""
+        for base, wanted in self._bases.items():
             for known in self._by_distance():
-                relay = known.address_for(base)
-                if relay is not None and now >= known.not_before:
-                    self._lending[base] = (relay,)
+                relays, relay = self._lending.get(base, ()), known.address_for(base)
+                if len(relays) < wanted and relay is not None and relay not in relays and now >= known.not_before:
+                    self._lending[base] = (*relays, relay)
                     self._punching.allocate(base, relay, known.credential, now)
-                    break
 
     def _improve(self, now: float) -> None:
         """Have a relay that is much nearer lend something instead, and give back what no path needs any more."""
         for base, relays in self._lending.items():
-            for before in relays[:-1]:
+            wanted = self._bases[base]
+            for before in relays[:-wanted]:
                 if not self._punching.uses_relay(base, before):
                     self._punching.release(base, before, now)
-            nearer = self._nearer(relays, now) if len(relays) == 1 else None
-            if nearer is not None and (relay := nearer.address_for(base)) is not None:
-                self._lending[base] = (*relays, relay)
-                self._punching.allocate(base, relay, nearer.credential, now)
-
-    def _nearer(self, relays: tuple[Address, ...], now: float) -> _Known | None:
-        """One that is much nearer than the newest of these."""
-        here = next((each for each in self._known.values() if relays[-1] in each.addresses), None)
-        best = next(iter(self._by_distance()), None)
-        if here is None or here.rtt_s is None or best is None or best.rtt_s is None or now < best.not_before:
-            return None
-        return best if best.rtt_s + NEARER_S < here.rtt_s / 2 else None
+            if len(relays) != wanted:
+                continue
+            by_distance = self._by_distance()
+            lending = [each for each in by_distance if each.address_for(base) in relays]
+            others = [each for each in by_distance if each not in lending and now >= each.not_before]
+            if lending and others and _is_much_nearer(others[0], lending[-1]):
+                farthest, relay = lending[-1].address_for(base), others[0].address_for(base)
+                assert farthest is not None, "it lends"
+                if relay is not None:
+                    kept = (each for each in relays if each != farthest)
+                    self._lending[base] = (farthest, *kept, relay)
+                    self._punching.allocate(base, relay, others[0].credential, now)
 
     def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation."""
@@ -387,3 +386,9 @@ class RelaySearch:
                 self._ask(node, now, is_renewal=True)
             elif node is not None:
                 self._ping(node, now)
+
+
+def _is_much_nearer(relay: _Known, other: _Known) -> bool:
+    if relay.rtt_s is None or other.rtt_s is None:
+        return False
+    return relay.rtt_s + NEARER_S < other.rtt_s / 2

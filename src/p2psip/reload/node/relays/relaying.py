@@ -18,6 +18,9 @@ from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Outcome
 from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS
 
+RELAYS_OF_CALLS = 2
+"""So many relays lend something to a port of calls: when the one dies that a call goes over, the other is there."""
+
 
 class Relaying:
     """That, of one node."""
@@ -89,7 +92,9 @@ class Relaying:
             for address in addresses
             if self._whereabouts.is_punched(purpose)
         }
-        self.search.need(tuple(Address(base.host, port) for base in behind.values() for port in sorted(ports)), now)
+        calls = {address.port for address in self._whereabouts.addresses.get(Purpose.CALLS, ())}
+        bases = (Address(base.host, port) for base in behind.values() for port in sorted(ports))
+        self.search.need({base: RELAYS_OF_CALLS if base.port in calls else 1 for base in bases}, now)
 
     def handle_outcome(self, context: RelayContext, outcome: Outcome, now: float) -> None:
         """A request of ours is over."""

@@ -38,7 +38,7 @@ from p2psip.reload.paths.ice.checks import (
     encode_success,
 )
 from p2psip.reload.paths.ice.consent import Consent
-from p2psip.reload.paths.ice.doubt import SETTLED_S, SILENCE_S, Doubt, DoubtStep, Silence
+from p2psip.reload.paths.ice.doubt import SETTLED_S, Doubt, DoubtStep, Silence
 from p2psip.reload.paths.ice.restraint import Restraint
 from p2psip.reload.paths.ice.values import (
     PairReport,
@@ -180,7 +180,7 @@ class Agent:
         if self._consent.sent(now):
             self._await_consent()
         if self._silence.sent(now):
-            self._set("silence", now + SILENCE_S, "no echo")
+            self._set("silence", now + self._silence.limit_s, "no echo")
 
     def heard(self, now: float) -> None:
         """Data has come on the path."""

@@ -21,6 +21,12 @@ from typing import Final
 SILENCE_S: Final = 1.0
 """How long data may have no echo of any kind."""
 
+STREAM_GAP_S: Final = 0.1
+"""What comes so soon after what came before is of a stream, as audio is, which sends each 20 ms or so."""
+
+STREAM_SILENCE_S: Final = 0.5
+"""How long a stream may bring nothing: somebody listens to it. Loss of ten packets in a hundred does that never."""
+
 WIDEN_S: Final = 0.3
 """How long the path has to answer before other pairs are checked as well."""
 
@@ -44,10 +50,17 @@ class Silence:
     def __init__(self) -> None:
         self._since = self._heard_at = -math.inf
         """When the first datagram was sent after the last one that came; when that was."""
+        self._gap_s = math.inf
+        """How long before that the one before had come."""
         self._is_watched = False
 
+    @property
+    def limit_s(self) -> float:
+        """How long it may last."""
+        return STREAM_SILENCE_S if self._gap_s < STREAM_GAP_S else SILENCE_S
+
     def sent(self, now: float) -> bool:
-        """Data was sent; True if the silence is to be looked at in SILENCE_S."""
+        """Data was sent; True if the silence is to be looked at in `limit_s`."""
         if self._since <= self._heard_at:
             self._since = now
         if self._is_watched:
@@ -57,18 +70,18 @@ class Silence:
 
     def heard(self, now: float) -> None:
         """Something has come."""
-        self._heard_at = now
+        self._gap_s, self._heard_at = now - self._heard_at, now
 
     def look_at(self) -> float:
         """When the silence is too long, or when it is to be looked at again; infinite if there is none."""
         if self._since <= self._heard_at:
             self._is_watched = False
             return math.inf
-        return self._since + SILENCE_S
+        return self._since + self.limit_s
 
     def begin_anew(self, now: float) -> None:
         """It has been too long: the next one begins now."""
-        self._heard_at, self._is_watched = now, False
+        self._heard_at, self._gap_s, self._is_watched = now, math.inf, False
 
 
 class DoubtStep(enum.Enum):

@@ -83,9 +83,9 @@ class Bench:
         self.asked.append((asked, context))
         return len(self.asked)
 
-    def need(self) -> Bench:
-        """Relays are needed now."""
-        self.search.need((BASE,), self.now)
+    def need(self, relays: int = 1) -> Bench:
+        """Relays are needed now: so many are to lend an address."""
+        self.search.need({BASE: relays}, self.now)
         self.pass_time(0.0)
         return self
 
@@ -242,6 +242,36 @@ def test_one_that_is_much_nearer_takes_over_and_the_other_is_given_back_when_no_
     assert bench.search.lending == (at(2),)
 
 
+def test_two_relays_lend_to_one_port_and_another_does_when_one_is_gone() -> None:
+    """The port of calls: a call goes on over the other one."""
+    bench = Bench(1, 2, 3).need(relays=2)
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    assert bench.search.lending == (at(1),)
+    bench.grant(2)
+    bench.pass_time(COMPARE_S)
+    assert bench.search.lending == (at(1), at(2))
+    bench.grant(3)
+    bench.pass_time(COMPARE_S)
+    assert bench.search.lending == (at(1), at(2))
+    bench.lose(1, Loss.SILENT)
+    assert bench.search.lending == (at(2), at(3))
+
+
+def test_of_two_that_lend_the_farther_gives_way_to_one_that_is_much_nearer() -> None:
+    bench = Bench(1, 2, 3).need(relays=2)
+    for number in (1, 2):
+        bench.grant(number)
+    bench.pass_time(COMPARE_S)
+    bench.grant(3)
+    for number, rtt_s in ((1, 0.2), (2, 0.05), (3, 0.04)):
+        bench.search.handle_ping(RelayPinged(at(number), rtt_s), bench.now)
+    assert bench.search.lending == (at(1), at(2), at(3))
+    bench.is_used = False
+    bench.search.handle_ping(RelayPinged(at(3), 0.04), bench.now)
+    assert bench.released == [(BASE, at(1))]
+
+
 def test_a_relay_that_began_anew_is_asked_again_at_once_while_another_lends() -> None:
     bench = Bench(1, 2).need()
     bench.grant(1)
@@ -331,7 +361,7 @@ def test_when_none_is_needed_any_more_what_was_lent_is_given_back() -> None:
     bench = Bench(1).need()
     bench.grant(1)
     bench.pass_time(COMPARE_S)
-    bench.search.need((), bench.now)
+    bench.search.need({}, bench.now)
     assert bench.released == [(BASE, at(1))]
     assert (bench.search.known, bench.search.lending) == ((), ())
     bench.asked.clear()

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-from p2psip.reload.paths.ice.doubt import AGAIN_S, GRACE_S, SILENCE_S, TELL_S, WIDEN_S, Doubt, DoubtStep, Silence
+from p2psip.reload.paths.ice.doubt import (
+    AGAIN_S,
+    GRACE_S,
+    SILENCE_S,
+    STREAM_GAP_S,
+    STREAM_SILENCE_S,
+    TELL_S,
+    WIDEN_S,
+    Doubt,
+    DoubtStep,
+    Silence,
+)
 
 
 def test_an_echo_ends_a_silence() -> None:
@@ -28,6 +39,22 @@ def test_a_silence_counts_from_the_first_that_had_no_echo() -> None:
     silence.begin_anew(11.6)
     assert silence.sent(12.0)
     assert silence.look_at() == 12.0 + SILENCE_S
+
+
+def test_a_stream_is_missed_sooner() -> None:
+    """Audio that comes every 20 ms; but once only: what has ended in silence is no stream any more."""
+    silence = Silence()
+    for packet in range(5):
+        silence.heard(10.0 + packet * STREAM_GAP_S / 2)
+    silence.sent(11.0)
+    assert silence.limit_s == STREAM_SILENCE_S
+    assert silence.look_at() == 11.0 + STREAM_SILENCE_S
+    silence.begin_anew(11.5)
+    silence.sent(11.52)
+    assert silence.look_at() == 11.52 + SILENCE_S
+    silence.heard(20.0)
+    silence.heard(21.0)
+    assert silence.limit_s == SILENCE_S, "questions and answers are no stream"
 
 
 def steps(doubt: Doubt, count: int) -> list[tuple[float, DoubtStep]]:
