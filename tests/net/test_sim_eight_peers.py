@@ -213,7 +213,7 @@ def relay_dies(world: InternetSites, here: int) -> None:
 
 def packets_of(tap: PacketTap, world: InternetSites, one: int, other: int) -> int:
     """How many packets have gone from one site to another."""
-    ends = world.public_host(one), world.public_host(other)
+    ends = world.sites[one].advertised, world.sites[other].advertised
     return sum(count for passage, count in tap.seen.items() if (passage.source, passage.destination) == ends)
 
 
@@ -222,6 +222,7 @@ FAULTS = (
     (nat_reboots, (7, 2)),
     (outside_address_changes, (3, 4)),
     (uplink_is_switched, (3, 4)),
+    (uplink_is_switched, (4, 6)),
     (relay_dies, (6, 4)),
 )
 """What happens, in a call between which two."""

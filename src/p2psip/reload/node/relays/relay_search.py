@@ -137,6 +137,8 @@ class RelaySearch:
         """
         self._known: dict[NodeId, _Known] = {}
         self._asking: set[NodeId] = set()
+        self._returning: set[NodeId] = set()
+        """Those of them that lent us something until a moment ago, and know us no more."""
         self._left_alone: dict[NodeId, float] = {}
         """Until when nodes are not asked (again); the oldest first."""
         self._lending: dict[Address, tuple[Address, ...]] = {}
@@ -221,6 +223,8 @@ class RelaySearch:
             self._found(context, outcome, now)
             return
         self._asking.discard(context.node)
+        if not isinstance(outcome, Answer):
+            self._returning.discard(context.node)
         if not isinstance(outcome, Answer) or not isinstance(outcome.body, PrivateAns):
             self._refused(context.node, outcome, now)
             return
@@ -269,8 +273,11 @@ class RelaySearch:
             self._known[node] = _Known(node, addresses, credential)
             self._seek_s = SEEK_FIRST_S
             self._ping(node, now)
-            if ("choose", None) not in self._timers:
+            if node in self._returning:
+                self._timers.set(("choose", None), now, "a relay knows us again")
+            elif ("choose", None) not in self._timers:
                 self._timers.set(("choose", None), now + COMPARE_S, "which relay is the nearest")
+            self._returning.discard(node)
         else:
             before.addresses, before.credential = addresses, credential
             for base, relays in self._lending.items():
@@ -334,6 +341,7 @@ class RelaySearch:
             if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL):
                 # Its credentials have ended with it. As soon as we have another it is as good as any.
                 self._forget(known.node, now)
+                self._returning.add(known.node)
                 self._ask(known.node, now)
             elif news.loss in (Loss.FULL, Loss.REFUSED):
                 known.not_before = now + max(news.retry_after_s, REFUSED_S if news.loss is Loss.REFUSED else 0.0)

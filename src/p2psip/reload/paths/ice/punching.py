@@ -374,6 +374,7 @@ class Punching:
                 # What an Attach says of us is to be true.
                 self._servers.ask_all(now)
                 self._call_servers.ask_all(now)
+                self.relayed.doubt(now)
             case RelayTaken(base):
                 self._relay_news.append(effect)
                 self._end_bereft(base)

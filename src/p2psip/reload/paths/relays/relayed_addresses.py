@@ -10,6 +10,7 @@ to go out meanwhile is kept, the newest for each, as a check that is lost costs 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from p2psip.turn.values import Flow, Transmit
 FAMILIES: Final = (Family.IPV4, Family.IPV6)
 """Both are asked for: a relay that has only one of them lends that."""
 
+DOUBT_APART_S: Final = 1.0
+"""So often relays are asked, however many paths do not answer."""
+
 
 @dataclass(slots=True)
 class _Lent:
@@ -52,6 +56,7 @@ class RelayedAddresses:
         self._lent: dict[Flow, _Lent] = {}
         self._by_relayed: dict[Address, Flow] = {}
         self._timers: Timers[Flow] = Timers(queue)
+        self._doubted_at = -math.inf
         self._arrived: list[StunArrived] = []
         self._effects: list[Effect] = []
 
@@ -77,6 +82,15 @@ class RelayedAddresses:
         flow = Flow(base, relay)
         if (lent := self._lent.get(flow)) is not None:
             lent.client.close(now)
+            self._collect(flow, now)
+
+    def doubt(self, now: float) -> None:
+        """Paths do not answer: do the relays still know us, at the address that we have now? They are asked at once."""
+        if now < self._doubted_at + DOUBT_APART_S:
+            return
+        self._doubted_at = now
+        for flow, lent in list(self._lent.items()):
+            lent.client.doubt(now)
             self._collect(flow, now)
 
     def base_of(self, relayed: Address) -> Address:

@@ -21,7 +21,7 @@ from p2psip.reload.paths.relays.relay_values import (
     RelayTaken,
     UseRelayed,
 )
-from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
+from p2psip.reload.paths.relays.relayed_addresses import DOUBT_APART_S, RelayedAddresses
 from p2psip.reload.paths.values import SendStun, StunArrived
 from p2psip.stun.binding import answer_binding
 from p2psip.stun.credentials import StunCredential
@@ -186,6 +186,27 @@ def test_a_relay_that_has_begun_anew_is_noticed_by_who_sends() -> None:
     assert (gone.base, gone.relay, gone.relayed) == (BASE, RELAY, (relayed,))
     assert gone.loss in (Loss.RESTARTED, Loss.CREDENTIAL)
     assert relayed not in wire.lent
+
+
+def test_where_paths_do_not_answer_relays_are_asked_at_once_and_not_too_often() -> None:
+    """Whether they know us still: they may have begun anew, or our address is another."""
+    wire = Wire()
+    wire.take()
+    wire.pass_time(10.0)
+    wire.done()
+    wire.lent.doubt(wire.now)
+    asked = wire.lent.drain()
+    assert [effect.remote for effect in asked if isinstance(effect, SendStun)] == [RELAY]
+    wire.lent.doubt(wire.now + DOUBT_APART_S / 2)
+    assert wire.lent.drain() == []
+    wire.relay.withdraw(wire.now)
+    wire.relay.offer(SETTINGS, wire.limits, wire.now)
+    wire.carry()
+    wire.done()
+    wire.lent.doubt(wire.now + DOUBT_APART_S)
+    wire.carry()
+    [gone] = [effect for effect in wire.done() if isinstance(effect, RelayGone)]
+    assert gone.loss in (Loss.RESTARTED, Loss.CREDENTIAL)
 
 
 def test_a_relay_that_is_dead_is_noticed_by_who_sends_within_seconds() -> None:
