@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations
 
 import pytest
 from effort import times
 
 from p2psip.base.ids import NodeId
 from p2psip.sim.ip.boxes import PORT_RESTRICTED
+from p2psip.sim.ip.network import Way
 from p2psip.sim.sites.internet import InternetSite, InternetSites
+from p2psip.sim.topologies import CASES
 
 LATENCY_S = 0.043
 """From one site to the other over the third, at the most."""
@@ -68,16 +71,36 @@ def test_of_two_attaches_that_cross_that_of_the_larger_node_id_goes_on(world: In
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
-def test_peers_that_start_at_the_same_instant_know_each_other(count: int) -> None:
+@pytest.mark.parametrize("topology", CASES)
+def test_peers_that_start_at_the_same_instant_know_each_other(topology: str, count: int) -> None:
     """One peer admits them all within some milliseconds: each is named to the others before it is a member."""
     for seed in range(times(6)):
-        made = InternetSites(f"narrow/{seed}", no_ice=False, overlay_link_protocols=("DTLS",))
-        for number in range(count):
-            site = made.add_behind_nat(number, PORT_RESTRICTED, forwards=False) if number else made.add_public(number)
-            made.line(site, f"user{number}")
+        made = started_at_once(f"narrow/{seed}", topology, count)
         made.settle(10.0)
         made.run(10.0 - made.internet.now)
         assert [len(site.peer.node.neighbors) for site in made.sites] == [count - 1] * count, seed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("topology", CASES)
+def test_what_is_lost_meanwhile_is_tried_again_soon(topology: str) -> None:
+    """One packet in ten, both ways: Attaches, handshakes and Joins among them."""
+    for seed in range(times(4)):
+        made = started_at_once(f"lossy/{seed}", topology, 4)
+        for here, there in combinations(made.sites, 2):
+            made.internet.join(here.isp, there.isp, Way(delay_s=0.02, jitter_s=0.005, loss=0.1))
+        made.settle(30.0)
+        made.run(30.0 - made.internet.now)
+        assert [len(site.peer.node.neighbors) for site in made.sites] == [3] * 4, seed
+
+
+def started_at_once(seed: str, topology: str, count: int) -> InternetSites:
+    """A public bootstrap node and others behind NATs, each with a line, that start at the same instant."""
+    made = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",), topology_plugin=topology)
+    for number in range(count):
+        site = made.add_behind_nat(number, PORT_RESTRICTED, forwards=False) if number else made.add_public(number)
+        made.line(site, f"user{number}")
+    return made
 
 
 def _pairs(first: InternetSite, second: InternetSite) -> list[tuple[InternetSite, NodeId]]:
