@@ -35,7 +35,7 @@ from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator
 from p2psip.coupling.lookup import LookupContext, Lookups
-from p2psip.coupling.peer_flows import PING, FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
+from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
@@ -225,8 +225,9 @@ class Peer:
         if number in self.flows.calls:
             self._heard(number, data, now)
         elif number in self.flows:
-            self.flows.heard(number, data, now)
-            self.server.handle(FlowData(flow_of(number), data), now)
+            flow = flow_of(number)
+            self.flows.heard(number, data, now, is_between_messages=self.server.is_between_messages(flow))
+            self.server.handle(FlowData(flow, data), now)
         else:
             self.node.handle_link_data(number, data, now)
         self._settle(now)
@@ -340,7 +341,7 @@ class Peer:
                 self.flows.call_path_up(effect, now)
             case AppLinkUp(link, node, remote, local):
                 self.flows.up(effect, now)
-                self._effects.append(Write(link, PING))
+                self._effects.append(Write(link, self.flows.ping(link, now)))
                 here, there = Address(*local), Address(*remote)
                 self.server.handle(FlowUp(flow_of(link), "TLS", here, there, node.hex()), now)
             case AppLinkDoubted(link):

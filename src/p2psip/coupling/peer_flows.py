@@ -6,16 +6,17 @@ connections to peers are negative as well, so that they never meet those of a dr
 Theory of operation. Two peers that want each other at the same moment get two connections; each end uses the newest
 that it has, and one that nobody uses ends after a while. TCP does not say that the other end has lost its power. So
 what is sent has a keep-alive behind it (RFC 5626 section 4.4.1), whose answer must come soon; from a peer that has
-never answered one, none is expected. Nor does anybody say that large packets vanish on the way: then nothing arrives
-any more, whatever its size, and what was sent is not acknowledged. A connection on which either is so is given up, its
-way is taken for one that carries small packets alone (as that of a silent link), and who waits for an answer over it
-asks for the next connection.
+never answered one, none is expected. One is under way at a time: the answers to two, one behind the other, look like
+another question. Nor does anybody say that large packets vanish on the way: then nothing arrives any more, whatever its
+size, and what was sent is not acknowledged. A connection on which either is so is given up, its way is taken for one
+that carries small packets alone (as that of a silent link), and who waits for an answer over it asks for the next
+connection.
 
 Nor does the overlay say that a peer has died: a message for a node that is not there is dropped in silence (RFC 6940
 section 6.1.1). But whoever is responsible for the place of a Node-ID knows whether that node is there. So together with
-an AppAttach, and when a keep-alive has no answer yet, it is asked where it would send a message for that node (a
-RouteQuery, section 6.4.2.4). Where that is nowhere, callers are told after a moment, in which the node itself may still
-answer; the AppAttach goes on behind their backs, so that a peer which comes back is linked with.
+an AppAttach, and when nothing has come since something was sent, it is asked where it would send a message for that
+node (a RouteQuery, section 6.4.2.4). Where that is nowhere, callers are told after a moment, in which the node itself
+may still answer; the AppAttach goes on behind their backs, so that a peer which comes back is linked with.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ WAITING_MAX = 4096
 """Requests that wait for a connection."""
 
 PING = b"\r\n\r\n"
+PONG = b"\r\n"
 PONG_MAX_S = 2.0
 UNACKNOWLEDGED_MAX_S = 3.0
 """How long what was sent may not be acknowledged, which the other end's machine does at once."""
@@ -102,6 +104,8 @@ class _Link:
     remote: Address
     used_at: float
     answers_pings: bool = False
+    is_unheard: bool = False
+    """True if nothing has come since something was sent, and a keep-alive behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +226,15 @@ class PeerFlows:
         if not data.strip(PING):
             return data
         self._links[link].used_at = now
-        if ("pong", link) in self._timers:
-            return data
+        return data if self._links[link].is_unheard else data + self.ping(link, now)
+
+    def ping(self, link: int, now: float) -> bytes:
+        """A keep-alive that goes over a link now, when it is up or behind something else."""
+        self._links[link].is_unheard = True
+        self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
         if self._links[link].answers_pings:
             self._timers.set(("pong", link), now + PONG_MAX_S, "no answer from a peer over its SIP connection")
-            self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
-        return data + PING
+        return PING
 
     # From the node
 
@@ -314,14 +321,16 @@ class PeerFlows:
         if isinstance(result, Answer) and _is_nowhere(asked.node, result, self._node.next_peer_in(result)):
             self._graces.set(asked.node, now + ABSENT_GRACE_S, "a node whose place is empty")
 
-    def heard(self, link: int, data: bytes, now: float) -> None:
-        """Bytes came over a link."""
+    def heard(self, link: int, data: bytes, now: float, *, is_between_messages: bool) -> None:
+        """Bytes came over a link; `is_between_messages`: what came before them was whole."""
         self._timers.cancel(("pong", link))
         self._timers.cancel(("doubt", link))
         state = self._links[link]
-        if data.strip(PING):
+        state.is_unheard = False
+        rest = data.lstrip(PING)
+        if rest:
             state.used_at = now
-        elif len(data) % len(PING):
+        if is_between_messages and (len(data) - len(rest)) % len(PING) == len(PONG):
             # An odd number of line ends: one of them is a pong.
             state.answers_pings = True
 
@@ -429,7 +438,7 @@ class PeerFlows:
     def _on_absent(self, node: NodeId, now: float) -> dict[int, str]:
         """A node is not in the overlay, and has not answered for itself; the links to be closed."""
         links = self._by_node.get(node, [])
-        silent = [link for link in links if ("pong", link) in self._timers]
+        silent = [link for link in links if self._links[link].is_unheard]
         if len(silent) < len(links) or (self.calls.flow_to(node) is not None and not self.calls.is_silent(node)):
             return {}
         what = f"peer {node.short} is not in the overlay"

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered
 from p2psip.base.ids import NodeId
-from p2psip.coupling.peer_flows import ABSENT_S, PING, PONG_MAX_S, UNACKNOWLEDGED_MAX_S, FlowOver, PeerFlows
+from p2psip.coupling.peer_flows import (
+    ABSENT_S,
+    PING,
+    PONG,
+    PONG_DOUBTFUL_S,
+    PONG_MAX_S,
+    UNACKNOWLEDGED_MAX_S,
+    FlowOver,
+    PeerFlows,
+)
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.paths.values import CutIfSilent
 from p2psip.reload.wire.header import Destination
@@ -44,8 +55,62 @@ def test_a_peer_that_is_linked_again_is_called_at_once_whatever_is_remembered_of
 def up(flows: PeerFlows, node: NodeId, now: float) -> int:
     """A connection is up, and its other end has answered a keep-alive."""
     flows.up(AppLinkUp(7, node, REMOTE, REMOTE), now)
-    flows.heard(7, b"\r\n", now)
+    flows.heard(7, PONG, now, is_between_messages=True)
     return 7
+
+
+ANSWER = b"SIP/2.0 100 Trying\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("came", "is_between_messages", "answers"),
+    [
+        (PONG, True, True),
+        (PONG + ANSWER, True, True),
+        (PING + PONG + ANSWER, True, True),
+        (PING, True, False),
+        (ANSWER, True, False),
+        (PONG + ANSWER, False, False),
+    ],
+    ids=["alone", "with an answer", "with a question", "a question", "an answer", "a part of a message"],
+)
+def test_who_answers_keep_alives_is_told_by_the_answer_whatever_comes_with_it(
+    came: bytes, is_between_messages: bool, answers: bool
+) -> None:
+    """On a busy machine several things come at once."""
+    world = SimulatedPeers("pong", 1)
+    flows, now = world[0].peer.flows, world.world.now
+    flows.up(AppLinkUp(7, NodeId(bytes(16)), REMOTE, REMOTE), now)
+    flows.heard(7, came, now, is_between_messages=is_between_messages)
+    flows.drain()
+    assert flows.outgoing(7, b"INVITE", now) == b"INVITE" + PING
+    flows.handle_timeout(now + PONG_MAX_S)
+    assert [type(effect) for effect in flows.drain()] == ([FlowOver] if answers else [])
+
+
+def test_one_keep_alive_is_under_way_at_a_time() -> None:
+    """The answers to two, one behind the other, look like a question."""
+    world = SimulatedPeers("one", 1)
+    flows, now = world[0].peer.flows, world.world.now
+    flows.up(AppLinkUp(7, NodeId(bytes(16)), REMOTE, REMOTE), now)
+    assert flows.ping(7, now) == PING
+    assert flows.outgoing(7, b"INVITE", now) == b"INVITE"
+    flows.heard(7, ANSWER, now, is_between_messages=True)
+    assert flows.outgoing(7, b"ACK", now) == b"ACK" + PING
+
+
+def test_of_who_answers_no_keep_alives_the_overlay_is_asked_whether_it_is_there() -> None:
+    """A connection to a peer that has gone, and says nothing, is given up however it was before."""
+    world = SimulatedPeers("gone", 3)
+    flows, now = world[0].peer.flows, world.world.now
+    nobody = NodeId(bytes(15) + b"\x01")
+    flows.up(AppLinkUp(7, nobody, REMOTE, REMOTE), now)
+    flows.outgoing(7, b"INVITE", now)
+    flows.handle_timeout(now + PONG_DOUBTFUL_S)
+    assert nobody in flows._asked
+    assert flows._on_absent(nobody, now + 1.0) == {7: f"peer {nobody.short} is not in the overlay"}
+    flows.heard(7, ANSWER, now + 1.0, is_between_messages=True)
+    assert flows._on_absent(nobody, now + 1.0) == {}
 
 
 def test_a_connection_is_cut_if_what_goes_over_it_is_not_acknowledged() -> None:

@@ -162,6 +162,10 @@ class SipServer:
         self._bindings.store(user, ())
         self._effects.append(BindingsChanged(user, ()))
 
+    def is_between_messages(self, flow: int) -> bool:
+        """True if of no message over a connection a part is missing."""
+        return self._layer.transport.is_between_messages(flow)
+
     def flow_of_peer(self, peer: str) -> int | None:
         """The open connection with an overlay peer."""
         return self._layer.transport.flow_of_peer(peer)

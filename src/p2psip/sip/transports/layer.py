@@ -248,6 +248,10 @@ class TransportLayer:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)
 
+    def is_between_messages(self, flow: int) -> bool:
+        """True if nothing has come over a connection that waits for its rest; so of one that is gone."""
+        return flow not in self._flows or self._flows[flow].framing.is_between_messages
+
     def expect_keep_alives(self, flow: int, silence_s: float) -> None:
         """Close a connection that has been silent for so long: its phone has promised more (RFC 5626 section 5.4)."""
         if flow in self._flows:
