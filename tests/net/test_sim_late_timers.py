@@ -199,10 +199,11 @@ def busy(world: SimulatedPeers, phones: list[SitePhone], rng: random.Random) -> 
 
 
 def _cut(site: Site, rng: random.Random) -> None:
-    """One of its connections goes down."""
-    if site.host.links:
-        number = rng.choice(list(site.host.links))
-        site.world._down(site.host.links[number].host.links[site.host.links[number].number], "cut")
+    """One of its connections goes down, if there is one of which the other end has not gone."""
+    ends = [end for end in site.host.links.values() if end.number in end.host.links]
+    if ends:
+        end = rng.choice(ends)
+        site.world._down(end.host.links[end.number], "cut")
 
 
 def nap(seed: int, topology: Case) -> None:
