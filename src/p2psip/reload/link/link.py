@@ -30,6 +30,10 @@ RETAINED_S = 30.0
 IDLE_S = 15.0
 """How long a silent link goes without a connectivity Ping: bounds how late a power cut at the other end is seen."""
 
+CHECKED_IDLE_S = 60.0
+"""The same of one on a path of ICE, which asks every 20 s whether the other end is there, for a quarter of the bytes;
+where there is no answer the node sends a Ping at once."""
+
 ANSWER_S = 1.0
 """So much longer waits who dialled: the Ping of who accepted, and the answer to it, make another superfluous."""
 
@@ -107,6 +111,10 @@ class Link(abc.ABC):
     def waiting_bytes(self) -> int:
         """How much it keeps back, as the network or the other end takes no more; a stream leaves that to its socket."""
         return 0
+
+    def is_silent(self, now: float) -> bool:
+        """True if nothing was sent for so long that what it has measured of the network says little."""
+        return now > self._last_sent_at + IDLE_S
 
     def give_up(self, now: float) -> None:
         """It is of no use any more, and to be closed."""

@@ -190,6 +190,10 @@ class Paths:
         """True of a link whose path has not answered lately."""
         return self.punching.is_doubted(link)
 
+    def round_trip_s(self, link: int) -> float | None:
+        """How long there and back takes as ICE has measured it last; None of a link that has nothing of ICE."""
+        return self.punching.round_trip_s(link)
+
     def is_checked(self, link: int) -> bool:
         """True of a link whose path ICE has found."""
         return self.punching.is_checked(link)

@@ -21,7 +21,17 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX, DatagramLink
 from p2psip.reload.link.direct import DirectLink
-from p2psip.reload.link.link import ANSWER_S, Idle, Link, LinkLost, LinkNews, LinkState, Unacknowledged, Vanished
+from p2psip.reload.link.link import (
+    ANSWER_S,
+    CHECKED_IDLE_S,
+    Idle,
+    Link,
+    LinkLost,
+    LinkNews,
+    LinkState,
+    Unacknowledged,
+    Vanished,
+)
 from p2psip.reload.link.stream import StreamLink
 from p2psip.reload.node.effects import Write
 from p2psip.reload.node.limits import (
@@ -210,6 +220,8 @@ class ConnectionTable:
         """Enter a link whose other end has proved to be `node`; True if no other link to it works."""
         kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
         link = self._make_link(datagram_bytes, now, is_direct=is_direct)
+        if self._paths.is_checked(number):
+            link.idle_s = CHECKED_IDLE_S
         if number % 2 == 0:
             link.idle_s += ANSWER_S
         connection = Connection(number, node, link, remote, now, kind)
@@ -289,6 +301,8 @@ class ConnectionTable:
         """Frame and write a message for `node`, which must be linked."""
         connection = self.get(node)
         assert connection is not None, f"{node.short} is not linked"
+        if connection.link.is_silent(now) and (rtt_s := self._paths.round_trip_s(connection.number)) is not None:
+            connection.link.round_trip.measured(rtt_s)
         self._give(connection, message, now)
         self._flush(connection)
         if connection.link.waiting_bytes > WAITING_BYTES_NORMAL:

@@ -53,14 +53,15 @@ class DoubtedLinks:
         """Over whom, by whose link is in doubt; it itself where nobody else could be asked."""
         self._timers: Timers[NodeId] = exchange.queue.scope()
 
-    def doubted(self, doubted: LinkDoubted, now: float) -> None:
-        """A link does not answer."""
+    def doubted(self, doubted: LinkDoubted, now: float) -> NodeId | None:
+        """A link does not answer; with whom it is, if that was not known yet."""
         connection = self._connections.by_number(doubted.link)
         if connection is None or connection.node in self._tried:
-            return
+            return None
         self._exchange.note("link in doubt", node=connection.node, reason=doubted.reason)
         self._tried[connection.node] = []
         self._renew(connection.node, now)
+        return connection.node
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""

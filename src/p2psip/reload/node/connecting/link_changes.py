@@ -219,7 +219,9 @@ class LinkChanges:
         elif isinstance(ended, LinkDoubted) and self._connections.by_number(ended.link) is None:
             self._exchange.emit(AppLinkDoubted(ended.link))
         elif isinstance(ended, LinkDoubted):
-            self._doubted_links.doubted(ended, now)
+            if (node := self._doubted_links.doubted(ended, now)) is not None:
+                # The link is to notice as well, be it idle: it fails soon after this if it does not answer either.
+                self._upkeep.probe(node, now)
         elif isinstance(ended, Lapsed):
             self._applications.handle_lapsed(ended, now)
         elif ended is not None and isinstance(ended.context, Offered):

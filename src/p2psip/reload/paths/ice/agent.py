@@ -28,7 +28,9 @@ from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Candid
 from p2psip.reload.paths.ice.checklist import CandidatePair, CheckList, CheckUnderWay, PairState, ShownPair
 from p2psip.reload.paths.ice.checks import (
     ROLE_CONFLICT,
+    RTO_S,
     TRANSACTION_BYTES,
+    TRANSMISSIONS_MAX,
     CheckAnswer,
     CheckCredentials,
     CheckRequest,
@@ -36,6 +38,7 @@ from p2psip.reload.paths.ice.checks import (
     encode_conflict,
     encode_request,
     encode_success,
+    rtos_to_wait,
 )
 from p2psip.reload.paths.ice.consent import Consent
 from p2psip.reload.paths.ice.doubt import SETTLED_S, Doubt, DoubtStep, Silence
@@ -55,15 +58,8 @@ from p2psip.reload.paths.values import SendStun
 PACE_S: Final = 0.05
 """Ta of RFC 8445 section 14.2."""
 
-RTO_S: Final = 0.5
-"""14.3: "Agents MUST NOT use an RTO value smaller than 500 ms."."""
-
 RTO_PER_CHECK_S: Final = 0.01
 """So that a hundred pairs do not repeat faster than they begin: 14.3 has agents free to calculate it their way."""
-
-TRANSMISSIONS_MAX: Final = 7
-LAST_WAIT_RTOS: Final = 16
-"""RFC 8489 section 6.2.1: Rc and Rm."""
 
 DIRECT_WAIT_S: Final = 0.1
 """How long after a direct pair was found one of higher priority has to be found as well."""
@@ -170,7 +166,7 @@ class Agent:
         """Nobody wants this path, or any, any more."""
         for transaction in list(self._transactions):
             self._forget(transaction)
-        for what in ("turn", "turn taken", "settle", "patience", "consent", "silence", "doubt"):
+        for what in ("turn", "turn taken", "settle", "patience", "consent", "unanswered", "silence", "doubt"):
             self.ground.timers.cancel((self.own.ufrag, what, b""))
 
     def sent(self, now: float) -> None:
@@ -276,6 +272,7 @@ class Agent:
         elif answer.code:
             self._fail(pair, f"refused with code {answer.code}", now)
         elif transaction.is_consent:
+            pair.rtt_s = now - transaction.sent_at
             self._consented(pair, now)
         else:
             self._succeed(transaction, now)
@@ -295,6 +292,10 @@ class Agent:
                 self._consider(now)
             case "consent":
                 self._ask_consent(now)
+            case "unanswered":
+                # So who sends nothing soon notices as well that the other end is gone.
+                if self._consent is not None and self._consent.is_awaited:
+                    self.doubt(now)
             case "silence":
                 self._look_at_silence(now)
             case "doubt":
@@ -365,9 +366,7 @@ class Agent:
             transaction.transmissions += 1
             transaction.sent_at = now
             pair.checks += 1
-            waits = 1 << transaction.transmissions - 1
-            if transaction.transmissions == TRANSMISSIONS_MAX:
-                waits = LAST_WAIT_RTOS
+            waits = rtos_to_wait(transaction.transmissions)
             self._send(*pair.addresses, transaction.request)
             self._set("repeat", now + waits * transaction.rto_s, "no answer to a check", number)
 
@@ -531,13 +530,14 @@ class Agent:
         self._check_path(self.path, now)
         self._consent.asked(now)
         self._await_consent()
+        self._set("unanswered", now + self.path.rtt_s + SILENCE_S, "no answer that consents")
 
     def _check_path(self, path: CandidatePair, now: float) -> None:
         # RFC 7675 5.1: "Each STUN binding request for consent is transmitted once only." Who controls nominates the
         # path with each: the other end may see it come from elsewhere than before.
         is_nominating = self.role.is_controlling
         number = self._transmit(path, RTO_S, now, is_nominating=is_nominating, is_consent=True)
-        self._set("repeat", now + LAST_WAIT_RTOS * RTO_S, "no answer that consents", number)
+        self._set("repeat", now + rtos_to_wait(TRANSMISSIONS_MAX) * RTO_S, "no answer that consents", number)
 
     def _consented(self, pair: CandidatePair, now: float) -> None:
         if self._consent is not None and pair is self.path:

@@ -99,6 +99,11 @@ class Agents:
         if (agent := self._agents.get(ufrag)) is not None:
             agent.heard(now)
 
+    def round_trip_s(self, ufrag: bytes) -> float | None:
+        """Of the path of an agent, when it was checked last; None without a path."""
+        agent = self._agents.get(ufrag)
+        return None if agent is None or agent.path is None else agent.path.rtt_s
+
     def is_doubted(self, ufrag: bytes) -> bool:
         """True if the path of an agent has not answered lately."""
         return (agent := self._agents.get(ufrag)) is not None and agent.is_doubted

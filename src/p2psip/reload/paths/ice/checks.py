@@ -30,6 +30,13 @@ ROLE_CONFLICT: Final = 487
 TRANSACTION_BYTES: Final = 12
 TIE_BREAKER_BITS: Final = 64
 
+RTO_S: Final = 0.5
+"""RFC 8445 section 14.3: "Agents MUST NOT use an RTO value smaller than 500 ms."."""
+
+TRANSMISSIONS_MAX: Final = 7
+_LAST_WAIT_RTOS: Final = 16
+"""RFC 8489 section 6.2.1: Rc and Rm."""
+
 KNOWN_TO_ICE: Final = KNOWN | {PRIORITY.kind, USE_CANDIDATE.kind}
 """Attributes that must be understood, and are."""
 
@@ -88,6 +95,11 @@ class CheckAnswer(NamedTuple):
     def is_signed_by(self, password: bytes) -> bool:
         """True if its integrity is by this password."""
         return _is_signed(self.data, password)
+
+
+def rtos_to_wait(transmissions: int) -> int:
+    """How long an answer is waited for after so many transmissions (RFC 8489 section 6.2.1)."""
+    return _LAST_WAIT_RTOS if transmissions == TRANSMISSIONS_MAX else 1 << transmissions - 1
 
 
 def encode_request(

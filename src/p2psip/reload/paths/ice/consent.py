@@ -31,6 +31,11 @@ class Consent:
         self.next_at = self._after(now, IDLE_S)
         """When to `ask`, or that it is over."""
 
+    @property
+    def is_awaited(self) -> bool:
+        """True if the last question has no answer yet."""
+        return self._unanswered_since is not None
+
     def may_send(self, now: float) -> bool:
         """5.1: "if a valid STUN binding response has not been received [...] in 30 seconds, the endpoint MUST cease
         transmission".

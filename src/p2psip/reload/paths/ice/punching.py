@@ -276,6 +276,11 @@ class Punching:
         ufrag = self._by_link.get(link)
         return link in self._doubted if ufrag is None else self._agents.is_doubted(ufrag)
 
+    def round_trip_s(self, link: int) -> float | None:
+        """As it was when its path was checked last; None of a link that has no agent."""
+        ufrag = self._by_link.get(link)
+        return None if ufrag is None else self._agents.round_trip_s(ufrag)
+
     def is_checked(self, link: int) -> bool:
         """True of a link that has an agent."""
         return link in self._by_link

@@ -10,21 +10,22 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
-from p2psip.reload.paths.ice.checks import TRANSACTION_BYTES, CheckAnswer, read
+from p2psip.reload.paths.ice.checks import (
+    RTO_S,
+    TRANSACTION_BYTES,
+    TRANSMISSIONS_MAX,
+    CheckAnswer,
+    read,
+    rtos_to_wait,
+)
 from p2psip.reload.paths.ice.consent import IDLE_S
 from p2psip.reload.paths.values import SendStun
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
-
-RTO_S: Final = 0.5
-TRANSMISSIONS_MAX: Final = 7
-LAST_WAIT_RTOS: Final = 16
-"""RFC 8489 section 6.2.1: Rc and Rm."""
 
 _TRANSACTION = slice(8, 8 + TRANSACTION_BYTES)
 
@@ -145,8 +146,7 @@ class Reflexive:
 
     def _send(self, number: bytes, now: float) -> None:
         question = self._questions[number]
-        is_last = question.transmissions == TRANSMISSIONS_MAX
-        waits = LAST_WAIT_RTOS if is_last else 1 << question.transmissions - 1
+        waits = rtos_to_wait(question.transmissions)
         self._effects.append(SendStun(self._locals.get(question.server), question.server, question.request))
         self._timers.set(number, now + waits * RTO_S, "no word on our address")
 

@@ -8,7 +8,8 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
-from p2psip.reload.paths.ice.reflexive import TRANSMISSIONS_MAX, Reflexive
+from p2psip.reload.paths.ice.checks import TRANSMISSIONS_MAX
+from p2psip.reload.paths.ice.reflexive import Reflexive
 from p2psip.reload.paths.values import SendStun
 from p2psip.stun.binding import answer_binding
 

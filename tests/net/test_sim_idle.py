@@ -1,0 +1,109 @@
+"""What peers behind NATs that have nothing to say cost, and how soon they notice that one of them is gone."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+
+import pytest
+
+from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
+from p2psip.reload.link.link import CHECKED_IDLE_S
+from p2psip.reload.node.relays.relay_terms import RelayWish
+from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.link_messages import PingReq
+from p2psip.sim.ip.boxes import PORT_RESTRICTED
+from p2psip.sim.ip.machine import Interface
+from p2psip.sim.ip.network import Internet, Way
+from p2psip.sim.ip.packet import Packet
+from p2psip.sim.sites.internet import InternetSites
+
+HEADERS_BYTES = 28
+"""Of IPv4 and UDP."""
+
+LINKS = 16
+IDLE_S = 600.0
+
+
+def grow(seed: str, count: int) -> InternetSites:
+    """Two public peers that relay, and others behind NATs; each has a line, and nobody calls."""
+    world = InternetSites(
+        seed,
+        no_ice=False,
+        overlay_link_protocols=("DTLS",),
+        turn_density=3,
+        required_kinds=(SIP_REGISTRATION_KIND, TURN_SERVICE_KIND),
+    )
+    world.internet.default_way = Way(delay_s=0.05)
+    for number in range(count):
+        if number < 2:
+            world.add_public(number, relay=RelayWish.YES)
+        else:
+            world.add_behind_nat(number, PORT_RESTRICTED, forwards=False)
+        world.run(2.0)
+        world.line(world.sites[number], f"user{number}")
+    world.settle(120.0)
+    world.run(300.0)
+    return world
+
+
+class Meter:
+    """How many bytes each public address sends, from now on."""
+
+    def __init__(self, internet: Internet) -> None:
+        self.sent: Counter[str] = Counter()
+        self._carry = internet.carry
+        internet.carry = self._watch  # type: ignore[method-assign]
+
+    def _watch(self, sender: Interface, packet: Packet, next_hop: str) -> None:
+        if sender.network.is_public:
+            assert isinstance(packet.payload, bytes)
+            self.sent[packet.source.host] += len(packet.payload) + HEADERS_BYTES
+        self._carry(sender, packet, next_hop)
+
+
+@pytest.mark.long
+def test_sixteen_links_cost_less_than_500_bytes_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    """Keep-alives, consent, maintenance, records and relays together, as they leave the NAT."""
+    world = grow("sixteen", 16)
+    meter = Meter(world.internet)
+    world.run(IDLE_S)
+    behind = world.sites[2:]
+    costs = [meter.sent[world.public_host(site.number)] / IDLE_S for site in behind]
+    links = [len(list(site.peer.node.links())) for site in behind]
+    scaled = [cost / count * LINKS for cost, count in zip(costs, links, strict=True)]
+    with capsys.disabled():
+        print(
+            f"\nidle, with {min(links)} to {max(links)} links: {min(costs):.0f} to {max(costs):.0f} bytes a second;"
+            f" as if they had {LINKS}: median {statistics.median(scaled):.0f}, most {max(scaled):.0f}"
+        )
+    assert max(costs) < 500
+    assert statistics.median(scaled) < 500
+
+
+def test_who_has_nothing_to_say_notices_as_well_that_another_has_no_power() -> None:
+    """By the next question for consent, which comes after 24 s at most, and a Ping: then the link is not used."""
+    world = grow("power", 5)
+    gone = world.sites[3]
+    node = gone.peer.node.node_id
+    linked = [site for site in world.sites if site is not gone and node in site.peer.node.topology.routes]
+    assert len(linked) == 4
+    world.cut_power(gone)
+    assert world.run(30.0, stop=lambda: not any(node in site.peer.node.topology.routes for site in linked))
+
+
+def test_what_ice_measures_is_known_to_links_that_are_silent() -> None:
+    """What was lost before the silence has them wait no longer: the other end was asked, and has answered."""
+    world = grow("measured", 3)
+    here, there = world.sites[2].peer.node, world.sites[1].peer.node
+    connection = here._connections.get(there.node_id)
+    assert connection is not None
+    assert here._paths.is_checked(connection.number)
+    for _ in range(6):
+        connection.link.round_trip.back_off()
+    world.run(CHECKED_IDLE_S, stop=lambda: connection.link.is_silent(world.internet.now))
+    asked = OverlayRequest([Destination.node(there.node_id)], MessageCode.PING_REQ, PingReq())
+    world.sites[2].driver.call(lambda now: here.request(asked, 1, now))
+    assert connection.link.round_trip.rto_s < 0.5
