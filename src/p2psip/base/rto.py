@@ -48,6 +48,16 @@ class RoundTripEstimator:
             # 2.3: "RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|; SRTT <- (1 - alpha) * SRTT + alpha * R'".
             self._rttvar_s = 0.75 * self._rttvar_s + 0.25 * abs(self.srtt_s - rtt_s)
             self.srtt_s = 0.875 * self.srtt_s + 0.125 * rtt_s
+        self._set_rto()
+
+    def follow(self, other: RoundTripEstimator) -> None:
+        """Believe another, which has measured the same way lately."""
+        if other.srtt_s is not None:
+            self.srtt_s, self._rttvar_s = other.srtt_s, other._rttvar_s
+            self._set_rto()
+
+    def _set_rto(self) -> None:
+        assert self.srtt_s is not None, "something was measured"
         # "RTO <- SRTT + max (G, K*RTTVAR)"; 6.6.3.1 of RFC 6940: "rounded up to the nearest millisecond".
         rto_ms = math.ceil((self.srtt_s + max(self._rules.granularity_s, 4 * self._rttvar_s)) * 1000 - 1e-6)
         self.rto_s = min(RTO_MAX_S, max(self._rules.floor_s, rto_ms / 1000))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.base.rto import RoundTripEstimator
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import Dialling
@@ -190,9 +191,9 @@ class Paths:
         """True of a link whose path has not answered lately."""
         return self.punching.is_doubted(link)
 
-    def round_trip_s(self, link: int) -> float | None:
-        """How long there and back takes as ICE has measured it last; None of a link that has nothing of ICE."""
-        return self.punching.round_trip_s(link)
+    def round_trip(self, link: int) -> RoundTripEstimator | None:
+        """How long there and back takes as ICE has measured it; None of a link that has nothing of ICE."""
+        return self.punching.round_trip(link)
 
     def is_checked(self, link: int) -> bool:
         """True of a link whose path ICE has found."""

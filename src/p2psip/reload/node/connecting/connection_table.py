@@ -301,8 +301,8 @@ class ConnectionTable:
         """Frame and write a message for `node`, which must be linked."""
         connection = self.get(node)
         assert connection is not None, f"{node.short} is not linked"
-        if connection.link.is_silent(now) and (rtt_s := self._paths.round_trip_s(connection.number)) is not None:
-            connection.link.round_trip.measured(rtt_s)
+        if connection.link.is_silent(now) and (round_trip := self._paths.round_trip(connection.number)) is not None:
+            connection.link.round_trip.follow(round_trip)
         self._give(connection, message, now)
         self._flush(connection)
         if connection.link.waiting_bytes > WAITING_BYTES_NORMAL:

@@ -41,7 +41,7 @@ from p2psip.reload.paths.ice.checks import (
     rtos_to_wait,
 )
 from p2psip.reload.paths.ice.consent import Consent
-from p2psip.reload.paths.ice.doubt import SETTLED_S, Doubt, DoubtStep, Silence
+from p2psip.reload.paths.ice.doubt import SETTLED_S, SILENCE_S, Doubt, DoubtStep, Silence
 from p2psip.reload.paths.ice.restraint import Restraint
 from p2psip.reload.paths.ice.values import (
     PairReport,
@@ -109,7 +109,7 @@ class Agent:
     _relay_from: float = 0.0
     _found_at: float | None = None
     """When the first direct pair was found to work."""
-    _consent: Consent | None = None
+    consent: Consent | None = None
     _chosen_at: float = 0.0
     _silence: Silence = field(default_factory=Silence)
     _doubt: Doubt | None = None
@@ -171,9 +171,9 @@ class Agent:
 
     def sent(self, now: float) -> None:
         """Data is to be sent on the path."""
-        if self._consent is None:
+        if self.consent is None:
             return
-        if self._consent.sent(now):
+        if self.consent.sent(now):
             self._await_consent()
         if self._silence.sent(now):
             self._set("silence", now + self._silence.limit_s, "no echo")
@@ -202,7 +202,7 @@ class Agent:
 
     def may_send(self, now: float) -> bool:
         """True if data may be sent on the path: the other end has lately said that it wants it."""
-        return self._consent is not None and self._consent.may_send(now)
+        return self.consent is not None and self.consent.may_send(now)
 
     def lose_local(self, address: Address, reason: str, now: float) -> None:
         """Nothing is sent or comes there any more."""
@@ -272,8 +272,7 @@ class Agent:
         elif answer.code:
             self._fail(pair, f"refused with code {answer.code}", now)
         elif transaction.is_consent:
-            pair.rtt_s = now - transaction.sent_at
-            self._consented(pair, now)
+            self._consented(transaction, now)
         else:
             self._succeed(transaction, now)
 
@@ -294,7 +293,7 @@ class Agent:
                 self._ask_consent(now)
             case "unanswered":
                 # So who sends nothing soon notices as well that the other end is gone.
-                if self._consent is not None and self._consent.is_awaited:
+                if self.consent is not None and self.consent.is_awaited:
                     self.doubt(now)
             case "silence":
                 self._look_at_silence(now)
@@ -497,7 +496,7 @@ class Agent:
             self._effects.append(PathChanged(self.own.ufrag, local, remote, pair.is_relayed, pair.rtt_s))
         self.ground.timers.cancel((self.own.ufrag, "patience", b""))
         self._settle_on(pair)
-        self._consent, self._chosen_at = Consent(self.ground.rng, now), now
+        self.consent, self._chosen_at = Consent(self.ground.rng, now), now
         self._silence.heard(now)
         self._await_consent()
         self._await_turn(now)
@@ -518,17 +517,17 @@ class Agent:
     # The path in use
 
     def _await_consent(self) -> None:
-        assert self._consent is not None, "there is a path"
-        self._set("consent", self._consent.next_at, "consent to send")
+        assert self.consent is not None, "there is a path"
+        self._set("consent", self.consent.next_at, "consent to send")
 
     def _ask_consent(self, now: float) -> None:
-        assert self._consent is not None, "there is a path"
+        assert self.consent is not None, "there is a path"
         assert self.path is not None, "there is a path"
-        if self._consent.is_over(now):
+        if self.consent.is_over(now):
             self._lose("the other end does not answer any more", now)
             return
         self._check_path(self.path, now)
-        self._consent.asked(now)
+        self.consent.asked(now)
         self._await_consent()
         self._set("unanswered", now + self.path.rtt_s + SILENCE_S, "no answer that consents")
 
@@ -539,9 +538,9 @@ class Agent:
         number = self._transmit(path, RTO_S, now, is_nominating=is_nominating, is_consent=True)
         self._set("repeat", now + rtos_to_wait(TRANSMISSIONS_MAX) * RTO_S, "no answer that consents", number)
 
-    def _consented(self, pair: CandidatePair, now: float) -> None:
-        if self._consent is not None and pair is self.path:
-            self._consent.answered(now)
+    def _consented(self, transaction: CheckUnderWay, now: float) -> None:
+        if self.consent is not None and (pair := transaction.pair) is self.path:
+            self.consent.answered(transaction.sent_at, now)
             self._await_consent()
             # What is being nominated the other end may have taken already.
             if self._doubt is not None and self._nominating is None:

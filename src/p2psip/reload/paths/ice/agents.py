@@ -9,6 +9,7 @@ from typing import Final
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.rto import RoundTripEstimator
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
@@ -99,10 +100,10 @@ class Agents:
         if (agent := self._agents.get(ufrag)) is not None:
             agent.heard(now)
 
-    def round_trip_s(self, ufrag: bytes) -> float | None:
-        """Of the path of an agent, when it was checked last; None without a path."""
+    def round_trip(self, ufrag: bytes) -> RoundTripEstimator | None:
+        """What consent says of it on the path of an agent; None without a path."""
         agent = self._agents.get(ufrag)
-        return None if agent is None or agent.path is None else agent.path.rtt_s
+        return None if agent is None or agent.consent is None else agent.consent.round_trip
 
     def is_doubted(self, ufrag: bytes) -> bool:
         """True if the path of an agent has not answered lately."""

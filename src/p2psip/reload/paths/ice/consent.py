@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from p2psip.base.rto import DATAGRAM_RTO, RoundTripEstimator
+
 CONSENT_S: Final = 30.0
 """5.1: "Consent expires after 30 seconds."."""
 
@@ -25,6 +27,8 @@ class Consent:
     def __init__(self, rng: random.Random, now: float) -> None:
         """The check has just succeeded by which the path was chosen."""
         self._rng = rng
+        self.round_trip = RoundTripEstimator(DATAGRAM_RTO)
+        """What the answers say of it; for who sends on this path as well."""
         self._proven_at = self._asked_at = now
         self._unanswered_since: float | None = None
         self._has_sent = False
@@ -61,8 +65,9 @@ class Consent:
         self._asked_at, self._has_sent = now, False
         self.next_at = min(self._after(now, SENDING_S), self._unanswered_since + CONSENT_S)
 
-    def answered(self, now: float) -> None:
-        """An answer has come to one of the questions."""
+    def answered(self, asked_at: float, now: float) -> None:
+        """An answer has come to a question of that time."""
+        self.round_trip.measured(now - asked_at)
         self._proven_at, self._unanswered_since = now, None
         self.next_at = max(now, self._after(self._asked_at, SENDING_S if self._has_sent else IDLE_S))
 

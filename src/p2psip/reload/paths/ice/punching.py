@@ -19,6 +19,7 @@ from typing import Final
 from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
+from p2psip.base.rto import RoundTripEstimator
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.ice.agent import REPORTED_PAIRS_MAX
 from p2psip.reload.paths.ice.agents import Agents
@@ -276,10 +277,10 @@ class Punching:
         ufrag = self._by_link.get(link)
         return link in self._doubted if ufrag is None else self._agents.is_doubted(ufrag)
 
-    def round_trip_s(self, link: int) -> float | None:
-        """As it was when its path was checked last; None of a link that has no agent."""
+    def round_trip(self, link: int) -> RoundTripEstimator | None:
+        """What its agent knows of it; None of a link that has none."""
         ufrag = self._by_link.get(link)
-        return None if ufrag is None else self._agents.round_trip_s(ufrag)
+        return None if ufrag is None else self._agents.round_trip(ufrag)
 
     def is_checked(self, link: int) -> bool:
         """True of a link that has an agent."""

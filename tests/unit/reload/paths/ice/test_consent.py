@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
+
 from p2psip.reload.paths.ice.consent import CONSENT_S, Consent
 
 
@@ -18,7 +20,7 @@ def intervals(*, sends: bool, answers: bool = True, seconds: float = 600.0) -> l
             consent.asked(now)
             asked.append(now)
             if answers:
-                consent.answered(now)
+                consent.answered(now, now)
         now += 0.125
     return [later - earlier for earlier, later in itertools.pairwise(asked)]
 
@@ -45,7 +47,7 @@ def test_5_1_no_data_after_thirty_seconds_without_an_answer() -> None:
     assert not consent.may_send(CONSENT_S + 0.1)
     consent.asked(40.0)
     assert not consent.may_send(40.0)
-    consent.answered(40.1)
+    consent.answered(40.1, 40.1)
     assert consent.may_send(40.1)
     assert not consent.is_over(1000.0)
 
@@ -57,7 +59,7 @@ def test_it_ends_thirty_seconds_after_the_first_question_that_was_not_answered()
         consent.asked(start)
         assert 4.0 <= consent.next_at - start <= 6.0
         assert not consent.is_over(start + 29.9)
-        consent.answered(start + 29.9)
+        consent.answered(start + 29.9, start + 29.9)
     consent.asked(6000.0)
     for later in (6005.0, 6010.0, 6026.0):
         consent.asked(later)
@@ -79,3 +81,12 @@ def test_who_begins_to_send_asks_soon() -> None:
     late = Consent(random.Random(1), 0.0)
     late.sent(15.0)
     assert late.next_at == 15.0
+
+
+def test_what_the_answers_say_of_the_round_trip_is_kept() -> None:
+    """For who sends on the path seldom, and so measures little."""
+    consent = Consent(random.Random(1), 0.0)
+    for number in range(8):
+        consent.answered(20.0 * number, 20.0 * number + 0.2)
+    assert consent.round_trip.srtt_s == pytest.approx(0.2)
+    assert consent.round_trip.rto_s < 0.35
