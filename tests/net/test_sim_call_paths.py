@@ -196,7 +196,7 @@ def test_a_cold_call_rings_in_2_2_seconds_and_a_warm_one_in_half_a_second(capsys
 
 
 @pytest.mark.long
-def test_nine_cold_calls_in_ten_ring_in_3_seconds_over_a_poor_internet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cold_call_rings_in_3_seconds_over_a_poor_internet(capsys: pytest.CaptureFixture[str]) -> None:
     """150 ms there and back, and one packet in twenty lost."""
     cold: list[float] = []
     for seed in range(4):
@@ -205,7 +205,7 @@ def test_nine_cold_calls_in_ten_ring_in_3_seconds_over_a_poor_internet(capsys: p
     with capsys.disabled():
         median = sorted(cold)[len(cold) // 2]
         print(f"\nringing, cold, 5 % loss: median {median:.2f} s, p95 {p95(cold):.2f} s of {len(cold)}")
-    assert sorted(cold)[math.ceil(0.9 * len(cold)) - 1] <= 3.0
+    assert p95(cold) <= 3.0
 
 
 def p95(times: list[float]) -> float:

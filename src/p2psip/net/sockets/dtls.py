@@ -1,7 +1,7 @@
 """DTLS 1.2 over UDP for overlay links (RFC 6347, RFC 6940 section 6.6.6): pyOpenSSL's memory BIO, a datagram at a time.
 
-OpenSSL repeats lost flights of the handshake as its clock says; what is lost later is for the core of the link. Where
-datagrams come from and go to: `p2psip.net.sockets.dtls_ports`.
+OpenSSL repeats lost flights of the handshake as its clock says, and each goes once more before that, as callers wait;
+what is lost later is for the core of the link. Where datagrams come from and go to: `p2psip.net.sockets.dtls_ports`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ MESSAGE_HEADERS_BYTES = 25
 
 HELD_MAX = 4
 """Datagrams kept of an association that has answered and was not chosen yet."""
+
+EARLY_S = 0.4
+"""After how long a flight that nothing has answered goes out once more, byte for byte, as a network may duplicate it.
+OpenSSL has the second of RFC 6347 section 4.2.4.1, and then two, and callers wait (docs/decisions/call-paths.md)."""
 
 WIDE_FLIGHTS_MAX = 2
 """How often a flight of the handshake is repeated before it goes out in smaller pieces."""
@@ -96,6 +100,9 @@ class DtlsAssociation:
         self._repeated = 0
         self._largest = 0
         """The longest datagram that has come before it was up."""
+        self._flight: list[bytes] = []
+        """What was sent last, as long as nothing has come since, and it was not repeated."""
+        self._early: asyncio.TimerHandle | None = None
         self._retransmission: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -207,6 +214,7 @@ class DtlsAssociation:
         """A datagram from the other end, or from who pretends to be it."""
         if self._is_over:
             return
+        self._flight = []
         if not self.answered.done():
             self.answered.set_result(None)
         if not self._has_begun:
@@ -222,7 +230,7 @@ class DtlsAssociation:
 
     def _end(self) -> None:
         self._is_over = True
-        for timer in (self._retransmission, self._patience):
+        for timer in (self._early, self._retransmission, self._patience):
             if timer is not None:
                 timer.cancel()
 
@@ -250,7 +258,12 @@ class DtlsAssociation:
             self._flush()
             self.abort(describe(error))
             return
-        self._flush()
+        datagrams = self._flush()
+        if datagrams and not self.is_up:
+            self._flight = datagrams
+            if self._early is not None:
+                self._early.cancel()
+            self._early = asyncio.get_running_loop().call_later(EARLY_S, self._repeat_early)
         self._await_flight()
         for message in messages:
             if not self._is_over:
@@ -286,9 +299,16 @@ class DtlsAssociation:
                 break
         return messages
 
-    def _flush(self) -> None:
-        for datagram in take_datagrams(self._tls, self._datagram_bytes):
+    def _flush(self) -> list[bytes]:
+        datagrams = take_datagrams(self._tls, self._datagram_bytes)
+        for datagram in datagrams:
             self._sent.append(datagram[:SHOWN_BYTES])
+            self._port.send(self, datagram)
+        return datagrams
+
+    def _repeat_early(self) -> None:
+        flight, self._flight = self._flight, []
+        for datagram in flight:
             self._port.send(self, datagram)
 
     def _await_flight(self) -> None:

@@ -22,6 +22,9 @@ STALL_S = 4.0
 WIDE_FLIGHTS_MAX = 2
 """How often a flight is repeated before it goes out in smaller pieces (RFC 6347 section 4.1.1.1)."""
 
+EARLY_S = 0.4
+"""After how long a flight that nothing has answered goes once more, whatever OpenSSL's clock says."""
+
 FLIGHT_S = 1.0
 """RFC 6347 section 4.2.4.1: "an initial timer value of 1 second", which doubles."""
 PATH_MTU = 1280
@@ -298,8 +301,16 @@ class Association:
     def _repeat_later(self) -> None:
         flight = self._flights
 
+        def is_unanswered() -> bool:
+            return not self._is_over and not self._session.is_up and flight == self._flights
+
+        def early() -> None:
+            if is_unanswered():
+                self._session.repeat()
+                self._flush()
+
         def due(delay_s: float) -> None:
-            if not self._is_over and not self._session.is_up and flight == self._flights:
+            if is_unanswered():
                 self._repeated += 1
                 if self._repeated == WIDE_FLIGHTS_MAX:
                     self._session.narrow(NARROW_BYTES - IP_UDP_BYTES)
@@ -307,6 +318,7 @@ class Association:
                 self._flush()
                 self._machine.at(self._machine.now + 2 * delay_s, lambda: due(2 * delay_s))
 
+        self._machine.at(self._machine.now + EARLY_S, early)
         self._machine.at(self._machine.now + FLIGHT_S, lambda: due(FLIGHT_S))
 
     def _flush(self) -> None:

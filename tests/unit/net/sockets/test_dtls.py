@@ -161,6 +161,36 @@ def test_a_datagram_with_all_that_dtls_adds_fits_the_path() -> None:
     run(test)
 
 
+class Forgetful(UdpRelay):
+    """Of what is sent to the server, and of ServerHellos, the first copy is lost."""
+
+    def __init__(self, target: Address) -> None:
+        super().__init__(target, Path(delay_s=0.0))
+        self.lost: list[bytes] = []
+
+    def _pass(self, socket: DatagramSocket, to: Address, data: bytes) -> None:
+        is_server_hello = data[:1] == b"\x16" and data[13:14] == b"\x02"
+        if (to == self.target or is_server_hello) and data not in self.lost:
+            self.lost.append(data)
+        else:
+            super()._pass(socket, to, data)
+
+
+def test_each_flight_goes_twice_before_openssl_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte, so that the other end drops what it has already."""
+    monkeypatch.setattr(DtlsAssociation, "_repeat_flight", lambda _: None)
+
+    async def test(server: Server) -> None:
+        relay = Forgetful(server.address)
+        _, client = await connect(await relay.open())
+        await until(lambda: client.ups and server.end.ups)
+        assert len(relay.lost) >= 4, "two ClientHellos, what the server says to it, and what the client says to that"
+        assert all(relay.seen.count(data) == 1 for data in relay.lost if data in relay.seen)
+        relay.close()
+
+    run(test)
+
+
 def test_nobody_there_is_said_at_once() -> None:
     """The network refuses: no timeout is waited for."""
 
