@@ -169,7 +169,7 @@ class Flows:
                 connect = self._connect_tls if transport == "TLS" else self._connect_tcp
                 what = f"{transport.lower()} {remote}"
                 self._opening[flow] = asyncio.get_running_loop().create_task(
-                    self._connect(flow, what, connect(flow, remote))
+                    self._connect(flow, what, partial(connect, flow, remote))
                 )
             case SendFlow(flow, data):
                 if flow in self._open:
@@ -202,10 +202,10 @@ class Flows:
         assert self._server is not None, "nobody listens without a certificate"
         return _TlsFlow(next(self._accepted), self, self._server, is_server=True).stream
 
-    async def _connect(self, flow: int, what: str, connecting: Coroutine[None, None, None]) -> None:
+    async def _connect(self, flow: int, what: str, connect: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                await connecting
+                await connect()
         except (ConnectionError, TimeoutError) as error:
             self.arrived(FlowDown(flow, f"cannot connect to {what}: {words(error)}"))
         finally:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import warnings
 
 import pytest
 
 from p2psip.base.address import Address
 from p2psip.net.sip_sockets import Flows
 from p2psip.sip.transports.arrivals import FlowArrival, FlowDown, FlowUp
-from p2psip.sip.transports.effects import OpenFlow
+from p2psip.sip.transports.effects import CloseFlow, OpenFlow
 
 
 def test_a_connection_that_is_to_be_tls_is_not_made_without() -> None:
@@ -35,3 +37,24 @@ def test_a_connection_that_is_to_be_tls_is_not_made_without() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         asyncio.run(run(listener))
+
+
+def test_a_connection_that_nobody_wants_any_more_is_not_begun() -> None:
+    """Opened and closed in one go: nothing is left of it, not even a coroutine that nobody awaits."""
+
+    async def run(remote: Address) -> None:
+        heard: list[FlowArrival] = []
+        flows = Flows(heard.append, lambda local, reason: None)
+        flows.do(OpenFlow(2, "TCP", remote))
+        flows.do(CloseFlow(2))
+        await asyncio.sleep(0)
+        assert heard == []
+
+    with warnings.catch_warnings(record=True) as warned, socket.create_server(("127.0.0.1", 0)) as listener:
+        warnings.simplefilter("always")
+        asyncio.run(run(Address(*listener.getsockname())))
+        gc.collect()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert [str(each.message) for each in warned] == []
