@@ -8,9 +8,12 @@ import tempfile
 import threading
 from pathlib import Path
 
-_RANGE = range(23_000, 32_000, 2)
+_SINGLE = range(23_000, 29_000, 2)
 """Below the ports that the kernel gives away by itself, so that it does not take one before it is used, and above those
 of the demonstration (demo/ports.py)."""
+
+_IN_A_ROW = range(29_000, 32_000, 16)
+"""Where several begin that are wanted in a row: among single ones none are left when several workers have lived long."""
 
 _claims = os.open(Path(tempfile.gettempdir()) / f"p2psip-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
 """Of this file the byte of each port is locked by the process that was given it, as long as that lives: between being
@@ -22,8 +25,10 @@ _giving = threading.Lock()
 
 def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
     """An even port, free for UDP and TCP, and so are the ones after it, `together` in all. None is given twice."""
+    assert together <= _IN_A_ROW.step
+    places = _SINGLE if together == 1 else _IN_A_ROW
     with _giving:
-        for port in random.sample(_RANGE, 200):
+        for port in random.sample(places, len(places)):
             wanted = range(port, port + together)
             if _given.isdisjoint(wanted) and all(_is_claimed(one) and _is_free(host, one) for one in wanted):
                 _given.update(wanted)
