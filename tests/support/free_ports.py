@@ -8,12 +8,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-_SINGLE = range(23_000, 29_000, 2)
+_RANGE = range(23_000, 32_000, 2)
 """Below the ports that the kernel gives away by itself, so that it does not take one before it is used, and above those
 of the demonstration (demo/ports.py)."""
-
-_IN_A_ROW = range(29_000, 32_000, 16)
-"""Where several begin that are wanted in a row: among single ones none are left when several workers have lived long."""
 
 _claims = os.open(Path(tempfile.gettempdir()) / f"p2psip-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
 """Of this file the byte of each port is locked by the process that was given it, as long as that lives: between being
@@ -25,12 +22,10 @@ _giving = threading.Lock()
 
 def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
     """An even port, free for UDP and TCP, and so are the ones after it, `together` in all. None is given twice."""
-    assert together <= _IN_A_ROW.step
-    places = _SINGLE if together == 1 else _IN_A_ROW
     with _giving:
-        for port in random.sample(places, len(places)):
+        for port in random.sample(_RANGE, len(_RANGE)):
             wanted = range(port, port + together)
-            if _given.isdisjoint(wanted) and all(_is_claimed(one) and _is_free(host, one) for one in wanted):
+            if _given.isdisjoint(wanted) and _are_claimed(host, wanted):
                 _given.update(wanted)
                 return port
     raise AssertionError(f"no {together} free ports in a row on {host}")
@@ -44,6 +39,16 @@ def is_bound(port: int) -> bool:
 def _is_in(table: Path, port: int, state: str) -> bool:
     rows = (row.split() for row in table.read_text().splitlines()[1:])
     return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
+
+
+def _are_claimed(host: str, ports: range) -> bool:
+    """True if all are ours now; if one cannot be had, so can none."""
+    for port in ports:
+        if not _is_claimed(port) or not _is_free(host, port):
+            # What was locked of these is for others again: rows that are tried in vain would use up all ports.
+            fcntl.lockf(_claims, fcntl.LOCK_UN, port - ports.start + 1, ports.start)
+            return False
+    return True
 
 
 def _is_claimed(port: int) -> bool:
