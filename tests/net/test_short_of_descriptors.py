@@ -41,6 +41,8 @@ def test_a_hundred_descriptors_and_idle_callers_at_every_port(tmp_path: Path) ->
                 bob.wait("registered")
                 alice.command("call bob")
                 alice.wait("answered")
+                # Who hangs up at once has heard nothing yet.
+                time.sleep(1.0)
                 alice.command("hangup")
                 assert alice.wait("heard")["received"] > 0
             refused = [line for line in peer.daemon.log if line["event"] == "connections are not accepted"]
