@@ -226,15 +226,23 @@ class PeerFlows:
         if not data.strip(PING):
             return data
         self._links[link].used_at = now
-        return data if self._links[link].is_unheard else data + self.ping(link, now)
+        if not self._links[link].is_unheard:
+            return data + self.ping(link, now)
+        if ("doubt", link) not in self._timers:
+            # It was there when it was asked for last, and may have gone since.
+            self._doubt_soon(link, now)
+        return data
 
     def ping(self, link: int, now: float) -> bytes:
         """A keep-alive that goes over a link now, when it is up or behind something else."""
         self._links[link].is_unheard = True
-        self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
+        self._doubt_soon(link, now)
         if self._links[link].answers_pings:
             self._timers.set(("pong", link), now + PONG_MAX_S, "no answer from a peer over its SIP connection")
         return PING
+
+    def _doubt_soon(self, link: int, now: float) -> None:
+        self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
 
     # From the node
 

@@ -108,6 +108,10 @@ def test_of_who_answers_no_keep_alives_the_overlay_is_asked_whether_it_is_there(
     flows.outgoing(7, b"INVITE", now)
     flows.handle_timeout(now + PONG_DOUBTFUL_S)
     assert nobody in flows._asked
+    flows._asked.clear()
+    flows.outgoing(7, b"another INVITE", now + 60.0)
+    flows.handle_timeout(now + 60.0 + PONG_DOUBTFUL_S)
+    assert nobody in flows._asked, "it may have gone in the minute since"
     assert flows._on_absent(nobody, now + 1.0) == {7: f"peer {nobody.short} is not in the overlay"}
     flows.heard(7, ANSWER, now + 1.0, is_between_messages=True)
     assert flows._on_absent(nobody, now + 1.0) == {}

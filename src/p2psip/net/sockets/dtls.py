@@ -214,7 +214,8 @@ class DtlsAssociation:
         """A datagram from the other end, or from who pretends to be it."""
         if self._is_over:
             return
-        self._flight = []
+        if self._flight:
+            self._flight = []
         if not self.answered.done():
             self.answered.set_result(None)
         if not self._has_begun:
