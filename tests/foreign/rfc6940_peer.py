@@ -79,6 +79,7 @@ class Peer:
         self.identity = identity
         self.node_id = identity.node_id
         self.links: dict[bytes, list[Link]] = {}
+        self.attached: set[bytes] = set()
         self.ready: set[bytes] = set()
         self.updates: dict[bytes, wire.ChordUpdate] = {}
         self.has_joined = False
@@ -168,6 +169,7 @@ class Peer:
     def _lost(self, node_id: bytes) -> None:
         """10.7.1: "the peer MUST remove the entry from its Neighbor Table [...] MUST send an immediate Update"."""
         self.ready.discard(node_id)
+        self.attached.discard(node_id)
         self._neighbors_changed()
 
     # The ring
@@ -376,7 +378,16 @@ class Peer:
         assert answer.role == b"active", answer
         # "The node that sent the Attach request MUST be the TLS server": the other end dials us.
         await until("the answerer of the Attach has dialled", lambda: self.link(author))
+        self._attached_to(author)
         return author
+
+    def _attached_to(self, other: bytes) -> None:
+        """6.1.2: who routes "a message other than a Ping or Attach through a node without performing an Attach" is
+        refused, if it has several Node-IDs; so the connection to the bootstrap node alone is none to route over.
+        """
+        self.attached.add(other)
+        if other in self.updates:
+            self.ready.add(other)
 
     async def bootstrap(self) -> Link:
         """11.4: "MUST first form the DTLS or TLS connection to the bootstrap node"."""
@@ -460,6 +471,7 @@ class Peer:
     async def _answer_by_dialling(self, candidate: wire.Candidate, author: bytes, send_update: bool) -> None:
         await self.dial(candidate.host, candidate.port, author)
         await until("the dialled link is entered", lambda: self.link(author))
+        self._attached_to(author)
         if send_update and self.has_joined:
             await self._send_update(author, FULL_TYPE)
 
@@ -528,7 +540,7 @@ class Peer:
     def _updated(self, sender: bytes, update: wire.ChordUpdate) -> None:
         """10.7.3, with the end of 10.5: "an Update explicitly labeling JN as its predecessor"."""
         self.updates[sender] = update
-        if self.link(sender) is not None:
+        if self.link(sender) is not None and sender in self.attached:
             self.ready.add(sender)
         if not self.has_joined:
             if self.node_id not in update.predecessors:
