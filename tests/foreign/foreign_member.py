@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from rfc6940_identity import Certificate, Configuration, Identity, PrivateKey, enroll
 from rfc6940_loop import LoopThread
-from rfc6940_peer import Peer, after
+from rfc6940_peer import Peer
+from rfc6940_ring import after
 from rfc6940_store import verified
 
 LIFETIME_S = 600

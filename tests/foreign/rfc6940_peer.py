@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import rfc6940_bytes as wire
 from rfc6940_identity import Configuration, Identity, NotBelieved, message_prefix, tls_contexts
 from rfc6940_link import Link, dial
+from rfc6940_ring import after, next_id
 from rfc6940_store import Rejected, Store
 
 T = TypeVar("T")
@@ -29,7 +30,6 @@ TRANSMISSIONS = 5
 PATIENCE_S = 60.0
 """For a machine that is busy with something else: what has been sent over a link and is not lost comes, if late."""
 
-SPACE = 1 << (8 * wire.NODE_BYTES)
 NEIGHBORS_TYPE, FULL_TYPE = 2, 3
 
 
@@ -52,15 +52,6 @@ async def until(what: str, holds: Callable[[], object], limit_s: float = PATIENC
     while not holds():
         assert time.monotonic() < deadline, f"not in {limit_s:.0f} s: {what}"
         await asyncio.sleep(0.02)
-
-
-def after(a: bytes, b: bytes) -> int:
-    """How far b is from a, clockwise; the whole ring from a to itself."""
-    return (int.from_bytes(b, "big") - int.from_bytes(a, "big") - 1) % SPACE + 1
-
-
-def next_id(node_id: bytes) -> bytes:
-    return wire.number((int.from_bytes(node_id, "big") + 1) % SPACE, wire.NODE_BYTES)
 
 
 class Peer:

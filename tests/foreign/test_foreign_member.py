@@ -25,7 +25,8 @@ from foreign_member import LIFETIME_S, Stranger, anchor_der, member, member_just
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import SHA256, Configuration, fetch_configuration
 from rfc6940_link import Link
-from rfc6940_peer import PATIENCE_S, SPACE, ErrorAnswer, after
+from rfc6940_peer import PATIENCE_S, ErrorAnswer
+from rfc6940_ring import SPACE, after
 from rfc6940_store import Rejected
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,8 @@ from foreign_member import LIFETIME_S, Stranger, anchor_der, member, self_made
 from live_overlay import HOST, OVERLAY, LiveOverlay, LivePeer, eventually
 from rfc6940_identity import Configuration, fetch_configuration
 from rfc6940_link import Link, dial
-from rfc6940_peer import PATIENCE_S, SPACE, ErrorAnswer, Unanswered, until
+from rfc6940_peer import PATIENCE_S, ErrorAnswer, Unanswered, until
+from rfc6940_ring import SPACE
 
 pytestmark = pytest.mark.slow
 
