@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, needs_sipp]
 def test_it_calls_us(tmp_path: Path, transport: str) -> None:
     with OurPhone("bob", registers=False, answer_ms=ANSWER_MS, transport=transport) as bob:
         account = Account(f"127.0.0.1:{bob.sip_port}", "sipp")
-        caller = calling(tmp_path, account, bob.uri, calls=10, rate=5, transport=transport).run()
+        caller = calling(tmp_path, account, bob.uri, calls=10, rate=5, transport=transport, at_once=3).run()
         assert len(caller.setup_ms()) == 10
         assert min(caller.setup_ms()) >= ANSWER_MS - SIPP_CLOCK_MS
         assert all(bob.wait("ended")["by"] == "them" for _ in range(10))

@@ -203,8 +203,11 @@ def calling(
     transport: str = "udp",
     port: int = 0,
     until: int = 200,
+    at_once: int = 0,
 ) -> Sipp:
-    """Call `target`; with a password in the account the INVITE answers one challenge. `setup_ms` is up to `until`."""
+    """Call `target`; with a password in the account the INVITE answers one challenge. `setup_ms` is up to `until`. On a
+    busy machine calls last longer: where the callee takes so many at once and no more, `at_once` says so.
+    """
     common = {"server": account.server, "user": account.user, "target": target}
     invite = _INVITE + _SDP
     cseq = 1
@@ -222,6 +225,7 @@ def calling(
     steps += _send(_IN_DIALOG.format(**common, method="BYE", cseq=cseq + 1, credentials=""))
     steps += '<recv response="200"/>\n'
     limits = ["-m", str(calls), "-r", str(rate), "-trace_rtt", "-rtt_freq", "1", *_limit(60 + calls / rate)]
+    limits += ["-l", str(at_once)] if at_once else []
     # Its digest covers the server's address unless it is told the Request-URI, to which it adds the scheme.
     limits += ["-auth_uri", target.removeprefix("sip:")]
     return Sipp(directory, "uac", steps, account.server, *limits, *_transport(transport), port=port)
