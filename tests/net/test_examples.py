@@ -150,7 +150,8 @@ def test_every_example_is_run_here() -> None:
 
 def test_much_data_goes_both_ways_at_the_readers_pace(overlay: LiveOverlay) -> None:
     async def exchange() -> None:
-        sent = os.urandom(1 << 16) * 128
+        # More than two kernels keep: their buffers grow to ten megabytes.
+        sent = os.urandom(1 << 16) * 512
         async with (
             p2psip.connect(overlay.directory / "alice") as alice,
             p2psip.connect(overlay.directory / "bob") as bob,

@@ -56,6 +56,10 @@ UNACKNOWLEDGED_MAX_S = 3.0
 PONG_DOUBTFUL_S = 0.5
 """Without an answer for so long, the overlay is asked whether the peer is there at all."""
 
+DOUBT_AGAIN_S = 2.0
+DOUBTED_S = 32.0
+"""How often, and for how long, a silent peer is asked after: as long as a request waits (RFC 3261, timer B)."""
+
 ABSENT_GRACE_S = 0.5
 """How long a node may still answer after its place was found empty: our tables may have been older than the ring."""
 
@@ -106,6 +110,8 @@ class _Link:
     answers_pings: bool = False
     is_unheard: bool = False
     """True if nothing has come since something was sent, and a keep-alive behind it."""
+    doubted_until: float = 0.0
+    """So long it is asked whether the peer is in the overlay, unless something comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +234,8 @@ class PeerFlows:
         self._links[link].used_at = now
         if not self._links[link].is_unheard:
             return data + self.ping(link, now)
-        if ("doubt", link) not in self._timers:
-            # It was there when it was asked for last, and may have gone since.
-            self._doubt_soon(link, now)
+        # It was there when it was asked for last, and may have gone since.
+        self._doubt_soon(link, now)
         return data
 
     def ping(self, link: int, now: float) -> bytes:
@@ -242,7 +247,9 @@ class PeerFlows:
         return PING
 
     def _doubt_soon(self, link: int, now: float) -> None:
-        self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
+        self._links[link].doubted_until = now + DOUBTED_S
+        if ("doubt", link) not in self._timers:
+            self._timers.set(("doubt", link), now + PONG_DOUBTFUL_S, "is the peer still in the overlay?")
 
     # From the node
 
@@ -380,6 +387,9 @@ class PeerFlows:
             idle_until = state.used_at + IDLE_MAX_S
             if what == "doubt":
                 self.ask_for(state.node, now)
+                if now < state.doubted_until:
+                    # The ring may not know yet that it is gone.
+                    self._timers.set(("doubt", link), now + DOUBT_AGAIN_S, "is the peer still in the overlay?")
             elif what == "pong":
                 self._node.app_link_silent(state.remote.host, now)
                 ended[link] = f"peer {state.node.short} does not answer over its connection"

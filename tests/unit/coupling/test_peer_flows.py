@@ -9,6 +9,8 @@ from p2psip.base.effects import AskAnswered
 from p2psip.base.ids import NodeId
 from p2psip.coupling.peer_flows import (
     ABSENT_S,
+    DOUBT_AGAIN_S,
+    DOUBTED_S,
     PING,
     PONG,
     PONG_DOUBTFUL_S,
@@ -97,6 +99,25 @@ def test_one_keep_alive_is_under_way_at_a_time() -> None:
     assert flows.outgoing(7, b"INVITE", now) == b"INVITE"
     flows.heard(7, ANSWER, now, is_between_messages=True)
     assert flows.outgoing(7, b"ACK", now) == b"ACK" + PING
+
+
+def test_a_silent_peer_is_asked_after_again_as_the_ring_may_not_know_yet_that_it_is_gone() -> None:
+    """For as long as a request waits for an answer, and no longer; not once something has come."""
+    world = SimulatedPeers("again", 3)
+    flows, now = world[0].peer.flows, world.world.now
+    nobody = NodeId(bytes(15) + b"\x01")
+    flows.up(AppLinkUp(7, nobody, REMOTE, REMOTE), now)
+    flows.outgoing(7, b"INVITE", now)
+    asked = 0
+    for step in range(1, 200):
+        flows.handle_timeout(now + step * PONG_DOUBTFUL_S)
+        asked += nobody in flows._asked
+        flows._asked.clear()
+    assert asked == pytest.approx(DOUBTED_S / DOUBT_AGAIN_S, abs=1)
+    flows.outgoing(7, b"another INVITE", now + 100.0)
+    flows.heard(7, ANSWER, now + 100.1, is_between_messages=True)
+    flows.handle_timeout(now + 110.0)
+    assert nobody not in flows._asked
 
 
 def test_of_who_answers_no_keep_alives_the_overlay_is_asked_whether_it_is_there() -> None:
