@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
 
 import pytest
 from effort import times
+from heard_calls import PACKETS_A_STEP, STEP_S, Ears, call_up, heard, pitch
+from ice_internet import ice_internet
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
-from p2psip.base.address import Address
-from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, NatBehaviour
-from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.ip.packet_tap import PacketTap
 from p2psip.sim.sites.internet import NAT_LAN, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
@@ -37,8 +34,7 @@ PAIRS = list(itertools.combinations(range(len(NATS)), 2))
 
 def grow(seed: str) -> tuple[InternetSites, PacketTap]:
     """All eight, one after another; no other machine is on this Internet. The two that are public relay."""
-    kinds = SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
-    world = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",), turn_density=3, required_kinds=kinds)
+    world = ice_internet(seed)
     tap = PacketTap(world.internet)
     for number, behaviour in enumerate(NATS):
         if behaviour is None:
@@ -91,26 +87,6 @@ def with_phones(seed: str) -> Eight:
     return world, tap, phones
 
 
-def pitch(number: int) -> float:
-    """What the phone of a site plays."""
-    return 400.0 + 20 * number
-
-
-def heard(phone: MachinePhone) -> int:
-    """What a phone heard in its last call, to ten Hz; 0 if nothing."""
-    tone = phone.reports[-1].tone
-    return 0 if tone is None else round(tone.frequency_hz / 10)
-
-
-def call_up(world: InternetSites, caller: MachinePhone, callee: MachinePhone) -> tuple[int, float]:
-    """A call that is answered: its number, and after how long."""
-    began, call = caller.now, caller.dial(callee.user)
-    world.run(16.0, stop=lambda: caller.established_after(call, began) is not None or caller.ended(call) is not None)
-    took_s = caller.established_after(call, began)
-    assert took_s is not None, f"{caller.user} to {callee.user}: {caller.ended(call)}"
-    return call, took_s
-
-
 @pytest.mark.long
 def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member(eight: Eight) -> None:
     """All 28 pairs are linked, directly where their NATs let them and else over a relay; and no packet, be it of STUN,
@@ -143,43 +119,6 @@ def test_all_28_pairs_of_phones_call_each_other(eight: Eight, capsys: pytest.Cap
     assert deaf == []
     members = {world.public_host(number) for number in range(len(NATS))} | {f"{NAT_LAN}.2"}
     assert tap.destinations <= members | {phone.address.host for phone in phones}
-
-
-STEP_S = 0.25
-PACKETS_A_STEP = 8
-"""Of twelve that a phone sends: audio is there again."""
-
-RTP_BYTES_MIN = 100
-Came = Callable[[UdpSocket, Address, bytes], None]
-
-
-class Ears:
-    """How many packets of a call come to each of two phones."""
-
-    def __init__(self, world: InternetSites, phones: Sequence[MachinePhone]) -> None:
-        self.world = world
-        self.counts = [0] * len(phones)
-        for place, phone in enumerate(phones):
-            for socket in phone._rtp.values():
-                socket._user = partial(self._came, place, socket._user)
-
-    def _came(self, place: int, user: Came, socket: UdpSocket, remote: Address, data: bytes) -> None:
-        self.counts[place] += len(data) > RTP_BYTES_MIN
-        user(socket, remote, data)
-
-    def back_after(self, limit_s: float = 30.0) -> float:
-        """How long from now until each phone hears the other, and goes on to for two seconds."""
-        began, now = self.world.internet.now, self.world.internet.now
-        since: float | None = None
-        while now < began + limit_s:
-            before = list(self.counts)
-            self.world.run(STEP_S)
-            hears = min(after - then for after, then in zip(self.counts, before, strict=True)) >= PACKETS_A_STEP
-            since = (now if since is None else since) if hears else None
-            now = self.world.internet.now
-            if since is not None and now >= since + 2.0:
-                return since - began
-        return limit_s
 
 
 def nat_reboots(world: InternetSites, here: int) -> None:

@@ -6,8 +6,8 @@ import statistics
 from collections import Counter
 
 import pytest
+from ice_internet import ice_internet
 
-from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.link.link import CHECKED_IDLE_S
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.transport.request import OverlayRequest
@@ -29,13 +29,7 @@ IDLE_S = 600.0
 
 def grow(seed: str, count: int) -> InternetSites:
     """Two public peers that relay, and others behind NATs; each has a line, and nobody calls."""
-    world = InternetSites(
-        seed,
-        no_ice=False,
-        overlay_link_protocols=("DTLS",),
-        turn_density=3,
-        required_kinds=(SIP_REGISTRATION_KIND, TURN_SERVICE_KIND),
-    )
+    world = ice_internet(seed)
     world.internet.default_way = Way(delay_s=0.05)
     for number in range(count):
         if number < 2:

@@ -23,6 +23,7 @@ import pytest
 from accounts import CHEAP, accounts
 from effort import times
 from fake_rtpengine import AT, FakeRtpengine
+from ice_internet import ice_internet
 from turn_bench import PEER, SERVER, Bench
 
 import p2psip
@@ -45,7 +46,6 @@ from p2psip.media.relay.sides import Phone
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     SIP_REGISTRATION_KIND,
-    TURN_SERVICE_KIND,
 )
 from p2psip.reload.forwarding.fragmentation import fragment
 from p2psip.reload.node.application import ApplicationNode
@@ -294,16 +294,7 @@ def _lack_a_piece(node: Node, now: float) -> None:
 def nap_of_an_internet(seed: int) -> None:
     """Two public peers that relay, two behind NATs that need them; a call, a lost NAT, a relay that dies, and sleep."""
     rng = random.Random(f"internet/{seed}")
-    kinds = SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
-    world = InternetSites(
-        f"late/{seed}",
-        no_ice=False,
-        overlay_link_protocols=("DTLS",),
-        turn_density=3,
-        required_kinds=kinds,
-        sip_tunnel=True,
-        route_mode=RouteMode.DRR,
-    )
+    world = ice_internet(f"late/{seed}", sip_tunnel=True, route_mode=RouteMode.DRR)
     for number in range(4):
         if number < 2:
             world.add_public(number, relay=RelayWish.YES)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ice_internet import ice_internet
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.coupling.peer import Peer
-from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
@@ -65,13 +65,7 @@ def pings(monkeypatch: pytest.MonkeyPatch) -> Pings:
 
 def grow(seed: object, behaviour: NatBehaviour) -> InternetSites:
     """A public site, which relays, and two behind NATs; all are linked."""
-    world = InternetSites(
-        f"narrow/{seed}",
-        no_ice=False,
-        overlay_link_protocols=("DTLS",),
-        turn_density=3,
-        required_kinds=(SIP_REGISTRATION_KIND, TURN_SERVICE_KIND),
-    )
+    world = ice_internet(f"narrow/{seed}")
     world.add_public(0, relay=RelayWish.YES)
     for number in (1, 2):
         world.run(2.0)

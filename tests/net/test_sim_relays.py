@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from ice_internet import ice_internet
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
 from p2psip.base.address import Address
-from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, TURN_SERVICE_KIND
 from p2psip.reload.node.relays.relay_search import RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.usages.turn_service import resource_of
@@ -21,13 +21,7 @@ KINDS = {"f": FULL_CONE, "r": PORT_RESTRICTED, "s": SYMMETRIC, "d": NatBehaviour
 
 def grow(seed: str, kinds: str) -> InternetSites:
     """One site a letter: p is public, R is public and relays, the others are behind NATs of different kinds."""
-    world = InternetSites(
-        seed,
-        no_ice=False,
-        overlay_link_protocols=("DTLS",),
-        turn_density=3,
-        required_kinds=(SIP_REGISTRATION_KIND, TURN_SERVICE_KIND),
-    )
+    world = ice_internet(seed)
     for number, kind in enumerate(kinds):
         if kind in "pR":
             world.add_public(number, relay=RelayWish.YES if kind == "R" else RelayWish.NO)
