@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2psip.base.address import Address
 from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
@@ -94,12 +93,10 @@ class WriteRecord(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CallFlowUp(Effect):
-    """Requests can be sent to another peer."""
+    """Requests can be sent to another peer, or go by another way than before."""
 
     flow: int
-    node: NodeId
-    local: Address
-    remote: Address
+    link: AppLinkUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +226,11 @@ class CallPaths:
         far = self._fars.get(node)
         return far is not None and far.link is not None and far.media_link is None
 
+    @property
+    def tunnelled(self) -> tuple[NodeId, ...]:
+        """The peers to which there is a tunnel, and no path: calls with them have no audio through the peers."""
+        return tuple(filter(self.is_tunnelled, self._fars))
+
     def wants_another(self, node: NodeId, now: float) -> bool:
         """True if something is under way with a peer, and the path to it does not answer."""
         far = self._fars.get(node)
@@ -243,8 +245,8 @@ class CallPaths:
         if far is None:
             far = self._fars[event.node] = _Far(event.node, -(2 * next(self._flows) + 1), used_at=now)
             self._by_flow[far.flow] = far
-            self._effects.append(CallFlowUp(far.flow, event.node, event.local, event.remote))
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
+        self._effects.append(CallFlowUp(far.flow, event))
         far.links[event.link] = event.datagram_bytes
         far.early, far.has_come, far.doubted, far.copies = [], False, None, {}
         self._by_link[event.link] = far

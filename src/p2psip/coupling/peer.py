@@ -401,8 +401,10 @@ class Peer:
             case WriteRecord(link, record):
                 if self.node.app_link_may_send(link, now):
                     self._effects.append(Write(link, record))
-            case CallFlowUp(flow, node, local, remote):
-                self.server.handle(FlowUp(flow, "DTLS-UDP", local, remote, node.hex()), now)
+            case CallFlowUp(flow, up):
+                self.server.handle(
+                    FlowUp(flow, "DTLS-UDP", up.local, up.remote, up.node.hex(), is_relayed=up.is_relayed), now
+                )
             case CallFlowOver(flow, reason):
                 self.server.handle(FlowDown(flow, reason), now)
             case CallLinkOver(link, reason):

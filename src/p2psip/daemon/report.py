@@ -46,6 +46,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "media_engine": _media_engine(peer),
         "failed_attempts": [_failed(each, peer, now) for each in node.failed_attempts],
         "peer_calls_links": len(peer.flows),
+        "tunnels": [{"node_id": str(each), "user": node.name_of(each)} for each in peer.flows.calls.tunnelled],
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
         "sip": peer.server.counts,

@@ -389,6 +389,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "relays": {"offered": False, "lent_to_others": 0, "known": [], "in_use": []},
         "port_mapping": {"allowed": True, "what": "The router 10.1.0.1 is being asked to let others in."},
         "media_engine": {"engine": "rtpengine at 127.0.0.1:2223", "state": "answers", "calls": 3},
+        "tunnels": [{"node_id": "ab" * 20, "user": "peer-hill@a.b"}],
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "neighbors": [],
@@ -402,6 +403,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert "  no link with efefefef: no pair of addresses works (5 s ago)\n" in said
     tried = "10.1.0.2:6084  to  198.51.100.12:6084  host to server reflexive  no answer to 5 checks yet"
     assert f"    tried {tried}\n" in said
+    assert "  calls with peer-hill (abababab) go inside overlay messages, with no path for audio" in said
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

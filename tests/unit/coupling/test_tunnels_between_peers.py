@@ -110,6 +110,7 @@ def test_with_no_public_peer_left(kind: NatBehaviour) -> None:
     alice.dial("bob")
     assert world.run(20.0, stop=lambda: alice.talks and bob.talks)
     assert hill.peer.flows.calls.is_tunnelled(valley.peer.node.node_id)
+    assert hill.peer.flows.calls.tunnelled == (valley.peer.node.node_id,)
 
 
 PEER = NodeId(bytes([7] * 16))

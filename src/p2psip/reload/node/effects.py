@@ -70,6 +70,8 @@ class AppLinkUp(Effect):
     application: int = 5060
     datagram_bytes: int | None = None
     """What one record carries, where it is records that go; None for a stream."""
+    is_relayed: bool = False
+    """True if it goes over a relay: the addresses say nothing of where the two ends are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class FromAgent:
 class FlowUp:
     """A connection is open: one that was asked for, or somebody else's that was accepted.
 
-    `peer` is the Node-ID in hex of the overlay peer that has proved to be at its other end.
+    `peer` is the Node-ID in hex of the overlay peer that has proved to be at its other end. It comes again when the
+    connection with a peer goes by another way; over a relay (`is_relayed`) the addresses say nothing of the two ends.
     """
 
     flow: int
@@ -41,6 +42,7 @@ class FlowUp:
     local: Address
     remote: Address
     peer: str | None = None
+    is_relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

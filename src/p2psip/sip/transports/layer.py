@@ -108,6 +108,8 @@ class _Flow:
     pushed_out: str = ""
     """Why it makes room for others; empty if it does not."""
     user: str | None = None
+    is_beside: bool = False
+    """True if the other end is in our own network."""
     """Who has proved himself over it last."""
 
 
@@ -237,12 +239,10 @@ class TransportLayer:
                 return flow in self._flows and self._flows[flow].transport != "TCP"
         return isinstance(hop, LocalHop)
 
-    def sites(self, peer: Source) -> tuple[str, str]:
-        """Our network and that of another peer, by the connection that there is: equal if they are in one."""
-        hop, remote = peer.hop, without_zone(peer.remote.host)
-        local = self._flows[hop.flow].local_host if isinstance(hop, FlowHop) and hop.flow in self._flows else None
-        ours, theirs = network_of(without_zone(local or remote)), network_of(remote)
-        return ("ours", theirs) if local is None else (ours, theirs)
+    def is_beside(self, peer: Source) -> bool:
+        """True if another peer is in our own network, by the connection that there is."""
+        flow = self._flows.get(peer.hop.flow) if isinstance(peer.hop, FlowHop) else None
+        return flow is not None and flow.is_beside
 
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
@@ -363,6 +363,8 @@ class TransportLayer:
                 self._strangers[flow] = source_key(remote.host)
         if flow in self._flows:
             self._flows[flow].local_host = local.host
+            here, there = network_of(without_zone(local.host)), network_of(without_zone(remote.host))
+            self._flows[flow].is_beside = here == there and not up.is_relayed
             if peer is None:
                 self._own.hear(local.host)
 

@@ -132,6 +132,11 @@ class Agents:
         agent = self._agents.get(ufrag)
         return None if agent is None or agent.path is None else agent.path.report()
 
+    def is_relayed(self, ufrag: bytes) -> bool:
+        """True if the path of an agent goes over a relay."""
+        agent = self._agents.get(ufrag)
+        return agent is not None and agent.path is not None and agent.path.is_relayed
+
     def mapped(self) -> list[Mapped]:
         """As whom those see us with whom there is a direct path: they are our STUN servers (RFC 6940 6.5.1.4)."""
         return [mapped for each in self._agents.values() if (mapped := each.mapped) is not None]

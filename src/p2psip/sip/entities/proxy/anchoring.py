@@ -190,7 +190,7 @@ class Anchoring:
 
     def _is_far(self, named: str, source: Source, place: TokenPlace) -> bool:
         """False if a phone of ours and one of another peer's, which names this address, reach each other."""
-        ours, theirs = self._transport.sites(source)
+        ours, theirs = "ours", "ours" if self._transport.is_beside(source) else "theirs"
         ends = CallEnd(named, named, "theirs", theirs), CallEnd(None, place.host, "ours", ours)
         return way_of(self._config.media, *ends).way is MediaWay.PATH
 
