@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -10,6 +11,15 @@ from mutations import mutant
 from turn_bench import PEER, SERVER, Bench, Speaker
 
 from p2psip.base.address import Address
+from p2psip.reload.paths.relays.own_relay import STREAM_S, OwnRelay
+from p2psip.reload.paths.relays.relay_values import (
+    OpenRelayPort,
+    RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
+    WriteStream,
+)
+from p2psip.reload.paths.values import HangUp
 from p2psip.stun.attributes import (
     CHANNEL_NUMBER,
     DATA,
@@ -27,7 +37,7 @@ from p2psip.turn.client_values import RelayLost
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND
 from p2psip.turn.peers import Scope, scope_of
-from p2psip.turn.values import Flow, Transmit, TurnRelay
+from p2psip.turn.values import Flow, RelaySettings, Transmit, TurnRelay
 
 CLIENT = Address("192.0.2.7", 4000)
 
@@ -119,3 +129,67 @@ def test_the_undamaged_ones_are_served() -> None:
     client.permit(PEER)
     [*_, send, _] = _messages(client)
     assert bench.hand(client.flow, send) == [TurnRelay(relayed, PEER, b"data")]
+
+
+@pytest.mark.parametrize("seed", range(times(10)))
+def test_a_relay_outlives_streams_of_strangers_and_of_members(seed: int) -> None:
+    """They come, say anything in pieces of any size, and go, or stay: so many there are at the most, what is written
+    goes to one that is there, and when time has passed those are left on which something is lent.
+    """
+    rng = random.Random(f"turn streams {seed}")
+    relay, limits = OwnRelay(rng), TurnLimits(allocations=4, streams=6)
+    relay.offer(RelaySettings("club", (SERVER.host,), frozenset((SERVER.host,)), frozenset((SERVER,))), limits, 0.0)
+    credential = relay.issue("alice", 3600, 0.0)
+    assert credential is not None
+    client = TurnClient(Flow(CLIENT, SERVER, True), credential, rng)
+    alive: set[int] = set()
+    now, numbers, mine = 0.0, itertools.count(3, 2), 1
+
+    def settle() -> None:
+        while effects := relay.drain():
+            for effect in effects:
+                match effect:
+                    case HangUp(number):
+                        alive.discard(number)
+                    case WriteStream(number, data):
+                        assert number in alive
+                        if number == mine:
+                            client.handle_data(data, now)
+                    case OpenRelayPort(token):
+                        relay.handle_port(RelayPortOpened(token, rng.random() < 0.7), now)
+
+    def come(number: int, remote: Address) -> None:
+        alive.add(number)
+        relay.stream_up(RelayStreamUp(number, SERVER, remote), now)
+        settle()
+
+    come(mine, CLIENT)
+    client.allocate(now)
+    for _ in range(200):
+        said = b"".join(effect.data for effect in client.drain() if isinstance(effect, Transmit))
+        if said and mine in alive:
+            relay.handle_stream(RelayStreamCame(mine, said), now)
+            settle()
+        what = rng.random()
+        if what < 0.3:
+            come(next(numbers), Address(f"198.51.100.{rng.randrange(4)}", rng.randrange(1024, 1040)))
+        elif what < 0.4 and alive:
+            gone = rng.choice(sorted(alive))
+            alive.discard(gone)
+            relay.stream_down(gone)
+            settle()
+        elif alive:
+            data = mutant([said or bytes(20), ChannelData.encode(0x4000, b"data", is_stream=True)], rng)
+            relay.handle_stream(RelayStreamCame(rng.choice(sorted(alive)), data[: rng.randrange(1, 40)]), now)
+            settle()
+        assert set(relay.streams) == alive
+        assert len(alive) <= limits.streams
+        now += rng.random()
+        relay.handle_timeout(now)
+        client.handle_timeout(now)
+        settle()
+    for _ in range(2):
+        now += STREAM_S
+        relay.handle_timeout(now)
+        settle()
+    assert len(alive) == len(relay) <= 1

@@ -41,9 +41,9 @@ class Dialler:
         """The number that it has with the driver."""
         return next((path for path, called in self._numbers.items() if called == number), number)
 
-    def down(self, path: int, reason: str) -> None:
+    def down(self, path: int, reason: str, now: float) -> None:
         """A connection is down."""
-        self._over(self.paths.down(path, reason))
+        self._over(self.paths.down(path, reason, now))
 
     def handle_timeout(self, now: float) -> None:
         """As a node's."""

@@ -80,7 +80,7 @@ class Notes(Dialler):
         self.told.append(("data", self.called(number), data))
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
-        self.down(number, reason)
+        self.down(number, reason, now)
         if number in self._ups:
             self._ups.discard(number)
             self.ended(self.called(number), reason)

@@ -1,9 +1,11 @@
-"""How often something may happen: an allowance for each key that refills, in bounded memory."""
+"""How often something may happen, in bounded memory: an allowance for each key that refills; and who has to go, where
+there is room for so many only.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -58,3 +60,9 @@ class Attempts(Generic[K]):
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def oldest_of_most(sources: Mapping[int, str]) -> int:
+    """Which has to go for one more, by where each comes from: the oldest of those that come from where most do."""
+    ((most, _),) = Counter(sources.values()).most_common(1)
+    return next(each for each, source in sources.items() if source == most)

@@ -42,7 +42,10 @@ from p2psip.reload.paths.relays.relay_values import (
     RelayedCame,
     RelayedGoes,
     RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
     UseRelayed,
+    WriteStream,
 )
 from p2psip.reload.paths.values import (
     Accepted,
@@ -67,12 +70,16 @@ from p2psip.reload.paths.values import (
 )
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.turn.methods import carries_data
 from p2psip.turn.values import CloseRelay, TurnRelay
 
 CLOSING_MAX = 64
 """Connections that are given time to take our last words; beyond them one is cut off."""
 
 BACKLOG_NORMAL_BYTES = 64 * 1024
+BACKLOG_FRESH_BYTES = 16 * 1024
+"""Beyond it a datagram over a stream is late, and lost."""
+
 BACKLOGS_MAX_BYTES = 16 * 1024 * 1024
 """What all remotes together may leave unread; beyond it the one that has left the most is cut off."""
 
@@ -287,8 +294,10 @@ class NodeHost:
         match effect:
             case Write(number, data):
                 self._write(number, data)
-            case Open(path, candidate):
-                self._opening[path] = self._spawn(self._open(path, candidate))
+            case WriteStream(number, data):
+                self._write_fresh(number, data)
+            case Open(path):
+                self._opening[path] = self._spawn(self._open(effect))
             case Secure(path):
                 if (stream := self._streams.get(path)) is not None:
                     stream.begin()
@@ -355,9 +364,14 @@ class NodeHost:
             if sum(backlogs.values()) > BACKLOGS_MAX_BYTES:
                 max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
+    def _write_fresh(self, number: int, data: bytes) -> None:
+        stream = self._streams.get(number)
+        if stream is not None and not (carries_data(data) and stream.backlog_bytes > BACKLOG_FRESH_BYTES):
+            stream.write(data)
+
     def _listen_tls(self, address: Address) -> StreamListener:
         def accept() -> TlsStream:
-            stream = TlsStream(self._contexts.tls, self, is_server=True)
+            stream = TlsStream(self._contexts.tls, self, is_server=True, takes_turn_in_clear=True)
             self._register(stream, next(self._accepted))
             return stream
 
@@ -383,7 +397,7 @@ class NodeHost:
     def _at_relay_port(self, port: Address, remote: Address, data: bytes) -> None:
         self._pass_through(AtRelayPort(port, remote, data))
 
-    def _pass_through(self, event: StunArrived | AtRelayPort) -> None:
+    def _pass_through(self, event: StunArrived | AtRelayPort | RelayStreamCame) -> None:
         """What is relayed goes straight from socket to socket: nothing else in the node waits for it."""
         if self._is_closed:
             return
@@ -413,15 +427,16 @@ class NodeHost:
         assert self._contexts.dtls is not None, "no DTLS without a context for it"
         return self._contexts.dtls
 
-    async def _open(self, path: int, candidate: Candidate) -> None:
+    async def _open(self, wanted: Open) -> None:
         """Connect; the handshake begins when this connection is the one that is chosen."""
+        path, candidate = wanted.path, wanted.candidate
         try:
             zoned = _with_zones(candidate.address)
             if zoned != (candidate.address,):
                 del self._opening[path]
                 self._tell(Zoned(path, zoned))
             elif candidate.is_stream:
-                await self._open_tls(path, candidate)
+                await self._open_tls(path, candidate, wanted.protocol)
             else:
                 await self._open_dtls(path, candidate)
         except ConnectionError as error:
@@ -429,10 +444,10 @@ class NodeHost:
             del self._opening[path]
             self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
-    async def _open_tls(self, path: int, candidate: Candidate) -> None:
+    async def _open_tls(self, path: int, candidate: Candidate, protocol: bytes) -> None:
         path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
         stream = await connect_tcp(
-            lambda: TlsStream(self._contexts.tls, self, is_server=False), candidate.address, path_mtu
+            lambda: TlsStream(self._contexts.tls, self, is_server=False, protocol=protocol), candidate.address, path_mtu
         )
         if not stream.is_connected:
             raise ConnectionError("closed by the other end")
@@ -503,13 +518,24 @@ class NodeHost:
         """net.tls: the handshake is done."""
         self._up.add(stream)
         remote, local = Address(*stream.remote), Address(*stream.local)
+        if isinstance(stream, TlsStream) and stream.protocol:
+            stream.keep_fresh()
+            self._tell(RelayStreamUp(self._numbers[stream], local, remote))
+            return
         link = LinkUp(self._numbers[stream], certificates, remote, local, stream.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """net.tls: bytes came."""
-        if (number := self._numbers.get(stream)) is not None:
+        if (number := self._numbers.get(stream)) is None:
+            return
+        if not stream.protocol:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
+        elif number in self._core.node.own_relay.streams:
+            self._pass_through(RelayStreamCame(number, data))
+            self._arm()
+        else:
+            self._tell(RelayStreamCame(number, data))
 
     def stream_down(self, stream: SocketStream, reason: str) -> None:
         """net.tls: the connection is gone."""

@@ -14,6 +14,9 @@ CHANNEL_BIND: Final = 0x009
 UDP: Final = 17
 """What REQUESTED-TRANSPORT may say (section 18.8)."""
 
+_CLASS: Final = 0x0110
+_INDICATION: Final = 0x0010
+
 _OF_TURN: Final = frozenset((ALLOCATE, REFRESH, SEND, DATA_METHOD, CREATE_PERMISSION, CHANNEL_BIND))
 _CHANNELS_BIT: Final = 0x4000
 
@@ -25,3 +28,14 @@ def is_of_turn(datagram: bytes) -> bool:
     kind = int.from_bytes(datagram[:2], "big")
     method = (kind & 0x3E00) >> 2 | (kind & 0x00E0) >> 1 | (kind & 0x000F)
     return bool(kind & _CHANNELS_BIT) or method in _OF_TURN
+
+
+def is_of_stream(first_byte: int) -> bool:
+    """True if a stream that begins so is TURN's without TLS: the first message of a client is a request."""
+    return first_byte < 4
+
+
+def carries_data(message: bytes) -> bool:
+    """True of a message that carries a datagram of or for a peer, which may be lost as any datagram may."""
+    kind = int.from_bytes(message[:2], "big")
+    return bool(kind & _CHANNELS_BIT) or kind & _CLASS == _INDICATION

@@ -82,10 +82,17 @@ class TurnService:
         """How many allocations there are."""
         return len(self._by_flow)
 
+    def lends_to(self, flow: Flow) -> bool:
+        """True if there is an allocation on a flow."""
+        return flow in self._by_flow
+
     # From the driver
 
     def handle_data(self, flow: Flow, data: bytes, now: float) -> None:
         """Bytes of a client: a datagram, or what came on a stream. What is not for us is dropped."""
+        if flow.remote in self._by_relayed:
+            # An allocation from an allocation would let datagrams go round.
+            return
         if not flow.is_stream:
             self._handle_message(flow, data, now)
             return
@@ -364,13 +371,13 @@ class TurnService:
         return any(unmapped(flow.remote.host) == host for flow in self._by_flow)
 
     def _may_reach(self, allocation: Allocation, peer: Address) -> bool:
-        """Whether a datagram may go there: on this machine to other clients of the relay only."""
+        """Whether a datagram may go there: on this machine to other clients of the relay, and to what is open."""
         if peer.port == 0 or not self._may_permit(allocation, peer.host):
             return False
         is_ours = peer in self._settings.listening or (
             peer.host in self._settings.own_hosts and scope_of(peer.host) is not Scope.LOOPBACK
         )
-        return peer in self._by_relayed or not is_ours
+        return peer in self._by_relayed or peer in self._settings.open_to_clients or not is_ours
 
     # Data
 

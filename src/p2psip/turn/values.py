@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+
+STUN_TURN: Final = b"stun.turn"
+"""What a TLS client says in the handshake that it has come for (ALPN, RFC 7443)."""
 
 
 class Flow(NamedTuple):
@@ -64,10 +67,12 @@ class RelaySettings:
     """Where a relay stands.
 
     `relays` are the hosts on which ports are opened, at most one of IPv4 and one of IPv6. `own_hosts` are all addresses
-    of this machine, `listening` the ports on which it answers anything.
+    of this machine, `listening` the ports on which it answers anything. `open_to_clients` are those of these that a
+    client reaches through the relay as well, as everybody does without it; questions to the relay are none that way.
     """
 
     realm: str
     relays: tuple[str, ...]
     own_hosts: frozenset[str]
     listening: frozenset[Address]
+    open_to_clients: frozenset[Address] = frozenset()

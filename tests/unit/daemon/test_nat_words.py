@@ -78,6 +78,7 @@ def test_where_all_is_well_nothing_is_to_be_changed() -> None:
 def test_udp_that_is_blocked_and_nobody_to_ask() -> None:
     blocked = nat_words(Reach(0.0, helpers=2, is_udp_blocked=True), PORTS, UNASKED)
     assert blocked.what.startswith("UDP does not get through")
+    assert "voice as well, over TLS through a peer that relays" in blocked.works[1]
     assert (
         "6084"
         in nat_words(Reach(0.0, helpers=2, is_udp_blocked=True), replace(PORTS, has_ice=False), UNASKED).change[0]

@@ -50,7 +50,7 @@ class Recorder(Dialler):
         self.seen.append((now, ("data", number, data)))
 
     def handle_link_down(self, number: int, reason: str, now: float) -> None:
-        self.down(number, reason)
+        self.down(number, reason, now)
         if number in self.links:
             self.seen.append((now, ("down", number, reason)))
 

@@ -88,6 +88,7 @@ class DtlsAssociation:
         self.is_server = is_server
         self.is_up = False
         self.is_stalled = False
+        self.protocol = b""
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tls = tls
         self._user = user

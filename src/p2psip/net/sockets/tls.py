@@ -19,6 +19,8 @@ from OpenSSL import SSL, crypto
 
 from p2psip.net.sockets.addresses import address_of, words
 from p2psip.net.sockets.psk import require_shared_secret
+from p2psip.turn.methods import is_of_stream
+from p2psip.turn.values import STUN_TURN
 
 HANDSHAKE_MAX_S = 10.0
 STALL_S = 4.0
@@ -32,6 +34,9 @@ WRITE_BUFFER_MAX = 4 * 1024 * 1024
 
 READ_BYTES = 65536
 
+FRESH_BYTES = 32 * 1024
+"""What the system may hold of a stream that carries datagrams: half a second of three calls with G.711."""
+
 DTLS1_2_VERSION = 0xFEFD
 """RFC 6347 section 4.1; pyOpenSSL has no name for it."""
 
@@ -44,6 +49,8 @@ class SocketStream(Protocol):
     is_server: bool
     is_stalled: bool
     """True of one that is down because nothing went on any more, though the other end had answered."""
+    protocol: bytes
+    """What the client has come for (ALPN, RFC 7301), once it is up; nothing for a link."""
 
     @property
     def datagram_bytes(self) -> int | None:
@@ -123,6 +130,7 @@ def make_context(
     # Links live long and there are few: no session tickets, which would only be more state to protect.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    context.set_alpn_select_callback(_choose_protocol)
     if is_datagram:
         # The MTU is what we say: a memory BIO that is asked for it knows nothing, and 256 bytes are assumed.
         context.set_options(SSL.OP_NO_QUERY_MTU)
@@ -137,20 +145,42 @@ def _let_the_core_decide(*_: object) -> bool:
     return True
 
 
+def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
+    """RFC 7301 section 3.2. Who offers nothing but what we do not know has none of it, and may want a link."""
+    # The type stubs know NO_OVERLAPPING_PROTOCOLS by a name of its own.
+    return STUN_TURN if STUN_TURN in offered else SSL.NO_OVERLAPPING_PROTOCOLS  # type: ignore[return-value]
+
+
 class TlsStream(asyncio.BufferedProtocol):
     """One TLS connection. Create it as the protocol of `create_connection` or of a server."""
 
-    def __init__(self, context: SSL.Context, user: StreamUser, *, is_server: bool) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        user: StreamUser,
+        *,
+        is_server: bool,
+        protocol: bytes = b"",
+        takes_turn_in_clear: bool = False,
+    ) -> None:
+        """A client that has come for a `protocol` is up only if the server takes it. A client of TURN does without TLS
+        where that is permitted: what is relayed is secured by itself, and requests prove who makes them.
+        """
         self.remote: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self.is_server = is_server
         self.is_stalled = False
+        self.protocol = protocol
+        self._takes_turn_in_clear = takes_turn_in_clear
+        self._is_clear = False
         self._user = user
         self._tls = SSL.Connection(context)
         if is_server:
             self._tls.set_accept_state()
         else:
             self._tls.set_connect_state()
+            if protocol:
+                self._tls.set_alpn_protos([protocol])
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket
         self._is_up = False
@@ -184,7 +214,15 @@ class TlsStream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_closing:
             return
-        self._tls.bio_write(bytes(memoryview(_turn.buffer)[:nbytes]))
+        data = bytes(memoryview(_turn.buffer)[:nbytes])
+        if self._takes_turn_in_clear and not self._has_spoken and not self._is_up and is_of_stream(data[0]):
+            self._is_clear = True
+            self.protocol = STUN_TURN
+            self._come_up(())
+        if self._is_clear:
+            self._user.stream_data(self, data)
+            return
+        self._tls.bio_write(data)
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -235,7 +273,10 @@ class TlsStream(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; after the stream is down they are dropped."""
-        if not self.is_connected or not self._is_up:
+        if self._transport is None or not self.is_connected or not self._is_up:
+            return
+        if self._is_clear:
+            self._transport.write(data)
             return
         try:
             self._tls.sendall(data)
@@ -263,7 +304,7 @@ class TlsStream(asyncio.BufferedProtocol):
         if self._transport is None or self._is_closing:
             return
         self._reason = self._reason or reason
-        if self._is_up:
+        if self._is_up and not self._is_clear:
             try:
                 self._tls.shutdown()
             except SSL.Error as error:
@@ -277,6 +318,11 @@ class TlsStream(asyncio.BufferedProtocol):
             # From now on `resume_writing` comes when all is out.
             self._transport.set_write_buffer_limits(high=0)
             self._end_if_written()
+
+    def keep_fresh(self) -> None:
+        """Let the system hold no more than a moment's worth of what the other end has not taken."""
+        if self.is_connected:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FRESH_BYTES)
 
     def cut_if_silent(self, silent_s: float) -> None:
         """Cut the connection, as one that is stalled, when what was sent is not acknowledged for so long."""
@@ -340,12 +386,20 @@ class TlsStream(asyncio.BufferedProtocol):
             self._tls.do_handshake()
         except SSL.WantReadError:
             return
+        self._flush()
+        agreed = self._tls.get_alpn_proto_negotiated()
+        if not self.is_server and agreed != self.protocol:
+            self.abort(f"the other end does not take {self.protocol.decode()}")
+            return
+        self.protocol = agreed
+        self._come_up(certificates_of(self._tls))
+
+    def _come_up(self, certificates: tuple[bytes, ...]) -> None:
         assert self._patience is not None, "begin() started it"
         self._patience.cancel()
         self._stall_at(None)
         self._is_up = True
-        self._flush()
-        self._user.stream_up(self, certificates_of(self._tls))
+        self._user.stream_up(self, certificates)
 
     def _read(self) -> bytes:
         chunks: list[bytes] = []

@@ -292,7 +292,7 @@ class Node:
     def app_link_down(self, number: int) -> None:
         """A SIP connection is down, or was hung up by the layer above."""
         self._admission.forget(number)
-        self._paths.down(number, "it is down")
+        self._paths.forget(number)
 
     def app_link_silent(self, host: str, now: float) -> None:
         """A SIP connection to this host fell silent: nobody is there, or large packets vanish on the way."""

@@ -18,11 +18,12 @@ With ICE the same attempt checks pairs of candidates before there is a path; wha
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.address import Address, source_key
+from p2psip.base.allowance import oldest_of_most
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.limits import (
@@ -31,7 +32,8 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import Candidate, Ended, HangUp, Open, Secure, Session
+from p2psip.reload.paths.values import Candidate, Ended, HangUp, Open, Purpose, Secure, Session
+from p2psip.turn.values import STUN_TURN
 
 DIAL_STAGGER_S = 0.25
 """How long a candidate has before the next is tried beside it (RFC 8305 section 5)."""
@@ -204,8 +206,7 @@ class Dialling:
         """Somebody has connected and has yet to say who: there may be so many of them, and no more."""
         self._handshaking[path] = source_key(remote.host)
         if len(self._handshaking) > HANDSHAKES_MAX:
-            ((most, _),) = Counter(self._handshaking.values()).most_common(1)
-            oldest = next(each for each, source in self._handshaking.items() if source == most)
+            oldest = oldest_of_most(self._handshaking)
             del self._handshaking[oldest]
             self._effects.append(HangUp(oldest, "too many handshakes at once"))
 
@@ -243,7 +244,8 @@ class Dialling:
                 return
             self._busy[candidate.address] = path
         attempt.opened.add(path)
-        self._effects.append(Open(path, candidate))
+        protocol = STUN_TURN if attempt.session.purpose is Purpose.RELAY else b""
+        self._effects.append(Open(path, candidate, protocol))
 
     def _listens_at(self, address: Address) -> bool:
         """True for an address of this machine at which we listen: other nodes may run beside us, at others."""

@@ -23,7 +23,14 @@ from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.narrow import NarrowWays
 from p2psip.reload.paths.offers import Offers
 from p2psip.reload.paths.relays.own_relay import OwnRelay
-from p2psip.reload.paths.relays.relay_values import AtRelayPort, RelayedGoes, RelayPortOpened
+from p2psip.reload.paths.relays.relay_values import (
+    AtRelayPort,
+    DialRelay,
+    RelayedGoes,
+    RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
+)
 from p2psip.reload.paths.values import (
     ACTIVE,
     PASSIVE,
@@ -111,6 +118,8 @@ class Paths:
                         over.append(Ended(session, context, "too many connections are being made"))
                     else:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
+                case DialRelay():
+                    self._dial_relay(value, now)
                 case PathMissing(session, context):
                     self._dial_stream(session, context, now)
                 case Ended(session) if session.local.role == PASSIVE:
@@ -130,6 +139,12 @@ class Paths:
         if streams and context is not None and not self._dialling.is_full:
             self._dial(replace(session, candidates=streams), context, now)
 
+    def _dial_relay(self, dialled: DialRelay, now: float) -> None:
+        if self._dialling.is_full:
+            self.punching.not_dialled(dialled, "too many connections are being made", now)
+        else:
+            self._dialling.connect(Session(Purpose.RELAY, (Candidate(dialled.relay),)), dialled, now)
+
     def end_search(self, purpose: Purpose, peers: Container[NodeId]) -> object | None:
         """A stream is up, and the link with one of these nodes: what we looked for a path for, if it is we who dial."""
         return self.punching.end_search(purpose, peers)
@@ -142,7 +157,7 @@ class Paths:
             case Listening(addresses):
                 self._dialling.listening(addresses)
             case Opened(path, local):
-                ended = self._ended(self._dialling.opened(path, local))
+                ended = self._ended(self._dialling.opened(path, local), now)
                 return () if ended is None else (ended,)
             case Zoned(path, addresses):
                 self._dialling.zoned(path, addresses, now)
@@ -157,7 +172,20 @@ class Paths:
                 self.punching.send_relayed(event, now)
             case RelayPortOpened() | AtRelayPort():
                 self.own_relay.handle_port(event, now)
+            case RelayStreamUp(path):
+                self._relay_stream_up(event, self._dialling.up(path), now)
+            case RelayStreamCame(path) if path in self.own_relay.streams:
+                self.own_relay.handle_stream(event, now)
+            case RelayStreamCame():
+                self.punching.handle_stream(event, now)
         return ()
+
+    def _relay_stream_up(self, event: RelayStreamUp, context: object, now: float) -> None:
+        """We have dialled a relay, or somebody has dialled ours."""
+        if isinstance(context, DialRelay):
+            self.punching.stream_up(context, event.path, now)
+        else:
+            self.own_relay.stream_up(event, now)
 
     def _stalled(self, stalled: Stalled, now: float) -> None:
         """A handshake stood still. It is dialled again with small packets, and then by the other kind, if any."""
@@ -220,10 +248,16 @@ class Paths:
         """The pair of addresses that ICE has found for a link; None without ICE."""
         return self.punching.pair_of(link)
 
-    def down(self, path: int, reason: str) -> Ended | None:
+    def is_relayed(self, link: int) -> bool:
+        """True if a link goes over a relay."""
+        return self.punching.is_relayed(link)
+
+    def down(self, path: int, reason: str, now: float) -> Ended | None:
         """A connection could not be made, or is down. `Ended` if it was the last of an attempt."""
-        self.punching.down(path)
-        return self._ended(self._dialling.down(path, reason))
+        self.forget(path)
+        self.punching.stream_down(path, reason, now)
+        self.own_relay.stream_down(path)
+        return self._ended(self._dialling.down(path, reason), now)
 
     # Ways
 
@@ -267,7 +301,7 @@ class Paths:
         self.punching.handle_timeout(now)
         self.own_relay.handle_timeout(now)
         over = self.news(now)
-        ended = [each for each in self._dialling.handle_timeout(now) if self._ended(each) is not None]
+        ended = [each for each in self._dialling.handle_timeout(now) if self._ended(each, now) is not None]
         return [*over, *ended, *self.offers.handle_timeout(now)]
 
     def drain(self) -> list[Effect]:
@@ -278,8 +312,15 @@ class Paths:
             effects.append(AcceptNarrow(self._is_accepting_narrow))
         return effects
 
-    def _ended(self, ended: Ended | None) -> Ended | None:
+    def forget(self, link: int) -> None:
+        """A link that was up is down."""
+        self.punching.down(link)
+
+    def _ended(self, ended: Ended | None, now: float) -> Ended | None:
         """What has come of it; nothing yet, if it was tried beside ICE, and that is not done."""
+        if ended is not None and isinstance(ended.context, DialRelay):
+            self.punching.not_dialled(ended.context, ended.reason, now)
+            return None
         for candidate in ended.session.candidates if ended is not None else ():
             if candidate.is_narrow:
                 # Small packets do not arrive there either.

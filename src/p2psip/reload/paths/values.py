@@ -27,11 +27,14 @@ ACTIVE: Final = b"active"
 
 
 class Purpose(enum.Enum):
-    """What a connection carries: SIP alone is a stream of TLS, calls are SIP and media in records of DTLS, by ICE."""
+    """What a connection carries: SIP alone is a stream of TLS, calls are SIP and media in records of DTLS, by ICE. One
+    for a relay is a stream with it (RFC 8656), and no link.
+    """
 
     RELOAD = "reload"
     SIP = "sip"
     CALLS = "calls"
+    RELAY = "relay"
 
 
 class Candidate(NamedTuple):
@@ -165,11 +168,13 @@ class Lapsed:
 class Open(Effect):
     """Connect with a candidate, as the TLS or DTLS client; the handshake waits for `Secure`.
 
-    `Opened` follows as soon as the other end has answered at all, `Zoned`, or `handle_link_down` with why not.
+    `Opened` follows as soon as the other end has answered at all, `Zoned`, or `handle_link_down` with why not. With a
+    `protocol` (ALPN, RFC 7301) it is no link that is wanted; who does not take that is no good.
     """
 
     path: int
     candidate: Candidate
+    protocol: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Router:
         self.interfaces: list[Interface] = []
         self.inside: Interface | None = None
         self.is_on = True
-        self._blocks = blocks
+        self.blocks = blocks
         self._is_open = is_open
         self._timeout_s = timeout_s
         self._flows: dict[tuple[Protocol, Address, Address], float] = {}
@@ -59,7 +59,7 @@ class Router:
 
     def receive(self, interface: Interface, packet: Packet) -> None:
         """A packet has come."""
-        if not self.is_on or packet.protocol in self._blocks or not packet.hops:
+        if not self.is_on or packet.protocol in self.blocks or not packet.hops:
             return
         packet = replace(packet, hops=packet.hops - 1)
         if self._lets_through(interface, packet):
@@ -210,7 +210,7 @@ class Nat(Router):
         if version_of(packet.destination.host) == 6:
             super().receive(interface, packet)
             return
-        if not self.is_on or packet.protocol in self._blocks or not packet.hops:
+        if not self.is_on or packet.protocol in self.blocks or not packet.hops:
             return
         if packet.fragments > 1 and not self.behaviour.passes_fragments:
             return

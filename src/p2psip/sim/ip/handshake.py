@@ -34,9 +34,17 @@ class Handshake:
     """One end of a session. Bytes in, with `receive`; bytes out, with `drain`: of a stream, or one datagram each."""
 
     def __init__(
-        self, certificates: Sequence[bytes], rng: random.Random, *, is_server: bool, datagram_bytes: int | None = None
+        self,
+        certificates: Sequence[bytes],
+        rng: random.Random,
+        *,
+        is_server: bool,
+        datagram_bytes: int | None = None,
+        protocol: bytes = b"",
     ) -> None:
         self.is_server = is_server
+        self.protocol = protocol
+        """What the client has come for (ALPN); a server knows it from the hello."""
         self.is_up = False
         self.certificates: tuple[bytes, ...] = ()
         """The other end's."""
@@ -109,7 +117,7 @@ class Handshake:
     # Messages
 
     def _hello(self) -> bytes:
-        return VERSION + self._random + bytes([len(self._cookie)]) + self._cookie
+        return VERSION + self._random + bytes([len(self._cookie)]) + self._cookie + self.protocol
 
     def _take(self, content: bytes) -> None:
         """Part of a message, or all of it; messages are heeded in their order."""
@@ -147,6 +155,7 @@ class Handshake:
         match kind, self.is_server:
             case 1, True:
                 self.client_random = body[2 : 2 + RANDOM_BYTES]
+                self.protocol = body[3 + RANDOM_BYTES + body[2 + RANDOM_BYTES] :]
                 self._derive(body[2 : 2 + RANDOM_BYTES], self._random)
                 last = [(FINISHED, bytes(12))] if self._datagram_bytes is None else [(DONE, b"")]
                 self._say((SERVER_HELLO, VERSION + self._random), (CERTIFICATE, _vector(self._own)), *last)

@@ -62,6 +62,10 @@ class SecuredConnection(Protocol):
     def datagram_bytes(self) -> int | None:
         """What one datagram carries; None of a stream."""
 
+    @property
+    def protocol(self) -> bytes:
+        """What a stream is for, if it is no link."""
+
     def secure(self) -> None:
         """A client whose other end has answered: go on."""
 
@@ -87,12 +91,19 @@ class SecuredStream:
     """A connection over a stream (a `StreamUser`)."""
 
     def __init__(
-        self, machine: Machine, stream: VirtualStream, own: Credentials, user: ConnectionUser, *, is_server: bool
+        self,
+        machine: Machine,
+        stream: VirtualStream,
+        own: Credentials,
+        user: ConnectionUser,
+        *,
+        is_server: bool,
+        protocol: bytes = b"",
     ) -> None:
         self.local, self.remote, self.is_server = stream.local, stream.remote, is_server
         self._machine = machine
         self._stream = stream
-        self._session = Handshake(own.certificates, own.rng, is_server=is_server)
+        self._session = Handshake(own.certificates, own.rng, is_server=is_server, protocol=protocol)
         self._user = user
         self._is_over = False
         self.is_stalled = False
@@ -105,6 +116,11 @@ class SecuredStream:
     def datagram_bytes(self) -> None:
         """It has no datagrams."""
         return None
+
+    @property
+    def protocol(self) -> bytes:
+        """What the client has come for; nothing for a link."""
+        return self._session.protocol
 
     def secure(self) -> None:
         """Begin the handshake."""
@@ -221,6 +237,11 @@ class Association:
         self._flights = 0
         self._repeated = 0
         machine.at(machine.now + HANDSHAKE_MAX_S, self._overdue)
+
+    @property
+    def protocol(self) -> bytes:
+        """It is always a link."""
+        return b""
 
     @property
     def datagram_bytes(self) -> int | None:
@@ -462,8 +483,8 @@ class DatagramPort:
 
 
 def dial_stream(
-    machine: Machine, remote: Address, own: Credentials, user: ConnectionUser, path_mtu: int
+    machine: Machine, remote: Address, own: Credentials, user: ConnectionUser, path_mtu: int, protocol: bytes = b""
 ) -> SecuredStream:
     """A connection that is being made. Raises SocketRefused."""
     stream = machine.connect(remote, mss_bytes=path_mtu - IP_TCP_BYTES)
-    return SecuredStream(machine, stream, own, user, is_server=False)
+    return SecuredStream(machine, stream, own, user, is_server=False, protocol=protocol)

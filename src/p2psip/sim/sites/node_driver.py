@@ -24,7 +24,10 @@ from p2psip.reload.paths.relays.relay_values import (
     RelayedCame,
     RelayedGoes,
     RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
     UseRelayed,
+    WriteStream,
 )
 from p2psip.reload.paths.values import (
     Accepted,
@@ -195,8 +198,11 @@ class NodeDriver:
             case Write(number, data):
                 if (connection := self._connections.get(number)) is not None:
                     connection.write(data)
-            case Open(path, candidate):
-                self._open(path, candidate)
+            case WriteStream(number, data):
+                if (connection := self._connections.get(number)) is not None:
+                    connection.write(data)
+            case Open():
+                self._open(effect)
             case Secure(path):
                 if (connection := self._connections.get(path)) is not None:
                     connection.secure()
@@ -268,9 +274,10 @@ class NodeDriver:
 
     # Connections
 
-    def _open(self, path: int, candidate: Candidate) -> None:
+    def _open(self, wanted: Open) -> None:
+        path = wanted.path
         try:
-            connection = self._dial(candidate)
+            connection = self._dial(wanted.candidate, wanted.protocol)
         except SocketRefused as refused:
             reason = str(refused)
             self.machine.at(self.machine.now, lambda: self._failed(path, reason))
@@ -283,10 +290,10 @@ class NodeDriver:
     def _failed(self, path: int, reason: str) -> None:
         self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
-    def _dial(self, candidate: Candidate) -> SecuredConnection:
+    def _dial(self, candidate: Candidate, protocol: bytes) -> SecuredConnection:
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
         if candidate.is_stream:
-            return dial_stream(self.machine, candidate.address, self._own, self, path_mtu)
+            return dial_stream(self.machine, candidate.address, self._own, self, path_mtu, protocol)
         port = self._port_towards(candidate.address, candidate.local)
         return port.dial(candidate.address, path_mtu - IP_UDP_BYTES, candidate.local)
 
@@ -362,12 +369,19 @@ class NodeDriver:
     def connection_up(self, connection: SecuredConnection, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
         number = self._numbers[connection]
+        if connection.protocol:
+            self._tell(RelayStreamUp(number, connection.local, connection.remote))
+            return
         link = LinkUp(number, certificates, connection.remote, connection.local, connection.datagram_bytes)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def connection_data(self, connection: SecuredConnection, data: bytes) -> None:
         """Bytes have come."""
-        if (number := self._numbers.get(connection)) is not None:
+        if (number := self._numbers.get(connection)) is None:
+            return
+        if connection.protocol:
+            self._tell(RelayStreamCame(number, data))
+        else:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
 
     def connection_down(self, connection: SecuredConnection, reason: str) -> None:

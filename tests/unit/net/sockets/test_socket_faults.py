@@ -156,7 +156,7 @@ class End:
             for effect in effects:
                 if isinstance(effect, HangUp):
                     # Whoever wants that has forgotten it already, and may dial the same address again.
-                    self.core.down(self.core.path_of(effect.link), effect.reason)
+                    self.core.down(self.core.path_of(effect.link), effect.reason, now)
 
         self.host.call(want)
 

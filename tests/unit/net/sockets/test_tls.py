@@ -21,6 +21,7 @@ from p2psip.net.sockets.tls import TlsStream, make_context
 from p2psip.reload.security.authority import DAY_S, Validity
 from p2psip.reload.security.errors import SecurityError
 from p2psip.sim.membership import DATE, OVERLAY, Club, key, node_id
+from p2psip.turn.values import STUN_TURN
 
 
 @dataclass
@@ -472,3 +473,84 @@ def test_what_the_system_gives_up_has_stalled() -> None:
         assert not server.streams[0].is_stalled
 
     run(test)
+
+
+def test_what_a_client_has_come_for_is_agreed_in_the_handshake() -> None:
+    """RFC 7301, RFC 7443: for a relay, or for a link, which says nothing; what is not known is taken for a link."""
+
+    async def test(server: End, port: int) -> None:
+        for offered, agreed in ((STUN_TURN, STUN_TURN), (b"", b"")):
+            end = End.new()
+            _, stream = await asyncio.get_running_loop().create_connection(
+                lambda offered=offered, end=end: TlsStream(context(), end, is_server=False, protocol=offered),  # type: ignore[misc]
+                "127.0.0.1",
+                port,
+            )
+            clients.append(stream)
+            stream.begin()
+            await end.up
+            assert (stream.protocol, stream.is_up) == (agreed, True)
+            stream.write(b"x")
+            await server.has(1)
+            assert server.streams[-1].protocol == agreed
+
+    run(test)
+
+
+def test_a_relay_that_takes_no_streams_is_none() -> None:
+    """Its server is one of links, and says nothing: who has come for a relay does not go on."""
+    ignorant = context(2)
+    ignorant.set_alpn_select_callback(lambda connection, offered: SSL.NO_OVERLAPPING_PROTOCOLS)  # type: ignore[arg-type,return-value]
+
+    async def test(server: End, port: int) -> None:
+        end = End.new()
+        _, stream = await asyncio.get_running_loop().create_connection(
+            lambda: TlsStream(context(), end, is_server=False, protocol=STUN_TURN), "127.0.0.1", port
+        )
+        clients.append(stream)
+        stream.begin()
+        assert await end.down == "the other end does not take stun.turn"
+        assert not end.up.done()
+
+    run(test, ignorant)
+
+
+@pytest.mark.parametrize("first", [b"\x00\x03", b"\x00\x01\x00\x00"])
+def test_turn_in_clear_where_it_is_taken_and_there_alone(first: bytes) -> None:
+    """RFC 8656 section 3.1: TCP as well as TLS; a stream of anything else is one of TLS."""
+
+    async def dial(takes: bool) -> None:
+        end, accepted = End.new(), []
+
+        def accept() -> TlsStream:
+            accepted.append(TlsStream(context(2), end, is_server=True, takes_turn_in_clear=takes))
+            return accepted[-1]
+
+        server = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        writer.write(first)
+        if takes:
+            assert await end.up == ()
+            assert accepted[0].protocol == STUN_TURN
+            assert await end.has(len(first)) == first
+            accepted[0].write(b"answer")
+            assert await reader.readexactly(6) == b"answer"
+            accepted[0].close("enough")
+            assert await reader.read() == b""
+            writer.close()
+            await end.down
+        else:
+            writer.write(bytes(8))
+            await end.down
+            assert not end.up.done()
+            writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await dial(True)
+            await dial(False)
+
+    asyncio.run(main())

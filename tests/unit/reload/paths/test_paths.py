@@ -41,10 +41,10 @@ def test_connections_that_we_make_have_even_numbers_and_bring_the_context_back_o
     assert paths.handle(Opened(2, HERE), 0.1) == ()
     assert paths.drain() == [Secure(2)]
     assert (paths.up(2), paths.up(2), paths.up(7)) == ("a", None, None)
-    ended = paths.down(4, "refused")
+    ended = paths.down(4, "refused", 1.0)
     assert ended is not None
     assert (ended.context, ended.session, ended.reason) == ("b", SESSION, f"{THERE} (TLS): refused")
-    assert paths.down(4, "again") is None
+    assert paths.down(4, "again", 1.0) is None
     assert len(paths) == 0
 
 
@@ -90,7 +90,7 @@ def test_a_way_that_was_found_narrow_is_dialled_with_small_packets_and_forgotten
     # Large ones that do not arrive say nothing of size.
     paths.connect(both, "large", 20.0)
     paths.large_vanish(THERE.host, TLS, 21.0)
-    paths.down(6, "refused")
+    paths.down(6, "refused", 21.0)
     assert AcceptNarrow(True) in paths.drain()
     paths.large_arrive(THERE.host)
     assert AcceptNarrow(False) in paths.drain()
@@ -130,12 +130,12 @@ def test_a_handshake_that_stalls_is_begun_anew_with_small_packets_and_then_by_th
     paths = Paths(random.Random(1))
     paths.connect(BOTH, "why", 0.0)
     assert stall(paths) == (False, [TLS, DTLS])
-    assert paths.down(2, "stalled") is None
+    assert paths.down(2, "stalled", 5.0) is None
     assert stall(paths) == (True, [TLS, DTLS])
     assert paths.drain()[-1] == AcceptNarrow(True)
     assert stall(paths) == (True, [DTLS, TLS])
     (attempt,) = paths._dialling._attempts.values()
-    ended = paths.down(attempt.chosen or 0, "stalled")
+    ended = paths.down(attempt.chosen or 0, "stalled", 9.0)
     assert ended is not None
     assert (ended.context, ended.reason) == ("why", "stalled")
     assert paths.drain()[-1] == AcceptNarrow(False), "small packets do not arrive either"
@@ -146,7 +146,7 @@ def test_where_there_is_one_kind_of_link_small_packets_are_tried_once() -> None:
     paths.connect(SESSION, "why", 0.0)
     assert stall(paths) == (False, [TLS])
     assert stall(paths) == (True, [TLS])
-    ended = paths.down(4, "stalled")
+    ended = paths.down(4, "stalled", 9.0)
     assert ended is not None
     assert ended.context == "why"
 

@@ -78,7 +78,7 @@ def test_a_firewall_lets_in_what_was_asked_for_and_blocks_what_it_is_told_to() -
     there.send(Address("2001:db8:2::50", 5000), b"late")
     internet.run_for(1.0)
     assert heard == ["outside", "inside"]
-    box._blocks = frozenset({Protocol.UDP})
+    box.blocks = frozenset({Protocol.UDP})
     here.send(Address("2001:db8:1::50", 5000), b"?")
     internet.run_for(1.0)
     assert heard == ["outside", "inside"]

@@ -239,7 +239,7 @@ def test_a_reboot_forgets_all_mappings_and_may_bring_another_address() -> None:
 def test_a_box_that_blocks_udp_blocks_nothing_else() -> None:
     """As in some offices."""
     bench = Bench()
-    bench.nat._blocks = frozenset({Protocol.UDP})
+    bench.nat.blocks = frozenset({Protocol.UDP})
     bench.socket().send(server(0, 0), b"?")
     bench.wait(1.0)
     assert not bench.received

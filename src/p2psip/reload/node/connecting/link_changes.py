@@ -164,7 +164,7 @@ class LinkChanges:
 
     def down(self, number: int, reason: str, now: float) -> None:
         """A connection is down, or never came up."""
-        self.ended(self._made.down(number, reason), now)
+        self.ended(self._made.down(number, reason, now), now)
         connection = self._connections.by_number(number)
         if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
             self._bootstrap.shut_out(connection, reason)
@@ -344,7 +344,10 @@ class LinkChanges:
             self._attaching.give_up(purpose, node)
         self._attempts.succeeded(node, purpose)
         self._admission.enter(link.number, node, member, now)
-        self._exchange.emit(AppLinkUp(link.number, node, link.remote, link.local, application, link.datagram_bytes))
+        is_relayed = self._made.is_relayed(link.number)
+        self._exchange.emit(
+            AppLinkUp(link.number, node, link.remote, link.local, application, link.datagram_bytes, is_relayed)
+        )
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
@@ -365,7 +368,7 @@ class LinkChanges:
 
     def _close_app(self, number: int, reason: str) -> None:
         self._admission.forget(number)
-        self._made.down(number, reason)
+        self._made.forget(number)
         self._connections.hang_up(number, reason)
         self._exchange.emit(AppLinkDown(number, reason))
 

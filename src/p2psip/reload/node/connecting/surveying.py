@@ -25,7 +25,7 @@ from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.effects import ReachChanged, ReachSurveyed
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.candidates import OwnPort
-from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
+from p2psip.reload.paths.ice.candidate_addresses import CandidateType, is_of_one_host
 from p2psip.reload.paths.limits import (
     SURVEY_HELPERS_MAX,
     SURVEY_PROBES_PER_HOST,
@@ -55,7 +55,7 @@ from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, P
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, NotFound, RequestTimeout
 from p2psip.stun.binding import answer_binding
 from p2psip.stun.message import BINDING, MessageClass, NotStun, decode
-from p2psip.turn.peers import scope_of
+from p2psip.turn.peers import Scope, scope_of
 
 SOON_S: Final = 10.0
 """How long, on average, after there are members to ask, or our addresses are others, a survey begins: links come up one
@@ -72,6 +72,8 @@ TOKENS_S: Final = 180.0
 
 SPARE_OPEN_S: Final = 10.0
 """How long a further port answers, which was opened for another member's survey."""
+
+RELAYED_TO_HOST: Final = f"{CandidateType.RELAYED.words} to {CandidateType.HOST.words}"
 
 MEMBERS_TRIED_MAX: Final = 2
 AVOID_MAX: Final = 64
@@ -222,6 +224,9 @@ class Surveying:
     def _port_of(self, connection: Connection) -> Address | None:
         """Where the other end of a link has its port of links over UDP."""
         pair = self._paths.pair_of(connection.number)
+        if pair is not None and pair.types == RELAYED_TO_HOST and scope_of(pair.remote.host) is Scope.GLOBAL:
+            # There anybody gets in, without the relay as well, if UDP passes at all.
+            return pair.remote
         if pair is not None:
             return None if "relayed" in pair.types else pair.remote
         if connection.kind is not OverlayLinkType.TLS_TCP_FH_NO_ICE:

@@ -8,6 +8,7 @@ or is linked with this node, asks for a credential by a message of its own (wire
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,9 +88,11 @@ class RelayOffering:
             everywhere = {address for addresses in whereabouts.addresses.values() for address in addresses}
             own_hosts = frozenset(address.host for address in everywhere)
             realm = self._exchange.configuration.instance_name
-            self._paths.own_relay.offer(
-                RelaySettings(realm, hosts, own_hosts, frozenset(everywhere)), self._terms.limits, now
-            )
+            # Where datagrams do not pass, the relay is the way to this node as well.
+            punched = filter(whereabouts.is_punched, whereabouts.addresses)
+            paths = {each for purpose in punched for each in whereabouts.own(purpose)}
+            settings = RelaySettings(realm, hosts, own_hosts, frozenset(everywhere), frozenset(paths))
+            self._paths.own_relay.offer(settings, self._terms.limits, now)
         elif was_offered:
             self._paths.own_relay.withdraw(now)
         if self.is_offered is not was_offered:
@@ -103,12 +106,7 @@ class RelayOffering:
 
     def _hosts(self) -> tuple[str, ...]:
         """Where ports are opened for others: one address of each family, of those that most can reach."""
-        hosts = [address.host for address in self._paths.whereabouts.addresses[Purpose.RELOAD]]
-        for scope in (Scope.GLOBAL, Scope.PRIVATE, Scope.LOOPBACK):
-            if there := [host for host in hosts if scope_of(host) is scope]:
-                families = {":" in host: host for host in reversed(there)}
-                return tuple(families[is_ipv6] for is_ipv6 in sorted(families))
-        return ()
+        return best_hosts(address.host for address in self._paths.whereabouts.addresses[Purpose.RELOAD])
 
     def _servers(self) -> list[Address]:
         """Where the relay is asked: at the ports of links, whose addresses are those of its own ports."""
@@ -195,3 +193,13 @@ class RelayOffering:
                 self._record(iteration, now)
             else:
                 self._recorded.discard(iteration)
+
+
+def best_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
+    """One of each family, of those that most can reach."""
+    hosts = list(hosts)
+    for scope in (Scope.GLOBAL, Scope.PRIVATE, Scope.LOOPBACK):
+        if there := [host for host in hosts if scope_of(host) is scope]:
+            families = {":" in host: host for host in reversed(there)}
+            return tuple(families[is_ipv6] for is_ipv6 in sorted(families))
+    return ()

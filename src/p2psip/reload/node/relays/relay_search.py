@@ -135,6 +135,8 @@ class RelaySearch:
         self._bases: dict[Address, int] = {}
         """The ports of ours for which addresses are wanted, and of how many relays; none as long as no relay is needed.
         """
+        self._over_streams = False
+        """True where datagrams do not pass: relays are asked over TLS then, and none is pinged."""
         self._known: dict[NodeId, _Known] = {}
         self._asking: set[NodeId] = set()
         self._returning: set[NodeId] = set()
@@ -159,12 +161,12 @@ class RelaySearch:
 
     # What is needed
 
-    def need(self, bases: dict[Address, int], now: float) -> None:
+    def need(self, bases: dict[Address, int], now: float, *, over_streams: bool = False) -> None:
         """So many relays are needed for each of these ports of ours; for none, where others reach us."""
-        if bases == self._bases:
+        if (bases, over_streams) == (self._bases, self._over_streams):
             return
-        gone = set(self._bases) - set(bases)
-        self._bases = bases
+        gone = set(self._bases) - (set(bases) if over_streams is self._over_streams else set())
+        self._bases, self._over_streams = bases, over_streams
         for base in gone:
             for relay in self._lending.pop(base, ()):
                 self._punching.release(base, relay, now)
@@ -174,6 +176,9 @@ class RelaySearch:
             return
         self._seek_s = SEEK_FIRST_S
         self._timers.set(("seek", None), now, "relays are needed")
+        for node in self._known:
+            if ("ping", node) not in self._timers:
+                self._ping(node, now)
         self._choose(now)
 
     def linked(self, now: float) -> None:
@@ -282,7 +287,7 @@ class RelaySearch:
             before.addresses, before.credential = addresses, credential
             for base, relays in self._lending.items():
                 for relay in set(relays) & set(addresses):
-                    self._punching.allocate(base, relay, credential, now)
+                    self._allocate(base, relay, credential, now)
         # A relay says for how long; whoever says a moment is not asked without end, and who says for ever is asked.
         renew_s = min(max(answer.lifetime / 2, RENEW_MIN_S), RENEW_MAX_S)
         self._timers.set(("renew", node), now + renew_s, "a relay's credential is renewed")
@@ -305,7 +310,10 @@ class RelaySearch:
                 relays, relay = self._lending.get(base, ()), known.address_for(base)
                 if len(relays) < wanted and relay is not None and relay not in relays and now >= known.not_before:
                     self._lending[base] = (*relays, relay)
-                    self._punching.allocate(base, relay, known.credential, now)
+                    self._allocate(base, relay, known.credential, now)
+
+    def _allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
+        self._punching.allocate(base, relay, credential, now, over_stream=self._over_streams)
 
     def _improve(self, now: float) -> None:
         """Have a relay that is much nearer lend something instead, and give back what no path needs any more."""
@@ -325,12 +333,15 @@ class RelaySearch:
                 if relay is not None:
                     kept = (each for each in relays if each != farthest)
                     self._lending[base] = (farthest, *kept, relay)
-                    self._punching.allocate(base, relay, others[0].credential, now)
+                    self._allocate(base, relay, others[0].credential, now)
 
     def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation."""
         if isinstance(news, RelayTaken):
             self._exchange.note("relay lends", at=str(news.relay), relayed=", ".join(map(str, news.relayed)))
+            return
+        if news.over_stream is not self._over_streams:
+            # It was given back when datagrams ceased to pass, or began to.
             return
         relays = tuple(relay for relay in self._lending.get(news.base, ()) if relay != news.relay)
         self._lending[news.base] = relays
@@ -363,6 +374,8 @@ class RelaySearch:
     # Time
 
     def _ping(self, node: NodeId, now: float) -> None:
+        if self._over_streams:
+            return
         self._punching.relay_pings.ping(self._known[node].addresses[0], now)
         self._timers.set(("ping", node), now + PING_S * self._rng.uniform(0.8, 1.2), "is a relay there")
 

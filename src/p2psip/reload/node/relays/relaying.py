@@ -9,7 +9,7 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.facts import RelayFacts
 from p2psip.reload.node.parts import Ground
-from p2psip.reload.node.relays.relay_offering import RelayOffering, RelayRecordContext
+from p2psip.reload.node.relays.relay_offering import RelayOffering, RelayRecordContext, best_hosts
 from p2psip.reload.node.relays.relay_search import RelayAccessContext, RelayFindContext, RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms
 from p2psip.reload.node.serving import PrivateHandler
@@ -31,7 +31,7 @@ class Relaying:
         self._topology = ground.topology
         self._connections = ground.connections
         self._links = 0
-        self._is_open = False
+        self._reach = Reach(0.0)
         self._addresses: dict[Purpose, tuple[Address, ...]] = {}
         self.offering = RelayOffering(ground.exchange, data, ground.topology, ground.paths, terms, rng)
         self.search = RelaySearch(ground.exchange, data, ground.topology, ground.connections, self._punching, rng)
@@ -53,8 +53,8 @@ class Relaying:
         """
         if not self._whereabouts.has_ice:
             return
-        if reach.is_open is not self._is_open:
-            self._is_open = reach.is_open
+        if reach is not self._reach:
+            self._reach = reach
             self.offering.use_reach(is_open=reach.is_open, now=now)
             self._look(now)
         if self._whereabouts.addresses != self._addresses:
@@ -78,14 +78,21 @@ class Relaying:
         address, then the peer is behind a NAT".
         """
         self._punching.is_seen_anew = False
-        own = {address.host for address in self._whereabouts.addresses[Purpose.RELOAD]}
+        addresses = self._whereabouts.addresses[Purpose.RELOAD]
+        own = {address.host for address in addresses}
         seen = self._punching.seen_as()
+        over_streams = self._reach.is_udp_blocked and not seen
         if self.offering.is_offered:
-            seen = []
-        elif not seen:
+            behind = []
+        elif over_streams:
+            # Nobody can say as whom we are seen.
+            best = best_hosts(address.host for address in addresses)
+            behind = [address for address in addresses if address.host in best]
+        elif seen:
+            behind = [each.base for each in seen if each.address.host not in own]
+        else:
             # Nobody says anything at the moment: it is as it was.
             return
-        behind = {":" in each.base.host: each.base for each in seen if each.address.host not in own}
         ports = {
             address.port
             for purpose, addresses in self._whereabouts.addresses.items()
@@ -93,8 +100,10 @@ class Relaying:
             if self._whereabouts.is_punched(purpose)
         }
         calls = {address.port for address in self._whereabouts.addresses.get(Purpose.CALLS, ())}
-        bases = (Address(base.host, port) for base in behind.values() for port in sorted(ports))
-        self.search.need({base: RELAYS_OF_CALLS if base.port in calls else 1 for base in bases}, now)
+        hosts = {":" in base.host: base.host for base in behind}
+        bases = (Address(host, port) for host in hosts.values() for port in sorted(ports))
+        wanted = {base: RELAYS_OF_CALLS if base.port in calls else 1 for base in bases}
+        self.search.need(wanted, now, over_streams=over_streams)
 
     def handle_outcome(self, context: RelayContext, outcome: Outcome, now: float) -> None:
         """A request of ours is over."""

@@ -36,11 +36,12 @@ from p2psip.reload.paths.ice.values import (
     PathsSuspected,
 )
 from p2psip.reload.paths.relays.relay_pings import RelayPings
-from p2psip.reload.paths.relays.relay_values import RelayedGoes, RelayGone, RelayTaken
+from p2psip.reload.paths.relays.relay_values import DialRelay, RelayedGoes, RelayGone, RelayStreamCame, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.values import (
     PASSIVE,
     Ended,
+    HangUp,
     LinkDoubted,
     LinkHolds,
     LinkMoved,
@@ -121,7 +122,7 @@ class Punching:
         """Those without an agent that have no end here any more, or another for their other end."""
         self._timers: Timers[bytes] = Timers(queue)
         self._missing: Timers[bytes] = Timers(queue)
-        self._found: list[PathFound | PathMissing | Ended | LinkNews] = []
+        self._found: list[PathFound | PathMissing | DialRelay | Ended | LinkNews] = []
         self._relay_news: list[RelayTaken | RelayGone] = []
         self._effects: list[Effect] = []
 
@@ -165,9 +166,11 @@ class Punching:
         """As whom others see our ports."""
         return [*self._servers.mapped(), *self._call_servers.mapped(), *self._agents.mapped()]
 
-    def allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
+    def allocate(
+        self, base: Address, relay: Address, credential: StunCredential, now: float, *, over_stream: bool = False
+    ) -> None:
         """Have a relay lend a port of ours an address; with another credential, if it does already."""
-        self.relayed.allocate(base, relay, credential, now)
+        self.relayed.allocate(base, relay, credential, now, over_stream=over_stream)
         self._collect(now)
 
     def release(self, base: Address, relay: Address, now: float) -> None:
@@ -189,7 +192,8 @@ class Punching:
         ufrag = session.local.ufrag
         self._attempts[ufrag] = _Attempt(session, context)
         self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
-        self._missing.set(ufrag, now + MISSING_S, "no path was found yet")
+        # Where relays are reached over streams alone nothing else will come: a stream with the other end is better.
+        self._missing.set(ufrag, now + (0.0 if self.relayed.is_over_streams else MISSING_S), "no path was found yet")
         self.relayed.permit(session.remote.hosts, now)
         self._agents.begin(ufrag, session.remote, now)
         self._collect(now)
@@ -222,6 +226,11 @@ class Punching:
         """The pair that a link runs on; None without ICE."""
         ufrag = self._by_link.get(link)
         return None if ufrag is None else self._agents.path(ufrag)
+
+    def is_relayed(self, link: int) -> bool:
+        """True if a link goes over a relay."""
+        ufrag = self._by_link.get(link)
+        return ufrag is not None and self._agents.is_relayed(ufrag)
 
     def ask(self, server: Address, now: float) -> None:
         """Somebody is dialled without an Attach: it can say as whom it sees us."""
@@ -325,6 +334,27 @@ class Punching:
         self.relayed.send(goes.relayed, goes.remote, goes.data, now)
         self._collect(now)
 
+    def handle_stream(self, event: RelayStreamCame, now: float) -> None:
+        """Bytes of a relay have come over a stream."""
+        self.relayed.stream_came(event.path, event.data, now)
+        self._collect(now)
+
+    def stream_down(self, number: int, reason: str, now: float) -> None:
+        """A stream has ended; no matter if it was none with a relay."""
+        self.relayed.stream_down(number, reason, now)
+        self._collect(now)
+
+    def stream_up(self, dialled: DialRelay, number: int, now: float) -> None:
+        """A stream with a relay is up."""
+        if not self.relayed.stream_up(dialled, number, now):
+            self._effects.append(HangUp(number, "it is not wanted any more"))
+        self._collect(now)
+
+    def not_dialled(self, dialled: DialRelay, reason: str, now: float) -> None:
+        """There is none."""
+        self.relayed.not_dialled(dialled, reason, now)
+        self._collect(now)
+
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         parts = (self._agents, self._servers, self._call_servers, self.relayed, self.relay_pings, self._timers)
@@ -344,8 +374,8 @@ class Punching:
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
 
-    def take(self) -> list[PathFound | PathMissing | Ended | LinkNews]:
-        """What has become of sessions since the last call."""
+    def take(self) -> list[PathFound | PathMissing | DialRelay | Ended | LinkNews]:
+        """What has become of sessions since the last call, and what is to be dialled."""
         found, self._found = self._found, []
         return found
 
@@ -381,6 +411,8 @@ class Punching:
                 self._servers.ask_all(now)
                 self._call_servers.ask_all(now)
                 self.relayed.doubt(now)
+            case DialRelay():
+                self._found.append(effect)
             case RelayTaken(base):
                 self._relay_news.append(effect)
                 self._end_bereft(base)

@@ -1,25 +1,42 @@
 """The relay that a node is for other members (RFC 8656; RFC 6940 section 9), at its ports of links.
 
 Whoever is a member has a credential of it, which it has asked for over the overlay. What comes to a port of links and
-is TURN's by its method, or a channel's, is for the relay.
+is TURN's by its method, or a channel's, is for the relay; so is a stream that says to be for it (ALPN), or begins with
+a request in clear. A stream on which nothing is lent has a little time to change that.
 """
 
 from __future__ import annotations
 
 import random
+from typing import Final
 
+from p2psip.base.address import source_key
+from p2psip.base.allowance import oldest_of_most
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
-from p2psip.reload.paths.relays.relay_values import AtRelayPort, OpenRelayPort, RelayPortOpened
-from p2psip.reload.paths.values import SendStun, StunArrived
+from p2psip.reload.paths.relays.relay_values import (
+    AtRelayPort,
+    OpenRelayPort,
+    RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
+    WriteStream,
+)
+from p2psip.reload.paths.values import HangUp, SendStun, StunArrived
 from p2psip.stun.credentials import StunCredential, StunGate
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.member_credentials import MemberCredentials
 from p2psip.turn.methods import is_of_turn
 from p2psip.turn.server import TurnService
-from p2psip.turn.values import Flow, OpenRelay, RelaySettings, Transmit
+from p2psip.turn.values import CloseStream, Flow, OpenRelay, RelaySettings, Transmit
 
 SECRET_BYTES = 32
+
+STREAM_S: Final = 10.0
+"""How long a stream may be there on which nothing is lent."""
+
+STREAM_LOOK_S: Final = 60.0
+"""How often is looked whether something still is."""
 
 
 class OwnRelay:
@@ -31,7 +48,11 @@ class OwnRelay:
         self._members: MemberCredentials | None = None
         self._service: TurnService | None = None
         self._settings: RelaySettings | None = None
-        self._timers: Timers[str] = Timers(queue)
+        self._streams_max = 0
+        self.streams: dict[int, Flow] = {}
+        """Streams of clients by the number of their connection, the oldest first."""
+        self._numbers: dict[Flow, int] = {}
+        self._timers: Timers[str | int] = Timers(queue)
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
@@ -49,7 +70,7 @@ class OwnRelay:
         if settings == self._settings:
             return
         self.withdraw(now)
-        self._settings = settings
+        self._settings, self._streams_max = settings, limits.streams
         self._members = MemberCredentials(self._rng.randbytes(SECRET_BYTES))
         gate = StunGate(settings.realm, self._members, self._rng.randbytes(SECRET_BYTES))
         self._service = TurnService(settings, limits, gate, self._rng, now)
@@ -60,7 +81,9 @@ class OwnRelay:
             self._service.close()
             self._collect(self._service)
         self._service = self._members = self._settings = None
-        self._timers.cancel("relay")
+        self._timers.clear()
+        for number in list(self.streams):
+            self._hang_up(number, "no relay runs here any more")
 
     def issue(self, member: str, lifetime_s: int, now: float) -> StunCredential | None:
         """What a member is to say to the relay; None where there is none."""
@@ -86,11 +109,54 @@ class OwnRelay:
             self._service.handle_answer(event.token, event.is_open, now)
             self._collect(self._service)
 
-    def pass_on(self, event: StunArrived | AtRelayPort, now: float) -> None:
-        """A datagram that is relayed, or dropped: no timer is another after it."""
+    def stream_up(self, event: RelayStreamUp, now: float) -> None:
+        """Somebody has connected for the relay."""
+        number, flow = event.path, Flow(event.local, event.remote, is_stream=True)
+        if self._service is None or flow in self._numbers:
+            self._effects.append(HangUp(number, "no relay runs here"))
+            return
+        if len(self.streams) >= self._streams_max:
+            idle = {each: source_key(of.remote.host) for each, of in self.streams.items() if not self._lends_to(of)}
+            if not idle:
+                self._effects.append(HangUp(number, "too many streams of clients"))
+                return
+            self._hang_up(oldest_of_most(idle), "too many streams of clients")
+        self.streams[number], self._numbers[flow] = flow, number
+        self._timers.set(number, now + STREAM_S, "a stream on which nothing is lent")
+
+    def handle_stream(self, event: RelayStreamCame, now: float) -> None:
+        """Bytes of a client."""
+        flow = self.streams.get(event.path)
+        if self._service is not None and flow is not None:
+            self._service.handle_data(flow, event.data, now)
+            self._collect(self._service)
+
+    def stream_down(self, number: int) -> None:
+        """A stream has ended; no matter if it was none of a client."""
+        flow = self.streams.pop(number, None)
+        if self._service is not None and flow is not None:
+            del self._numbers[flow]
+            self._timers.cancel(number)
+            self._service.handle_flow_down(flow)
+            self._collect(self._service)
+
+    def _hang_up(self, number: int, reason: str) -> None:
+        self._effects.append(HangUp(number, reason))
+        if self._service is None:
+            del self._numbers[self.streams.pop(number)]
+        else:
+            self.stream_down(number)
+
+    def _lends_to(self, flow: Flow) -> bool:
+        return self._service is not None and self._service.lends_to(flow)
+
+    def pass_on(self, event: StunArrived | AtRelayPort | RelayStreamCame, now: float) -> None:
+        """A datagram that is relayed, or dropped: no timer is another after it. Or what comes over a stream."""
         if self._service is None:
             return
-        if isinstance(event, AtRelayPort):
+        if isinstance(event, RelayStreamCame):
+            self.handle_stream(event, now)
+        elif isinstance(event, AtRelayPort):
             self._service.handle_relayed(event.port, event.remote, event.data, now)
         else:
             self._service.handle_data(Flow(event.local, event.remote), event.data, now)
@@ -102,10 +168,15 @@ class OwnRelay:
 
     def handle_timeout(self, now: float) -> None:
         """What has been lent for so long is over."""
-        for _ in self._timers.pop_due(now):
+        for what in self._timers.pop_due(now):
             assert self._service is not None, "who relays no more has no timers"
-            self._service.handle_timeout(now)
-            self._collect(self._service)
+            if what == "relay":
+                self._service.handle_timeout(now)
+                self._collect(self._service)
+            elif isinstance(what, int) and self._lends_to(self.streams[what]):
+                self._timers.set(what, now + STREAM_LOOK_S, "is something lent on a stream")
+            elif isinstance(what, int):
+                self._hang_up(what, "nothing is lent on it")
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
@@ -124,6 +195,10 @@ class OwnRelay:
     def _take(self, service: TurnService) -> None:
         for effect in service.drain():
             match effect:
+                case Transmit(flow, data) if flow.is_stream:
+                    self._effects.append(WriteStream(self._numbers[flow], data))
+                case CloseStream(flow, reason):
+                    self._hang_up(self._numbers[flow], reason)
                 case Transmit(flow, data):
                     self._effects.append(SendStun(flow.local, flow.remote, data))
                 case Ask(token, OpenRelay(relayed)):

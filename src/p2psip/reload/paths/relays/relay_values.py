@@ -49,12 +49,21 @@ class RelayedGoes:
 
 
 @dataclass(frozen=True, slots=True)
+class DialRelay(Effect):
+    """A relay is to be asked for something for a port of ours, over a stream."""
+
+    base: Address
+    relay: Address
+
+
+@dataclass(frozen=True, slots=True)
 class RelayTaken(Effect):
     """A relay lends us these addresses, for a port of ours."""
 
     base: Address
     relay: Address
     relayed: tuple[Address, ...]
+    over_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,35 @@ class RelayGone(Effect):
     loss: Loss
     reason: str
     retry_after_s: float
+    over_stream: bool = False
+
+
+# Of streams with a relay, which others have with ours or we with another's
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStreamUp:
+    """A connection that was dialled or accepted is up, and carries TURN, over TLS or not."""
+
+    path: int
+    local: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStreamCame:
+    """Bytes have come over it."""
+
+    path: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStream(Effect):
+    """Send a message over it. One that carries a datagram is lost where the other end reads slowly: late is no use."""
+
+    path: int
+    data: bytes
 
 
 # Of the relay that we are
@@ -97,4 +135,4 @@ class AtRelayPort:
     data: bytes
 
 
-RelayEvent = RelayedGoes | RelayPortOpened | AtRelayPort
+RelayEvent = RelayedGoes | RelayPortOpened | AtRelayPort | RelayStreamUp | RelayStreamCame

@@ -1,5 +1,8 @@
 """The addresses that relays lend to one node: one TURN client for each port of ours at each relay.
 
+A relay is asked over datagrams; where these do not pass, over a stream, which is there for one allocation, and dialled
+first. Whatever is done with the address is the same then.
+
 Theory of operation. An allocation is made for a base, which is a port of ours, at a relay. From when it is there its
 addresses are candidates of that base. Who is sent to from one of them has to be permitted by the relay first; what is
 to go out meanwhile is kept, the newest for each, as a check that is lost costs half a second.
@@ -22,8 +25,16 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.limits import RELAYED_HELD_MAX
-from p2psip.reload.paths.relays.relay_values import DropRelayed, RelayedCame, RelayGone, RelayTaken, UseRelayed
-from p2psip.reload.paths.values import SendStun, StunArrived
+from p2psip.reload.paths.relays.relay_values import (
+    DialRelay,
+    DropRelayed,
+    RelayedCame,
+    RelayGone,
+    RelayTaken,
+    UseRelayed,
+    WriteStream,
+)
+from p2psip.reload.paths.values import HangUp, SendStun, StunArrived
 from p2psip.stun.attributes import Family
 from p2psip.stun.credentials import StunCredential
 from p2psip.turn.client import TurnClient
@@ -42,6 +53,8 @@ DOUBT_APART_S: Final = 1.0
 @dataclass(slots=True)
 class _Lent:
     client: TurnClient
+    stream: int | None = None
+    """The number of the connection that it goes over, once that is up."""
     addresses: tuple[Address, ...] = ()
     held: dict[Address, bytes] = field(default_factory=dict)
     """By remote what waits for its permission."""
@@ -55,6 +68,7 @@ class RelayedAddresses:
         self._rng = rng
         self._lent: dict[Flow, _Lent] = {}
         self._by_relayed: dict[Address, Flow] = {}
+        self._by_stream: dict[int, Flow] = {}
         self._timers: Timers[Flow] = Timers(queue)
         self._doubted_at = -math.inf
         self._arrived: list[StunArrived] = []
@@ -63,26 +77,38 @@ class RelayedAddresses:
     def __contains__(self, address: object) -> bool:
         return address in self._by_relayed
 
+    @property
+    def is_over_streams(self) -> bool:
+        """True if a relay is reached over a stream, as datagrams do not pass."""
+        return any(flow.is_stream for flow in self._lent)
+
     # Commands
 
-    def allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
+    def allocate(
+        self, base: Address, relay: Address, credential: StunCredential, now: float, *, over_stream: bool = False
+    ) -> None:
         """Ask a relay for addresses, for a port of ours: RelayTaken follows, or RelayGone. If it was asked before, the
         credential is for when it does not take the one before any more.
         """
-        flow = Flow(base, relay)
+        flow = Flow(base, relay, over_stream)
         if (lent := self._lent.get(flow)) is not None:
             lent.client.use_credential(credential)
             return
         lent = self._lent[flow] = _Lent(TurnClient(flow, credential, self._rng, FAMILIES))
+        if over_stream:
+            self._effects.append(DialRelay(base, relay))
+            return
         lent.client.allocate(now)
         self._collect(flow, now)
 
     def release(self, base: Address, relay: Address, now: float) -> None:
         """Give back what a relay lends us, once it has heard of that; RelayGone follows."""
-        flow = Flow(base, relay)
-        if (lent := self._lent.get(flow)) is not None:
-            lent.client.close(now)
+        for flow in self._flows(base, relay):
+            self._lent[flow].client.close(now)
             self._collect(flow, now)
+
+    def _flows(self, base: Address, relay: Address) -> list[Flow]:
+        return [flow for flow in (Flow(base, relay), Flow(base, relay, True)) if flow in self._lent]
 
     def doubt(self, now: float) -> None:
         """Paths do not answer: do the relays still know us, at the address that we have now? They are asked at once."""
@@ -100,8 +126,7 @@ class RelayedAddresses:
 
     def of(self, base: Address, relay: Address) -> tuple[Address, ...]:
         """What one relay lends to one port."""
-        lent = self._lent.get(Flow(base, relay))
-        return () if lent is None else lent.addresses
+        return tuple(address for flow in self._flows(base, relay) for address in self._lent[flow].addresses)
 
     def mapped(self, addresses: Sequence[Address]) -> list[Mapped]:
         """What is lent to the ports at these addresses."""
@@ -153,11 +178,43 @@ class RelayedAddresses:
         self._collect(flow, now)
         return True
 
+    def stream_up(self, dialled: DialRelay, number: int, now: float) -> bool:
+        """The stream with a relay is there, under this number; False if nobody wants it any more."""
+        flow = Flow(dialled.base, dialled.relay, True)
+        lent = self._lent.get(flow)
+        if lent is None:
+            return False
+        lent.stream = number
+        self._by_stream[number] = flow
+        lent.client.allocate(now)
+        self._collect(flow, now)
+        return True
+
+    def stream_came(self, number: int, data: bytes, now: float) -> None:
+        """Bytes of a relay."""
+        if (flow := self._by_stream.get(number)) is not None:
+            self._lent[flow].client.handle_data(data, now)
+            self._collect(flow, now)
+
+    def not_dialled(self, dialled: DialRelay, reason: str, now: float) -> None:
+        """There is no stream with a relay."""
+        self._unreachable(Flow(dialled.base, dialled.relay, True), reason, now)
+
+    def stream_down(self, number: int, reason: str, now: float) -> None:
+        """A stream has ended; no matter if it was none of ours."""
+        if (flow := self._by_stream.pop(number, None)) is not None:
+            self._lent[flow].stream = None
+            self._unreachable(flow, reason, now)
+
+    def _unreachable(self, flow: Flow, reason: str, now: float) -> None:
+        if (lent := self._lent.get(flow)) is not None:
+            lent.client.handle_unreachable(reason)
+            self._collect(flow, now)
+
     def hosts_gone(self, hosts: Collection[str], now: float) -> None:
         """These addresses of ours are gone, and with them what was lent to their ports."""
         for flow in [flow for flow in self._lent if flow.local.host in hosts]:
-            self._lent[flow].client.handle_unreachable("the address of this end is gone")
-            self._collect(flow, now)
+            self._unreachable(flow, "the address of this end is gone", now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -193,6 +250,9 @@ class RelayedAddresses:
 
     def _handle(self, flow: Flow, lent: _Lent, effect: Effect, now: float) -> None:
         match effect:
+            case Transmit(_, data) if flow.is_stream:
+                if lent.stream is not None:
+                    self._effects.append(WriteStream(lent.stream, data))
             case Transmit(_, data):
                 self._effects.append(SendStun(flow.local, flow.remote, data))
             case RelayedData(peer, data):
@@ -207,13 +267,17 @@ class RelayedAddresses:
                 lent.addresses = relayed
                 self._by_relayed |= dict.fromkeys(relayed, flow)
                 self._effects += [UseRelayed(address, flow.local) for address in relayed]
-                self._effects.append(RelayTaken(flow.local, flow.remote, relayed))
+                self._effects.append(RelayTaken(flow.local, flow.remote, relayed, flow.is_stream))
             case RelayLost(loss, reason, retry_after_s):
                 del self._lent[flow]
                 for address in lent.addresses:
                     del self._by_relayed[address]
                     self._effects.append(DropRelayed(address))
-                self._effects.append(RelayGone(flow.local, flow.remote, lent.addresses, loss, reason, retry_after_s))
+                if lent.stream is not None:
+                    del self._by_stream[lent.stream]
+                    self._effects.append(HangUp(lent.stream, reason))
+                gone = RelayGone(flow.local, flow.remote, lent.addresses, loss, reason, retry_after_s, flow.is_stream)
+                self._effects.append(gone)
 
     def _came(self, flow: Flow, lent: _Lent, peer: Address, data: bytes) -> None:
         family = Family.of(peer.host)

@@ -268,7 +268,7 @@ def unreachable(here: ConnectionTable) -> None:
     """A dial with small packets fails."""
     number = here.dial(SESSION, "again", 0.0)
     assert number is not None
-    ended = here._paths.down(number, "no answer")
+    ended = here._paths.down(number, "no answer", 0.0)
     assert ended is not None
     assert ended.context == "again"
 
@@ -289,7 +289,7 @@ def test_a_dial_with_large_packets_that_fails_says_nothing_of_their_size() -> No
     here.add(4, LARGER, REMOTE, 0.0)
     here.send(LARGER, b"hello?", 0.0)
     run_for(here, 4.0)
-    here._paths.down(number, "no answer")
+    here._paths.down(number, "no answer", 0.0)
     assert dialled(here) == [True]
 
 

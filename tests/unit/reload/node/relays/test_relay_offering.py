@@ -42,7 +42,12 @@ class Bench:
         self.queue = TimerQueue()
         self.relay = OwnRelay(random.Random(1))
         told = addresses or (PUBLIC,)
-        whereabouts = SimpleNamespace(has_ice=True, addresses={Purpose.RELOAD: told, Purpose.SIP: ()})
+        whereabouts = SimpleNamespace(
+            has_ice=True,
+            addresses={Purpose.RELOAD: told, Purpose.SIP: ()},
+            is_punched=lambda purpose: purpose is Purpose.RELOAD,
+            own=lambda purpose: told,
+        )
         exchange = SimpleNamespace(
             queue=self.queue,
             identity=ME,

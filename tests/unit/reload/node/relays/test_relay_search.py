@@ -57,6 +57,7 @@ class Bench:
         self.notes: list[str] = []
         self.linked = [nid(number) for number in linked]
         self.allocated: list[tuple[Address, Address, StunCredential]] = []
+        self.over_streams: list[bool] = []
         self.released: list[tuple[Address, Address]] = []
         self.pinged: list[Address] = []
         self.is_used = True
@@ -69,7 +70,7 @@ class Bench:
             warn=lambda event, **_: self.notes.append(event),
         )
         punching = SimpleNamespace(
-            allocate=lambda base, relay, credential, now: self.allocated.append((base, relay, credential)),
+            allocate=self._allocate,
             release=lambda base, relay, now: self.released.append((base, relay)),
             uses_relay=lambda base, relay: self.is_used,
             relay_pings=SimpleNamespace(ping=lambda relay, now: self.pinged.append(relay)),
@@ -78,6 +79,12 @@ class Bench:
         topology = SimpleNamespace(is_connected=True)
         made: Any = RelaySearch
         self.search: RelaySearch = made(exchange, data, topology, self.linked, punching, random.Random(1))
+
+    def _allocate(
+        self, base: Address, relay: Address, credential: StunCredential, now: float, *, over_stream: bool
+    ) -> None:
+        self.allocated.append((base, relay, credential))
+        self.over_streams.append(over_stream)
 
     def _request(self, asked: OverlayRequest, context: object, now: float) -> int:
         self.asked.append((asked, context))
@@ -367,3 +374,22 @@ def test_when_none_is_needed_any_more_what_was_lent_is_given_back() -> None:
     bench.asked.clear()
     bench.pass_time(10_000.0)
     assert bench.asked == []
+
+
+def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinged() -> None:
+    """As soon as they pass, what was lent over streams is given back, and the other way round."""
+    bench = Bench(1, 2)
+    bench.search.need({BASE: 1}, 0.0, over_streams=True)
+    bench.pass_time(0.0)
+    bench.grant(1)
+    bench.grant(2)
+    bench.pass_time(PING_S)
+    assert (bench.over_streams, bench.pinged) == ([True], [])
+    [(_, lending, _)] = bench.allocated
+    bench.search.need({BASE: 1}, bench.now, over_streams=False)
+    assert bench.released == [(BASE, lending)]
+    assert bench.over_streams == [True, False]
+    assert set(bench.pinged) == {at(1), at(2)}
+    # That it has ended is no loss: it was given back.
+    bench.search.handle_news(RelayGone(BASE, lending, (), Loss.ENDED, "", 0.0, over_stream=True), bench.now)
+    assert bench.search.lending == (lending,)

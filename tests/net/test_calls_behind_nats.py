@@ -1,0 +1,148 @@
+"""Calls of real peers in network namespaces, two public ones that relay and three behind routers: a symmetric NAT, one
+that filters by port, and one that lets no UDP through. What happens to a network happens in the middle of a call.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
+from nat_pairs import IPV4, PORT, SYMMETRIC_NAT
+from netlab import INTERNET, Lab, Plan, missing
+from netlab.wire_tap import UDP, WireTap
+from our_phone import OurPhone
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
+]
+
+ROUTERS = {"sym": SYMMETRIC_NAT, "port": PORT, "noudp": PORT}
+RELAYS = ("relay0", "relay1")
+PITCH = {"sym": 500.0, "port": 600.0, "noudp": 700.0}
+FRAME_S = 0.02
+TALK_S = 3.0
+BACK_S = 15.0
+"""Five times the 3 s after which audio is to be back; virtual time has the bound itself (test_sim_eight_peers)."""
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The lab, what is seen where the Internet is, and the peer at each place."""
+
+    lab: Lab
+    tap: WireTap
+    overlay: LiveOverlay
+    peers: dict[str, LivePeer]
+
+    def start(self, place: str) -> None:
+        """The peer there."""
+        relay, host = ("--relay", "yes"), self.lab.host(place if place in RELAYS else f"at-{place}")
+        first = ("--first",) if place == "relay0" else ()
+        self.peers[place].run(*first, *(relay if place in RELAYS else ()), within=host.within)
+
+    def phone(self, place: str) -> OurPhone:
+        """A phone at the peer there, on its machine, which answers at once and plays what its place does."""
+        peer = self.peers[place]
+        within = self.lab.host(f"at-{place}").within
+        return OurPhone(
+            place, server=peer.server, password=phone_password(place), plays=PITCH[place], answer_ms=0, within=within
+        )
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    plan, directory = Plan(), tmp_path_factory.mktemp("behind")
+    hosts = {name: plan.host(name, versions=IPV4) for name in RELAYS}
+    for name, box in ROUTERS.items():
+        hosts[name] = plan.host(f"at-{name}", plan.router(name, box, blocks_udp=name == "noudp"), IPV4)
+    inner = [str(plan.nodes[host].address(4)) for host in hosts.values()]
+    with LiveOverlay(directory, peers=0, hosts=inner, users=tuple(ROUTERS)) as overlay:
+        overlay.command("overlay", "set", directory / "overlay", "no-ice=false", "--sign")
+        overlay.add_peers(len(hosts))
+        peers = dict(zip(hosts, overlay.peers, strict=True))
+        with Lab(plan) as lab, WireTap(lab, INTERNET) as tap:
+            made = Sites(lab, tap, overlay, peers)
+            for name in hosts:
+                made.start(name)
+            for name in ROUTERS:
+                eventually(f"relays lend to {name}", lambda name=name: len(lending(peers[name])) >= 3)  # type: ignore[misc]
+            overlay.wait_whole()
+            overlay.add_lines([(peers[name], name) for name in ROUTERS])
+            yield made
+
+
+def lending(peer: LivePeer) -> list[str]:
+    """The relays that lend something to a peer."""
+    return list(peer.status()["relays"]["in_use"])
+
+
+def call(here: OurPhone, there: OurPhone) -> None:
+    """A call that is answered."""
+    here.command(f"call {there.user}")
+    here.wait("answered")
+    there.wait("answered")
+
+
+def silence_s(here: OurPhone, there: OurPhone) -> float:
+    """Ends the call: both have heard the other to the end, and for so long, at the most, one of them heard nothing."""
+    here.command("hangup")
+    ours, theirs = here.wait("heard"), there.wait("heard")
+    assert ours["frequency_hz"] == pytest.approx(PITCH[there.user], abs=10), ours
+    assert theirs["frequency_hz"] == pytest.approx(PITCH[here.user], abs=10), theirs
+    missed = max(theirs["sent"] - ours["received"], ours["sent"] - theirs["received"])
+    return float(missed * FRAME_S)
+
+
+@pytest.mark.parametrize(("here", "there"), [("noudp", "sym"), ("port", "noudp"), ("sym", "port")])
+def test_phones_hear_each_other(sites: Sites, here: str, there: str) -> None:
+    """Where UDP does not pass, over TLS to a relay."""
+    with sites.phone(here) as caller, sites.phone(there) as callee:
+        caller.wait("registered")
+        callee.wait("registered")
+        call(caller, callee)
+        time.sleep(TALK_S)
+        assert silence_s(caller, callee) < 1.0
+
+
+def nat_reboots(sites: Sites) -> None:
+    """The symmetric one forgets everything."""
+    sites.lab.reboot("sym")
+
+
+def relay_dies(sites: Sites) -> None:
+    """The one that carries the call has no power any more."""
+    relays = {str(sites.lab.plan.nodes[name].address(4)): name for name in RELAYS}
+    before = Counter(sites.tap.seen)
+    time.sleep(1.0)
+    packets: Counter[str] = Counter()
+    for each, count in (sites.tap.seen - before).items():
+        if each.protocol == UDP and each.source in relays:
+            packets[relays[each.source]] += count
+    ((carrying, _),) = packets.most_common(1)
+    assert packets[carrying] > 25, packets
+    sites.peers[carrying].kill()
+
+
+@pytest.mark.parametrize("happens", [nat_reboots, relay_dies])
+def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], capsys: pytest.CaptureFixture[str]) -> None:
+    """Both ways, whatever happens to the network in the middle of a call."""
+    with sites.phone("sym") as caller, sites.phone("port") as callee:
+        caller.wait("registered")
+        callee.wait("registered")
+        call(caller, callee)
+        time.sleep(TALK_S)
+        happens(sites)
+        time.sleep(BACK_S + TALK_S)
+        silent_s = silence_s(caller, callee)
+    for name in RELAYS:
+        if not sites.peers[name].is_running:
+            sites.start(name)
+    with capsys.disabled():
+        print(f"\n{happens.__name__.replace('_', ' ')} in a call: silent for {silent_s:.1f} s")
+    assert silent_s <= BACK_S

@@ -1,0 +1,77 @@
+"""Relays for sites where UDP does not pass, in virtual time: asked over TLS (RFC 8656 section 3.1, RFC 7443)."""
+
+from __future__ import annotations
+
+import pytest
+from heard_calls import Ears, call_up, heard, pitch
+from ice_internet import ice_internet
+
+from p2psip.reload.node.relays.relay_terms import RelayWish
+from p2psip.sim.ip.boxes import PORT_RESTRICTED, SYMMETRIC
+from p2psip.sim.ip.packet import Protocol
+from p2psip.sim.sites.internet import InternetSite, InternetSites
+from p2psip.sim.sites.machine_phone import MachinePhone
+
+NO_UDP = frozenset([Protocol.UDP])
+BLOCKED = (3, 4)
+
+
+def grow(seed: str) -> tuple[InternetSites, list[MachinePhone]]:
+    """Two public sites that relay, one behind a symmetric NAT, two whose routers drop UDP; a phone at each."""
+    world = ice_internet(seed, protocols=("DTLS", "TLS"))
+    for number in range(5):
+        if number < 2:
+            site = world.add_public(number, relay=RelayWish.YES)
+        elif number == 2:
+            site = world.add_behind_nat(number, SYMMETRIC, forwards=False)
+        else:
+            site = world.add_behind_nat(number, PORT_RESTRICTED, forwards=False, blocks=NO_UDP)
+        world.line(site, f"user{number}")
+        world.run(2.0)
+    world.settle(120.0)
+    assert world.run(120.0, stop=lambda: all(has_relay(world.sites[number]) for number in (2, *BLOCKED)))
+    phones = [world.phone(site, f"user{site.number}", tone_hz=pitch(site.number)) for site in world.sites]
+    return world, phones
+
+
+def has_relay(site: InternetSite) -> bool:
+    """True if a relay lends something to each port of a site's peer."""
+    return bool(site.peer.node.relays.lending)
+
+
+@pytest.mark.long
+def test_they_call_everybody_and_are_called_with_audio_both_ways() -> None:
+    """Also each other: from relay to relay."""
+    world, phones = grow("over tls")
+    for here, there in ((3, 0), (1, 3), (2, 3), (3, 2), (3, 4), (4, 3)):
+        call, _ = call_up(world, phones[here], phones[there])
+        world.run(2.0)
+        phones[here].hang_up(call)
+        world.run(3.0)
+        assert (heard(phones[here]), heard(phones[there])) == (pitch(there) // 10, pitch(here) // 10), (here, there)
+
+
+@pytest.mark.long
+def test_a_relay_that_dies_in_a_call_is_replaced_within_3_s() -> None:
+    """The other one lends something as well; that the stream has ended is not to be waited for."""
+    world, phones = grow("over tls, dies")
+    call_up(world, phones[3], phones[4])
+    world.run(2.0)
+    ears = Ears(world, [phones[3], phones[4]])
+    world.cut_power(world.sites[1])
+    assert ears.back_after() <= 3.0
+
+
+@pytest.mark.long
+def test_udp_that_passes_again_is_used() -> None:
+    """The router was replaced: relays are asked over UDP from then on, and no stream is left."""
+    world, _ = grow("over tls, passes again")
+    site = world.sites[3]
+    assert site.nat is not None
+    site.nat.blocks = frozenset()
+    site.driver.call(lambda now: site.peer.node.survey(now))
+    streams = [relay.peer.node.own_relay.streams for relay in world.sites[:2]]
+    before = sum(map(len, streams))
+    assert before == 6, "two for calls and one for links of each"
+    assert world.run(120.0, stop=lambda: sum(map(len, streams)) == 3)
+    assert has_relay(site)

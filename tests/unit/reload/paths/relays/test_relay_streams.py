@@ -1,0 +1,222 @@
+"""p2psip.reload.paths.relays over streams: the cores of both ends wired to each other, and what strangers may hold."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.relays.own_relay import STREAM_LOOK_S, STREAM_S, OwnRelay
+from p2psip.reload.paths.relays.relay_values import (
+    DialRelay,
+    DropRelayed,
+    OpenRelayPort,
+    RelayGone,
+    RelayPortOpened,
+    RelayStreamCame,
+    RelayStreamUp,
+    RelayTaken,
+    UseRelayed,
+    WriteStream,
+)
+from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
+from p2psip.reload.paths.values import HangUp, Open, Opened, Secure, SendStun, StunArrived
+from p2psip.stun.credentials import StunCredential
+from p2psip.turn.client_values import Loss
+from p2psip.turn.limits import TurnLimits
+from p2psip.turn.values import STUN_TURN, CloseRelay, RelaySettings, TurnRelay
+
+RELAY = Address("203.0.113.1", 6084)
+BASE, SEEN = Address("10.0.0.2", 6084), Address("198.51.100.7", 41000)
+PEER = Address("198.51.100.9", 5000)
+SETTINGS = RelaySettings("club", (RELAY.host,), frozenset((RELAY.host,)), frozenset((RELAY,)), frozenset((RELAY,)))
+OURS, THEIRS = 2, 3
+"""The number of the one stream, at the client and at the relay."""
+
+
+class Pipe:
+    """A node whose datagrams do not pass, a relay, and a stream between; `rest` is for their drivers."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.relay = OwnRelay(random.Random(1))
+        self.relay.offer(SETTINGS, TurnLimits(), 0.0)
+        self.lent = RelayedAddresses(random.Random(2))
+        self.rest: list[Effect] = []
+
+    def credential(self) -> StunCredential:
+        """One of the relay."""
+        issued = self.relay.issue("alice", 3600, self.now)
+        assert issued is not None
+        return issued
+
+    def take(self) -> Address:
+        """Have it lend an address."""
+        self.lent.allocate(BASE, RELAY, self.credential(), self.now, over_stream=True)
+        assert self.lent.drain() == [DialRelay(BASE, RELAY)], "nothing is said before there is a stream"
+        self.relay.stream_up(RelayStreamUp(THEIRS, RELAY, SEEN), self.now)
+        assert self.lent.stream_up(DialRelay(BASE, RELAY), OURS, self.now)
+        self.carry()
+        [taken] = [effect for effect in self.rest if isinstance(effect, RelayTaken)]
+        [relayed] = taken.relayed
+        return relayed
+
+    def carry(self) -> None:
+        """Until neither has anything to say."""
+        while effects := [*self.lent.drain(), *self.relay.drain()]:
+            for effect in effects:
+                self._do(effect)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case WriteStream(number, data) if number == OURS:
+                # However a stream cuts it.
+                self.relay.handle_stream(RelayStreamCame(THEIRS, data[:5]), self.now)
+                self.relay.handle_stream(RelayStreamCame(THEIRS, data[5:]), self.now)
+            case WriteStream(number, data):
+                assert number == THEIRS
+                self.lent.stream_came(OURS, data, self.now)
+            case OpenRelayPort(token):
+                self.relay.handle_port(RelayPortOpened(token, True), self.now)
+            case _:
+                self.rest.append(effect)
+
+    def done(self) -> list[Effect]:
+        """What there was to do since the last call."""
+        rest, self.rest = self.rest, []
+        return rest
+
+
+def test_an_address_that_is_lent_over_a_stream_is_as_any_other() -> None:
+    pipe = Pipe()
+    relayed = pipe.take()
+    assert pipe.done() == [UseRelayed(relayed, BASE), RelayTaken(BASE, RELAY, (relayed,), over_stream=True)]
+    pipe.lent.permit([PEER.host], 0.0)
+    pipe.carry()
+    pipe.lent.send(relayed, PEER, b"\x16data", 0.0)
+    pipe.carry()
+    assert pipe.done() == [TurnRelay(relayed, PEER, b"\x16data")]
+
+
+def test_a_stream_that_ends_takes_what_was_lent_with_it() -> None:
+    """At both ends, and at once."""
+    pipe = Pipe()
+    relayed = pipe.take()
+    pipe.done()
+    pipe.lent.stream_down(OURS, "reset", 1.0)
+    pipe.relay.stream_down(THEIRS)
+    pipe.carry()
+    dropped, gone, closed = pipe.done()
+    assert (dropped, closed) == (DropRelayed(relayed), CloseRelay(relayed))
+    assert isinstance(gone, RelayGone)
+    assert (gone.loss, gone.reason, gone.over_stream) == (Loss.UNREACHABLE, "reset", True)
+    assert len(pipe.relay) == len(pipe.relay.streams) == 0
+
+
+def test_what_is_given_back_ends_its_stream() -> None:
+    pipe = Pipe()
+    pipe.take()
+    pipe.done()
+    pipe.lent.release(BASE, RELAY, 1.0)
+    pipe.carry()
+    assert HangUp(OURS, Loss.ENDED.value) in pipe.done()
+    assert len(pipe.relay) == 0
+
+
+def test_a_relay_that_is_not_reached_is_gone() -> None:
+    """By the core that dials: with the protocol that says what the stream is for, and the reason why there is none."""
+    paths = Paths(random.Random(1))
+    paths.punching.allocate(BASE, RELAY, StunCredential("alice", "secret"), 0.0, over_stream=True)
+    paths.news(0.0)
+    [opened] = paths.drain()
+    assert isinstance(opened, Open)
+    assert (opened.candidate.address, opened.candidate.is_stream, opened.protocol) == (RELAY, True, STUN_TURN)
+    assert paths.down(opened.path, "Connection refused", 0.1) is None
+    [gone] = paths.punching.relay_news()
+    assert isinstance(gone, RelayGone)
+    assert gone.loss is Loss.UNREACHABLE
+    assert "Connection refused" in gone.reason
+
+
+def test_a_stream_that_comes_after_its_relay_was_given_back_is_closed() -> None:
+    paths = Paths(random.Random(1))
+    paths.punching.allocate(BASE, RELAY, StunCredential("alice", "secret"), 0.0, over_stream=True)
+    paths.news(0.0)
+    [opened] = paths.drain()
+    assert isinstance(opened, Open)
+    paths.handle(Opened(opened.path, BASE), 0.1)
+    assert paths.drain() == [Secure(opened.path)]
+    paths.punching.relayed.hosts_gone({BASE.host}, 0.1)
+    paths.handle(RelayStreamUp(opened.path, BASE, RELAY), 0.2)
+    assert [effect.link for effect in paths.drain() if isinstance(effect, HangUp)] == [opened.path]
+
+
+def streams(relay: OwnRelay, numbers: range, host: str, now: float) -> None:
+    """So many connect."""
+    for number in numbers:
+        relay.stream_up(RelayStreamUp(number, RELAY, Address(host, 1000 + number)), now)
+
+
+def hung_up(relay: OwnRelay) -> list[int]:
+    """Which were closed since the last call."""
+    return [effect.link for effect in relay.drain() if isinstance(effect, HangUp)]
+
+
+def test_a_stream_on_which_nothing_is_lent_has_little_time() -> None:
+    pipe = Pipe()
+    pipe.take()
+    streams(pipe.relay, range(5, 8, 2), "198.51.100.8", 0.0)
+    pipe.relay.handle_timeout(STREAM_S)
+    assert hung_up(pipe.relay) == [5, 7]
+    pipe.relay.handle_timeout(STREAM_S + STREAM_LOOK_S)
+    assert hung_up(pipe.relay) == []
+    assert list(pipe.relay.streams) == [THEIRS]
+
+
+def test_for_one_more_stream_the_oldest_goes_of_where_most_come_from() -> None:
+    """And none on which something is lent; where all are such, the newcomer has to go."""
+    limits = TurnLimits(streams=4)
+    relay = OwnRelay(random.Random(1))
+    relay.offer(SETTINGS, limits, 0.0)
+    streams(relay, range(1, 2), "198.51.100.1", 0.0)
+    streams(relay, range(3, 8, 2), "198.51.100.2", 0.0)
+    streams(relay, range(9, 10), "198.51.100.3", 0.0)
+    assert hung_up(relay) == [3]
+    assert list(relay.streams) == [1, 5, 7, 9]
+
+
+def test_who_says_what_is_no_message_is_cut_off() -> None:
+    pipe = Pipe()
+    streams(pipe.relay, range(5, 6), "198.51.100.8", 0.0)
+    pipe.relay.handle_stream(RelayStreamCame(5, b"\xff" * 20), 0.0)
+    assert hung_up(pipe.relay) == [5]
+    pipe.relay.handle_stream(RelayStreamCame(5, b"\x00" * 20), 0.0)
+    assert pipe.relay.drain() == []
+
+
+def test_a_relay_that_is_withdrawn_closes_its_streams() -> None:
+    pipe = Pipe()
+    pipe.take()
+    pipe.done()
+    pipe.relay.withdraw(1.0)
+    assert hung_up(pipe.relay) == [THEIRS]
+    assert not pipe.relay.streams
+    streams(pipe.relay, range(5, 6), "198.51.100.8", 2.0)
+    assert hung_up(pipe.relay) == [5]
+
+
+def test_a_client_of_the_relay_reaches_its_node_and_no_relay_through_the_relay() -> None:
+    """Who has no other way to the peer that relays gets there through it; an allocation within one there is not."""
+    pipe = Pipe()
+    relayed = pipe.take()
+    pipe.done()
+    pipe.lent.send(relayed, RELAY, b"\x16data", 0.0)
+    pipe.carry()
+    assert pipe.done() == [TurnRelay(relayed, RELAY, b"\x16data")]
+    inner = RelayedAddresses(random.Random(3))
+    inner.allocate(relayed, RELAY, pipe.credential(), 0.0)
+    [asked] = inner.drain()
+    assert isinstance(asked, SendStun)
+    assert pipe.relay.handle(StunArrived(RELAY, relayed, asked.data), 0.0)
+    assert pipe.relay.drain() == []
