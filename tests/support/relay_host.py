@@ -63,6 +63,7 @@ class RelayAtWork:
     """The relay, where it is, and what it lends."""
 
     core: RelayCore
+    host: NodeHost
     address: Address
 
     @property
@@ -88,7 +89,7 @@ async def relay_at_work(tls: SSL.Context, limits: TurnLimits | None = None) -> A
     relay = RelaySettings("overlay", (HOST,), frozenset((HOST,)), frozenset((address,)))
     core.paths.own_relay.offer(relay, limits or TurnLimits(allocations_per_user=8), boot_time())
     try:
-        yield RelayAtWork(core, address)
+        yield RelayAtWork(core, host, address)
     finally:
         host.close()
         await host.wait_closed()

@@ -365,9 +365,13 @@ class NodeHost:
                 max(backlogs, key=lambda each: backlogs[each]).abort("the other end does not read")
 
     def _write_fresh(self, number: int, data: bytes) -> None:
-        stream = self._streams.get(number)
-        if stream is not None and not (carries_data(data) and stream.backlog_bytes > BACKLOG_FRESH_BYTES):
+        if (stream := self._streams.get(number)) is None:
+            return
+        if stream.backlog_bytes <= (BACKLOG_FRESH_BYTES if carries_data(data) else BACKLOG_NORMAL_BYTES):
             stream.write(data)
+        elif not carries_data(data):
+            # It asks and asks, and takes no answers.
+            stream.abort("the other end does not read")
 
     def _listen_tls(self, address: Address) -> StreamListener:
         def accept() -> TlsStream:
@@ -533,6 +537,7 @@ class NodeHost:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
         elif number in self._core.node.own_relay.streams:
             self._pass_through(RelayStreamCame(number, data))
+            # It may be a request, after which the relay has something to do at another time.
             self._arm()
         else:
             self._tell(RelayStreamCame(number, data))
