@@ -70,6 +70,12 @@ COMPARE_S: Final = 0.3
 BACK_AGAIN_S: Final = 5.0
 """How long after a relay was lost it may be there again."""
 
+HEARD_S: Final = 3.0
+AGAIN_S: Final = 0.5
+"""A relay that has said something so short a time ago is not gone, whatever it has not answered: the way to it was. If
+there is no other it is asked again so soon.
+"""
+
 NEARER_S: Final = 0.005
 """Another relay takes over that is so much nearer than half as far away."""
 
@@ -104,6 +110,8 @@ class _Known:
     node: NodeId
     addresses: tuple[Address, ...]
     credential: StunCredential
+    heard_at: float
+    """When it last said something: has answered a ping, has given a credential, has lent something."""
     rtt_s: float | None = None
     not_before: float = 0.0
     """It refused to lend anything until then."""
@@ -275,7 +283,7 @@ class RelaySearch:
         before = self._known.get(node)
         if before is None:
             self._exchange.note("relay found", node=node, at=", ".join(map(str, addresses)))
-            self._known[node] = _Known(node, addresses, credential)
+            self._known[node] = _Known(node, addresses, credential, now)
             self._seek_s = SEEK_FIRST_S
             self._ping(node, now)
             if node in self._returning:
@@ -284,7 +292,7 @@ class RelaySearch:
                 self._timers.set(("choose", None), now + COMPARE_S, "which relay is the nearest")
             self._returning.discard(node)
         else:
-            before.addresses, before.credential = addresses, credential
+            before.addresses, before.credential, before.heard_at = addresses, credential, now
             for base, relays in self._lending.items():
                 for relay in set(relays) & set(addresses):
                     self._allocate(base, relay, credential, now)
@@ -311,6 +319,9 @@ class RelaySearch:
                 if len(relays) < wanted and relay is not None and relay not in relays and now >= known.not_before:
                     self._lending[base] = (*relays, relay)
                     self._allocate(base, relay, known.credential, now)
+        later = [known.not_before for known in self._known.values() if known.not_before > now]
+        if later and any(len(self._lending.get(base, ())) < wanted for base, wanted in self._bases.items()):
+            self._timers.set(("choose again", None), min(later), "a relay may be asked again")
 
     def _allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
         self._punching.allocate(base, relay, credential, now, over_stream=self._over_streams)
@@ -337,7 +348,10 @@ class RelaySearch:
 
     def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation."""
+        at = [each for each in self._known.values() if news.relay in each.addresses]
         if isinstance(news, RelayTaken):
+            for known in at:
+                known.heard_at = now
             self._exchange.note("relay lends", at=str(news.relay), relayed=", ".join(map(str, news.relayed)))
             return
         if news.over_stream is not self._over_streams:
@@ -348,7 +362,7 @@ class RelaySearch:
         if news.loss is Loss.ENDED:
             return
         self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)
-        for known in [each for each in self._known.values() if news.relay in each.addresses]:
+        for known in at:
             if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL):
                 # Its credentials have ended with it. As soon as we have another it is as good as any.
                 self._forget(known.node, now)
@@ -356,7 +370,8 @@ class RelaySearch:
                 self._ask(known.node, now)
             elif news.loss in (Loss.FULL, Loss.REFUSED):
                 known.not_before = now + max(news.retry_after_s, REFUSED_S if news.loss is Loss.REFUSED else 0.0)
-                self._timers.set(("choose", None), known.not_before, "a relay that was full may be asked again")
+            elif news.loss is Loss.SILENT and now < known.heard_at + HEARD_S:
+                known.not_before = now + AGAIN_S
             else:
                 self._forget(known.node, now)
                 self._leave_alone(known.node, now + BACK_AGAIN_S)
@@ -383,7 +398,7 @@ class RelaySearch:
         """How far away a relay is; or it does not answer, and is left alone for a while."""
         for known in [each for each in self._known.values() if each.addresses[0] == pinged.relay]:
             if pinged.rtt_s is not None:
-                known.rtt_s = pinged.rtt_s
+                known.rtt_s, known.heard_at = pinged.rtt_s, now
                 self._improve(now)
             elif pinged.relay not in self.lending:
                 # Of one that lends us something its client finds out by itself.
@@ -400,7 +415,7 @@ class RelaySearch:
         for what, node in self._timers.pop_due(now):
             if what == "seek":
                 self._seek(now)
-            elif what == "choose":
+            elif what in ("choose", "choose again"):
                 self._choose(now)
             elif node is not None and what == "renew":
                 self._timers.set(("renew", node), now + RENEW_MIN_S, "a relay's credential is asked for again")

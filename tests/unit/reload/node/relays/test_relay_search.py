@@ -14,8 +14,10 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.node.limits import RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX
 from p2psip.reload.node.relays.relay_search import (
+    AGAIN_S,
     ASK_AGAIN_S,
     COMPARE_S,
+    HEARD_S,
     PING_S,
     SEEK_NONE_MAX_S,
     SILENT_S,
@@ -23,7 +25,7 @@ from p2psip.reload.node.relays.relay_search import (
     RelaySearch,
 )
 from p2psip.reload.paths.relays.relay_pings import RelayPinged
-from p2psip.reload.paths.relays.relay_values import RelayGone
+from p2psip.reload.paths.relays.relay_values import RelayGone, RelayTaken
 from p2psip.reload.security.sealed_answer import seal
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
@@ -393,3 +395,34 @@ def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinge
     # That it has ended is no loss: it was given back.
     bench.search.handle_news(RelayGone(BASE, lending, (), Loss.ENDED, "", 0.0, over_stream=True), bench.now)
     assert bench.search.lending == (lending,)
+
+
+@pytest.mark.parametrize(("heard_s_ago", "is_forgotten"), [(HEARD_S - 0.1, False), (HEARD_S, True)])
+def test_a_relay_that_has_just_said_something_is_not_gone(heard_s_ago: float, is_forgotten: bool) -> None:
+    """A router was away for a second: what was asked meanwhile is not answered, and what was asked after it is. So it
+    lends again soon; one that has said nothing lately is left alone for a while.
+    """
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.search.handle_news(RelayTaken(BASE, at(1), ()), bench.now)
+    bench.allocated.clear()
+    bench.pass_time(heard_s_ago)
+    bench.lose(1, Loss.SILENT)
+    assert len(bench.search.known) == (0 if is_forgotten else 1)
+    bench.pass_time(AGAIN_S)
+    assert [relay for _, relay, _ in bench.allocated] == ([] if is_forgotten else [at(1)])
+
+
+def test_a_relay_that_is_found_while_another_is_full_lends_at_once() -> None:
+    """And the full one is asked again when it said, where that is not enough."""
+    bench = Bench(1, 2).need(relays=2)
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.lose(1, Loss.FULL, 60.0)
+    bench.allocated.clear()
+    bench.grant(2)
+    bench.pass_time(COMPARE_S)
+    assert [relay for _, relay, _ in bench.allocated] == [at(2)]
+    bench.pass_time(60.0)
+    assert [relay for _, relay, _ in bench.allocated] == [at(2), at(1)]
