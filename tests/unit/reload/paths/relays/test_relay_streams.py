@@ -4,88 +4,25 @@ from __future__ import annotations
 
 import random
 
+from relay_wire import BASE, OURS, PEER, RELAY, SETTINGS, THEIRS, Pipe
+
 from p2psip.base.address import Address
-from p2psip.base.effects import Effect
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.relays.own_relay import STREAM_LOOK_S, STREAM_S, OwnRelay
 from p2psip.reload.paths.relays.relay_values import (
-    DialRelay,
     DropRelayed,
-    OpenRelayPort,
     RelayGone,
-    RelayPortOpened,
     RelayStreamCame,
     RelayStreamUp,
     RelayTaken,
     UseRelayed,
-    WriteStream,
 )
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.values import HangUp, Open, Opened, Secure, SendStun, StunArrived
 from p2psip.stun.credentials import StunCredential
 from p2psip.turn.client_values import Loss
 from p2psip.turn.limits import TurnLimits
-from p2psip.turn.values import STUN_TURN, CloseRelay, RelaySettings, TurnRelay
-
-RELAY = Address("203.0.113.1", 6084)
-BASE, SEEN = Address("10.0.0.2", 6084), Address("198.51.100.7", 41000)
-PEER = Address("198.51.100.9", 5000)
-SETTINGS = RelaySettings("club", (RELAY.host,), frozenset((RELAY.host,)), frozenset((RELAY,)), frozenset((RELAY,)))
-OURS, THEIRS = 2, 3
-"""The number of the one stream, at the client and at the relay."""
-
-
-class Pipe:
-    """A node whose datagrams do not pass, a relay, and a stream between; `rest` is for their drivers."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.relay = OwnRelay(random.Random(1))
-        self.relay.offer(SETTINGS, TurnLimits(), 0.0)
-        self.lent = RelayedAddresses(random.Random(2))
-        self.rest: list[Effect] = []
-
-    def credential(self) -> StunCredential:
-        """One of the relay."""
-        issued = self.relay.issue("alice", 3600, self.now)
-        assert issued is not None
-        return issued
-
-    def take(self) -> Address:
-        """Have it lend an address."""
-        self.lent.allocate(BASE, RELAY, self.credential(), self.now, over_stream=True)
-        assert self.lent.drain() == [DialRelay(BASE, RELAY)], "nothing is said before there is a stream"
-        self.relay.stream_up(RelayStreamUp(THEIRS, RELAY, SEEN), self.now)
-        assert self.lent.stream_up(DialRelay(BASE, RELAY), OURS, self.now)
-        self.carry()
-        [taken] = [effect for effect in self.rest if isinstance(effect, RelayTaken)]
-        [relayed] = taken.relayed
-        return relayed
-
-    def carry(self) -> None:
-        """Until neither has anything to say."""
-        while effects := [*self.lent.drain(), *self.relay.drain()]:
-            for effect in effects:
-                self._do(effect)
-
-    def _do(self, effect: Effect) -> None:
-        match effect:
-            case WriteStream(number, data) if number == OURS:
-                # However a stream cuts it.
-                self.relay.handle_stream(RelayStreamCame(THEIRS, data[:5]), self.now)
-                self.relay.handle_stream(RelayStreamCame(THEIRS, data[5:]), self.now)
-            case WriteStream(number, data):
-                assert number == THEIRS
-                self.lent.stream_came(OURS, data, self.now)
-            case OpenRelayPort(token):
-                self.relay.handle_port(RelayPortOpened(token, True), self.now)
-            case _:
-                self.rest.append(effect)
-
-    def done(self) -> list[Effect]:
-        """What there was to do since the last call."""
-        rest, self.rest = self.rest, []
-        return rest
+from p2psip.turn.values import STUN_TURN, CloseRelay, TurnRelay
 
 
 def test_an_address_that_is_lent_over_a_stream_is_as_any_other() -> None:
