@@ -74,6 +74,8 @@ class _Asked:
     peers: tuple[Address, ...] = ()
     channel: int = 0
     is_end: bool = False
+    is_leftover: bool = False
+    """What ends is an allocation that an earlier life of ours left at this address."""
     patience: Patience | None = None
     challenges: int = 0
 
@@ -94,6 +96,7 @@ class TurnClient:
         self._transactions: Transactions[_Asked] = Transactions(flow.is_stream)
         self._timers: Timers[str | Address] = Timers()
         self._is_allocated = False
+        self._had_leftover = False
         self._has: set[Family] = set()
         """Of which families there is a relayed address."""
         self._is_over = False
@@ -285,7 +288,7 @@ class TurnClient:
             if isinstance(effect, Resend):
                 self._transmit(effect.data, now)
             elif isinstance(effect, StunUnanswered):
-                if effect.context.is_end:
+                if effect.context.is_end and not effect.context.is_leftover:
                     self._lose(Loss.ENDED, "")
                 elif effect.context.patience is PROBE and self._has_heard and not effect.is_forged:
                     # The question was lost on the way, or its answer: the relay has relayed meanwhile.
@@ -371,7 +374,7 @@ class TurnClient:
 
     def _succeeded(self, asked: _Asked, answer: StunMessage, now: float) -> None:
         if asked.is_end:
-            self._lose(Loss.ENDED, "")
+            self._ended(asked, now)
         elif asked.method == ALLOCATE:
             relayed, mapped = XOR_RELAYED_ADDRESS.every(answer), XOR_MAPPED_ADDRESS.first(answer)
             if not relayed or mapped is None:
@@ -409,9 +412,15 @@ class TurnClient:
 
     def _failed(self, asked: _Asked, error: StunErrorCode, now: float) -> None:
         said = f"{error.code} {error.reason}".strip()
-        if asked.is_end:
+        if asked.is_end and (error.code == 437 or not asked.is_leftover):
             # 8.3: 437 to a request to delete: "it should consider its request as having effectively succeeded".
-            self._lose(Loss.ENDED, "")
+            self._ended(asked, now)
+        elif asked.is_end:
+            self._lose(Loss.REFUSED, f"an allocation of an earlier life is in the way, and stays: {said}")
+        elif error.code == 437 and asked.method == ALLOCATE and not self._had_leftover:
+            # A program that died has deleted nothing, and the NAT may give the next one the same address.
+            self._had_leftover = True
+            self._ask(_Asked(REFRESH, is_end=True, is_leftover=True), now)
         elif error.code == 437 and asked.method != ALLOCATE:
             # 5: "MUST assume the allocation no longer exists."
             self._lose(Loss.RESTARTED, said)
@@ -429,6 +438,12 @@ class TurnClient:
             self._lose(Loss.FULL, said, RETRY_FULL_S)
         else:
             self._lose(Loss.REFUSED, said)
+
+    def _ended(self, asked: _Asked, now: float) -> None:
+        if asked.is_leftover:
+            self._ask(_Asked(ALLOCATE), now)
+        else:
+            self._lose(Loss.ENDED, "")
 
     def _lose(self, loss: Loss, reason: str, retry_after_s: float = 0.0) -> None:
         if not self._is_over:

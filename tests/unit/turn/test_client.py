@@ -15,6 +15,7 @@ from p2psip.stun.message import MessageClass, StunMessage, decode
 from p2psip.turn.client import CHALLENGES_MAX, IDLE_S, TurnClient
 from p2psip.turn.client_values import Allocated, Loss, NotArrived, NotPermitted, Permitted, RelayedData, RelayLost
 from p2psip.turn.limits import TurnLimits
+from p2psip.turn.methods import ALLOCATE, REFRESH
 from p2psip.turn.values import Flow, Transmit, TurnRelay
 
 CLIENT = Address("192.0.2.7", 4000)
@@ -278,6 +279,55 @@ def test_forged_answers_change_nothing_and_are_told() -> None:
         assert wire.run() == []
     [(_, effect)] = wire.pass_time(100.0)
     assert effect == RelayLost(Loss.FORGED, Loss.FORGED.value, 0.0)
+
+
+def restarted(wire: _Wire, user: str) -> _Wire:
+    """Another life of the program, at the same address, with an allocation of the one before at the relay."""
+    wire.permitted()
+    again = _Wire(wire.bench)
+    credential = wire.bench.members.issue(user, 100_000, 5.0)
+    again.client = TurnClient(Flow(CLIENT, SERVER, is_stream=False), credential, random.Random(3))
+    again.client.allocate(wire.bench.now)
+    return again
+
+
+def test_what_an_earlier_life_left_at_the_same_address_is_deleted_and_asked_for_again() -> None:
+    before = _Wire()
+    again = restarted(before, "alice")
+    [effect] = again.run()
+    assert isinstance(effect, Allocated)
+    assert set(effect.relayed) == before.bench.open, "of the earlier allocation nothing is left"
+    again.client.permit([PEER.host], 0.0)
+    assert again.run() == [Permitted(PEER.host)]
+
+
+def test_what_another_member_has_at_the_same_address_stays() -> None:
+    before = _Wire()
+    again = restarted(before, "bob")
+    [effect] = again.run()
+    assert isinstance(effect, RelayLost)
+    assert effect.loss is Loss.REFUSED
+    assert "441" in effect.reason
+    [relayed] = before.bench.open
+    assert before.comes(relayed, b"voice") == [RelayedData(PEER, b"voice")]
+
+
+def test_a_relay_that_has_an_allocation_of_ours_in_its_way_without_end_is_left() -> None:
+    wire = _Wire()
+    wire.client.allocate(0.0)
+    asked = []
+    while effects := wire.client.drain():
+        [effect] = effects
+        if isinstance(effect, RelayLost):
+            assert effect.loss is Loss.REFUSED
+            break
+        assert isinstance(effect, Transmit)
+        request = decode(effect.data)
+        asked.append(request.method)
+        mismatch = (ERROR_CODE.of(StunErrorCode(437)),)
+        answer = StunMessage(MessageClass.ERROR, request.method, request.transaction, mismatch)
+        wire.client.handle_data(answer.encode(), 0.0)
+    assert asked == [ALLOCATE, REFRESH, ALLOCATE]
 
 
 def test_challenges_without_end_come_to_an_end() -> None:
