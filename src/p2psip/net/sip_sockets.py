@@ -120,6 +120,8 @@ class _TlsFlow:
             self._flows.not_secured(Address(*stream.remote), reason)
         else:
             self.is_up.set_exception(ConnectionError(reason))
+            # Whoever waits for it hears it; nobody does who was told to stop while it was being connected.
+            self.is_up.exception()
 
 
 _Flow: TypeAlias = _TcpFlow | _TlsFlow

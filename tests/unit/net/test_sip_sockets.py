@@ -8,6 +8,7 @@ import socket
 import warnings
 
 import pytest
+from OpenSSL import SSL
 
 from p2psip.base.address import Address
 from p2psip.net.sip_sockets import Flows
@@ -58,3 +59,28 @@ def test_a_connection_that_nobody_wants_any_more_is_not_begun() -> None:
         with pytest.raises(BlockingIOError):
             listener.accept()
     assert [str(each.message) for each in warned] == []
+
+
+def test_a_connection_that_nobody_wants_any_more_ends_without_a_word_at_whatever_moment() -> None:
+    """While it is connected, while TLS begins, while the other end hangs up: nobody waits for what becomes of it."""
+
+    async def run(listener: socket.socket) -> list[dict[str, object]]:
+        unhandled: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: unhandled.append(fault))
+        heard: list[FlowArrival] = []
+        flows = Flows(heard.append, lambda local, reason: None)
+        flows.trust_server(SSL.Context(SSL.TLS_METHOD))
+        for turns in range(12):
+            flows.do(OpenFlow(2 * turns, "TLS", Address(*listener.getsockname())))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            flows.do(CloseFlow(2 * turns))
+        listener.close()
+        await asyncio.sleep(0.05)
+        gc.collect()
+        await asyncio.sleep(0)
+        assert not any(isinstance(each, FlowUp) for each in heard)
+        return unhandled
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert asyncio.run(run(listener)) == []
