@@ -27,6 +27,8 @@ class Allocation:
     relayed: dict[Family, Address]
     error: AddressError | None
     until: dict[Family, float]
+    heard_at: float
+    """When its client last said anything."""
     _permissions: dict[str, float] = field(default_factory=dict)
     _channels: dict[int, _Channel] = field(default_factory=dict)
     _numbers: dict[Address, int] = field(default_factory=dict)

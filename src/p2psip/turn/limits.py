@@ -17,6 +17,11 @@ CHANNEL_S: Final = 600.0
 MESSAGE_BYTES_MAX: Final = 65_556
 """The largest message of a client: a datagram of the largest size in a Send indication or on a channel."""
 
+CLIENT_SILENT_S: Final = 40.0
+"""An allocation whose client has said nothing for so long gives way to a new one of a user who may have no more. Our
+clients speak every 25 s: one that is silent has another address by now, or is gone.
+"""
+
 OPENING_TRIES_MAX: Final = 8
 """Ports that are tried for one allocation."""
 

@@ -127,7 +127,7 @@ class Opening:
         """What has come of it."""
         until = dict.fromkeys(self.relayed, now + self.wish.lifetime_s)
         error = self.wish.error or self._error
-        return Allocation(self.flow, self.who.owner, self.request.transaction, dict(self.relayed), error, until)
+        return Allocation(self.flow, self.who.owner, self.request.transaction, dict(self.relayed), error, until, now)
 
 
 def success(allocation: Allocation, now: float) -> Attributes:

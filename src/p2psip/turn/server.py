@@ -38,7 +38,7 @@ from p2psip.stun.integrity import signed
 from p2psip.stun.message import BINDING, AttributeType, MessageClass, NotStun, StunMessage, decode
 from p2psip.turn.allocations import Allocation
 from p2psip.turn.bandwidth import Bucket
-from p2psip.turn.limits import MESSAGE_BYTES_MAX, OPENING_S, TurnLimits, lifetime_s
+from p2psip.turn.limits import CLIENT_SILENT_S, MESSAGE_BYTES_MAX, OPENING_S, TurnLimits, lifetime_s
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND
 from p2psip.turn.opening import Opening, Rejected, success, wish_of
 from p2psip.turn.peers import Scope, scope_of
@@ -239,6 +239,7 @@ class TurnService:
             # 21.4: "a TURN server MUST NOT accept Teredo or 6to4 addresses in these requests."
             raise Rejected(403, "Forbidden")
         wish = wish_of(request, self._settings.relays, self._limits.lifetime_max_s)
+        self._make_room(who.owner, now)
         held = [*(each.owner for each in self._by_flow.values()), *(o.who.owner for o in self._opening.values())]
         if held.count(who.owner) >= self._limits.allocations_per_user:
             raise Rejected(486, "Allocation Quota Reached")
@@ -247,6 +248,15 @@ class TurnService:
         opening = self._opening[flow] = Opening(flow, request, who, wish)
         self._open_next(opening, now)
         return None
+
+    def _make_room(self, owner: str, now: float) -> None:
+        """Where a user has as much as one may have: what lies idle since its address changed goes first."""
+        theirs = [each for each in self._by_flow.values() if each.owner == owner]
+        if len(theirs) >= self._limits.allocations_per_user:
+            oldest = min(theirs, key=lambda each: each.heard_at)
+            if now >= oldest.heard_at + CLIENT_SILENT_S:
+                for family in list(oldest.relayed):
+                    self._drop(oldest, family)
 
     def _open_next(self, opening: Opening, now: float) -> None:
         relayed = opening.next_port(self._rng, self._by_relayed)
@@ -291,7 +301,7 @@ class TurnService:
 
     def _refresh(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """8.2."""
-        allocation = self._allocation(flow, who)
+        allocation = self._allocation(flow, who, now)
         wanted = REQUESTED_ADDRESS_FAMILY.first(request)
         families = list(allocation.relayed) if wanted is None else [Family(wanted)]
         if any(family not in allocation.relayed for family in families):
@@ -307,7 +317,7 @@ class TurnService:
             self._timers.set((flow, family), now + granted_s, "allocation over")
         return (LIFETIME.of(granted_s),)
 
-    def _allocation(self, flow: Flow, who: StunAdmitted) -> Allocation:
+    def _allocation(self, flow: Flow, who: StunAdmitted, now: float) -> Allocation:
         allocation = self._by_flow.get(flow)
         if allocation is None:
             # 5: "MUST either be rejected with a 437 Allocation Mismatch error (if it is a request)".
@@ -316,13 +326,14 @@ class TurnService:
             # 5: "does not use the same username as used to create the allocation, then the request MUST be rejected
             # with a 441 (Wrong Credentials) error". A member's user names follow one another; the member stays.
             raise Rejected(441, "Wrong Credentials")
+        allocation.heard_at = now
         return allocation
 
     # Peers
 
     def _create_permission(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """10.2."""
-        allocation = self._allocation(flow, who)
+        allocation = self._allocation(flow, who, now)
         peers = XOR_PEER_ADDRESS.every(request)
         if not peers:
             raise Rejected(400, "Bad Request")
@@ -334,7 +345,7 @@ class TurnService:
 
     def _channel_bind(self, flow: Flow, request: StunMessage, who: StunAdmitted, now: float) -> Attributes:
         """12.2."""
-        allocation = self._allocation(flow, who)
+        allocation = self._allocation(flow, who, now)
         number, peer = CHANNEL_NUMBER.first(request), XOR_PEER_ADDRESS.first(request)
         if number is None or number not in CHANNELS or peer is None:
             raise Rejected(400, "Bad Request")
@@ -399,6 +410,7 @@ class TurnService:
         relayed = allocation.relayed.get(Family.of(peer.host))
         if relayed is None or not allocation.permits(peer.host, now) or not self._may_reach(allocation, peer):
             return
+        allocation.heard_at = now
         if self._may_spend(allocation, data, now):
             self._effects.append(TurnRelay(relayed, peer, data))
 

@@ -30,7 +30,7 @@ from p2psip.stun.attributes import (
 )
 from p2psip.stun.framing import ChannelData
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
-from p2psip.turn.limits import TurnLimits
+from p2psip.turn.limits import CLIENT_SILENT_S, TurnLimits
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND
 from p2psip.turn.values import CloseStream, Flow, Transmit, TurnRelay
 
@@ -179,6 +179,34 @@ def test_486_and_508_what_one_user_and_all_may_have() -> None:
     assert [code_of(client.allocate()) for client in clients] == [0, 0, 486]
     others = [Speaker(bench, Address("192.0.2.8", port), f"bob{port}") for port in range(2)]
     assert [code_of(client.allocate()) for client in others] == [0, 508]
+
+
+def test_what_a_user_has_left_behind_gives_way_where_one_may_have_no_more() -> None:
+    """Its address has changed, again and again; what it uses stays."""
+    bench = Bench(TurnLimits(allocations_per_user=2))
+    left, used = (Speaker(bench, Address("192.0.2.7", port)) for port in (1, 2))
+    first = left.relayed()
+    used.relayed()
+    bench.now = CLIENT_SILENT_S / 2
+    assert code_of(used.refresh(600)) == 0
+    third = Speaker(bench, Address("192.0.2.8", 3))
+    assert code_of(third.allocate()) == 486, "neither has been silent for long"
+    bench.now = CLIENT_SILENT_S
+    assert code_of(third.allocate()) == 0
+    assert first not in bench.open
+    assert (code_of(used.refresh(600)), code_of(left.refresh(600))) == (0, 437)
+    assert code_of(Speaker(bench, Address("192.0.2.8", 4)).allocate()) == 486
+
+
+def test_a_client_that_does_nothing_but_send_is_not_silent() -> None:
+    bench = Bench(TurnLimits(allocations_per_user=1))
+    sender = Speaker(bench, CLIENT)
+    sender.relayed()
+    assert code_of(sender.permit(PEER)) == 0
+    bench.now = CLIENT_SILENT_S - 1
+    sends(sender, PEER, b"voice")
+    bench.now = CLIENT_SILENT_S
+    assert code_of(Speaker(bench, OTHER).allocate()) == 486
 
 
 def test_a_member_with_many_user_names_is_one_user() -> None:
