@@ -70,12 +70,6 @@ COMPARE_S: Final = 0.3
 BACK_AGAIN_S: Final = 5.0
 """How long after a relay was lost it may be there again."""
 
-HEARD_S: Final = 3.0
-AGAIN_S: Final = 0.5
-"""A relay that has said something so short a time ago is not gone, whatever it has not answered: the way to it was. If
-there is no other it is asked again so soon.
-"""
-
 NEARER_S: Final = 0.005
 """Another relay takes over that is so much nearer than half as far away."""
 
@@ -110,11 +104,15 @@ class _Known:
     node: NodeId
     addresses: tuple[Address, ...]
     credential: StunCredential
-    heard_at: float
-    """When it last said something: has answered a ping, has given a credential, has lent something."""
     rtt_s: float | None = None
     not_before: float = 0.0
     """It refused to lend anything until then."""
+    is_doubted: bool = False
+    """It has fallen silent, or the way to it has: it lends again when it answers a ping."""
+
+    def may_be_asked(self, now: float) -> bool:
+        """True if there is no reason to think that it lends nothing."""
+        return now >= self.not_before and not self.is_doubted
 
     def address_for(self, base: Address) -> Address | None:
         """Where it is asked from a port of ours."""
@@ -173,7 +171,12 @@ class RelaySearch:
         """So many relays are needed for each of these ports of ours; for none, where others reach us."""
         if (bases, over_streams) == (self._bases, self._over_streams):
             return
-        gone = set(self._bases) - (set(bases) if over_streams is self._over_streams else set())
+        if over_streams is self._over_streams:
+            gone = set(self._bases) - set(bases)
+        else:
+            gone = set(self._bases)
+            for known in self._known.values():
+                known.is_doubted = False
         self._bases, self._over_streams = bases, over_streams
         for base in gone:
             for relay in self._lending.pop(base, ()):
@@ -283,7 +286,7 @@ class RelaySearch:
         before = self._known.get(node)
         if before is None:
             self._exchange.note("relay found", node=node, at=", ".join(map(str, addresses)))
-            self._known[node] = _Known(node, addresses, credential, now)
+            self._known[node] = _Known(node, addresses, credential)
             self._seek_s = SEEK_FIRST_S
             self._ping(node, now)
             if node in self._returning:
@@ -292,7 +295,7 @@ class RelaySearch:
                 self._timers.set(("choose", None), now + COMPARE_S, "which relay is the nearest")
             self._returning.discard(node)
         else:
-            before.addresses, before.credential, before.heard_at = addresses, credential, now
+            before.addresses, before.credential = addresses, credential
             for base, relays in self._lending.items():
                 for relay in set(relays) & set(addresses):
                     self._allocate(base, relay, credential, now)
@@ -316,7 +319,7 @@ class RelaySearch:
         for base, wanted in self._bases.items():
             for known in self._by_distance():
                 relays, relay = self._lending.get(base, ()), known.address_for(base)
-                if len(relays) < wanted and relay is not None and relay not in relays and now >= known.not_before:
+                if len(relays) < wanted and relay is not None and relay not in relays and known.may_be_asked(now):
                     self._lending[base] = (*relays, relay)
                     self._allocate(base, relay, known.credential, now)
         later = [known.not_before for known in self._known.values() if known.not_before > now]
@@ -337,7 +340,7 @@ class RelaySearch:
                 continue
             by_distance = self._by_distance()
             lending = [each for each in by_distance if each.address_for(base) in relays]
-            others = [each for each in by_distance if each not in lending and now >= each.not_before]
+            others = [each for each in by_distance if each not in lending and each.may_be_asked(now)]
             if lending and others and _is_much_nearer(others[0], lending[-1]):
                 farthest, relay = lending[-1].address_for(base), others[0].address_for(base)
                 assert farthest is not None, "it lends"
@@ -348,10 +351,7 @@ class RelaySearch:
 
     def handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation."""
-        at = [each for each in self._known.values() if news.relay in each.addresses]
         if isinstance(news, RelayTaken):
-            for known in at:
-                known.heard_at = now
             self._exchange.note("relay lends", at=str(news.relay), relayed=", ".join(map(str, news.relayed)))
             return
         if news.over_stream is not self._over_streams:
@@ -362,16 +362,19 @@ class RelaySearch:
         if news.loss is Loss.ENDED:
             return
         self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)
-        for known in at:
-            if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL):
+        for known in [each for each in self._known.values() if news.relay in each.addresses]:
+            is_silent = news.loss in (Loss.SILENT, Loss.UNREACHABLE)
+            if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL) or (is_silent and news.over_stream):
                 # Its credentials have ended with it. As soon as we have another it is as good as any.
                 self._forget(known.node, now)
                 self._returning.add(known.node)
                 self._ask(known.node, now)
             elif news.loss in (Loss.FULL, Loss.REFUSED):
                 known.not_before = now + max(news.retry_after_s, REFUSED_S if news.loss is Loss.REFUSED else 0.0)
-            elif news.loss is Loss.SILENT and now < known.heard_at + HEARD_S:
-                known.not_before = now + AGAIN_S
+            elif is_silent:
+                # Where a router was away for a second all relays are silent at once, and none of them is gone.
+                known.is_doubted = True
+                self._ping(known.node, now)
             else:
                 self._forget(known.node, now)
                 self._leave_alone(known.node, now + BACK_AGAIN_S)
@@ -396,11 +399,17 @@ class RelaySearch:
 
     def handle_ping(self, pinged: RelayPinged, now: float) -> None:
         """How far away a relay is; or it does not answer, and is left alone for a while."""
+        if self._over_streams:
+            # It was asked when datagrams seemed to pass.
+            return
         for known in [each for each in self._known.values() if each.addresses[0] == pinged.relay]:
             if pinged.rtt_s is not None:
-                known.rtt_s, known.heard_at = pinged.rtt_s, now
+                known.rtt_s = pinged.rtt_s
+                if known.is_doubted:
+                    known.is_doubted = False
+                    self._choose(now)
                 self._improve(now)
-            elif pinged.relay not in self.lending:
+            elif known.is_doubted or pinged.relay not in self.lending:
                 # Of one that lends us something its client finds out by itself.
                 self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))
                 self._forget(known.node, now)

@@ -14,10 +14,8 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.node.limits import RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX
 from p2psip.reload.node.relays.relay_search import (
-    AGAIN_S,
     ASK_AGAIN_S,
     COMPARE_S,
-    HEARD_S,
     PING_S,
     SEEK_NONE_MAX_S,
     SILENT_S,
@@ -25,7 +23,7 @@ from p2psip.reload.node.relays.relay_search import (
     RelaySearch,
 )
 from p2psip.reload.paths.relays.relay_pings import RelayPinged
-from p2psip.reload.paths.relays.relay_values import RelayGone, RelayTaken
+from p2psip.reload.paths.relays.relay_values import RelayGone
 from p2psip.reload.security.sealed_answer import seal
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
@@ -397,21 +395,61 @@ def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinge
     assert bench.search.lending == (lending,)
 
 
-@pytest.mark.parametrize(("heard_s_ago", "is_forgotten"), [(HEARD_S - 0.1, False), (HEARD_S, True)])
-def test_a_relay_that_has_just_said_something_is_not_gone(heard_s_ago: float, is_forgotten: bool) -> None:
-    """A router was away for a second: what was asked meanwhile is not answered, and what was asked after it is. So it
-    lends again soon; one that has said nothing lately is left alone for a while.
-    """
+@pytest.mark.parametrize("loss", [Loss.SILENT, Loss.UNREACHABLE])
+def test_a_relay_that_fell_silent_lends_again_as_soon_as_it_answers_a_ping(loss: Loss) -> None:
+    """A router was away for a second, or has another address: nothing is wrong with the relay."""
     bench = Bench(1).need()
     bench.grant(1)
     bench.pass_time(COMPARE_S)
-    bench.search.handle_news(RelayTaken(BASE, at(1), ()), bench.now)
     bench.allocated.clear()
-    bench.pass_time(heard_s_ago)
+    bench.pinged.clear()
+    bench.asked.clear()
+    bench.lose(1, loss)
+    assert bench.pinged == [at(1)]
+    bench.pass_time(1.0)
+    assert bench.allocated == []
+    bench.search.handle_ping(RelayPinged(at(1), 0.02), bench.now)
+    assert [relay for _, relay, _ in bench.allocated] == [at(1)]
+    assert bench.whom() == [], "its credential is as good as before"
+
+
+def test_a_relay_that_fell_silent_and_answers_no_ping_is_gone() -> None:
+    bench = Bench(1, 2).need()
+    bench.grant(1)
+    bench.grant(2)
+    bench.search.handle_ping(RelayPinged(at(1), 0.02), bench.now)
+    bench.pass_time(COMPARE_S)
     bench.lose(1, Loss.SILENT)
-    assert len(bench.search.known) == (0 if is_forgotten else 1)
-    bench.pass_time(AGAIN_S)
-    assert [relay for _, relay, _ in bench.allocated] == ([] if is_forgotten else [at(1)])
+    assert bench.search.lending == (at(2),)
+    bench.search.handle_ping(RelayPinged(at(1), None), bench.now)
+    assert [node for node, _ in bench.search.known] == [nid(2)]
+
+
+def test_over_streams_a_relay_that_fell_silent_is_asked_over_the_overlay_whether_it_is_there() -> None:
+    bench = Bench(1)
+    bench.search.need({BASE: 1}, 0.0, over_streams=True)
+    bench.pass_time(0.0)
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.asked.clear()
+    bench.allocated.clear()
+    gone = RelayGone(BASE, at(1), (), Loss.UNREACHABLE, "", 0.0, over_stream=True)
+    bench.search.handle_news(gone, bench.now)
+    assert bench.whom() == [nid(1)]
+    bench.grant(1)
+    bench.pass_time(0.0)
+    assert [relay for _, relay, _ in bench.allocated] == [at(1)]
+
+
+def test_that_pings_were_lost_says_nothing_of_relays_that_are_asked_over_streams() -> None:
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.lose(1, Loss.SILENT)
+    bench.search.need({BASE: 1}, bench.now, over_streams=True)
+    assert bench.over_streams == [False, True]
+    bench.search.handle_ping(RelayPinged(at(1), None), bench.now)
+    assert [node for node, _ in bench.search.known] == [nid(1)]
 
 
 def test_a_relay_that_is_found_while_another_is_full_lends_at_once() -> None:
