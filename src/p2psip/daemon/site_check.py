@@ -79,13 +79,14 @@ def overlay_steps(status: Mapping[str, Any]) -> Iterator[CheckedStep]:
         yield CheckedStep("admission", False, status["trouble"] or "not a member yet", todo)
 
 
-def nat_step(nat: Mapping[str, Any]) -> CheckedStep:
-    """What the peer is behind: the words are those of `p2psip nat`."""
+def nat_step(status: Mapping[str, Any], nat: Mapping[str, Any]) -> CheckedStep:
+    """What the peer is behind: the words are those of `p2psip nat`. Blocked UDP does no harm where a relay lends."""
     if not nat["helpers"]:
         return CheckedStep("router", None, nat["what"])
-    if nat["udp_blocked"]:
+    if nat["udp_blocked"] and not status["relays"]["in_use"]:
         return CheckedStep("router", False, nat["what"], nat["change"][0])
-    return CheckedStep("router", True, nat["what"])
+    over_tls = "; calls go over TLS, by relays" if nat["udp_blocked"] else ""
+    return CheckedStep("router", True, nat["what"] + over_tls)
 
 
 def relay_step(status: Mapping[str, Any], nat: Mapping[str, Any]) -> CheckedStep:

@@ -36,7 +36,7 @@ def status(**changes: object) -> dict[str, Any]:
         "trouble": "",
         "links": [{"state": "up"}, {"state": "failed"}],
         "lines": [line],
-        "relays": {"known": []},
+        "relays": {"known": [], "in_use": []},
         **changes,
     }
 
@@ -82,9 +82,11 @@ def test_a_way_in_and_being_let_in(changes: dict[str, object], good: list[bool |
 
 
 def test_the_router_and_relays() -> None:
-    assert told(nat_step(nat())) == (True, "a router")
-    assert told(nat_step(nat(udp_blocked=True)))[0] is False
-    assert told(nat_step(nat(helpers=0)))[0] is None
+    assert told(nat_step(status(), nat())) == (True, "a router")
+    assert told(nat_step(status(), nat(udp_blocked=True)))[0] is False
+    has_relay = status(relays={"known": [1], "in_use": ["198.51.100.1:6084"]})
+    assert told(nat_step(has_relay, nat(udp_blocked=True))) == (True, "a router; calls go over TLS, by relays")
+    assert told(nat_step(status(), nat(helpers=0)))[0] is None
     assert told(relay_step(status(), nat()))[0] is False
     assert told(relay_step(status(), nat(dialable=True)))[0]
     assert told(relay_step(status(), nat(helpers=0)))[0] is None

@@ -113,7 +113,7 @@ def _inside(directory: Path, status: Any) -> Iterator[CheckedStep]:
 
     busy("asking other members about the router")
     nat: Any = ask_peer(directory, "nat")
-    yield nat_step(nat)
+    yield nat_step(status, nat)
     yield relay_step(status, nat)
     found: dict[str, bool] = {}
     for line in status["lines"]:
