@@ -13,7 +13,7 @@ SLOW_WORKERS ?= 4
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
-	tests/net/test_sim_services.py tests/net/test_sim_internet.py \
+	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
 .PHONY: help setup dev demo check test fast unslow bench soak conformance nat-pairs lint types imports lock clean

@@ -1,9 +1,11 @@
-"""Calls of real peers in network namespaces, two public ones that relay and three behind routers: a symmetric NAT, one
-that filters by port, and one that lets no UDP through. What happens to a network happens in the middle of a call.
+"""Calls of real peers in network namespaces, two public ones that relay and five behind routers: a symmetric NAT, one
+that filters by port, one that lets no UDP through, and two with nothing but IPv6 behind firewalls. What happens to a
+network happens in the middle of a call.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
-from nat_pairs import IPV4, PORT, SYMMETRIC_NAT
+from nat_pairs import IPV4, IPV6, PORT, SYMMETRIC_NAT
 from netlab import INTERNET, Lab, Plan, missing
 from netlab.wire_tap import UDP, WireTap
 from our_phone import OurPhone
@@ -22,9 +24,11 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
 ]
 
-ROUTERS = {"sym": SYMMETRIC_NAT, "port": PORT, "noudp": PORT}
+NATS = {"sym": SYMMETRIC_NAT, "port": PORT, "noudp": PORT}
+FIREWALLS = ("six", "alsosix")
+SITES = (*NATS, *FIREWALLS)
 RELAYS = ("relay0", "relay1")
-PITCH = {"sym": 500.0, "port": 600.0, "noudp": 700.0}
+PITCH = {"sym": 500.0, "port": 600.0, "noudp": 700.0, "six": 800.0, "alsosix": 900.0}
 FRAME_S = 0.02
 CALL_PACKETS = 100
 """What nothing but a call sends."""
@@ -46,10 +50,12 @@ class Sites:
     peers: dict[str, LivePeer]
 
     def start(self, place: str) -> None:
-        """The peer there."""
-        relay, host = ("--relay", "yes"), self.lab.host(place if place in RELAYS else f"at-{place}")
+        """The peer there, at all addresses of its machine."""
+        node = place if place in RELAYS else f"at-{place}"
+        listen = [option for address in self.lab.addresses(node) for option in ("--listen", address)]
+        relay = ("--relay", "yes") if place in RELAYS else ()
         first = ("--first",) if place == "relay0" else ()
-        self.peers[place].run(*first, *(relay if place in RELAYS else ()), within=host.within)
+        self.peers[place].run(*listen, *first, *relay, within=self.lab.host(node).within)
 
     def phone(self, place: str) -> OurPhone:
         """A phone at the peer there, on its machine, which answers at once and plays what its place does."""
@@ -63,22 +69,25 @@ class Sites:
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     plan, directory = Plan(), tmp_path_factory.mktemp("behind")
-    hosts = {name: plan.host(name, versions=IPV4) for name in RELAYS}
-    for name, box in ROUTERS.items():
+    hosts = {name: plan.host(name) for name in RELAYS}
+    for name, box in NATS.items():
         hosts[name] = plan.host(f"at-{name}", plan.router(name, box, blocks_udp=name == "noudp"), IPV4)
-    inner = [str(plan.nodes[host].address(4)) for host in hosts.values()]
-    with LiveOverlay(directory, peers=0, hosts=inner, users=tuple(ROUTERS)) as overlay:
-        overlay.command("overlay", "set", directory / "overlay", "no-ice=false", "--sign")
+    for name in FIREWALLS:
+        hosts[name] = plan.host(f"at-{name}", plan.router(name, PORT), IPV6)
+    at = [plan.nodes[host].addresses[0] for host in hosts.values()]
+    with LiveOverlay(directory, peers=0, hosts=at, users=SITES) as overlay:
+        change = ("overlay", "set", directory / "overlay", "--sign")
+        overlay.command(*change, "no-ice=false", f"bootstrap-node+=[{plan.nodes['relay0'].address(6)}]:{overlay.port}")
         overlay.add_peers(len(hosts))
         peers = dict(zip(hosts, overlay.peers, strict=True))
         with Lab(plan) as lab, WireTap(lab, INTERNET) as tap:
             made = Sites(lab, tap, overlay, peers)
             for name in hosts:
                 made.start(name)
-            for name in ROUTERS:
+            for name in NATS:
                 eventually(f"relays lend to {name}", lambda name=name: len(lending(peers[name])) >= 3)  # type: ignore[misc]
             overlay.wait_whole()
-            overlay.add_lines([(peers[name], name) for name in ROUTERS])
+            overlay.add_lines([(peers[name], name) for name in SITES])
             yield made
 
 
@@ -104,9 +113,12 @@ def silence_s(here: OurPhone, there: OurPhone) -> float:
     return float(missed * FRAME_S)
 
 
-@pytest.mark.parametrize(("here", "there"), [("noudp", "sym"), ("port", "noudp"), ("sym", "port")])
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [("noudp", "sym"), ("port", "noudp"), ("sym", "port"), ("six", "alsosix"), ("six", "sym"), ("noudp", "alsosix")],
+)
 def test_phones_hear_each_other(sites: Sites, here: str, there: str, record_property: Record) -> None:
-    """Where UDP does not pass, over TLS to a relay."""
+    """Where UDP does not pass, over TLS to a relay; between IPv4 and IPv6 over one that has both."""
     with sites.phone(here) as caller, sites.phone(there) as callee:
         caller.wait("registered")
         callee.wait("registered")
@@ -118,6 +130,12 @@ def test_phones_hear_each_other(sites: Sites, here: str, there: str, record_prop
 def nat_reboots(sites: Sites) -> None:
     """The symmetric one forgets everything."""
     sites.lab.reboot("sym")
+
+
+def outside_address_changes(sites: Sites) -> None:
+    """That of the one that filters by port."""
+    before = ipaddress.ip_address(sites.lab.addresses("port")[0])
+    sites.lab.reboot("port", str(before + 100))
 
 
 def relay_dies(sites: Sites) -> None:
@@ -136,7 +154,7 @@ def relay_dies(sites: Sites) -> None:
     sites.peers[carrying()].kill()
 
 
-@pytest.mark.parametrize("happens", [nat_reboots, relay_dies])
+@pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, relay_dies])
 def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_property: Record) -> None:
     """Both ways, whatever happens to the network in the middle of a call."""
     with sites.phone("sym") as caller, sites.phone("port") as callee:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from effort import times
+from heard_calls import PACKETS_A_STEP, STEP_S, Ears, call_up, heard, pitch
 from ice_internet import ice_internet
 from ice_oracle import can_be_punched
 from ice_world import Scene
@@ -130,6 +132,27 @@ def test_the_nearest_relay_lends_an_address() -> None:
         return lends_to_links(world, 4) == near.host and lending.count(near) == 2 and len(lending) == 3
 
     assert world.run(300.0, stop=are_the_nearest)
+
+
+@pytest.mark.long
+def test_a_relayed_call_outlives_all_that_a_relay_forgets_in_time() -> None:
+    """Permissions after five minutes, channels and allocations after ten; in `make soak` credentials, after an hour."""
+    world = grow("long call", "RRss")
+    for number in (2, 3):
+        world.line(world.sites[number], f"user{number}")
+    world.settle(60.0)
+    phones = [world.phone(world.sites[number], f"user{number}", tone_hz=pitch(number)) for number in (2, 3)]
+    call, _ = call_up(world, *phones)
+    ears = Ears(world, phones)
+    ends_at = world.internet.now + min(times(1) * 660.0, 4200.0)
+    while world.internet.now < ends_at:
+        before = list(ears.counts)
+        world.run(5.0)
+        came = [after - then for after, then in zip(ears.counts, before, strict=True)]
+        assert min(came) >= 5.0 / STEP_S * PACKETS_A_STEP, f"{came} packets of 250, at {world.internet.now:.0f}"
+    phones[0].hang_up(call)
+    world.run(3.0)
+    assert [heard(phone) for phone in phones] == [pitch(3) // 10, pitch(2) // 10]
 
 
 def test_9_a_relay_is_recorded_as_often_as_turn_density_says() -> None:

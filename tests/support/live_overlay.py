@@ -29,6 +29,7 @@ from free_ports import free_port
 
 from p2psip.daemon.control_client import ask_peer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
+from p2psip.net.sockets.addresses import join_host_port
 from p2psip.reload.config.configuration import Kind, ServicePermission
 
 OVERLAY = "demo.example"
@@ -146,12 +147,12 @@ class LivePeer:
     @property
     def server(self) -> str:
         """What one sets as server in a phone."""
-        return f"{self.host}:{self.phone_port}"
+        return join_host_port(self.host, self.phone_port)
 
     @property
     def tls_server(self) -> str:
         """The same for a phone over TLS."""
-        return f"{self.host}:{self.phone_port + 1}"
+        return join_host_port(self.host, self.phone_port + 1)
 
     @property
     def is_running(self) -> bool:
@@ -285,7 +286,8 @@ class LiveOverlay:
         self._kinds = tuple(kinds)
         self._services = tuple(services)
         self._hosts = tuple(hosts)
-        self._bootstrap_port = free_port()
+        self.port = free_port()
+        """Of the bootstrap node, for other peers."""
         self.url = f"https://{HOST}:{free_port()}"
         self.fingerprint = ""
         self._enrollment: Daemon | None = None
@@ -404,7 +406,7 @@ class LiveOverlay:
                 OVERLAY,
                 club,
                 "--bootstrap",
-                f"{self._host(0)}:{self._bootstrap_port}",
+                join_host_port(self._host(0), self.port),
                 *self._terms,
             ),
             *(enrollment if self.is_enrolled else ()),
@@ -430,7 +432,7 @@ class LiveOverlay:
     def add_peers(self, count: int) -> list[LivePeer]:
         """Several, made side by side."""
         made = [
-            LivePeer(self, f"peer{number}", free_port() if number else self._bootstrap_port, self._host(number))
+            LivePeer(self, f"peer{number}", free_port() if number else self.port, self._host(number))
             for number in range(len(self.peers), len(self.peers) + count)
         ]
         _at_once(LivePeer.init, made)

@@ -104,8 +104,11 @@ class Lab:
         if address:
             self.move(router, addresses=(address,))
         else:
+            # What passed meanwhile by an old flow would be learnt anew, with the address that the router had.
+            namespaces.sysctl(self.netns(router), {"ipv4/ip_forward": 0})
             self._load_rules(node)
             forget_flows(self.netns(router))
+            namespaces.sysctl(self.netns(router), ROUTER_SETTINGS)
 
     def move(self, name: str, uplink: str = "", addresses: Sequence[str] = ()) -> None:
         """Unplug a node, and plug it in elsewhere, or with other addresses, or both."""
