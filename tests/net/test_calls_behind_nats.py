@@ -25,8 +25,12 @@ pytestmark = [
 ]
 
 NATS = {"sym": SYMMETRIC_NAT, "port": PORT, "noudp": PORT}
+SPARE = "spare"
+"""A router that nobody is behind to begin with."""
+
 FIREWALLS = ("six", "alsosix")
 SITES = (*NATS, *FIREWALLS)
+EVERYWHERE = ("0.0.0.0", "::")
 RELAYS = ("relay0", "relay1")
 PITCH = {"sym": 500.0, "port": 600.0, "noudp": 700.0, "six": 800.0, "alsosix": 900.0}
 FRAME_S = 0.02
@@ -50,19 +54,26 @@ class Sites:
     peers: dict[str, LivePeer]
 
     def start(self, place: str) -> None:
-        """The peer there, at all addresses of its machine."""
+        """The peer there, at all addresses that its machine has, and will have."""
         node = place if place in RELAYS else f"at-{place}"
-        listen = [option for address in self.lab.addresses(node) for option in ("--listen", address)]
+        listen = [part for option in ("--listen", "--phone-listen") for host in EVERYWHERE for part in (option, host)]
         relay = ("--relay", "yes") if place in RELAYS else ()
         first = ("--first",) if place == "relay0" else ()
         self.peers[place].run(*listen, *first, *relay, within=self.lab.host(node).within)
 
-    def phone(self, place: str) -> OurPhone:
-        """A phone at the peer there, on its machine, which answers at once and plays what its place does."""
+    def phone(self, place: str, *, is_local: bool = False) -> OurPhone:
+        """A phone at the peer there, on its machine, which answers at once and plays what its place does. If it is
+        local, it knows its peer by an address that stays.
+        """
         peer = self.peers[place]
         within = self.lab.host(f"at-{place}").within
         return OurPhone(
-            place, server=peer.server, password=phone_password(place), plays=PITCH[place], answer_ms=0, within=within
+            place,
+            server=f"127.0.0.1:{peer.phone_port}" if is_local else peer.server,
+            password=phone_password(place),
+            plays=PITCH[place],
+            answer_ms=0,
+            within=within,
         )
 
 
@@ -72,6 +83,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     hosts = {name: plan.host(name) for name in RELAYS}
     for name, box in NATS.items():
         hosts[name] = plan.host(f"at-{name}", plan.router(name, box, blocks_udp=name == "noudp"), IPV4)
+    plan.router(SPARE, SYMMETRIC_NAT)
     for name in FIREWALLS:
         hosts[name] = plan.host(f"at-{name}", plan.router(name, PORT), IPV6)
     at = [plan.nodes[host].addresses[0] for host in hosts.values()]
@@ -138,6 +150,12 @@ def outside_address_changes(sites: Sites) -> None:
     sites.lab.reboot("port", str(before + 100))
 
 
+def uplink_is_switched(sites: Sites) -> None:
+    """The machine of the peer behind the one that filters by port is plugged in behind another router."""
+    here = sites.lab.plan.nodes["at-port"].uplink
+    sites.lab.move("at-port", uplink=SPARE if here == "port" else "port")
+
+
 def relay_dies(sites: Sites) -> None:
     """The one that carries the call has no power any more."""
     relays = {str(sites.lab.plan.nodes[name].address(4)): name for name in RELAYS}
@@ -154,10 +172,10 @@ def relay_dies(sites: Sites) -> None:
     sites.peers[carrying()].kill()
 
 
-@pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, relay_dies])
+@pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, uplink_is_switched, relay_dies])
 def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_property: Record) -> None:
     """Both ways, whatever happens to the network in the middle of a call."""
-    with sites.phone("sym") as caller, sites.phone("port") as callee:
+    with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
         caller.wait("registered")
         callee.wait("registered")
         call(caller, callee)

@@ -354,11 +354,10 @@ class RelaySearch:
         if isinstance(news, RelayTaken):
             self._exchange.note("relay lends", at=str(news.relay), relayed=", ".join(map(str, news.relayed)))
             return
-        if news.over_stream is not self._over_streams:
-            # It was given back when datagrams ceased to pass, or began to.
+        if news.over_stream is not self._over_streams or news.base not in self._lending:
+            # It was given back when datagrams ceased to pass, or began to; or that port of ours is gone.
             return
-        relays = tuple(relay for relay in self._lending.get(news.base, ()) if relay != news.relay)
-        self._lending[news.base] = relays
+        self._lending[news.base] = tuple(relay for relay in self._lending[news.base] if relay != news.relay)
         if news.loss is Loss.ENDED:
             return
         self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)

@@ -452,6 +452,21 @@ def test_that_pings_were_lost_says_nothing_of_relays_that_are_asked_over_streams
     assert [node for node, _ in bench.search.known] == [nid(1)]
 
 
+@pytest.mark.parametrize("loss", [Loss.ENDED, Loss.UNREACHABLE, Loss.SILENT])
+def test_what_becomes_of_a_port_that_is_gone_is_no_matter(loss: Loss) -> None:
+    """Our address is another one: what was lent to the one before ends, and says nothing of the relay."""
+    bench = Bench(1).need()
+    bench.grant(1)
+    bench.pass_time(COMPARE_S)
+    bench.search.need({BASE._replace(host="10.0.0.3"): 1}, bench.now)
+    assert bench.search.lending == (at(1),)
+    bench.pinged.clear()
+    bench.lose(1, loss)
+    assert (bench.search.lending, bench.pinged) == ((at(1),), [])
+    bench.search.handle_ping(RelayPinged(at(1), 0.02), bench.now)
+    assert bench.search.lending == (at(1),)
+
+
 def test_a_relay_that_is_found_while_another_is_full_lends_at_once() -> None:
     """And the full one is asked again when it said, where that is not enough."""
     bench = Bench(1, 2).need(relays=2)
