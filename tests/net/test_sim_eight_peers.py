@@ -160,6 +160,7 @@ FAULTS = (
     (nat_reboots, (3, 4)),
     (nat_reboots, (7, 2)),
     (outside_address_changes, (3, 4)),
+    (outside_address_changes, (4, 6)),
     (uplink_is_switched, (3, 4)),
     (uplink_is_switched, (4, 6)),
     (relay_dies, (6, 4)),
