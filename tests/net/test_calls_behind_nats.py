@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from baresip import Baresip, hears, needs_baresip, talk
 from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
 from nat_pairs import IPV4, IPV6, PORT, SYMMETRIC_NAT
 from netlab import INTERNET, Lab, Plan, missing
@@ -76,6 +78,19 @@ class Sites:
             within=within,
         )
 
+    def baresip(self, directory: Path, place: str) -> Baresip:
+        """The same of another maker, which answers by itself."""
+        node = f"at-{place}"
+        return Baresip(
+            directory,
+            place,
+            server=self.peers[place].server,
+            password=phone_password(place),
+            plays=int(PITCH[place]),
+            host=self.lab.addresses(node)[0],
+            namespace=self.lab.netns(node),
+        )
+
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
@@ -137,6 +152,18 @@ def test_phones_hear_each_other(sites: Sites, here: str, there: str, record_prop
         call(caller, callee)
         time.sleep(TALK_S)
         record_property("silent_s", silence_s(caller, callee))
+
+
+@needs_baresip
+@pytest.mark.parametrize(("here", "there"), [("sym", "port"), ("noudp", "six")])
+def test_baresip_calls_baresip(sites: Sites, here: str, there: str, tmp_path: Path) -> None:
+    """Told nothing but a server, a user and a password, they hear each other through two NATs."""
+    with sites.baresip(tmp_path, here) as caller, sites.baresip(tmp_path, there) as callee:
+        caller.wait_registered()
+        callee.wait_registered()
+        talk(caller, callee, sites.peers[here].server)
+        assert hears(caller, PITCH[there])
+        assert hears(callee, PITCH[here])
 
 
 def nat_reboots(sites: Sites) -> None:
