@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from baresip import Baresip, hears, needs_baresip, talk
+from linphone import Linphone, needs_linphone
 from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
 from nat_pairs import IPV4, IPV6, PORT, SYMMETRIC_NAT
 from netlab import INTERNET, Lab, Plan, missing
@@ -80,16 +82,16 @@ class Sites:
 
     def baresip(self, directory: Path, place: str) -> Baresip:
         """The same of another maker, which answers by itself."""
+        return Baresip(directory, place, plays=int(PITCH[place]), **self._account(place))
+
+    def linphone(self, directory: Path, place: str) -> Linphone:
+        """Of a third."""
+        return Linphone(directory, place, **self._account(place))
+
+    def _account(self, place: str) -> dict[str, Any]:
         node = f"at-{place}"
-        return Baresip(
-            directory,
-            place,
-            server=self.peers[place].server,
-            password=phone_password(place),
-            plays=int(PITCH[place]),
-            host=self.lab.addresses(node)[0],
-            namespace=self.lab.netns(node),
-        )
+        at = {"host": self.lab.addresses(node)[0], "namespace": self.lab.netns(node)}
+        return {"server": self.peers[place].server, "password": phone_password(place), **at}
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,27 @@ def test_baresip_calls_baresip(sites: Sites, here: str, there: str, tmp_path: Pa
         talk(caller, callee, sites.peers[here].server)
         assert hears(caller, PITCH[there])
         assert hears(callee, PITCH[here])
+
+
+@needs_baresip
+@needs_linphone
+def test_linphone_calls_baresip(sites: Sites, tmp_path: Path) -> None:
+    """And is called by it; without a sound card it says nothing, so that it is the calls alone that are tried."""
+    with sites.linphone(tmp_path, "port") as linphone, sites.baresip(tmp_path, "sym") as baresip:
+        linphone.wait_registered()
+        baresip.wait_registered()
+        linphone.dial(f"sip:sym@{sites.peers['port'].server}")
+        baresip.wait("CALL_ESTABLISHED")
+        linphone.wait_connected()
+        linphone.hang_up()
+        baresip.wait("CALL_CLOSED")
+        linphone.wait_ended()
+        baresip.dial(f"sip:port@{sites.peers['sym'].server}")
+        linphone.wait_incoming()
+        linphone.command("answer")
+        baresip.wait("CALL_ESTABLISHED")
+        baresip.hang_up()
+        linphone.wait_ended()
 
 
 def nat_reboots(sites: Sites) -> None:

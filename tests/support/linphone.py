@@ -76,10 +76,15 @@ class Linphone:
         transport: str = "udp",
         trusts: Path | None = None,
         looks_at_name: bool = True,
+        namespace: str = "",
     ) -> None:
-        """Over TLS it believes whom the authority in the file `trusts` has issued one, of that name or not."""
+        """`namespace` is where it runs. Over TLS it believes whom the authority in the file `trusts` has issued one, of
+        that name or not.
+        """
         self.user = user
         self._directory = directory / f"linphone-{user}"
+        files = ("-l", str(self._directory / "log"), "-c", str(self._directory / "config"))
+        self._command = (*(("ip", "netns", "exec", namespace) if namespace else ()), "linphonec", "-d", "5", *files)
         (self._directory / ".local/share/linphone").mkdir(parents=True)
         self._said = ""
         self._read_to = 0
@@ -98,7 +103,7 @@ class Linphone:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["linphonec", "-d", "5", "-l", self._directory / "log", "-c", self._directory / "config"],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
