@@ -362,15 +362,14 @@ class RelaySearch:
             return
         self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)
         for known in [each for each in self._known.values() if news.relay in each.addresses]:
-            is_silent = news.loss in (Loss.SILENT, Loss.UNREACHABLE)
-            if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL) or (is_silent and news.over_stream):
+            if news.loss in (Loss.RESTARTED, Loss.CREDENTIAL):
                 # Its credentials have ended with it. As soon as we have another it is as good as any.
                 self._forget(known.node, now)
                 self._returning.add(known.node)
                 self._ask(known.node, now)
             elif news.loss in (Loss.FULL, Loss.REFUSED):
                 known.not_before = now + max(news.retry_after_s, REFUSED_S if news.loss is Loss.REFUSED else 0.0)
-            elif is_silent:
+            elif news.loss in (Loss.SILENT, Loss.UNREACHABLE) and not news.over_stream:
                 # Where a router was away for a second all relays are silent at once, and none of them is gone.
                 known.is_doubted = True
                 self._ping(known.node, now)
