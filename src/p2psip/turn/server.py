@@ -239,8 +239,9 @@ class TurnService:
             # 21.4: "a TURN server MUST NOT accept Teredo or 6to4 addresses in these requests."
             raise Rejected(403, "Forbidden")
         wish = wish_of(request, self._settings.relays, self._limits.lifetime_max_s)
-        self._make_room(who.owner, now)
-        held = [*(each.owner for each in self._by_flow.values()), *(o.who.owner for o in self._opening.values())]
+        if self._held().count(who.owner) >= self._limits.allocations_per_user:
+            self._drop_idle(who.owner, now)
+        held = self._held()
         if held.count(who.owner) >= self._limits.allocations_per_user:
             raise Rejected(486, "Allocation Quota Reached")
         if len(held) >= self._limits.allocations or self._asks.is_full:
@@ -249,14 +250,17 @@ class TurnService:
         self._open_next(opening, now)
         return None
 
-    def _make_room(self, owner: str, now: float) -> None:
-        """Where a user has as much as one may have: what lies idle since its address changed goes first."""
-        theirs = [each for each in self._by_flow.values() if each.owner == owner]
-        if len(theirs) >= self._limits.allocations_per_user:
-            oldest = min(theirs, key=lambda each: each.heard_at)
-            if now >= oldest.heard_at + CLIENT_SILENT_S:
-                for family in list(oldest.relayed):
-                    self._drop(oldest, family)
+    def _held(self) -> list[str]:
+        """Whose what is lent or being opened is."""
+        return [*(each.owner for each in self._by_flow.values()), *(each.who.owner for each in self._opening.values())]
+
+    def _drop_idle(self, owner: str, now: float) -> None:
+        """Of what a user has, what lies idle longest, as its address has changed since."""
+        idle = [a for a in self._by_flow.values() if a.owner == owner and now >= a.heard_at + CLIENT_SILENT_S]
+        if idle:
+            oldest = min(idle, key=lambda each: each.heard_at)
+            for family in list(oldest.relayed):
+                self._drop(oldest, family)
 
     def _open_next(self, opening: Opening, now: float) -> None:
         relayed = opening.next_port(self._rng, self._by_relayed)

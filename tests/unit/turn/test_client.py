@@ -25,12 +25,18 @@ class _Wire:
     """Both ends, with no time between them; what the server relays, and what the client tells."""
 
     def __init__(
-        self, bench: Bench | None = None, families: tuple[Family, ...] = (Family.IPV4,), *, is_stream: bool = False
+        self,
+        bench: Bench | None = None,
+        families: tuple[Family, ...] = (Family.IPV4,),
+        *,
+        is_stream: bool = False,
+        user: str = "alice",
+        seed: int = 2,
     ) -> None:
         self.bench = bench or Bench()
         self.flow = Flow(SERVER, CLIENT, is_stream)
-        credential = self.bench.members.issue("alice", 100_000, 0.0)
-        self.client = TurnClient(Flow(CLIENT, SERVER, is_stream), credential, random.Random(2), families)
+        credential = self.bench.members.issue(user, 100_000, 0.0)
+        self.client = TurnClient(Flow(CLIENT, SERVER, is_stream), credential, random.Random(seed), families)
         self.is_cut = False
         self.relayed: list[TurnRelay] = []
         self.told: list[Effect] = []
@@ -284,9 +290,7 @@ def test_forged_answers_change_nothing_and_are_told() -> None:
 def restarted(wire: _Wire, user: str) -> _Wire:
     """Another life of the program, at the same address, with an allocation of the one before at the relay."""
     wire.permitted()
-    again = _Wire(wire.bench)
-    credential = wire.bench.members.issue(user, 100_000, 5.0)
-    again.client = TurnClient(Flow(CLIENT, SERVER, is_stream=False), credential, random.Random(3))
+    again = _Wire(wire.bench, user=user, seed=3)
     again.client.allocate(wire.bench.now)
     return again
 
@@ -316,17 +320,14 @@ def test_a_relay_that_has_an_allocation_of_ours_in_its_way_without_end_is_left()
     wire = _Wire()
     wire.client.allocate(0.0)
     asked = []
-    while effects := wire.client.drain():
-        [effect] = effects
-        if isinstance(effect, RelayLost):
-            assert effect.loss is Loss.REFUSED
-            break
-        assert isinstance(effect, Transmit)
+    while isinstance(effect := wire.client.drain()[0], Transmit):
         request = decode(effect.data)
         asked.append(request.method)
         mismatch = (ERROR_CODE.of(StunErrorCode(437)),)
         answer = StunMessage(MessageClass.ERROR, request.method, request.transaction, mismatch)
         wire.client.handle_data(answer.encode(), 0.0)
+    assert isinstance(effect, RelayLost)
+    assert effect.loss is Loss.REFUSED
     assert asked == [ALLOCATE, REFRESH, ALLOCATE]
 
 

@@ -29,6 +29,7 @@ from p2psip.stun.attributes import (
     Icmp,
 )
 from p2psip.stun.framing import ChannelData
+from p2psip.stun.integrity import signed
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
 from p2psip.turn.limits import CLIENT_SILENT_S, TurnLimits
 from p2psip.turn.methods import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA_METHOD, REFRESH, SEND
@@ -196,6 +197,22 @@ def test_what_a_user_has_left_behind_gives_way_where_one_may_have_no_more() -> N
     assert first not in bench.open
     assert (code_of(used.refresh(600)), code_of(left.refresh(600))) == (0, 437)
     assert code_of(Speaker(bench, Address("192.0.2.8", 4)).allocate()) == 486
+
+
+def test_what_a_user_has_left_behind_gives_way_also_while_ports_are_being_opened() -> None:
+    bench = Bench(TurnLimits(allocations_per_user=2))
+    left, *new = (Speaker(bench, Address("192.0.2.7", port)) for port in (1, 2, 3))
+    left.relayed()
+    bench.now = CLIENT_SILENT_S
+    wish = REQUESTED_TRANSPORT.of(17)
+    proofs = [client.credential.proof(client.try_once(ALLOCATE, wish)) for client in new]
+    for client, proof in zip(new, proofs, strict=True):
+        asked = StunMessage(MessageClass.REQUEST, ALLOCATE, client.transaction(), (wish, *proof.attributes))
+        data = signed(asked, proof.key, proof.integrity).encode()
+        bench.server.handle_data(client.flow, data, bench.now)
+    answers = [read(effect.data) for effect in bench.settle() if isinstance(effect, Transmit)]
+    assert [code_of(answer) for answer in answers] == [0, 0]
+    assert code_of(left.refresh(600)) == 437
 
 
 def test_a_client_that_does_nothing_but_send_is_not_silent() -> None:
