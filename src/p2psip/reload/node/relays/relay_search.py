@@ -162,8 +162,9 @@ class RelaySearch:
 
     @property
     def lending(self) -> tuple[Address, ...]:
-        """The relays that lend us something now, or were asked to."""
-        return tuple(relay for relays in self._lending.values() for relay in relays)
+        """The relays that lend us something now, once for each port."""
+        ways = ((base, relay) for base, relays in self._lending.items() for relay in relays)
+        return tuple(relay for base, relay in ways if self._punching.lends(base, relay))
 
     # What is needed
 
@@ -407,8 +408,8 @@ class RelaySearch:
                     known.is_doubted = False
                     self._choose(now)
                 self._improve(now)
-            elif known.is_doubted or pinged.relay not in self.lending:
-                # Of one that lends us something its client finds out by itself.
+            elif known.is_doubted or not any(pinged.relay in relays for relays in self._lending.values()):
+                # Of one that lends us something, or is asked to, its client finds out by itself.
                 self._exchange.note("relay does not answer", node=known.node, at=str(pinged.relay))
                 self._forget(known.node, now)
                 self._leave_alone(known.node, now + SILENT_S)

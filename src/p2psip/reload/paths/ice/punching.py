@@ -178,6 +178,10 @@ class Punching:
         self.relayed.release(base, relay, now)
         self._collect(now)
 
+    def lends(self, base: Address, relay: Address) -> bool:
+        """True from when it has lent something to this port."""
+        return bool(self.relayed.of(base, relay))
+
     def uses_relay(self, base: Address, relay: Address) -> bool:
         """True if a path goes from an address that this relay lends to this port."""
         lent = self.relayed.of(base, relay)

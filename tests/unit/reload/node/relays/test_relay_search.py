@@ -62,6 +62,8 @@ class Bench:
         self.released: list[tuple[Address, Address]] = []
         self.pinged: list[Address] = []
         self.is_used = True
+        self.unheard: set[Address] = set()
+        """Relays that were asked to lend something, and have not answered."""
         self.queue = TimerQueue()
         exchange = SimpleNamespace(
             queue=self.queue,
@@ -74,6 +76,7 @@ class Bench:
             allocate=self._allocate,
             release=lambda base, relay, now: self.released.append((base, relay)),
             uses_relay=lambda base, relay: self.is_used,
+            lends=lambda base, relay: relay not in self.unheard,
             relay_pings=SimpleNamespace(ping=lambda relay, now: self.pinged.append(relay)),
         )
         data = SimpleNamespace(storage=SimpleNamespace(rules=SimpleNamespace(kinds={})))
@@ -95,6 +98,16 @@ class Bench:
         """Relays are needed now: so many are to lend an address."""
         self.search.need({BASE: relays}, self.now)
         self.pass_time(0.0)
+        return self
+
+    def lent(self, relays: int = 1) -> Bench:
+        """The same, and the first has lent something; what was done until then is forgotten."""
+        self.need(relays)
+        self.grant(1)
+        self.pass_time(COMPARE_S)
+        self.asked.clear()
+        self.allocated.clear()
+        self.pinged.clear()
         return self
 
     def whom(self) -> list[NodeId]:
@@ -296,10 +309,7 @@ def test_a_relay_that_began_anew_is_asked_again_at_once_while_another_lends() ->
 
 
 def test_where_there_is_no_other_it_lends_again_as_soon_as_it_has_said_yes() -> None:
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
-    bench.allocated.clear()
+    bench = Bench(1).lent()
     bench.lose(1, Loss.CREDENTIAL)
     bench.grant(1, password=b"another")
     bench.pass_time(0.0)
@@ -308,10 +318,7 @@ def test_where_there_is_no_other_it_lends_again_as_soon_as_it_has_said_yes() -> 
 
 @pytest.mark.parametrize(("loss", "retry_s", "alone_s"), [(Loss.FULL, 60.0, 60.0), (Loss.REFUSED, 0.0, 300.0)])
 def test_a_relay_that_is_full_is_left_alone_for_a_while(loss: Loss, retry_s: float, alone_s: float) -> None:
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
-    bench.allocated.clear()
+    bench = Bench(1).lent()
     bench.lose(1, loss, retry_s)
     bench.pass_time(alone_s - 1)
     assert bench.allocated == []
@@ -320,11 +327,7 @@ def test_a_relay_that_is_full_is_left_alone_for_a_while(loss: Loss, retry_s: flo
 
 
 def test_a_credential_is_renewed_at_half_of_its_life() -> None:
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
-    bench.asked.clear()
-    bench.allocated.clear()
+    bench = Bench(1).lent()
     bench.pass_time(1801.0)
     assert bench.whom() == [nid(1)]
     bench.silence(1)
@@ -366,9 +369,7 @@ def test_what_is_kept_of_others_is_bounded() -> None:
 
 
 def test_when_none_is_needed_any_more_what_was_lent_is_given_back() -> None:
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
+    bench = Bench(1).lent()
     bench.search.need({}, bench.now)
     assert bench.released == [(BASE, at(1))]
     assert (bench.search.known, bench.search.lending) == ((), ())
@@ -399,12 +400,7 @@ def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinge
 @pytest.mark.parametrize("loss", [Loss.SILENT, Loss.UNREACHABLE])
 def test_a_relay_that_fell_silent_lends_again_as_soon_as_it_answers_a_ping(loss: Loss) -> None:
     """A router was away for a second, or has another address: nothing is wrong with the relay."""
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
-    bench.allocated.clear()
-    bench.pinged.clear()
-    bench.asked.clear()
+    bench = Bench(1).lent()
     bench.lose(1, loss)
     assert bench.pinged == [at(1)]
     bench.pass_time(1.0)
@@ -444,9 +440,7 @@ def test_over_streams_a_relay_that_cannot_be_dialled_is_not_asked_without_end() 
 
 
 def test_that_pings_were_lost_says_nothing_of_relays_that_are_asked_over_streams() -> None:
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
+    bench = Bench(1).lent()
     bench.lose(1, Loss.SILENT)
     bench.search.need({BASE: 1}, bench.now, over_streams=True)
     assert bench.over_streams == [False, True]
@@ -454,12 +448,20 @@ def test_that_pings_were_lost_says_nothing_of_relays_that_are_asked_over_streams
     assert [node for node, _ in bench.search.known] == [nid(1)]
 
 
+def test_a_relay_is_in_use_from_when_it_has_lent_something() -> None:
+    """Until it has answered nobody is told that it lends."""
+    bench = Bench(1).lent()
+    assert bench.search.lending == (at(1),)
+    bench.unheard.add(at(1))
+    assert bench.search.lending == ()
+    bench.search.handle_ping(RelayPinged(at(1), None), bench.now)
+    assert [node for node, _ in bench.search.known] == [nid(1)], "its client finds out by itself"
+
+
 @pytest.mark.parametrize("loss", [Loss.ENDED, Loss.UNREACHABLE, Loss.SILENT])
 def test_what_becomes_of_a_port_that_is_gone_is_no_matter(loss: Loss) -> None:
     """Our address is another one: what was lent to the one before ends, and says nothing of the relay."""
-    bench = Bench(1).need()
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
+    bench = Bench(1).lent()
     bench.search.need({BASE._replace(host="10.0.0.3"): 1}, bench.now)
     assert bench.search.lending == (at(1),)
     bench.pinged.clear()
@@ -471,11 +473,10 @@ def test_what_becomes_of_a_port_that_is_gone_is_no_matter(loss: Loss) -> None:
 
 def test_a_relay_that_is_found_while_another_is_full_lends_at_once() -> None:
     """And the full one is asked again when it said, where that is not enough."""
-    bench = Bench(1, 2).need(relays=2)
-    bench.grant(1)
-    bench.pass_time(COMPARE_S)
+    bench = Bench(1).lent(relays=2)
     bench.lose(1, Loss.FULL, 60.0)
-    bench.allocated.clear()
+    bench.linked.append(nid(2))
+    bench.search.linked(bench.now)
     bench.grant(2)
     bench.pass_time(COMPARE_S)
     assert [relay for _, relay, _ in bench.allocated] == [at(2)]
