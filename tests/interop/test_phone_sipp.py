@@ -8,8 +8,6 @@ from our_phone import OurPhone
 from sipp import Account, answering, calling, needs_sipp
 
 ANSWER_MS = 50
-SIPP_CLOCK_MS = 4
-"""SIPp's clock has steps of so many milliseconds: either end of what it measures may be so much too early."""
 
 pytestmark = [pytest.mark.slow, needs_sipp]
 
@@ -20,7 +18,6 @@ def test_it_calls_us(tmp_path: Path, transport: str) -> None:
         account = Account(f"127.0.0.1:{bob.sip_port}", "sipp")
         caller = calling(tmp_path, account, bob.uri, calls=10, rate=5, transport=transport, at_once=3).run()
         assert len(caller.setup_ms()) == 10
-        assert min(caller.setup_ms()) >= ANSWER_MS - SIPP_CLOCK_MS
         assert all(bob.wait("ended")["by"] == "them" for _ in range(10))
 
 
