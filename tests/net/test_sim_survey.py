@@ -54,3 +54,16 @@ def test_a_port_that_a_router_forwards_is_found_to_be_dialable() -> None:
     assert reach.filtering is EndpointDependence.ADDRESS_AND_PORT
     assert reach.is_dialable
     assert not reach.is_open
+
+
+def test_who_asks_again_and_again_is_told_the_same() -> None:
+    """Somebody tries the settings of a router, one after the other; what members lend is bounded."""
+    world = world_with(PORT_RESTRICTED, forwards=True)
+    surveyed(world, PUBLIC)
+    node = world.sites[PUBLIC].peer.node
+    for _ in range(12):
+        before = node.reach.at
+        node.survey(world.internet.now)
+        assert world.run(90.0, stop=lambda before=before: node.reach.at > before), "no survey"  # type: ignore[misc]
+        assert node.reach.is_dialable
+        assert not node.reach.is_cut_short

@@ -190,7 +190,9 @@ def _punching(reach: Reach) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _changes(reach: Reach, ports: SitePorts, mapping: PortMappingFacts) -> Iterator[str]:
-    if reach.mapping is None or reach.filtering is None:
+    if reach.is_cut_short:
+        yield "The other members have been asked too often in the last minutes to tell all: ask again in two minutes."
+    elif reach.mapping is None or reach.filtering is None:
         yield "To know more, ask again when two other members are there that can be dialled from anywhere."
     if reach.is_dialable:
         if not reach.is_open:

@@ -96,6 +96,14 @@ def test_a_router_that_forgets_soon_is_named() -> None:
     assert "UDP timeout" in nat_words(replace(HOME, forgets_s=20.0), PORTS, UNASKED).change[-1]
 
 
+def test_who_has_asked_too_often_is_told_so() -> None:
+    asked_often = (
+        "The other members have been asked too often in the last minutes to tell all: ask again in two minutes."
+    )
+    assert asked_often in nat_words(replace(HOME, is_cut_short=True), PORTS, UNASKED).change
+    assert asked_often not in nat_words(HOME, PORTS, UNASKED).change
+
+
 def test_everything_that_can_be_found_has_words() -> None:
     for mapping, filtering, hairpins, lifetimes, by in itertools.product(
         (None, *EndpointDependence),

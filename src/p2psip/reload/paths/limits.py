@@ -68,8 +68,10 @@ SURVEY_SPARES_MAX: Final = 16
 SURVEY_TOKENS_MAX: Final = 256
 """Binding requests of which it is remembered where they came from, as somebody may ask to be probed there."""
 
-SURVEY_PROBES_PER_MEMBER: Final = 24
-"""Probes that one member may have us send or ask for at once; one more every five seconds. A survey takes about ten."""
+SURVEY_PROBES_PER_MEMBER: Final = 72
+"""Probes that one member may have us send or ask for at once; one more every five seconds. A survey takes up to
+eighteen, where nothing gets in."""
 
-SURVEY_PROBES_PER_HOST: Final = 8
-"""Probes that go to one host for members that are not there; one more every ten seconds."""
+SURVEY_PROBES_PER_HOST: Final = 48
+"""Probes that go to one host for members that are not there; one more every ten seconds. A survey takes up to
+twelve, where one member sends them all."""

@@ -45,10 +45,10 @@ from p2psip.reload.paths.values import (
     SpareOpened,
     StunArrived,
 )
-from p2psip.reload.transport.outcome import Answer, Outcome
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.common import IpAddressPort
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.contents import ErrorCode, MessageCode
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, ProbeWay, ReachAns, ReachReq
@@ -94,12 +94,15 @@ class SurveyContext:
 
 @dataclass(frozen=True, slots=True)
 class OnBehalfContext:
-    """A member was asked to send a probe for another one; `tried` are those that were asked."""
+    """A member was asked to send a probe for another one; `tried` are those that were asked, of which so many before
+    were `busy`.
+    """
 
     request: Received
     body: ReachReq
     source: Address
     tried: tuple[NodeId, ...]
+    busy: int
 
 
 _Body = TypeVar("_Body", ReachReq, ReachAns)
@@ -176,14 +179,19 @@ class Surveying:
         """A member has answered, or has not."""
         body = outcome.body if isinstance(outcome, Answer) else None
         found = self._decoded(body.body, ReachAns) if isinstance(body, PrivateAns) else None
+        is_busy = isinstance(outcome, Refused) and outcome.code is ErrorCode.REQUEST_TIMEOUT
         if isinstance(context, SurveyContext):
             if self._survey is not None:
-                self._survey.handle_answer(context.number, found, now)
+                if is_busy:
+                    self._survey.handle_busy(context.number, now)
+                else:
+                    self._survey.handle_answer(context.number, found, now)
                 self._pass_on(now)
         elif found is not None:
             self._answer(context.request, ReachAns(0, context.tried[-1:]))
         else:
-            self._have_another_send(context.request, context.body, context.source, context.tried, now)
+            busy = context.busy + is_busy
+            self._have_another_send(context.request, context.body, context.source, context.tried, now, busy=busy)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -364,9 +372,9 @@ class Surveying:
         self._exchange.emit(SendSpare(spare, source, probe(body.token)))
 
     def _have_another_send(
-        self, request: Received, body: ReachReq, source: Address, tried: Sequence[NodeId], now: float
+        self, request: Received, body: ReachReq, source: Address, tried: Sequence[NodeId], now: float, *, busy: int = 0
     ) -> None:
-        """Ask one that is at another host than we and the asker; a refusal of the last one is ours."""
+        """Ask one that is at another host than we and the asker."""
         avoid = {request.signer.node_id, *body.avoid, *tried}
         scope = scope_of(source.host)
         others = [
@@ -378,11 +386,12 @@ class Surveying:
             and scope_of(link.remote.host) is scope
         ]
         if not others or len(tried) >= MEMBERS_TRIED_MAX:
-            self._exchange.reject(request, NotFound("there is nobody else to send it").response)
+            nobody = RequestTimeout("too many probes") if busy else NotFound("there is nobody else to send it")
+            self._exchange.reject(request, nobody.response)
             return
         other = self._rng.choice(others)
         asked = ReachReq(ProbeWay.ON_BEHALF, body.token, (), IpAddressPort.of(without_zone(source.host), source.port))
-        context = OnBehalfContext(request, body, source, (*tried, other))
+        context = OnBehalfContext(request, body, source, (*tried, other), busy)
         sent = self._exchange.to_node(
             other,
             MessageCode.PRIVATE_REQ,

@@ -49,6 +49,8 @@ class Reach:
     """Members that reached a port of ours from which nothing was ever sent to them."""
     reached_by: tuple[NodeId, ...] = ()
     """The same of the port of links."""
+    is_cut_short: bool = False
+    """True if members were asked too often to tell all."""
 
     @property
     def has_nat(self) -> bool | None:
@@ -74,9 +76,10 @@ class Reach:
 
     @property
     def is_sure(self) -> bool:
-        """False if something is not known that a member more could tell."""
+        """False if something is not known that a member more could tell, or the same ones later."""
         confirmed = {len(set(self.opened_by)), len(set(self.reached_by))}
-        return self.is_udp_blocked or (None not in (self.mapping, self.filtering) and not confirmed & {1})
+        is_all_known = None not in (self.mapping, self.filtering) and not self.is_cut_short
+        return self.is_udp_blocked or (is_all_known and not confirmed & {1})
 
     @property
     def can_punch(self) -> bool | None:

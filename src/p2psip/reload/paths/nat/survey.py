@@ -49,6 +49,12 @@ PROBE_S: Final = 1.0
 PROBES: Final = 3
 """So often it is asked before a probe that does not come is held against the box, and not against the way."""
 
+BUSY_S: Final = 5.0
+"""After how long a member is asked again that has been asked too often for the moment."""
+
+BUSY_MAX_S: Final = 40.0
+"""How much of that there is in one survey: then it ends without what is missing."""
+
 HAIRPIN_S: Final = 0.4
 LIFETIMES_S: Final = (30.0, 60.0, 120.0)
 """RFC 4787 REQ-5: a mapping "MUST NOT expire in less than two minutes"; many do after 30 s or 60 s."""
@@ -136,6 +142,9 @@ class Survey:
         self._bindings: dict[bytes, _Binding] = {}
         self._asked: dict[int, ReachAns | None] = {}
         """Answers by the numbers of questions; None for one that was refused."""
+        self._busy: set[int] = set()
+        """Questions that are to be asked again later."""
+        self._busy_left_s = BUSY_MAX_S
         self._number = 0
         self._came: dict[tuple[int | None, bytes], Address] = {}
         """From where probes have come, by port and token."""
@@ -171,8 +180,13 @@ class Survey:
             self._locals[spare] = local
 
     def handle_answer(self, number: int, answer: ReachAns | None, now: float) -> None:
-        """A member has done what it was asked for, or has not."""
+        """A member has done what it was asked for, or does not do it."""
         self._asked[number] = answer
+        self._advance(now)
+
+    def handle_busy(self, number: int, now: float) -> None:
+        """A member, or the one that it asked, does not do it now, as it has been asked too often."""
+        self._busy.add(number)
         self._advance(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -358,13 +372,9 @@ class Survey:
         self._came.pop((bound.spare, token), None)
         found: _Probe | None = None
         for _ in range(PROBES):
-            self._number += 1
-            number = self._number
             mapped = self._mapped if way is ProbeWay.OTHER_MEMBER_TO_MAPPED else None
             sent = self.reach.reached_by if is_link else self.reach.opened_by
-            self._effects.append(AskHelper(number, helper.node, way, token, sent, is_stranger_wanted, mapped))
-            yield from self._until(lambda number=number: number in self._asked, ANSWER_MAX_S)  # type: ignore[misc]
-            answer = self._asked.pop(number, None)
+            answer = yield from self._ask(AskHelper(0, helper.node, way, token, sent, is_stranger_wanted, mapped))
             if answer is None:
                 return found
             yield from self._until(lambda: (bound.spare, token) in self._came, PROBE_S)
@@ -372,6 +382,21 @@ class Survey:
             if found.source is not None:
                 break
         return found
+
+    def _ask(self, question: AskHelper) -> Generator[None, None, ReachAns | None]:
+        """What a member answers; None if it does not do that, or not soon."""
+        while True:
+            self._number += 1
+            number = self._number
+            self._effects.append(replace(question, number=number))
+            yield from self._until(lambda number=number: number in self._asked or number in self._busy, ANSWER_MAX_S)  # type: ignore[misc]
+            if number not in self._busy:
+                return self._asked.pop(number, None)
+            if self._busy_left_s < BUSY_S:
+                self._know(is_cut_short=True)
+                return None
+            self._busy_left_s -= BUSY_S
+            yield from self._until(lambda: False, BUSY_S)
 
     def _bind(self, spare: int | None, server: Address) -> _Binding:
         token = self._token()

@@ -187,6 +187,15 @@ def test_who_knows_nobody_else_says_so() -> None:
     assert refused(bench) is ErrorCode.NOT_FOUND
 
 
+def test_where_the_other_one_is_asked_too_often_it_is_said_that_it_may_be_asked_again() -> None:
+    bench = start()
+    seen(bench)
+    asked(bench, ProbeWay.OTHER_MEMBER)
+    request: Heard = bench.hear_one(50, MessageCode.PRIVATE_REQ)
+    bench.answer(50, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.REQUEST_TIMEOUT, "too many probes"))
+    assert refused(bench) is ErrorCode.REQUEST_TIMEOUT
+
+
 def test_on_behalf_of_a_member_of_another_one_so_many_to_one_host() -> None:
     bench = start()
     target = Address("192.0.2.77", 4444)

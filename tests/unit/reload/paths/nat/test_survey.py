@@ -14,7 +14,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.paths.limits import SURVEY_PROBES_PER_MEMBER
 from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
-from p2psip.reload.paths.nat.survey import AskHelper, Survey, SurveyHelper, probe
+from p2psip.reload.paths.nat.survey import BUSY_MAX_S, BUSY_S, AskHelper, Survey, SurveyHelper, probe
 from p2psip.reload.paths.values import CloseSpare, SendSpare, SendStun
 from p2psip.reload.wire.private_messages import ProbeWay, ReachAns
 from p2psip.sim.ip.boxes import SYMMETRIC, Dependence, Hairpin, Nat, NatBehaviour, Router
@@ -59,6 +59,8 @@ class Bench:
     refusing: frozenset[ProbeWay] = frozenset()
     wants_lifetime: bool = False
     loss: float = 0.0
+    busy_until: float = 0.0
+    """So long they have been asked too often."""
     asked: list[AskHelper] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -161,6 +163,10 @@ class Bench:
         return self.spares[spare]
 
     def _help(self, asked: AskHelper) -> None:
+        if self.internet.now < self.busy_until:
+            self.survey.handle_busy(asked.number, self.internet.now)
+            self._settle()
+            return
         answer = None if asked.way in self.refusing else self._probe(asked)
         self.survey.handle_answer(asked.number, answer, self.internet.now)
         self._settle()
@@ -305,6 +311,23 @@ def test_members_that_know_nothing_of_this_leave_only_the_mapping() -> None:
 def test_where_no_further_port_helps_the_mapping_is_as_exact_as_can_be() -> None:
     behaviour = NatBehaviour(Dependence.ADDRESS, preserves_port=False)
     assert Bench(behaviour, refusing=frozenset({ProbeWay.OTHER_PORT})).run().mapping is EndpointDependence.SOME
+
+
+def test_who_has_been_asked_too_often_is_asked_again() -> None:
+    reach = Bench(
+        NatBehaviour(filtering=Dependence.ADDRESS), forwards=True, linked=2, busy_until=BUSY_MAX_S - BUSY_S
+    ).run(120.0)
+    assert reach.filtering is EndpointDependence.ADDRESS
+    assert reach.is_dialable
+    assert (reach.is_cut_short, reach.is_sure) == (False, True)
+
+
+def test_but_not_for_ever() -> None:
+    bench = Bench(NatBehaviour(filtering=Dependence.ADDRESS), forwards=True, linked=2, busy_until=1000.0)
+    reach = bench.run(BUSY_MAX_S + 30.0)
+    assert bench.survey.is_over
+    assert reach.mapping is EndpointDependence.NONE
+    assert (reach.is_cut_short, reach.is_sure, reach.is_dialable) == (True, False, False)
 
 
 @pytest.mark.parametrize("mapping", Dependence, ids=lambda each: each.name)
