@@ -97,11 +97,9 @@ def test_a_router_that_forgets_soon_is_named() -> None:
 
 
 def test_who_has_asked_too_often_is_told_so() -> None:
-    asked_often = (
-        "The other members have been asked too often in the last minutes to tell all: ask again in two minutes."
-    )
-    assert asked_often in nat_words(replace(HOME, is_cut_short=True), PORTS, UNASKED).change
-    assert asked_often not in nat_words(HOME, PORTS, UNASKED).change
+    said = "The other members have been asked too often in the last minutes to tell all: ask again in two minutes."
+    assert said in nat_words(replace(HOME, is_cut_short=True), PORTS, UNASKED).change
+    assert said not in nat_words(HOME, PORTS, UNASKED).change
 
 
 def test_everything_that_can_be_found_has_words() -> None:
