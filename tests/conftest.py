@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import structlog
@@ -31,6 +31,15 @@ def pytest_collection_finish() -> None:
     """Cores leave no cycles behind: the collector walks through all objects of the tests to find next to nothing."""
     gc.freeze()
     gc.set_threshold(50_000)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure stands what the processes of peers have logged."""
+    report = yield
+    if report.failed and (overlay := sys.modules.get("live_overlay")) is not None:
+        report.sections += overlay.last_words()
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

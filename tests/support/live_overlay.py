@@ -15,12 +15,13 @@ import signal
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from forked import FRESH as P2PSIP
 from forked import Forked
@@ -42,6 +43,9 @@ POLL_S = 0.3
 SUCCESSORS = 5
 WATCHED = 3
 """Neighbours on each side, where the topology is one-hop."""
+
+LAST_WORDS = 80
+"""So many lines of each log stand with a failure."""
 
 
 def phone_password(user: str) -> str:
@@ -66,9 +70,13 @@ def _at_once(work: Callable[[Any], object], items: Iterable[object]) -> None:
 class Daemon:
     """A long-running command: its ready line, and what it logs while it runs."""
 
+    known: ClassVar[weakref.WeakSet[Daemon]] = weakref.WeakSet()
+    """Those that a test, or what it has made, still has."""
+
     def __init__(
         self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = (), fresh: bool = False
     ) -> None:
+        self.known.add(self)
         self.log: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self._changed = threading.Condition()
@@ -128,6 +136,15 @@ class Daemon:
                 else:
                     self.log.append(entry)
                 self._changed.notify_all()
+
+
+def last_words() -> list[tuple[str, str]]:
+    """What each of them has logged last, for who looks into a failure: a title, and the lines."""
+    daemons = [(" ".join(map(str, each.process.args)), each) for each in Daemon.known]
+    return [
+        (f"the log of {name}", "\n".join(json.dumps(entry) for entry in each.log[-LAST_WORDS:]))
+        for name, each in sorted(daemons, key=lambda pair: pair[0])
+    ]
 
 
 class LivePeer:
