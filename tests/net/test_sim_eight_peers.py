@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
+import random
 from collections import Counter
 
 import pytest
@@ -129,10 +131,10 @@ def nat_reboots(world: InternetSites, here: int) -> None:
 
 
 def outside_address_changes(world: InternetSites, here: int) -> None:
-    """Its provider gives the router another one."""
+    """Its provider gives the router the next one."""
     nat = world.sites[here].nat
     assert nat is not None
-    nat.reboot(world.public_host(here).removesuffix(".1") + ".77", off_s=0.0)
+    nat.reboot(str(ipaddress.ip_address(nat.outside.hosts[0]) + 70), off_s=0.0)
 
 
 def uplink_is_switched(world: InternetSites, here: int) -> None:
@@ -192,3 +194,34 @@ def test_what_happens_in_the_middle_of_a_call_is_over_in_seconds(seed: str, caps
         assert took_s <= BACK_S
         here.hang_up(call)
         world.run(60.0)
+
+
+SOON_BACK_S = 5.0
+"""The same where the next thing happens before what the last one has left behind is over."""
+
+ONE_AFTER_ANOTHER = ((nat_reboots, 6), (outside_address_changes, 4), (uplink_is_switched, 4), (relay_dies, 6)) * 3
+"""In calls between two that need a relay; what happens, and at whose site."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [f"one after another {number}" for number in range(times(2))])
+def test_one_thing_after_another(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Links whose other end is gone stand in nobody's way: of those between two peers the one that works is used."""
+    world, _, phones = with_phones(seed)
+    rng, here, there = random.Random(seed), phones[6], phones[4]
+    for fault, whose in ONE_AFTER_ANOTHER:
+        call, _ = call_up(world, here, there)
+        world.run(rng.uniform(2.0, 5.0))
+        ears = Ears(world, (here, there))
+        assert ears.back_after() == 0.0, "they hear each other to begin with"
+        fault(world, whose)
+        took_s = ears.back_after()
+        with capsys.disabled():
+            print(f"\n{seed}, {fault.__name__}: audio is back after {took_s:.2f} s")
+        assert here.ended(call) is None
+        assert took_s <= SOON_BACK_S
+        here.hang_up(call)
+        for relay in (world.sites[number] for number in RELAYS):
+            if not relay.machine.is_on:
+                world.power_up(relay)
+        world.run(rng.uniform(2.0, 20.0))

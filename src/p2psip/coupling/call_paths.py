@@ -153,8 +153,8 @@ class _Far:
     flow: int
     links: dict[int, int] = field(default_factory=dict)
     """The record's bytes by link, the newest last."""
-    doubted: int | None = None
-    """The newest link whose path does not answer."""
+    doubted: set[int] = field(default_factory=set)
+    """Links whose path does not answer."""
     used_at: float = 0.0
     media_at: float = float("-inf")
     unheard_since: float | None = None
@@ -178,8 +178,14 @@ class _Far:
 
     @property
     def media_link(self) -> int | None:
-        """The one that frames of media go over: a tunnel carries none."""
-        return next((link for link in reversed(self.links) if not is_tunnel(link)), None)
+        """The one that frames of media go over: the newest that answers, if one does. A tunnel carries none."""
+        paths = [link for link in reversed(self.links) if not is_tunnel(link)]
+        return next((link for link in paths if link not in self.doubted), next(iter(paths), None))
+
+    @property
+    def is_doubted(self) -> bool:
+        """True if the one in use does not answer."""
+        return self.link in self.doubted
 
     @property
     def link(self) -> int | None:
@@ -234,7 +240,7 @@ class CallPaths:
     def wants_another(self, node: NodeId, now: float) -> bool:
         """True if something is under way with a peer, and the path to it does not answer."""
         far = self._fars.get(node)
-        return far is not None and far.doubted is not None and far.is_busy(now)
+        return far is not None and far.is_doubted and far.is_busy(now)
 
     # Links
 
@@ -248,7 +254,7 @@ class CallPaths:
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         self._effects.append(CallFlowUp(far.flow, event))
         far.links[event.link] = event.datagram_bytes
-        far.early, far.has_come, far.doubted, far.copies = [], False, None, {}
+        far.early, far.has_come, far.copies = [], False, {}
         self._by_link[event.link] = far
         if is_tunnel(event.link):
             self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
@@ -266,8 +272,10 @@ class CallPaths:
     def doubted(self, link: int) -> None:
         """The path of a link does not answer, and ICE finds no other for it; no matter if it is none of these."""
         if (far := self._by_link.get(link)) is not None:
-            far.doubted = link
-            self._effects.append(PathWanted(far.node))
+            if link == far.link:
+                # Nobody knows whether an older one, which was not used, is better.
+                self._effects.append(PathWanted(far.node))
+            far.doubted.add(link)
 
     def down(self, link: int, reason: str, now: float) -> bool:
         """A link is gone; False if it was none of these."""
@@ -275,7 +283,9 @@ class CallPaths:
         if far is None:
             return False
         del far.links[link]
-        far.doubted = None if far.doubted == link else far.doubted
+        far.doubted.discard(link)
+        if self.wants_another(far.node, now):
+            self._effects.append(PathWanted(far.node))
         if not far.links:
             self._calm(far)
             if far.is_busy(now):
@@ -334,7 +344,7 @@ class CallPaths:
         """A record has come; None if there is nothing in it for anybody else."""
         far = self._by_link[link]
         self._calm(far)
-        far.doubted = None if far.doubted == link else far.doubted
+        far.doubted.discard(link)
         if link == far.link and not far.has_come:
             self._repeat_early(far, now)
         first = record[0] if record else 0

@@ -290,6 +290,24 @@ def test_a_link_in_doubt_stays_and_another_is_wanted_which_is_used_when_it_is_up
     assert paths.link_for_frame(FAR, 2.0) == 6
 
 
+def test_of_several_links_the_newest_that_answers_is_used() -> None:
+    """Another is wanted where none of them does, be it that the one that did is gone."""
+    paths, _ = start()
+    up(paths, 6, 1.0)
+    paths.drain()
+    paths.doubted(6)
+    assert paths.link_for_frame(FAR, 1.0) == 4
+    assert paths.drain() == [PathWanted(FAR)], "that one may be as dead, as nobody has used it"
+    paths.heard(6, FRAME, 1.5)
+    assert paths.link_for_frame(FAR, 1.5) == 6
+    paths.doubted(4)
+    assert paths.drain() == []
+    paths.down(6, "gone", 2.0)
+    assert paths.drain() == [PathWanted(FAR)]
+    paths.heard(4, FRAME, 2.5)
+    assert not paths.wants_another(FAR, 2.5)
+
+
 def test_another_path_is_wanted_until_something_comes_over_the_one_in_doubt() -> None:
     paths, _ = start()
     paths.send_frame(FAR, FRAME, 1.0)

@@ -476,11 +476,17 @@ class Punching:
             self._move(link, *path)
 
     def _move(self, link: int, local: Address, remote: Address) -> None:
-        """Unless a link is there that was made meanwhile: between two addresses there is one."""
-        if (local, remote) in (path for each, path in self._links.items() if each != link):
-            self._found.append(LinkOver(link, "a newer link goes where its path would"))
-            self._close(self._by_link[link])
-            return
+        """Between two addresses there is one link. One that is there, is newer and answers stays; another may have no
+        other end any more.
+        """
+        order = list(self._links)
+        for other in [each for each, path in self._links.items() if each != link and path == (local, remote)]:
+            if order.index(other) > order.index(link) and not self.is_doubted(other):
+                self._found.append(LinkOver(link, "a newer link goes where its path would"))
+                self._close(self._by_link[link])
+                return
+            self._found.append(LinkOver(other, "another link goes over its path, which answers no more"))
+            self.down(other)
         self._links[link] = local, remote
         self._effects.append(MoveLink(link, local, remote))
         self._found.append(LinkMoved(link, remote))

@@ -27,7 +27,7 @@ from p2psip.reload.paths.values import (
 )
 
 HERE, THERE = Address("192.0.2.1", 6084), Address("192.0.2.2", 6084)
-LINK = 8
+LINK, OTHER = 8, 3
 
 
 @dataclass
@@ -188,6 +188,32 @@ def test_a_link_moves_with_its_path(two: Two, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.undo()
     two.offering.down(LINK)
     assert not two.offering.has(two.ours)
+
+
+@pytest.mark.parametrize(
+    ("is_newer", "is_doubted", "stays"),
+    [(True, False, OTHER), (True, True, LINK), (False, False, LINK), (False, True, LINK)],
+)
+def test_between_two_addresses_there_is_one_link(
+    two: Two, monkeypatch: pytest.MonkeyPatch, is_newer: bool, is_doubted: bool, stays: int
+) -> None:
+    """The path of one goes where another link is already: the newer one, if it answers, and else the one whose check
+    came through just now.
+    """
+    better = Address("192.0.2.99", 6084)
+    claims = [(LINK, THERE), (OTHER, better)]
+    for link, remote in claims if is_newer else reversed(claims):
+        two.offering.claim(link, HERE, remote, two.now, is_dialled=False)
+    two.offering.take()
+    monkeypatch.setattr(two.offering, "is_doubted", lambda link: is_doubted and link == OTHER)
+    said = [[PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)]]
+    monkeypatch.setattr(two.offering._agents, "drain", lambda: said.pop() if said else [])
+    two.offering.handle_timeout(two.now)
+    news, effects = two.offering.take(), two.offering.drain()
+    assert [each.link for each in news if isinstance(each, LinkOver)] == [LINK + OTHER - stays]
+    assert (MoveLink(LINK, HERE, better) in effects) is (stays == LINK)
+    monkeypatch.undo()
+    assert two.offering.has(two.ours) is (stays == LINK)
 
 
 def test_a_path_that_was_silent_and_answers_is_no_other(two: Two) -> None:
