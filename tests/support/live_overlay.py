@@ -81,6 +81,7 @@ class Daemon:
         self.complaints: list[str] = []
         self._changed = threading.Condition()
         command = [*map(str, arguments), "--log-format", "json"]
+        self.name = " ".join(command)
         self.process: subprocess.Popen[str] | Forked
         if within or fresh:
             self.process = subprocess.Popen(
@@ -140,10 +141,9 @@ class Daemon:
 
 def last_words() -> list[tuple[str, str]]:
     """What each of them has logged last, for who looks into a failure: a title, and the lines."""
-    daemons = [(" ".join(map(str, each.process.args)), each) for each in Daemon.known]
     return [
-        (f"the log of {name}", "\n".join(json.dumps(entry) for entry in each.log[-LAST_WORDS:]))
-        for name, each in sorted(daemons, key=lambda pair: pair[0])
+        (f"the log of {each.name}", "\n".join(json.dumps(entry) for entry in each.log[-LAST_WORDS:]))
+        for each in sorted(Daemon.known, key=lambda each: each.name)
     ]
 
 
