@@ -21,7 +21,7 @@ help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
 	@echo "make demo    set up, then two phones call each other through five peers (ONCE=1: end afterwards)"
-	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (a minute or two)"
+	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere"
 	@echo "make bench   measure: codec, SIP, records, disk, forwarding, media, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"

@@ -165,7 +165,6 @@ def test_where_a_peer_has_lost_its_power_callers_are_told_soon() -> None:
     assert refused.status in (408, 480)
 
 
-@pytest.mark.long
 def test_a_cold_call_in_the_same_lan_rings_in_a_fifth_of_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     """The record of who is called may be at a peer that is 100 ms away, there and back."""
     cold, warm = [], []
@@ -179,7 +178,6 @@ def test_a_cold_call_in_the_same_lan_rings_in_a_fifth_of_a_second(capsys: pytest
     assert max(cold) <= 0.2
 
 
-@pytest.mark.long
 def test_a_cold_call_rings_in_2_2_seconds_and_a_warm_one_in_half_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     """100 ms there and back between sites, whatever kind of NAT; p95 over seeds and pairs."""
     cold, warm = [], []
@@ -195,7 +193,6 @@ def test_a_cold_call_rings_in_2_2_seconds_and_a_warm_one_in_half_a_second(capsys
     assert p95(warm) <= 0.5
 
 
-@pytest.mark.long
 def test_a_cold_call_rings_in_3_seconds_over_a_poor_internet(capsys: pytest.CaptureFixture[str]) -> None:
     """150 ms there and back, and one packet in twenty lost."""
     cold: list[float] = []

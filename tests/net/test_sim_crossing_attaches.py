@@ -81,7 +81,6 @@ def test_peers_that_start_at_the_same_instant_know_each_other(topology: str, cou
         assert [len(site.peer.node.neighbors) for site in made.sites] == [count - 1] * count, seed
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("topology", CASES)
 def test_what_is_lost_meanwhile_is_tried_again_soon(topology: str) -> None:
     """One packet in ten, both ways: Attaches, handshakes and Joins among them."""

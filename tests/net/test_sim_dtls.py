@@ -33,7 +33,6 @@ def links(overlay: SimulatedOverlay) -> set[OverlayLinkType]:
     return {each.kind for node in overlay.nodes.values() for each in node.links()}
 
 
-@pytest.mark.long
 def test_peers_join_and_records_are_found_where_one_datagram_in_ten_is_lost() -> None:
     """The ring is whole, nothing that was acknowledged is missing, and no link was given up."""
     overlay = lossy("lossy", 10)

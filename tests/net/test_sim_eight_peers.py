@@ -89,7 +89,6 @@ def with_phones(seed: str) -> Eight:
     return world, tap, phones
 
 
-@pytest.mark.long
 def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member(eight: Eight) -> None:
     """All 28 pairs are linked, directly where their NATs let them and else over a relay; and no packet, be it of STUN,
     TURN or DTLS, goes anywhere but to the eight, by an address that is theirs or that they say is theirs.
@@ -103,7 +102,6 @@ def test_it_forms_with_nobody_else_and_nothing_leaves_for_who_is_no_member(eight
     assert members <= tap.destinations
 
 
-@pytest.mark.long
 def test_all_28_pairs_of_phones_call_each_other(eight: Eight, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever two NATs are between: each hears the other; and nothing leaves but for members and their phones."""
     world, tap, phones = eight
@@ -173,7 +171,6 @@ BACK_S = 3.0
 """Within so much both hear each other again."""
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("seed", [f"eight {number}" for number in range(times(3))])
 def test_what_happens_in_the_middle_of_a_call_is_over_in_seconds(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both hear each other again, within the same call: where a check comes through the path moves, also to the other
@@ -203,7 +200,6 @@ ONE_AFTER_ANOTHER = ((nat_reboots, 6), (outside_address_changes, 4), (uplink_is_
 """In calls between two that need a relay; what happens, and at whose site."""
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("seed", [f"one after another {number}" for number in range(times(2))])
 def test_one_thing_after_another(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Links whose other end is gone stand in nobody's way: of those between two peers the one that works is used."""

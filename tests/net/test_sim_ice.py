@@ -69,7 +69,6 @@ def try_scene(seed: int | str, scene: Scene, *, answer_s: float = 0.1) -> None:
     assert all(host.startswith(("203.0.113.", "198.51.100.")) for host in world.relay.sent_to)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_anything_that_two_hosts_may_be_behind(first: int) -> None:
     """Chance decides: boxes, what they share, the way, its losses, and when the answer comes."""
@@ -82,7 +81,6 @@ def test_anything_that_two_hosts_may_be_behind(first: int) -> None:
             raise
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("first", KINDS, ids=str)
 def test_every_pair_of_kinds(first: NatBehaviour) -> None:
     """Each kind of box with each other, and with none."""

@@ -97,7 +97,6 @@ class Changing:
         return self.world.is_connected and self.world.data_passes()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_in_the_end_there_is_a_path_exactly_when_there_can_be_one(first: int) -> None:
     """Boxes reboot and are renumbered, hosts move, also while a path is sought; then all is quiet for a while."""

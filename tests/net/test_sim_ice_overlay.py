@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from p2psip.base.address import Address
 from p2psip.base.effects import Note
 from p2psip.reload.paths.values import Purpose
@@ -87,7 +85,6 @@ def test_what_a_command_shows_of_links_is_acted_on_at_once() -> None:
     assert doubts == ["this end has no address"]
 
 
-@pytest.mark.long
 def test_over_an_internet_that_loses_one_in_twenty() -> None:
     """Eight peers, six of them behind NATs."""
     world = grow("poor", "pprfdrfd", POOR)

@@ -58,7 +58,6 @@ class Meter:
         self._carry(sender, packet, next_hop)
 
 
-@pytest.mark.long
 def test_sixteen_links_cost_less_than_500_bytes_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     """Keep-alives, consent, maintenance, records and relays together, as they leave the NAT."""
     world = grow("sixteen", 16)

@@ -69,7 +69,6 @@ def _pitch(phone: MachinePhone) -> int:
     return 40 + 2 * int(phone.user.removeprefix("user"))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("link_types", [None, DTLS], ids=["TLS", "DTLS"])
 def test_a_dozen_peers_call_over_an_internet_that_loses_one_in_twenty(
     link_types: tuple[OverlayLinkType, ...] | None, capsys: pytest.CaptureFixture[str]
@@ -134,7 +133,6 @@ def test_a_phone_elsewhere_whose_nat_reboots_is_found_at_its_new_address() -> No
     assert {outside.host for outside in nat.mappings} == {"203.0.113.77"}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("slept_s", [90.0, 3600.0])
 def test_a_peer_that_slept_is_whole_again(slept_s: float) -> None:
     """Everything of the time between is due at once when it wakes; the others have gone on without it."""
@@ -151,7 +149,6 @@ def test_a_peer_that_slept_is_whole_again(slept_s: float) -> None:
     talk(world, phones[2], phones[3])
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("error_s", "is_trusted"),
     [(365 * 86400.0, False), (-86400.0, True), (-EPOCH_S, False), (5.0, True)],
@@ -183,7 +180,6 @@ def test_a_date_that_is_believed_and_wrong_is_named_to_the_caller() -> None:
     talk(world, phones[1], phones[2])
 
 
-@pytest.mark.long
 def test_clocks_that_are_fast_and_slow() -> None:
     """By one in a thousand, ten times what a cheap crystal does: hours later everybody is as reachable as before."""
     world = InternetSites("drift")
@@ -197,7 +193,6 @@ def test_clocks_that_are_fast_and_slow() -> None:
         talk(world, caller, callee)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lies", [False, True], ids=["honest disks", "disks that lie"])
 def test_nothing_acknowledged_is_lost_when_the_power_fails_everywhere(lies: bool) -> None:
     """Lines come at one site; at the moment in which their records are acknowledged everything is dark, and that site

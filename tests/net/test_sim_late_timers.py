@@ -511,7 +511,6 @@ def _counted(part: Any, asked: Counter[tuple[str, bool]]) -> Callable[[float], A
     return handle_timeout
 
 
-@pytest.mark.long
 def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path) -> None:
     late_s: dict[type, float] = {}
     with watched(late_s):

@@ -67,7 +67,6 @@ def test_two_that_no_punch_can_join_are_joined_by_the_relay_of_a_third() -> None
     assert world.sites[0].peer.node.relays.allocations >= 2
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("pair", ["ff", "fs", "rr", "rs", "sf", "ss"])
 def test_directly_exactly_where_a_punch_gets_through(pair: str) -> None:
     """And over the relay exactly where none does, as the oracle has it."""
@@ -94,7 +93,6 @@ def test_a_relay_that_restarts_costs_one_reconnection() -> None:
     assert world.run(60.0, stop=lambda: are_linked(world, 1, 2) and are_linked(world, 2, 1))
 
 
-@pytest.mark.long
 def test_a_relay_that_dies_is_replaced_by_one_that_is_known_already() -> None:
     """Two of three relays are in reserve; the link is there again within seconds."""
     world = grow("dies", "RRRss")
@@ -110,7 +108,6 @@ def test_a_relay_that_dies_is_replaced_by_one_that_is_known_already() -> None:
     assert world.run(60.0, stop=lambda: len(world.sites[3].peer.node.relays.known) == 2)
 
 
-@pytest.mark.long
 def test_the_nearest_relay_lends_an_address() -> None:
     """Of four."""
     world = grow("nearest", "RRRRs")
@@ -134,7 +131,6 @@ def test_the_nearest_relay_lends_an_address() -> None:
     assert world.run(300.0, stop=are_the_nearest)
 
 
-@pytest.mark.long
 def test_a_relayed_call_outlives_all_that_a_relay_forgets_in_time() -> None:
     """Permissions after five minutes, channels and allocations after ten; in `make soak` credentials, after an hour."""
     world = grow("long call", "RRss")
@@ -171,7 +167,6 @@ def test_9_a_relay_is_recorded_as_often_as_turn_density_says() -> None:
     ]
 
 
-@pytest.mark.long
 def test_9_who_is_linked_with_no_relay_finds_one_by_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "Peers MAY find other servers by selecting a random Resource-ID and then doing a Find request"."""
     monkeypatch.setattr(RelaySearch, "linked", lambda self, now: None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from heard_calls import Ears, call_up, heard, pitch
 from ice_internet import ice_internet
 
@@ -39,7 +38,6 @@ def has_relay(site: InternetSite) -> bool:
     return bool(site.peer.node.relays.lending)
 
 
-@pytest.mark.long
 def test_they_call_everybody_and_are_called_with_audio_both_ways() -> None:
     """Also each other: from relay to relay."""
     world, phones = grow("over tls")
@@ -51,7 +49,6 @@ def test_they_call_everybody_and_are_called_with_audio_both_ways() -> None:
         assert (heard(phones[here]), heard(phones[there])) == (pitch(there) // 10, pitch(here) // 10), (here, there)
 
 
-@pytest.mark.long
 def test_a_relay_that_dies_in_a_call_is_replaced_within_3_s() -> None:
     """The other one lends something as well; that the stream has ended is not to be waited for."""
     world, phones = grow("over tls, dies")
@@ -62,7 +59,6 @@ def test_a_relay_that_dies_in_a_call_is_replaced_within_3_s() -> None:
     assert ears.back_after() <= 3.0
 
 
-@pytest.mark.long
 def test_udp_that_passes_again_is_used() -> None:
     """The router was replaced: relays are asked over UDP from then on, and no stream is left."""
     world, _ = grow("over tls, passes again")

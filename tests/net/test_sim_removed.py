@@ -64,7 +64,6 @@ def is_ring_of(overlay: SimulatedOverlay, hosts: list[Host]) -> bool:
     return all(overlay._is_placed(overlay.node(host), members) for host in hosts)
 
 
-@pytest.mark.long
 @pytest.mark.must("7.4.1.3/1", "7.4.1.1/21")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_was_removed_in_an_island_is_removed_everywhere(seed: int) -> None:

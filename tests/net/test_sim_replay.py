@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
 SCRIPT = Path(__file__).parents[1] / "support" / "replayed.py"
 
 
@@ -33,7 +31,6 @@ def runs(seeds: Iterable[tuple[str, str]]) -> list[list[str]]:
     return printed
 
 
-@pytest.mark.long
 def test_three_hash_seeds_and_one_transcript_and_another_seed_is_another_run() -> None:
     """Every packet, every sync, everything that a peer tells, with its time: thousands of entries, all the same; and
     the digest is of something that chance decides.

@@ -57,7 +57,6 @@ def test_4_providers_are_found_by_their_closeness() -> None:
     assert not bench.find(bench.overlay.alive()[0], "voice-mail", bytes(16)).providers
 
 
-@pytest.mark.long
 def test_4_4_refreshed_as_long_as_the_provider_lives() -> None:
     """ "All state in the ReDiR tree is soft."; who dies is gone after the lifetime of its record."""
     bench = grow_with_services("services live", 8)
@@ -125,7 +124,6 @@ def test_a_configuration_that_takes_service_discovery_away() -> None:
     assert any(isinstance(effect, ServiceRegistered) for effect in bench.effects["p1"])
 
 
-@pytest.mark.long
 def test_many_peers_of_which_four_in_ten_provide() -> None:
     """RFC 7374 section 1: "a large fraction of the peers (e.g., on the order of one out of ten or more)".
 
