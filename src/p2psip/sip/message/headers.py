@@ -240,3 +240,25 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
         cause = "" if self.cause is None else f";cause={self.cause}"
         text = f";text={grammar.quote(self.text)}" if self.text else ""
         return f"{self.protocol}{cause}{text}"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """What is subscribed to, or published: a package, and which of several subscriptions (RFC 6665 section 8.2.1).
+
+    Two are equal if they match there: "compared byte by byte", "no other parameters are considered"; one with an `id`
+    "never matches" one without.
+    """
+
+    package: str
+    id: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Event:
+        """`presence;id=1`, or with a template, `presence.winfo`."""
+        match = _token_params.fullmatch(text)
+        if match is None:
+            raise BadMessage(f"malformed Event {text[:40]!r}")
+        return cls(match.group(1), param(parse_params(match.group(2), "Event"), "id"))
+
+    def __str__(self) -> str:
+        return self.package + format_params(() if self.id is None else (("id", self.id or None),))

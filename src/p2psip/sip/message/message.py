@@ -8,7 +8,7 @@ from typing import Generic, Self, TypeVar, overload
 from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
-from p2psip.sip.message.headers import CSeq, NameAddr, Reason, Via
+from p2psip.sip.message.headers import CSeq, Event, NameAddr, Reason, Via
 from p2psip.sip.message.uri import SipUri, Uri, parse_uri
 
 T = TypeVar("T")
@@ -119,6 +119,12 @@ class Message:
     def reasons(self) -> tuple[Reason, ...]:
         """The Reason values (RFC 3326)."""
         return tuple([Reason.parse(value) for value in self.fields.values("reason")])
+
+    @lazy
+    def event(self) -> Event | None:
+        """The Event (RFC 6665 section 8.2.1), None if it is absent."""
+        value = self.fields.only("event")
+        return None if value is None else Event.parse(value)
 
     @property
     def content_type(self) -> str:

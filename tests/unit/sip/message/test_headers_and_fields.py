@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
-from p2psip.sip.message.headers import AuthParams, CSeq, NameAddr, Reason, Via
+from p2psip.sip.message.headers import AuthParams, CSeq, Event, NameAddr, Reason, Via
 from p2psip.sip.message.uri import SipUri
 
 
@@ -110,6 +110,28 @@ def test_reason() -> None:
     assert Reason.parse("Preemption") == Reason("Preemption")
     with pytest.raises(BadMessage):
         Reason.parse(";cause=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "package", "number", "written"),
+    [
+        ("dialog", "dialog", None, "dialog"),
+        ("presence.winfo ;x=y; ID=7", "presence.winfo", "7", "presence.winfo;id=7"),
+        ("dialog;id", "dialog", "", "dialog;id"),
+    ],
+)
+def test_event(text: str, package: str, number: str | None, written: str) -> None:
+    event = Event.parse(text)
+    assert (event, str(event)) == (Event(package, number), written)
+    assert Event.parse(written) == event
+    # RFC 6665 8.2.1: one with an id "never matches" one without.
+    assert (event == Event(package)) is (number is None)
+
+
+@pytest.mark.parametrize("text", ["", ";id=1", "a b", "dialog, presence"])
+def test_malformed_event(text: str) -> None:
+    with pytest.raises(BadMessage):
+        Event.parse(text)
 
 
 # Fields
