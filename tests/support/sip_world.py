@@ -383,7 +383,9 @@ class Server:
             return NotLocated(404, "Not Found", f"nobody is called {question.user}")
         targets: list[Target] = []
         for name in homes:
-            if name == self.name:
+            if name == self.name and question.is_about_state:
+                targets += self.core.state_targets(question.user)
+            elif name == self.name:
                 targets += self.core.targets(question.user, self.world.now)
             elif question.from_peer is None and name in self.links:
                 targets.append(Target(SipUri(OVERLAY, question.user), (FlowHop(self.links[name]),), f"peer {name}"))

@@ -146,6 +146,7 @@ def run(
     phone_certificate: Annotated[str | None, typer.Option(metavar="FILE", help="Show phones this, in PEM.")] = None,
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
+    watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
     media_engine: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where an rtpengine takes commands.")

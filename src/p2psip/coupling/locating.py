@@ -88,7 +88,7 @@ class Locator:
         """Find the places to try for a request; the answer may come at once."""
         if question.from_peer is not None:
             # Another peer sends to us what our record says is here: there is nowhere else to look.
-            self._answers.append(AskAnswered(token, self._answer_peer(question.user, now)))
+            self._answers.append(AskAnswered(token, self._answer_peer(question, now)))
             return
         try:
             search = self._search(question)
@@ -189,11 +189,17 @@ class Locator:
             name = aor.rpartition("@")[0]
             key = name if here else f"{aor} {entry.target.peer}"
             if key not in places:
-                places[key] = self._server.targets(name, now) if here else [_remote(search, aor, entry.target)]
+                places[key] = self._here(search, name, now) if here else [_remote(search, aor, entry.target)]
         if search.name not in places:
             # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
-            places[search.name] = self._server.targets(search.name, now)
+            places[search.name] = self._here(search, search.name, now)
         return [target for several in places.values() for target in several]
+
+    def _here(self, search: _Search, name: str, now: float) -> Sequence[Target]:
+        """Who answers at this peer for a line of it: its phones, or for its state the peer itself."""
+        if search.question.is_about_state:
+            return self._server.state_targets(name) if self._publisher.get(name) is not None else ()
+        return self._server.targets(name, now)
 
     def _not_located(self, search: _Search) -> NotLocated:
         if search.failures:
@@ -205,13 +211,16 @@ class Locator:
             return NotLocated(480, "Temporarily Unavailable", f"no phone of {search.aor} is registered")
         return NotLocated(404, "Not Found", f"nobody in the overlay is {search.aor}")
 
-    def _answer_peer(self, name: str, now: float) -> Located | NotLocated:
+    def _answer_peer(self, question: LocateUser, now: float) -> Located | NotLocated:
         """Where another peer's request for one of our lines goes."""
+        name = question.user
+        has_line = self._publisher.get(name) is not None
         targets = self._server.targets(name, now)
+        if question.is_about_state:
+            targets = self._server.state_targets(name) if has_line else ()
         if targets:
             return Located(targets, STAGGER_S)
         # 404 would tell the caller that there is no such user, although only the record that led here is stale.
-        has_line = self._publisher.get(name) is not None
         reason = (
             f"the phone of {name} is not registered at its peer" if has_line else f"{name} has no line on this peer"
         )

@@ -97,6 +97,7 @@ class Peer:
         self.node = node
         self.overlay = node.configuration.instance_name
         self.server = SipServer(server, rng, agents_of(self.overlay, rng))
+        self.server.set_wall_clock(node.wall)
         self.publisher = Publisher(node)
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
@@ -125,7 +126,7 @@ class Peer:
     def remove_line(self, name: str, now: float) -> None:
         """Serve a line no more: its phones are forgotten, its record is removed."""
         self.publisher.remove(name, now)
-        self.server.remove_user(name)
+        self.server.remove_user(name, now)
         self._settle(now)
 
     def restore(self, registrations: bytes, elapsed_s: float, now: float) -> None:
@@ -136,7 +137,7 @@ class Peer:
         self.server.restore(registrations, now, elapsed_s)
         for user in self.server.users():
             if self.publisher.get(user) is None:
-                self.server.remove_user(user)
+                self.server.remove_user(user, now)
         self._settle(now)
 
     def find_services(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
@@ -187,6 +188,7 @@ class Peer:
     def stop(self, now: float) -> None:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
         self._is_stopping = True
+        self.server.stop(now)
         self.publisher.withdraw_all(now)
         self.services.unregister_all(now)
         self._settle(now)
@@ -206,6 +208,7 @@ class Peer:
     def set_wall_clock(self, wall: WallClock, now: float) -> None:
         """The date has jumped, or is trusted now."""
         self.node.set_wall_clock(wall, now)
+        self.server.set_wall_clock(wall)
         self._settle(now)
 
     # Links between peers

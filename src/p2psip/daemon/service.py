@@ -228,6 +228,7 @@ class PeerService:
             peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
+            watchers=self._state.settings.watchers,
             media=media,
             media_engine=None if media == "direct" else self._state.settings.media_engine_address,
             has_call_paths=self._has_calls_port,

@@ -15,6 +15,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.settings_file import make, read_values
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.net.sockets.addresses import ip_port
+from p2psip.sip.events.watchers import EVERYBODY, WatchRules
 
 SETTINGS_FILE = "peer.toml"
 
@@ -45,6 +46,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_certificate: str = ""
     phone_key: str = ""
     domains: tuple[str, ...] = ()
+    watchers: tuple[str, ...] = EVERYBODY
     media: Literal["auto", "direct", "anchor"] = "auto"
     media_engine: str = ""
     relay: Literal["auto", "yes", "no"] = "auto"
@@ -62,6 +64,10 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for field in ("listen", "advertise", "phone_listen"):
             for address in getattr(self, field):
                 _check_address(field, address)
+        try:
+            WatchRules(self.watchers)
+        except ValueError as error:
+            raise ValueError(f"watchers: {error}") from None
         if self.media_engine:
             _engine_address(self.media_engine)
             if self.media == "direct":
@@ -167,6 +173,10 @@ phone_key = {phone_key}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
+
+# Who may see on a phone whether the lines of this peer are there and busy: user names, "*" for every member of the
+# overlay, or for one line "carol>bob" (carol may watch bob). Who may not is refused; everybody may watch himself.
+watchers = {watchers}
 
 # Which way the voice of a call goes: "direct", from phone to phone; "anchor", through this peer (UDP ports 16384 to
 # 32767) and, where the other phone is another peer's, over the path between them (in overlays with ICE); or "auto", so

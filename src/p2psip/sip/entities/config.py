@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from p2psip.base.address import Address
 from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
+from p2psip.sip.events.limits import EventLimits
+from p2psip.sip.events.watchers import EVERYBODY
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
 from p2psip.sip.transactions.timer_values import TimerValues
@@ -74,10 +76,13 @@ class ServerConfig:
     media: MediaSetting = "direct"
     media_engine: Address | None = None
     """Where an rtpengine takes commands that carries what goes between two phones of this peer."""
+    watchers: tuple[str, ...] = EVERYBODY
+    """Who may watch which line (`WatchRules`)."""
     has_call_paths: bool = False
     """True if media may go to other peers, over paths of ICE."""
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
+    events: EventLimits = field(default_factory=EventLimits)
     transport_limits: TransportLimits = field(default_factory=TransportLimits)
 
     @property

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote, unquote
 
 from p2psip.sip.entities.config import ServerConfig
@@ -22,6 +22,7 @@ from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
+from p2psip.sip.events.documents import renamed
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Field, Fields
 from p2psip.sip.message.grammar import split_list
@@ -127,11 +128,18 @@ class Naming:
 
         return _translated(fields, translate)
 
-    def _value_to_phone(self, key: str, value: str, server: ServerName) -> str:
-        def rename(uri: SipUri) -> SipUri:
-            return uri.replace(host=server.host, port=server.port) if uri.host == self._config.realm else uri
+    def body_to(self, request: Request, place: TokenPlace | None) -> Request:
+        """A request to a phone, with what its body says of lines in that phone's terms: what a NOTIFY tells."""
+        if request.method != "NOTIFY" or not request.body or place is None or place.is_agent:
+            return request
+        rename = partial(self._phones, server=place.server)
+        return request.replace(body=renamed(request.content_type, request.body, rename))
 
-        return _with_uri(key, value, rename)
+    def _value_to_phone(self, key: str, value: str, server: ServerName) -> str:
+        return _with_uri(key, value, partial(self._phones, server=server))
+
+    def _phones(self, uri: SipUri, server: ServerName) -> SipUri:
+        return uri.replace(host=server.host, port=server.port) if uri.host == self._config.realm else uri
 
     def _in_overlay(self, fields: Fields, contact: TokenPlace | None, is_nameless: bool) -> Fields:
         """`contact` is the phone whose Contact is in the fields; None if that is somebody else's."""

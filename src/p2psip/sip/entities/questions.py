@@ -30,6 +30,8 @@ class LocateUser:
     call_id: str
     from_user: str | None
     from_peer: str | None
+    is_about_state: bool = False
+    """True for what the peer of a line answers in the place of its phones: who watches the line."""
 
 
 class RegisteredBinding(NamedTuple):

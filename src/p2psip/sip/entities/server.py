@@ -10,14 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from email.utils import formatdate
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, earliest
+from p2psip.base.wallclock import WallClock
 from p2psip.media.relay.relay import Relay
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
+from p2psip.sip.entities.agents.state_agent import StateAgent, is_about_state, state_target
 from p2psip.sip.entities.bodies import SDP, unreadable
+from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
@@ -35,9 +39,10 @@ from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Re
 from p2psip.sip.entities.registrar.targets import targets_of
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
+from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.message import Request
+from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import (
     AckArrived,
     RequestArrived,
@@ -87,6 +92,10 @@ class SipServer:
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
         self._agents = AgentTable(agents)
+        self._wall = WallClock(0.0, is_trusted=False)
+        self.state = StateAgent(config, self._bindings, rng)
+        """Who watches the lines of this peer, and what they are told."""
+        self._call_watch = CallWatch(self.state)
         asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
         self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
@@ -130,6 +139,7 @@ class SipServer:
         self._proxy.handle_timeout(now)
         self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
+        self.state.handle_timeout(now)
         self._run(now)
 
     def drain(self) -> list[Effect]:
@@ -140,7 +150,7 @@ class SipServer:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._layer, self._bindings, self._gate, self._proxy, self.relay, self._agents)
+        parts = (self._layer, self._bindings, self._gate, self._proxy, self.relay, self._agents, self.state)
         return earliest(part.next_deadline() for part in parts)
 
     # What the coupling wants to know
@@ -153,14 +163,29 @@ class SipServer:
         """The phones of a user at this peer as targets for Located."""
         return targets_of(user, self.bindings(user, now))
 
+    def state_targets(self, user: str) -> tuple[Target, ...]:
+        """Who answers for a line of this peer, whether it has a phone or not, as targets for Located."""
+        return (state_target(user, self._config.realm),)
+
     def users(self) -> list[str]:
         """Everybody who has a phone registered here."""
         return self._bindings.users()
 
-    def remove_user(self, user: str) -> None:
-        """Forget the phones of a user, whose line is gone."""
+    def remove_user(self, user: str, now: float) -> None:
+        """Forget the phones of a user, whose line is gone; who watches it is told."""
         self._bindings.store(user, ())
         self._effects.append(BindingsChanged(user, ()))
+        self.state.remove_line(user, now)
+        self._run(now)
+
+    def stop(self, now: float) -> None:
+        """The peer is about to end: who watches its lines is told."""
+        self.state.stop(now)
+        self._run(now)
+
+    def set_wall_clock(self, wall: WallClock) -> None:
+        """What the date is, which phones set their clocks by."""
+        self._wall = wall
 
     def is_between_messages(self, flow: int) -> bool:
         """True if of no message over a connection a part is missing."""
@@ -182,6 +207,7 @@ class SipServer:
             "requests under way": len(self._proxy),
             "users": len(self._bindings.users()),
             "dropped": self._layer.dropped,
+            **self.state.counts,
         }
 
     def snapshot(self, now: float) -> bytes:
@@ -191,6 +217,7 @@ class SipServer:
     def restore(self, snapshot: bytes, now: float, elapsed_s: float = 0.0) -> None:
         """Take up the registrations of a snapshot made `elapsed_s` ago."""
         self._effects += self._bindings.restore(snapshot, now, elapsed_s)
+        self._run(now)
 
     # Events
 
@@ -215,11 +242,14 @@ class SipServer:
         own, self._effects = self._effects, []
         for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
             match effect:
+                case ToAgent(StateAgent.name, data):
+                    self.state.handle_message(data, now)
                 case ToAgent(name, data):
                     self._agents.handle_message(name, data, now)
                 case Ask(token, PrepareCall() as wanted):
                     self.relay.ask_engine(token, wanted, now)
                 case _:
+                    self._note_state(effect, now)
                     self._ready.append(effect)
         wishes = self._agents.drain()
         for effect in wishes.effects:
@@ -228,7 +258,15 @@ class SipServer:
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
                 case _:
                     self._ready.append(effect)
-        return wishes.said
+        return (*wishes.said, *self.state.drain())
+
+    def _note_state(self, effect: Effect, now: float) -> None:
+        """What of all that is told to the driver is news for who watches lines."""
+        match effect:
+            case BindingsChanged(user, bindings):
+                self.state.note_phones(user, bool(bindings), now)
+            case RequestCarried():
+                self._call_watch.on_carried(effect, now)
 
     def _on_event(self, event: TuEvent, now: float) -> None:
         match event:
@@ -236,11 +274,15 @@ class SipServer:
                 self._on_request(event, now)
             case ResponseArrived(_, response, context):
                 self._proxy.on_response(context, response, now)
-                if isinstance(context, Sent) and context.context.is_invite and response.is_success:
-                    self._calls.begin(response.call_id, (context.context.source.hop, context.branch.way))
+                if isinstance(context, Sent):
+                    self._call_watch.on_response(*context, response, now)
+                    if context.context.is_invite and response.is_success:
+                        self._calls.begin(response.call_id, (context.context.source.hop, context.branch.way))
             case AckArrived(request, source):
                 self._proxy.forward_ack(request, source, now)
             case TransactionFailed(_, failure, what, context):
+                if isinstance(context, Sent):
+                    self._call_watch.on_over(*context, now)
                 self._proxy.on_failure(context, failure, what, now)
             case TransactionEnded(transaction):
                 self._proxy.on_ended(transaction, now)
@@ -342,6 +384,7 @@ class SipServer:
         request = arrived.request
         if request.method == "BYE":
             self._calls.end(request.call_id)
+            self.state.end_calls(request.call_id, now)
         if request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
             self._register(arrived, user, now)
         elif self._is_for_us(request):
@@ -353,7 +396,7 @@ class SipServer:
         elif request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
             what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
             self._reply(arrived, 416, now, None, (reason_field(416, what),))
-        elif user is not None and self._is_to_oneself(request, user) and request.method not in TO_OTHER_PHONES:
+        elif user is not None and self._is_to_oneself(request, user) and not _is_for_others(request):
             self._refuse_method(arrived, now)
         else:
             self._proxy.start(arrived, user, now)
@@ -371,13 +414,21 @@ class SipServer:
             self._reply(arrived, 415, now, None, fields)
             return
         done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
-        self._layer.respond(arrived.transaction, done.response, now)
+        self._layer.respond(arrived.transaction, self._dated(done.response, now), now)
         if done.watched is not None:
             # RFC 5626 section 5.4: "The server MUST wait for an amount of time larger than the Flow-Timer in order to
             # have a grace period to account for transport delay."
             self._layer.transport.expect_keep_alives(done.watched, 1.5 * FLOW_TIMER_S)
         if done.has_changed:
             self._effects.append(BindingsChanged(user, self._bindings.of(user, now)))
+
+    def _dated(self, response: Response, now: float) -> Response:
+        """With the date, from which many phones have theirs; without it where it may be that of 1970."""
+        if not self._wall.is_trusted:
+            return response
+        # 20.17: "The SIP-date is case-sensitive", "restricts the time zone in SIP-date to "GMT"".
+        date = formatdate(self._wall.date(now), usegmt=True)
+        return response.replace(fields=response.fields.with_last("Date", date))
 
     def _serve(self, arrived: RequestArrived, now: float) -> None:
         """A request to the peer itself."""
@@ -392,6 +443,7 @@ class SipServer:
             known = (
                 ("Allow", ALLOWED),
                 ("Accept", SDP),
+                ("Allow-Events", self.state.allowed_events),
                 ("Supported", ", ".join(EXTENSIONS)),
                 ("Server", self._config.product),
             )
@@ -401,8 +453,8 @@ class SipServer:
         """Nobody here serves it: events that there are not, a method that belongs elsewhere, or one that is unknown."""
         method = arrived.request.method
         status = 489 if method == "SUBSCRIBE" else 405 if method in METHODS else 501
-        # 8.2.1: "The UAS MUST also add an Allow header field to the 405".
-        self._reply(arrived, status, now, None, (("Allow", ALLOWED),))
+        # 8.2.1: "The UAS MUST also add an Allow header field to the 405". RFC 6665 4.4.4: what there is to subscribe.
+        self._reply(arrived, status, now, None, (("Allow", ALLOWED), ("Allow-Events", self.state.allowed_events)))
 
     def _refuse_extensions(self, arrived: RequestArrived, unknown: list[str], now: float) -> None:
         # 8.2.2.3: "MUST respond by generating a response with status code 420 (Bad Extension)", with Unsupported.
@@ -420,6 +472,11 @@ class SipServer:
         self._layer.respond(
             arrived.transaction, make_response(arrived.request, status, phrase, to_tag=tag, extra=extra), now
         )
+
+
+def _is_for_others(request: Request) -> bool:
+    """True for what may be meant for somebody else, where it is to the sender's own name."""
+    return request.method in TO_OTHER_PHONES or is_about_state(request)
 
 
 def _unsupported(request: Request) -> list[str]:

@@ -80,7 +80,7 @@ def test_each_phone_has_its_own_name_for_the_server(world, one, alice, name):
     assert bob.register().status == 200
     # A restart does not make it forget.
     snapshot = server.core.snapshot(world.now)
-    server.core.remove_user("bob")
+    server.core.remove_user("bob", world.now)
     server.core.restore(snapshot, world.now)
     alice.invite("bob")
     world.run(0.5)
@@ -117,7 +117,7 @@ def test_a_phone_that_does_not_say_by_what_name_is_told_the_address_that_it_uses
     """A registration of a release before this, in the snapshot of which there is no name."""
     bindings = other.core.snapshot(world.now).replace(b'"server":["10.2.0.1",null]', b'"server":null')
     assert b'"server":null' in bindings
-    other.core.remove_user("bob")
+    other.core.remove_user("bob", world.now)
     other.core.restore(bindings, world.now)
     alice.invite("bob")
     world.run(0.5)

@@ -58,7 +58,7 @@ def test_options_to_the_peer_itself(one, alice):
 def test_8_2_1_what_nobody_serves_is_answered_at_once(one, alice, method, status, user):
     """To the peer itself and to oneself; it is not forked to the phone that sends it. A method is case-sensitive."""
     uri = SipUri(one.address.host, user)
-    response = alice.ask(alice._new(method, uri, NameAddr(uri), [("Event", "message-summary")]))
+    response = alice.ask(alice._new(method, uri, NameAddr(uri), [("Event", "conference")]))
     assert (response.status, response.fields.first("allow")) == (status, "REGISTER, OPTIONS")
     assert alice.received == []
 

@@ -71,6 +71,7 @@ class Edge:
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
         request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
+        request = self._naming.body_to(request, branch.place)
         copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
         if context.share > 1 or "max-breadth" in request.fields:
             return copy.replace(fields=copy.fields.with_only("Max-Breadth", context.share))

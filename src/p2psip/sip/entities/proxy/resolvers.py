@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
+from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import is_own_domain
@@ -147,13 +148,29 @@ class OwnAgents(_OfUsers):
         return None if name is None else Located((Target(asked.uri, (LocalHop(name),), name),))
 
 
+class OwnState(_OfUsers):
+    """What a phone says of its own line, or wants to know of it, is for the peer beside that phone."""
+
+    def _find_user(self, asked: Asked, now: float) -> Resolution | None:
+        is_own = asked.user is not None and asked.uri.user_name.lower() == asked.user.lower()
+        if not is_own or not is_about_state(asked.routed.request):
+            return None
+        return Located((state_target(asked.user or "", self._config.realm),))
+
+
 class Users(_OfUsers):
     """Any other user: who has phones here or elsewhere, whoever knows the overlay and the lines of this peer says."""
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
         request = asked.routed.request
         return LocateUser(
-            asked.uri, asked.uri.user_name, request.method, request.call_id, asked.user, asked.source.peer
+            asked.uri,
+            asked.uri.user_name,
+            request.method,
+            request.call_id,
+            asked.user,
+            asked.source.peer,
+            is_about_state(request),
         )
 
 
@@ -176,6 +193,7 @@ def resolvers_of(
         ByToken(ways),
         *more,
         OwnAgents(config, naming, agents),
+        OwnState(config, naming),
         Users(config, naming),
         Outside(ways),
     )

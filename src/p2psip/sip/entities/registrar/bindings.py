@@ -106,6 +106,9 @@ class Bindings:
         alive = [binding for binding in self._by_user.get(user, ()) if binding.expires_at > now]
         return tuple(sorted(alive, key=lambda binding: binding.rank))
 
+    def __contains__(self, user: str) -> bool:
+        return user in self._by_user
+
     def users(self) -> list[str]:
         """Everybody who has a phone."""
         return list(self._by_user)

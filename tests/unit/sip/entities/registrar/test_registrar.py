@@ -296,9 +296,9 @@ def test_no_registration_through_another_peer(phone, one, other, world):
 # Line removed, restart
 
 
-def test_line_is_removed(phone, one):
+def test_line_is_removed(world, phone, one):
     phone.register()
-    one.core.remove_user("alice")
+    one.core.remove_user("alice", world.now)
     one.step()
     assert contacts(one) == []
     assert one.changes[-1].bindings == ()
