@@ -21,6 +21,7 @@ from effort import times
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutant
+from watching import CALLS, PRESENCE
 from wire_specimens import BODIES
 from wire_strategies import all_structures, values_of
 
@@ -82,8 +83,11 @@ from p2psip.reload.wire.message import Message, body_of, split
 from p2psip.reload.wire.storage_messages import StoredData, StoredMetaData
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 from p2psip.sip.entities.registrar.bindings import Bindings
+from p2psip.sip.events.documents import DIALOG_INFO, renamed
+from p2psip.sip.events.documents import parse_document as parse_state
+from p2psip.sip.events.presence import PresencePackage, Published
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.headers import AuthParams, NameAddr, Via
+from p2psip.sip.message.headers import AuthParams, Event, NameAddr, Via
 from p2psip.sip.message.parser import parse as parse_sip
 from p2psip.sip.message.uri import parse_sip_uri, parse_uri
 from p2psip.sip.transports.framing import StreamFraming
@@ -265,6 +269,21 @@ def _sip_stream(data: bytes) -> None:
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes], bytes]:
     return lambda data: str(read(data.decode("latin-1"))).encode("latin-1")
+
+
+def _published(data: bytes) -> None:
+    """What a phone publishes, as it is told on."""
+    said = Published.parse(data)
+    package = PresencePackage("overlay")
+    package.note_published("bob", said)
+    again = Published.parse(package.document("bob", 0, sees_calls=False))
+    assert (again.note, again.activities) == (said.note, said.activities)
+
+
+def _told(data: bytes) -> bytes:
+    """What another peer tells, as a phone is told it: what can be read can be read afterwards."""
+    parse_state(data)
+    return renamed(DIALOG_INFO, data, lambda uri: uri)
 
 
 def _gruu(data: bytes) -> None:
@@ -475,6 +494,9 @@ SIP_TARGETS = [
         BadMessage,
         lambda: [str(make_gruu("a", OVERLAY, (Destination.node(node_id(1)), Destination.node(node_id(2))))).encode()],
     ),
+    Target("event", _text(Event.parse), BadMessage, lambda: [b"dialog;id=7;x=y", b"presence.winfo"], is_exact=False),
+    Target("published presence", _published, BadMessage, lambda: [PRESENCE]),
+    Target("what is told of lines", _told, BadMessage, lambda: [CALLS, PRESENCE], is_exact=False),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),
     Target("SDP through a relay", _relayed_sdp, (MalformedSdp, NothingToCarry), lambda: [OFFER], is_exact=False),
     # A dictionary with a key that it has twice.

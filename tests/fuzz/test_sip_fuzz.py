@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask
+from p2psip.sip.entities.agents.state_agent import state_target
 from p2psip.sip.entities.config import ServerConfig, ServerLimits
 from p2psip.sip.entities.questions import (
     Credential,
@@ -25,10 +26,11 @@ from p2psip.sip.entities.questions import (
     Target,
 )
 from p2psip.sip.entities.server import SipServer
+from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.message import digest
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.grammar import split_list
-from p2psip.sip.message.headers import AuthParams, NameAddr, Reason, Via
+from p2psip.sip.message.headers import AuthParams, Event, NameAddr, Reason, Via
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
@@ -56,6 +58,8 @@ Expires: 600
 Max-Breadth: 20
 Proxy-Authorization: Digest username="alice", realm="overlay", nonce="1.1.ff", uri="sip:bob@overlay", response="00"
 Reason: SIP;cause=200;text="x"
+Event: {event};id=1
+P-Asserted-Identity: <sip:{asserted}@overlay>
 Content-Length: 4
 
 body"""
@@ -77,7 +81,9 @@ WORDS = [
     *[b"\r\n", b"%00", b"sip:", b"tel:", b"z9hG4bK", b"99999999999", b"-1", b"[::1]", b";lr", b"Route: <sip:x;lr>\r\n"],
 ]
 
-methods = st.sampled_from(["INVITE", "ACK", "CANCEL", "BYE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "FOO"])
+methods = st.sampled_from(
+    ["INVITE", "ACK", "CANCEL", "BYE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "PUBLISH", "FOO"]
+)
 uris = st.sampled_from(
     [
         "sip:bob@overlay",
@@ -90,12 +96,14 @@ uris = st.sampled_from(
     ]
 )
 requests = st.builds(
-    lambda method, uri, branch, tag, route: REQUEST.format(method=method, uri=uri, branch=branch, tag=tag, route=route),
-    methods,
-    uris,
-    st.integers(0, 3),
-    st.sampled_from(["", ";tag=b"]),
-    st.sampled_from(["", ", <sip:abababababababababababababababab@overlay;lr>"]),
+    REQUEST.format,
+    method=methods,
+    uri=uris,
+    branch=st.integers(0, 3),
+    tag=st.sampled_from(["", ";tag=b"]),
+    route=st.sampled_from(["", ", <sip:abababababababababababababababab@overlay;lr>"]),
+    event=st.sampled_from(["dialog", "presence", "message-summary", "conference"]),
+    asserted=st.sampled_from(["alice", "bob"]),
 )
 responses = st.builds(
     lambda status, branch: RESPONSE.format(status=status, branch=branch),
@@ -122,7 +130,7 @@ anything = st.one_of(damaged(), st.binary(max_size=200))
 def read_everything(message: Message) -> None:
     """Each lazily read field ends in a value or in BadMessage."""
     names = "vias via from_ to call_id cseq contacts has_star_contact routes record_routes max_forwards expires reasons"
-    for name in [*names.split(), "uri", "sip_uri", "content_type"]:
+    for name in [*names.split(), "event", "uri", "sip_uri", "content_type"]:
         with contextlib.suppress(BadMessage, AttributeError):
             getattr(message, name)
     for key in ("proxy-authorization", "www-authenticate"):
@@ -155,7 +163,7 @@ def test_parse_gives_a_message_or_bad_message(data: bytes) -> None:
 @given(st.text(max_size=60))
 @settings(max_examples=times(100))
 def test_values_are_read_or_refused(text: str) -> None:
-    for read in (parse_uri, NameAddr.parse, Via.parse, AuthParams.parse, Reason.parse, split_list):
+    for read in (parse_uri, NameAddr.parse, Via.parse, AuthParams.parse, Reason.parse, Event.parse, split_list):
         with contextlib.suppress(BadMessage):
             value = read(text)
             if not isinstance(value, list | AuthParams):
@@ -185,6 +193,7 @@ def make_server() -> SipServer:
         (Listener("UDP", LOCAL), Listener("TCP", LOCAL)),
         SipUri("overlay", "cd" * 16),
         limits=ServerLimits(transactions=20, questions=10, phones=4),
+        events=EventLimits(subscriptions=5, per_watcher=3, publications=4, publications_per_line=2, calls_per_line=3),
         transport_limits=TransportLimits(flows=4),
     )
     return SipServer(config, random.Random(5))
@@ -198,6 +207,8 @@ def answer_for(question: object, choice: int) -> object:
             return Credential("alice", (ha1s,)) if choice else NoCredential("no line")
         case ResolveUri():
             return Hops(hops) if choice else NotLocated(403, "Forbidden")
+        case LocateUser(is_about_state=True) if choice:
+            return Located((state_target("bob", "overlay"),))
         case LocateUser():
             targets = (Target(SipUri("overlay", "bob"), hops), Target(SipUri("10.0.0.3", "bob"), None, "numeric"))
             return Located(targets[: choice + 1]) if choice < 3 else NotLocated(404, "Not Found", "nobody\r\nhere")
@@ -215,6 +226,9 @@ steps = st.one_of(
     st.tuples(st.just("close"), st.sampled_from([1, 2, 3])),
     st.tuples(st.just("answer"), st.integers(0, 3)),
     st.tuples(st.just("call"), st.sampled_from([100, 180, 200, 404, 503, 603])),
+    st.tuples(
+        st.just("watch"), st.sampled_from([("dialog", "SUBSCRIBE"), ("presence", "SUBSCRIBE"), ("presence", "PUBLISH")])
+    ),
 )
 
 
@@ -249,11 +263,19 @@ class Driver:
             server.handle(Datagram(LOCAL, HOSTS[1], answer.encode()), now)
         elif kind == "call":
             # A peer's INVITE for whom the overlay has found: the branches come into being, and one answers.
-            text = REQUEST.format(method="INVITE", uri="sip:bob@overlay", branch=what, tag="", route="")
+            invite = {"method": "INVITE", "uri": "sip:bob@overlay", "branch": what, "tag": "", "route": ""}
+            text = REQUEST.format(**invite, event="dialog", asserted="alice")
             server.handle(FlowData(1, text.replace("\n", "\r\n").encode()), now)
             self.take()
             self.step("answer", what % 3)
             self.step("echo back", what)
+        elif kind == "watch":
+            event, method = what
+            asked = {"method": method, "uri": "sip:bob@overlay", "branch": f"{self.now}", "tag": "", "route": ""}
+            text = REQUEST.format(**asked, event=event, asserted="bob")
+            server.handle(FlowData(1, text.replace("\n", "\r\n").encode()), now)
+            self.take()
+            self.step("answer", 1)
         elif kind == "wait":
             self.wait(what)
         self.take()
@@ -289,6 +311,8 @@ class Driver:
         counts = self.server.counts
         assert counts["transactions"] <= 20
         assert counts["requests under way"] <= 20
+        assert counts["subscriptions"] <= 5
+        assert counts["publications"] <= 4
 
     def note(self, data: bytes) -> None:
         """What the server sends can be read, unless it answers what cannot."""
@@ -312,4 +336,5 @@ def test_server_outlives_anything(script: list[tuple[str, object]]) -> None:
     driver.wait(400.0)
     driver.wait(8000.0)
     counts = driver.server.counts
-    assert (counts["transactions"], counts["requests under way"], counts["users"]) == (0, 0, 0)
+    left = [counts[name] for name in ("transactions", "requests under way", "users", "subscriptions", "publications")]
+    assert left == [0, 0, 0, 0, 0]

@@ -21,6 +21,7 @@ import subprocess
 import time
 import wave
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -75,13 +76,14 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control_port}
 statmode_default off
-"""
+{more}"""
 
 
 class Baresip:
     """One baresip process. `plays` is a tone in Hz, or None for an echo. Without `server` it does not register.
 
-    `account` are further parameters of its account; `namespace` is where it runs.
+    `account` are further parameters of its account; `namespace` is where it runs; `modules` are loaded beside those
+    that it needs for calls, and `contacts` is its phone book.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Baresip:
         account: str = "",
         host: str = "127.0.0.1",
         namespace: str = "",
+        modules: Sequence[str] = (),
+        contacts: str = "",
     ) -> None:
         self.user = user
         self.host = host
@@ -109,7 +113,8 @@ class Baresip:
         self._control_port = free_port()
         self._buffer = b""
         self._finished: set[Path] = set()
-        self._write(server, password, plays, answers, transport, codecs, account)
+        self._write(server, password, plays, answers, transport, codecs, account, modules)
+        (self._directory / "contacts").write_text(contacts)
 
     @property
     def address(self) -> str:
@@ -237,7 +242,15 @@ class Baresip:
         return set(self._recordings.glob("*-dec.wav"))
 
     def _write(
-        self, server: str, password: str, plays: int | None, answers: bool, transport: str, codecs: str, more: str
+        self,
+        server: str,
+        password: str,
+        plays: int | None,
+        answers: bool,
+        transport: str,
+        codecs: str,
+        more: str,
+        modules: Sequence[str],
     ) -> None:
         self._recordings.mkdir(parents=True)
         tone = self._directory / "tone.wav"
@@ -254,6 +267,7 @@ class Baresip:
             rtp_port_last=rtp_port + 9,
             modules=MODULES,
             control_port=self._control_port,
+            more="".join(f"module_app {name}.so\n" for name in modules),
         )
         (self._directory / "config").write_text(config)
         domain, registering = (server, "regint=60") if server else (self.address, "regint=0")
@@ -262,7 +276,6 @@ class Baresip:
         (self._directory / "accounts").write_text(
             f"{account};answermode={mode};{registering};audio_codecs={codecs}{more}\n"
         )
-        (self._directory / "contacts").write_text("")
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + PATIENCE_S

@@ -79,6 +79,28 @@ CSeq: {cseq} {method}
 Content-Length: 0
 """
 
+_SUBSCRIBE = """\
+SUBSCRIBE {uri} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+{routes}From: <sip:{user}@{server}>;tag=[pid]c[call_number]
+To: <{target}>{tag}
+Call-ID: [call_id]
+CSeq: {cseq} SUBSCRIBE
+Contact: <sip:{user}@[local_ip]:[local_port];transport=[transport]>
+Event: dialog
+Accept: application/dialog-info+xml
+Expires: {expires}
+{credentials}Max-Forwards: 70
+Content-Length: 0
+"""
+
+_NOTIFY = """\
+<recv request="NOTIFY"><action>
+<ereg regexp="{seen}" search_in="body" assign_to="{variable}"/>
+<ereg regexp="entity=.sip:{watched}@{host}" search_in="body" check_it="true" assign_to="entity"/>
+</action></recv>
+"""
+
 _REFUSED_ACK = """\
 ACK {target} SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-3]
@@ -176,6 +198,11 @@ class Sipp:
         errors = "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*_errors.log")))
         return errors[:4000] + (self.directory / "screen").read_text(errors="replace")[-4000:]
 
+    @property
+    def messages(self) -> str:
+        """What came and went, of one that keeps that."""
+        return "".join(path.read_text(errors="replace") for path in self.directory.glob("*_messages.log"))
+
     def setup_ms(self) -> list[float]:
         """From INVITE to the answer that is timed, call by call."""
         (path,) = self.directory.glob("*_rtt.csv")
@@ -249,6 +276,36 @@ def answering(
     return Sipp(
         directory, "uas", steps, "-s", user, "-m", str(calls), *media, *_transport(transport), port=port, answers=True
     )
+
+
+def watching(directory: Path, account: Account, watched: str, *, transport: str = "udp") -> Sipp:
+    """Subscribe to the calls of `watched` at the account's server until one has come, was answered, and is over.
+
+    Each NOTIFY must name the line as this phone can dial it.
+    """
+    target = f"sip:{watched}@{account.server}"
+    common = {"server": account.server, "user": account.user, "target": target}
+    first = {**common, "uri": target, "routes": "", "tag": "", "expires": 300}
+    steps = _send(_SUBSCRIBE.format(**first, cseq=1, credentials=""))
+    steps += f'{_TRYING}<recv response="407" auth="true"/>\n'
+    steps += _send(_SUBSCRIBE.format(**first, cseq=2, credentials=account.credentials()))
+    steps += f'{_TRYING}<recv response="200" rrs="true"/>\n'
+    steps += _told(account, watched, "dialog-info", "known")
+    for number, state in enumerate(("early", "confirmed", "terminated"), 1):
+        # Until it says so: what comes between may be told or not.
+        steps += f'<label id="{number}"/>\n' + _told(account, watched, f"{state}&lt;", state)
+        steps += f'<nop next="1{number}" test="{state}"/>\n<nop next="{number}"/>\n<label id="1{number}"/>\n'
+    last = {**common, "uri": "[next_url]", "routes": "[routes]\n", "tag": "[peer_tag_param]", "expires": 0}
+    steps += _send(_SUBSCRIBE.format(**last, cseq=3, credentials=""))
+    steps += f'{_TRYING}<recv response="200"/>\n' + _told(account, watched, "dialog-info", "over")
+    steps += '<Reference variables="entity,known,over"/>\n'
+    arguments = [account.server, "-m", "1", *_limit(120), "-trace_msg", "-auth_uri", target.removeprefix("sip:")]
+    return Sipp(directory, "watcher", steps, *arguments, *_transport(transport), answers=True)
+
+
+def _told(account: Account, watched: str, seen: str, variable: str) -> str:
+    notify = _NOTIFY.format(seen=seen, variable=variable, watched=watched, host=account.server)
+    return notify + _send(_OK_TO_BYE, "")
 
 
 def _send(message: str, attributes: str = ' retrans="500"') -> str:
