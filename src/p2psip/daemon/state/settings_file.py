@@ -25,6 +25,7 @@ WORDS = {
     "advertise": "IP addresses",
     "phone_listen": "IP addresses",
     "domains": "names",
+    "watchers": 'who may watch, as "reception", "*" or "carol>bob"',
     "media_engine": 'an IP address and a port, as "127.0.0.1:2223"',
 }
 """What settings take that are text."""

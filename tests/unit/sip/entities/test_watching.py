@@ -9,6 +9,7 @@ from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.events.limits import EventLimits
+from p2psip.sip.events.line_calls import CallState, LineCall
 from p2psip.sip.events.message_summary import MessageCounts
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
@@ -305,3 +306,15 @@ def test_20_17_the_date_where_it_is_trusted(world, one, alice):
     assert alice.register().fields.lines("date") == ["Tue, 15 Nov 1994 08:12:31 GMT"]
     one.core.set_wall_clock(WallClock(0.0, is_trusted=False))
     assert "date" not in alice.register().fields
+
+
+def test_a_document_longer_than_a_datagram_should_be(world, other, alice, bob, carol):
+    """RFC 3261 18.1.1: inside the peer there is nothing to connect to."""
+    for number in range(12):
+        remote = NameAddr(SipUri("overlay.example", f"caller{number}"), f"Caller number {number}")
+        call = LineCall(f"{number}", f"call{number}", False, CallState.EARLY, remote, "ours", "theirs")
+        other.core.state.note_call("bob", call, world.now)
+    watch(carol, "bob")
+    world.run(5.0)
+    assert len(told(carol)[-1].body) > 3000
+    assert len(states(told(carol)[-1])) == 12

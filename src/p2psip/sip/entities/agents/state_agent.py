@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 
+from p2psip.base.address import Address
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.config import ServerConfig
@@ -37,6 +38,9 @@ from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener, TransportLayer
 
 EVENTS = frozenset({DialogPackage.name, PresencePackage.name, MessageSummaryPackage.name})
 """The packages that a line's peer answers for. What others a phone may know is asked of the phone."""
+
+_SERVER = Address("127.0.0.1", 0)
+"""The server of this process. No URI names a port 0: nobody takes it for a place to connect to (RFC 3261 18.1.1)."""
 
 ALLOWED = "SUBSCRIBE, PUBLISH, OPTIONS"
 
@@ -128,7 +132,7 @@ class StateAgent:
 
     def handle_message(self, data: bytes, now: float) -> None:
         """The server delivers a SIP message."""
-        self._layer.handle(Datagram(LOCAL_ADDRESS, LOCAL_ADDRESS, data), now)
+        self._layer.handle(Datagram(LOCAL_ADDRESS, _SERVER, data), now)
         self._run(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -157,7 +161,7 @@ class StateAgent:
             self._notifier.changed(PresencePackage.name, line, now)
         for effect in self._notifier.drain():
             assert isinstance(effect, SendNotify), "a notifier wants nothing else"
-            self._layer.request(effect.request, UdpHop(LOCAL_ADDRESS), effect.subscription, now)
+            self._layer.request(effect.request, UdpHop(_SERVER), effect.subscription, now)
         self._said += [FromAgent(self.name, sent.data) for sent in self._layer.drain() if isinstance(sent, SendUdp)]
 
     def _on_event(self, event: TuEvent, now: float) -> None:
