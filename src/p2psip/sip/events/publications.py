@@ -5,7 +5,6 @@ Only presence is published. Of the publications of a line the newest counts.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 from p2psip.base.timers import Deadline, Timers
@@ -24,12 +23,9 @@ class _Publication:
 class Publications:
     """All publications of one peer, by their entity-tags."""
 
-    def __init__(self, presence: PresencePackage, limits: EventLimits, run: int) -> None:
-        """`run` is a number that no other run has had: no entity-tag comes twice (section 6, step 6)."""
+    def __init__(self, presence: PresencePackage, limits: EventLimits) -> None:
         self._presence = presence
         self._limits = limits
-        self._run = run
-        self._numbers = itertools.count(1)
         self._publications: dict[str, _Publication] = {}
         self._of_line: dict[str, list[str]] = {}
         """Entity-tags, the newest publication last."""
@@ -39,8 +35,11 @@ class Publications:
     def __len__(self) -> int:
         return len(self._publications)
 
-    def publish(self, request: Request, line: str, now: float) -> EventAnswer:
-        """A PUBLISH for `line` has come from a phone of it; `drain` says what it changed. Raises BadMessage."""
+    def publish(self, request: Request, line: str, new_tag: str, now: float) -> EventAnswer:
+        """A PUBLISH for `line` has come from a phone of it; `drain` says what it changed. Raises BadMessage.
+
+        `new_tag` is a token that there never was before, to be its entity-tag.
+        """
         event = request.event
         if event is None or event.package != self._presence.name:
             # Step 2: "If the Event header field is missing or contains an event package which the ESC does not
@@ -57,9 +56,10 @@ class Publications:
             return EventAnswer(423, (("Min-Expires", self._limits.published_min_s),))
         if request.body and request.content_type != self._presence.content_type:
             return EventAnswer(415, (("Accept", self._presence.content_type),))
-        return self._take(request, line, tags[0] if tags else "", min(wanted, self._limits.published_max_s), now)
+        expires_s = min(wanted, self._limits.published_max_s)
+        return self._take(request, line, tags[0] if tags else "", new_tag, expires_s, now)
 
-    def _take(self, request: Request, line: str, tag: str, expires_s: int, now: float) -> EventAnswer:
+    def _take(self, request: Request, line: str, tag: str, new_tag: str, expires_s: int, now: float) -> EventAnswer:
         if not request.body and not tag:
             return EventAnswer(400, phrase="Invalid Request (nothing is published)")
         state = Published.parse(request.body) if request.body else self._publications[tag].state
@@ -68,7 +68,6 @@ class Publications:
         if tag:
             self._remove(tag)
         # Step 6: "The ESC MUST generate a new entity-tag for each successful publication".
-        new_tag = f"{self._run:x}-{next(self._numbers)}"
         if expires_s:
             self._publications[new_tag] = _Publication(line, state)
             self._of_line.setdefault(line, []).append(new_tag)

@@ -73,7 +73,7 @@ class StateAgent:
         self._messages = MessageSummaryPackage(config.realm)
         packages = (DialogPackage(config.realm, self._calls), self._presence, self._messages)
         self._notifier = Notifier(packages, WatchRules(config.watchers), config.events, config.peer_side)
-        self._publications = Publications(self._presence, config.events, rng.getrandbits(64))
+        self._publications = Publications(self._presence, config.events)
         self._said: list[FromAgent] = []
 
     @property
@@ -186,15 +186,15 @@ class StateAgent:
         if request.method == "SUBSCRIBE":
             return self._notifier.subscribe(request, self._watcher(request), tag, now)
         if request.method == "PUBLISH":
-            return self._publish(request, now)
+            return self._publish(request, tag, now)
         allowed: tuple[tuple[str, object], ...] = (("Allow", ALLOWED), ("Allow-Events", self.allowed_events))
         return EventAnswer(200 if request.method == "OPTIONS" else 405, allowed)
 
-    def _publish(self, request: Request, now: float) -> EventAnswer:
+    def _publish(self, request: Request, tag: str, now: float) -> EventAnswer:
         line, watcher = request.sip_uri.user_name, self._watcher(request)
         if watcher is None or watcher.name != line:
             return EventAnswer(403, phrase=f"Nobody but {line} publishes of {line}")
-        return self._publications.publish(request, line, now)
+        return self._publications.publish(request, line, tag, now)
 
     def _watcher(self, request: Request) -> Watcher | None:
         """Who has proved to be the sender, to this peer or to his own."""
