@@ -99,6 +99,7 @@ class Notifier:
         self._of_watcher: Counter[str] = Counter()
         self._timers: Timers[tuple[DialogId, _Alarm]] = Timers()
         self._effects: list[Effect] = []
+        self._is_stopping = False
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -145,7 +146,8 @@ class Notifier:
             self._end(one, EndReason.NORESOURCE, now)
 
     def stop(self, now: float) -> None:
-        """This server is about to end."""
+        """This server is about to end: who subscribes anew, as this asks for, is to find the next run."""
+        self._is_stopping = True
         for one in tuple(self._subscriptions.values()):
             self._end(one, EndReason.DEACTIVATED, now)
 
@@ -188,6 +190,8 @@ class Notifier:
             # 4.4.3: a fetch; "an immediate NOTIFY", and nothing is kept.
             self._send(subscription, f"terminated;reason={EndReason.TIMEOUT.value}", now)
             return self._accepted(line, 0)
+        if self._is_stopping:
+            return EventAnswer(480, (("Retry-After", RETRY_S),), "This peer is about to stop")
         if len(self._subscriptions) >= self._limits.subscriptions:
             return EventAnswer(480, (("Retry-After", RETRY_S),), "Too many subscriptions here")
         if self._of_watcher[watcher.name] >= self._limits.per_watcher:

@@ -300,4 +300,7 @@ def test_a_server_that_stops_and_a_line_that_goes() -> None:
     bench.notifier.stop(1.0)
     # 4.1.3: "deactivated": "the subscriber SHOULD retry immediately with a new subscription".
     assert [state_of(one) for one in bench.take()] == ["terminated;reason=deactivated"]
+    # And it does; but here is nothing to stay for.
+    again = bench.subscribe(subscribe(4), 1.1)
+    assert (again.status, field(again, "Retry-After")) == (480, 60)
     assert len(bench.notifier) == 0
