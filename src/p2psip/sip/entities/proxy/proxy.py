@@ -21,17 +21,19 @@ from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy.acks import Acks
 from p2psip.sip.entities.proxy.anchoring import Anchoring, NotCarried
-from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result, reason_field
+from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result
 from p2psip.sip.entities.proxy.edge import Edge
+from p2psip.sip.entities.proxy.finals import Finals
 from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
 from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, ResolvingAck, Sent, Waiting
-from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri, Target
+from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
-from p2psip.sip.message.build import make_response, make_trying, phrase_of
+from p2psip.sip.message.build import make_trying, phrase_of
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
@@ -71,6 +73,8 @@ class Proxy:
         self._edge = Edge(config, layer.transport, tokens, naming, anchoring)
         self._contexts: dict[int, Context] = {}
         self._asks: Asks[Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
+        self._acks = Acks(config, layer, tokens, ways, resolvers, self._edge, self._asks)
+        self._finals = Finals(layer)
         self._timers: Timers[tuple[int, int]] = Timers()
         self._effects: list[Effect] = []
 
@@ -125,23 +129,7 @@ class Proxy:
 
     def forward_ack(self, ack: Request, source: Source, now: float) -> None:
         """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
-        if ack.max_forwards == 0 or not self._may_send_ack(ack, source):
-            return
-        routed = self._edge.routed(ack, source, None, self._edge.sender(ack, source, None))
-        asked = Asked(routed, routed.request.sip_uri, source, None)
-        said = (resolver.resolve(asked, now) for resolver in self._resolvers)
-        # It belongs to a dialog: where that is, the ACK says itself, or nobody does.
-        known = next((one for one in said if isinstance(one, Given | NotLocated)), None)
-        if not isinstance(known, Given):
-            return
-        target = known.target
-        copy = routing.forwarded(routed.request, target.uri, (), [])
-        hops = self._ways.known(target.lead, now) if target.hops is None else target.hops
-        if hops:
-            self._send_first(copy, target, hops, now)
-        elif not self._asks.is_full:
-            deadline = now + self._config.limits.resolve_s
-            self._effects.append(self._asks.ask(ResolveUri(target.lead), ResolvingAck(copy, target), deadline))
+        self._acks.forward(ack, source, now)
 
     # Responses
 
@@ -206,9 +194,8 @@ class Proxy:
             case Preparing():
                 assert answer is None or isinstance(answer, EngineCall), f"PrepareCall is not answered by {answer}"
                 self._on_prepared(waiting, answer, now)
-            case ResolvingAck(ack, target):
-                if isinstance(answer, Hops):
-                    self._send_first(ack, target, answer.hops, now)
+            case ResolvingAck():
+                self._acks.resolved(waiting, answer, now)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
@@ -226,7 +213,7 @@ class Proxy:
     def drain(self) -> list[Effect]:
         """Questions and reports since the last call."""
         effects, self._effects = self._effects, []
-        return effects
+        return [*effects, *self._acks.drain(), *self._finals.drain()]
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -385,22 +372,6 @@ class Proxy:
         elif isinstance(waiting, Preparing):
             self._on_prepared(waiting, None, now)
 
-    def _may_send_ack(self, ack: Request, source: Source) -> bool:
-        return (
-            source.is_trusted
-            or self._ways.has_proved(source.remote.host)
-            or routing.sender_token(ack, source, self._config, self._tokens) is not None
-        )
-
-    def _send_first(self, ack: Request, target: Target, hops: tuple[Hop, ...], now: float) -> None:
-        """Send without a transaction on the first hop that can be sent to."""
-        for hop in hops:
-            if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
-                continue
-            bound = self._layer.transport.bind(hop, now)
-            if bound is not None and self._layer.send(self._edge.ack_for(ack, bound, target, now), bound, now):
-                return
-
     # Sending
 
     def _send(self, context: Context, branch: Branch, now: float) -> None:
@@ -513,40 +484,18 @@ class Proxy:
         self._finish(context, now)
 
     def _finish(self, context: Context, now: float) -> None:
-        """All branches have a result, or one has won: send the best back (16.7 steps 6 to 9)."""
-        best = context.best()
-        if best is None or (context.is_cancelled and best.status != 487):
-            self._answer(context, 487, now, "cancelled by the caller")
-        elif best.response is None:
-            self._answer(context, best.status, now, best.reason)
-        elif best.status == 503:
-            # Step 6: "a 503 ... SHOULD NOT be forwarded upstream"; "it SHOULD generate 500 instead".
-            self._answer(context, 500, now, f"{best.branch.label} answers 503 {best.response.phrase}")
-        else:
-            self._conclude(context, best.response, best.branch.label, now)
+        """All branches have a result: the best goes back."""
+        self._stop_timers(context)
+        self._finals.best(context, now)
 
     def _answer(self, context: Context, status: int, now: float, reason: str = "", phrase: str | None = None) -> None:
         """Answer with a response of our own."""
-        if status == 408 and not context.is_invite:
-            # RFC 4320 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request".
-            context.final = status
-            self._effects.append(context.report(status, phrase_of(status), "", now))
-            self._layer.abandon(context.server)
-            return
-        if reason and not context.causes:
-            context.causes.append(Cause("this peer", reason, now))
-        fields = [reason_field(status, reason)] if reason else []
-        if status == 503:
-            fields.append(("Retry-After", 5))
-        tag = self._layer.new_tag()
-        response = make_response(context.original, status, phrase, to_tag=tag, extra=fields)
-        self._conclude(context, response, "this peer", now)
+        self._stop_timers(context)
+        self._finals.own(context, status, now, reason, phrase)
 
     def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
-        context.final = response.status
         self._stop_timers(context)
-        self._effects.append(context.report(response.status, response.phrase, label, now))
-        self._layer.respond(context.server, response, now)
+        self._finals.respond(context, response, label, now)
 
     def _cancel_open(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
         self._drop_question(context)
