@@ -19,9 +19,10 @@ from p2psip.base.effects import Ask, Effect
 from p2psip.media.session import SendRtp
 from p2psip.net.sip_sockets import Flows, MediaSockets
 from p2psip.net.sockets.datagrams import DatagramSocket
-from p2psip.sip.entities.agents.agent_table import agents_of
+from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.questions import (
     Answer,
     Credential,
@@ -84,7 +85,7 @@ class LoopbackServer:
             listeners=(Listener("UDP", self._local), Listener("TCP", self._local)),
             peer_side=SipUri(REALM, "0" * 32),
         )
-        self._server = SipServer(config, random.Random(1), agents_of(REALM, random.Random(2)))
+        self._server = SipServer(config, random.Random(1), agents_of(config, Handlings(), random.Random(2)))
         self._flows = Flows(self._arrived, self._not_accepted)
         self._media = MediaSockets("127.0.0.1", self._media_arrived)
         self._udp = await DatagramSocket.bind(*self._local, self._sip_arrived)

@@ -16,9 +16,13 @@ from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect, Note
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import RelayEnded
 from p2psip.media.relay.rtpengine.engine_control import SendToEngine
+from p2psip.media.session import SendRtp
 from p2psip.sip.entities.agents.agent_table import AgentCore
-from p2psip.sip.entities.agents.types import MediaWanted
+from p2psip.sip.entities.agents.own_agents import agents_of
+from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.proxy.resolvers import Resolver
 from p2psip.sip.entities.questions import (
     Credential,
@@ -74,6 +78,8 @@ class World:
         self.passwords.setdefault(user, f"secret of {user}")
         if server.name not in self.homes.setdefault(user, []):
             self.homes[user].append(server.name)
+        if server.handlings.of(user) is None:
+            server.handlings.set(user, CallHandling())
         phone = Phone(self, user, server, address, transport, **options)
         self.phones.append(phone)
         return phone
@@ -190,8 +196,9 @@ class NotedServer(SipServer):
         rng: random.Random,
         agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
+        handlings: Handlings | None = None,
     ) -> None:
-        super().__init__(config, rng, agents, resolvers)
+        super().__init__(config, rng, agents, resolvers, handlings)
         self.requests: dict[tuple[str | None, ...], Request] = {}
         self._framings: dict[int, StreamFraming] = {}
 
@@ -267,6 +274,7 @@ class Server:
         *,
         agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
+        has_own_agents: bool = False,
         **changes: object,
     ) -> None:
         self.world, self.name = world, name
@@ -280,7 +288,12 @@ class Server:
             SipUri(OVERLAY, f"peer-{name}", None, (("gr", self.node_id),)),
         )
         self.config = replace(config, **changes)  # type: ignore[arg-type]
-        self.core = NotedServer(self.config, random.Random(name), agents, resolvers)
+        self.handlings = Handlings()
+        """What its lines want of their calls."""
+        if has_own_agents:
+            agents = agents_of(self.config, self.handlings, random.Random(f"agents of {name}"))
+        self.core = NotedServer(self.config, random.Random(name), agents, resolvers, self.handlings)
+        self.handled: list[HandlingChanged] = []
         self.flows: dict[int, Flow] = {}
         self.links: dict[str, int] = {}
         self.asked: list[object] = []
@@ -334,6 +347,10 @@ class Server:
                     self.reports.append(effect)
                 case BindingsChanged():
                     self.changes.append(effect)
+                case HandlingChanged():
+                    self.handled.append(effect)
+                case SendRtp() | MediaReleased():
+                    pass
                 case OpenFlow():
                     self.opened.append(effect)
                     self.world.perform(self, effect)

@@ -66,8 +66,10 @@ class Asks(Generic[C]):
     `first` and `step` keep the tokens of several sub-cores apart where one `handle_answer` serves them all.
     """
 
-    def __init__(self, limit: int, *, first: int = 1, step: int = 1) -> None:
+    def __init__(self, limit: int, *, first: int = 1, step: int = 1, reserved: int = 0) -> None:
+        """So many beyond the limit are reserved for what is urgent."""
         self._limit = limit
+        self._reserved = reserved
         self._numbers = itertools.count(first, step)
         self._open: dict[int, C] = {}
         self._timers: Timers[int] = Timers()
@@ -78,11 +80,15 @@ class Asks(Generic[C]):
     @property
     def is_full(self) -> bool:
         """True if no further question may be asked now: refuse the work that needs it."""
-        return len(self._open) >= self._limit
+        return self.is_full_for(is_urgent=False)
+
+    def is_full_for(self, *, is_urgent: bool) -> bool:
+        """The same; what is urgent may ask when others may not any more."""
+        return len(self._open) >= self._limit + (self._reserved if is_urgent else 0)
 
     def ask(self, question: object, context: C, deadline: float) -> Ask:
         """Open a question; `context` comes back from `answered` or `expired`."""
-        assert not self.is_full, "look at is_full before asking"
+        assert not self.is_full_for(is_urgent=True), "look at is_full before asking"
         token = next(self._numbers)
         self._open[token] = context
         self._timers.set(token, deadline, "answer overdue")

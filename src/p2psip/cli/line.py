@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.cli.line_calls import CALLS_HELP, FORWARD_HELP, calls, forward
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password, new_password
 from p2psip.cli.terminal.progress import busy
 from p2psip.cli.terminal.tables import aligned
@@ -36,6 +37,8 @@ Example:
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
+app.command(help=FORWARD_HELP)(forward)
+app.command(help=CALLS_HELP)(calls)
 
 User = Annotated[str, typer.Argument(metavar="USER", help="User name: alice, or alice@OVERLAY.")]
 PeerDirectory = Annotated[
@@ -72,7 +75,7 @@ def add(
     phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}", make_up)
     busy(f"enrolling {aor}")
     identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
-    served = _reload(peer)
+    served = reload_lines(peer)
     facts = {"user": aor, "node_id": str(identity.node_id), "served": served}
     if is_made_up:
         facts["phone_password"] = phone_password
@@ -104,6 +107,10 @@ def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
         return
     for line, row in zip(lines, aligned([_row(line) for line in lines]), strict=True):
         print(row)
+        for words in line["calls"]:
+            print(f"    {words}")
+        for other in line["others"]:
+            print(f"    {other} has the same user name: another line of the same person, or a collision")
         if line["problem"]:
             print(f"    problem: {line['problem']}")
     if not lines:
@@ -130,7 +137,7 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
     if not files.exists:
         raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
     files.remove()
-    _reload(peer)
+    reload_lines(peer)
     print(json.dumps({"user": aor, "removed": True}) if as_json else f"{aor} has no line here any more.")
 
 
@@ -148,12 +155,12 @@ def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> No
     aor = account_name(user, state.configuration.instance_name)
     busy(f"renewing the certificate of {aor}")
     identity = asyncio.run(renew_line(state, aor.partition("@")[0]))
-    _reload(peer)
+    reload_lines(peer)
     facts = {"user": aor, "node_id": str(identity.node_id), "until": day(identity.not_after)}
     print(json.dumps(facts) if as_json else f"{aor}: certificate valid until {facts['until']}")
 
 
-def _reload(peer: Path) -> bool:
+def reload_lines(peer: Path) -> bool:
     """Have the running peer look at its lines; False if none runs."""
     from p2psip.daemon.control_client import ask_peer, is_running
 
@@ -170,9 +177,19 @@ def _on_disk(state: PeerState, name: str) -> dict[str, object]:
     from p2psip.daemon.state.line_files import LineFiles
 
     aor = f"{name}@{state.configuration.instance_name}"
-    facts: dict[str, object] = {"user": aor, "node_id": None, "phones": [], "record": None, "problem": ""}
+    facts: dict[str, object] = {
+        "user": aor,
+        "node_id": None,
+        "phones": [],
+        "record": None,
+        "calls": [],
+        "others": [],
+        "problem": "",
+    }
+    files = LineFiles(state.directory, name)
     try:
-        line = LineFiles(state.directory, name).load(state.configuration)
+        line = files.load(state.configuration)
+        facts["calls"] = files.load_handling().in_words()
     except LocalMisuse as error:
         return facts | {"problem": str(error)}
     return facts | {"node_id": str(line.identity.node_id)}

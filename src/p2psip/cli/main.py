@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "peer": "Be a peer: the PBX of the phones at this site.",
     "line": "Look after a peer's lines: who may register a phone.",
     "client": "Prepare an application to be a client of the overlay.",
+    "dial": "Say what would become of a call to a number, and why.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
     "check": "Check a site, from its files to a call: which step fails, what to do.",

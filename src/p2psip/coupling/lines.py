@@ -3,14 +3,16 @@
 Theory of operation. The record of a line is in the overlay as long as the line exists, whether its phone is there or
 not: a caller who comes to the peer of an absent phone is told so at once. It lives half an hour and is stored anew at
 half of that; it is also stored anew when a phone comes, so that among the lines of one user the one whose phone came
-last is the newest, which callers try first. A line has one request open at a time; what is wanted meanwhile, or while
-the overlay cannot be reached, is done afterwards. A peer that stops removes its lines' records.
+last is the newest, which callers try first. Where all calls to a line are forwarded, its record leads callers to whom
+they are for, and lives for a day, also while its peer is off. A line has one request open at a time; what is wanted
+meanwhile, or while the overlay cannot be reached, is done afterwards. A peer that stops removes the other records.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
@@ -21,9 +23,13 @@ from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import (
+    FORWARD_LIFETIME_S,
+    LIFETIME_S,
     REFRESH_S,
     fetch_request,
+    forward_to,
     latest_ms,
+    read_registrations,
     resource_id,
     route_to,
     store_request,
@@ -83,6 +89,8 @@ class _Published:
     """
 
     line: Line
+    forwarded_to: str = ""
+    """The AoR that the record leads to, "" where it leads to this peer."""
     storage_time_ms: int = 0
     is_asking: bool = False
     is_wanted: bool = False
@@ -91,6 +99,10 @@ class _Published:
     retry_s: float = RETRY_FIRST_S
     phones: Phones = frozenset()
     has_asked_date: bool = False
+    is_looking: bool = False
+    """True while it is looked who else has the user name."""
+    others: frozenset[NodeId] = frozenset()
+    """The lines elsewhere that have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,7 @@ class Publisher:
         self._lines: dict[str, _Published] = {}
         self._removals = 0
         self._is_over = False
+        self._notes: list[Note] = []
         self._timers: Timers[str] = Timers()
 
     @property
@@ -139,12 +152,22 @@ class Publisher:
         """Why the line's record could not be stored, the last time; empty if it could."""
         return self._lines[name].failure if name in self._lines else ""
 
+    def others(self, name: str) -> frozenset[NodeId]:
+        """The lines elsewhere that have the same user name, as far as is known: of its user, or a collision."""
+        return self._lines[name].others if name in self._lines else frozenset()
+
+    def drain(self) -> list[Note]:
+        """What an operator may want to read, since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
     def add(self, line: Line, now: float) -> None:
         """Begin to serve a line, or serve it with a new certificate or password."""
         known = self._lines.get(line.name)
         published = _Published(line)
         if known is not None and known.line.identity.node_id == line.identity.node_id:
             published.storage_time_ms, published.phones = known.storage_time_ms, known.phones
+            published.forwarded_to, published.others = known.forwarded_to, known.others
         elif known is not None:
             self._withdraw(known, now)
         self._node.add_client(line.identity, now)
@@ -157,6 +180,13 @@ class Publisher:
         self._timers.cancel(name)
         if published is not None:
             self._withdraw(published, now)
+
+    def forward(self, name: str, aor: str, now: float) -> None:
+        """All calls for a line are for another AoR from now on, with "" not any more; its record says so."""
+        published = self._lines.get(name)
+        if published is not None and published.forwarded_to != aor:
+            published.forwarded_to = aor
+            self._set(name, now, "the line is forwarded elsewhere")
 
     def phones_changed(self, name: str, phones: Phones, now: float) -> None:
         """A user's phones at this peer. If one has come, this line's record is to be the newest of its user."""
@@ -184,7 +214,11 @@ class Publisher:
         self._is_over = True
         self._timers = Timers()
         for published in self._lines.values():
-            self._withdraw(published, now)
+            if published.forwarded_to:
+                # It needs no peer of ours: who has forwarded his calls and switched off is still called there.
+                self._forget_client(published.line.identity.node_id, now)
+            else:
+                self._withdraw(published, now)
 
     @property
     def is_withdrawing(self) -> bool:
@@ -228,7 +262,11 @@ class Publisher:
         except Rejection as error:
             self._failed(published, str(error), now)
             return
-        request = store_request(identity, route_to(self._node.node_id), issued.storage_time_ms, self._node.hash_name)
+        to, ms = published.forwarded_to, issued.storage_time_ms
+        if to:
+            request = store_request(identity, forward_to(to), ms, self._node.hash_name, FORWARD_LIFETIME_S)
+        else:
+            request = store_request(identity, route_to(self._node.node_id), ms, self._node.hash_name)
         published.storage_time_ms = issued.storage_time_ms
         published.is_asking = True
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)
@@ -245,7 +283,8 @@ class Publisher:
             # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
             self._forget_client(identity.node_id, now)
             return
-        request = store_request(identity, None, issued.storage_time_ms, self._node.hash_name)
+        lifetime_s = FORWARD_LIFETIME_S if published.forwarded_to else LIFETIME_S
+        request = store_request(identity, None, issued.storage_time_ms, self._node.hash_name, lifetime_s)
         self._removals += 1
         self._node.store(identity, request, RemovalContext(identity.node_id), now, after=issued.after)
 
@@ -258,7 +297,11 @@ class Publisher:
 
     def _take(self, published: _Published, result: Answer | RequestFailed, now: float) -> None:
         """What became of a Store, or of the Fetch that looks for the record which stands in its way."""
-        if isinstance(result, Answer) and isinstance(result.body, StoreAns):
+        if published.is_looking:
+            published.is_looking = False
+            if isinstance(result, Answer) and isinstance(result.body, FetchAns):
+                self._looked(published, result, result.body, now)
+        elif isinstance(result, Answer) and isinstance(result.body, StoreAns):
             self._stored(published, result, result.body, now)
         elif isinstance(result, Answer) and isinstance(result.body, FetchAns):
             self._chased(published, result, result.body, now)
@@ -276,6 +319,22 @@ class Publisher:
         published.placed = Placed(answer.signer.node_id, replicas, published.storage_time_ms, now)
         published.failure, published.retry_s, published.has_asked_date = "", RETRY_FIRST_S, False
         self._set(published.line.name, now + REFRESH_S, "refresh the line's record")
+        if self._node.configuration.is_self_signed:
+            # Nobody there sees to it that a name, or a number, is one person's: who has it is told who else has.
+            published.is_looking = published.is_asking = True
+            self._node.fetch(fetch_request(published.line.aor, self._node.hash_name), PublishContext(published), now)
+
+    def _looked(self, published: _Published, answer: Answer, body: FetchAns, now: float) -> None:
+        line = published.line
+        found = read_registrations(line.aor, body, answer.certificates, self._node.reader, now)
+        others = frozenset(entry.line for entry in found.entries) - {line.identity.node_id}
+        for other in sorted(others - published.others):
+            facts = {"user": line.aor, "node": line.identity.node_id, "other": other}
+            means = "another line of the same person, or somebody else's: calls ring at both"
+            self._notes.append(
+                Note("the user name of a line is another line's as well", facts | {"means": means}, True)
+            )
+        published.others = others
 
     def _chased(self, published: _Published, answer: Answer, body: FetchAns, now: float) -> None:
         """Store again, with a storage_time later than that of the record that is there, if we did sign that."""

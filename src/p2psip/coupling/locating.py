@@ -25,6 +25,7 @@ from p2psip.reload.usages.sip_registration import (
     FORWARDS_MAX,
     LineRegistration,
     NotAnAor,
+    RegistrationForward,
     RegistrationRoute,
     Registrations,
     canonical_aor,
@@ -32,14 +33,16 @@ from p2psip.reload.usages.sip_registration import (
     read_registrations,
 )
 from p2psip.reload.wire.storage_messages import FetchAns
-from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Target
 from p2psip.sip.entities.server import SipServer
-from p2psip.sip.message.uri import escape_user
+from p2psip.sip.message.uri import SipUri, escape_user
 
 STAGGER_S = 1.0
 """Design decision 5: "start the next after one second without an answer"."""
 
 SEARCHES_MAX = 2048
+URGENT_SEARCHES = 100
+"""So many more for calls of an emergency."""
 
 
 @dataclass(slots=True)
@@ -98,7 +101,7 @@ class Locator:
         if not self._node.is_connected:
             search.failures.append(RequestFailed("this peer is not in the overlay (yet)"))
             self._answers.append(AskAnswered(token, self._conclude(search, now)))
-        elif len(self._searches) >= SEARCHES_MAX:
+        elif len(self._searches) >= SEARCHES_MAX + (URGENT_SEARCHES if question.is_urgent else 0):
             self._answers.append(
                 AskAnswered(token, NotLocated(480, "Temporarily Unavailable", "too many lookups under way"))
             )
@@ -137,7 +140,12 @@ class Locator:
         if isinstance(result, RequestFailed):
             search.failures.append(result)
         else:
-            self._take(token, search, fetched.aor, self.read(fetched.aor, result, now), now)
+            read = self.read(fetched.aor, result, now)
+            if fetched.aor == search.aor and (forwarded := _forwarded(read)) is not None:
+                self.cancel(token)
+                self._answers.append(AskAnswered(token, forwarded))
+                return
+            self._take(token, search, fetched.aor, read, now)
         if search.open:
             return
         if not search.found and not search.failures and search.aor != search.in_lower_case:
@@ -225,6 +233,17 @@ class Locator:
             f"the phone of {name} is not registered at its peer" if has_line else f"{name} has no line on this peer"
         )
         return NotLocated(480, "Temporarily Unavailable", reason)
+
+
+def _forwarded(found: Registrations) -> Forwarded | None:
+    """The AoR that all calls are for instead, where every entry leads on to one: the latest word counts."""
+    targets = [entry.target for entry in found.entries]
+    if not targets or not all(isinstance(target, RegistrationForward) for target in targets):
+        return None
+    first = targets[0]
+    assert isinstance(first, RegistrationForward)
+    user, _, domain = first.aor.rpartition("@")
+    return Forwarded(SipUri(domain, escape_user(user)))
 
 
 def _remote(search: _Search, aor: str, route: RegistrationRoute) -> Target:

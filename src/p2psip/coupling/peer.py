@@ -63,8 +63,10 @@ from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
-from p2psip.sip.entities.agents.agent_table import agents_of
+from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.server import SipServer
@@ -96,7 +98,9 @@ class Peer:
     def __init__(self, node: Node, server: ServerConfig, rng: random.Random, now: float) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
-        self.server = SipServer(server, rng, agents_of(self.overlay, rng))
+        self.handlings = Handlings()
+        self.handlings.use_date(node.wall)
+        self.server = SipServer(server, rng, agents_of(server, self.handlings, rng), handlings=self.handlings)
         self.server.set_wall_clock(node.wall)
         self.publisher = Publisher(node)
         self.flows = PeerFlows(node)
@@ -118,14 +122,23 @@ class Peer:
         self.node.start(now)
         self._settle(now)
 
-    def add_line(self, line: Line, now: float) -> None:
-        """Serve a line from now on."""
+    def add_line(self, line: Line, now: float, handling: CallHandling | None = None) -> None:
+        """Serve a line from now on, its calls as before if its owner wants nothing else."""
+        self.handlings.set(line.name, handling or self.handlings.of(line.name) or CallHandling())
         self.publisher.add(line, now)
+        self._record_handling(line.name, now)
+        self._settle(now)
+
+    def handle_calls(self, name: str, handling: CallHandling, now: float) -> None:
+        """The owner of a line wants this of its calls from now on."""
+        self.handlings.set(name, handling)
+        self._record_handling(name, now)
         self._settle(now)
 
     def remove_line(self, name: str, now: float) -> None:
         """Serve a line no more: its phones are forgotten, its record is removed."""
         self.publisher.remove(name, now)
+        self.handlings.remove(name)
         self.server.remove_user(name, now)
         self._settle(now)
 
@@ -209,6 +222,7 @@ class Peer:
         """The date has jumped, or is trusted now."""
         self.node.set_wall_clock(wall, now)
         self.server.set_wall_clock(wall)
+        self.handlings.use_date(wall)
         self._settle(now)
 
     # Links between peers
@@ -308,6 +322,12 @@ class Peer:
 
     # Inside
 
+    def _record_handling(self, name: str, now: float) -> None:
+        """The record of a line leads callers at once to whom all its calls are forwarded."""
+        handling = self.handlings.of(name)
+        to = handling.in_record if handling is not None else ""
+        self.publisher.forward(name, f"{to}@{self.overlay}" if to else "", now)
+
     def _settle(self, now: float) -> None:
         self._carry(now)
         if self._is_stopping and not (self.publisher.is_withdrawing or self.services.is_withdrawing):
@@ -325,7 +345,7 @@ class Peer:
 
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
-        asked = (self.locator, self.flows, self.lookups, self.traces, self.services, self.node)
+        asked = (self.publisher, self.locator, self.flows, self.lookups, self.traces, self.services, self.node)
         own = [effect for part in asked for effect in part.drain()]
         return [*own, *map(_of_server, self.server.drain())]
 
@@ -374,6 +394,9 @@ class Peer:
                 phones = frozenset((str(binding.contact), binding.call_id) for binding in bindings)
                 self.publisher.phones_changed(user, phones, now)
                 self._effects.append(BindingsToKeep(user))
+            case HandlingChanged(user):
+                self._record_handling(user, now)
+                self._effects.append(effect)
             case SendFlow(flow, data) if is_call_flow(flow):
                 self.flows.calls.send(flow, data, now)
             case CloseFlow(flow) if is_call_flow(flow):

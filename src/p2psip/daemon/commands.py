@@ -12,6 +12,7 @@ from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
+from p2psip.daemon.dial_words import explanation_report, line_meant, places_found, uri_dialled
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import lines_of, lookup_report, nat_report, services_report, status_of, trace_report
 from p2psip.daemon.state.kept import KeptService
@@ -64,6 +65,7 @@ class Commands:
         asking = {
             "nat": self._nat,
             "lookup": self._lookup,
+            "dial-explain": self._explain_call,
             "trace": self._trace,
             "configure": self._configure,
             "services-find": self._find_services,
@@ -139,6 +141,17 @@ class Commands:
             # As for a call: names are issued in lower case.
             found = await self._find(lower)
         return lookup_report(self._peer, found, boot_time())
+
+    async def _explain_call(self, asked: Mapping[str, object]) -> object:
+        """What would become of a call, and where the overlay says that whoever would be called is."""
+        number, peer = str(asked.get("number", "")), self._peer
+        lines = [line.name for line in peer.publisher.lines]
+        line = line_meant(str(asked.get("line") or ""), lines)
+        uri = uri_dialled(number, peer.server, peer.overlay)
+        explained = peer.server.explain(uri, line, boot_time())
+        user = explained.user
+        places = [] if user is None else places_found(peer, await self._find(self._aor(user)))
+        return explanation_report(number, line, explained, places)
 
     async def _find(self, aor: str) -> LookedUp:
         found = await self._wait(lambda context, now: self._peer.look_up(aor, context, now), f"the lookup of {aor}")

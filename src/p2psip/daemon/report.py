@@ -62,6 +62,8 @@ def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:
             "node_id": str(line.identity.node_id),
             "phones": [_phone(binding, now) for binding in peer.server.bindings(line.name, now)],
             "record": _placed(peer, line.name, now),
+            "calls": handling.in_words() if (handling := peer.handlings.of(line.name)) is not None else [],
+            "others": sorted(map(str, peer.publisher.others(line.name))),
             "problem": peer.publisher.failure(line.name),
         }
         for line in peer.publisher.lines

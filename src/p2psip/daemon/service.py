@@ -29,6 +29,7 @@ from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
+from p2psip.daemon.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
@@ -37,6 +38,7 @@ from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
 from p2psip.daemon.router_watch import RouterWatch
+from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.kept import (
     load_contacts,
     load_kinds,
@@ -47,7 +49,6 @@ from p2psip.daemon.state.kept import (
     save_phones,
     save_services,
 )
-from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
@@ -82,6 +83,7 @@ from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.handlings import HandlingChanged
 from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import OwnAddresses
 
@@ -168,6 +170,7 @@ class PeerService:
             self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
             self._host = PeerHost(self._peer, settings, self._on_effect)
+            self._lines = LineKeeper(self._state.directory, self._peer, self._host, self._journal)
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
@@ -233,6 +236,7 @@ class PeerService:
             media_engine=None if media == "direct" else self._state.settings.media_engine_address,
             has_call_paths=self._has_calls_port,
             transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            numbering=load_numbering(self._state.directory),
         )
 
     def _site_ports(self) -> SitePorts:
@@ -322,6 +326,7 @@ class PeerService:
         """Look after what changes without a word: the date, this machine's addresses, how it does."""
         machine_at = boot_time()
         while True:
+            self._peer.handlings.use_local_time(time.localtime().tm_gmtoff)
             await asyncio.sleep(WATCH_S)
             if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
                 raise RequestFailed(reason)
@@ -438,22 +443,7 @@ class PeerService:
 
     def load_lines(self) -> list[str]:
         """Serve the lines that are on disk, and no others; returns what could not be read, in words."""
-        names = line_names(self._state.directory)
-        problems: list[str] = []
-        for line in self._peer.publisher.lines:
-            if line.name not in names:
-                self._host.call(lambda now, name=line.name: self._peer.remove_line(name, now))  # type: ignore[misc]
-        for name in names:
-            try:
-                line = LineFiles(self._state.directory, name).load(self._state.configuration)
-            except LocalMisuse as error:
-                self._journal.warning("line not served", user=name, reason=str(error))
-                problems.append(str(error))
-                continue
-            known = self._peer.publisher.get(name)
-            if known is None or not known.is_as(line):
-                self._host.call(lambda now, line=line: self._peer.add_line(line, now))  # type: ignore[misc]
-        return problems
+        return self._lines.load(self._state.configuration)
 
     def load_identity(self) -> None:
         """Use the certificate that is on disk now, which has been renewed. Raises LocalMisuse if it is no such one."""
@@ -574,6 +564,8 @@ class PeerService:
                 if self._phones_timer is None:
                     loop = asyncio.get_running_loop()
                     self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
+            case HandlingChanged():
+                self._lines.keep(effect)
             case ConfigurationChanged():
                 self._refresher.followed()
                 self._configuration_changed(effect)

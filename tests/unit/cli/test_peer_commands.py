@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -15,59 +14,17 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.cli import run_peer
-from p2psip.cli.main import COMMANDS, main
+from p2psip.cli.main import COMMANDS
 from p2psip.daemon import control_client
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import nat_report
-from p2psip.daemon.state.line_files import LineFiles
-from p2psip.daemon.state.settings import PeerSettings, make_settings
-from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
-from p2psip.reload.config.document import parse
+from p2psip.daemon.state.settings import PeerSettings
 from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
 from p2psip.reload.paths.nat.reach import Reach
-from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
-from p2psip.sip.message.digest import ha1_by_algorithm, logins
+from p2psip.sim.membership import OVERLAY, node_id
+from p2psip.sip.message.digest import ha1_by_algorithm
 
 FINGERPRINT = "5" * 64
-
-
-@pytest.fixture
-def p2psip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the command; what it prints, which is one line on stderr if it is to fail."""
-
-    def run(*arguments: object, status: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["p2psip", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == status, captured.err
-        if status:
-            assert captured.out == ""
-            assert captured.err.startswith("p2psip: ")
-            assert captured.err.count("\n") == 1
-            assert len(captured.err) < 400
-        return captured.err if status else captured.out
-
-    return run
-
-
-@pytest.fixture
-def peer(tmp_path: Path) -> Path:
-    """The state directory of a peer, as `peer init` makes it, with a line for alice."""
-    club = Club.of()
-    directory = tmp_path / "peer"
-    (directory / "lines").mkdir(parents=True)
-    document = parse(founding().document)
-    save_settings(directory, make_settings({"name": "garden", "fingerprint": club.anchor.fingerprint}, "test"))
-    save_document(directory, document)
-    save_key(directory, key())
-    save_identity(directory, club.member(f"peer-garden@{OVERLAY}", [node_id(1)]))
-    alice = club.member(f"alice@{OVERLAY}", [node_id(2)], number=2)
-    files = LineFiles(directory, "alice")
-    files.save_key(key(number=2))
-    files.save(alice, logins(["alice"], OVERLAY, ["phone"]))
-    return directory
 
 
 # Help
@@ -279,7 +236,8 @@ def lines_of(p2psip: Callable[..., str], peer: Path) -> Any:
 def test_lines_are_listed_from_the_files(p2psip: Callable[..., str], peer: Path) -> None:
     (line,) = lines_of(p2psip, peer)
     assert line == {
-        "user": f"alice@{OVERLAY}", "node_id": str(node_id(2)), "phones": [], "record": None, "problem": ""
+        "user": f"alice@{OVERLAY}", "node_id": str(node_id(2)), "phones": [], "record": None, "calls": [], "others": [],
+        "problem": "",
     }  # fmt: skip
     assert p2psip("line", "list", "--peer", peer) == (
         f"alice@{OVERLAY}  {node_id(2)}  no record in the overlay  no phone registered\n"

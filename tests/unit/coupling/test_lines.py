@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2psip.base.effects import Note
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
 from p2psip.coupling.lines import RETRY_MAX_S
@@ -259,18 +260,63 @@ def test_entries_that_lead_in_a_circle() -> None:
         forward(world, 1, user, to)
     number = alice.dial("bob")
     world.run(5.0, stop=lambda: alice.ended(number) is not None)
-    assert alice.ended(number) == f"404 Not Found; nobody in the overlay is bob@{OVERLAY}"
+    assert alice.ended(number) == "482 Loop Detected; bob has forwarded this call already"
 
 
 def test_no_caller_follows_forwards_for_ever() -> None:
     world = SimulatedPeers("chain", 2)
     (alice,) = world.with_phones((0, "alice"))
-    for step in range(8):
+    for step in range(9):
         forward(world, 1, f"step{step}", f"step{step + 1}")
-    world.with_phones((1, "step8"))
+    world.with_phones((1, "step9"))
     number = alice.dial("step0")
     world.run(5.0, stop=lambda: alice.ended(number) is not None)
-    assert (alice.ended(number) or "").startswith("404")
+    assert alice.ended(number) == "482 Loop Detected; sent on 8 times"
     number = alice.dial("step4")
     world.run(5.0, stop=lambda: alice.talks)
     assert alice.talks
+
+
+def listen(world: SimulatedPeers, number: int, patch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
+    """What its operator is told of lines that have the name of one of a peer's own: whose name, and which line."""
+    publisher, heard = world[number].peer.publisher, []
+    drain = publisher.drain
+
+    def overheard() -> list[Note]:
+        notes = drain()
+        heard.extend((note.facts["user"], note.facts["other"]) for note in notes)
+        return notes
+
+    patch.setattr(publisher, "drain", overheard)
+    return heard
+
+
+@pytest.mark.long
+def test_a_name_that_two_have_is_told_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6940 11.3.1: where members make their own certificates nobody sees to it that a number is one person's."""
+    world = SimulatedPeers("collision", 3, self_signed_digest="sha256")
+    told = [listen(world, number, monkeypatch) for number in (0, 1)]
+    first = world.line(0, "4242")
+    world.settle_records([0])
+    world.run(60.0)
+    second = world.line(1, "4242")
+    world.settle_records([1])
+    world.run(REFRESH_S + 10.0)
+    aor = f"4242@{OVERLAY}"
+    assert told == [[(aor, second.identity.node_id)], [(aor, first.identity.node_id)]]
+    assert world[0].peer.publisher.others("4242") == {second.identity.node_id}
+    # Once is enough; and when the other one goes, that is seen as well.
+    world[1].call(lambda now: world[1].peer.remove_line("4242", now))
+    world.run(2.0 * REFRESH_S)
+    assert len(told[0]) == 1
+    assert world[0].peer.publisher.others("4242") == frozenset()
+
+
+def test_where_a_server_gives_names_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SimulatedPeers("no collision", 3)
+    told = [listen(world, number, monkeypatch) for number in (0, 1)]
+    for number in (0, 1):
+        world.line(number, "4242")
+    world.settle_records([0, 1])
+    world.run(REFRESH_S + 10.0)
+    assert told == [[], []]

@@ -1,4 +1,5 @@
-"""The lines of a peer on disk: `lines/USER.key`, `.crt`, and `.json` with hashes of the phone password.
+"""The lines of a peer on disk: `lines/USER.key`, `.crt`, `.json` with hashes of the phone password, and `.calls` with
+what its owner wants of the calls to it, if that is anything.
 
 The phone password itself is not kept, and neither is the account password, ever.
 """
@@ -21,6 +22,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_to_pem
+from p2psip.sip.entities.handling.call_handling import CallHandling, QuietHours
 from p2psip.sip.message.digest import Logins
 
 DIRECTORY = "lines"
@@ -37,9 +39,23 @@ class _Phone(msgspec.Struct, forbid_unknown_fields=True):
     ha1s: dict[str, str] = {}
 
 
+class _Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is in the .calls: a CallHandling, its hours as people write them."""
+
+    always: str = ""
+    busy: str = ""
+    no_answer: str = ""
+    ring_s: int = 0
+    do_not_disturb: bool = False
+    allow: tuple[str, ...] = ()
+    only_allowed: bool = False
+    deny: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class LineFiles:
-    """The three files of one line."""
+    """The files of one line."""
 
     directory: Path
     name: str
@@ -78,8 +94,26 @@ class LineFiles:
 
     def remove(self) -> None:
         """Forget the line; the .json first, so that half a line is none."""
-        for ending in ("json", "crt", "key"):
+        for ending in ("json", "calls", "crt", "key"):
             self.path(ending).unlink(missing_ok=True)
+
+    def save_handling(self, handling: CallHandling) -> None:
+        """What its owner wants of the calls to it from now on. Raises LocalMisuse if it cannot be written."""
+        said = {name: getattr(handling, name) for name in _Calls.__struct_fields__ if name != "quiet"}
+        calls = _Calls(**said, quiet=tuple(map(str, handling.quiet)))
+        write_file(self.path("calls"), msgspec.json.format(msgspec.json.encode(calls), indent=1), PRIVATE)
+
+    def load_handling(self) -> CallHandling:
+        """The same, read. Raises LocalMisuse, in one line, if it cannot be."""
+        path = self.path("calls")
+        if not path.exists():
+            return CallHandling()
+        try:
+            calls = msgspec.json.decode(read_file(path), type=_Calls)
+            said = {name: getattr(calls, name) for name in _Calls.__struct_fields__ if name != "quiet"}
+            return CallHandling(**said, quiet=tuple(map(QuietHours.parse, calls.quiet)))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise LocalMisuse(f"{path}: {error}; `p2psip line calls {self.name} --reset` begins anew") from None
 
     def load(self, configuration: OverlayConfiguration) -> Line:
         """The line; LocalMisuse, in one line, if its files do not fit together."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
@@ -34,7 +34,12 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreReq,
 )
-from p2psip.reload.wire.usages.sip_registration import SipRegistration, SipRegistrationRoute, SipRegistrationUri
+from p2psip.reload.wire.usages.sip_registration import (
+    SipRegistration,
+    SipRegistrationRoute,
+    SipRegistrationType,
+    SipRegistrationUri,
+)
 
 LIFETIME_S = 1800
 """Records die by themselves: a registration lives half an hour at the most and is refreshed at half of that."""
@@ -45,10 +50,16 @@ AGE_MAX_S = 24 * 3600
 """By a trusted date no registration counts that was signed longer ago than this: anybody may store it again, and its
 lifetime, which is not signed, may say anything. RFC 7904 leaves open how often others refresh theirs."""
 
+FORWARD_LIFETIME_S = AGE_MAX_S
+"""What leads on to another AoR needs no peer that is up, and so lives for as long as a registration counts."""
+
 FORWARDS_MAX = 5
 """From AoR to AoR a caller goes no further than this."""
 
 AOR_LENGTH_MAX = 512
+
+_USER_SAFE = "-_.!~*'()&=+$,;?/"
+"""What stands as it is in the user part of a URI, beside letters and digits (RFC 3261 section 25.1)."""
 
 _HOST = re.compile(r"^(?:\[[^\]]*\]|[^:;?]*)")
 """What stands before port, parameters and headers."""
@@ -147,6 +158,12 @@ def route_to(peer: NodeId, contact_prefs: bytes = b"") -> SipRegistration:
     return SipRegistration.route((Destination.node(peer),), contact_prefs)
 
 
+def forward_to(aor: str) -> SipRegistration:
+    """A registration that leads on to another canonical AoR."""
+    user, _, domain = aor.rpartition("@")
+    return SipRegistration.uri(f"sip:{quote(user, safe=_USER_SAFE)}@{domain}")
+
+
 def store_request(
     line: Identity,
     registration: SipRegistration | None,
@@ -158,8 +175,10 @@ def store_request(
     resource = resource_id(line.user, hash_name)
     value = DataValue.nonexistent() if registration is None else DataValue(exists=True, value=registration.encode())
     entry = DictionaryEntry(line.node_id, value)
+    is_route = registration is not None and registration.type == SipRegistrationType.SIP_REGISTRATION_ROUTE
     # RFC 6940 7.4.1.3: a removal lives "at least as long as the remainder of the lifetime of the value".
-    stored = sign_value(line, resource, SIP_REGISTRATION, entry, storage_time_ms, min(lifetime_s, LIFETIME_S))
+    lifetime_s = min(lifetime_s, LIFETIME_S if is_route else FORWARD_LIFETIME_S)
+    stored = sign_value(line, resource, SIP_REGISTRATION, entry, storage_time_ms, lifetime_s)
     return StoreReq(resource, 0, (StoreKindData(SIP_REGISTRATION, 0, (stored,)),))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from p2psip.base.address import Address
 from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
+from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.watchers import EVERYBODY
 from p2psip.sip.message.uri import SipUri
@@ -27,6 +28,8 @@ class ServerLimits:
 
     transactions: int = TRANSACTIONS_MAX
     questions: int = 4096
+    urgent_questions: int = 100
+    """So many more for requests of an emergency."""
     bindings_per_user: int = 10
     phones: int = 4096
     """Addresses of phones that have proved themselves, which requests may be sent to."""
@@ -36,6 +39,8 @@ class ServerLimits:
     targets: int = 32
     turns: int = 8
     """How often resolvers may send one request elsewhere."""
+    serial_s: float = 10.0
+    """How long phones of a user ring before those with a lower q do: two times, about."""
     credential_s: float = 5.0
     flow_silence_s: float = 4.0
     """How long one way to a phone may be silent, not a 100 has come, if the phone has registered another one."""
@@ -59,7 +64,8 @@ class ServerConfig:
     URI by which other peers find this one again, a GRUU, for Record-Route and Contact; phones get the address that
     they use. With the same `token_secret` as before dialogs outlive a restart; None: one for this run. `algorithms`
     are offered to phones in this order; MD5 alone is the default because some phones give up at a challenge they do
-    not know. `media` says which way the media of calls goes.
+    not know. `media` says which way the media of calls goes, `numbering` what numbers mean that
+    phones dial.
     """
 
     realm: str
@@ -80,6 +86,7 @@ class ServerConfig:
     """Who may watch which line (`WatchRules`)."""
     has_call_paths: bool = False
     """True if media may go to other peers, over paths of ICE."""
+    numbering: Numbering = field(default_factory=Numbering)
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
     events: EventLimits = field(default_factory=EventLimits)

@@ -42,6 +42,12 @@ def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
     return uri.port is None or uri.port in config.ports or (numeric is None and uri.port in _WELL_KNOWN_PORTS)
 
 
+def is_user(uri: SipUri, config: ServerConfig) -> bool:
+    """True if a URI names a user of the overlay, also as another peer writes one who is here (RFC 7904 section 6)."""
+    gruu = uri.param("gr")
+    return is_own_domain(uri, config) and (not gruu or gruu == config.peer_side.param("gr"))
+
+
 def is_same_place(one: Uri, other: Uri, config: ServerConfig) -> bool:
     """True if two URIs mean the same resource here, by whichever of our names, ports and parameters aside."""
     if not (isinstance(one, SipUri) and isinstance(other, SipUri)):

@@ -18,7 +18,7 @@ TOKEN_STEP = 3
 
 @dataclass(frozen=True, slots=True)
 class LocateUser:
-    """Where do requests for this user go? Answered by Located or NotLocated.
+    """Where do requests for this user go? Answered by Located, Forwarded or NotLocated.
 
     `user` is the meaning of the Request-URI's user part. `from_user` is the line that proved to be the
     sender, `from_peer` the Node-ID in hex of the peer that the request came from; None where there is none.
@@ -32,6 +32,8 @@ class LocateUser:
     from_peer: str | None
     is_about_state: bool = False
     """True for what the peer of a line answers in the place of its phones: who watches the line."""
+    is_urgent: bool = False
+    """True for what is of an emergency, which no limit keeps out."""
 
 
 class RegisteredBinding(NamedTuple):
@@ -63,6 +65,8 @@ class Target:
     user: str = ""
     server: ServerName | None = None
     towards: SipUri | None = None
+    q: float = 1.0
+    """How much it is preferred to others of this peer (RFC 3261 section 20.10)."""
 
     @property
     def lead(self) -> SipUri:
@@ -81,6 +85,13 @@ class Located:
 
     targets: tuple[Target, ...]
     stagger_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """All calls for this user are for another one (RFC 7904 section 3.1: "dereference this AOR")."""
+
+    uri: SipUri
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +143,4 @@ class NoCredential:
     reason: str
 
 
-Answer: TypeAlias = Located | NotLocated | Hops | Credential | NoCredential
+Answer: TypeAlias = Located | Forwarded | NotLocated | Hops | Credential | NoCredential

@@ -25,13 +25,17 @@ from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
+from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.naming import Naming
+from p2psip.sip.entities.numbers.telephone import as_dialled, user_meant
+from p2psip.sip.entities.numbers.urgency import marked
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import reason_field
+from p2psip.sip.entities.proxy.explaining import Explanation, explain
 from p2psip.sip.entities.proxy.proxy import Proxy
-from p2psip.sip.entities.proxy.resolvers import Resolver, resolvers_of
+from p2psip.sip.entities.proxy.resolvers import Asked, Resolver
 from p2psip.sip.entities.proxy.waiting import Sent
 from p2psip.sip.entities.questions import TOKEN_STEP, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
@@ -40,9 +44,13 @@ from p2psip.sip.entities.registrar.targets import targets_of
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.reports import RequestCarried
+from p2psip.sip.entities.resolving import resolvers_of
 from p2psip.sip.message.build import make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.uri import SipUri, Uri, escape_user
 from p2psip.sip.transactions.events import (
     AckArrived,
     RequestArrived,
@@ -54,8 +62,8 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, FlowDown, FromAgent
 from p2psip.sip.transports.effects import ToAgent
-from p2psip.sip.transports.hops import FlowHop
-from p2psip.sip.transports.layer import TransportLayer
+from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
+from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
 """The methods that the server itself serves; it carries any other."""
@@ -79,11 +87,15 @@ class SipServer:
         rng: random.Random,
         agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
+        handlings: Handlings | None = None,
     ) -> None:
-        """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users."""
+        """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users; `handlings`
+        are what the lines want of their calls.
+        """
         transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits, config.addresses)
         self._config = config
-        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions)
+        urgent = config.numbering.emergency.numbers
+        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent)
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
@@ -96,14 +108,14 @@ class SipServer:
         self.state = StateAgent(config, self._bindings, rng)
         """Who watches the lines of this peer, and what they are told."""
         self._call_watch = CallWatch(self.state)
-        asked = resolvers_of(config, self._agents, naming, self._ways, resolvers)
+        self._resolvers = resolvers_of(config, self._agents, self._ways, handlings or Handlings(), resolvers)
         self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
         if config.media != "direct":
             self.relay.start()
         self._anchoring = Anchoring(config, transport, self.relay)
         self._proxy = Proxy(
-            config, self._layer, self._bindings, self._tokens, naming, self._ways, asked, self._anchoring
+            config, self._layer, self._bindings, self._tokens, naming, self._ways, self._resolvers, self._anchoring
         )
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
@@ -198,6 +210,21 @@ class SipServer:
     def use_addresses(self, present: Iterable[str]) -> None:
         """This machine has these addresses now, the best first: registrations and calls stay as they are."""
         self._config.addresses.use(present)
+
+    def meant(self, uri: Uri) -> Uri:
+        """What in the overlay a URI means that a phone of this peer has made of what was dialled."""
+        return user_meant(uri, self._config)
+
+    def explain(self, uri: SipUri, user: str | None, now: float) -> Explanation:
+        """What would become of a call for `uri` that a phone of the line `user` makes: nobody is called by that."""
+        caller = SipUri(self._config.realm, escape_user(user or ""))
+        fields = Fields.of(("From", NameAddr(caller)), ("To", NameAddr(uri)), ("Call-ID", "explained"))
+        if user is not None:
+            fields = fields.with_last("P-Asserted-Identity", NameAddr(caller))
+        request = marked(Request("INVITE", uri, fields), user, self._config.numbering.emergency)
+        routed = routing.Routed(request, None, None)
+        asked = Asked(routed, uri, Source(LocalHop("explained"), "UDP", LOCAL_ADDRESS), user)
+        return explain(self._resolvers, asked, self._config.limits.turns, now)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -302,6 +329,9 @@ class SipServer:
         if request.method == "CANCEL":
             self._on_cancel(arrived, now)
             return
+        if source.peer is None and request.method != "REGISTER" and not request.to.tag:
+            request = as_dialled(request, self._config)
+            arrived = replace(arrived, request=request)
         rejection = routing.validate(request, source, self._layer.transport)
         if rejection is not None:
             self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
@@ -399,6 +429,8 @@ class SipServer:
         elif user is not None and self._is_to_oneself(request, user) and not _is_for_others(request):
             self._refuse_method(arrived, now)
         else:
+            if arrived.source.peer is None and not request.to.tag:
+                arrived = replace(arrived, request=marked(request, user, self._config.numbering.emergency))
             self._proxy.start(arrived, user, now)
 
     def _is_to_oneself(self, request: Request, user: str) -> bool:

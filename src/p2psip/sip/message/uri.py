@@ -69,6 +69,11 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         return f"sip:{escape_user(self.user_name)}@{self.host}" if self.user else f"sip:{self.host}"
 
     @property
+    def named(self) -> SipUri:
+        """Its user and host alone: who is meant, and not where he is."""
+        return SipUri(self.host, self.user, scheme=self.scheme)
+
+    @property
     def as_request_uri(self) -> SipUri:
         """This URI, of a Contact or a Route, without what a Request-URI does not have (section 19.1.1, table 1)."""
         if not self.headers and self.param("method") is None:

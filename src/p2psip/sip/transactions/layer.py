@@ -18,6 +18,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.message import build
 from p2psip.sip.message.headers import MAGIC_COOKIE, Via
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.urgency import is_urgent
 from p2psip.sip.transactions import machines
 from p2psip.sip.transactions.events import (
     AckArrived,
@@ -37,6 +38,9 @@ from p2psip.sip.transports.layer import Malformed, MessageArrived, TransportEven
 
 TRANSACTIONS_MAX = 20_000
 """All transactions at once. Finished ones give way to new ones, the oldest first."""
+
+URGENT_TRANSACTIONS = 200
+"""So many more for requests of an emergency, which are never refused for load."""
 
 _ABSORBING = frozenset({Timer.H, Timer.I, Timer.J, Timer.K})
 """The last timers of transactions that may go early: at worst a retransmission is taken for something new."""
@@ -88,8 +92,11 @@ class TransactionLayer:
         rng: random.Random,
         values: TimerValues | None = None,
         transactions_max: int = TRANSACTIONS_MAX,
+        urgent_numbers: frozenset[str] = frozenset(),
     ) -> None:
+        """Requests of an emergency find room where others do not: `urgent_numbers` are whom they may be for."""
         self.transport = transport
+        self._urgent_numbers = urgent_numbers
         self.dropped = 0
         """Responses without a transaction, requests beyond the bound, and what was no message."""
         self._rng = rng
@@ -144,7 +151,7 @@ class TransactionLayer:
         """
         number = next(self._numbers)
         bound = self.transport.bind(hop, now)
-        if bound is None or not self._make_room():
+        if bound is None or not self._make_room(request):
             what = "too many transactions" if bound else f"no way to {hop}"
             failed = TransactionFailed(number, Failure.TRANSPORT, what, context)
             self._events += [failed, TransactionEnded(number, context)]
@@ -213,7 +220,7 @@ class TransactionLayer:
                 self._input(transaction, Input.ACK, now)
         elif transaction is not None:
             self._input(transaction, Input.REQUEST, now)
-        elif self._make_room():
+        elif self._make_room(request):
             self._start_server(key, request, source, now)
         else:
             self._refuse(request, source, now)
@@ -377,7 +384,7 @@ class TransactionLayer:
         assert transaction.request is not None
         self._set(transaction, Timer.CANCELLED, now + self._values.timeout_s)
         cancel = build.make_cancel(transaction.request, transaction.pending_cancel or ())
-        if self._make_room():
+        if self._make_room(cancel):
             self._start_client(next(self._numbers), cancel, transaction.hop, None, now, is_quiet=True)
 
     def _start_client(
@@ -468,12 +475,13 @@ class TransactionLayer:
 
     # Bounds
 
-    def _make_room(self) -> bool:
+    def _make_room(self, request: Request) -> bool:
         """True if one more transaction may start; one that only absorbs retransmissions may have to go."""
         if len(self._transactions) < self._max:
             return True
         if not self._absorbing:
-            return False
+            is_reserved = len(self._transactions) < self._max + URGENT_TRANSACTIONS
+            return is_reserved and is_urgent(request, self._urgent_numbers)
         oldest = self._transactions[next(iter(self._absorbing))]
         oldest.state = State.TERMINATED
         self._end(oldest)

@@ -4,12 +4,11 @@ Theory of operation. An agent is a core of its own that speaks SIP, with no sock
 it comes in by `handle_message`, and what it says leaves as `ToServer`. It answers calls, and places them if it
 likes: the server carries its requests as those of anybody who has proved himself. What it asks is answered by the
 outside, what it wants to send as media is sent. Neither the server nor what is around it knows one by name: they
-stand in a table, and one that is new is one line more in `agents_of`.
+stand in a table, and one that is new is one line more in `agents_of` (own_agents.py).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +16,6 @@ from typing import Protocol
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
 from p2psip.base.timers import Deadline, earliest
-from p2psip.sip.entities.agents.echo import EchoService
 from p2psip.sip.entities.agents.types import MediaReleased, ToServer
 from p2psip.sip.transports.arrivals import FromAgent
 
@@ -132,8 +130,3 @@ class AgentTable:
 
     def _outer(self, token: int, index: int) -> int:
         return token * len(self._agents) + index
-
-
-def agents_of(overlay: str, rng: random.Random) -> tuple[AgentCore, ...]:
-    """The agents that every peer of an overlay has."""
-    return (EchoService(overlay, rng),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -243,12 +244,13 @@ class Call(abc.ABC):
 
     # 2xx and ACK (sections 13.2.2.4 and 13.3.1.4)
 
-    def _accept(self, transaction: int, request: Request, body: bytes, now: float) -> None:
+    def _accept(
+        self, transaction: int, request: Request, body: bytes, now: float, extra: Sequence[tuple[str, object]] = ()
+    ) -> None:
         """Answer an INVITE with 2xx, and repeat that until the ACK comes."""
         assert self.dialog is not None
-        response = make_response(
-            request, 200, to_tag=self.dialog.local.tag, extra=[*self._session_fields(), ("Allow", ALLOW)], body=body
-        )
+        fields = [*self._session_fields(), ("Allow", ALLOW), *extra]
+        response = make_response(request, 200, to_tag=self.dialog.local.tag, extra=fields, body=body)
         timers = self._wiring.config.timers
         self._unacknowledged = _Unacknowledged(transaction, response, timers.t1_s, not is_readable(request))
         self.dialog.is_confirmed = True

@@ -22,7 +22,7 @@ from p2psip.sip.entities.agents.types import (
     ToServer,
 )
 from p2psip.sip.entities.agents.user_agent import UserAgent
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, escape_user
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
@@ -41,8 +41,10 @@ class EchoService:
 
     name = "echo"
 
-    def __init__(self, overlay: str, rng: random.Random, *, calls_max: int = CALLS_MAX) -> None:
-        contact = SipUri(overlay, NUMBER)
+    def __init__(self, overlay: str, rng: random.Random, *, number: str = NUMBER, calls_max: int = CALLS_MAX) -> None:
+        """With `number` "" nobody can call it."""
+        self._number = number
+        contact = SipUri(overlay, escape_user(number) or self.name)
         config = AgentConfig(
             address_of_record=contact,
             contact=contact,
@@ -60,7 +62,7 @@ class EchoService:
 
     def is_meant(self, user: str) -> bool:
         """True for its number."""
-        return user == NUMBER
+        return bool(user) and user == self._number
 
     def handle_message(self, data: bytes, now: float) -> None:
         """The server delivers a SIP message."""

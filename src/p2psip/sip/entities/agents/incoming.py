@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation, offered_host
 from p2psip.sip.dialogs.dialog import Dialog
@@ -48,12 +50,12 @@ class CallIn(Call):
         if config.auto_answer_s is not None:
             self._wiring.set_timer(self.number, Alarm.ANSWER, now + config.auto_answer_s)
 
-    def answer(self, now: float) -> None:
-        """Pick up."""
+    def answer(self, now: float, extra: Sequence[tuple[str, object]] = ()) -> None:
+        """Pick up; `extra` fields go into the answer."""
         if self._is_ringing and not self.is_over:
             self._is_ringing = False
             self._wiring.cancel_timers(self.number)
-            self._accept(self.transaction, self.invite, self._body, now)
+            self._accept(self.transaction, self.invite, self._body, now, extra)
             self._wiring.set_timer(self.number, Alarm.CALL, now + self._wiring.config.call_s_max)
             self._tell()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
@@ -139,11 +140,11 @@ class UserAgent:
         self._run(now)
         return number
 
-    def answer(self, call: CallId, now: float) -> None:
-        """Pick up; nothing happens if the call is over or was never one that rings."""
+    def answer(self, call: CallId, now: float, extra: Sequence[tuple[str, object]] = ()) -> None:
+        """Pick up, with these further fields; nothing happens if the call is over or was never one that rings."""
         ringing = self._calls.get(call)
         if isinstance(ringing, CallIn):
-            ringing.answer(now)
+            ringing.answer(now, extra)
             self._run(now)
 
     def reject(self, call: CallId, status: int, now: float) -> None:

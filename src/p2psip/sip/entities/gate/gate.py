@@ -16,12 +16,14 @@ from p2psip.base.effects import Ask, Asks
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.lockout import Key, LockOut
+from p2psip.sip.entities.numbers.telephone import user_meant
 from p2psip.sip.entities.own import is_own_domain, is_same_place
 from p2psip.sip.entities.questions import TOKEN_STEP, Credential, FindCredential, NoCredential
 from p2psip.sip.message.digest import Authenticator, Worth
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
 from p2psip.sip.message.message import Request
+from p2psip.sip.message.urgency import is_urgent
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transactions.events import RequestArrived
 
@@ -75,8 +77,12 @@ class Gate:
     def __init__(self, config: ServerConfig, rng: random.Random) -> None:
         self._config = config
         self._authenticator = Authenticator(config.realm, rng, config.algorithms)
-        self._asks: Asks[_Pending] = Asks(config.limits.questions, first=1, step=TOKEN_STEP)
+        self._asks: Asks[_Pending] = Asks(
+            config.limits.questions, first=1, step=TOKEN_STEP, reserved=config.limits.urgent_questions
+        )
         self._lock_out = LockOut(config.limits)
+        self._open: dict[int, int] = {}
+        """By the transaction of a request, the question for its password."""
         self._held: dict[int, _Held] = {}
         self._turns: Timers[int] = Timers()
         self._numbers = itertools.count()
@@ -92,24 +98,33 @@ class Gate:
         if not self._is_for(credentials, request):
             # RFC 7616 3.4.6: "the server SHOULD return a 400 Bad Request error".
             return AnswerInstead(arrived, 400, "Bad Request (the uri of the credentials is not the Request-URI)")
-        if self._asks.is_full:
+        urgent = is_urgent(request, self._config.numbering.emergency.numbers)
+        if self._asks.is_full_for(is_urgent=urgent):
             return AnswerInstead(arrived, 503, "Overloaded", (("Retry-After", 5),))
         question = FindCredential(credentials.get("username"), self._config.realm)
         deadline = now + self._config.limits.credential_s
-        return self._asks.ask(question, _Pending(arrived, credentials), deadline)
+        ask = self._asks.ask(question, _Pending(arrived, credentials), deadline)
+        self._open[arrived.transaction] = ask.token
+        return ask
 
     def handle_answer(self, token: int, answer: object, now: float) -> Outcome | None:
         """The answer to an Ask of `examine`; None if nobody waits for it."""
         pending = self._asks.answered(token)
         if pending is None:
             return None
+        del self._open[pending.arrived.transaction]
         if isinstance(answer, NoCredential):
             return AnswerInstead(pending.arrived, 403, answer.reason)
         assert isinstance(answer, Credential), f"FindCredential is answered by Credential or NoCredential, not {answer}"
         return self._check_in_turn(pending, answer, now)
 
     def cancel(self, transaction: int) -> AnswerInstead | None:
-        """The caller has given up: what becomes of its INVITE, if that still waits here."""
+        """The caller has given up: what becomes of its INVITE, if that still waits here for its password."""
+        if (token := self._open.get(transaction)) is not None:
+            pending = self._asks.answered(token)
+            assert pending is not None, "what is open can be closed"
+            del self._open[transaction]
+            return AnswerInstead(pending.arrived, 487)
         for number, held in self._held.items():
             if held.pending.arrived.transaction == transaction:
                 del self._held[number]
@@ -119,10 +134,11 @@ class Gate:
 
     def handle_timeout(self, now: float) -> list[Outcome]:
         """Look at the passwords whose turn it is; refuse those that could not be looked up in time."""
-        outcomes: list[Outcome] = [
-            AnswerInstead(pending.arrived, 500, "Passwords cannot be looked up now", (("Retry-After", 5),))
-            for pending in self._asks.expired(now)
-        ]
+        outcomes: list[Outcome] = []
+        for pending in self._asks.expired(now):
+            del self._open[pending.arrived.transaction]
+            phrase = "Passwords cannot be looked up now"
+            outcomes.append(AnswerInstead(pending.arrived, 500, phrase, (("Retry-After", 5),)))
         for number in self._turns.pop_due(now):
             held = self._held.pop(number)
             outcome, is_wrong = self._check(held, now)
@@ -188,7 +204,8 @@ class Gate:
             uri = parse_uri(credentials.get("uri"))
         except BadMessage:
             return False
-        return is_same_place(uri, request.uri, self._config)
+        meant, asked = (user_meant(one, self._config) for one in (uri, request.uri))
+        return is_same_place(meant, asked, self._config)
 
     def _challenge(self, arrived: RequestArrived, now: float, *, stale: bool = False) -> AnswerInstead:
         is_register = arrived.request.method == "REGISTER"

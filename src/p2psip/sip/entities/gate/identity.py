@@ -54,6 +54,15 @@ def is_nameless(message: Message) -> bool:
     return bool(wishes(message) & _NAMELESS) or _is_anonymous(own.uri)
 
 
+def asserted(request: Request, realm: str) -> str:
+    """The user of the overlay whom a request is of, as far as that has been proved; "" if nobody is to know."""
+    for line in request.fields.lines(ASSERTED):
+        for value in _addresses(line):
+            if isinstance(value.uri, SipUri) and value.uri.host == realm:
+                return value.uri.user_name
+    return ""
+
+
 def unmet_wishes(request: Request) -> list[str]:
     """The kinds of privacy without which a request must not go on, and that we cannot provide.
 
@@ -111,15 +120,15 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
 
 
 def _believed(message: Message, realm: str) -> Fields:
-    """The fields of a message from a peer, of all claims only the asserted name of a user of this overlay."""
-    claimed = message.fields.lines(ASSERTED)
+    """The fields of a message from a peer, of all claims only those of users of this overlay that are needed: who
+    sends it, and who has forwarded it.
+    """
     fields = message.fields.without(*CLAIMS)
-    if wishes(message) & _NAMELESS:
-        return fields
-    for line in claimed:
-        for value in _addresses(line):
-            if isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user:
-                fields = fields.with_last("P-Asserted-Identity", value)
+    for name in ("Diversion",) if wishes(message) & _NAMELESS else ("Diversion", "P-Asserted-Identity"):
+        for line in message.fields.lines(name.lower()):
+            for value in _addresses(line):
+                if isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user:
+                    fields = fields.with_last(name, value)
     return fields
 
 

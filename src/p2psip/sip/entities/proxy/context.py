@@ -15,6 +15,7 @@ from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, Uri, default_port
 from p2psip.sip.transports.hops import Hop, Source
 
@@ -45,6 +46,8 @@ class Branch:
     question: int = 0
     """The open question for hops, or of the media engine; 0 if there is none."""
     engine_call: EngineCall | None = None
+    breadth: int = 1
+    """The Max-Breadth that it has been given (RFC 5393)."""
     is_engine_asked: bool = False
     """True once the media engine has answered: with `engine_call`, or that it does not carry this one."""
     is_alive: bool = False
@@ -121,8 +124,6 @@ class Context:
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)
     stagger_s: float = 1.0
-    share: int = 1
-    """The Max-Breadth that each branch gets."""
     question: int = 0
     """The open LocateUser; 0 if there is none."""
     asked: Asked | None = None
@@ -131,6 +132,8 @@ class Context:
     """When they were asked last."""
     turns: int = 0
     """How often the request was sent elsewhere."""
+    enough: str = ""
+    """Why it rings no more, where whoever was called wants that."""
     is_cancelled: bool = False
     is_closed: bool = False
     """True if no further target is tried: cancelled, or somebody has answered for all."""
@@ -145,9 +148,31 @@ class Context:
         return self.request.method == "INVITE"
 
     @property
+    def is_urgent(self) -> bool:
+        """True for what is of an emergency."""
+        return is_marked(self.request)
+
+    @property
     def open_branches(self) -> list[Branch]:
         """The branches without a result."""
         return [branch for branch in self.branches if branch.result is None]
+
+    @property
+    def free_breadth(self) -> int:
+        """RFC 5393 5.3.3: the sum of what branches without a final response have must not "exceed the Incoming
+        Max-Breadth"; what others had may be used again (5.3.3.1).
+        """
+        return self.breadth - sum(branch.breadth for branch in self.open_branches)
+
+    def pause_s(self, tried: Target, following: Target, serial_s: float) -> float:
+        """How long the next target waits for the one before it.
+
+        16.6: "one approach is to process them by q-values": phones of one user here that are as good as each other ring
+        together, one that is less good when the others have had their time; of other peers the next after `stagger_s`.
+        """
+        if tried.registered is None or following.registered is None:
+            return self.stagger_s
+        return 0.0 if tried.q == following.q else max(self.stagger_s, serial_s)
 
     def asks_for_tls(self, branch: Branch) -> bool:
         """26.2.2: "sips" as the Request-URI that came, as the next hop, or as the target means TLS on the way there."""

@@ -26,9 +26,26 @@ from p2psip.sip.entities.proxy.anchoring import Anchoring, NotCarried
 from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.finals import Finals
-from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Given, Instead, Resolver
+from p2psip.sip.entities.proxy.resolvers import (
+    After,
+    Again,
+    Asked,
+    Given,
+    Instead,
+    Resolver,
+    RingsNoMore,
+    diverted,
+)
 from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, ResolvingAck, Sent, Waiting
-from p2psip.sip.entities.questions import TOKEN_STEP, Hops, Located, LocateUser, NotLocated, ResolveUri
+from p2psip.sip.entities.questions import (
+    TOKEN_STEP,
+    Forwarded,
+    Hops,
+    Located,
+    LocateUser,
+    NotLocated,
+    ResolveUri,
+)
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
 from p2psip.sip.entities.registrar.tokens import Tokens
@@ -72,7 +89,9 @@ class Proxy:
         self._resolvers = tuple(resolvers)
         self._edge = Edge(config, layer.transport, tokens, naming, anchoring)
         self._contexts: dict[int, Context] = {}
-        self._asks: Asks[Waiting] = Asks(config.limits.questions, first=2, step=TOKEN_STEP)
+        self._asks: Asks[Waiting] = Asks(
+            config.limits.questions, first=2, step=TOKEN_STEP, reserved=config.limits.urgent_questions
+        )
         self._acks = Acks(config, layer, tokens, ways, resolvers, self._edge, self._asks)
         self._finals = Finals(layer)
         self._timers: Timers[tuple[int, int]] = Timers()
@@ -98,7 +117,6 @@ class Proxy:
         if user is not None:
             self._ways.note_port(request, source, user, now)
         routed = self._edge.routed(request, source, user, place)
-        breadth = request.integer("max-breadth")
         context = Context(
             arrived.transaction,
             routed.request,
@@ -106,7 +124,7 @@ class Proxy:
             user,
             now,
             f".{routing.loop_hash(request, source)}",
-            routing.MAX_BREADTH if breadth is None else breadth,
+            routing.breadth_of(request),
             request,
             place,
         )
@@ -186,7 +204,7 @@ class Proxy:
         match waiting:
             case Locating(context, asked):
                 context.question = 0
-                assert isinstance(answer, Located | NotLocated), f"LocateUser is not answered by {answer}"
+                assert isinstance(answer, Located | Forwarded | NotLocated), f"LocateUser is not answered by {answer}"
                 self._on_located(context, asked, answer, now)
             case Resolving(context, branch):
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
@@ -231,10 +249,13 @@ class Proxy:
                     context.asked = None
                     self._try(context, Branch(target), now)
                     return True
-                case Instead(uri):
-                    return self._begin_anew(context, replace(asked, uri=uri, after=None), now)
+                case Instead() as instead:
+                    return self._begin_anew(context, asked.anew(instead), now)
                 case Again(after_s) if context.is_invite:
                     self._timers.set((context.server, _NO_ANSWER), now + after_s, "nobody answers")
+                case RingsNoMore(why):
+                    self._ring_no_more(context, why, now)
+                    return True
                 case LocateUser() as question:
                     self._locate(context, asked, question, now)
                     return True
@@ -245,28 +266,45 @@ class Proxy:
 
     def _begin_anew(self, context: Context, asked: Asked, now: float) -> bool:
         """It is for somebody else now; but not for ever for somebody else."""
-        if (too_often := context.turn(self._config.limits.turns)) is not None:
-            self._take(context, asked, too_often, now)
+        refusal = context.turn(self._config.limits.turns)
+        if asked.uri.user_name in diverted(asked.routed.request):
+            refusal = NotLocated(482, phrase_of(482), f"{asked.uri.user_name} has forwarded this call already")
+        if refusal is not None:
+            self._take(context, asked, refusal, now)
             return True
         self._timers.cancel((context.server, _NO_ANSWER))
+        context.request = asked.routed.request
         return self._resolve(context, asked, now)
 
     def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> None:
-        if self._asks.is_full:
+        if self._asks.is_full_for(is_urgent=context.is_urgent):
             self._take(context, asked, NotLocated(503, phrase_of(503), "too many questions are open"), now)
             return
         ask = self._asks.ask(question, Locating(context, asked), now + self._config.limits.locate_s)
         context.question = ask.token
         self._effects.append(ask)
 
-    def _on_located(self, context: Context, asked: Asked, answer: Located | NotLocated, now: float) -> None:
+    def _on_located(self, context: Context, asked: Asked, answer: Located | Forwarded | NotLocated, now: float) -> None:
+        if isinstance(answer, Forwarded):
+            why = f"{asked.uri.user_name} forwards all calls to {answer.uri.user_name}"
+            self._begin_anew(context, asked.anew(Instead(answer.uri, why, "unconditional")), now)
+            return
         if isinstance(answer, Located):
             others = context.without_sender(asked.uri.user_name, answer.targets)
             if not others:
                 answer = NotLocated(480, phrase_of(480), f"no other phone of {context.user} is registered")
             else:
                 answer = replace(answer, targets=others)
+        if isinstance(answer, NotLocated) and self._asks_for_another(context, asked, answer, now):
+            return
         self._take(context, asked, answer, now)
+
+    def _asks_for_another(self, context: Context, asked: Asked, answer: NotLocated, now: float) -> bool:
+        """Who is not there may have said beforehand who is."""
+        if asked.after is not None:
+            return False
+        after = After(answer.status, answer.reason or answer.phrase)
+        return self._resolve(context, replace(asked, after=after), now)
 
     def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
         """What is known of where the request goes: try that, or go back with what there is."""
@@ -287,8 +325,6 @@ class Proxy:
         # A caller who has waited long already, for the overlay, gets all places at once.
         is_late = now > context.since + self._config.limits.locate_s / 2
         context.stagger_s = 0.0 if is_late else found.stagger_s
-        # RFC 5393 5.3.3.1: the breadth of all branches together is at most what came in.
-        context.share = max(1, context.breadth // len(targets))
         self._try_next(context, now)
 
     def _on_no_answer(self, context: Context, now: float) -> None:
@@ -298,6 +334,11 @@ class Proxy:
             self._timers.set((context.server, _NO_ANSWER), now + _OVERDUE_S, "nobody answers")
         elif not (context.final or context.is_closed):
             self._ask_again(context, After(408, "nobody has answered in time"), now)
+
+    def _ring_no_more(self, context: Context, why: str, now: float) -> None:
+        """What its phones say to the CANCEL is awaited: one may have been picked up at this moment."""
+        context.asked, context.enough = None, why
+        self._give_up(context, now)
 
     def _ask_again(self, context: Context, after: After, now: float) -> bool:
         """Ask the resolvers what comes now; False if nothing does."""
@@ -310,14 +351,18 @@ class Proxy:
 
     def _try_next(self, context: Context, now: float) -> None:
         """Start with the next target, if any and if the breadth allows one more."""
-        if context.is_closed or not context.waiting or len(context.open_branches) >= context.breadth:
+        if context.is_closed or not context.waiting or context.free_breadth < 1:
             return
         target = context.waiting.popleft()
         if context.waiting:
-            self._timers.set((context.server, _STAGGER), now + context.stagger_s, "next target")
+            pause_s = context.pause_s(target, context.waiting[0], self._config.limits.serial_s)
+            self._timers.set((context.server, _STAGGER), now + pause_s, "next target")
         self._try(context, Branch(target), now)
 
     def _try(self, context: Context, branch: Branch, now: float) -> None:
+        # Where somebody else is asked for while it rings, something is left for him.
+        sharing = 1 + len(context.waiting) + ((context.server, _NO_ANSWER) in self._timers)
+        branch.breadth = max(1, context.free_breadth // sharing)
         context.branches.append(branch)
         hops = branch.target.hops
         if hops is None:
@@ -335,7 +380,7 @@ class Proxy:
         deadline = context.began_at + limits.resolve_s
         if not branch.transaction:
             deadline = max(deadline, now + limits.resolve_least_s)
-        if self._asks.is_full:
+        if self._asks.is_full_for(is_urgent=context.is_urgent):
             self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
         else:
             self._ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
@@ -365,7 +410,7 @@ class Proxy:
         if isinstance(waiting, Locating):
             waiting.context.question = 0
             reason = f"the overlay has not answered in {self._config.limits.locate_s:g} s"
-            self._take(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
+            self._on_located(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
         elif isinstance(waiting, Resolving):
             what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
             self._on_resolved(waiting.context, waiting.branch, NotLocated(UNREACHABLE, what), now)
@@ -434,7 +479,7 @@ class Proxy:
             return
         if branch.is_expired and not context.is_closed and status == 487:
             # 16.8: what timer C has ended counts as a 408.
-            self._fail(context, branch, 408, "rang too long", now)
+            self._fail(context, branch, 408, context.enough or "rang too long", now)
             return
         if status >= 300:
             context.note(branch, f"{status} {response.phrase}", now)

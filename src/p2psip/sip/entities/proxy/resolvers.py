@@ -10,19 +10,20 @@ often a request may be sent elsewhere is bounded (`ServerLimits.turns`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.naming import Naming
-from p2psip.sip.entities.own import is_own_domain
+from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.message.build import phrase_of
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import LocalHop, Source
 
@@ -39,7 +40,8 @@ class After:
 class Asked:
     """The question: where does this request go that is for `uri`, and (if `after`) where after that has happened?
 
-    `user` is the line that has proved to be the sender, None if there is none.
+    `user` is the line that has proved to be the sender, None if there is none. `turns` is how often somebody has said
+    whom to ask for instead: 0 as long as `uri` is what was dialled.
     """
 
     routed: Routed
@@ -47,6 +49,30 @@ class Asked:
     source: Source
     user: str | None
     after: After | None = None
+    turns: int = 0
+
+    @property
+    def dialled(self) -> str:
+        """The user whom it was for at first."""
+        return self.routed.request.sip_uri.user_name
+
+    @property
+    def from_peer(self) -> str | None:
+        """The peer that sends it because its user is here; None once it is for somebody else, who may be anywhere."""
+        return self.source.peer if not self.turns else None
+
+    def anew(self, instead: Instead) -> Asked:
+        """The question that follows once somebody has said whom to ask for instead."""
+        request = self.routed.request
+        if instead.diversion:
+            # RFC 5806 5.1: "If the destination of a request is changed, [...] a Diversion header" says whose it was,
+            # the latest on top.
+            value = NameAddr(self.uri.named, "", (("reason", instead.diversion),))
+            request = request.replace(fields=request.fields.with_first("Diversion", value))
+        for field in instead.fields:
+            request = request.replace(fields=request.fields.with_last(*field))
+        routed = replace(self.routed, request=request)
+        return replace(self, routed=routed, uri=instead.uri, after=None, turns=self.turns + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +84,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """It is for somebody else now."""
+    """It is for somebody else now, and `why`, in words.
+
+    `diversion` is the reason by RFC 5806 section 4 where whoever was asked for wants it so; "" where a number just
+    means somebody. `fields` are for the phones that are called then.
+    """
 
     uri: SipUri
+    why: str = ""
+    diversion: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +101,34 @@ class Again:
     """Let the next say; and ask once more if nobody has answered `after_s` from then."""
 
     after_s: float
+    why: str = ""
 
 
-Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | LocateUser
+@dataclass(frozen=True, slots=True)
+class RingsNoMore:
+    """Nobody has answered, and nobody else is to be asked: those that ring are cancelled, and it is over."""
+
+    why: str
+
+
+Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser
 
 
 class Resolver(Protocol):
-    """One who may know where a request goes."""
+    """One who may know where a request goes. To ask changes nothing: `p2psip dial --explain` asks as well."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
 
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """What it knows; None to have the next asked."""
+
+
+def diverted(request: Request) -> tuple[str, ...]:
+    """The users who have forwarded a request on its way here, the last one first (RFC 5806)."""
+    values = request.fields.values("diversion")
+    return tuple(uri.user_name for value in values if isinstance(uri := NameAddr.parse(value).uri, SipUri))
 
 
 class _AtFirst:
@@ -94,6 +145,8 @@ class _AtFirst:
 class ByRoute(_AtFirst):
     """What goes on along a Route that is somebody else's (16.6 step 6)."""
 
+    name = "the request's own Route"
+
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
 
@@ -106,6 +159,8 @@ class ByRoute(_AtFirst):
 
 class ByToken(_AtFirst):
     """What has a token of ours: in our own Route, or in the GRUU that is a phone's Contact elsewhere."""
+
+    name = "phones by their token"
 
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
@@ -123,14 +178,11 @@ class ByToken(_AtFirst):
 class _OfUsers(_AtFirst):
     """One who knows the users of the overlay."""
 
-    def __init__(self, config: ServerConfig, naming: Naming) -> None:
+    def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._naming = naming
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
-        uri = asked.uri
-        is_user = is_own_domain(uri, self._config) and (not uri.param("gr") or self._naming.is_own_gruu(uri))
-        return self._find_user(asked, now) if is_user else None
+        return self._find_user(asked, now) if is_user(asked.uri, self._config) else None
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
         raise NotImplementedError
@@ -139,8 +191,10 @@ class _OfUsers(_AtFirst):
 class OwnAgents(_OfUsers):
     """An agent of this peer, which is called by what is dialled."""
 
-    def __init__(self, config: ServerConfig, naming: Naming, agents: AgentTable) -> None:
-        super().__init__(config, naming)
+    name = "services of this peer"
+
+    def __init__(self, config: ServerConfig, agents: AgentTable) -> None:
+        super().__init__(config)
         self._agents = agents
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
@@ -150,6 +204,8 @@ class OwnAgents(_OfUsers):
 
 class OwnState(_OfUsers):
     """What a phone says of its own line, or wants to know of it, is for the peer beside that phone."""
+
+    name = "the state of one's own line"
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
         is_own = asked.user is not None and asked.uri.user_name.lower() == asked.user.lower()
@@ -161,6 +217,8 @@ class OwnState(_OfUsers):
 class Users(_OfUsers):
     """Any other user: who has phones here or elsewhere, whoever knows the overlay and the lines of this peer says."""
 
+    name = "users"
+
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
         request = asked.routed.request
         return LocateUser(
@@ -169,31 +227,19 @@ class Users(_OfUsers):
             request.method,
             request.call_id,
             asked.user,
-            asked.source.peer,
+            asked.from_peer,
             is_about_state(request),
+            is_marked(request),
         )
 
 
 class Outside(_AtFirst):
     """What is no user of the overlay: a phone's Contact, another peer's GRUU, a host."""
 
+    name = "elsewhere"
+
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
         return Given(self._ways.direct(asked.routed.request, asked.uri, now))
-
-
-def resolvers_of(
-    config: ServerConfig, agents: AgentTable, naming: Naming, ways: Ways, more: Sequence[Resolver]
-) -> tuple[Resolver, ...]:
-    """Who is asked, in this order; `more` of whoever makes the server: they see no request within a dialog."""
-    return (
-        ByRoute(ways),
-        ByToken(ways),
-        *more,
-        OwnAgents(config, naming, agents),
-        OwnState(config, naming),
-        Users(config, naming),
-        Outside(ways),
-    )

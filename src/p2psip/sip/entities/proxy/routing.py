@@ -79,6 +79,14 @@ def loop_hash(request: Request, source: Source) -> str:
     return f"{zlib.crc32('|'.join(parts).encode('utf-8', 'surrogateescape')):08x}"
 
 
+def breadth_of(request: Request) -> int:
+    """How many branches a request may have at a time, here and further on (RFC 5393 section 5.3.3)."""
+    # "If this maximum is exceeded in a received request, the proxy MUST overwrite it with a value that SHOULD be no
+    # greater than its allowable maximum."
+    wanted = request.integer("max-breadth")
+    return MAX_BREADTH if wanted is None else min(wanted, MAX_BREADTH)
+
+
 def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed:
     """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
     request = _undo_strict_routing(request, config)

@@ -60,6 +60,7 @@ def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Targ
         is_doubtful=is_doubtful,
         user=user,
         server=binding.server,
+        q=binding.q,
     )
 
 

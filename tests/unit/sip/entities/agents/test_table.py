@@ -8,7 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk
-from p2psip.sip.entities.agents.agent_table import AgentTable, agents_of
+from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -35,7 +35,9 @@ def site(world, *agents):
 
 
 def test_the_agents_of_every_peer_answer(world):
-    _, alice = site(world, *agents_of(OVERLAY, random.Random(1)))
+    one = world.server("one", "10.1.0.1", has_own_agents=True)
+    alice = world.phone("alice", one, ALICE_AT)
+    assert alice.register().status == 200
     call = alice.invite("*43")
     world.run(3.0)
     # This phone's offer is no session description: the echo says that it cannot read it, and nobody else is called.

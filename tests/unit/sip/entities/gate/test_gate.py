@@ -6,9 +6,12 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerLimits
+from p2psip.sip.entities.questions import FindCredential
 from p2psip.sip.message import digest
+from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import AuthParams, NameAddr
 from p2psip.sip.message.message import Request
+from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transports.arrivals import Datagram
 
@@ -278,3 +281,24 @@ def test_without_the_password_nobody_is_served_whatever_from_says(alice, bob, wo
     request = alice.message("bob")
     assert alice.ask(request.replace(fields=request.fields.with_only("From", f"<{uri}>;tag=1"))).status == 403
     assert not [one for one in bob.received if one.method == "MESSAGE"]
+
+
+def test_9_2_a_cancel_while_the_password_is_being_looked_up(phone, world, one):
+    """Some phones do not wait for a 100 to give up; whatever an INVITE waits for, it is over."""
+    assert phone.register().status == 200
+    bob = world.phone("bob", one, Address("10.1.0.12", 5060))
+    assert bob.register().status == 200
+    one.unanswered = (FindCredential,)
+    call = phone.invite("bob")
+    world.run(0.2)
+    invite = parse(next(data for _, to, data in reversed(world.datagrams) if to == one.address and b"INVITE" in data))
+    kept = [field for field in invite.fields if field[0] in ("via", "from", "to", "call-id")]
+    fields = Fields(kept).with_last("CSeq", f"{invite.cseq.number} CANCEL")
+    cancel = Request("CANCEL", invite.uri_text, fields)
+    one.core.handle(Datagram(one.address, ALICE_AT, cancel.encode()), world.now)
+    world.run(1.0)
+    assert call.statuses == [487]
+    one.unanswered = ()
+    world.run(10.0)
+    assert not bob.calls
+    assert world.forgets_all()

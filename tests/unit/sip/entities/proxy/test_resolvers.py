@@ -16,6 +16,8 @@ from p2psip.sip.transports.hops import UdpHop
 class Forwarding:
     """Calls for a user go elsewhere: when busy, when nobody answers in `after_s`, or always."""
 
+    name = "forwarding"
+
     def __init__(self, user, *, on, to, after_s=None):
         self.user, self.on, self.to, self.after_s = user, on, to, after_s
         self.heard = []

@@ -269,3 +269,77 @@ def test_phone_that_has_only_called_can_be_reached(world, one, alice):
     one.locate = lambda question: Located((Target(SipUri("10.1.0.13", "carol", 5060), None, "by address"),))
     assert alice.ask(alice.message("carol")).status == 200
     assert carol.received[-1].body == b"hello"
+
+
+def phones_of_bob(world, one, *qs):
+    """Phones of one user at one peer, registered one after the other with these q."""
+    phones = []
+    for number, q in enumerate(qs):
+        phone = world.phone("bob", one, Address(f"10.1.0.{60 + number}", 5060), answers_after_s=None)
+        phone.contact = NameAddr(phone.contact.uri, "", (("q", q),))
+        assert phone.register().status == 200
+        phones.append(phone)
+    return phones
+
+
+def test_16_6_phones_of_one_q_ring_together(world, one, alice):
+    first, second, third = phones_of_bob(world, one, "0.7", "0.7", "0.7")
+    call = alice.invite("bob")
+    world.run(0.5)
+    assert [len(phone.calls) for phone in (first, second, third)] == [1, 1, 1]
+    # RFC 5393 5.3.3: "SIP proxies MUST NOT allow the Outgoing Max-Breadth to exceed the Incoming Max-Breadth".
+    assert sum(phone.received[0].integer("max-breadth") for phone in (first, second, third)) == 60
+    alice.cancel(call)
+    world.run(1.0)
+    assert all(phone.calls[0].is_over for phone in (first, second, third))
+    assert world.forgets_all()
+
+
+def test_16_6_a_lower_q_has_its_turn_afterwards(world, one, alice):
+    """RFC 3261 20.10: "higher values are preferred"; the others ring on meanwhile."""
+    later, first = phones_of_bob(world, one, "0.2", "0.9")
+    call = alice.invite("bob")
+    world.run(one.config.limits.serial_s - 0.5)
+    assert (len(first.calls), len(later.calls)) == (1, 0)
+    world.run(1.0)
+    assert len(later.calls) == 1
+    assert not first.calls[0].is_over
+    alice.cancel(call)
+    assert world.forgets_all()
+
+
+def test_16_6_a_lower_q_has_its_turn_at_once_where_the_higher_has_failed(world, one, alice):
+    later, first = phones_of_bob(world, one, "0.2", "0.9")
+    first.refuses_with, later.answers_after_s = 480, 0.5
+    call = alice.invite("bob")
+    world.run(2.0)
+    assert call.is_up
+    assert later.calls[0].is_up
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(None, 60), ("60", 60), ("7", 7), ("1000", 60)])
+def test_5393_5_3_3_one_branch_has_all_the_breadth(world, alice, bob, asked, sent):
+    """A request without it gets 60, and no more than 60 is believed; a hop takes nothing off."""
+    alice.invite("bob", [] if asked is None else [("Max-Breadth", asked)])
+    world.run(3.0)
+    assert bob.received[0].fields.lines("max-breadth") == [str(sent)]
+
+
+def test_5393_5_3_3_every_request_has_one(world, alice, bob):
+    """ "All proxied requests MUST contain a single Max-Breadth header field value": the ACK and the BYE, too."""
+    call = alice.invite("bob")
+    world.run(3.0)
+    alice.hang_up(call)
+    world.run(1.0)
+    assert [request.fields.lines("max-breadth") for request in bob.received] == [["60"]] * len(bob.received)
+
+
+def test_5393_5_3_3_1_breadth_is_used_again(world, one, alice):
+    """ "whenever a final response arrives, the Max-Breadth that was used on that branch becomes available"."""
+    phones = phones_of_bob(world, one, "0.9", "0.8", "0.7")
+    phones[0].refuses_with = phones[1].refuses_with = 480
+    call = alice.invite("bob", [("Max-Breadth", "2")])
+    world.run(3.0)
+    assert [phone.received[0].integer("max-breadth") for phone in phones] == [1, 1, 2]
+    alice.cancel(call)
+    assert world.forgets_all()

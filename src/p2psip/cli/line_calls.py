@@ -1,0 +1,185 @@
+"""`p2psip line forward` and `p2psip line calls`: what the owner of a line wants of the calls to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+
+if TYPE_CHECKING:
+    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.sip.entities.handling.call_handling import CallHandling
+
+FORWARD_HELP = """Forward the calls to a line, as its phone does by *72 and a number, and *73.
+
+WHEN is always, busy or no-answer; TO is a user or a number, as USER would dial it. With --off calls are not forwarded
+any more. Always: the line's record in the overlay says so, and callers get there also while this peer is off. No
+answer: after so many seconds as `p2psip line calls USER --ring` says, 25 if it says nothing, and where no phone is on.
+
+Examples:
+
+\b
+    p2psip line forward carol always bob --peer ./peer
+    p2psip line forward carol no-answer 42 --peer ./peer
+    p2psip line forward carol always --off --peer ./peer
+"""
+
+CALLS_HELP = """Show or set what becomes of the calls to a line: for how long it rings, who gets through, and when.
+
+Without an option it shows what is set. Each list is given anew as a whole; "" empties it. Emergency calls always
+ring. Quiet hours are by the clock of this machine, and while that is not known to be right, calls ring.
+
+Examples:
+
+\b
+    p2psip line calls carol --ring 40 --peer ./peer
+    p2psip line calls carol --quiet 22:00-07:00 --allow bob --allow 112 --peer ./peer
+    p2psip line calls carol --deny anonymous --peer ./peer
+    p2psip line calls carol --do-not-disturb --peer ./peer
+    p2psip line calls carol --reset --peer ./peer
+"""
+
+User = Annotated[str, typer.Argument(metavar="USER", help="User name: alice, or alice@OVERLAY.")]
+PeerDirectory = Annotated[
+    Path, typer.Option("--peer", metavar="DIR", envvar="P2PSIP_PEER", help="The state directory of the peer.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def forward(
+    user: User,
+    when: Annotated[str, typer.Argument(metavar="WHEN", help="always, busy or no-answer.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="Who is called instead.")] = "",
+    off: Annotated[bool, typer.Option("--off", help="Forward no more.")] = False,
+    peer: PeerDirectory = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write, tell the running peer."""
+    from p2psip.sip.entities.handling.call_handling import WHENS
+
+    meant = next((each for each in WHENS if each == when), None)
+    if meant is None:
+        raise LocalMisuse(f"{when!r} is none of {', '.join(WHENS)}")
+    if bool(to) == off:
+        raise LocalMisuse("say to whom calls are forwarded, or --off")
+    files = _files(peer, user)
+    target = "" if off else _target(peer, files.name, to)
+    _change(peer, files, files.load_handling().forwarded(meant, target), as_json=as_json)
+
+
+def calls(
+    user: User,
+    peer: PeerDirectory = Path(),
+    ring: Annotated[int | None, typer.Option(metavar="SECONDS", help="How long it rings; 0: as usual.")] = None,
+    do_not_disturb: Annotated[bool | None, typer.Option("--do-not-disturb/--disturb", help="Whether it rings.")] = None,
+    quiet: Annotated[list[str] | None, typer.Option(metavar="FROM-TO", help="Hours, as 22:00-07:00.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help="Who gets through also when it is quiet.")
+    ] = None,
+    only_allowed: Annotated[
+        bool | None, typer.Option("--only-allowed/--all", help="Whether nobody else gets through, ever.")
+    ] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help='Who never gets through; "anonymous": who hides.')
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all of it, forwarding as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show, or write and tell the running peer."""
+    from p2psip.sip.entities.handling.call_handling import CallHandling
+
+    files = _files(peer, user)
+    changes: dict[str, object] = {
+        "ring_s": None if ring is None else _ring_s(ring),
+        "do_not_disturb": do_not_disturb,
+        "quiet": None if quiet is None else _hours(quiet),
+        "allow": None if allow is None else _names(allow),
+        "only_allowed": only_allowed,
+        "deny": None if deny is None else _names(deny),
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    before = CallHandling() if reset else files.load_handling()
+    if not given and not reset:
+        _print(files.name, before, as_json=as_json)
+        return
+    _change(peer, files, replace(before, **given), as_json=as_json)  # type: ignore[arg-type]
+
+
+def _change(peer: Path, files: LineFiles, handling: CallHandling, *, as_json: bool) -> None:
+    from p2psip.cli.line import reload_lines
+
+    files.save_handling(handling)
+    reload_lines(peer)
+    _print(files.name, handling, as_json=as_json)
+
+
+def _print(name: str, handling: CallHandling, *, as_json: bool) -> None:
+    words = handling.in_words()
+    if as_json:
+        print(json.dumps({"user": name, "calls": words}))
+    else:
+        print(f"{name}: {'; '.join(words) or 'all calls ring'}")
+
+
+def _files(peer: Path, user: str) -> LineFiles:
+    """Raises LocalMisuse if the user has no line here."""
+    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.state import load_state
+    from p2psip.enrollment.user_names import account_name
+
+    aor = account_name(user, load_state(peer).configuration.instance_name)
+    files = LineFiles(peer, aor.partition("@")[0])
+    if not files.exists:
+        raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
+    return files
+
+
+def _target(peer: Path, name: str, to: str) -> str:
+    """Who is meant, by the dial plan of this peer. Raises LocalMisuse."""
+    from p2psip.daemon.state.dial_plan_file import load_numbering
+    from p2psip.sip.entities.handling.star_codes import is_number
+
+    ruled = load_numbering(peer).plan.ruled(to, name)
+    if ruled is not None and ruled.refusal:
+        raise LocalMisuse(ruled.refusal)
+    target = ruled.number if ruled is not None else to.lower()
+    if not is_number(target):
+        raise LocalMisuse(f"{to!r} is no user and no number: write bob, or 42")
+    if target == name:
+        raise LocalMisuse(f"{name} cannot forward to itself")
+    return target
+
+
+def _ring_s(seconds: int) -> int:
+    from p2psip.sip.entities.handling.call_handling import RING_S_LEAST, RING_S_MOST
+
+    if seconds and not RING_S_LEAST <= seconds <= RING_S_MOST:
+        raise LocalMisuse(f"--ring takes {RING_S_LEAST} to {RING_S_MOST} s, or 0 for as usual")
+    return seconds
+
+
+def _hours(texts: list[str]) -> tuple[object, ...]:
+    from p2psip.sip.entities.handling.call_handling import QuietHours
+
+    try:
+        return tuple(QuietHours.parse(text) for text in texts if text)
+    except ValueError as error:
+        raise LocalMisuse(f"--quiet: {error}") from None
+
+
+def _names(names: list[str]) -> tuple[str, ...]:
+    from p2psip.enrollment.user_names import RULE, is_local_part
+    from p2psip.sip.entities.handling.call_handling import NAMES_MAX
+
+    wanted = tuple(dict.fromkeys(name.lower() for name in names if name))
+    for name in wanted:
+        if not is_local_part(name):
+            raise LocalMisuse(f"{name!r} is no user's name: write {RULE}")
+    if len(wanted) > NAMES_MAX:
+        raise LocalMisuse(f"a list has {NAMES_MAX} names at most")
+    return wanted

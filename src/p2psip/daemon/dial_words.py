@@ -1,0 +1,89 @@
+"""What would become of a call, in words: from a running peer, or from the settings alone (`p2psip dial --explain`)."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.daemon.endpoints import own_names
+from p2psip.daemon.state.dial_plan_file import load_numbering
+from p2psip.daemon.state.line_files import LineFiles, line_names
+from p2psip.daemon.state.state import PeerState
+from p2psip.reload.usages.sip_registration import RegistrationRoute
+from p2psip.sip.entities.agents.own_agents import agents_of
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.proxy.explaining import Explanation
+from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.uri import SipUri, escape_user, parse_uri
+
+
+def uri_dialled(number: str, server: SipServer, overlay: str) -> SipUri:
+    """What a phone makes of what people type into it. Raises LocalMisuse if that is no number and no name."""
+    text = number.strip()
+    try:
+        is_uri = ":" in text
+        meant = server.meant(parse_uri(text) if is_uri else SipUri(overlay, escape_user(text.partition("@")[0])))
+    except BadMessage as error:
+        raise LocalMisuse(f"{number!r} cannot be dialled: {error}") from None
+    if not isinstance(meant, SipUri) or not text:
+        raise LocalMisuse(f"{number!r} is no number here: write 42, bob, tel:+4930123 or sip:bob@{overlay}")
+    return meant
+
+
+def line_meant(line: str, lines: list[str]) -> str | None:
+    """Whose phone dials: one of the lines, the first if nobody has said. Raises LocalMisuse."""
+    if line and line.partition("@")[0] not in lines:
+        raise LocalMisuse(f"{line} has no line here: there are {', '.join(lines) or 'none'}")
+    return line.partition("@")[0] or (lines[0] if lines else None)
+
+
+def explain_offline(state: PeerState, number: str, line: str) -> dict[str, object]:
+    """By the files of a peer that does not run."""
+    overlay = state.configuration.instance_name
+    config = ServerConfig(
+        realm=overlay,
+        domains=own_names(state.settings, overlay),
+        listeners=(),
+        peer_side=peer_uri(state.identity.user.partition("@")[0], overlay, state.identity.node_id),
+        numbering=load_numbering(state.directory),
+    )
+    handlings, names, rng = Handlings(), line_names(state.directory), random.Random(0)
+    for name in names:
+        handlings.set(name, LineFiles(state.directory, name).load_handling())
+    server = SipServer(config, rng, agents_of(config, handlings, rng), handlings=handlings)
+    user = line_meant(line, names)
+    explained = server.explain(uri_dialled(number, server, overlay), user, 0.0)
+    places = ["the peer does not run: the overlay is not asked"] if explained.user is not None else []
+    return explanation_report(number, user, explained, places)
+
+
+def explanation_report(number: str, line: str | None, explained: Explanation, places: list[str]) -> dict[str, object]:
+    """As plain values."""
+    words = [{"resolver": word.resolver, "number": word.number, "says": word.says} for word in explained.words]
+    end = explained.ends
+    return {
+        "number": number,
+        "line": line,
+        "words": words,
+        "end": end,
+        "user": explained.user,
+        "places": places,
+        "refused": end.startswith("refused"),
+    }
+
+
+def places_found(peer: Peer, found: LookedUp) -> list[str]:
+    """Where the overlay says that a user is."""
+    if found.registrations is None:
+        return [f"the lookup of {found.aor} failed: {found.error}"]
+    places = [
+        f"peer {peer.node.name_of(entry.target.peer) or entry.target.peer.short}"
+        if isinstance(entry.target, RegistrationRoute)
+        else f"forwarded to {entry.target.aor}"
+        for entry in found.registrations.entries
+    ]
+    return places or [f"nobody in the overlay is {found.aor}"]

@@ -1,0 +1,57 @@
+"""The lines of a running peer: those that are on disk are served, and what their owners dial is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.peer import Peer
+from p2psip.daemon.log.journal import Journal
+from p2psip.daemon.state.line_files import LineFiles, line_names
+from p2psip.net.peer_host import PeerHost
+from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.sip.entities.handling.handlings import HandlingChanged
+
+
+class LineKeeper:
+    """Between the files of lines and the peer that serves them."""
+
+    def __init__(self, directory: Path, peer: Peer, host: PeerHost, journal: Journal) -> None:
+        self._directory = directory
+        self._peer = peer
+        self._host = host
+        self._journal = journal
+
+    def load(self, configuration: OverlayConfiguration) -> list[str]:
+        """Serve the lines that are on disk, and no others; returns what could not be read, in words."""
+        names = line_names(self._directory)
+        problems: list[str] = []
+        for line in self._peer.publisher.lines:
+            if line.name not in names:
+                self._host.call(lambda now, name=line.name: self._peer.remove_line(name, now))  # type: ignore[misc]
+        for name in names:
+            try:
+                self._load_one(name, configuration)
+            except LocalMisuse as error:
+                self._journal.warning("line not served", user=name, reason=str(error))
+                problems.append(str(error))
+        return problems
+
+    def keep(self, changed: HandlingChanged) -> None:
+        """Write down what the owner of a line has dialled."""
+        words = "; ".join(changed.handling.in_words()) or "all calls ring"
+        self._journal.info("line handles calls otherwise now", user=changed.user, calls=words)
+        try:
+            LineFiles(self._directory, changed.user).save_handling(changed.handling)
+        except LocalMisuse as error:
+            means = "it is forgotten with the next start"
+            self._journal.warning("not saved", what="forwarding", reason=str(error), means=means)
+
+    def _load_one(self, name: str, configuration: OverlayConfiguration) -> None:
+        files = LineFiles(self._directory, name)
+        line, handling = files.load(configuration), files.load_handling()
+        known = self._peer.publisher.get(name)
+        if known is None or not known.is_as(line):
+            self._host.call(lambda now: self._peer.add_line(line, now, handling))
+        elif handling != self._peer.handlings.of(name):
+            self._host.call(lambda now: self._peer.handle_calls(name, handling, now))

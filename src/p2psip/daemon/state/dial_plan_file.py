@@ -1,0 +1,227 @@
+"""The operator's dial plan: `dialplan.toml` in the state directory of a peer; without the file there is none.
+
+Every mistake in it is one line that says in which line of the file it is, and what to write.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.enrollment.user_names import RULE, is_local_part
+from p2psip.net.disk.files import read_text
+from p2psip.sip.entities.handling.star_codes import SERVICES, BadCode, StarCodes
+from p2psip.sip.entities.numbers.dial_plan import FIRST, LAST, USUAL, BadRule, DialPlan, Rule
+from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
+from p2psip.sip.entities.numbers.telephone import on_keypad
+
+DIAL_PLAN_FILE = "dialplan.toml"
+
+User = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+_SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
+_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
+
+
+class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A `[[rule]]`."""
+
+    pattern: str
+    strip: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0
+    prepend: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-z*#+._-]*$", max_length=32)] = ""
+    to: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    refuse: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    lines: tuple[User, ...] = ()
+    priority: Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)] = USUAL
+
+
+class _Emergency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[emergency]` section."""
+
+    to: tuple[User, ...]
+    numbers: tuple[User, ...] = ()
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file."""
+
+    callsigns: tuple[User, ...] = ()
+    extensions: dict[str, object] = {}
+    rule: tuple[_Rule, ...] = ()
+    emergency: _Emergency | None = None
+    codes: dict[str, object] = {}
+
+
+_WANTED = {
+    "pattern": 'a pattern in quotes, as "9XXX" or "00."',
+    "strip": "how many digits to take off in front, a number from 0 to 32",
+    "prepend": "what to put in front, digits in quotes",
+    "to": "a user's name in quotes; in [emergency] a list of them",
+    "refuse": "why, in quotes: the phone shows it",
+    "lines": 'a list of names, as ["alice", "bob"]',
+    "priority": f"a number from {FIRST} to {LAST}: smaller ones are asked first",
+    "numbers": 'a list of numbers in quotes, as ["112", "911"]',
+    "callsigns": 'a list of names, as ["dl1abc", "oe3xyz"]',
+    "extensions": 'a section [extensions] with lines as 42 = "bob"',
+    "rule": "a section [[rule]], with two brackets, for each rule",
+    "emergency": "a section [emergency]",
+    "codes": 'a section [codes] with lines as forward = "*72"',
+}
+
+
+class _Lines:
+    """In which line of the file what stands: sections by their name and number, settings in them by their name."""
+
+    def __init__(self, text: str) -> None:
+        self._at: dict[tuple[str, int, str], int] = {}
+        counts: dict[str, int] = {}
+        name = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if section := _SECTION.match(line):
+                name = section[2]
+                counts[name] = counts.get(name, -1) + 1
+                self._at[name, counts[name], ""] = number
+            elif assigned := _ASSIGNMENT.match(line):
+                key = next(part for part in assigned.groups() if part is not None)
+                self._at.setdefault((name, counts.get(name, 0), key), number)
+
+    def of(self, section: str, index: int = 0, key: str = "") -> int | None:
+        """Of a setting, or where that is not in the file, of its section."""
+        return self._at.get((section, index, key)) or self._at.get((section, index, ""))
+
+    def words(self, section: str, index: int = 0, key: str = "") -> str:
+        """The same for people; "" if nobody knows."""
+        number = self.of(section, index, key)
+        return "" if number is None else f"line {number}: "
+
+
+def load_numbering(state_dir: Path) -> Numbering:
+    """What the file says; nothing if there is none. Raises LocalMisuse, in one line that names the line of the file."""
+    path = state_dir / DIAL_PLAN_FILE
+    if not path.exists():
+        return Numbering()
+    try:
+        return _read(read_text(path))
+    except _Mistake as mistake:
+        raise LocalMisuse(f"{path}: {mistake}") from None
+
+
+class _Mistake(Exception):
+    """Where in the file, and what to write."""
+
+
+def _read(text: str) -> Numbering:
+    lines = _Lines(text)
+    try:
+        file = msgspec.convert(tomllib.loads(f"{text}\n"), _File)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        number = min(int(at[1]), len(text.splitlines())) if at else len(text.splitlines())
+        raise _Mistake(f"line {number}: {re.sub(r' [(]at .*[)]$', '', str(error))}") from None
+    except msgspec.ValidationError as error:
+        raise _Mistake(_described(str(error), lines)) from None
+    rules = [*_extensions(file, lines), *_rules(file, lines), *_callsigns(file, lines)]
+    try:
+        return Numbering(DialPlan(tuple(rules)), _codes(file, lines), _emergency(file, lines))
+    except BadRule as error:
+        raise _Mistake(str(error)) from None
+
+
+def _described(error: str, lines: _Lines) -> str:
+    """A setting of a wrong kind: where it is, and what it takes."""
+    found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
+    section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
+    if unknown := re.search(r"unknown field `(.+?)`", error):
+        known = _Rule if section == "rule" else _Emergency if section == "emergency" else _File
+        where = lines.words(section, index, unknown[1]) or lines.words(unknown[1])
+        return f"{where}there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
+    if missing := re.search(r"missing required field `(.+?)`", error):
+        return f"{lines.words(section, index)}there is no {missing[1]} in it: write {_WANTED[missing[1]]}"
+    where = lines.words(section, index, key) or lines.words("", 0, section)
+    name = key if key in _WANTED else section
+    return f"{where}{name}: write {_WANTED.get(name, error)}"
+
+
+def _extensions(file: _File, lines: _Lines) -> list[Rule]:
+    made = []
+    for number, user in file.extensions.items():
+        where = lines.words("extensions", 0, number)
+        if not isinstance(user, str):
+            raise _Mistake(f'{where}write a name in quotes, as {number} = "bob"')
+        _check_user(user, where)
+        if re.search("[XZN.!]|\\[", number):
+            raise _Mistake(f"{where}{number!r} is a pattern, and extensions are numbers: write a [[rule]] for it")
+        made.append(_made(where, pattern=number, to=user, priority=FIRST))
+    return made
+
+
+def _rules(file: _File, lines: _Lines) -> list[Rule]:
+    made = []
+    for index, rule in enumerate(file.rule):
+        if rule.to:
+            _check_user(rule.to, lines.words("rule", index, "to"))
+        for name in rule.lines:
+            _check_user(name, lines.words("rule", index, "lines"))
+        try:
+            made.append(_rule(f"rule {index + 1} (line {lines.of('rule', index)})", rule))
+        except BadRule as error:
+            raise _Mistake(f"{lines.words('rule', index, error.what)}{error}") from None
+    return made
+
+
+def _rule(where: str, rule: _Rule) -> Rule:
+    names = frozenset(rule.lines)
+    return Rule(rule.pattern, where, rule.strip, rule.prepend, rule.to, rule.refuse, names, rule.priority)
+
+
+def _callsigns(file: _File, lines: _Lines) -> list[Rule]:
+    """What is spelt alike on the keypad is a collision, which only whoever writes the file can resolve."""
+    where = lines.words("", 0, "callsigns")
+    by_number: dict[str, str] = {}
+    for name in file.callsigns:
+        _check_user(name, where)
+        number = on_keypad(name)
+        if (other := by_number.setdefault(number, name)) != name:
+            both = f"{other} and {name} are both {number} on the keypad"
+            raise _Mistake(f"{where}{both}: leave one out, and give it a number in [extensions]")
+    return [_made(where, pattern=number, to=name, priority=LAST) for number, name in by_number.items()]
+
+
+def _made(where: str, *, pattern: str, to: str, priority: int) -> Rule:
+    try:
+        return Rule(pattern, where.rstrip(": ") or DIAL_PLAN_FILE, to=to, priority=priority)
+    except BadRule as error:
+        raise _Mistake(f"{where}{error}") from None
+
+
+def _codes(file: _File, lines: _Lines) -> StarCodes:
+    for service, code in file.codes.items():
+        where = lines.words("codes", 0, service)
+        if service not in SERVICES:
+            raise _Mistake(f"{where}there is no service {service}; there are {', '.join(SERVICES)}")
+        if not isinstance(code, str):
+            raise _Mistake(f'{where}write a code in quotes, as {service} = "{SERVICES[service].code}", or "" for none')
+    try:
+        return StarCodes({service: str(code) for service, code in file.codes.items()})
+    except BadCode as error:
+        raise _Mistake(f"{lines.words('codes', 0, error.service)}{error}") from None
+
+
+def _emergency(file: _File, lines: _Lines) -> Emergency:
+    if file.emergency is None:
+        return Emergency()
+    if not file.emergency.to:
+        raise _Mistake(f"{lines.words('emergency', 0, 'to')}to is empty: name who answers emergency calls")
+    for name in file.emergency.to:
+        _check_user(name, lines.words("emergency", 0, "to"))
+    return Emergency(frozenset(file.emergency.numbers), file.emergency.to)
+
+
+def _check_user(name: str, where: str) -> None:
+    if not is_local_part(name):
+        raise _Mistake(f"{where}{name!r} is no user's name: write {RULE}")

@@ -1,0 +1,18 @@
+"""Which agents a peer has: one that is new is one line more here."""
+
+from __future__ import annotations
+
+import random
+
+from p2psip.sip.entities.agents.agent_table import AgentCore
+from p2psip.sip.entities.agents.code_service import CodeService
+from p2psip.sip.entities.agents.echo import EchoService
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.handling.star_codes import ECHO
+
+
+def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) -> tuple[AgentCore, ...]:
+    """The agents that every peer of an overlay has."""
+    echo = EchoService(config.realm, rng, number=config.numbering.codes.codes[ECHO])
+    return (echo, CodeService(config, handlings, rng))

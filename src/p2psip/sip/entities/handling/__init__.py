@@ -1,0 +1,1 @@
+"""How the owners of lines want their calls handled: forwarded, screened, rung for so long."""

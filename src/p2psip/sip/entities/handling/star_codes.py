@@ -1,0 +1,97 @@
+"""Star codes: services that one dials, as people know them from other PBXs; which code is which, the operator says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from p2psip.sip.entities.handling.call_handling import CallHandling, When
+
+
+class Service(NamedTuple):
+    """What a code does: `sets` forwarding or `disturbs` what it says, or neither."""
+
+    code: str
+    what: str
+    takes_number: bool = False
+    sets: When | None = None
+    disturbs: bool | None = None
+
+    @property
+    def changes(self) -> bool:
+        """True if it changes what a line wants of its calls."""
+        return self.sets is not None or self.disturbs is not None
+
+    def changed(self, handling: CallHandling, number: str) -> CallHandling:
+        """What a line wants once its owner has dialled this."""
+        if self.sets is not None:
+            return handling.forwarded(self.sets, number)
+        assert self.disturbs is not None, "only what changes something is asked"
+        return replace(handling, do_not_disturb=not self.disturbs)
+
+
+ECHO, OWN_NUMBER, INTERCOM = "echo", "own-number", "intercom"
+
+SERVICES: Mapping[str, Service] = {
+    ECHO: Service("*43", "your own voice comes back"),
+    OWN_NUMBER: Service("*65", "the phone shows its own number"),
+    "forward": Service("*72", "all calls are forwarded", takes_number=True, sets="always"),
+    "forward-off": Service("*73", "calls are not forwarded any more", sets="always"),
+    "forward-busy": Service("*90", "calls are forwarded when it is busy", takes_number=True, sets="busy"),
+    "forward-busy-off": Service("*91", "calls are not forwarded any more when it is busy", sets="busy"),
+    "forward-no-answer": Service("*52", "calls are forwarded when nobody answers", takes_number=True, sets="no-answer"),
+    "forward-no-answer-off": Service("*53", "calls are not forwarded any more when nobody answers", sets="no-answer"),
+    "do-not-disturb": Service("*78", "no call rings", disturbs=False),
+    "do-not-disturb-off": Service("*79", "calls ring again", disturbs=True),
+    INTERCOM: Service("*80", "the phone that is called answers by itself", takes_number=True),
+}
+"""All of them, with the codes that FreePBX has for them."""
+
+_CODE = re.compile(r"[*#][0-9*#]{1,7}")
+_NUMBER = re.compile(r"[a-z0-9+](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
+
+
+class BadCode(ValueError):
+    """A code that cannot be meant; `service` is whose."""
+
+    def __init__(self, service: str, why: str) -> None:
+        super().__init__(why)
+        self.service = service
+
+
+@dataclass(frozen=True)
+class StarCodes:
+    """Which code is for which service; `changed` by the operator, "" where a service has none. Raises BadCode."""
+
+    changed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Two services of one code are a mistake of whoever wrote them."""
+        seen: dict[str, str] = {}
+        for service, code in self.codes.items():
+            if code and not _CODE.fullmatch(code):
+                raise BadCode(service, f"{code!r} is no star code: write * or #, and one to seven digits, * and #")
+            if code and (other := seen.setdefault(code, service)) != service:
+                raise BadCode(service if service in self.changed else other, f"{code} is for {other} and {service}")
+
+    @cached_property
+    def codes(self) -> dict[str, str]:
+        """By service."""
+        return {name: self.changed.get(name, service.code) for name, service in SERVICES.items()}
+
+    def read(self, dialled: str) -> tuple[str, str] | None:
+        """The service that is dialled, and the number behind its code; None if it is no code."""
+        if not dialled.startswith(("*", "#")):
+            return None
+        for name, code in sorted(self.codes.items(), key=lambda item: -len(item[1])):
+            if code and (dialled == code or (SERVICES[name].takes_number and dialled.startswith(code))):
+                return name, dialled.removeprefix(code)
+        return None
+
+
+def is_number(text: str) -> bool:
+    """True for what can be a user's name, and so be forwarded to."""
+    return _NUMBER.fullmatch(text) is not None

@@ -1,0 +1,30 @@
+"""What a peer's operator has set of numbers, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from p2psip.sip.entities.handling.star_codes import StarCodes
+from p2psip.sip.entities.numbers.dial_plan import DialPlan
+from p2psip.sip.message.urgency import is_sos
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """Which numbers are emergency numbers beside the service of RFC 5031, and the users who answer, in this order."""
+
+    numbers: frozenset[str] = field(default_factory=frozenset)
+    to: tuple[str, ...] = ()
+
+    def is_meant(self, number: str) -> bool:
+        """True for an emergency number."""
+        return number in self.numbers or is_sos(number.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """The dial plan, star codes, and emergency numbers."""
+
+    plan: DialPlan = field(default_factory=DialPlan)
+    codes: StarCodes = field(default_factory=StarCodes)
+    emergency: Emergency = field(default_factory=Emergency)

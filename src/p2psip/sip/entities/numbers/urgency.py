@@ -1,0 +1,18 @@
+"""The mark on what is of an emergency, which this peer gives to its phones' requests (sip/message/urgency.py).
+
+Who dials an emergency number has it, and who is called back by those whom the operator has answer such calls.
+"""
+
+from __future__ import annotations
+
+from p2psip.sip.entities.numbers.numbering import Emergency
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.urgency import MARK, RESOURCE_PRIORITY
+
+
+def marked(request: Request, user: str | None, emergency: Emergency) -> Request:
+    """A phone's request with our mark if it is of an emergency, and without any of its own."""
+    fields = request.fields.without(RESOURCE_PRIORITY.lower())
+    if emergency.is_meant(request.sip_uri.user_name) or (user is not None and user in emergency.to):
+        fields = fields.with_last(RESOURCE_PRIORITY, MARK)
+    return request.replace(fields=fields)

@@ -1,0 +1,65 @@
+"""What would become of a call: each resolver's word, in order, with the reason. Nothing is sent and nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from p2psip.sip.entities.proxy.resolvers import Again, Asked, Given, Instead, Resolution, Resolver, RingsNoMore
+from p2psip.sip.entities.questions import Located, LocateUser, NotLocated
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one resolver says of a number: in words, "" if it has nothing to say; `number` is what it was asked."""
+
+    resolver: str
+    number: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All words, and the user whom the overlay would be asked for, None if nobody; `ends` says what comes of it."""
+
+    words: tuple[Word, ...]
+    ends: str
+    user: str | None = None
+
+
+def explain(resolvers: Sequence[Resolver], asked: Asked, turns_max: int, now: float) -> Explanation:
+    """Ask them as the proxy does, until one knows."""
+    words: list[Word] = []
+    while asked.turns <= turns_max:
+        said: Resolution | None = None
+        for resolver in resolvers:
+            said = resolver.resolve(asked, now)
+            words.append(Word(resolver.name, asked.uri.user_name, _in_words(said)))
+            if not (said is None or isinstance(said, Again)):
+                break
+        if isinstance(said, Instead):
+            asked = asked.anew(said)
+            continue
+        assert said is not None, "the last resolver knows a place for anything"
+        return Explanation(tuple(words), _in_words(said), said.user if isinstance(said, LocateUser) else None)
+    return Explanation(tuple(words), f"refused: 482, sent on {turns_max} times")
+
+
+def _in_words(said: Resolution | None) -> str:
+    match said:
+        case None:
+            return ""
+        case Again(after_s, why):
+            return why or f"is asked again after {after_s:g} s"
+        case Instead(uri, why):
+            return why or f"{uri.user_name} is called"
+        case NotLocated(status, phrase, reason):
+            return f"refused: {status}, {reason or phrase}"
+        case RingsNoMore(why):
+            return why
+        case Located(targets):
+            return f"goes to {', '.join(target.label or str(target.uri) for target in targets)}"
+        case LocateUser(user=user):
+            return f"the overlay is asked for {user}"
+        case Given(target):
+            return f"goes to {target.label or target.uri}"

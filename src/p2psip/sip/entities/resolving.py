@@ -1,0 +1,34 @@
+"""Who is asked where a request goes, in this order (docs/decisions/resolvers.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2psip.sip.entities.agents.agent_table import AgentTable
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.handling.by_codes import ByCodes
+from p2psip.sip.entities.handling.by_handling import ByHandling
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.numbers.dialling import ByDialPlan
+from p2psip.sip.entities.numbers.emergency import ByEmergency
+from p2psip.sip.entities.proxy.resolvers import ByRoute, ByToken, Outside, OwnAgents, OwnState, Resolver, Users
+from p2psip.sip.entities.registrar.ways import Ways
+
+
+def resolvers_of(
+    config: ServerConfig, agents: AgentTable, ways: Ways, handlings: Handlings, more: Sequence[Resolver]
+) -> tuple[Resolver, ...]:
+    """All of them; `more` are of whoever makes the server. Behind the first two come no requests within a dialog."""
+    return (
+        ByRoute(ways),
+        ByToken(ways),
+        *more,
+        ByEmergency(config),
+        ByDialPlan(config),
+        ByCodes(config),
+        ByHandling(config, handlings),
+        OwnAgents(config, agents),
+        OwnState(config),
+        Users(config),
+        Outside(ways),
+    )
