@@ -390,10 +390,8 @@ class Peer:
                 self._effects.append(effect)
             case SameNodeId():
                 self.publisher.restore_all(now)
-            case BindingsChanged(user, bindings):
-                phones = frozenset((str(binding.contact), binding.call_id) for binding in bindings)
-                self.publisher.phones_changed(user, phones, now)
-                self._effects.append(BindingsToKeep(user))
+            case BindingsChanged():
+                self._phones_changed(effect, now)
             case HandlingChanged(user):
                 self._record_handling(user, now)
                 self._effects.append(effect)
@@ -410,6 +408,11 @@ class Peer:
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
             case _:
                 self._handle_call_path(effect, now)
+
+    def _phones_changed(self, changed: BindingsChanged, now: float) -> None:
+        phones = frozenset((str(binding.contact), binding.call_id) for binding in changed.bindings)
+        self.publisher.phones_changed(changed.user, phones, now)
+        self._effects.append(BindingsToKeep(changed.user))
 
     def _handle_call_path(self, effect: Effect, now: float) -> None:
         """What concerns the paths that carry calls; what does not is the driver's."""

@@ -29,7 +29,7 @@ from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
-from p2psip.daemon.line_keeper import LineKeeper
+from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts

@@ -23,7 +23,7 @@ async def renew_in_process(directory: Path, name: str | None) -> None:
 
 async def _renew(directory: Path, name: str | None) -> None:
     from p2psip.daemon.init import renew_peer
-    from p2psip.daemon.line_setup import renew_line
+    from p2psip.daemon.lines.line_setup import renew_line
     from p2psip.daemon.state.state import load_state
 
     state = load_state(directory)

@@ -9,8 +9,8 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.by_codes import ByCodes
 from p2psip.sip.entities.handling.by_handling import ByHandling
 from p2psip.sip.entities.handling.handlings import Handlings
-from p2psip.sip.entities.numbers.dialling import ByDialPlan
-from p2psip.sip.entities.numbers.emergency import ByEmergency
+from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
+from p2psip.sip.entities.numbers.by_emergency import ByEmergency
 from p2psip.sip.entities.proxy.resolvers import ByRoute, ByToken, Outside, OwnAgents, OwnState, Resolver, Users
 from p2psip.sip.entities.registrar.ways import Ways
 

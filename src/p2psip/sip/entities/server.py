@@ -27,8 +27,8 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.naming import Naming
+from p2psip.sip.entities.numbers.marking import marked
 from p2psip.sip.entities.numbers.telephone import as_dialled, user_meant
-from p2psip.sip.entities.numbers.urgency import marked
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring

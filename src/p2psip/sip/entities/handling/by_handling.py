@@ -5,11 +5,11 @@ from __future__ import annotations
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.entities.handling.call_handling import (
+    CallMoment,
     Decision,
     Divert,
     Enough,
-    Moment,
-    Refuse,
+    RefuseCall,
     Ring,
     decide,
     denied,
@@ -44,7 +44,9 @@ class ByHandling:
         if handling is None or handling.is_usual:
             return None
         status = None if asked.after is None else asked.after.status
-        moment = Moment(asserted(request, self._config.realm), self._handlings.minute(now), status, is_marked(request))
+        moment = CallMoment(
+            asserted(request, self._config.realm), self._handlings.minute(now), status, is_marked(request)
+        )
         if request.method == "INVITE":
             return self._resolution(decide(handling, user, moment))
         # Messages do not ring: they are not forwarded, and come also when it is quiet.
@@ -54,7 +56,7 @@ class ByHandling:
         match decision:
             case Divert(to, why, reason):
                 return Instead(SipUri(self._config.realm, escape_user(to)), why, reason)
-            case Refuse(status, why):
+            case RefuseCall(status, why):
                 return NotLocated(status, phrase_of(status), why)
             case Ring(for_s, why):
                 return Again(float(for_s), why)

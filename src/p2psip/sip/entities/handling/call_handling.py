@@ -107,7 +107,7 @@ class CallHandling:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class CallMoment:
     """What a decision depends on beside the owner's wishes: who calls (the user's name, "" if nobody is to know), at
     which minute of the day (None where the date is not to be trusted), and how the call has failed so far, if it has.
     """
@@ -120,7 +120,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class RefuseCall:
     """Answer this, and why."""
 
     status: int
@@ -151,14 +151,14 @@ class Enough:
     why: str
 
 
-Decision: TypeAlias = Refuse | Divert | Ring | Enough
+Decision: TypeAlias = RefuseCall | Divert | Ring | Enough
 
 _BUSY = 486
 _NO_ANSWER = 408
 _NOT_THERE = frozenset({408, 430, 480})
 
 
-def decide(handling: CallHandling, user: str, moment: Moment) -> Decision | None:
+def decide(handling: CallHandling, user: str, moment: CallMoment) -> Decision | None:
     """What becomes of a call for `user`; None if nothing in particular."""
     if moment.status is not None:
         return _after(handling, user, moment.status)
@@ -170,18 +170,18 @@ def decide(handling: CallHandling, user: str, moment: Moment) -> Decision | None
     if quiet and not _is_allowed(handling, moment):
         if handling.busy:
             return Divert(handling.busy, f"{user} {quiet}, and forwards to {handling.busy}", "do-not-disturb")
-        return Refuse(_BUSY, f"{user} {quiet}")
+        return RefuseCall(_BUSY, f"{user} {quiet}")
     return _ring(handling, user)
 
 
-def denied(handling: CallHandling, user: str, moment: Moment) -> Refuse | None:
+def denied(handling: CallHandling, user: str, moment: CallMoment) -> RefuseCall | None:
     """The refusal of a caller whom its owner does not want to hear of at all, by calls or by messages."""
     caller, is_allowed = moment.caller or ANONYMOUS, _is_allowed(handling, moment)
     is_denied = (caller in handling.deny or (handling.only_allowed and not is_allowed)) and not moment.is_urgent
-    return Refuse(603, f"{user} takes no calls of {caller}") if is_denied else None
+    return RefuseCall(603, f"{user} takes no calls of {caller}") if is_denied else None
 
 
-def _is_allowed(handling: CallHandling, moment: Moment) -> bool:
+def _is_allowed(handling: CallHandling, moment: CallMoment) -> bool:
     return moment.is_urgent or (moment.caller or ANONYMOUS) in handling.allow
 
 

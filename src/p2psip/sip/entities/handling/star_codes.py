@@ -11,7 +11,7 @@ from typing import NamedTuple
 from p2psip.sip.entities.handling.call_handling import CallHandling, When
 
 
-class Service(NamedTuple):
+class DialledService(NamedTuple):
     """What a code does: `sets` forwarding or `disturbs` what it says, or neither."""
 
     code: str
@@ -35,18 +35,22 @@ class Service(NamedTuple):
 
 ECHO, OWN_NUMBER, INTERCOM = "echo", "own-number", "intercom"
 
-SERVICES: Mapping[str, Service] = {
-    ECHO: Service("*43", "your own voice comes back"),
-    OWN_NUMBER: Service("*65", "the phone shows its own number"),
-    "forward": Service("*72", "all calls are forwarded", takes_number=True, sets="always"),
-    "forward-off": Service("*73", "calls are not forwarded any more", sets="always"),
-    "forward-busy": Service("*90", "calls are forwarded when it is busy", takes_number=True, sets="busy"),
-    "forward-busy-off": Service("*91", "calls are not forwarded any more when it is busy", sets="busy"),
-    "forward-no-answer": Service("*52", "calls are forwarded when nobody answers", takes_number=True, sets="no-answer"),
-    "forward-no-answer-off": Service("*53", "calls are not forwarded any more when nobody answers", sets="no-answer"),
-    "do-not-disturb": Service("*78", "no call rings", disturbs=False),
-    "do-not-disturb-off": Service("*79", "calls ring again", disturbs=True),
-    INTERCOM: Service("*80", "the phone that is called answers by itself", takes_number=True),
+SERVICES: Mapping[str, DialledService] = {
+    ECHO: DialledService("*43", "your own voice comes back"),
+    OWN_NUMBER: DialledService("*65", "the phone shows its own number"),
+    "forward": DialledService("*72", "all calls are forwarded", takes_number=True, sets="always"),
+    "forward-off": DialledService("*73", "calls are not forwarded any more", sets="always"),
+    "forward-busy": DialledService("*90", "calls are forwarded when it is busy", takes_number=True, sets="busy"),
+    "forward-busy-off": DialledService("*91", "calls are not forwarded any more when it is busy", sets="busy"),
+    "forward-no-answer": DialledService(
+        "*52", "calls are forwarded when nobody answers", takes_number=True, sets="no-answer"
+    ),
+    "forward-no-answer-off": DialledService(
+        "*53", "calls are not forwarded any more when nobody answers", sets="no-answer"
+    ),
+    "do-not-disturb": DialledService("*78", "no call rings", disturbs=False),
+    "do-not-disturb-off": DialledService("*79", "calls ring again", disturbs=True),
+    INTERCOM: DialledService("*80", "the phone that is called answers by itself", takes_number=True),
 }
 """All of them, with the codes that FreePBX has for them."""
 

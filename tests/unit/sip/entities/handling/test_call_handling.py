@@ -8,28 +8,28 @@ from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.handling.call_handling import (
     RING_S,
     CallHandling,
+    CallMoment,
     Divert,
     Enough,
-    Moment,
     QuietHours,
-    Refuse,
+    RefuseCall,
     Ring,
     decide,
 )
 from p2psip.sip.entities.handling.handlings import Handlings
 
 NIGHT = QuietHours.parse("22:00-07:00")
-CARL = Moment("carl")
+CARL = CallMoment("carl")
 
 
-def at(minute: float | None, caller: str = "carl") -> Moment:
-    return Moment(caller, minute)
+def at(minute: float | None, caller: str = "carl") -> CallMoment:
+    return CallMoment(caller, minute)
 
 
-def kind(handling: CallHandling, moment: Moment = CARL) -> object:
+def kind(handling: CallHandling, moment: CallMoment = CARL) -> object:
     """What is decided, without the words."""
     match decide(handling, "bob", moment):
-        case Refuse(status, _):
+        case RefuseCall(status, _):
             return status
         case Divert(to, _, reason):
             return to, reason
@@ -80,7 +80,7 @@ def test_when_a_call_comes(handling: CallHandling, decided: object) -> None:
     ],
 )
 def test_when_it_has_failed(handling: CallHandling, status: int, decided: object) -> None:
-    assert kind(handling, Moment("carl", status=status)) == decided
+    assert kind(handling, CallMoment("carl", status=status)) == decided
 
 
 def test_emergencies_ring_whoever_is_to_be_kept_out() -> None:
@@ -91,9 +91,9 @@ def test_emergencies_ring_whoever_is_to_be_kept_out() -> None:
         CallHandling(deny=("carl",)),
         CallHandling(quiet=(NIGHT,)),
     ):
-        assert kind(handling, Moment("carl", 1.0, is_urgent=True)) is None
+        assert kind(handling, CallMoment("carl", 1.0, is_urgent=True)) is None
     # Who has gone home has said where he is to be found.
-    assert kind(CallHandling(always="dora"), Moment("carl", is_urgent=True)) == ("dora", "unconditional")
+    assert kind(CallHandling(always="dora"), CallMoment("carl", is_urgent=True)) == ("dora", "unconditional")
 
 
 @pytest.mark.parametrize(("minute", "is_quiet"), [(21 * 60 + 59.9, False), (22 * 60, True), (0, True), (7 * 60, False)])
@@ -112,8 +112,8 @@ def test_who_does_not_know_how_late_it_is_rings() -> None:
 
 
 def test_who_hides_can_be_named() -> None:
-    assert kind(CallHandling(deny=("anonymous",)), Moment("")) == 603
-    assert kind(CallHandling(only_allowed=True, allow=("anonymous",)), Moment("")) is None
+    assert kind(CallHandling(deny=("anonymous",)), CallMoment("")) == 603
+    assert kind(CallHandling(only_allowed=True, allow=("anonymous",)), CallMoment("")) is None
 
 
 @pytest.mark.parametrize("text", ["22-7", "25:00-01:00", "10:00", "08:00-08:00", "a:b-c:d"])

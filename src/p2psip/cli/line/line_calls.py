@@ -111,7 +111,7 @@ def calls(
 
 
 def _change(peer: Path, files: LineFiles, handling: CallHandling, *, as_json: bool) -> None:
-    from p2psip.cli.line import reload_lines
+    from p2psip.cli.line.line_commands import reload_lines
 
     files.save_handling(handling)
     reload_lines(peer)

@@ -1,4 +1,4 @@
-"""`p2psip line`: the lines of a peer, one for each user whose phones register here."""
+"""`p2psip line add`, `list`, `remove` and `renew`: which lines a peer has."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.cli.line_calls import CALLS_HELP, FORWARD_HELP, calls, forward
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password, new_password
 from p2psip.cli.terminal.progress import busy
 from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
     from p2psip.daemon.state.state import PeerState
-
-HELP = """Look after the lines of a peer: the users whose phones register here.
-
-A line is a key and a certificate for USER@OVERLAY, got with the user's account password, and a phone password, which
-is what one types into the phone. A user may have lines at several peers; calls find the phone that came last.
-"""
 
 ADD_HELP = """Add a line, or give it a new phone password.
 
@@ -36,9 +29,9 @@ Example:
     p2psip line add alice --peer ./peer
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
-app.command(help=FORWARD_HELP)(forward)
-app.command(help=CALLS_HELP)(calls)
+LIST_HELP = "List the lines of a peer, their phones, what becomes of their calls, and where their records are."
+REMOVE_HELP = "Remove a line: its phone can no longer register here, its record leaves the overlay."
+RENEW_HELP = "Renew the certificate of a line. Its key is enough; a running peer does it by itself in time."
 
 User = Annotated[str, typer.Argument(metavar="USER", help="User name: alice, or alice@OVERLAY.")]
 PeerDirectory = Annotated[
@@ -47,7 +40,6 @@ PeerDirectory = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command(help=ADD_HELP)
 def add(
     user: User,
     peer: PeerDirectory = Path(),
@@ -63,7 +55,7 @@ def add(
     """Enroll, write, tell the running peer."""
     import asyncio
 
-    from p2psip.daemon.line_setup import set_up_line
+    from p2psip.daemon.lines.line_setup import set_up_line
     from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
     from p2psip.enrollment.user_names import account_name
@@ -90,7 +82,6 @@ def add(
         print(f"The peer does not run now; start it with: p2psip peer run {peer}")
 
 
-@app.command("list", help="List the lines of a peer, their phones and where their records are.")
 def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the running peer, or read the files."""
     from p2psip.daemon.control_client import ask_peer, is_running
@@ -124,7 +115,6 @@ def _row(line: Any) -> tuple[str, ...]:
     return line["user"], line["node_id"] or "no certificate", kept, phones
 
 
-@app.command(help="Remove a line: its phone can no longer register here, its record leaves the overlay.")
 def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Remove the files, tell the running peer."""
     from p2psip.daemon.state.line_files import LineFiles
@@ -141,12 +131,11 @@ def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> N
     print(json.dumps({"user": aor, "removed": True}) if as_json else f"{aor} has no line here any more.")
 
 
-@app.command(help="Renew the certificate of a line. Its key is enough; a running peer does it by itself in time.")
 def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Ask the enrollment server, tell the running peer."""
     import asyncio
 
-    from p2psip.daemon.line_setup import renew_line
+    from p2psip.daemon.lines.line_setup import renew_line
     from p2psip.daemon.renewing.renewal import day
     from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.user_names import account_name

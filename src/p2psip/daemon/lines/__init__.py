@@ -1,0 +1,1 @@
+"""The lines of a peer: enrolled, kept on disk, served."""
