@@ -28,7 +28,8 @@ class ByCodes:
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """resolvers.Resolver"""
         request = asked.routed.request
-        if asked.after is not None or asked.user is None or asked.source.peer is not None or diverted(request):
+        # Of what another peer sends, nobody has proved to be the sender.
+        if asked.after is not None or asked.user is None or diverted(request):
             return None
         if request.method != "INVITE" or not is_user(asked.uri, self._config):
             return None
