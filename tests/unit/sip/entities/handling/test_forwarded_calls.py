@@ -149,6 +149,7 @@ def test_across_two_peers_a_circle_has_an_end(world):
     call = alice.invite("bob", [("Privacy", "id")])
     world.run(3.0)
     assert call.statuses == [100, 482]
+    assert call.responses[-1].reasons[0].text == "bob has forwarded this call already"
     assert not invites(bob)
     assert not invites(carol)
     assert world.forgets_all()
