@@ -30,11 +30,7 @@ class LineKeeper:
             if line.name not in names:
                 self._host.call(lambda now, name=line.name: self._peer.remove_line(name, now))  # type: ignore[misc]
         for name in names:
-            try:
-                self._load_one(name, configuration)
-            except LocalMisuse as error:
-                self._journal.warning("line not served", user=name, reason=str(error))
-                problems.append(str(error))
+            problems += self._load_one(name, configuration)
         return problems
 
     def keep(self, changed: HandlingChanged) -> None:
@@ -47,11 +43,22 @@ class LineKeeper:
             means = "it is forgotten with the next start"
             self._journal.warning("not saved", what="forwarding", reason=str(error), means=means)
 
-    def _load_one(self, name: str, configuration: OverlayConfiguration) -> None:
-        files = LineFiles(self._directory, name)
-        line, handling = files.load(configuration), files.load_handling()
+    def _load_one(self, name: str, configuration: OverlayConfiguration) -> list[str]:
+        files, handling, problems = LineFiles(self._directory, name), None, []
+        try:
+            line = files.load(configuration)
+        except LocalMisuse as error:
+            self._journal.warning("line not served", user=name, reason=str(error))
+            return [str(error)]
+        try:
+            handling = files.load_handling()
+        except LocalMisuse as error:
+            # Its phones ring, as before or as usual: rather that than no line at all.
+            self._journal.warning("line served as before", user=name, reason=str(error))
+            problems.append(str(error))
         known = self._peer.publisher.get(name)
         if known is None or not known.is_as(line):
             self._host.call(lambda now: self._peer.add_line(line, now, handling))
-        elif handling != self._peer.handlings.of(name):
+        elif handling is not None and handling != self._peer.handlings.of(name):
             self._host.call(lambda now: self._peer.handle_calls(name, handling, now))
+        return problems

@@ -73,6 +73,20 @@ def test_no_answer(world):
     assert bob.calls[0].is_over
 
 
+def test_a_phone_that_dies_while_it_rings_does_not_hold_the_call(world):
+    """Nothing answers the CANCEL; RFC 5393 5.3.3 counts that branch, and something was kept for the next."""
+    one, alice, bob, carol = site(world)
+    one.handlings.set("bob", CallHandling(no_answer="carol", ring_s=10))
+    bob.answers_after_s = None
+    call = alice.invite("bob")
+    world.run(5.0)
+    bob.is_alive = False
+    world.run(8.0)
+    assert call.is_up
+    assert carol.calls[0].is_up
+    assert [phone.calls[0].request.integer("max-breadth") for phone in (bob, carol)] == [30, 30]
+
+
 def test_no_phone_is_no_answer(world):
     one, alice, bob, carol = site(world)
     one.handlings.set("bob", CallHandling(no_answer="carol"))
