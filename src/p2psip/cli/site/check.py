@@ -30,7 +30,6 @@ Examples:
     p2psip check --peer ./peer --user alice --password-file alice.txt --call bob
 """
 
-ECHO = "*43"
 TONE_HZ = 440.0
 TONE_WITHIN_HZ = 10.0
 TALK_S = 3.0
@@ -81,13 +80,15 @@ def _print(step: CheckedStep) -> None:
 def _steps(directory: Path, user: str, password: str, call: str) -> Iterator[CheckedStep]:
     from p2psip.daemon.control_client import ask_peer, is_running
     from p2psip.daemon.site_check import CheckedStep, certificate_step, clock_step, network_step, overlay_steps
+    from p2psip.daemon.state.dial_plan_file import load_numbering
     from p2psip.daemon.state.state import load_state
     from p2psip.net.sockets.addresses import machine_hosts
+    from p2psip.sip.entities.handling.star_codes import ECHO
 
     try:
-        state = load_state(directory)
+        state, numbering = load_state(directory), load_numbering(directory)
     except LocalMisuse as error:
-        yield CheckedStep("configuration", False, str(error), "p2psip peer init makes a peer anew")
+        yield CheckedStep("configuration", False, str(error), "put that right; p2psip peer init makes a peer anew")
         return
     overlay = state.configuration.instance_name
     yield CheckedStep("configuration", True, f"{overlay}, number {state.configuration.sequence}")
@@ -104,7 +105,10 @@ def _steps(directory: Path, user: str, password: str, call: str) -> Iterator[Che
         yield from _inside(directory, status)
         port = state.settings.phone_port
         if user:
-            yield from _calls(f"{_phone_host(state.settings.phone_listen)}:{port}", user, password, call)
+            server = f"{_phone_host(state.settings.phone_listen)}:{port}"
+            code = numbering.codes.codes[ECHO]
+            yield from (_echo(server, user, password, code) if code else ())
+            yield from (_far_call(server, user, password, call) if call else ())
 
 
 def _inside(directory: Path, status: Any) -> Iterator[CheckedStep]:
@@ -121,7 +125,9 @@ def _inside(directory: Path, status: Any) -> Iterator[CheckedStep]:
             looked_up: Any = ask_peer(directory, "lookup", uri=line["user"])
         except RequestFailed:
             continue
-        found[line["user"]] = any(entry.get("peer") == status["node_id"] for entry in looked_up["entries"])
+        entries = looked_up["entries"]
+        # A line whose calls are all forwarded leads to somebody else.
+        found[line["user"]] = any("aor" in entry or entry["peer"] == status["node_id"] for entry in entries)
     yield from line_steps(status, found)
 
 
@@ -132,19 +138,22 @@ def _phone_host(listens: tuple[str, ...]) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _calls(server: str, user: str, password: str, target: str) -> Iterator[CheckedStep]:
+def _echo(server: str, user: str, password: str, code: str) -> Iterator[CheckedStep]:
     from p2psip.daemon.site_check import CheckedStep
 
-    echo = _call(server, user, password, ECHO)
+    step, echo = f"echo ({code})", _call(server, user, password, code)
     if isinstance(echo, str):
-        yield CheckedStep("echo (*43)", False, echo, "is the phone password right, and is USER a line of this peer?")
+        yield CheckedStep(step, False, echo, "is the phone password right, and is USER a line of this peer?")
     elif echo["is_own_tone"]:
-        yield CheckedStep("echo (*43)", True, f"registered and heard itself, {echo['received']} packets")
+        yield CheckedStep(step, True, f"registered and heard itself, {echo['received']} packets")
     else:
         todo = "a firewall on this machine may drop RTP: UDP from and to any port, between the phone and the peer"
-        yield CheckedStep("echo (*43)", False, "answered, but no voice came back", todo)
-    if not target:
-        return
+        yield CheckedStep(step, False, "answered, but no voice came back", todo)
+
+
+def _far_call(server: str, user: str, password: str, target: str) -> Iterator[CheckedStep]:
+    from p2psip.daemon.site_check import CheckedStep
+
     busy(f"calling {target}")
     far = _call(server, user, password, target)
     name = f"call to {target}"

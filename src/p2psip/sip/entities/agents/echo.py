@@ -22,14 +22,14 @@ from p2psip.sip.entities.agents.types import (
     ToServer,
 )
 from p2psip.sip.entities.agents.user_agent import UserAgent
+from p2psip.sip.entities.handling.star_codes import ECHO, SERVICES
 from p2psip.sip.message.uri import SipUri, escape_user
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener
 
-NUMBER = "*43"
-"""As other PBXs have it."""
+NUMBER = SERVICES[ECHO].code
 
 CALLS_MAX = 8
 CALL_S_MAX = 600.0
