@@ -331,6 +331,21 @@ def test_a_relay_that_has_an_allocation_of_ours_in_its_way_without_end_is_left()
     assert asked == [ALLOCATE, REFRESH, ALLOCATE]
 
 
+def test_a_relay_that_does_not_delete_what_is_left_there_is_silent() -> None:
+    wire = _Wire()
+    wire.client.allocate(0.0)
+    [effect] = wire.client.drain()
+    assert isinstance(effect, Transmit)
+    request = decode(effect.data)
+    mismatch = (ERROR_CODE.of(StunErrorCode(437)),)
+    answer = StunMessage(MessageClass.ERROR, request.method, request.transaction, mismatch)
+    wire.client.handle_data(answer.encode(), 0.0)
+    wire.is_cut = True
+    [(_, lost)] = wire.pass_time(100.0)
+    assert isinstance(lost, RelayLost)
+    assert lost.loss is Loss.SILENT
+
+
 def test_challenges_without_end_come_to_an_end() -> None:
     wire = _Wire()
     wire.client.allocate(0.0)

@@ -199,6 +199,18 @@ def test_what_a_user_has_left_behind_gives_way_where_one_may_have_no_more() -> N
     assert code_of(Speaker(bench, Address("192.0.2.8", 4)).allocate()) == 486
 
 
+def test_what_was_silent_longest_gives_way_first() -> None:
+    bench = Bench(TurnLimits(allocations_per_user=2))
+    later, first = (Speaker(bench, Address("192.0.2.7", port)) for port in (1, 2))
+    later.relayed()
+    first.relayed()
+    bench.now = 1.0
+    assert code_of(later.refresh(600)) == 0
+    bench.now = 1.0 + CLIENT_SILENT_S
+    assert code_of(Speaker(bench, Address("192.0.2.8", 3)).allocate()) == 0
+    assert (code_of(later.refresh(600)), code_of(first.refresh(600))) == (0, 437)
+
+
 def test_what_a_user_has_left_behind_gives_way_also_while_ports_are_being_opened() -> None:
     bench = Bench(TurnLimits(allocations_per_user=2))
     left, *new = (Speaker(bench, Address("192.0.2.7", port)) for port in (1, 2, 3))

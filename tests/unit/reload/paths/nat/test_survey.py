@@ -322,6 +322,12 @@ def test_who_has_been_asked_too_often_is_asked_again() -> None:
     assert (reach.is_cut_short, reach.is_sure) == (False, True)
 
 
+def test_what_was_cut_short_is_not_sure() -> None:
+    reach = Bench(NatBehaviour()).run()
+    assert reach.is_sure
+    assert not replace(reach, is_cut_short=True).is_sure
+
+
 def test_but_not_for_ever() -> None:
     bench = Bench(NatBehaviour(filtering=Dependence.ADDRESS), forwards=True, linked=2, busy_until=1000.0)
     reach = bench.run(BUSY_MAX_S + 30.0)
