@@ -4,7 +4,8 @@ Theory of operation. A router has interfaces and forwards by them; between a LAN
 nobody inside has asked for, as an IPv6 firewall does (RFC 6092), and, if it is so set, all UDP. A `Nat` is a router
 that besides gives the IPv4 packets of the inside an address of its own. A mapping is from an inside address and port,
 and as far as the behaviour says the remote, to an outside port; who may use it from outside is the filtering's
-business. Streams are treated as UDP is, with a timeout of their own (RFC 5382).
+business. Streams are treated as UDP is, with a timeout of their own (RFC 5382). What a box says to a SYN that nobody
+inside has asked for, if anything, is a habit of each.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ from dataclasses import dataclass, field, replace
 from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Interface, plug, way_out
 from p2psip.sim.ip.network import Internet, Network
-from p2psip.sim.ip.packet import IcmpError, Packet, Protocol, version_of
+from p2psip.sim.ip.packet import IcmpError, Packet, Protocol, Segment, Unreachable, version_of
+from p2psip.sim.ip.virtual_streams import reset_for
 
 TCP_TIMEOUT_S = 7440.0
 """RFC 5382 REQ-5: "the idle-timeout MUST NOT be less than 2 hours 4 minutes"."""
+
+UNASKED_S = 6.0
+"""RFC 5382 REQ-4: "A NAT MUST NOT respond to an unsolicited inbound SYN packet for at least 6 seconds"."""
+
+REFUSED_S = 10.0
+"""How long Linux remembers a flow that was reset (nf_conntrack_tcp_timeout_close)."""
 
 LOW_PORTS = range(1, 1024)
 HIGH_PORTS = range(1024, 65536)
@@ -111,6 +119,15 @@ class Hairpin(enum.Enum):
     INTERNAL = "internal source address and port"
 
 
+class Unasked(enum.Enum):
+    """What becomes of a SYN that nobody inside has asked for (RFC 5382 REQ-4)."""
+
+    DROPPED = "dropped"
+    TOLD = "dropped; after 6 s ICMP says so, if nobody inside has opened the same connection"
+    RESET = "reset at once, which the RFC forbids"
+    RESET_AND_KEPT = "reset at once; for 10 s nothing goes out there from the same port, as with Linux"
+
+
 @dataclass(frozen=True)
 class NatBehaviour:
     """How a NAT behaves, in RFC 4787's words. As it stands it does all that the RFC asks for.
@@ -133,6 +150,9 @@ class NatBehaviour:
     is_paired: bool = True
     """With several outside addresses a host has always the same (REQ-2)."""
     passes_fragments: bool = True
+    unasked: Unasked = Unasked.DROPPED
+    lets_syn_in: bool = True
+    """One comes in where one has gone out: both ends may open a stream at once (RFC 5382 REQ-2)."""
 
 
 FULL_CONE = NatBehaviour(filtering=Dependence.NONE)
@@ -172,6 +192,8 @@ class Nat(Router):
         self._ports: dict[tuple[Protocol, Address], _Mapping] = {}
         self._paired: dict[str, str] = {}
         self._forwarded: dict[tuple[Protocol, int], Address] = {}
+        self._refused: dict[tuple[Address, Address], float] = {}
+        """Until when nothing goes out between these two, as a SYN the other way was reset."""
 
     @property
     def outside(self) -> Interface:
@@ -225,7 +247,12 @@ class Nat(Router):
             self._outward(packet)
 
     def _outward(self, packet: Packet) -> None:
-        if (mapping := self._mapped(packet)) is not None:
+        if (mapping := self._mapped(packet)) is None:
+            return
+        if self._refused.get((mapping.outside, packet.destination), -1.0) > self.internet.now:
+            # It would go out from another port, at which nobody expects it.
+            mapping.permitted.discard(self.behaviour.filtering.key(packet.destination))
+        else:
             self._forward(packet.from_(mapping.outside))
 
     def _inward(self, packet: Packet) -> None:
@@ -233,15 +260,45 @@ class Nat(Router):
             self._mapped(packet.from_(inside).to(packet.source))
             self._deliver(packet.to(inside))
             return
-        mapping = self._ports.get((packet.protocol, packet.destination))
-        now = self.internet.now
-        if mapping is None or mapping.expires_at <= now:
+        mapping = self._permitting(packet)
+        segment = packet.payload if isinstance(packet.payload, Segment) else None
+        is_syn = segment is not None and segment.syn and not segment.ack
+        if mapping is None:
+            if segment is not None and is_syn:
+                self._unasked(packet, segment)
             return
-        if self.behaviour.filtering.key(packet.source) not in mapping.permitted:
+        if is_syn and not self.behaviour.lets_syn_in:
             return
         if self.behaviour.inbound_refresh:
-            mapping.expires_at = now + self._lifetime_s(packet.protocol)
+            mapping.expires_at = self.internet.now + self._lifetime_s(packet.protocol)
+        if segment is not None and segment.rst and self.behaviour.filtering is Dependence.ADDRESS_AND_PORT:
+            # That connection is over: what comes for it later was not asked for.
+            mapping.permitted.discard(self.behaviour.filtering.key(packet.source))
         self._deliver(packet.to(mapping.key[1]))
+
+    def _permitting(self, packet: Packet) -> _Mapping | None:
+        """The mapping by which a packet comes in; None if it does not."""
+        mapping = self._ports.get((packet.protocol, packet.destination))
+        if mapping is None or mapping.expires_at <= self.internet.now:
+            return None
+        return mapping if self.behaviour.filtering.key(packet.source) in mapping.permitted else None
+
+    def _unasked(self, packet: Packet, syn: Segment) -> None:
+        now, unasked = self.internet.now, self.behaviour.unasked
+        if unasked is Unasked.TOLD:
+            self.internet.clock.at(now + UNASKED_S, lambda: self._refuse_late(packet))
+        elif unasked is not Unasked.DROPPED:
+            if unasked is Unasked.RESET_AND_KEPT:
+                self._refused[packet.destination, packet.source] = now + REFUSED_S
+            self._forward(Packet(Protocol.TCP, packet.destination, packet.source, reset_for(syn)))
+
+    def _refuse_late(self, packet: Packet) -> None:
+        # REQ-4: "If during this interval the NAT receives and translates an outbound SYN for the connection the NAT
+        # MUST silently drop the original unsolicited inbound SYN packet. Otherwise, the NAT SHOULD send an ICMP Port
+        # Unreachable error (Type 3, Code 3) for the original SYN".
+        if self.is_on and self._permitting(packet) is None:
+            error = IcmpError(Unreachable.PORT, packet)
+            self._forward(Packet(Protocol.ICMP, packet.destination._replace(port=0), packet.source, error))
 
     def _hairpin(self, packet: Packet) -> None:
         # REQ-9a: "A NAT Hairpinning behavior MUST be 'External source IP address and port'."

@@ -178,11 +178,17 @@ class Machine:
         made = self._listeners[local] = VirtualStreamListener(local, accept)
         return made
 
-    def connect(self, remote: Address, *, mss_bytes: int | None = None) -> VirtualStream:
-        """A stream that is being connected; set its `user` at once. Raises SocketRefused."""
-        host = self.local_towards(remote.host)
-        taken = {local for local, other in self._streams if other == remote}
-        local = Address(host, self._ephemeral(taken))
+    def connect(self, remote: Address, *, mss_bytes: int | None = None, local: Address | None = None) -> VirtualStream:
+        """A stream that is being connected, from a `local` port at which nobody listens, if it matters which; set its
+        `user` at once. Raises SocketRefused.
+        """
+        if local is None:
+            taken = {local for local, other in self._streams if other == remote}
+            local = Address(self.local_towards(remote.host), self._ephemeral(taken))
+        elif (local, remote) in self._streams or local in self._listeners or _any(local) in self._listeners:
+            raise SocketRefused(f"{local} is in use")
+        elif local.host not in self.hosts:
+            raise SocketRefused(f"cannot assign {local.host}")
         made = self._streams[local, remote] = VirtualStream(self, local, remote, mss_bytes=mss_bytes)
         made.connect()
         return made

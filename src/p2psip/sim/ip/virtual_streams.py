@@ -127,6 +127,9 @@ class VirtualStream:
         if segment.rst:
             self._lose("connection reset" if self.is_open else "connection refused")
             return
+        if segment.syn and not segment.ack and not self._expected:
+            self._cross(segment)
+            return
         if segment.syn:
             self._synchronised(segment)
         if segment.ack:
@@ -139,6 +142,10 @@ class VirtualStream:
         if error.what is Unreachable.TOO_BIG:
             self._mss_bytes = min(self._mss_bytes, error.mtu_bytes - IP_BYTES[version_of(self.remote.host)] - TCP_BYTES)
             self._cut_anew()
+        elif error.what is Unreachable.PORT and not self.is_open:
+            # RFC 5461 section 4.1: systems take what the RFC calls a soft error for a hard one as long as there is no
+            # connection; a NAT says this of a SYN that nobody has asked for.
+            self._lose(error.what.value)
 
     # For the user
 
@@ -149,8 +156,12 @@ class VirtualStream:
             self._push()
 
     def close(self) -> None:
-        """End this direction once all is sent; the stream is over when the other end has done so too."""
-        if not self._is_over and not self._is_closing:
+        """End this direction once all is sent; the stream is over when the other end has done so too. One that is only
+        being connected is over at once (RFC 9293 section 3.10.4).
+        """
+        if not self.is_open and self._listener is None:
+            self._end()
+        elif not self._is_over and not self._is_closing:
             self._is_closing = True
             self._push()
 
@@ -161,6 +172,14 @@ class VirtualStream:
             self._end()
 
     # Inside
+
+    def _cross(self, syn: Segment) -> None:
+        """RFC 9293 section 3.5: "Simultaneous initiation": the other end has sent a SYN as well, and not seen ours."""
+        self._heed_mss(syn)
+        self._expected = syn.end
+        self._flight.clear()
+        self._next, self._armed_at = 0, None
+        self._transmit(Segment(0, self._expected, syn=True, ack=True, mss_bytes=self._own_mss_bytes))
 
     def _synchronised(self, segment: Segment) -> None:
         self._heed_mss(segment)
@@ -196,7 +215,8 @@ class VirtualStream:
             self._backoff = self._duplicates = 0
             self._armed_at = None
             self._heard_at = self._machine.now
-            if self._listener is not None and not self.is_open:
+            if self._expected and not self.is_open:
+                # Our SYN is acknowledged, and theirs was here.
                 self._open()
             if segment.acknowledged < self._recovers_until:
                 # RFC 6582 section 3.2: what comes after what was missing is missing as well.

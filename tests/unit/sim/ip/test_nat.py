@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from virtual_nat import OUTSIDE, Bench, server
 
 from p2psip.base.address import Address
-from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, Hairpin, Nat, NatBehaviour
+from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, Hairpin, Nat, NatBehaviour, Unasked
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Way
 from p2psip.sim.ip.packet import Protocol
+from p2psip.sim.ip.virtual_streams import VirtualStream
 
 NONE, ADDRESS, BOTH = Dependence.NONE, Dependence.ADDRESS, Dependence.ADDRESS_AND_PORT
 
@@ -265,3 +268,96 @@ def test_nat_behind_nat(inner_lan: str) -> None:
     assert first.host == second.host == OUTSIDE
     assert first != second
     assert bench.passes(server(0, 0), first)
+
+
+class Opener:
+    """Who opens a stream, from inside or from outside, and hears what becomes of it."""
+
+    def __init__(self, machine: Machine, local: Address, remote: Address) -> None:
+        self.events: list[str] = []
+        self.machine = machine
+        self.stream = machine.connect(remote, local=local)
+        self.stream.user = self
+
+    def stream_connected(self, stream: VirtualStream) -> None:
+        self.events.append("connected")
+
+    def stream_data(self, stream: VirtualStream, data: bytes) -> None: ...
+
+    def stream_ended(self, stream: VirtualStream) -> None: ...
+
+    def stream_lost(self, stream: VirtualStream, reason: str) -> None:
+        self.events.append(reason)
+
+
+THERE = server(0, 0)._replace(port=50002)
+INSIDE, MAPPED = Address("192.168.1.11", 50001), Address(OUTSIDE, 50001)
+
+
+def opened(behaviour: NatBehaviour, inside_s: float | None, outside_s: float = 0.0) -> tuple[Bench, list[Opener]]:
+    """A stream is opened from outside, and from inside, to each other: who opens it when."""
+    bench = Bench(behaviour)
+    found: list[Opener] = []
+    for at, machine, local, remote in (
+        (outside_s, bench.server, THERE, MAPPED),
+        (inside_s, bench.hosts[0], INSIDE, THERE),
+    ):
+        if at is not None:
+            bench.internet.clock.at(
+                at, lambda machine=machine, local=local, remote=remote: found.append(Opener(machine, local, remote))
+            )
+    bench.wait(3.0)
+    return bench, found
+
+
+def test_5382_req_2_both_may_open_a_stream_at_once() -> None:
+    """RFC 5382 REQ-2: "a NAT MUST handle the TCP simultaneous-open mode of connection initiation"."""
+    assert [each.events for each in opened(PORT_RESTRICTED, 0.0)[1]] == 2 * [["connected"]]
+    assert [each.events for each in opened(PORT_RESTRICTED, 0.5)[1]] == 2 * [["connected"]], "the first SYN was dropped"
+    refusing = replace(PORT_RESTRICTED, lets_syn_in=False)
+    # The SYN from inside comes to who has sent one, whose answer is none that is bare.
+    assert [each.events for each in opened(refusing, 0.0)[1]] == 2 * [["connected"]]
+
+
+def test_5382_req_4_of_a_syn_that_nobody_asked_for_is_told_after_6_s_or_never() -> None:
+    """REQ-4: "MUST NOT respond to an unsolicited inbound SYN packet for at least 6 seconds"."""
+    bench, (outside,) = opened(replace(PORT_RESTRICTED, unasked=Unasked.TOLD), None)
+    assert outside.events == []
+    bench.wait(2.9)
+    assert outside.events == []
+    bench.wait(0.3)
+    assert outside.events == ["connection refused"]
+    bench, (outside,) = opened(PORT_RESTRICTED, None)
+    bench.wait(60.0)
+    assert outside.events == []
+
+
+def test_5382_req_4_what_was_asked_for_meanwhile_is_not_told() -> None:
+    bench, both = opened(replace(PORT_RESTRICTED, unasked=Unasked.TOLD), 0.5)
+    bench.wait(10.0)
+    assert [each.events for each in both] == 2 * [["connected"]]
+
+
+@pytest.mark.parametrize("unasked", [Unasked.RESET, Unasked.RESET_AND_KEPT])
+def test_what_req_4_forbids_can_be_had_as_well(unasked: Unasked) -> None:
+    """A reset at once. A box that keeps the port then lets nothing out there for 10 s, even from inside."""
+    bench, (outside, inside) = opened(replace(PORT_RESTRICTED, unasked=unasked), 0.5)
+    assert outside.events == ["connection refused"]
+    again = Opener(bench.server, THERE, MAPPED)
+    bench.wait(3.0)
+    if unasked is Unasked.RESET:
+        # It comes to who has no such stream any more, and says so; who opens again is let in by that.
+        assert inside.events == ["connection refused"]
+        return
+    assert (inside.events, again.events) == ([], ["connection refused"])
+
+
+def test_who_is_refused_is_out_again() -> None:
+    """A reset ends what the SYN from inside had opened."""
+    bench = Bench(PORT_RESTRICTED)
+    inside = Opener(bench.hosts[0], INSIDE, THERE)
+    bench.wait(1.0)
+    assert inside.events == ["connection refused"]
+    outside = Opener(bench.server, THERE, MAPPED)
+    bench.wait(1.0)
+    assert outside.events == []

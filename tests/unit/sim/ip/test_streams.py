@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Internet, Way
-from p2psip.sim.ip.packet import IP_BYTES, TCP_BYTES
+from p2psip.sim.ip.packet import IP_BYTES, TCP_BYTES, SocketRefused
 from p2psip.sim.ip.virtual_streams import VirtualStream
 
 PORT = 6084
@@ -200,3 +200,65 @@ def test_one_direction_alone_may_be_cut() -> None:
     bench.internet.run_for(1200.0)
     assert bench.server.data == b"heard"
     assert user.events == ["connected", "timed out"]
+
+
+def crossing(here_s: float, there_s: float, way: Way | None = None) -> tuple[list[VirtualStream], list[User], Bench]:
+    """Two streams that are opened to each other's port, at which nobody listens, at these times."""
+    bench = Bench(way)
+    ends = Address(HERE, 50001), Address(THERE, 50002)
+    made: list[VirtualStream] = []
+    users = [User(), User()]
+
+    def open_stream(machine: Machine, local: Address, remote: Address, user: User) -> None:
+        stream = machine.connect(remote, local=local)
+        stream.user = user
+        made.append(stream)
+
+    bench.here.at(here_s, lambda: open_stream(bench.here, *ends, users[0]))
+    bench.there.at(there_s, lambda: open_stream(bench.there, *ends[::-1], users[1]))
+    bench.internet.run_for(1.0)
+    return made, users, bench
+
+
+@pytest.mark.parametrize("later_s", [0.0, 0.005, 0.019])
+def test_9293_3_5_both_may_open_it_at_once(later_s: float) -> None:
+    """RFC 9293 section 3.5: two SYNs that cross on their way are one connection, and no third end is needed."""
+    made, users, bench = crossing(0.0, later_s)
+    assert [user.events for user in users] == [["connected"], ["connected"]]
+    for number, stream in enumerate(made):
+        stream.write(b"%d" % number * 5000)
+    bench.internet.run_for(5.0)
+    assert [user.data for user in users] == [b"1" * 5000, b"0" * 5000]
+    for stream in made:
+        stream.close()
+    bench.internet.run_for(5.0)
+    assert [user.events for user in users] == 2 * [["connected", "ended", "closed"]]
+
+
+def test_a_syn_that_comes_before_the_other_end_has_opened_is_refused() -> None:
+    _, users, _ = crossing(0.0, 0.5)
+    assert [user.events for user in users] == [["connection refused"], ["connection refused"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_open_it_over_a_network_that_loses_packets(seed: int) -> None:
+    bench = Bench(TERRIBLE, seed=seed)
+    ends = Address(HERE, 50001), Address(THERE, 50002)
+    users = [User(), User()]
+    for machine, (local, remote), user in zip((bench.here, bench.there), (ends, ends[::-1]), users, strict=True):
+        stream = machine.connect(remote, local=local)
+        stream.user = user
+        stream.write(bytes(20000))
+    bench.internet.run_for(120.0)
+    assert [(user.events, len(user.data)) for user in users] == 2 * [(["connected"], 20000)]
+
+
+def test_a_port_at_which_somebody_listens_is_not_to_be_had() -> None:
+    bench = Bench()
+    with pytest.raises(SocketRefused):
+        bench.there.connect(Address(HERE, 1), local=bench.remote)
+    with pytest.raises(SocketRefused):
+        bench.here.connect(bench.remote, local=Address("192.0.2.1", 1))
+    bench.here.connect(bench.remote, local=Address(HERE, 50001))
+    with pytest.raises(SocketRefused):
+        bench.here.connect(bench.remote, local=Address(HERE, 50001))
