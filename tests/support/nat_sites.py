@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from networks import Host
@@ -24,12 +24,15 @@ table ip nat {{
   chain out {{ type nat hook postrouting priority srcnat; oifname "outside" {nat}; }}
 }}
 table ip guard {{
-  chain forward {{ type filter hook forward priority filter; iifname "outside" ct state new drop; }}
-  chain input {{ type filter hook input priority filter; iifname "outside" ct state new drop; }}
+  chain forward {{ type filter hook forward priority filter; {udp} iifname "outside" ct state new drop; }}
+  chain input {{ type filter hook input priority filter; {unasked} }}
 }}
 """
+UNASKED = 'iifname "outside" ct state new drop;'
 """What nobody inside has asked for is dropped, and not refused: a refusal would be remembered as a flow, and the punch
 from inside would go out from another port."""
+
+NO_UDP = "meta l4proto udp drop;"
 
 _numbers = itertools.count(1)
 
@@ -40,6 +43,15 @@ class NatSites:
 
     public: Host
     sites: Sequence[Host]
+    wire: Host
+
+    def cut(self) -> None:
+        """Nothing arrives from now on."""
+        self.wire.ip("link", "set", "wire", "down")
+
+    def mend(self) -> None:
+        """It does again."""
+        self.wire.ip("link", "set", "wire", "up")
 
 
 def inside(number: int) -> str:
@@ -48,8 +60,12 @@ def inside(number: int) -> str:
 
 
 @contextlib.contextmanager
-def nat_sites(*kinds: str) -> Iterator[NatSites]:
-    """A public host and one behind each kind of NAT; all of it is gone afterwards."""
+def nat_sites(*kinds: str, without_udp: Collection[int] = (), is_refusing: bool = False) -> Iterator[NatSites]:
+    """A public host and one behind each kind of NAT; all of it is gone afterwards.
+
+    The routers of the sites `without_udp` drop that. Those that refuse have no rule about what nobody inside has asked
+    for: the kernel resets it.
+    """
     prefix = f"p2psip-ice-{os.getpid()}-{next(_numbers)}-"
     names = ["wire", "public", *(f"{what}{number}" for number in range(len(kinds)) for what in ("nat", "site"))]
     try:
@@ -61,8 +77,11 @@ def nat_sites(*kinds: str) -> Iterator[NatSites]:
         _plug(prefix, "public", "lan0", PUBLIC)
         for number, kind in enumerate(kinds):
             _plug(prefix, f"nat{number}", "outside", OUTSIDE.format(place=10 + number))
-            _lan(prefix, number, kind)
-        yield NatSites(Host(f"{prefix}public"), [Host(f"{prefix}site{number}") for number in range(len(kinds))])
+            udp = NO_UDP if number in without_udp else ""
+            unasked = "" if is_refusing else UNASKED
+            _lan(prefix, number, RULES.format(nat=kind, udp=udp, unasked=unasked))
+        sites = [Host(f"{prefix}site{number}") for number in range(len(kinds))]
+        yield NatSites(Host(f"{prefix}public"), sites, Host(f"{prefix}wire"))
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", prefix + name], capture_output=True, check=False)
@@ -75,20 +94,24 @@ def _plug(prefix: str, name: str, device: str, address: str) -> None:
     _up(prefix + name, device, f"{address}/24")
 
 
-def _lan(prefix: str, number: int, kind: str) -> None:
+def _lan(prefix: str, number: int, rules: str) -> None:
     nat, site, host = f"{prefix}nat{number}", f"{prefix}site{number}", inside(number)
     gateway = host.removesuffix("2") + "1"
     _ip("-n", nat, "link", "add", "inside", "type", "veth", "peer", "name", "lan0", "netns", site)
     _up(nat, "inside", f"{gateway}/24")
     _up(site, "lan0", f"{host}/24")
     _ip("-n", site, "route", "add", "default", "via", gateway)
-    _run("ip", "netns", "exec", nat, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-    _run("ip", "netns", "exec", nat, "nft", "-f", "-", said=RULES.format(nat=kind))
+    _run(*_in(nat), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    _run(*_in(nat), "nft", "-f", "-", said=rules)
 
 
 def _up(name: str, device: str, address: str) -> None:
     _ip("-n", name, "address", "add", address, "dev", device)
     _ip("-n", name, "link", "set", device, "up")
+
+
+def _in(name: str) -> tuple[str, ...]:
+    return "ip", "netns", "exec", name
 
 
 def _ip(*arguments: str) -> None:
