@@ -2,7 +2,8 @@
 
 Whoever is a member has a credential of it, which it has asked for over the overlay. What comes to a port of links and
 is TURN's by its method, or a channel's, is for the relay; so is a stream that says to be for it (ALPN), or begins with
-a request in clear. A stream on which nothing is lent has a little time to change that.
+a request in clear. A stream on which nothing is lent has a little time to change that, and stays as long as something
+comes on it now and then: a member may want to know as whom it is seen over TCP (paths/simultaneous/outside_port.py).
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from p2psip.turn.values import CloseStream, Flow, OpenRelay, RelaySettings, Tran
 SECRET_BYTES = 32
 
 STREAM_S: Final = 10.0
-"""How long a stream may be there on which nothing is lent."""
+"""How long a stream may be there on which nothing is lent, and nothing has come."""
 
 STREAM_LOOK_S: Final = 60.0
-"""How often is looked whether something still is."""
+"""How often is looked whether something still is, or does."""
 
 
 class OwnRelay:
@@ -52,6 +53,8 @@ class OwnRelay:
         self.streams: dict[int, Flow] = {}
         """Streams of clients by the number of their connection, the oldest first."""
         self._numbers: dict[Flow, int] = {}
+        self._heard: set[int] = set()
+        """Streams on which something has come since it was looked last."""
         self._timers: Timers[str | int] = Timers(queue)
         self._effects: list[Effect] = []
 
@@ -82,6 +85,7 @@ class OwnRelay:
             self._collect(self._service)
         self._service = self._members = self._settings = None
         self._timers.clear()
+        self._heard.clear()
         for number in list(self.streams):
             self._hang_up(number, "no relay runs here any more")
 
@@ -128,6 +132,7 @@ class OwnRelay:
         """Bytes of a client."""
         flow = self.streams.get(event.path)
         if self._service is not None and flow is not None:
+            self._heard.add(event.path)
             self._service.handle_data(flow, event.data, now)
             self._collect(self._service)
 
@@ -135,6 +140,7 @@ class OwnRelay:
         """A stream has ended; no matter if it was none of a client."""
         flow = self.streams.pop(number, None)
         if self._service is not None and flow is not None:
+            self._heard.discard(number)
             del self._numbers[flow]
             self._timers.cancel(number)
             self._service.handle_flow_down(flow)
@@ -173,7 +179,8 @@ class OwnRelay:
             if what == "relay":
                 self._service.handle_timeout(now)
                 self._collect(self._service)
-            elif isinstance(what, int) and self._lends_to(self.streams[what]):
+            elif isinstance(what, int) and (what in self._heard or self._lends_to(self.streams[what])):
+                self._heard.discard(what)
                 self._timers.set(what, now + STREAM_LOOK_S, "is something lent on a stream")
             elif isinstance(what, int):
                 self._hang_up(what, "nothing is lent on it")

@@ -16,10 +16,13 @@ from p2psip.reload.paths.relays.relay_values import (
     RelayStreamUp,
     RelayTaken,
     UseRelayed,
+    WriteStream,
 )
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.values import HangUp, Open, Opened, Secure, SendStun, StunArrived
+from p2psip.stun.attributes import XOR_MAPPED_ADDRESS
 from p2psip.stun.credentials import StunCredential
+from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
 from p2psip.turn.client_values import Loss
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.values import STUN_TURN, CloseRelay, TurnRelay
@@ -157,3 +160,22 @@ def test_a_client_of_the_relay_reaches_its_node_and_no_relay_through_the_relay()
     assert isinstance(asked, SendStun)
     assert pipe.relay.handle(StunArrived(RELAY, relayed, asked.data), 0.0)
     assert pipe.relay.drain() == []
+
+
+def test_a_stream_on_which_something_comes_now_and_then_stays() -> None:
+    """A member asks as whom it is seen over TCP: nothing is lent for that. When it asks no more its stream goes."""
+    relay = OwnRelay(random.Random(1))
+    relay.offer(SETTINGS, TurnLimits(), 0.0)
+    streams(relay, range(5, 6), "198.51.100.8", 0.0)
+    question = StunMessage(MessageClass.REQUEST, BINDING, bytes(12), has_fingerprint=True).encode()
+    for now in (1.0, STREAM_LOOK_S, 2 * STREAM_LOOK_S):
+        relay.handle_stream(RelayStreamCame(5, question), now)
+        (answer,) = relay.drain()
+        assert isinstance(answer, WriteStream)
+        mapped = XOR_MAPPED_ADDRESS.first(decode(answer.data))
+        assert mapped is not None
+        assert mapped.host == "198.51.100.8"
+        relay.handle_timeout(now + STREAM_S)
+        assert hung_up(relay) == []
+    relay.handle_timeout(4 * STREAM_LOOK_S)
+    assert hung_up(relay) == [5]
