@@ -440,7 +440,7 @@ class NodeHost:
                 del self._opening[path]
                 self._tell(Zoned(path, zoned))
             elif candidate.is_stream:
-                await self._open_tls(path, candidate, wanted.protocol)
+                await self._open_tls(wanted)
             else:
                 await self._open_dtls(path, candidate)
         except ConnectionError as error:
@@ -448,11 +448,14 @@ class NodeHost:
             del self._opening[path]
             self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
-    async def _open_tls(self, path: int, candidate: Candidate, protocol: bytes) -> None:
+    async def _open_tls(self, wanted: Open) -> None:
+        path, candidate, protocol = wanted.path, wanted.candidate, wanted.protocol
+
+        def make() -> TlsStream:
+            return TlsStream(self._contexts.tls, self, is_server=wanted.is_server, is_dialled=True, protocol=protocol)
+
         path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
-        stream = await connect_tcp(
-            lambda: TlsStream(self._contexts.tls, self, is_server=False, protocol=protocol), candidate.address, path_mtu
-        )
+        stream = await connect_tcp(make, candidate.address, path_mtu, candidate.local)
         if not stream.is_connected:
             raise ConnectionError("closed by the other end")
         del self._opening[path]

@@ -55,8 +55,14 @@ def limit_packets(sock: socket.socket, path_mtu: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, path_mtu - IP_TCP_BYTES[sock.family])
 
 
-async def connect_tcp(make: Callable[[], P], remote: Address, path_mtu: int | None = None) -> P:
-    """The protocol of a connection that is up. Raises ConnectionError in the words of the system."""
+async def connect_tcp(
+    make: Callable[[], P], remote: Address, path_mtu: int | None = None, local: Address | None = None
+) -> P:
+    """The protocol of a connection that is up. Raises ConnectionError in the words of the system.
+
+    From a `local` port several connections may be made, at which nobody listens; the other end may make the same one at
+    the same time (RFC 9293 section 3.5).
+    """
     loop = asyncio.get_running_loop()
     try:
         sock = socket.socket(family_of(remote.host), socket.SOCK_STREAM)
@@ -64,6 +70,9 @@ async def connect_tcp(make: Callable[[], P], remote: Address, path_mtu: int | No
             sock.setblocking(False)
             if path_mtu is not None:
                 limit_packets(sock, path_mtu)
+            if local is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(sockaddr_of(local))
             await loop.sock_connect(sock, sockaddr_of(remote))
             _, protocol = await loop.create_connection(make, sock=sock)
         except BaseException:

@@ -160,15 +160,18 @@ class TlsStream(asyncio.BufferedProtocol):
         user: StreamUser,
         *,
         is_server: bool,
+        is_dialled: bool = False,
         protocol: bytes = b"",
         takes_turn_in_clear: bool = False,
     ) -> None:
         """A client that has come for a `protocol` is up only if the server takes it. A client of TURN does without TLS
-        where that is permitted: what is relayed is secured by itself, and requests prove who makes them.
+        where that is permitted: what is relayed is secured by itself, and requests prove who makes them. A server that
+        `is_dialled` has not accepted the connection: both ends have opened it.
         """
         self.remote: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self.is_server = is_server
+        self._is_accepted = is_server and not is_dialled
         self.is_stalled = False
         self.protocol = protocol
         self._takes_turn_in_clear = takes_turn_in_clear
@@ -203,7 +206,7 @@ class TlsStream(asyncio.BufferedProtocol):
             self.abort("closed by the other end")
             return
         self.remote, self.local = address_of(remote), address_of(local)
-        if self.is_server:
+        if self._is_accepted:
             self._user.stream_accepted(self)
             if self.is_connected:
                 self.begin()
@@ -266,7 +269,9 @@ class TlsStream(asyncio.BufferedProtocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def begin(self) -> None:
-        """Start the handshake: a server does by itself, a client when its user has chosen this connection."""
+        """Start the handshake: of a connection that was accepted it does by itself, of another when its user has chosen
+        it.
+        """
         if self._transport is not None:
             self._be_patient(HANDSHAKE_MAX_S, "TLS handshake timed out")
             self._advance()

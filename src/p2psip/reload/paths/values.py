@@ -45,7 +45,7 @@ class Candidate(NamedTuple):
     is_narrow: bool = False
     """True if only packets that every path carries are to be sent there (paths/narrow.py), by either end."""
     local: Address | None = None
-    """From which address of ours, where ICE has found that; else as the machine's routes say."""
+    """From which address of ours, where ICE has found that, or others are to see it; else as our routes say."""
 
     @property
     def is_stream(self) -> bool:
@@ -95,7 +95,8 @@ class Session:
 
     `candidates` are what we try, best first; none where it is the other end that dials. `local` and `remote` are both
     ends' words in one Attach; of a bootstrap node, which is dialled without one, they are empty. `asked_by` is the user
-    who asked us to, empty where it is our own wish. `peer` is the other end, None as long as nobody knows.
+    who asked us to, empty where it is our own wish. `peer` is the other end, None as long as nobody knows. `took_s` is
+    how long an Attach of ours was answered after; 0 where we have answered, or it was sent more than once.
     """
 
     purpose: Purpose
@@ -104,6 +105,13 @@ class Session:
     remote: Parameters = NOTHING_SAID
     asked_by: str = ""
     peer: NodeId | None = None
+    took_s: float = 0.0
+
+    @property
+    def is_simultaneous(self) -> bool:
+        """True of one of which both ends open a stream at once."""
+        first = self.candidates[0] if self.candidates and self.purpose is not Purpose.RELAY else None
+        return first is not None and first.is_stream and first.local is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +177,14 @@ class Open(Effect):
     """Connect with a candidate, as the TLS or DTLS client; the handshake waits for `Secure`.
 
     `Opened` follows as soon as the other end has answered at all, `Zoned`, or `handle_link_down` with why not. With a
-    `protocol` (ALPN, RFC 7301) it is no link that is wanted; who does not take that is no good.
+    `protocol` (ALPN, RFC 7301) it is no link that is wanted; who does not take that is no good. `is_server`: both ends
+    open this stream, and we are the TLS server.
     """
 
     path: int
     candidate: Candidate
     protocol: bytes = b""
+    is_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

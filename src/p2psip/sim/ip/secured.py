@@ -98,8 +98,10 @@ class SecuredStream:
         user: ConnectionUser,
         *,
         is_server: bool,
+        is_dialled: bool = False,
         protocol: bytes = b"",
     ) -> None:
+        """A server that `is_dialled` has not accepted the stream: both ends have opened it."""
         self.local, self.remote, self.is_server = stream.local, stream.remote, is_server
         self._machine = machine
         self._stream = stream
@@ -108,8 +110,9 @@ class SecuredStream:
         self._is_over = False
         self.is_stalled = False
         self._progress = 0
+        self._is_accepted = is_server and not is_dialled
         stream.user = self
-        if is_server:
+        if self._is_accepted:
             self._be_patient()
 
     @property
@@ -123,9 +126,10 @@ class SecuredStream:
         return self._session.protocol
 
     def secure(self) -> None:
-        """Begin the handshake."""
+        """Begin the handshake, or wait for the other end's beginning."""
         self._be_patient()
-        self._session.begin()
+        if not self.is_server:
+            self._session.begin()
         self._flush()
         self._await_progress()
 
@@ -156,7 +160,7 @@ class SecuredStream:
 
     def stream_connected(self, stream: VirtualStream) -> None:
         """The other end has answered."""
-        if not self.is_server:
+        if not self._is_accepted:
             self._user.connection_answered(self)
 
     def stream_data(self, stream: VirtualStream, data: bytes) -> None:
@@ -483,8 +487,16 @@ class DatagramPort:
 
 
 def dial_stream(
-    machine: Machine, remote: Address, own: Credentials, user: ConnectionUser, path_mtu: int, protocol: bytes = b""
+    machine: Machine,
+    remote: Address,
+    own: Credentials,
+    user: ConnectionUser,
+    path_mtu: int,
+    protocol: bytes = b"",
+    *,
+    local: Address | None = None,
+    is_server: bool = False,
 ) -> SecuredStream:
-    """A connection that is being made. Raises SocketRefused."""
-    stream = machine.connect(remote, mss_bytes=path_mtu - IP_TCP_BYTES)
-    return SecuredStream(machine, stream, own, user, is_server=False, protocol=protocol)
+    """A connection that is being made, from a `local` port if it matters which. Raises SocketRefused."""
+    stream = machine.connect(remote, mss_bytes=path_mtu - IP_TCP_BYTES, local=local)
+    return SecuredStream(machine, stream, own, user, is_server=is_server, is_dialled=True, protocol=protocol)

@@ -32,7 +32,6 @@ from p2psip.reload.paths.relays.relay_values import (
 from p2psip.reload.paths.values import (
     Accepted,
     AcceptNarrow,
-    Candidate,
     CloseSpare,
     CutIfSilent,
     HangUp,
@@ -277,7 +276,7 @@ class NodeDriver:
     def _open(self, wanted: Open) -> None:
         path = wanted.path
         try:
-            connection = self._dial(wanted.candidate, wanted.protocol)
+            connection = self._dial(wanted)
         except SocketRefused as refused:
             reason = str(refused)
             self.machine.at(self.machine.now, lambda: self._failed(path, reason))
@@ -290,10 +289,20 @@ class NodeDriver:
     def _failed(self, path: int, reason: str) -> None:
         self.call(lambda now: self._core.handle_link_down(path, reason, now))
 
-    def _dial(self, candidate: Candidate, protocol: bytes) -> SecuredConnection:
+    def _dial(self, wanted: Open) -> SecuredConnection:
+        candidate = wanted.candidate
         path_mtu = NARROW_BYTES if candidate.is_narrow else self._path_mtu
         if candidate.is_stream:
-            return dial_stream(self.machine, candidate.address, self._own, self, path_mtu, protocol)
+            return dial_stream(
+                self.machine,
+                candidate.address,
+                self._own,
+                self,
+                path_mtu,
+                wanted.protocol,
+                local=candidate.local,
+                is_server=wanted.is_server,
+            )
         port = self._port_towards(candidate.address, candidate.local)
         return port.dial(candidate.address, path_mtu - IP_UDP_BYTES, candidate.local)
 

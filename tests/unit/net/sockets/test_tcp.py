@@ -167,3 +167,24 @@ def test_a_closed_listener_may_be_closed_again_and_its_port_is_free() -> None:
         StreamListener.bind(bench.address, Accepted, print).close()
 
     asyncio.run(main())
+
+
+def test_several_connections_from_one_port_at_which_nobody_listens() -> None:
+    """As whom others see that port is the same for all of them; a port where somebody listens is another matter."""
+
+    async def main() -> None:
+        servers = Bench(), Bench()
+        local = Address(HERE, free_port())
+        dialled = [await connect_tcp(Accepted, each.address, local=local) for each in servers]
+        for server, each in zip(servers, dialled, strict=True):
+            await server.has_accepted(1)
+            for end, name in ((each, "sockname"), (server.accepted[0], "peername")):
+                assert end.transport is not None
+                assert Address(*end.transport.get_extra_info(name)) == local
+        with pytest.raises(ConnectionError, match="in use"):
+            await connect_tcp(Accepted, servers[0].address, local=servers[1].address)
+        for server, each in zip(servers, dialled, strict=True):
+            server.close(each)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())

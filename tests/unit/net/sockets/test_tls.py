@@ -554,3 +554,42 @@ def test_turn_in_clear_where_it_is_taken_and_there_alone(first: bytes) -> None:
             await dial(False)
 
     asyncio.run(main())
+
+
+class Unasked(End):
+    """To whom nothing is to be accepted."""
+
+    def stream_accepted(self, stream: TlsStream) -> None:
+        raise AssertionError("it was dialled")
+
+
+class Beginning(TlsStream):
+    """A client whose user chooses it as soon as it is there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.begin()
+
+
+def test_who_has_dialled_may_be_the_server() -> None:
+    """Both ends have opened the stream: nobody has accepted it, and an Attach says who is what (6.5.1.13)."""
+
+    async def main() -> None:
+        client, server = Unasked.new(), Unasked.new()
+        accepted = Beginning(context(), client, is_server=False, is_dialled=True)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(lambda: accepted, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        _, stream = await loop.create_connection(
+            lambda: TlsStream(context(2), server, is_server=True, is_dialled=True), "127.0.0.1", port
+        )
+        stream.begin()
+        async with asyncio.timeout(60):
+            assert await server.up == (certificate(1),)
+            assert await client.up == (certificate(2),)
+        for each in (stream, accepted):
+            each.abort("the test is over")
+        listener.close()
+        await asyncio.sleep(0.02)
+
+    asyncio.run(main())
