@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from ice_internet import ice_internet
 
+from p2psip.reload.node.relays.relay_terms import RelayWish
+from p2psip.reload.paths.ice.candidate_addresses import Mapped
+from p2psip.reload.paths.simultaneous import open_candidates
+from p2psip.reload.paths.simultaneous.outside_port import OutsidePorts
 from p2psip.reload.wire.link_messages import OverlayLinkType
-from p2psip.sim.ip.boxes import PORT_RESTRICTED
+from p2psip.sim.ip.boxes import PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.sites.internet import InternetSites
 
@@ -45,3 +50,62 @@ def test_udp_goes_before_where_it_passes() -> None:
     world.settle(30.0)
     world.run(30.0)
     assert {kind for here in range(4) for there in range(4) for kind in kinds(world, here, there)} == {DTLS}
+
+
+def behind_nats(seed: str, *blocks: frozenset[Protocol], behaviour: NatBehaviour = PORT_RESTRICTED) -> InternetSites:
+    """Two public sites that relay, and one behind a NAT for each of `blocks`; all are members."""
+    world = ice_internet(seed, protocols=("DTLS", "TLS"))
+    for number in range(2):
+        world.add_public(number, relay=RelayWish.YES)
+        world.run(2.0)
+    for number, blocked in enumerate(blocks):
+        world.add_behind_nat(2 + number, behaviour, forwards=False, blocks=blocked)
+        world.run(2.0)
+    world.settle(120.0)
+    return world
+
+
+def are_all_linked(world: InternetSites) -> bool:
+    """True if every site has every other for a neighbour."""
+    return all(len(site.peer.node.neighbors) == len(world.sites) - 1 for site in world.sites)
+
+
+def ends(world: InternetSites, here: int, there: int) -> list[str]:
+    """Where one site has another, by its links."""
+    return [link.remote.host for link in world.sites[here].peer.node.links(world.sites[there].peer.node.node_id)]
+
+
+@pytest.mark.parametrize("blocks", [(NO_UDP, NO_UDP), (frozenset(), NO_UDP)], ids=["at both", "at one"])
+def test_two_behind_nats_without_udp_are_linked_directly(blocks: tuple[frozenset[Protocol], ...]) -> None:
+    """Both open a stream at once, though a relay would do; each has the other where its NAT shows it, and it stays."""
+    world = behind_nats("both open", *blocks)
+    assert world.run(120.0, stop=lambda: are_all_linked(world) and kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS})
+    world.run(300.0)
+    assert kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS}
+    assert (ends(world, 2, 3), ends(world, 3, 2)) == ([world.public_host(3)], [world.public_host(2)])
+
+
+def test_where_a_nat_maps_by_destination_the_relay_stays() -> None:
+    world = behind_nats("by destination", NO_UDP, NO_UDP, behaviour=SYMMETRIC)
+    assert world.run(120.0, stop=lambda: are_all_linked(world))
+    world.run(60.0)
+    assert kinds(world, 2, 3) == kinds(world, 3, 2) == {DTLS}
+
+
+def test_an_end_that_knows_nothing_of_it_is_linked_over_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before: what it does not say is not tried, and what is said to it, which it dials, does not hurt."""
+    monkeypatch.setattr(open_candidates, "is_simultaneous", lambda candidate: False)
+    says = OutsidePorts.mapped
+    saying: list[OutsidePorts] = []
+
+    def first_only(ports: OutsidePorts) -> list[Mapped]:
+        if (said := says(ports)) and not saying:
+            saying.append(ports)
+        return said if saying == [ports] else []
+
+    monkeypatch.setattr(OutsidePorts, "mapped", first_only)
+    world = behind_nats("knows nothing", NO_UDP, NO_UDP)
+    assert world.run(120.0, stop=lambda: are_all_linked(world))
+    world.run(60.0)
+    assert saying
+    assert kinds(world, 2, 3) == kinds(world, 3, 2) == {DTLS}

@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, is_of_one_host
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX, STREAM_CANDIDATES_MAX
+from p2psip.reload.paths.simultaneous import open_candidates
 from p2psip.reload.paths.values import ACTIVE, COMPONENT, PASSIVE, Candidate, Parameters, Purpose
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import NO_ICE, CandType, IceCandidate, IceExtension, OverlayLinkType
@@ -84,6 +85,10 @@ class Whereabouts:
             return CALLS_LINK_TYPES if self.has_ice and self.addresses.get(purpose) else ()
         return tuple(link_type for link_type in self.permitted if link_type.without_ice in self.able)
 
+    def opens_streams(self, purpose: Purpose) -> bool:
+        """True if connections of this purpose may be made over TCP beside what ICE checks."""
+        return OverlayLinkType.TLS_TCP_FH in self.link_types(purpose)
+
     def is_punched(self, purpose: Purpose) -> bool:
         """True if connections of this purpose are made by ICE."""
         return OverlayLinkType.DTLS_UDP_SR in self.link_types(purpose)
@@ -108,7 +113,9 @@ class Whereabouts:
             return Parameters(b"", b"", role, _hosts(self._dialled_at(purpose, link_types)))
         checked = self._describe(purpose, role)
         streams = self._dialled_at(purpose, [each for each in link_types if each is OverlayLinkType.TLS_TCP_FH])
-        return replace(checked, candidates=(*checked.candidates, *_streams(streams)))
+        ports = self._punching.outside.mapped() if self.opens_streams(purpose) else ()
+        beside = (*_streams(streams), *open_candidates.encoded(ports))
+        return replace(checked, candidates=(*checked.candidates, *beside))
 
     def _dialled_at(
         self, purpose: Purpose, link_types: Iterable[OverlayLinkType]
@@ -137,7 +144,7 @@ class Whereabouts:
 
     def streams(self, purpose: Purpose, remote: Parameters) -> tuple[Candidate, ...]:
         """Where a remote takes TLS over TCP beside what ICE checks."""
-        if OverlayLinkType.TLS_TCP_FH not in self.link_types(purpose):
+        if not self.opens_streams(purpose):
             return ()
         found = dialable(remote.candidates, (OverlayLinkType.TLS_TCP_FH,))
         return tuple(each._replace(link_type=each.link_type.without_ice) for each in found)
@@ -199,7 +206,11 @@ _DIALLED = (CandType.HOST, CandType.SRFLX)
 def dialable(candidates: Sequence[IceCandidate], link_types: Sequence[OverlayLinkType]) -> tuple[Candidate, ...]:
     """Those of a remote's candidates that we can dial, what the remote likes best first."""
     wanted = [
-        candidate for candidate in candidates if candidate.overlay_link in link_types and candidate.type in _DIALLED
+        candidate
+        for candidate in candidates
+        if candidate.overlay_link in link_types
+        and candidate.type in _DIALLED
+        and not open_candidates.is_simultaneous(candidate)
     ]
     found: dict[Candidate, None] = {}
     for candidate in sorted(wanted, key=lambda candidate: -candidate.priority):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.address import Address, source_key
@@ -32,7 +32,7 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import Candidate, Ended, HangUp, Open, Purpose, Secure, Session
+from p2psip.reload.paths.values import PASSIVE, Candidate, Ended, HangUp, Open, Purpose, Secure, Session
 from p2psip.turn.values import STUN_TURN
 
 DIAL_STAGGER_S = 0.25
@@ -41,6 +41,7 @@ DIAL_STAGGER_S = 0.25
 DIAL_MAX_S = 8.0
 """How long all of them have to answer."""
 
+UNWANTED = "there is another path"
 OURSELVES = "that is this machine itself"
 SLOWER = "another candidate was faster"
 
@@ -128,6 +129,13 @@ class Dialling:
         self._timers.set(("patience", attempt.number), now + DIAL_MAX_S, "nobody answers")
         self._open(attempt, paths[0])
 
+    def withdraw(self, is_unwanted: Callable[[Session], bool]) -> None:
+        """Dial no more for the sessions of which that is true."""
+        for attempt in [each for each in self._attempts.values() if is_unwanted(each.session)]:
+            for path in list(attempt.candidates):
+                self._give_up(attempt, path, UNWANTED)
+            self._end(attempt)
+
     def listening(self, addresses: frozenset[Address]) -> None:
         """Where this machine accepts connections; an unspecified host stands for all of its addresses."""
         self._listening = addresses
@@ -147,6 +155,11 @@ class Dialling:
         self._choose(attempt, path)
         self._effects.append(Secure(path))
         return None
+
+    def made_for(self, path: int) -> Session | None:
+        """The session of the attempt that this is a path of."""
+        attempt = self._by_path.get(path)
+        return None if attempt is None else attempt.session
 
     def being_secured(self, path: int) -> Session | None:
         """The session of the attempt whose path this is, and whose handshake is not done."""
@@ -245,7 +258,9 @@ class Dialling:
             self._busy[candidate.address] = path
         attempt.opened.add(path)
         protocol = STUN_TURN if attempt.session.purpose is Purpose.RELAY else b""
-        self._effects.append(Open(path, candidate, protocol))
+        # 6.5.1.13: "The node that sent the Attach request MUST be the TLS server."
+        is_server = attempt.session.is_simultaneous and attempt.session.local.role == PASSIVE
+        self._effects.append(Open(path, candidate, protocol, is_server))
 
     def _listens_at(self, address: Address) -> bool:
         """True for an address of this machine at which we listen: other nodes may run beside us, at others."""

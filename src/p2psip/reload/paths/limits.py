@@ -13,6 +13,13 @@ CANDIDATES_MAX: Final = 16
 STREAM_CANDIDATES_MAX: Final = 4
 """Candidates of TCP beside those of ICE in one Attach."""
 
+OPENS_PER_ROUND_MAX: Final = 5
+"""Streams that an end opens in one go to where the other one is to open one, each as the one before was refused. One of
+which nobody says anything is one for 8 s, and three repetitions of its SYN."""
+
+OPENS_ROUNDS_MAX: Final = 3
+"""How often it does so for one Attach, 12 s apart. To one host no more go in a minute than ICE_UNANSWERED_MAX."""
+
 DIALLED_CANDIDATES_MAX: Final = 256
 """Candidates of connections that are being made because others asked for them: as many sockets, at the worst."""
 
@@ -51,7 +58,8 @@ CALL_SERVERS_MAX: Final = 3
 """Of those with whom we are linked so many are asked, now and then, as whom they see the port of calls."""
 
 ICE_UNANSWERED_MAX: Final = 100
-"""Checks that go to one host in a minute, of all agents, without that an answer comes from it."""
+"""Checks that go to one host in a minute, of all agents, without that an answer comes from it; a stream that both ends
+open is one as well."""
 
 RELAYED_HELD_MAX: Final = 32
 """Datagrams of one relayed address that wait for a permission, one for each remote."""

@@ -70,7 +70,7 @@ class Offers:
         if remote.has_ice and self._punching.has(taken):
             # 6.5.1.2: "When a peer receives an Attach response, it SHOULD parse the response and begin its own ICE
             # checks."
-            self._punching.begin(taken, None, now)
+            self._punching.begin(taken, None, now, offer=context)
 
     def of(self, session: Session) -> object | None:
         """What is kept with one that was answered; None if another has its place."""

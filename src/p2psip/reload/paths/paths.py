@@ -27,10 +27,14 @@ from p2psip.reload.paths.relays.relay_values import (
     AtRelayPort,
     DialRelay,
     RelayedGoes,
+    RelayGone,
     RelayPortOpened,
     RelayStreamCame,
     RelayStreamUp,
+    RelayTaken,
 )
+from p2psip.reload.paths.simultaneous.opens import OpenTogether
+from p2psip.reload.paths.simultaneous.outside_port import AskOutside
 from p2psip.reload.paths.values import (
     ACTIVE,
     PASSIVE,
@@ -118,8 +122,12 @@ class Paths:
                         over.append(Ended(session, context, "too many connections are being made"))
                     else:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
-                case DialRelay():
-                    self._dial_relay(value, now)
+                case DialRelay(relay=relay):
+                    self._dial_relay(value, Candidate(relay), now)
+                case AskOutside(local, relay):
+                    self._dial_relay(value, Candidate(relay, local=local), now)
+                case OpenTogether():
+                    self._open_together(value, now)
                 case PathMissing(session, context):
                     self._dial_stream(session, context, now)
                 case Ended(session) if session.local.role == PASSIVE:
@@ -131,6 +139,13 @@ class Paths:
                     over.append(value)
         return over
 
+    def _open_together(self, wanted: OpenTogether, now: float) -> None:
+        """Both ends open a stream, at this moment."""
+        if self._dialling.is_full:
+            self.punching.opens.failed(wanted.session, "too many connections are being made", now)
+        else:
+            self._dialling.connect(wanted.session, wanted.context, now)
+
     def _dial_stream(self, session: Session, context: object, now: float) -> None:
         """Datagrams may not pass at all: both ends dial the other over TCP, if it takes that."""
         if session.local.role == PASSIVE:
@@ -139,14 +154,18 @@ class Paths:
         if streams and context is not None and not self._dialling.is_full:
             self._dial(replace(session, candidates=streams), context, now)
 
-    def _dial_relay(self, dialled: DialRelay, now: float) -> None:
+    def _dial_relay(self, dialled: DialRelay | AskOutside, candidate: Candidate, now: float) -> None:
         if self._dialling.is_full:
             self.punching.not_dialled(dialled, "too many connections are being made", now)
         else:
-            self._dialling.connect(Session(Purpose.RELAY, (Candidate(dialled.relay),)), dialled, now)
+            self._dialling.connect(Session(Purpose.RELAY, (candidate,)), dialled, now)
 
-    def end_search(self, purpose: Purpose, peers: Container[NodeId]) -> object | None:
+    def end_search(self, purpose: Purpose, peers: Container[NodeId], link: int) -> object | None:
         """A stream is up, and the link with one of these nodes: what we looked for a path for, if it is we who dial."""
+        if (session := self.punching.outside.session_of(link)) is not None:
+            # It is direct: what else is tried for the session, by a relay above all, would only take its place.
+            self.punching.opened(session)
+            self._dialling.withdraw(lambda each: each.local.ufrag == session.local.ufrag)
         return self.punching.end_search(purpose, peers)
 
     # From the driver
@@ -182,7 +201,7 @@ class Paths:
 
     def _relay_stream_up(self, event: RelayStreamUp, context: object, now: float) -> None:
         """We have dialled a relay, or somebody has dialled ours."""
-        if isinstance(context, DialRelay):
+        if isinstance(context, DialRelay | AskOutside):
             self.punching.stream_up(context, event.path, now)
         else:
             self.own_relay.stream_up(event, now)
@@ -199,7 +218,19 @@ class Paths:
 
     def up(self, path: int) -> object | None:
         """A connection has shown its certificates: what it was made for; None for one that was accepted."""
-        return self._dialling.up(path)
+        session, context = self._dialling.made_for(path), self._dialling.up(path)
+        if session is not None and session.is_simultaneous:
+            self.punching.outside.linked(path, session)
+        return context
+
+    def use_relay(self, news: RelayTaken | RelayGone, now: float) -> None:
+        """What has become of an allocation: who lends something to a port of links can say as whom it sees another."""
+        if not (self.whereabouts.opens_streams(Purpose.RELOAD) and self.whereabouts.are_at(Purpose.RELOAD, news.base)):
+            return
+        if isinstance(news, RelayTaken):
+            self.punching.outside.relay_lends(news.base.host, news.relay, now)
+        else:
+            self.punching.outside.relay_gone(news.base.host, news.relay, now)
 
     def claim(self, link: int, local: Address, remote: Address, now: float) -> None:
         """A connection over datagrams is a link now: what ICE has found for it, or may ask its other end."""
@@ -306,6 +337,8 @@ class Paths:
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
+        if over := self.punching.opens.over():
+            self._dialling.withdraw(lambda each: each.is_simultaneous and each.local.ufrag in over)
         effects = [*self.punching.drain(), *self.own_relay.drain(), *self._dialling.drain()]
         if self._narrow.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self._narrow.is_any_narrow
@@ -318,8 +351,12 @@ class Paths:
 
     def _ended(self, ended: Ended | None, now: float) -> Ended | None:
         """What has come of it; nothing yet, if it was tried beside ICE, and that is not done."""
-        if ended is not None and isinstance(ended.context, DialRelay):
+        if ended is not None and isinstance(ended.context, DialRelay | AskOutside):
             self.punching.not_dialled(ended.context, ended.reason, now)
+            return None
+        if ended is not None and ended.session.is_simultaneous:
+            # It is one more way beside those of ICE, which say when there is none.
+            self.punching.opens.failed(ended.session, ended.reason, now)
             return None
         for candidate in ended.session.candidates if ended is not None else ():
             if candidate.is_narrow:

@@ -9,7 +9,7 @@ who answers has `paths` dial.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.forwarder import response_route
@@ -113,8 +113,15 @@ class Attaching:
         """`node` will connect: it says so, or refused because it wants that itself."""
         body = outcome.body if isinstance(outcome, Answer) else None
         remote = Parameters.of(body) if isinstance(body, AttachReqAns | AppAttachAns) else NOTHING_SAID
-        offered = Offered(wanted, has_yielded=isinstance(outcome, Refused))
-        self._offers.answered(wanted.session, node, remote, offered, now)
+        # Whose connection it is to be its certificate has to say, also where it was sought at a place.
+        session = replace(wanted.session, peer=node, took_s=self._took_s(outcome))
+        offered = Offered(replace(wanted, session=session), has_yielded=isinstance(outcome, Refused))
+        self._offers.answered(session, node, remote, offered, now)
+
+    def _took_s(self, outcome: Answer | Refused) -> float:
+        """How long it was until an Attach was answered; 0 where nobody knows which of its repetitions was."""
+        took_s = outcome.rtt_s if isinstance(outcome, Answer) else 0.0
+        return took_s if took_s * 1000 < self._exchange.configuration.overlay_reliability_timer_ms else 0.0
 
     def give_up(self, purpose: Purpose, node: NodeId) -> None:
         """A connection to `node` is up, or not wanted any more: what is under way is done, answered or not."""

@@ -136,7 +136,7 @@ class LinkChanges:
             return
         purpose = self._purpose_of(context, member, link)
         if purpose is Purpose.RELOAD and link.datagram_bytes is None:
-            sought = self._made.end_search(purpose, member.node_ids)
+            sought = self._made.end_search(purpose, member.node_ids, link.number)
             context = sought if context is None else context
         awaited = (node for node in member.node_ids if self._offers.is_awaited(purpose, node))
         known = (node for node in member.node_ids if node in self._connections)
@@ -351,6 +351,7 @@ class LinkChanges:
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
+        self._made.forget(link.number)
         self._connections.hang_up(link.number, reason)
         self._not_linked(context, reason, now)
 

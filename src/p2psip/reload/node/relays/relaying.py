@@ -70,6 +70,7 @@ class Relaying:
             self.offering.joined(now)
         for news in self._punching.relay_news():
             self.search.handle_news(news, now)
+            self._paths.use_relay(news, now)
         for pinged in self._punching.relay_pings.results():
             self.search.handle_ping(pinged, now)
 

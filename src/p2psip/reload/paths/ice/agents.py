@@ -46,6 +46,11 @@ class Agents:
         """True if no further agent may be opened now: all that there are have begun."""
         return len(self._agents) >= ICE_AGENTS_MAX and all(each.has_begun for each in self._agents.values())
 
+    @property
+    def restraint(self) -> Restraint:
+        """What all that is sent to who may not be there is counted in."""
+        return self._ground.restraint
+
     # Commands
 
     def open(self, candidates: Sequence[CandidateAddress], *, is_controlling: bool) -> CheckCredentials:

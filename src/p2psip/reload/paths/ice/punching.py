@@ -38,6 +38,8 @@ from p2psip.reload.paths.ice.values import (
 from p2psip.reload.paths.relays.relay_pings import RelayPings
 from p2psip.reload.paths.relays.relay_values import DialRelay, RelayedGoes, RelayGone, RelayStreamCame, RelayTaken
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
+from p2psip.reload.paths.simultaneous.opens import OpenTogether, SimultaneousOpens
+from p2psip.reload.paths.simultaneous.outside_port import AskOutside, OutsidePorts
 from p2psip.reload.paths.values import (
     PASSIVE,
     Ended,
@@ -110,6 +112,9 @@ class Punching:
         self._call_servers = CallServers(rng, queue)
         self.relayed = RelayedAddresses(rng, queue)
         """What relays lend us: candidates as others."""
+        self.outside = OutsidePorts(rng, queue)
+        self.opens = SimultaneousOpens(self._agents.restraint, queue)
+        """Streams, beside: our ports for them, and when both ends open one."""
         self.relay_pings = RelayPings(rng, queue)
         self.is_seen_anew = False
         """True if somebody may see us at another address than before; who looks says that it has."""
@@ -191,20 +196,30 @@ class Punching:
         """True of a session that has been described here, and whose agent is still there."""
         return session.local.ufrag in self._agents
 
-    def begin(self, session: Session, context: object, now: float) -> None:
-        """Both ends' words are here: look for a path."""
+    def begin(self, session: Session, context: object, now: float, *, offer: object = None) -> None:
+        """Both ends' words are here: look for a path. `context` is what for where it is we who dial, `offer` where we
+        do not; a stream both ends open.
+        """
         ufrag = session.local.ufrag
         self._attempts[ufrag] = _Attempt(session, context)
         self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
         # Where relays are reached over streams alone nothing else will come: a stream with the other end is better.
         self._missing.set(ufrag, now + (0.0 if self.relayed.is_over_streams else MISSING_S), "no path was found yet")
         self.relayed.permit(session.remote.hosts, now)
+        self.opens.begin(session, offer if context is None else context, now)
         self._agents.begin(ufrag, session.remote, now)
         self._collect(now)
 
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
         self._close(session.local.ufrag)
+
+    def opened(self, session: Session) -> None:
+        """Both ends have opened a stream for a session: look no further, unless it is in use already, by a relay."""
+        attempt = self._attempts.get(session.local.ufrag)
+        if attempt is None or attempt.link is None:
+            self._close(session.local.ufrag)
+        self.opens.end(session.local.ufrag)
 
     def is_looking(self, session: Session) -> bool:
         """True of one for which nobody knows yet whether there is a path."""
@@ -272,6 +287,7 @@ class Punching:
         self._doubted.discard(link)
         self._servers.forget(link)
         self._call_servers.down(link)
+        self.outside.link_over(link)
         if (ufrag := self._by_link.get(link)) is not None:
             self._close(ufrag)
 
@@ -340,29 +356,36 @@ class Punching:
 
     def handle_stream(self, event: RelayStreamCame, now: float) -> None:
         """Bytes of a relay have come over a stream."""
+        self.outside.stream_came(event.path, event.data, now)
         self.relayed.stream_came(event.path, event.data, now)
         self._collect(now)
 
     def stream_down(self, number: int, reason: str, now: float) -> None:
         """A stream has ended; no matter if it was none with a relay."""
+        self.outside.stream_down(number, now)
         self.relayed.stream_down(number, reason, now)
         self._collect(now)
 
-    def stream_up(self, dialled: DialRelay, number: int, now: float) -> None:
+    def stream_up(self, dialled: DialRelay | AskOutside, number: int, now: float) -> None:
         """A stream with a relay is up."""
-        if not self.relayed.stream_up(dialled, number, now):
+        if isinstance(dialled, AskOutside):
+            self.outside.stream_up(dialled, number, now)
+        elif not self.relayed.stream_up(dialled, number, now):
             self._effects.append(HangUp(number, "it is not wanted any more"))
         self._collect(now)
 
-    def not_dialled(self, dialled: DialRelay, reason: str, now: float) -> None:
+    def not_dialled(self, dialled: DialRelay | AskOutside, reason: str, now: float) -> None:
         """There is none."""
-        self.relayed.not_dialled(dialled, reason, now)
+        if isinstance(dialled, AskOutside):
+            self.outside.not_dialled(dialled, now)
+        else:
+            self.relayed.not_dialled(dialled, reason, now)
         self._collect(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._agents, self._servers, self._call_servers, self.relayed, self.relay_pings, self._timers)
-        return earliest(each.next_deadline() for each in parts)
+        servers = (self._servers, self._call_servers, self.relayed, self.relay_pings, self.outside)
+        return earliest(each.next_deadline() for each in (self._agents, *servers, self.opens, self._timers))
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
@@ -371,6 +394,8 @@ class Punching:
         self._call_servers.handle_timeout(now)
         self.relayed.handle_timeout(now)
         self.relay_pings.handle_timeout(now)
+        self.outside.handle_timeout(now)
+        self.opens.handle_timeout(now)
         self._collect(now)
         for ufrag in self._missing.pop_due(now):
             if (attempt := self._attempts[ufrag]).is_looking:
@@ -378,10 +403,10 @@ class Punching:
         for ufrag in self._timers.pop_due(now):
             self._close(ufrag)
 
-    def take(self) -> list[PathFound | PathMissing | DialRelay | Ended | LinkNews]:
+    def take(self) -> list[PathFound | PathMissing | DialRelay | AskOutside | OpenTogether | Ended | LinkNews]:
         """What has become of sessions since the last call, and what is to be dialled."""
         found, self._found = self._found, []
-        return found
+        return [*found, *self.outside.take(), *self.opens.take()]
 
     def relay_news(self) -> list[RelayTaken | RelayGone]:
         """What has become of allocations since the last call."""
@@ -391,7 +416,8 @@ class Punching:
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
-        return [*effects, *self._servers.drain(), *self._call_servers.drain(), *self.relay_pings.drain()]
+        servers = (self._servers, self._call_servers, self.relay_pings, self.outside)
+        return [*effects, *(effect for each in servers for effect in each.drain())]
 
     # Inside
 
@@ -425,7 +451,9 @@ class Punching:
                 for address in relayed:
                     self._agents.lose_local(address, f"the relay is gone: {reason}", now)
                     self._bereave(address, base)
-            case PathChosen(ufrag, local, remote):
+            case PathChosen(ufrag, local, remote, is_relayed):
+                if not is_relayed:
+                    self.opens.end(ufrag)
                 self.relayed.use_path(local, remote, now)
                 self.is_seen_anew = True
                 attempt = self._attempts[ufrag]
@@ -434,7 +462,9 @@ class Punching:
                 # The other end may have dialled on it before the answer to our nomination came.
                 for link in [each for each, path in self._links.items() if path == (local, remote)]:
                     self._give(ufrag, link)
-            case PathChanged(ufrag, local, remote):
+            case PathChanged(ufrag, local, remote, is_relayed):
+                if not is_relayed:
+                    self.opens.end(ufrag)
                 self.relayed.use_path(local, remote, now)
                 self._on_path(ufrag, local, remote)
                 if (moving := self._attempts[ufrag].link) is not None:
@@ -507,6 +537,8 @@ class Punching:
 
     def _lost(self, ufrag: bytes, reason: str, tried: tuple[PairReport, ...]) -> None:
         attempt = self._attempts[ufrag]
+        tried = (*tried, *self.opens.reports(ufrag))
+        self.opens.end(ufrag)
         attempt.reason, attempt.tried = reason, tried
         if attempt.link is not None:
             self._found.append(LinkOver(attempt.link, reason, tried))
@@ -516,6 +548,7 @@ class Punching:
 
     def _close(self, ufrag: bytes) -> None:
         self._agents.close(ufrag)
+        self.opens.end(ufrag)
         self._timers.cancel(ufrag)
         self._missing.cancel(ufrag)
         attempt = self._attempts.pop(ufrag, None)

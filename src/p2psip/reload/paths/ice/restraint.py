@@ -33,7 +33,9 @@ class Restraint:
         return at
 
     def may_check(self, remote: Address, now: float) -> bool:
-        """True, and counted, if one more check may go to a host; a repeated one is one more."""
+        """True, and counted, if one more check may go to a host; a repeated one is one more, and so is a stream that
+        both ends open.
+        """
         host = without_zone(remote.host)
         while self._unanswered:
             first = next(iter(self._unanswered))

@@ -1,0 +1,172 @@
+"""As whom relays see the port from which streams are opened."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Effect
+from p2psip.reload.paths.ice.candidate_addresses import Mapped
+from p2psip.reload.paths.relays.relay_values import WriteStream
+from p2psip.reload.paths.simultaneous.outside_port import AGAIN_S, ASK_S, AskOutside, OutsidePorts
+from p2psip.reload.paths.values import Candidate, HangUp, Purpose, Session
+from p2psip.stun.binding import answer_binding
+
+HOST = "192.168.7.2"
+RELAY, OTHER = Address("198.51.100.4", 6084), Address("198.51.100.5", 6084)
+SEEN = Address("203.0.113.9", 61001)
+STREAM = 6
+
+
+class Bench:
+    """The ports of one node, and a relay that answers."""
+
+    def __init__(self, *relays: Address) -> None:
+        self.ports = OutsidePorts(random.Random(1))
+        self.now = 0.0
+        for relay in relays:
+            self.ports.relay_lends(HOST, relay, self.now)
+
+    def dialled(self) -> AskOutside:
+        """Let time go on until a relay is to be dialled."""
+        while not (wanted := self.ports.take()):
+            self.wait()
+        (asked,) = wanted
+        return asked
+
+    def wait(self) -> list[Effect]:
+        """Let time go on to the next deadline."""
+        deadline = self.ports.next_deadline()
+        assert deadline is not None
+        self.now = max(self.now, deadline.at)
+        self.ports.handle_timeout(self.now)
+        return self.ports.drain()
+
+    def answer(self, seen: Address = SEEN, stream: int = STREAM) -> None:
+        """The relay answers what was asked over the stream."""
+        self.reply(self.ports.drain(), seen, stream)
+
+    def reply(self, effects: list[Effect], seen: Address = SEEN, stream: int = STREAM) -> None:
+        """The same, of these effects; the answer comes in pieces."""
+        (question,) = (each for each in effects if isinstance(each, WriteStream))
+        assert question.path == stream
+        answer = answer_binding(question.data, seen)
+        assert answer is not None
+        self.ports.stream_came(stream, answer[:7], self.now)
+        self.ports.stream_came(stream, answer[7:], self.now)
+
+    def known(self, relay: Address = RELAY) -> AskOutside:
+        """Ask, and have the answer."""
+        asked = self.dialled()
+        assert asked.relay == relay
+        self.ports.stream_up(asked, STREAM, self.now)
+        self.answer()
+        return asked
+
+
+def test_the_port_is_known_when_the_relay_has_answered() -> None:
+    bench = Bench(RELAY)
+    asked = bench.dialled()
+    assert (asked.relay, asked.local.host) == (RELAY, HOST)
+    assert asked.local.port >= 49152
+    bench.ports.stream_up(asked, STREAM, bench.now)
+    assert bench.ports.mapped() == []
+    bench.answer()
+    assert bench.ports.mapped() == [Mapped(SEEN, asked.local, RELAY)]
+
+
+def test_it_is_asked_again_and_again() -> None:
+    """And what it says last is so."""
+    bench = Bench(RELAY)
+    bench.known()
+    began_at = bench.now
+    moved = SEEN._replace(port=7)
+    bench.reply(bench.wait(), moved)
+    assert 0.8 * ASK_S <= bench.now - began_at <= 1.2 * ASK_S
+    assert [each.address for each in bench.ports.mapped()] == [moved]
+
+
+def test_a_relay_that_answers_no_more_is_left_for_another_from_another_port() -> None:
+    bench = Bench(RELAY, OTHER)
+    before = bench.known()
+    bench.wait()
+    assert HangUp(STREAM, "another port takes its place") in bench.wait()
+    assert bench.ports.mapped() == []
+    after = bench.known(OTHER)
+    assert after.local.port != before.local.port
+
+
+def test_a_stream_that_cannot_be_had_is_not_tried_at_once() -> None:
+    bench = Bench(RELAY, OTHER)
+    asked = bench.dialled()
+    bench.ports.not_dialled(asked, bench.now)
+    began_at = bench.now
+    assert bench.dialled().relay == OTHER
+    assert bench.now == began_at + AGAIN_S
+
+
+def test_nor_is_one_that_has_ended() -> None:
+    bench = Bench(RELAY)
+    bench.known()
+    began_at = bench.now
+    bench.ports.stream_down(99, bench.now)
+    assert bench.ports.mapped()
+    bench.ports.stream_down(STREAM, bench.now)
+    assert (bench.ports.mapped(), bench.ports.drain()) == ([], [])
+    bench.dialled()
+    assert bench.now == began_at + AGAIN_S
+
+
+@pytest.mark.parametrize("said", [b"\x80 is no STUN", b"\0\1\xff\xfc" + bytes(16)], ids=["garbage", "too long"])
+def test_who_says_no_stun_is_no_good(said: bytes) -> None:
+    bench = Bench(RELAY)
+    bench.known()
+    bench.ports.stream_came(STREAM, said, bench.now)
+    assert bench.ports.mapped() == []
+    assert [type(each) for each in bench.ports.drain()] == [HangUp]
+
+
+def test_an_answer_to_nothing_says_nothing() -> None:
+    bench = Bench(RELAY)
+    asked = bench.dialled()
+    bench.ports.stream_up(asked, STREAM, bench.now)
+    (question,) = (each for each in bench.ports.drain() if isinstance(each, WriteStream))
+    forged = question.data[:8] + bytes(12) + question.data[20:]
+    answer = answer_binding(forged, SEEN)
+    assert answer is None or bench.ports.stream_came(STREAM, answer, bench.now) is None
+    assert bench.ports.mapped() == []
+
+
+def test_a_relay_that_lends_no_more_is_not_asked() -> None:
+    bench = Bench(RELAY)
+    bench.known()
+    bench.ports.relay_gone(HOST, RELAY, bench.now)
+    assert [type(each) for each in bench.ports.drain()] == [HangUp]
+    assert (bench.ports.mapped(), bench.ports.next_deadline()) == ([], None)
+
+
+def test_one_that_is_not_wanted_any_more_is_hung_up() -> None:
+    bench = Bench(RELAY)
+    asked = bench.dialled()
+    bench.ports.relay_gone(HOST, RELAY, bench.now)
+    bench.ports.stream_up(asked, STREAM, bench.now)
+    assert bench.ports.drain() == [HangUp(STREAM, "it is not wanted any more")]
+
+
+def test_a_link_that_was_opened_from_the_port_takes_it_along() -> None:
+    bench = Bench(RELAY)
+    before = bench.known()
+    session = Session(Purpose.RELOAD, (Candidate(OTHER, local=before.local),))
+    for link in (8, 10):
+        bench.ports.linked(link, session)
+    assert (bench.ports.session_of(8), bench.ports.session_of(12)) == (session, None)
+    bench.ports.link_over(12)
+    assert bench.ports.mapped()
+    bench.ports.link_over(8)
+    assert bench.ports.mapped() == []
+    after = bench.known()
+    assert after.local != before.local
+    bench.ports.link_over(10)
+    assert bench.ports.mapped(), "that was of the port before"
