@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.relays.relay_terms import RelayWish
+from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.relays.relay_pings import RelayPings
+from p2psip.reload.paths.simultaneous import open_candidates
 from p2psip.reload.paths.values import Purpose, Session
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.one_hop.copies import Copies
@@ -446,10 +449,16 @@ def speak(client: TurnClient, bench: Bench, flow: Flow) -> None:
 
 
 def nap_of_a_puncher() -> None:
-    """A session that looks for a path, and a server that was asked for our address."""
+    """A session that looks for a path, and in which both ends are to open a stream; a server that was asked for our
+    address, and a relay that is to be asked for that of another port.
+    """
     here, there = (Address(f"192.0.2.{number}", 6084) for number in (1, 2))
     punching, other = Punching(random.Random(1)), Punching(random.Random(2))
-    ours, theirs = punching.describe([here], b"passive"), other.describe([there], b"active")
+    ours, theirs = (
+        replace(said, candidates=(*said.candidates, *open_candidates.encoded([Mapped(place, place, there)])))
+        for said, place in ((punching.describe([here], b"passive"), here), (other.describe([there], b"active"), there))
+    )
+    punching.outside.relay_lends(here.host, there, 0.0)
     punching.begin(Session(Purpose.RELOAD, (), ours, theirs), None, 0.0)
     punching.ask(there, 0.0)
     punching.claim(2, here, there, 0.0, is_dialled=True)

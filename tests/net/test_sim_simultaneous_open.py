@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from effort import EFFORT
+from nat_pairs import KINDS as KINDS_OF_TABLE
 from tcp_world import RELAY, TcpScene, TcpWorld, can_be_opened
 
 from p2psip.reload.paths.limits import OPENS_PER_ROUND_MAX, OPENS_ROUNDS_MAX
@@ -91,6 +92,22 @@ def test_every_pair_of_kinds(first: NatBehaviour) -> None:
     """Each kind of box with each other."""
     for number, second in enumerate(KINDS):
         try_scene(number, TcpScene((first,), (second,)))
+
+
+def test_of_the_kinds_in_the_table_six_of_nine_are_reached_from_where_udp_is_blocked() -> None:
+    """Of docs/nat-pairs.md, whose table has them all over the relay: five by this, and a public one is dialled."""
+    (blocked,) = (kind for kind in KINDS_OF_TABLE if kind.blocks_udp)
+    scenes = {kind.name: TcpScene(blocked.boxes, kind.boxes) for kind in KINDS_OF_TABLE if kind.boxes}
+    for name, scene in scenes.items():
+        try_scene(name, scene)
+    assert {name for name, scene in scenes.items() if can_be_opened(scene)} == {
+        "full cone",
+        "restricted cone",
+        "port restricted",
+        "UDP blocked",
+        "port restricted in full cone",
+    }
+    assert len(KINDS_OF_TABLE) == len(scenes) + 1 == 9
 
 
 def test_half_of_what_the_attach_took_brings_both_syns_onto_the_way_at_once() -> None:

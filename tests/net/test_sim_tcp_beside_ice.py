@@ -7,10 +7,11 @@ from ice_internet import ice_internet
 
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
-from p2psip.reload.paths.simultaneous import open_candidates
+from p2psip.reload.paths.simultaneous import open_candidates, opens
 from p2psip.reload.paths.simultaneous.outside_port import OutsidePorts
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.ip.boxes import PORT_RESTRICTED, SYMMETRIC, NatBehaviour
+from p2psip.sim.ip.network import Way
 from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.sites.internet import InternetSites
 
@@ -52,9 +53,15 @@ def test_udp_goes_before_where_it_passes() -> None:
     assert {kind for here in range(4) for there in range(4) for kind in kinds(world, here, there)} == {DTLS}
 
 
-def behind_nats(seed: str, *blocks: frozenset[Protocol], behaviour: NatBehaviour = PORT_RESTRICTED) -> InternetSites:
+def behind_nats(
+    seed: str,
+    *blocks: frozenset[Protocol],
+    behaviour: NatBehaviour = PORT_RESTRICTED,
+    delay_s: float = 0.02,
+) -> InternetSites:
     """Two public sites that relay, and one behind a NAT for each of `blocks`; all are members."""
     world = ice_internet(seed, protocols=("DTLS", "TLS"))
+    world.internet.default_way = Way(delay_s=delay_s)
     for number in range(2):
         world.add_public(number, relay=RelayWish.YES)
         world.run(2.0)
@@ -75,14 +82,46 @@ def ends(world: InternetSites, here: int, there: int) -> list[str]:
     return [link.remote.host for link in world.sites[here].peer.node.links(world.sites[there].peer.node.node_id)]
 
 
+@pytest.mark.parametrize("delay_s", [0.02, 0.2])
 @pytest.mark.parametrize("blocks", [(NO_UDP, NO_UDP), (frozenset(), NO_UDP)], ids=["at both", "at one"])
-def test_two_behind_nats_without_udp_are_linked_directly(blocks: tuple[frozenset[Protocol], ...]) -> None:
-    """Both open a stream at once, though a relay would do; each has the other where its NAT shows it, and it stays."""
-    world = behind_nats("both open", *blocks)
+def test_two_behind_nats_without_udp_are_linked_directly(
+    blocks: tuple[frozenset[Protocol], ...], delay_s: float
+) -> None:
+    """Both open a stream at once, though a relay would do; each has the other where its NAT shows it, and it stays.
+
+    On long ways the relay has its path before the stream is secured.
+    """
+    world = behind_nats("both open", *blocks, delay_s=delay_s)
     assert world.run(120.0, stop=lambda: are_all_linked(world) and kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS})
     world.run(300.0)
     assert kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS}
     assert (ends(world, 2, 3), ends(world, 3, 2)) == ([world.public_host(3)], [world.public_host(2)])
+
+
+@pytest.mark.parametrize("together_s", [1.5, 1.7, 1.9, 5.0])
+def test_a_stream_takes_the_place_of_a_relay_whenever_it_comes(
+    monkeypatch: pytest.MonkeyPatch, together_s: float
+) -> None:
+    """While the relay's path is looked for, found, secured, or in use."""
+    monkeypatch.setattr(opens, "TOGETHER_S", together_s)
+    world = behind_nats("late", NO_UDP, NO_UDP, delay_s=0.05)
+    assert world.run(120.0, stop=lambda: are_all_linked(world) and kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS})
+    world.run(60.0)
+    assert kinds(world, 2, 3) == kinds(world, 3, 2) == {TLS}
+
+
+def test_where_udp_passes_no_stream_is_opened_beside() -> None:
+    """Both have a port for one."""
+    world = behind_nats("both have udp", frozenset(), frozenset())
+    assert world.run(120.0, stop=lambda: are_all_linked(world))
+    world.run(60.0)
+    assert all(site.peer.node._paths.punching.outside.mapped() for site in world.sites[2:])
+    second, third = (world.sites[number].peer for number in (2, 3))
+    # They were linked before they had them, and are once more now.
+    second.node._intents.renew(third.node.node_id, world.sites[0].peer.node.node_id, world.sites[2].machine.now)
+    world.sites[2].driver.call(lambda now: None)
+    world.run(30.0)
+    assert kinds(world, 2, 3) == kinds(world, 3, 2) == {DTLS}
 
 
 def test_where_a_nat_maps_by_destination_the_relay_stays() -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from attach_bench import LARGER, SMALLER, answered, answering, attach, start
 from candidates import addresses_of, host_candidate
-from node_bench import ME, address, nid, offer
+from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.ids import ResourceId
+from p2psip.reload.node.connecting.attach import Offered
 from p2psip.reload.paths.limits import (
     CANDIDATES_MAX,
     DIALLED_CANDIDATES_MAX,
@@ -324,3 +325,27 @@ def test_a_dialling_that_fails_is_told_to_the_log() -> None:
     bench.dial_failed(dial.link)
     (note,) = bench.notes("dialling failed")
     assert note.facts["reason"] == f"{address(LARGER)} (TLS): connection refused"
+
+
+def sought(bench: NodeBench, delay_s: float) -> Offered:
+    """Node 1000 answers an Attach to a place so much later: what is kept with the offer then."""
+    bench.node._intents.connect(Connect("finger", ResourceId(nid(1000))), bench.now)
+    bench.node._settle(bench.now)
+    bench.settle()
+    request = bench.heard(150, MessageCode.ATTACH_REQ)[0]
+    bench.run_for(delay_s)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, offer(1000, b"active"), signer=1000)
+    offered = bench.node._paths.offers.get(Purpose.RELOAD, nid(1000))
+    assert isinstance(offered, Offered)
+    return offered
+
+
+def test_who_answered_for_a_place_is_whose_certificate_is_wanted() -> None:
+    """6.5.1.11 holds where we open the connection as well, and it was not known before whom we would ask."""
+    assert sought(start(), 0.1).wanted.node == nid(1000)
+
+
+@pytest.mark.parametrize(("delay_s", "took_s"), [(0.4, 0.4), (3.5, 0.0)])
+def test_what_an_answer_took_is_known_where_nothing_was_repeated(delay_s: float, took_s: float) -> None:
+    """It says when the answer was sent: half of it before."""
+    assert sought(start(), delay_s).wanted.session.took_s == pytest.approx(took_s)

@@ -55,6 +55,8 @@ def test_6_2_so_is_paired_with_so_from_the_port_that_was_said() -> None:
     assert pairs_of(said(FOUR), said(FAR_FOUR)) == (Candidate(FAR, STREAM, local=BEHIND),)
     passive = replace(encoded([FAR_FOUR])[0], extensions=(IceExtension(b"tcptype", b"passive"),))
     assert pairs_of(said(FOUR), Parameters(b"u", b"p", b"active", (passive,))) == ()
+    relayed = replace(encoded([FAR_FOUR])[0], type=CandType.RELAY)
+    assert pairs_of(said(FOUR), Parameters(b"u", b"p", b"active", (relayed,))) == ()
     assert pairs_of(said(), said(FAR_FOUR)) == ()
     assert pairs_of(said(FOUR), said()) == ()
 
