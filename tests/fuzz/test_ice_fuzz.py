@@ -30,13 +30,16 @@ from p2psip.reload.paths.limits import (
     ICE_UNANSWERED_MAX,
 )
 from p2psip.reload.paths.paths import Paths
+from p2psip.reload.paths.simultaneous import open_candidates
 from p2psip.reload.paths.values import Ended, HangUp, Open, Parameters, Purpose, SendStun, Session, StunArrived
-from p2psip.reload.wire.link_messages import AttachReqAns, IceCandidate, OverlayLinkType
+from p2psip.reload.wire.link_messages import NO_ICE, AttachReqAns, IceCandidate, OverlayLinkType
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
 
 HERE = Address("192.0.2.1", 5000)
 VICTIM = "203.0.113.66"
 STRANGERS = [Address(VICTIM, port) for port in range(1, 30)]
+OWN_STREAMS = Mapped(Address("192.0.2.1", 50001), Address("192.0.2.1", 50001), HERE)
+STREAMS = [Mapped(Address(VICTIM, 443), Address("10.0.0.9", 50001), HERE)]
 FORGETS_S = 120.0
 
 
@@ -119,6 +122,7 @@ def _attaches() -> list[bytes]:
         AttachReqAns(b"abcd", b"p" * 22, b"passive", encoded(hosts), False),
         AttachReqAns(b"efgh", b"p" * 22, b"active", encoded(several), True),
         AttachReqAns(b"", b"", b"passive", tuple(_without_ice(hosts)), False),
+        AttachReqAns(b"ijkl", b"p" * 22, b"passive", (*encoded(hosts), *open_candidates.encoded(STREAMS)), False),
     ]
     return [body.encode() for body in bodies]
 
@@ -132,12 +136,15 @@ class _Node:
     """Paths with a driver to which nobody ever answers."""
 
     def __init__(self, seed: int) -> None:
-        self.paths = Paths(random.Random(seed), permitted=(OverlayLinkType.DTLS_UDP_SR,))
-        self.paths.whereabouts.able = (OverlayLinkType.DTLS_UDP_SR_NO_ICE,)
+        self.paths = Paths(random.Random(seed), permitted=(OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH))
+        self.paths.whereabouts.able = NO_ICE
         self.paths.whereabouts.addresses[Purpose.RELOAD] = (HERE,)
+        self.paths.punching.outside.mapped = lambda: [OWN_STREAMS]  # type: ignore[method-assign]
         self.now = 0.0
         self.open: set[int] = set()
         self.sent: list[tuple[float, SendStun]] = []
+        self.opened: list[tuple[float, str]] = []
+        """Streams that both ends are to open: to which host."""
         self.ended = 0
 
     def attached(self, theirs: Parameters, user: str) -> None:
@@ -172,8 +179,10 @@ class _Node:
         match effect:
             case SendStun():
                 self.sent.append((self.now, effect))
-            case Open(path):
+            case Open(path, candidate):
                 self.open.add(path)
+                if candidate.is_stream and candidate.local is not None:
+                    self.opened.append((self.now, candidate.address.host))
             case HangUp(path):
                 self.open.discard(path)
 
@@ -181,7 +190,8 @@ class _Node:
 @pytest.mark.parametrize("seed", range(times(6)))
 def test_paths_outlive_damaged_attaches(seed: int) -> None:
     """Attaches of members that say anything of themselves, and STUN that is anything: to no host goes more than so many
-    checks in a minute, what is open and under way is bounded, and when nobody comes any more nothing is left.
+    checks in a minute, streams that both ends are to open among them; what is open and under way is bounded, and when
+    nobody comes any more nothing is left.
     """
     rng = random.Random(f"paths {seed}")
     node = _Node(seed)
@@ -202,7 +212,8 @@ def test_paths_outlive_damaged_attaches(seed: int) -> None:
     assert node.paths.next_deadline() is None
     assert node.ended > 0
     checks = [(at, each.remote.host) for at, each in node.sent if isinstance(read(each.data), CheckRequest)]
-    by_minute = Counter((host, at // 60) for at, host in checks)
+    assert node.opened
+    by_minute = Counter((host, at // 60) for at, host in (*checks, *node.opened))
     assert max(by_minute.values()) <= 2 * ICE_UNANSWERED_MAX, "a minute of ours may be parts of two of its own"
     assert len(checks) < ICE_PAIRS_IN_ALL_MAX
 

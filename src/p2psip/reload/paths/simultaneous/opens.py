@@ -106,7 +106,7 @@ class SimultaneousOpens:
         ufrag = session.local.ufrag
         if (opens := self._opens.get(ufrag)) is None:
             return
-        opens.outcome = reason
+        opens.outcome = reason.removeprefix(f"{opens.pair}: ")
         if opens.count < OPENS_PER_ROUND_MAX and now < opens.round_at + REFUSED_S:
             self._timers.set(ufrag, now + APART_S, "who was refused opens again")
             return
