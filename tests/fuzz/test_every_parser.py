@@ -1,33 +1,25 @@
-"""Every parser of bytes that somebody else may have written: damaged specimens end in a value or in the one error.
-
-What a target reads it gives back as bytes, if they can be encoded again: for the exact ones these are the bytes that it
-was given; of the others (SIP, SDP, XML: there are several ways to say the same) what they are read as again is the
-same. A mutant is made by the name of its target and a number, and nothing else: a failure names both.
-"""
+"""Parsers of RELOAD, of certificates and documents, and of files (tests/support/fuzz_target.py)."""
 
 from __future__ import annotations
 
 import json
 import random
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 import wire_specimens
 from effort import times
+from fuzz_target import Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutant
-from watching import CALLS, PRESENCE
 from wire_specimens import BODIES
 from wire_strategies import all_structures, values_of
 
-from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
-from p2psip.coupling.gruu import make_gruu, read_gruu
 from p2psip.daemon.state.kept import (
     CONTACTS_FILE,
     KINDS_FILE,
@@ -42,15 +34,6 @@ from p2psip.enrollment.client import EnrollmentRefused, read_answer, verify_firs
 from p2psip.enrollment.csr import make_request, read_request
 from p2psip.enrollment.form import read_form
 from p2psip.enrollment.refusals import BadCsr, BadForm
-from p2psip.media.relay.description import read
-from p2psip.media.relay.multiplex import Frame, MalformedFrame
-from p2psip.media.relay.ports import OpenPorts
-from p2psip.media.relay.relay import CALLEE, CALLER, NothingToCarry, Relay
-from p2psip.media.relay.rtpengine.bencode import MalformedBencode, decode, encode
-from p2psip.media.relay.rtpengine.figures import counted
-from p2psip.media.relay.sides import Phone
-from p2psip.media.rtp import MalformedRtp, RtpPacket
-from p2psip.media.sdp import MalformedSdp, SessionDescription
 from p2psip.reload.config.document import parse as parse_document
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.kind_blocks import kind_block, parse_kind_block
@@ -59,22 +42,12 @@ from p2psip.reload.forwarding.reassembly import CannotReassemble, Reassembler
 from p2psip.reload.link.datagram import DatagramLink
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
 from p2psip.reload.link.stream import StreamLink
-from p2psip.reload.paths.ice.checks import (
-    CheckCredentials,
-    CheckRole,
-    Plain,
-    encode_conflict,
-    encode_request,
-    encode_success,
-)
-from p2psip.reload.paths.ice.checks import read as read_check
 from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem, read_leaf
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.reload_uri import node_uri, parse_node_uri
 from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.topology.chord.messages import ChordLeaveData
 from p2psip.reload.wire.framing import FramedMessage
-from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import DataModel
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.language.primitives import DecodeError
@@ -83,35 +56,10 @@ from p2psip.reload.wire.message import Message, body_of, split
 from p2psip.reload.wire.storage_messages import StoredData, StoredMetaData
 from p2psip.sim.membership import DATE, OVERLAY, Club, founding, key, node_id
 from p2psip.sip.entities.registrar.bindings import Bindings
-from p2psip.sip.events.documents import DIALOG_INFO, renamed
-from p2psip.sip.events.documents import parse_document as parse_state
-from p2psip.sip.events.presence import PresencePackage, Published
-from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.headers import AuthParams, Event, NameAddr, Via
-from p2psip.sip.message.parser import parse as parse_sip
-from p2psip.sip.message.uri import parse_sip_uri, parse_uri
-from p2psip.sip.transports.framing import StreamFraming
-from p2psip.stun.message import MessageClass, NotStun, StunMessage
-from p2psip.stun.message import decode as decode_stun
 
 pytestmark = pytest.mark.long
 
 MESSAGES = tuple(wire_specimens.message(code, body).encode() for _, code, body in BODIES)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A parser: `read` gives back what it read, as bytes again, or None if that cannot be written."""
-
-    name: str
-    read: Callable[[bytes], bytes | None]
-    error: type[Exception] | tuple[type[Exception], ...]
-    specimens: Callable[[], Sequence[bytes]]
-    count: int = 4_000
-    is_exact: bool = True
-
-    def __str__(self) -> str:
-        return self.name
 
 
 # RELOAD
@@ -229,145 +177,6 @@ def _csr(data: bytes) -> None:
     assert request.key_hash
 
 
-# SIP and media
-
-INVITE = b"""INVITE sip:bob@overlay SIP/2.0\r
-Via: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKx;rport\r
-Max-Forwards: 70\r
-From: "Alice" <sip:alice@overlay>;tag=a\r
-To: <sip:bob@overlay>\r
-Call-ID: c\r
-CSeq: 7 INVITE\r
-Contact: <sip:alice@10.0.0.2:5060>;q=0.5\r
-Content-Length: 4\r
-\r
-body"""
-
-OFFER = b"""v=0\r
-o=alice 1 2 IN IP4 192.0.2.1\r
-s=-\r
-c=IN IP4 192.0.2.1\r
-t=0 0\r
-m=audio 40000 RTP/AVP 0 8 101\r
-a=rtpmap:101 telephone-event/8000\r
-a=fmtp:101 0-16\r
-a=sendrecv\r
-"""
-
-
-def _sip(data: bytes) -> bytes:
-    return parse_sip(data).encode()
-
-
-def _sip_stream(data: bytes) -> None:
-    framer = StreamFraming()
-    for start in range(0, len(data), 7):
-        framer.feed(data[start : start + 7])
-    if framer.error is not None:
-        raise framer.error
-
-
-def _text(read: Callable[[str], object]) -> Callable[[bytes], bytes]:
-    return lambda data: str(read(data.decode("latin-1"))).encode("latin-1")
-
-
-def _published(data: bytes) -> None:
-    """What a phone publishes, as it is told on."""
-    said = Published.parse(data)
-    package = PresencePackage("overlay")
-    package.note_published("bob", said)
-    again = Published.parse(package.document("bob", 0, sees_calls=False))
-    assert (again.note, again.activities) == (said.note, said.activities)
-
-
-def _told(data: bytes) -> bytes:
-    """What another peer tells, as a phone is told it: what can be read can be read afterwards."""
-    parse_state(data)
-    return renamed(DIALOG_INFO, data, lambda uri: uri)
-
-
-def _gruu(data: bytes) -> None:
-    uri = parse_sip_uri(data.decode("latin-1"))
-    assert read_gruu(uri) != ()
-
-
-def _sdp(data: bytes) -> bytes:
-    return SessionDescription.decode(data).encode()
-
-
-def _relayed_sdp(data: bytes) -> bytes:
-    """A description through a relay: where it named a phone's ports, it names ours."""
-    relay = Relay(random.Random(1))
-    relay.start()
-    for effect in relay.drain():
-        assert isinstance(effect, OpenPorts)
-        relay.handle_ports(effect.port, True, 0.0)
-    call = relay.begin("call", Phone("alice", "192.0.2.9", "192.0.2.1"), Phone("bob", "2001:db8::9", "2001:db8::1"))
-    described = read(data)
-    written = read(relay.describe(call, CALLER, data, 0.0))
-    for was, now in zip(described, written, strict=True):
-        if not (now.is_refused or now.is_held):
-            assert now.rtp is not None
-            assert now.rtp[0] == "2001:db8::9"
-        assert was.kind == now.kind
-    return relay.describe(call, CALLEE, data, 0.0)
-
-
-ENGINE_ANSWER = encode(
-    {
-        "created": 1795949499,
-        "tags": {"caller": {"medias": [{"index": 1, "streams": [{"stats": {"packets": 8, "bytes": 1253}}]}]}},
-        "sdp": OFFER.decode(),
-        "result": "ok",
-    }
-)
-
-
-def _bencode(data: bytes) -> bytes:
-    value = decode(data)
-    if isinstance(value, dict):
-        counted(value)
-    return encode(value)
-
-
-def _rtp(data: bytes) -> None:
-    packet = RtpPacket.decode(data)
-    again = RtpPacket.decode(packet.encode())
-    assert again == packet
-
-
-def _rtp_packets() -> list[bytes]:
-    plain = RtpPacket(0, 1, 160, 0x11223344, bytes(160)).encode()
-    padded = bytes([plain[0] | 0x20]) + plain[1:] + b"\0\0\0\4"
-    extended = bytes([plain[0] | 0x10]) + plain[1:12] + b"\xbe\xde\0\1abcd" + plain[12:]
-    return [plain, padded, extended]
-
-
-def _stream_frame(data: bytes) -> bytes:
-    return Frame.decode(data).encode()
-
-
-def _stun(data: bytes) -> bytes:
-    return decode_stun(data).encode()
-
-
-def _stun_messages() -> list[bytes]:
-    attributes = ((0x0006, b"alice"), (0x8022, b"a client"))
-    return [StunMessage(MessageClass.REQUEST, 1, b"twelve bytes", attributes, flag).encode() for flag in (False, True)]
-
-
-def _check(data: bytes) -> None:
-    if isinstance(read_check(data), Plain):
-        raise NotStun("no check, and no answer to one")
-
-
-def _checks() -> list[bytes]:
-    theirs, number = CheckCredentials(b"abcd", b"p" * 22), b"twelve bytes"
-    request = encode_request(number, b"efgh", theirs, 99, CheckRole(is_controlling=True, tie_breaker=7))
-    answer = encode_success(number, Address("203.0.113.9", 6000), theirs.password)
-    return [request, answer, encode_conflict(number, theirs.password)]
-
-
 # What a peer has written down itself, and somebody edited
 
 
@@ -461,53 +270,6 @@ SECURITY_TARGETS = [
     Target("certificate request", _csr, BadCsr, lambda: [make_request(key(), f"alice@{OVERLAY}")]),
 ]
 
-SIP_TARGETS = [
-    Target("SIP message", _sip, BadMessage, lambda: [INVITE, INVITE.replace(b"INVITE", b"REGISTER")], is_exact=False),
-    Target("SIP stream", _sip_stream, BadMessage, lambda: [INVITE + b"\r\n\r\n" + INVITE]),
-    Target(
-        "URI",
-        _text(parse_uri),
-        BadMessage,
-        lambda: [b"sip:alice:secret@[2001:db8::1]:5060;transport=tcp;lr?subject=x", b"tel:+49-30-1234;phone-context=x"],
-        is_exact=False,
-    ),
-    Target(
-        "Via", _text(Via.parse), BadMessage, lambda: [b"SIP/2.0/TLS [::1]:5061;branch=z9hG4bKx;rport=1"], is_exact=False
-    ),
-    Target(
-        "name-addr",
-        _text(NameAddr.parse),
-        BadMessage,
-        lambda: [b'"A \\"B\\"" <sip:a@b;lr?x=y>;tag=1;q=0.5', b"sip:a@b;tag=2"],
-        is_exact=False,
-    ),
-    Target(
-        "credentials",
-        _text(AuthParams.parse),
-        BadMessage,
-        lambda: [b'Digest username="a", realm="b", nonce="c", uri="sip:d", response="00", qop=auth, nc=00000001'],
-        is_exact=False,
-    ),
-    Target(
-        "GRUU",
-        _gruu,
-        BadMessage,
-        lambda: [str(make_gruu("a", OVERLAY, (Destination.node(node_id(1)), Destination.node(node_id(2))))).encode()],
-    ),
-    Target("event", _text(Event.parse), BadMessage, lambda: [b"dialog;id=7;x=y", b"presence.winfo"], is_exact=False),
-    Target("published presence", _published, BadMessage, lambda: [PRESENCE]),
-    Target("what is told of lines", _told, BadMessage, lambda: [CALLS, PRESENCE], is_exact=False),
-    Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),
-    Target("SDP through a relay", _relayed_sdp, (MalformedSdp, NothingToCarry), lambda: [OFFER], is_exact=False),
-    # A dictionary with a key that it has twice.
-    Target("commands of an engine", _bencode, MalformedBencode, lambda: [ENGINE_ANSWER], is_exact=False),
-    Target("RTP", _rtp, MalformedRtp, _rtp_packets),
-    Target("frames of streams", _stream_frame, MalformedFrame, lambda: [Frame(1, 7, _rtp_packets()[0]).encode()]),
-    # What its padding held is not kept.
-    Target("STUN", _stun, NotStun, _stun_messages, is_exact=False),
-    Target("check of ICE", _check, NotStun, _checks),
-]
-
 FILE_TARGETS = [
     Target(
         "contacts.json",
@@ -524,39 +286,17 @@ FILE_TARGETS = [
     Target("peer.toml", _file(SETTINGS_FILE, load_settings), LocalMisuse, _settings_file, count=2000),
 ]
 
-TARGETS = [*RELOAD_TARGETS, *SECURITY_TARGETS, *SIP_TARGETS, *FILE_TARGETS]
+TARGETS = [*RELOAD_TARGETS, *SECURITY_TARGETS, *FILE_TARGETS]
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_damaged_specimens(target: Target) -> None:
-    """A value or the one error; and what is a value can be written again."""
-    specimens = target.specimens()
-    accepted = 0
-    for number in range(times(target.count)):
-        data = mutant(specimens, random.Random(f"{target.name}/{number}"))
-        try:
-            accepted += _check(target, data)
-        except Exception as error:
-            error.add_note(f"{target.name}, mutant {number}: {data.hex()}")
-            raise
-    assert 0 < accepted < times(target.count), "some mutants are values and some are not, or nothing is tested"
+    target.try_damaged_specimens()
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_sound_specimens(target: Target) -> None:
-    """Each is accepted, except what only has the form; none of them hides the others."""
-    assert any(_check(target, specimen) for specimen in target.specimens())
-
-
-def _check(target: Target, data: bytes) -> bool:
-    """True if the bytes are accepted."""
-    try:
-        written = target.read(data)
-    except target.error:
-        return False
-    if written is not None:
-        assert (written == data) if target.is_exact else (target.read(written) == written)
-    return True
+    target.try_sound_specimens()
 
 
 # Structures: every one of the wire, whoever adds it
@@ -584,7 +324,7 @@ def test_damaged_structures(structure: type[Struct], length: int, data: st.DataO
 
 def test_the_errors_are_those_that_callers_expect() -> None:
     """What a remote can cause is a RemoteProtocolError or an error that is answered; files are the operator's."""
-    for target in [*RELOAD_TARGETS, *SIP_TARGETS]:
+    for target in RELOAD_TARGETS:
         errors = target.error if isinstance(target.error, tuple) else (target.error,)
         assert all(issubclass(error, RemoteProtocolError) for error in errors), target.name
     assert all(target.error is LocalMisuse for target in FILE_TARGETS)
