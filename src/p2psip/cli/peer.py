@@ -145,6 +145,9 @@ def run(
     phone_tls: Annotated[bool | None, typer.Option(help="Serve phones over TLS, on the next port.")] = None,
     phone_certificate: Annotated[str | None, typer.Option(metavar="FILE", help="Show phones this, in PEM.")] = None,
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
+    phone_digest: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="MD5 or SHA-256; both, in order.")
+    ] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,

@@ -232,6 +232,7 @@ class PeerService:
             addresses=OwnAddresses(self._known_as.own),
             token_secret=derive_secret(identity.key, TOKENS),
             watchers=self._state.settings.watchers,
+            algorithms=self._state.settings.phone_digest,
             media=media,
             media_engine=None if media == "direct" else self._state.settings.media_engine_address,
             has_call_paths=self._has_calls_port,

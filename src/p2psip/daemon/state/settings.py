@@ -45,6 +45,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_tls: bool = True
     phone_certificate: str = ""
     phone_key: str = ""
+    phone_digest: tuple[Literal["MD5", "SHA-256"], ...] = ("MD5",)
     domains: tuple[str, ...] = ()
     watchers: tuple[str, ...] = EVERYBODY
     media: Literal["auto", "direct", "anchor"] = "auto"
@@ -90,6 +91,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
         if bool(self.phone_certificate) != bool(self.phone_key):
             raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
+        if not self.phone_digest or len(set(self.phone_digest)) < len(self.phone_digest):
+            raise ValueError('phone_digest needs "MD5", "SHA-256", or both, each once and the preferred one first')
         if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
             raise ValueError(f"phone_port {self.phone_port} is overlay_port as well: both want its UDP port")
         if self.relay_member_kbit_s > self.relay_kbit_s:
@@ -170,6 +173,10 @@ phone_tcp = {phone_tcp}
 phone_tls = {phone_tls}
 phone_certificate = {phone_certificate}
 phone_key = {phone_key}
+
+# How phones prove their password: by which digests, the preferred one first. With ["SHA-256", "MD5"] they are asked for
+# both, and phones that know RFC 8760 take the better one; some others give up at a digest that they do not know.
+phone_digest = {phone_digest}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}

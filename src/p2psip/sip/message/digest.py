@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from p2psip.sip.message import grammar
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
 
 ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
@@ -137,6 +138,10 @@ class Authenticator:
     def find(self, lines: Iterable[str]) -> AuthParams | None:
         """The credentials for our realm among those of a request, if they are complete and in an offered algorithm."""
         for credentials in read_all(lines):
+            if {"username", "username*"} <= credentials.params.keys():
+                # RFC 7616 3.4: "Sending both username and username* in the same header option MUST be treated as an
+                # error."
+                raise BadMessage("credentials with two user names")
             if credentials.is_digest and credentials.get("realm") == self.realm and self._is_complete(credentials):
                 return credentials
         return None
@@ -164,6 +169,9 @@ class Authenticator:
     def _is_complete(self, credentials: AuthParams) -> bool:
         qop = credentials.get("qop")
         if algorithm_of(credentials) not in self._algorithms or qop.lower() not in ("", "auth"):
+            return False
+        if credentials.get("userhash").lower() == "true":
+            # RFC 7616 3.3: our challenges do not offer it, which means "false".
             return False
         wanted = ["username", "nonce", "uri", "response", *(["nc", "cnonce"] if qop else [])]
         return all(credentials.get(name) for name in wanted)

@@ -18,11 +18,13 @@ def written(directory: Path, text: str) -> Path:
     return directory
 
 
+@pytest.mark.must("3261 18.2.1/1")
 def test_the_defaults_are_what_the_readme_says() -> None:
     settings = make_settings(MINIMUM, "test")
     assert (settings.overlay_port, settings.sip_port, settings.phone_port) == (6084, 5062, 5060)
     assert settings.phone_udp
     assert settings.phone_tcp
+    assert settings.phone_digest == ("MD5",)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -72,6 +74,9 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         ("media_engine = 2223", "media_engine: write "),
         ('media_engine = "127.0.0.1"\nmedia = "direct"', 'calls that go through this peer, and media is "direct"'),
         ('phone_key = "x.key"', "phone_certificate and phone_key go together"),
+        ("phone_digest = []", 'phone_digest needs "MD5", "SHA-256", or both'),
+        ('phone_digest = ["MD5", "MD5"]', "each once and the preferred one first"),
+        ('phone_digest = ["SHA-1"]', "phone_digest"),
         ("phone_port = 5062", "phone_port 5062 is overlay_port or sip_port as well"),
         ('overlay_port = "6084"', "overlay_port: write a number from 1 to 65535"),
         ("overlay_prot = 1", "there is no setting overlay_prot"),

@@ -8,6 +8,7 @@ import pytest
 
 from p2psip.sip.message import digest
 from p2psip.sip.message.digest import Authenticator, Worth
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import AuthParams
 
 HA1S = (digest.ha1_by_algorithm("alice", "overlay", "secret"),)
@@ -50,6 +51,7 @@ def test_7616_3_9_1(algorithm: str, response: str) -> None:
     assert digest.response_digest(credentials, a1_hash, "GET") == response
 
 
+@pytest.mark.must("3261 22.4/1")
 def test_2617_without_qop() -> None:
     """The example of RFC 2069 as corrected by its erratum."""
     credentials = AuthParams.parse(
@@ -63,6 +65,7 @@ def test_2617_without_qop() -> None:
 # Server and client
 
 
+@pytest.mark.must("7616 3.6/1", "8760 3/2")
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
 def test_right_password(algorithm: str) -> None:
     server = authenticator(algorithms=(algorithm,))
@@ -73,6 +76,63 @@ def test_right_password(algorithm: str) -> None:
     assert server.check("REGISTER", credentials, HA1S, HERE, 1.0) is Worth.VALID
 
 
+@pytest.mark.must("8760 2.4/1")
+def test_8760_what_is_not_understood_is_ignored() -> None:
+    """ "The client MUST ignore any challenge it does not understand": in whatever order they come."""
+    challenges = digest.read_all(
+        [
+            'Digest realm="r", nonce="n", algorithm=SHA-512-256, qop="auth"',
+            'Odd realm="r", nonce="n"',
+            'Digest realm="r", nonce="n", algorithm=MD5-sess',
+            'Digest realm="r", nonce="n", algorithm=SHA-256, qop="auth-int"',
+            'Digest realm="r", nonce="n", qop="auth"',
+        ]
+    )
+    assert digest.choose_challenge(challenges) is challenges[-1]
+    assert digest.choose_challenge(challenges[:-1]) is None
+
+
+def test_7616_3_3_userhash_is_not_offered_and_not_taken() -> None:
+    """What is not said is "false"; a hashed name would name nobody here."""
+    server = authenticator()
+    [challenge] = server.challenges(HERE, 0.0)
+    assert "userhash" not in challenge.params
+    for value, is_found in (("true", False), ("TRUE", False), ("false", True)):
+        credentials = answered(challenge)
+        credentials.params["userhash"] = value
+        assert (server.find([str(credentials)]) is not None) is is_found
+
+
+@pytest.mark.must("7616 3.4/1")
+def test_7616_3_4_two_user_names_are_an_error() -> None:
+    server = authenticator()
+    credentials = answered(server.challenges(HERE, 0.0)[0])
+    credentials.params["username*"] = "UTF-8''alice"
+    with pytest.raises(BadMessage, match="two user names"):
+        server.find([str(credentials)])
+    del credentials.params["username"]
+    assert server.find([str(credentials)]) is None
+
+
+@pytest.mark.must("7616 3.3/5", "7616 3.3/6", "7616 3.4/5", "7616 3.4/6")
+def test_7616_3_what_is_quoted_and_what_is_not() -> None:
+    """In what a server writes and in what a client does, whatever the challenge had."""
+
+    def quoted(params: dict[str, str]) -> set[str]:
+        return {name for name, value in params.items() if value.startswith('"')}
+
+    challenge = authenticator().challenges(HERE, 0.0, stale=True)[0]
+    assert (quoted(challenge.params), challenge.params.keys() - quoted(challenge.params)) == (
+        {"realm", "nonce", "qop"},
+        {"stale", "algorithm"},
+    )
+    bare = AuthParams.parse('Digest realm="r", nonce="n", opaque=o, algorithm=MD5, qop=auth')
+    credentials = answered(bare)
+    assert quoted(credentials.params) == {"username", "realm", "nonce", "uri", "response", "cnonce", "opaque"}
+    assert credentials.params["nc"] == "00000001"
+
+
+@pytest.mark.must("7616 3.7/1", "7616 3.7/2", "8760 2.3/1", "8760 2.3/2")
 def test_8760_favourite_first() -> None:
     server = authenticator(algorithms=("SHA-256", "MD5"))
     challenges = server.challenges(HERE, 0.0)
@@ -84,6 +144,7 @@ def test_8760_favourite_first() -> None:
     assert digest.choose_challenge([unknown]) is None
 
 
+@pytest.mark.must("7616 3.6/1")
 def test_wrong_password() -> None:
     server = authenticator()
     [challenge] = server.challenges(HERE, 0.0)
@@ -133,6 +194,7 @@ def test_nonce_of_somebody_else(nonce: str) -> None:
     assert server.check("REGISTER", credentials, HA1S, HERE, 0.0) is Worth.STALE
 
 
+@pytest.mark.must("3261 22.4/7", "8760 3/2")
 def test_replay() -> None:
     """RFC 7616 3.4: nc must grow; the nonce may be used again with a higher one."""
     server = authenticator()
@@ -142,6 +204,7 @@ def test_replay() -> None:
     assert verdicts == [Worth.VALID, Worth.STALE, Worth.VALID, Worth.STALE, Worth.VALID]
 
 
+@pytest.mark.must("3261 22.4/1", "3261 22.4/7")
 def test_old_client_without_qop_may_use_a_nonce_once() -> None:
     server = authenticator()
     [challenge] = server.challenges(HERE, 0.0)
@@ -161,6 +224,7 @@ def test_counts_are_bounded_and_forgetting_opens_no_replay() -> None:
         assert server.check("REGISTER", answered(challenge), HA1S, HERE, 0.0) is Worth.STALE
 
 
+@pytest.mark.must("3261 22.3/6", "7616 3.4/2")
 @pytest.mark.parametrize(
     "text",
     [
