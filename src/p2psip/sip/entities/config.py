@@ -21,6 +21,9 @@ from p2psip.sip.transports.own_addresses import OwnAddresses
 WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
 """For one user from one address."""
 
+WRONG_NAMES = Allowance(burst=5, refill_s=12.0)
+"""From one address: so many a minute are told that there is no such line, which helps who has mistyped it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
@@ -34,6 +37,7 @@ class ServerLimits:
     phones: int = 4096
     """Addresses of phones that have proved themselves, which requests may be sent to."""
     wrong_passwords: Allowance = WRONG_PASSWORDS
+    wrong_names: Allowance = WRONG_NAMES
     guess_wait_s: float = 24.0
     """How long a password may wait for its turn where too many have been wrong: a phone waits 32 s (timers B, F)."""
     targets: int = 32

@@ -72,7 +72,8 @@ class Naming:
             return known._replace(hop=source.hop, contact=None)
         # It has said itself what it calls us.
         server = server_name((request.from_.uri, request.uri, request.to.uri), self._config)
-        return self.place(source, user or "", server)
+        place = self.place(source, user or "", server)
+        return place if place is None else place._replace(is_private=identity.is_nameless(request))
 
     def place(self, side: Source, user: str, server: ServerName | None) -> TokenPlace | None:
         """The phone or agent at the other side; None if that is a peer. Without `server` it is told our address."""

@@ -16,6 +16,7 @@ from p2psip.base.effects import Ask, Asks
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.lockout import Key, LockOut
+from p2psip.sip.entities.gate.scanners import Scanners
 from p2psip.sip.entities.numbers.telephone import user_meant
 from p2psip.sip.entities.own import is_own_domain, is_same_place
 from p2psip.sip.entities.questions import TOKEN_STEP, Credential, FindCredential, NoCredential
@@ -68,6 +69,7 @@ class _Held:
 
     pending: _Pending
     credential: Credential
+    lock_out: LockOut
     key: Key
 
 
@@ -83,6 +85,7 @@ class Gate:
         self._lock_out = LockOut(config.limits)
         self._open: dict[int, int] = {}
         """By the transaction of a request, the question for its password."""
+        self._scanners = Scanners(config.limits, rng)
         self._held: dict[int, _Held] = {}
         self._turns: Timers[int] = Timers()
         self._numbers = itertools.count()
@@ -113,10 +116,15 @@ class Gate:
         if pending is None:
             return None
         del self._open[pending.arrived.transaction]
-        if isinstance(answer, NoCredential):
+        if isinstance(answer, Credential):
+            return self._check_in_turn(pending, answer, self._lock_out, now)
+        assert isinstance(answer, NoCredential), (
+            f"FindCredential is answered by Credential or NoCredential, not {answer}"
+        )
+        if self._scanners.may_be_told(pending.arrived.source, now):
             return AnswerInstead(pending.arrived, 403, answer.reason)
-        assert isinstance(answer, Credential), f"FindCredential is answered by Credential or NoCredential, not {answer}"
-        return self._check_in_turn(pending, answer, now)
+        nobody = self._scanners.nobody(pending.credentials.get("username"))
+        return self._check_in_turn(pending, nobody, self._scanners.lock_out, now)
 
     def cancel(self, transaction: int) -> AnswerInstead | None:
         """The caller has given up: what becomes of its INVITE, if that still waits here for its password."""
@@ -143,7 +151,7 @@ class Gate:
             held = self._held.pop(number)
             outcome, is_wrong = self._check(held, now)
             if not is_wrong:
-                self._lock_out.refund(held.key, now)
+                held.lock_out.refund(held.key, now)
             outcomes.append(outcome)
         return outcomes
 
@@ -151,20 +159,20 @@ class Gate:
         """When `handle_timeout` is wanted."""
         return earliest((self._asks.next_deadline(), self._turns.next_deadline()))
 
-    def _check_in_turn(self, pending: _Pending, credential: Credential, now: float) -> Outcome:
-        key = self._lock_out.key(credential.user, pending.arrived.source)
-        held = _Held(pending, credential, key)
-        wait_s = self._lock_out.wait_s(key, now)
+    def _check_in_turn(self, pending: _Pending, credential: Credential, lock_out: LockOut, now: float) -> Outcome:
+        key = lock_out.key(credential.user, pending.arrived.source)
+        held = _Held(pending, credential, lock_out, key)
+        wait_s = lock_out.wait_s(key, now)
         if not wait_s:
             outcome, is_wrong = self._check(held, now)
             if is_wrong:
-                self._lock_out.charge(key, now)
+                lock_out.charge(key, now)
             return outcome
         limits = self._config.limits
         if wait_s > limits.guess_wait_s or len(self._held) >= limits.questions:
             phrase = f"Too many wrong passwords for {credential.user}, wait a minute"
             return AnswerInstead(pending.arrived, 503, phrase, (("Retry-After", 60),))
-        self._lock_out.charge(key, now)
+        lock_out.charge(key, now)
         number = next(self._numbers)
         self._held[number] = held
         self._turns.set(number, now + wait_s, "a password's turn")
@@ -188,7 +196,10 @@ class Gate:
         if request.method != "REGISTER" or not is_own_domain(request.sip_uri, self._config):
             return Admitted(arrived, user)
         uri = request.to.uri
-        if not isinstance(uri, SipUri) or not is_own_domain(uri, self._config) or not uri.user:
+        if not isinstance(uri, SipUri):
+            # 10.2: "This address-of-record MUST be a SIP URI or SIPS URI." RFC 4475 3.3.4: a registrar answers 400.
+            return AnswerInstead(arrived, 400, "Bad Request (To is not a SIP URI)")
+        if not is_own_domain(uri, self._config) or not uri.user:
             # 10.3 step 5: "If the address-of-record is not valid for the domain in the Request-URI, the registrar MUST
             # send a 404 (Not Found) response".
             return AnswerInstead(arrived, 404, f"To must name a user of {self._config.realm}")

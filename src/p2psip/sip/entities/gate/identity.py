@@ -72,13 +72,16 @@ def unmet_wishes(request: Request) -> list[str]:
     return sorted(wanted - _PROVIDED) if "critical" in wanted else []
 
 
-def requested(request: Request, source: Source, user: str | None, realm: str) -> Request:
-    """A request with what is known of its sender; `user` is the line that a phone has proved to be, if it had to."""
+def requested(request: Request, source: Source, user: str | None, realm: str, *, is_private: bool = False) -> Request:
+    """A request with what is known of its sender; `user` is the line that a phone has proved to be, if it had to.
+
+    It is not named either if the dialog `is_private`, whatever this request says.
+    """
     if isinstance(source.hop, LocalHop):
         return request
     if source.peer is not None:
         return request.replace(fields=_believed(request, realm))
-    wanted = wishes(request)
+    wanted = wishes(request) | {"id"} if is_private else wishes(request)
     fields = request.fields.without(*CLAIMS)
     if "user" in wanted:
         # RFC 3323 section 5: who has done what a value asks for takes it off, so that nobody does it again.
@@ -106,7 +109,9 @@ def answered(response: Response, source: Source, user: str, realm: str) -> Respo
 
 def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]) -> NameAddr:
     """The From of a phone's request as others see it."""
-    if "user" in wanted:
+    if wanted & _NAMELESS:
+        # RFC 3325 section 7 keeps back by "id" what the network asserts. That is From as well, where we have put the
+        # line; and a phone that shows a From is not helped by a P-Asserted-Identity that is not there.
         return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
     names_itself = isinstance(from_.uri, SipUri) and user is not None and from_.uri.user_name.lower() == user.lower()
     if _is_anonymous(from_.uri) and not names_itself:
@@ -114,8 +119,6 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
     # Within a dialog nobody has proved anything, and the tags say whose it is.
     if user is None:
         return from_
-    if wanted & _NAMELESS and not names_itself:
-        return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
     return NameAddr(_line(user, realm), from_.display_name, from_.params)
 
 

@@ -49,8 +49,11 @@ class Edge:
 
     def routed(self, request: Request, source: Source, user: str | None, place: TokenPlace | None) -> routing.Routed:
         """A request as it came in, without what was meant for us, and in the overlay's terms."""
-        routed = routing.preprocess(self._cleaned(request, source, user), self._config, self._tokens)
-        named = self._naming.request_from(routed.request, place, identity.is_nameless(request))
+        # Many phones say so once, in the INVITE: it holds for what else they send in that dialog.
+        is_private = user is None and place is not None and place.is_private
+        cleaned = self._cleaned(request, source, user, is_private)
+        routed = routing.preprocess(cleaned, self._config, self._tokens)
+        named = self._naming.request_from(routed.request, place, is_private or identity.is_nameless(request))
         return routing.Routed(named, routed.place, routed.next_route)
 
     def question(self, context: Context, branch: Branch, hop: BoundHop) -> PrepareCall | None:
@@ -100,9 +103,9 @@ class Edge:
     def _ends(self, context: Context, branch: Branch, hop: BoundHop) -> tuple[End, End]:
         return (context.source, context.place), (self._transport.far_end(hop), branch.place)
 
-    def _cleaned(self, request: Request, source: Source, user: str | None) -> Request:
+    def _cleaned(self, request: Request, source: Source, user: str | None, is_private: bool) -> Request:
         """Take off what was meant for us, and say who the sender has proved to be."""
-        known = identity.requested(request, source, user, self._config.realm)
+        known = identity.requested(request, source, user, self._config.realm, is_private=is_private)
         if source.is_trusted:
             return known
         return known.replace(fields=without_own_credentials(known.fields, self._config.realm))

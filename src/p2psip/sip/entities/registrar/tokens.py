@@ -35,7 +35,8 @@ class TokenPlace(NamedTuple):
     """A phone, or an agent inside this process, at the edge of the overlay.
 
     `hop` leads there, None if it was a connection of an earlier run; `host` is the address at its other end. `user` is
-    its line, "" if nobody knows. `server` is what it calls us. `contact` is the URI by which it wants requests.
+    its line, "" if nobody knows. `server` is what it calls us. `contact` is the URI by which it wants requests. It
+    `is_private` if it began the dialog without wishing to be named: what it sends in it does not name it either.
     """
 
     hop: BoundHop | None
@@ -43,6 +44,7 @@ class TokenPlace(NamedTuple):
     user: str
     server: ServerName
     contact: SipUri | None = None
+    is_private: bool = False
 
     @property
     def is_agent(self) -> bool:
@@ -62,6 +64,7 @@ class _Written(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     user: bytes
     server: ServerName
     contact: bytes
+    is_private: bool = False
 
 
 class Tokens:
@@ -85,9 +88,8 @@ class Tokens:
     def _make(self, place: TokenPlace, contact: str) -> str:
         kind, number, detail = self._way(place.hop)
         user = place.user.encode("utf-8", "surrogateescape")
-        written = _Written(
-            kind, number, detail, place.host, user, place.server, contact.encode("utf-8", "surrogateescape")
-        )
+        packed_contact = contact.encode("utf-8", "surrogateescape")
+        written = _Written(kind, number, detail, place.host, user, place.server, packed_contact, place.is_private)
         packed = msgspec.msgpack.encode(written)
         return base64.urlsafe_b64encode(self._cipher.encrypt(packed, None)).decode().rstrip("=")
 
@@ -109,7 +111,7 @@ class Tokens:
             # Ours, of a release that wrote them otherwise.
             return None
         user = written.user.decode("utf-8", "surrogateescape")
-        return TokenPlace(self._hop(written), written.host, user, written.server, uri)
+        return TokenPlace(self._hop(written), written.host, user, written.server, uri, written.is_private)
 
     def _way(self, hop: BoundHop | None) -> tuple[str, int, str]:
         match hop:

@@ -23,6 +23,7 @@ def challenging(world, phone, status, realm):
     phone._on_request = refuse
 
 
+@pytest.mark.must("3261 16.7/23", "3261 22.3/3", "3261 22.3/7", "7616 3.6/2", "7616 3.6/3")
 @pytest.mark.parametrize("status", [401, 407])
 @pytest.mark.parametrize("realm", ["overlay.example", "10.1.0.1", "asterisk"])
 @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
@@ -63,6 +64,7 @@ def test_nor_a_phone_of_the_same_peer(world, one, alice):
     assert alice.ask(alice.message("carol")).status == 403
 
 
+@pytest.mark.must("3261 22.3/2", "3261 22.3/5")
 @pytest.mark.parametrize("name", ["Authorization", "Proxy-Authorization"])
 def test_22_3_what_a_phone_proves_to_its_peer_goes_no_further(world, alice, bob, name):
     """Some send the credentials of their REGISTER with everything."""

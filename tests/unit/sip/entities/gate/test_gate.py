@@ -201,6 +201,7 @@ def test_what_waits_is_bounded(world):
 # What the credentials are for
 
 
+@pytest.mark.must("7616 3.4.6/1", "8760 3/1")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -213,6 +214,7 @@ def test_7616_3_4_6_the_same_place_by_another_name(phone, uri):
     assert phone.register().status == 200
 
 
+@pytest.mark.must("7616 3.4.6/1", "7616 3.4.6/3", "8760 3/1")
 @pytest.mark.parametrize("uri", ["sip:bob@10.1.0.1", "sip:elsewhere", "sip:10.1.0.2", "tel:1", "<x", "*"])
 def test_7616_3_4_6_another_place_is_a_bad_request_and_no_wrong_password(phone, uri):
     """ "if they are not, the server SHOULD return a 400 Bad Request error"."""
@@ -223,6 +225,7 @@ def test_7616_3_4_6_another_place_is_a_bad_request_and_no_wrong_password(phone, 
     assert in_time(phone)[0] == 200
 
 
+@pytest.mark.must("7616 3.4.6/3")
 def test_7616_3_4_6_holds_for_calls(alice, bob):
     alice.digest_uri = "sip:bob@overlay.example"
     assert alice.ask(alice.message("bob")).status == 200
@@ -240,13 +243,17 @@ def test_the_digest_user_name_says_who_it_is(phone, one, name):
     assert one.core.users() == ["alice"]
 
 
-@pytest.mark.parametrize("to", ["sip:alice@overlay.example", "sip:Alice@10.1.0.1", "sip:%61lice@10.1.0.1:5060"])
+@pytest.mark.must("3261 10.3/10", "3261 10.3/11")
+@pytest.mark.parametrize(
+    "to", ["sip:alice@overlay.example", "sip:Alice@10.1.0.1", "sip:%61lice@10.1.0.1:5060;user=phone"]
+)
 def test_to_names_the_same_user(phone, one, to):
     request = phone._new("REGISTER", SipUri("10.1.0.1"), NameAddr(parse_uri(to)), [("Contact", phone.contact)])
     assert phone.ask(request).status == 200
     assert one.core.users() == ["alice"]
 
 
+@pytest.mark.must("3261 10.3/8")
 def test_10_3_step_4_only_alice_may_change_her_bindings(phone, world):
     """ "If the authenticated user is not authorized to modify bindings, the registrar MUST return a 403"."""
     world.homes["bob"], world.passwords["bob"] = ["one"], "x"
@@ -255,7 +262,16 @@ def test_10_3_step_4_only_alice_may_change_her_bindings(phone, world):
     assert (response.status, response.phrase) == (403, "To names bob, the password is of alice")
 
 
-@pytest.mark.parametrize("to", ["sip:alice@elsewhere", "tel:+1", "sip:10.1.0.1"])
+@pytest.mark.must("3261 10.2/5")
+@pytest.mark.parametrize("to", ["tel:+1", "urn:x:y"])
+def test_10_2_to_must_be_a_sip_uri(phone, to):
+    """ "This address-of-record MUST be a SIP URI or SIPS URI"; RFC 4475 section 3.3.4 has a registrar answer 400."""
+    response = phone.ask(phone._new("REGISTER", SipUri("10.1.0.1"), NameAddr(parse_uri(to)), []))
+    assert (response.status, response.phrase) == (400, "Bad Request (To is not a SIP URI)")
+
+
+@pytest.mark.must("3261 10.3/9")
+@pytest.mark.parametrize("to", ["sip:alice@elsewhere", "sip:10.1.0.1"])
 def test_10_3_step_5_to_must_be_of_our_domain(phone, to):
     """ "If the address-of-record is not valid for the domain in the Request-URI, the registrar MUST send a 404"."""
     response = phone.ask(phone._new("REGISTER", SipUri("10.1.0.1"), NameAddr(parse_uri(to)), []))

@@ -62,6 +62,7 @@ def asserted(message: Request) -> list[str]:
 # Claims
 
 
+@pytest.mark.must("3261 16.6/2")
 @pytest.mark.parametrize("claim", CLAIMED)
 @pytest.mark.parametrize("user", ["alice", None])
 def test_nothing_that_a_phone_claims_of_itself_goes_on(claim, user):
@@ -76,6 +77,7 @@ def test_nor_all_of_it_together():
     assert asserted(sent) == [ALICE]
 
 
+@pytest.mark.must("3261 16.7/28")
 @pytest.mark.parametrize("claim", CLAIMED)
 def test_nor_what_it_claims_in_a_response(claim):
     response = make_response(request(), 200, to_tag="t", extra=[claim])
@@ -225,14 +227,19 @@ def test_who_answers_may_ask_so_too(line, told):
     assert "remote-party-id" not in sent.fields
 
 
-def test_user_privacy_holds_within_a_dialog():
-    assert told("", ("Privacy", "user"), user=None).fields.lines("from") == [
+@pytest.mark.parametrize("wish", ["user", "id", "header"])
+def test_privacy_holds_within_a_dialog(wish):
+    assert told("", ("Privacy", wish), user=None).fields.lines("from") == [
         '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'
     ]
 
 
-@pytest.mark.parametrize("from_", ["<tel:+4930123>;tag=1", "<sip:boss@elsewhere>;tag=1"])
-def test_a_private_caller_is_not_named_instead_of_what_stood_in_from(from_):
+@pytest.mark.parametrize(
+    "from_",
+    ["<tel:+4930123>;tag=1", "<sip:boss@elsewhere>;tag=1", '"Alice" <sip:alice@10.1.0.1>;tag=1', "Alice <tel:1>;tag=1"],
+)
+def test_3325_id_keeps_the_name_out_of_from_too(from_):
+    """From is what phones show, and what we assert: neither the line nor the display name stands in it."""
     sent = told(from_, ("Privacy", "id"))
     assert sent.fields.lines("from") == ['"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1']
     assert b"alice" not in sent.encode().lower()
@@ -355,6 +362,26 @@ def test_nor_by_that_of_who_answers(world, alice, bob):
     alice.hang_up(call)
     world.run(1.0)
     assert bob.received[-1].sip_uri == bob.contact.uri
+
+
+@pytest.mark.parametrize(
+    "asks", [("Privacy", "id"), ("Privacy", "user;id"), ("Remote-Party-ID", "<sip:x@y>;privacy=full")]
+)
+def test_nor_by_what_is_sent_in_the_call_later(world, alice, bob, asks):
+    """Many phones say it once; the re-INVITE, the INFO and the BYE that follow have their From, and nothing more."""
+    call = alice.invite("bob", [asks])
+    world.run(3.0)
+    assert call.is_up
+    for method in ("INFO", "BYE"):
+        assert alice.ask(alice.in_dialog(call, method)).status == 200
+    assert [got.method for got in bob.received] == ["INVITE", "INFO", "BYE"]
+    for got in bob.received:
+        assert got.from_.uri == identity.ANONYMOUS.uri
+        assert b"alice" not in got.encode().lower().replace(got.call_id.encode(), b"")
+    open_call = alice.invite("bob")
+    world.run(3.0)
+    assert alice.ask(alice.in_dialog(open_call, "INFO")).status == 200
+    assert bob.received[-1].from_.uri == SipUri("10.2.0.1", "alice"), "it is of that dialog alone"
 
 
 def test_3323_5_critical_privacy_fails_with_500(alice, bob):

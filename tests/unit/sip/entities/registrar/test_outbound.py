@@ -127,6 +127,7 @@ def carol(world, one, last, **options):
 # Path
 
 
+@pytest.mark.must("3261 16.6/18", "3261 16.6/20", "5626 6/1")
 def test_3327_path_is_stored_returned_and_used(world, one, alice, edge):
     phone = behind(world, one, edge, Address("198.51.100.7", 1111))
     response = register(phone, "", "path")
@@ -146,6 +147,7 @@ def test_3327_path_is_stored_returned_and_used(world, one, alice, edge):
     assert phone.calls[0].is_over
 
 
+@pytest.mark.must("5626 6/8")
 def test_a_path_survives_a_restart(world, one, alice, edge):
     phone = behind(world, one, edge, Address("198.51.100.7", 1111))
     register(phone, instance(1))
@@ -226,6 +228,7 @@ def test_a_path_that_leads_nowhere(world, one, path):
 # Outbound at the registrar
 
 
+@pytest.mark.must("5626 6/2", "5626 6/3", "5626 6/4", "5626 6/5", "5626 11.4/1")
 def test_5626_439_where_the_first_hop_does_not_know_flows(world, one):
     """Section 6: reg-id and outbound wanted, but no `ob` in Path; or no Path at all."""
     for last, options in ((6, {"says_ob": False}), (7, {"path": False})):
@@ -248,6 +251,7 @@ def test_5626_only_one_contact_with_a_flow(world, one):
     assert len(bindings(one)) == 1
 
 
+@pytest.mark.must("3261 8.2.4/1", "3261 8.2.4/2", "3261 8.2.4/3", "3261 8.2.4/4", "5626 6/6", "5626 6/9")
 @pytest.mark.parametrize(
     ("params", "supported", "is_flow"),
     [(instance(1), OUTBOUND, True), (instance(1, 0), OUTBOUND, False), (";reg-id=1", OUTBOUND, False)],
@@ -262,12 +266,14 @@ def test_5626_require_outbound_is_understood(world, one):
     assert register(carol(world, one, 21), instance(1), None, Require="Outbound").fields.first("require") == "outbound"
 
 
+@pytest.mark.must("3261 8.2.2.3/1", "3261 8.2.2.3/2", "3261 10.3/7")
 @pytest.mark.parametrize("option", ["gruu", "100rel"])
 def test_8_2_2_3_what_is_not_done_is_refused(world, one, option):
     response = register(carol(world, one, 21), Require=f"path, {option}")
     assert (response.status, response.fields.lines("unsupported")) == (420, [option])
 
 
+@pytest.mark.must("3261 20.37/1")
 def test_options_says_what_is_done(world, one, alice):
     request = alice._new("OPTIONS", SipUri(one.address.host), NameAddr(SipUri(one.address.host)), [])
     response = alice.ask(request)
@@ -281,6 +287,7 @@ def test_options_says_what_is_done(world, one, alice):
 # Flows
 
 
+@pytest.mark.must("5626 6/10", "5626 7/1", "5626 7/2", "5626 7/3")
 def test_5626_all_flows_of_an_instance_are_one_phone(world, one, alice):
     """Section 7: it rings once; a refusal over one flow is the phone's, and no other flow is tried."""
     flows = [carol(world, one, 21, answers_after_s=None), carol(world, one, 22, refuses_with=486)]
@@ -294,6 +301,7 @@ def test_5626_all_flows_of_an_instance_are_one_phone(world, one, alice):
     assert [len(flow.calls) for flow in flows] == [0, 1], "the newest flow, and that alone"
 
 
+@pytest.mark.must("5626 7/4")
 def test_5626_430_tries_the_next_flow_and_ends_the_binding(world, one, alice, edge):
     """Section 7: "the proxy SHOULD replace the failed branch with another target [...] but a different reg-id"."""
     first, second = (behind(world, one, edge, Address("198.51.100.7", port)) for port in (1111, 2222))
@@ -352,6 +360,7 @@ def test_a_phone_that_says_it_is_at_work_is_waited_for(world, one, alice):
     assert first.received == []
 
 
+@pytest.mark.must("3261 16.5/4", "5626 6/7")
 def test_one_contact_registered_in_two_ways_is_called_once(world, one, alice):
     """A phone that has turned outbound on leaves its plain binding behind."""
     phone = carol(world, one, 21)
@@ -385,6 +394,7 @@ def test_a_flow_that_wakes_up_late_still_answers(world, one, alice):
     assert first.calls[0].is_over
 
 
+@pytest.mark.must("5626 5.4/2", "5626 5.4/3", "5626 6/12")
 def test_a_connection_with_keep_alives_is_watched(world, one, alice):
     """5.4: Flow-Timer is said, pings are answered, and silence ends the flow and its binding."""
     phone = carol(world, one, 21, transport="TCP")
@@ -517,6 +527,7 @@ def test_an_instance_started_anew_rings_by_its_newest_contact(world, one, alice)
 # STUN on the SIP port
 
 
+@pytest.mark.must("5626 5.4/1", "5626 8/1", "5626 8/2")
 def test_5626_8_stun_is_answered_on_the_sip_port(world, one):
     request = StunMessage(MessageClass.REQUEST, 1, b"twelve bytes")
     one.core.handle(Datagram(one.address, Address("198.51.100.7", 1111), request.encode()), 0.0)

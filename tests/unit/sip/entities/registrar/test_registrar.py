@@ -40,6 +40,7 @@ def register(phone, *contacts, **fields):
 # What a phone gets
 
 
+@pytest.mark.must("3261 8.2/1", "3261 10.1/1", "3261 10.3/25", "3261 10.3/26", "3261 22.1/1", "3261 22.2/1")
 def test_registration_is_challenged_and_kept(phone, one):
     response = phone.register(600)
     assert response.status == 200
@@ -64,6 +65,7 @@ def test_registration_expires(phone, one, world):
     assert one.core.users() == []
 
 
+@pytest.mark.must("3261 10.3/16", "3261 10.3/17", "3261 10.3/18")
 def test_expires_of_contact_beats_the_header_and_both_have_bounds(phone, one, world):
     assert register(phone, "<sip:a@h>;expires=100", Expires=200).contacts[0].param("expires") == "100"
     assert register(phone, "<sip:a@h>", Expires=200).contacts[0].param("expires") == "200"
@@ -72,6 +74,7 @@ def test_expires_of_contact_beats_the_header_and_both_have_bounds(phone, one, wo
     assert register(phone, "<sip:a@h>;expires=99999999999999", Expires=200).contacts[0].param("expires") == "3600"
 
 
+@pytest.mark.must("3261 8.2/2", "3261 10.3/19")
 def test_too_brief(phone, one):
     """10.3 step 7: 423 with Min-Expires, and nothing has changed."""
     response = register(phone, "<sip:a@h>;expires=59")
@@ -87,12 +90,14 @@ def test_fetch_changes_nothing(phone, one):
     assert len(one.changes) == before
 
 
+@pytest.mark.must("3261 10.3/20", "3261 10.3/21")
 def test_refresh_takes_the_place_of_the_old(phone, one):
     phone.register()
     phone.register()
     assert contacts(one) == ["sip:alice@10.1.0.11:5060"]
 
 
+@pytest.mark.must("3261 10.3/20", "3261 10.3/21")
 def test_removal(phone, one):
     phone.register()
     assert phone.register(0).contacts == ()
@@ -100,6 +105,7 @@ def test_removal(phone, one):
     assert one.changes[-1].bindings == ()
 
 
+@pytest.mark.must("3261 10.3/13")
 def test_star_removes_all(phone, one):
     register(phone, "<sip:a@h>", "<sip:b@h>")
     assert len(contacts(one)) == 2
@@ -107,6 +113,7 @@ def test_star_removes_all(phone, one):
     assert contacts(one) == []
 
 
+@pytest.mark.must("3261 10.2.2/1", "3261 10.3/12")
 @pytest.mark.parametrize(
     ("values", "fields"), [(("*",), {}), (("*",), {"Expires": 60}), (("*", "<sip:a@h>"), {"Expires": 0})]
 )
@@ -114,6 +121,7 @@ def test_star_must_stand_alone_and_with_expires_0(phone, values, fields):
     assert register(phone, *values, **fields).status == 400
 
 
+@pytest.mark.must("3261 10.3/14", "3261 10.3/15")
 def test_star_out_of_order_removes_nothing(phone, one):
     phone.register()
     [binding] = bindings(one)
@@ -123,6 +131,7 @@ def test_star_out_of_order_removes_nothing(phone, one):
     assert bindings(one) == (binding,)
 
 
+@pytest.mark.must("3261 10.3/25")
 def test_several_phones_of_one_user(phone, one, world):
     """The highest q first, of equal ones the newest; two phones behind one socket are two."""
     world.homes["alice"] = ["one"]
@@ -150,6 +159,7 @@ def test_bindings_of_a_user_are_bounded(phone, one, world):
     assert contacts(one)[0].endswith(":6014")
 
 
+@pytest.mark.must("3261 8.2/2", "3261 10.3/4", "3261 10.3/22")
 def test_out_of_order_is_refused(phone, one):
     """10.3 step 7: same Call-ID, CSeq not higher."""
     phone.register()
@@ -166,6 +176,7 @@ def test_contact_that_is_no_sip_uri(phone):
     assert register(phone, "<mailto:a@b>").status == 400
 
 
+@pytest.mark.must("5626 6/11")
 def test_instance_and_reg_id_name_a_phone(phone, one, world):
     """RFC 5626: another Contact of the same instance and reg-id replaces it, and the flow is confirmed."""
     world.homes["alice"] = ["one"]
@@ -180,6 +191,7 @@ def test_instance_and_reg_id_name_a_phone(phone, one, world):
     assert len(contacts(one)) == 2
 
 
+@pytest.mark.must("3261 10.3/7")
 def test_unknown_extension_is_refused(phone):
     response = register(phone, "<sip:a@h>", Require="magic")
     assert (response.status, response.fields.lines("unsupported")) == (420, ["magic"])
@@ -215,6 +227,7 @@ def test_contact_that_asks_for_tcp(phone, one):
     assert binding.hops == (StreamHop("TCP", Address("10.1.0.11", 5070)),)
 
 
+@pytest.mark.must("5626 7/3")
 def test_phone_on_tcp_is_reached_by_its_connection(world, one):
     phone = world.phone("alice", one, ALICE_AT, "TCP")
     phone.register()
@@ -225,6 +238,7 @@ def test_phone_on_tcp_is_reached_by_its_connection(world, one):
     assert bindings(one)[0].hops == (StreamHop("TCP", ALICE_AT),)
 
 
+@pytest.mark.must("5626 7/5")
 def test_phone_behind_nat_is_away_when_its_connection_is(world, one):
     phone = world.phone("alice", one, ALICE_AT, "TCP", contact_host="192.168.1.5")
     phone.register()
@@ -253,6 +267,7 @@ def test_foreign_registrar_is_not_relayed_to(phone, world):
     assert not any(remote.host == "203.0.113.1" for _, remote, _ in world.datagrams)
 
 
+@pytest.mark.must("3261 16.5/3")
 @pytest.mark.parametrize("domain", ["overlay.example", "10.1.0.1"])
 def test_any_own_name_is_the_overlay(phone, one, domain):
     phone.aor = SipUri(domain, "alice")
@@ -266,6 +281,7 @@ def test_sha_256(world):
     assert phone.register().status == 200
 
 
+@pytest.mark.must("7616 3.3/2")
 def test_stale_nonce_is_said_to_be_stale(phone, world, one):
     phone.register()
     sent = [data for local, _, data in world.datagrams if b"Authorization" in data][-1]

@@ -96,12 +96,14 @@ def test_what_is_no_sip_uri_does_not_spoil_the_others(table: Table) -> None:
     assert table.contacts() == [str(contact.uri) for contact in response.contacts] == ["sip:alice@10.1.0.11"]
 
 
+@pytest.mark.must("5626 6/8")
 def test_the_answer_says_by_what_a_phone_knows_its_own(table: Table) -> None:
     """RFC 5626 section 9.2: instance and reg-id come back."""
     [contact] = table.register([f"<sip:alice@10.1.0.11>;{INSTANCE};reg-id=7"]).contacts
     assert str(contact) == f"<sip:alice@10.1.0.11>;expires=3600;{INSTANCE};reg-id=7"
 
 
+@pytest.mark.must("5626 6/11")
 def test_the_same_flow_again_with_another_contact(table: Table) -> None:
     """RFC 5626 section 6: a flow is its instance and reg-id, whatever the URI; a URN is the same in either case."""
     table.register([f"<sip:alice@10.1.0.11>;{INSTANCE};reg-id=1"])
@@ -111,6 +113,7 @@ def test_the_same_flow_again_with_another_contact(table: Table) -> None:
     assert sorted(table.contacts()) == ["sip:alice@10.1.0.11", "sip:alice@10.1.0.99"]
 
 
+@pytest.mark.must("5626 10/1")
 @pytest.mark.parametrize("reg_id", ["0", "-1", "x", "2147483648", "9" * 400])
 def test_a_reg_id_that_is_none(table: Table, reg_id: str) -> None:
     """RFC 5626 section 11.2: 1 to 2**31 - 1."""
@@ -156,6 +159,7 @@ def out_of_order(table: Table, contacts: Sequence[str], cseq: int) -> None:
     assert table.all() == before
 
 
+@pytest.mark.must("3261 10.3/5", "3261 10.3/23", "3261 10.3/24")
 def test_one_contact_out_of_order_refuses_all(table: Table) -> None:
     table.register(["<sip:a@h>"], 5)
     for cseq in (4, 5):
@@ -177,6 +181,7 @@ one_contact = st.builds(
 kept_contacts = st.lists(one_contact.filter(lambda text: "=59" not in text and "=0;" not in text), max_size=6)
 
 
+@pytest.mark.must("3261 10.3/6")
 @given(st.data(), kept_contacts, st.lists(one_contact, min_size=1, max_size=6), st.integers(1, 3))
 @example(None, ["<sip:a@10.1.0.11>"], ["<sip:a@10.1.0.11;x=1>;expires=0", "<sip:a@10.1.0.11;x=2>"], 2)
 def test_order_and_duplicates_change_nothing(
