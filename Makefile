@@ -16,7 +16,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help setup dev demo check test fast unslow bench soak conformance nat-pairs lint types imports lock clean
+.PHONY: help setup dev demo check test fast unslow bench soak conformance transactions nat-pairs lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench   measure: codec, SIP, records, disk, forwarding, media, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
+	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
 	@echo "make nat-pairs  write docs/nat-pairs.md anew: agents behind every pair of NATs (root, nftables)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
@@ -92,6 +93,9 @@ soak: dev
 
 conformance: dev
 	$(BIN)/python tests/support/conformance.py
+
+transactions: dev
+	$(BIN)/python tests/support/transaction_diagrams.py
 
 nat-pairs: dev
 	PYTHONPATH=tests/support $(BIN)/python tests/support/nat_pairs.py

@@ -30,7 +30,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.machines import Input, Reaction, State, Table
-from p2psip.sip.transactions.matching import Key, client_key, invite_key, server_key
+from p2psip.sip.transactions.matching import Key, branch_of, client_key, invite_key, is_from, server_key
 from p2psip.sip.transactions.timer_values import REASONS, Timer, TimerValues
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source
@@ -53,7 +53,6 @@ class _Transaction:
     number: int
     key: Key
     table: Table
-    state: State
     request: Request | None
     """The request as sent or received; None when it is not needed any more."""
     via: Via
@@ -69,6 +68,7 @@ class _Transaction:
     """Client: the request as sent; server: the latest response."""
     response: Response | None = None
     interval_s: float = 0.0
+    state: State = field(init=False)
     timers: set[Timer] = field(default_factory=set)
     pending_cancel: tuple[tuple[str, object], ...] | None = None
     is_quiet: bool = False
@@ -77,6 +77,9 @@ class _Transaction:
     """Why the transport failed."""
     context: object = None
     """Client: whose request it is, for whoever has sent it."""
+
+    def __post_init__(self) -> None:
+        self.state = machines.first_state(self.table)
 
     @property
     def is_client(self) -> bool:
@@ -163,7 +166,11 @@ class TransactionLayer:
     def send(self, request: Request, hop: Hop, now: float) -> bool:
         """Send a request without a transaction: the ACK to a 2xx (section 13.2.2.4). False if it cannot be sent."""
         bound = self.transport.bind(hop, now)
-        return bound is not None and self.transport.send(bound, self._with_via(request, bound, "").encode(), now)
+        if bound is None:
+            return False
+        branch = branch_of(request) if "via" in request.fields else self._new_branch()
+        sent = request.with_new_via(self.transport.via(bound, branch))
+        return self.transport.send(bound, sent.encode(), now)
 
     def respond(self, transaction: int, response: Response, now: float) -> None:
         """Answer a request. Nothing happens if its transaction has ended meanwhile."""
@@ -228,20 +235,15 @@ class TransactionLayer:
     def _start_server(self, key: Key, request: Request, source: Source, now: float) -> None:
         number = next(self._numbers)
         is_invite = request.method == "INVITE"
-        table, state = (
-            (machines.INVITE_SERVER, State.PROCEEDING) if is_invite else (machines.OTHER_SERVER, State.TRYING)
-        )
+        table = machines.INVITE_SERVER if is_invite else machines.OTHER_SERVER
         transaction = _Transaction(
-            number, key, table, state, request, request.via, self.transport.is_reliable(source.hop), source=source
+            number, key, table, request, request.via, self.transport.is_reliable(source.hop), source=source
         )
         self._transactions[number] = self._by_key[key] = transaction
         if is_invite:
             transaction.invite_key = invite_key(request, source)
             self._invites[transaction.invite_key] = transaction
-        else:
-            # RFC 4320 4.1: a 100 only "after the amount of time it takes a client transaction's Timer E to be reset
-            # to T2".
-            self._set(transaction, Timer.TRYING, now + _time_to_t2(self._values))
+        self._set(transaction, Timer.TRYING, now + self._values.trying_s(request.method))
         cancels = None
         if request.method == "CANCEL":
             invite = self._invites.get(invite_key(request, source))
@@ -250,7 +252,7 @@ class TransactionLayer:
 
     def _on_response(self, response: Response, now: float) -> None:
         transaction = self._by_key.get(client_key(response.via.branch, response.cseq.method))
-        if transaction is None or not transaction.is_client:
+        if transaction is None or not transaction.is_client or not is_from(response.via, transaction.via):
             # RFC 6026 7.3: "The proxy MUST NOT forward the response if there is no matching transaction".
             self.dropped += 1
             return
@@ -349,7 +351,8 @@ class TransactionLayer:
             self._transmit(transaction, now)
         elif action is Reaction.SEND_TRYING:
             assert transaction.request is not None
-            transaction.data = build.make_trying(transaction.request, _time_to_t2(self._values)).encode()
+            delay_s = self._values.trying_s(transaction.request.method)
+            transaction.data = build.make_trying(transaction.request, delay_s).encode()
             self._send_response(transaction, now)
         else:
             if action is Reaction.SEND_RESPONSE:
@@ -391,10 +394,10 @@ class TransactionLayer:
         self, number: int, request: Request, hop: BoundHop, context: object, now: float, *, is_quiet: bool = False
     ) -> None:
         is_invite = request.method == "INVITE"
-        table, state = (machines.INVITE_CLIENT, State.CALLING) if is_invite else (machines.OTHER_CLIENT, State.TRYING)
+        table = machines.INVITE_CLIENT if is_invite else machines.OTHER_CLIENT
         key = client_key(request.via.branch, request.method)
         transaction = _Transaction(
-            number, key, table, state, request, request.via, self.transport.is_reliable(hop), hop, data=request.encode()
+            number, key, table, request, request.via, self.transport.is_reliable(hop), hop, data=request.encode()
         )
         transaction.is_quiet, transaction.context = is_quiet, context
         self._transactions[number] = self._by_key[key] = transaction
@@ -405,7 +408,10 @@ class TransactionLayer:
         self._transmit(transaction, now)
 
     def _with_via(self, request: Request, hop: BoundHop, suffix: str) -> Request:
-        return request.with_new_via(self.transport.via(hop, f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}{suffix}"))
+        return request.with_new_via(self.transport.via(hop, f"{self._new_branch()}{suffix}"))
+
+    def _new_branch(self) -> str:
+        return f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}"
 
     # Timers
 
@@ -504,12 +510,3 @@ class TransactionLayer:
 def _classify(response: Response, first: Input) -> Input:
     """1xx, 2xx or another final one: `first` or one of its two successors."""
     return Input(first + (0 if response.status < 200 else 1 if response.status < 300 else 2))
-
-
-def _time_to_t2(values: TimerValues) -> float:
-    """How long a client's timer E takes to grow to T2."""
-    total = interval = values.t1_s
-    while interval * 2 < values.t2_s:
-        interval *= 2
-        total += interval
-    return total

@@ -1,9 +1,10 @@
 """The four transaction machines as tables (RFC 3261 figures 5-8 as amended by RFC 6026).
 
-Theory of operation. A machine is a table from state and input to the next state and the actions to take. An
-input that a state's row does not name changes nothing and is dropped: retransmissions, stray ACKs and late
-timers end there. The tables know no messages and no clocks; `layer.py` classifies what comes in, looks the
-input up, takes the actions in order, and forgets the transaction once it is TERMINATED.
+Theory of operation. A machine is a table from state and input to the next state and the actions to take. Its first
+row is the state that it begins in. An input that a state's row does not name changes nothing and is dropped:
+retransmissions, stray ACKs and late timers end there. The tables know no messages and no clocks; `layer.py` classifies
+what comes in, looks the input up, takes the actions in order, and forgets the transaction once it is TERMINATED.
+`make transactions` draws them (docs/transactions.md).
 
     INVITE client    CALLING -> PROCEEDING -> COMPLETED (3xx-6xx) or ACCEPTED (2xx) -> TERMINATED
     INVITE server    PROCEEDING -> COMPLETED (3xx-6xx) -> CONFIRMED (ACK), or ACCEPTED (2xx) -> TERMINATED
@@ -92,6 +93,12 @@ Table: TypeAlias = dict[State, dict[Input, tuple[State, tuple[Reaction, ...]]]]
 
 _S, _I, _A = State, Input, Reaction
 
+
+def first_state(table: Table) -> State:
+    """Where a machine begins."""
+    return next(iter(table))
+
+
 INVITE_CLIENT: Table = {
     _S.CALLING: {
         _I.TIMER_A: (_S.CALLING, (_A.RETRANSMIT_REQUEST, _A.START_A)),
@@ -123,9 +130,12 @@ INVITE_CLIENT: Table = {
 INVITE_SERVER: Table = {
     _S.PROCEEDING: {
         _I.REQUEST: (_S.PROCEEDING, (_A.RETRANSMIT_RESPONSE,)),
-        _I.SEND_1XX: (_S.PROCEEDING, (_A.SEND_RESPONSE,)),
-        _I.SEND_2XX: (_S.ACCEPTED, (_A.SEND_RESPONSE, _A.START_L)),
-        _I.SEND_OTHER: (_S.COMPLETED, (_A.SEND_RESPONSE, _A.START_G, _A.START_H)),
+        # 17.2.1: "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will
+        # generate a provisional or final response within 200 ms".
+        _I.TIMER_TRYING: (_S.PROCEEDING, (_A.SEND_TRYING,)),
+        _I.SEND_1XX: (_S.PROCEEDING, (_A.STOP_TIMERS, _A.SEND_RESPONSE)),
+        _I.SEND_2XX: (_S.ACCEPTED, (_A.STOP_TIMERS, _A.SEND_RESPONSE, _A.START_L)),
+        _I.SEND_OTHER: (_S.COMPLETED, (_A.STOP_TIMERS, _A.SEND_RESPONSE, _A.START_G, _A.START_H)),
         # RFC 6026 8.8: the transaction informs its user and stays where it is.
         _I.TRANSPORT_ERROR: (_S.PROCEEDING, (_A.TELL_TRANSPORT_ERROR,)),
     },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TypeAlias
 
+from p2psip.sip.message.headers import MAGIC_COOKIE, Via
 from p2psip.sip.message.message import Request
 from p2psip.sip.transports.hops import Source
 
@@ -38,6 +40,22 @@ def invite_key(request: Request, source: Source) -> Key:
 def client_key(branch: str, method: str) -> Key:
     """The client transaction of a request of ours, found by a response's topmost Via and CSeq (section 17.1.3)."""
     return (branch, method)
+
+
+def is_from(via: Via, ours: Via) -> bool:
+    """True if a response that has our branch answers what we have sent with the Via `ours`."""
+    # 18.1.2: "If the value of the "sent-by" parameter in that header field value does not correspond to a value that
+    # the client transport is configured to insert into requests, the response MUST be silently discarded."
+    return (via.host, via.port or ours.port) == (ours.host, ours.port)
+
+
+def branch_of(request: Request) -> str:
+    """The branch with which a request is passed on without a transaction."""
+    # 16.11: "the branch parameter MUST be computed as a combinatoric function of message parameters which are
+    # invariant on retransmission."
+    parts = (request.via.branch, request.via.sent_by, request.uri_text, *map(str, _call(request)), request.to.tag)
+    text = "|".join(parts).encode("utf-8", "surrogateescape")
+    return f"{MAGIC_COOKIE}{hashlib.blake2b(text, digest_size=8).hexdigest()}"
 
 
 def _call(request: Request) -> Key:

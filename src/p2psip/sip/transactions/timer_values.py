@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+TRYING_S = 0.2
+"""Section 17.2.1: so long an INVITE may be without any answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimerValues:
@@ -21,6 +24,17 @@ class TimerValues:
     def timeout_s(self) -> float:
         """64*T1: how long a transaction tries (timers B, F, H, J, L, M)."""
         return 64 * self.t1_s
+
+    def trying_s(self, method: str) -> float:
+        """When a request that nobody has answered gets its 100."""
+        if method == "INVITE":
+            return TRYING_S
+        # RFC 4320 4.1: only "after the amount of time it takes a client transaction's Timer E to be reset to T2".
+        total = interval = self.t1_s
+        while interval * 2 < self.t2_s:
+            interval *= 2
+            total += interval
+        return total
 
 
 class Timer(IntEnum):
@@ -40,7 +54,7 @@ class Timer(IntEnum):
     M = 12
     CANCELLED = 13
     TRYING = 14
-    """RFC 4320 section 4.1: when a non-INVITE request that nobody has answered gets its 100."""
+    """When a request that nobody has answered gets its 100 (section 17.2.1; RFC 4320 section 4.1)."""
 
 
 REASONS = {

@@ -86,6 +86,18 @@ CONTEXT = object()
 """What a request is sent with, and what comes of it has with it."""
 
 
+@pytest.mark.must(
+    "3261 17.1.1.2/1",
+    "3261 17.1.1.2/2",
+    "3261 17.1.1.2/3",
+    "3261 17.1.1.2/4",
+    "3261 17.1.1.2/5",
+    "3261 17.1.1.2/6",
+    "3261 17.1.1.2/7",
+    "3261 17.1.1.2/8",
+    "3261 17.1.1.2/9",
+    "3261 17.1.1.2/18",
+)
 def test_invite_goes_out_seven_times_and_fails_after_32_s() -> None:
     """17.1.1.2: timer A doubles from T1; timer B is 64*T1."""
     layer = make_layer()
@@ -100,6 +112,7 @@ def test_invite_goes_out_seven_times_and_fails_after_32_s() -> None:
     assert len(layer) == 0
 
 
+@pytest.mark.must("3261 17.1.2.2/1", "3261 17.1.2.2/2")
 def test_other_requests_back_off_to_t2() -> None:
     """17.1.2.2: timer E doubles up to T2; timer F is 64*T1."""
     layer = make_layer()
@@ -112,6 +125,7 @@ def test_other_requests_back_off_to_t2() -> None:
     )
 
 
+@pytest.mark.must("3261 17.1.1.2/10")
 def test_provisional_response_stops_retransmissions_of_invite() -> None:
     layer = make_layer()
     layer.request(request_of(), HOP, CONTEXT, 0.0)
@@ -120,6 +134,19 @@ def test_provisional_response_stops_retransmissions_of_invite() -> None:
     assert [event.response.status for event in layer.events() if isinstance(event, ResponseArrived)] == [180]
 
 
+@pytest.mark.must(
+    "3261 17.1.1.2/12",
+    "3261 17.1.1.2/13",
+    "3261 17.1.1.2/14",
+    "3261 17.1.1.2/15",
+    "3261 17.1.1.2/16",
+    "6026 8.4/1",
+    "6026 8.4/2",
+    "6026 8.4/3",
+    "6026 8.4/4",
+    "6026 8.4/5",
+    "6026 8.4/6",
+)
 def test_final_response_is_acknowledged_each_time_and_told_once() -> None:
     """17.1.1.2: the ACK for 3xx-6xx is the transaction's; retransmitted finals are not passed up."""
     layer = make_layer()
@@ -137,6 +164,32 @@ def test_final_response_is_acknowledged_each_time_and_told_once() -> None:
     assert layer.events() == [TransactionEnded(number, CONTEXT)]
 
 
+@pytest.mark.must(
+    "3261 16.7/1",
+    "3261 16.7/31",
+    "3261 17.1.1.2/17",
+    "4320 4.2/2",
+    "6026 6/1",
+    "6026 6/3",
+    "6026 6/4",
+    "6026 7.2/1",
+    "6026 7.2/2",
+    "6026 7.2/3",
+    "6026 7.2/4",
+    "6026 7.2/5",
+    "6026 7.3/1",
+    "6026 7.3/2",
+    "6026 8.2/1",
+    "6026 8.3/1",
+    "6026 8.4/7",
+    "6026 8.4/8",
+    "6026 8.4/9",
+    "6026 8.4/10",
+    "6026 8.4/11",
+    "6026 8.4/12",
+    "6026 8.4/13",
+    "6026 8.9/2",
+)
 def test_every_2xx_is_passed_up_for_64_t1() -> None:
     """RFC 6026 7.2: the Accepted state."""
     layer = make_layer()
@@ -153,6 +206,7 @@ def test_every_2xx_is_passed_up_for_64_t1() -> None:
     assert layer.dropped == 1
 
 
+@pytest.mark.must("3261 9.1/1", "3261 9.1/2", "3261 9.1/6", "3261 9.1/7", "3261 17.1.1.2/11")
 def test_cancel_waits_for_a_provisional_response() -> None:
     """9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent"."""
     layer = make_layer()
@@ -210,6 +264,7 @@ def test_lost_connection_fails_requests_on_it_at_once(status: int | None) -> Non
     ]
 
 
+@pytest.mark.must("3261 17.1.2.2/4", "3261 17.1.2.2/8", "3261 17.1.2.2/10", "3261 18.1.1/6")
 def test_reliable_transports_repeat_nothing_and_linger_not() -> None:
     layer = make_layer()
     layer.request(request_of("MESSAGE"), StreamHop("TCP", REMOTE), CONTEXT, 0.0)
@@ -236,9 +291,137 @@ def test_request_that_cannot_be_sent_fails() -> None:
     ]
 
 
+@pytest.mark.must("3261 18.1.2/1", "3261 18.1.2/2", "3261 18.1.2/3", "6026 8.9/1", "6026 8.9/2")
+@pytest.mark.parametrize(
+    ("old", "new"), [("192.0.2.1:5060", "192.0.2.9:5060"), ("192.0.2.1:5060", "192.0.2.1:5070")], ids=["host", "port"]
+)
+def test_18_1_2_a_response_to_somebody_else_is_discarded(old: str, new: str) -> None:
+    """ "If the value of the "sent-by" parameter [...] does not correspond to a value that the client transport is
+    configured to insert into requests, the response MUST be silently discarded."
+    """
+    layer = make_layer()
+    layer.request(request_of(), HOP, CONTEXT, 0.0)
+    invite = sent_requests(layer)[0]
+    response = make_response(invite, 200, to_tag="2")
+    via = str(invite.via)
+    assert old in via
+    strange = response.replace(fields=response.fields.with_only("Via", via.replace(old, new)))
+    layer.handle(Datagram(LOCAL, REMOTE, strange.encode()), 0.1)
+    assert (layer.events(), layer.dropped) == ([], 1)
+    layer.handle(Datagram(LOCAL, REMOTE, response.encode()), 0.2)
+    assert len(of_kind(layer.events(), ResponseArrived)) == 1
+
+
+@pytest.mark.must("3261 17.1.2.2/3", "3261 17.1.2.2/5", "3261 17.1.2.2/6")
+def test_17_1_2_2_a_request_that_is_being_worked_on_is_repeated_every_t2() -> None:
+    """And "if timer F fires while in the "Proceeding" state, the TU MUST be informed of a timeout"."""
+    layer = make_layer()
+    layer.request(request_of("MESSAGE"), HOP, CONTEXT, 0.0)
+    answer(layer, sent_requests(layer)[0], 100, 0.4)
+    assert [event.response.status for event in layer.events() if isinstance(event, ResponseArrived)] == [100]
+    assert [at for at, _ in run(layer, 100.0)] == [0.5, 4.5, 8.5, 12.5, 16.5, 20.5, 24.5, 28.5]
+    assert [type(event) for event in layer.events()] == [TransactionFailed, TransactionEnded]
+
+
+@pytest.mark.must("3261 17.1.2.2/8", "3261 17.1.2.2/9")
+def test_17_1_2_2_timer_k_absorbs_what_comes_late() -> None:
+    """T4: no longer and no shorter."""
+    layer = make_layer()
+    layer.request(request_of("MESSAGE"), HOP, CONTEXT, 0.0)
+    request = sent_requests(layer)[0]
+    answer(layer, request, 200, 0.1)
+    answer(layer, request, 200, 5.0)
+    assert len(of_kind(layer.events(), ResponseArrived)) == 1
+    assert (len(layer), layer.dropped) == (1, 0)
+    run(layer, 5.2)
+    assert [type(event) for event in layer.events()] == [TransactionEnded]
+    assert len(layer) == 0
+
+
 # Server
 
 
+@pytest.mark.must("3261 8.2.6.1/2", "3261 16.2/1", "3261 17.2.1/1")
+def test_17_2_1_an_invite_that_nobody_answers_gets_its_100_after_200_ms() -> None:
+    """Once, and not if something was said before; then a retransmission gets it again."""
+    layer = make_layer()
+    timed = request_of()
+    from_remote(layer, timed.replace(fields=timed.fields.with_last("Timestamp", "7.5")), 0.0)
+    assert run(layer, 0.19) == []
+    layer.handle_timeout(0.2)
+    [trying] = sent(layer)
+    assert isinstance(trying, Response)
+    assert (trying.status, trying.fields.first("timestamp")) == (100, "7.5 0.2")
+    from_remote(layer, request_of(), 0.5)
+    assert [message.start_line() for message in sent(layer)] == ["SIP/2.0 100 Trying"]
+    [arrived] = layer.events()
+    assert isinstance(arrived, RequestArrived)
+    layer.respond(arrived.transaction, make_response(arrived.request, 180, to_tag="2"), 1.0)
+    sent(layer)
+    assert run(layer, 100.0) == []
+
+
+@pytest.mark.parametrize("status", [180, 200, 486])
+def test_17_2_1_who_has_been_answered_gets_no_100(status: int) -> None:
+    layer = make_layer()
+    from_remote(layer, request_of(), 0.0)
+    [arrived] = layer.events()
+    assert isinstance(arrived, RequestArrived)
+    layer.respond(arrived.transaction, make_response(arrived.request, status, to_tag="2"), 0.1)
+    sent(layer)
+    assert "100" not in [what for _, what in run(layer, 100.0)]
+
+
+@pytest.mark.must(
+    "6026 7.1/2", "6026 7.1/3", "6026 7.1/5", "6026 7.1/6", "6026 8.7/1", "6026 8.7/2", "6026 8.7/3", "6026 8.7/4"
+)
+def test_6026_7_1_a_2xx_is_repeated_by_its_user_alone() -> None:
+    """In the state "accepted", which lasts for 64*T1; retransmitted INVITEs are absorbed."""
+    layer = make_layer()
+    from_remote(layer, request_of(), 0.0)
+    [arrived] = layer.events()
+    assert isinstance(arrived, RequestArrived)
+    ok = make_response(arrived.request, 200, to_tag="2")
+    for at in (1.0, 1.5):
+        layer.respond(arrived.transaction, ok, at)
+    from_remote(layer, request_of(), 2.0)
+    assert [message.start_line() for message in sent(layer)] == ["SIP/2.0 200 OK"] * 2
+    assert run(layer, 32.9) == []
+    assert (len(layer), layer.events()) == (1, [])
+    run(layer, 33.0)
+    assert layer.events() == [TransactionEnded(arrived.transaction)]
+    layer.respond(arrived.transaction, ok, 34.0)
+    assert (sent(layer), len(layer)) == ([], 0)
+
+
+@pytest.mark.must(
+    "3261 17.2.2/4",
+    "3261 17.2.2/5",
+    "3261 17.2.2/6",
+    "3261 17.2.2/7",
+    "3261 17.2.2/8",
+    "3261 17.2.2/9",
+    "3261 17.2.2/10",
+)
+def test_17_2_2_what_comes_again_is_answered_again() -> None:
+    """Until timer J, with what was said last; nothing that is said later counts."""
+    layer = make_layer()
+    from_remote(layer, request_of("MESSAGE"), 0.0)
+    [arrived] = layer.events()
+    assert isinstance(arrived, RequestArrived)
+    for status, at in ((100, 4.0), (200, 5.0), (486, 6.0)):
+        layer.respond(arrived.transaction, make_response(arrived.request, status, to_tag="2"), at)
+        from_remote(layer, request_of("MESSAGE"), at)
+    lines = [message.start_line()[8:11] for message in sent(layer)]
+    assert lines == ["100", "100", "200", "200", "200"]
+    run(layer, 36.9)
+    from_remote(layer, request_of("MESSAGE"), 36.9)
+    assert len(sent(layer)) == 1
+    run(layer, 37.0)
+    assert len(layer) == 0
+
+
+@pytest.mark.must("3261 17.2.1/2", "3261 17.2.1/3", "3261 17.2.1/4")
 def test_retransmitted_request_gets_the_latest_response_again() -> None:
     layer = make_layer()
     from_remote(layer, request_of(), 0.0)
@@ -250,6 +433,7 @@ def test_retransmitted_request_gets_the_latest_response_again() -> None:
     assert layer.events() == []
 
 
+@pytest.mark.must("3261 17.2.1/7", "3261 17.2.1/9", "3261 17.2.1/11", "3261 17.2.1/12")
 def test_final_response_to_invite_is_repeated_until_its_ack() -> None:
     """17.2.1: timer G doubles up to T2; the ACK stops it; timer I absorbs further ACKs."""
     layer = make_layer()
@@ -275,11 +459,13 @@ def refused_and_never_acknowledged() -> tuple[TransactionLayer, RequestArrived]:
     return layer, arrived
 
 
+@pytest.mark.must("3261 17.2.1/8", "3261 17.2.1/10")
 def test_no_ack_is_told_after_64_t1() -> None:
     layer, arrived = refused_and_never_acknowledged()
     assert layer.events()[0] == TransactionFailed(arrived.transaction, Failure.TIMEOUT, "no ACK in 32 s")
 
 
+@pytest.mark.must("3261 17.2.1/5", "6026 6/1", "6026 6/5", "6026 7.1/1", "6026 7.1/4", "6026 8.5/1")
 @pytest.mark.parametrize("branch", ["z9hG4bKack", "z9hG4bKx"])
 def test_ack_to_2xx_goes_to_the_user_whatever_its_branch(branch: str) -> None:
     """RFC 6026 7.1; some phones repeat the INVITE's branch."""
@@ -295,6 +481,7 @@ def test_ack_to_2xx_goes_to_the_user_whatever_its_branch(branch: str) -> None:
     assert isinstance(ack, AckArrived)
 
 
+@pytest.mark.must("3261 17.2.2/1", "3261 17.2.2/2", "4320 4.1/2", "4320 4.1/3")
 def test_slow_request_gets_100_after_timer_e_reached_t2() -> None:
     """RFC 4320 4.1."""
     layer = make_layer()
@@ -350,6 +537,7 @@ def test_cancel_from_elsewhere_finds_nothing() -> None:
     assert [event.cancels for event in layer.events() if isinstance(event, RequestArrived)] == [None, None]
 
 
+@pytest.mark.must("6026 6/5")
 def test_rfc_2543_request_without_branch() -> None:
     """17.2.3: matched by Request-URI, tags, Call-ID, CSeq and Via."""
     layer = make_layer()
