@@ -1,88 +1,36 @@
-"""RFC 4475: the torture messages, by their names, at the parser and at a server."""
+"""RFC 4475: the torture messages, by their names: how they are read, and what an element does with each.
+
+The elements that do it are in tests/support/torture.py.
+"""
 
 from __future__ import annotations
 
-import random
-import re
-from pathlib import Path
-
 import pytest
+from torture import (
+    MESSAGES,
+    Element,
+    answer,
+    endpoint,
+    forwarded,
+    passed_back,
+    read_everything,
+    registered,
+    request_of,
+    response_of,
+    statuses,
+)
 
-from p2psip.base.address import Address
-from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.server import SipServer
+from p2psip.sip.entities.questions import (
+    LocateUser,
+    ResolveUri,
+)
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Via
-from p2psip.sip.message.message import Message, Request, Response
+from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import OtherUri, SipUri
-from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendUdp
+from p2psip.sip.transports.arrivals import FromAgent
 from p2psip.sip.transports.framing import StreamFraming
-from p2psip.sip.transports.layer import Listener
-
-LOCAL = Address("192.0.2.200", 5060)
-REMOTE = Address("192.0.2.5", 5060)
-
-
-def read_messages() -> dict[str, bytes]:
-    text = (Path(__file__).parent / "rfc4475_messages.txt").read_text("utf-8")
-    _, *parts = re.split(r"(?m)^== (\w+)\n", text)
-    return {name: expand(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def expand(text: str) -> bytes:
-    """The notation of RFC 4475 section 2 and appendix A."""
-    text = re.sub(r"<allOneLine>\n(.*?)\n</allOneLine>", lambda m: m[1].replace("\n", ""), text, flags=re.DOTALL)
-    text = re.sub(r"<repeat count=(\d+)>(.*?)</repeat>", lambda m: m[2] * int(m[1]), text)
-    data = text.replace("\n", "\r\n").encode()
-    if b"\r\n\r\n" not in data:
-        data += b"\r\n"
-    return re.sub(
-        rb"<hex>(.*?)</hex>", lambda m: bytes.fromhex(re.sub(rb"\s", b"", m[1]).decode()), data, flags=re.DOTALL
-    )
-
-
-MESSAGES = read_messages()
-
-
-def request_of(name: str) -> Request:
-    message = parse(MESSAGES[name])
-    assert isinstance(message, Request)
-    return message
-
-
-def response_of(name: str) -> Response:
-    message = parse(MESSAGES[name])
-    assert isinstance(message, Response)
-    return message
-
-
-def read_everything(message: Message) -> None:
-    """Parse every field that this stack knows."""
-    _ = message.vias, message.contacts, message.routes, message.record_routes, message.max_forwards, message.expires
-    _ = message.reasons, message.content_type, message.from_, message.to
-
-
-def answers(name: str) -> list[bytes]:
-    """What a server of example.com (and other domains in the messages) answers."""
-    domains = frozenset({"example.com", "example.org", "company.com", "example.net", "chair-dnrc.example.com"})
-    config = ServerConfig("example.com", domains, (Listener("UDP", LOCAL),), SipUri("peers.invalid", "ours"))
-    server = SipServer(config, random.Random(0))
-    server.handle(Datagram(LOCAL, REMOTE, MESSAGES[name]), 0.0)
-    return [effect.data for effect in server.drain() if isinstance(effect, SendUdp)]
-
-
-def statuses(name: str) -> list[int]:
-    """The status codes alone: an answer to a malformed request copies what is malformed."""
-    return [int(data.split(b" ")[1]) for data in answers(name)]
-
-
-def answer(name: str) -> Response:
-    [data] = answers(name)
-    message = parse(data)
-    assert isinstance(message, Response)
-    return message
 
 
 def test_all_are_here() -> None:
@@ -134,6 +82,7 @@ def test_well_formed(name: str) -> None:
 # 3.1.1 valid messages
 
 
+@pytest.mark.must("3261 8.2.2/1", "3261 16.3/6")
 def test_wsinv() -> None:
     """3.1.1.1: a short tortuous INVITE."""
     request = request_of("wsinv")
@@ -150,6 +99,9 @@ def test_wsinv() -> None:
     assert request.fields.first("subject") == ""
     assert request.routes[0].sip_uri.is_loose
     assert len(request.body) == 150
+    copy, element = forwarded("wsinv")
+    assert copy.fields.lines("unknownheaderwithunusualvalue") == [";;,,;;,;"]
+    assert isinstance(element.asked[0], ResolveUri), "it goes along its Route"
 
 
 def test_intmeth() -> None:
@@ -162,6 +114,12 @@ def test_intmeth() -> None:
     assert request.from_.param("fromparam''~+*_!.-%") == '"работающий"'
     assert request.sip_uri.password == "&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"
     assert request.fields.first("extensionheader-!.%*+_`'~") == "\ufeff大停電"
+    _, element = forwarded("intmeth")
+    [asked] = element.asked
+    assert isinstance(asked, LocateUser)
+    assert asked.method == request.method
+    [refused] = endpoint("intmeth")
+    assert (refused.status, "INVITE" in refused.fields.tokens("allow")) == (501, True)
 
 
 def test_esc01() -> None:
@@ -171,6 +129,11 @@ def test_esc01() -> None:
     assert request.to.sip_uri.user_name == "user"
     assert request.from_.sip_uri.user_name == "I have spaces"
     assert request.contacts[0].sip_uri.user_name == "caller"
+    assert request.contacts[0].sip_uri.param("n%61me") == "v%61lue%25%34%31"
+    _, element = forwarded("esc01")
+    [asked] = element.asked
+    assert isinstance(asked, LocateUser)
+    assert (asked.uri.host, asked.user) == ("example.net", "sips:user@example.com")
 
 
 def test_escnull() -> None:
@@ -178,6 +141,12 @@ def test_escnull() -> None:
     first, second = request_of("escnull").contacts
     assert (first.sip_uri.user_name, second.sip_uri.user_name) == ("\0", "\0\0")
     assert not first.sip_uri.matches(second.sip_uri)
+    response = registered("escnull")
+    assert response.status == 200
+    assert {str(contact.uri) for contact in response.contacts} == {
+        "sip:%00@host5.example.com",
+        "sip:%00%00@host5.example.com",
+    }
 
 
 def test_esc02() -> None:
@@ -186,11 +155,16 @@ def test_esc02() -> None:
     assert request.method == "RE%47IST%45R"
     assert request.to.display_name == "%Z%45"
     assert len(request.contacts) == 2
+    copy, _ = forwarded("esc02")
+    assert copy.fields.lines("c%6fntact") == ["<sip:alias2@host2.example.com>"]
+    assert [response.status for response in endpoint("esc02")] == [501]
 
 
 def test_lwsdisp() -> None:
     """3.1.1.6: no blank between display name and <."""
     assert request_of("lwsdisp").from_.display_name == "caller"
+    assert forwarded("lwsdisp")[0].fields.first("from") == "caller<sip:caller@example.com>;tag=323"
+    assert [response.status for response in endpoint("lwsdisp")] == [200]
 
 
 def test_longreq() -> None:
@@ -200,23 +174,42 @@ def test_longreq() -> None:
     assert request.via.host == "sip33.example.com"
     assert request.vias[-1].branch == "very" + "long" * 50 + "branchvalue"
     assert request.from_.tag == "12" + "982" * 50 + "424"
+    assert len(forwarded("longreq")[0].vias) == 35
 
 
+@pytest.mark.must("3261 18.3/1")
 def test_dblreq() -> None:
     """3.1.1.8: octets after the body of a datagram are noise."""
     request = request_of("dblreq")
     assert request.body == b""
     assert b"INVITE" not in request.encode()
+    response = registered("dblreq")
+    assert (response.status, [str(contact.uri) for contact in response.contacts]) == (
+        200,
+        ["sip:j.user@host.example.com"],
+    )
+    elsewhere = MESSAGES["dblreq"].replace(b"REGISTER sip:example.com", b"REGISTER sip:far.example", 1)
+    element = Element()
+    element.receive(FromAgent("agent", elsewhere))
+    [sent] = element.forwarded
+    assert b"INVITE" not in sent
 
 
 def test_semiuri() -> None:
     """3.1.1.9: semicolons in the user part."""
     assert request_of("semiuri").sip_uri.user_name == "user;par=u@example.net"
+    _, element = forwarded("semiuri")
+    [asked] = element.asked
+    assert isinstance(asked, LocateUser)
+    assert asked.user == "user;par=u@example.net"
 
 
 def test_transports() -> None:
     """3.1.1.10: unknown transports in Via."""
     assert [via.transport for via in request_of("transports").vias] == ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
+    copy, _ = forwarded("transports")
+    assert [via.transport for via in copy.vias[1:]] == ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
+    assert statuses("transports") == [407], "and who sent it is answered"
 
 
 def test_mpart01() -> None:
@@ -224,6 +217,13 @@ def test_mpart01() -> None:
     request = request_of("mpart01")
     assert len(request.body) == 553
     assert request.body.endswith(b"--7a9cbec02ceef655--\r\n")
+    loose = MESSAGES["mpart01"].replace(b"<sip:127.0.0.1:5080>", b"<sip:127.0.0.1:5080;lr>")
+    assert forwarded("mpart01", loose)[0].body == request.body
+    element = Element()
+    element.receive(FromAgent("agent", MESSAGES["mpart01"]))
+    strict = parse(element.forwarded[0])
+    assert isinstance(strict, Request)
+    assert (strict.uri_text, strict.fields.lines("route")) == ("sip:127.0.0.1:5080", ["<sip:kumiko@example.org>"])
 
 
 def test_mpart01_in_a_stream() -> None:
@@ -233,16 +233,21 @@ def test_mpart01_in_a_stream() -> None:
 def test_unreason() -> None:
     """3.1.1.12: any UTF-8 in the reason phrase."""
     assert response_of("unreason").phrase == "= 2**3 * 5**2 но сто девяносто девять - простое"
+    [sent], _ = passed_back("unreason")
+    assert sent.partition(b"\r\n")[0] == MESSAGES["unreason"].partition(b"\r\n")[0]
 
 
 def test_noreason() -> None:
     """3.1.1.13: an empty reason phrase."""
     assert (response_of("noreason").status, response_of("noreason").phrase) == (100, "")
+    sent, element = passed_back("noreason")
+    assert (sent, element.server.counts["dropped"]) == ([], 0), "a 100 is taken, and goes no further"
 
 
 # 3.1.2 invalid messages
 
 
+@pytest.mark.must("3261 16.3/4")
 @pytest.mark.parametrize(
     "name",
     [
@@ -274,6 +279,7 @@ def test_badinv01() -> None:
     with pytest.raises(BadMessage) as caught:
         parse(MESSAGES["badinv01"])
     assert caught.value.request is None
+    assert statuses("badinv01") == []
 
 
 def test_clerr_in_a_stream() -> None:
@@ -283,6 +289,7 @@ def test_clerr_in_a_stream() -> None:
     assert not framer.is_between_messages
 
 
+@pytest.mark.must("3261 18.3/3")
 @pytest.mark.parametrize("name", ["ncl", "mcl01"])
 def test_framing_errors_are_final(name: str) -> None:
     """3.1.2.3, 3.3.9."""
@@ -299,27 +306,35 @@ def test_malformed_responses_are_dropped(name: str) -> None:
         parse(MESSAGES[name])
     assert caught.value.request is None
     assert statuses(name) == []
+    assert endpoint(name) == []
+    assert passed_back("bigcode")[0] == []
 
 
+@pytest.mark.must("3261 16.3/1")
 def test_escruri() -> None:
     """3.1.2.11: headers in a Request-URI go nowhere."""
     assert statuses("escruri") == [400]
 
 
 def test_baddate() -> None:
-    """3.1.2.12: nobody reads the Date, so it does no harm; the answer is the one without it."""
+    """3.1.2.12: nobody reads the Date, so it does no harm, and goes on as it came."""
+    assert forwarded("baddate")[0].fields.lines("date") == request_of("baddate").fields.lines("date")
     assert statuses("baddate") == statuses("sdp01") == [407]
 
 
+@pytest.mark.must("3261 20/7", "3261 20.10/1")
 def test_regbadct() -> None:
     """3.1.2.13: a URI with headers must be in <>."""
     with pytest.raises(BadMessage):
         _ = request_of("regbadct").contacts
+    assert registered("regbadct").status == 400
 
 
 def test_badaspec() -> None:
     """3.1.2.14: blanks inside <> are ignored."""
     assert str(request_of("badaspec").to.uri) == "sip:t.watson@example.org"
+    assert forwarded("badaspec")[0].to.uri == request_of("badaspec").to.uri
+    assert statuses("badaspec") == [407]
 
 
 def test_badvers() -> None:
@@ -334,6 +349,12 @@ def test_badbranch() -> None:
     """3.2.1: a bare cookie identifies nothing: matched as in RFC 2543."""
     assert not request_of("badbranch").via.has_magic_cookie
     assert statuses("badbranch") == [407]
+    forwarded("badbranch")
+    element = Element()
+    other = MESSAGES["badbranch"].replace(b"sadonfo23i420jv0as0derf3j3n", b"another")
+    for data in (MESSAGES["badbranch"], MESSAGES["badbranch"], other):
+        element.receive(FromAgent("agent", data))
+    assert len(element.forwarded) == 2, "the same again is a retransmission, and another call is not"
 
 
 def test_insuf() -> None:
@@ -351,30 +372,59 @@ def test_unknown_scheme(name: str) -> None:
 def test_unksm2() -> None:
     """3.3.4: From and To may be any URI; who it is, is asked first (3261 10.3 step 3), whether that is an AoR then."""
     assert statuses("unksm2") == [401]
+    assert registered("unksm2").status == 400
+    elsewhere = Element()
+    data = MESSAGES["unksm2"].replace(b"REGISTER sip:example.com", b"REGISTER sip:far.example")
+    elsewhere.receive(FromAgent("agent", data))
+    assert len(elsewhere.forwarded) == 1, "a proxy treats it as any other"
 
 
+@pytest.mark.must("3261 16.3/9", "3261 16.3/10")
 def test_bext01() -> None:
     """3.3.5: 420 lists what a proxy would have to understand."""
     response = answer("bext01")
     assert response.status == 420
     assert response.fields.lines("unsupported") == ["noProxiesSupportThis", "norDoAnyProxiesSupportThis"]
+    [refused] = endpoint("bext01")
+    assert refused.status == 420
+    assert refused.fields.tokens("unsupported") == ["nothingSupportsThis", "nothingSupportsThisEither"]
 
 
+def test_invut() -> None:
+    """3.3.6: a proxy carries any body; an endpoint says 415."""
+    assert forwarded("invut")[0].content_type == "application/unknownformat"
+    [refused] = endpoint("invut")
+    assert (refused.status, refused.fields.first("accept")) == (415, "application/sdp")
+
+
+@pytest.mark.must("3261 22.3/6")
 def test_regaut01() -> None:
     """3.3.7: an unknown scheme is ignored, and a Digest challenge sent."""
     response = answer("regaut01")
     assert response.status == 401
     assert (response.fields.first("www-authenticate") or "").startswith("Digest ")
+    assert registered("regaut01").status == 200, "beside good credentials it does no harm"
+    elsewhere = Element()
+    elsewhere.receive(FromAgent("agent", MESSAGES["regaut01"].replace(b"sip:example.com SIP", b"sip:far.example SIP")))
+    [sent] = elsewhere.forwarded
+    assert parse(sent).fields.lines("authorization") == ["NoOneKnowsThisScheme opaque-data=here"]
+    assert [response.status for response in endpoint("regaut01")] == [405]
 
 
+@pytest.mark.must("3261 16.7/1", "6026 6/4", "6026 7.3/2", "6026 8.2/1")
 def test_bcast() -> None:
     """3.3.10: a response to nothing that we have sent goes nowhere."""
     assert statuses("bcast") == []
+    assert endpoint("bcast") == []
 
 
 def test_zeromf() -> None:
     """3.3.11: a proxy does not forward it; an OPTIONS it may serve itself (RFC 3261 section 16.3 step 3)."""
     assert statuses("zeromf") == [200]
+    assert [response.status for response in endpoint("zeromf")] == [200]
+    element = Element()
+    element.receive(FromAgent("agent", MESSAGES["zeromf"].replace(b"OPTIONS", b"MESSAGE")))
+    assert ([int(data.split(b" ")[1]) for data in element.agent.delivered], element.forwarded) == ([483], [])
 
 
 def test_cparam01_and_02() -> None:
@@ -382,12 +432,26 @@ def test_cparam01_and_02() -> None:
     [outside], [inside] = request_of("cparam01").contacts, request_of("cparam02").contacts
     assert (outside.sip_uri.param("unknownparam"), outside.param("unknownparam")) == (None, "")
     assert (inside.sip_uri.param("unknownparam"), inside.param("unknownparam")) == ("", None)
+    for name, is_inside in (("cparam01", False), ("cparam02", True)):
+        response = registered(name)
+        [kept] = response.contacts
+        assert (response.status, kept.sip_uri.param("unknownparam")) == (200, "" if is_inside else None)
 
 
 def test_regescrt() -> None:
     """3.3.14: the headers of a Contact's URI are kept."""
     [contact] = request_of("regescrt").contacts
     assert str(contact) == "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>"
+    response = registered("regescrt")
+    assert (response.status, response.contacts[0].uri) == (200, contact.uri)
+
+
+def test_sdp01() -> None:
+    """3.3.15: who takes no session description in the answer gets 406; a proxy has nothing to do with it."""
+    assert forwarded("sdp01")[0].fields.lines("accept") == ["text/nobodyKnowsThis"]
+    [refused] = endpoint("sdp01")
+    assert refused.status == 406
+    assert (refused.fields.first("warning") or "").startswith("399 ")
 
 
 def test_inv2543() -> None:
@@ -398,3 +462,6 @@ def test_inv2543() -> None:
     # Without <> the parameter is the header's.
     assert request.to == NameAddr(SipUri("ss1.example.net", "+16505552222"), "", (("user", "phone"),))
     assert str(request.via) == str(Via("UDP", "iftgw.example.com"))
+    copy, _ = forwarded("inv2543")
+    assert copy.fields.first("content-length") == str(len(request.body))
+    assert copy.via.has_magic_cookie

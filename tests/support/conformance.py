@@ -1,4 +1,5 @@
-"""Which test holds which MUST of RFC 6940 and others: read from the marks of tests, written to docs/conformance.md.
+"""Which test holds which MUST of RFC 6940, 3261 and others: read from the marks of tests, written to
+docs/conformance.md.
 
 `python tests/support/conformance.py` writes the page anew (`make conformance`); with a seed and a number behind it
 it prints so many of the clauses that tests hold, chosen by chance, to be broken on purpose (docs/mutations.md).
@@ -18,15 +19,27 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/conformance.md"
 
-DOCUMENTS = {"6940": "RELOAD", "8489": "STUN", "8656": "TURN", "8445": "ICE", "7675": "consent"}
+DOCUMENTS = {
+    "6940": "RELOAD", "8489": "STUN", "8656": "TURN", "8445": "ICE", "7675": "consent", "3261": "SIP",
+    "6026": "INVITE transactions", "4320": "other transactions", "5393": "forking", "3581": "rport", "5626": "outbound",
+    "5658": "double Record-Route", "3327": "Path", "8760": "digest", "7616": "the Digest scheme",
+}  # fmt: skip
 
 HEAD = """\
-# Conformance with RFC 6940, 8489, 8656, 8445 and 7675
+# Conformance
 
-Each sentence of [RFC 6940](#rfc-6940-reload), [RFC 8489](#rfc-8489-stun), [RFC 8656](#rfc-8656-turn),
-[RFC 8445](#rfc-8445-ice) and [RFC 7675](#rfc-7675-consent) that says MUST, and the tests that hold it; or why there is
-none. This page is made by `make conformance` from the marks in [tests/rfc](../tests/rfc); do not edit it. A number such
-as 6.1.1/2 is the section, and which MUST of it. For thirty of them it was tried whether
+Each sentence of these documents that says MUST, and the tests that hold it; or why there is none:
+
+- RELOAD: [RFC 6940](#rfc-6940-reload)
+- through NATs: [RFC 8489](#rfc-8489-stun), [RFC 8656](#rfc-8656-turn), [RFC 8445](#rfc-8445-ice),
+  [RFC 7675](#rfc-7675-consent)
+- SIP: [RFC 3261](#rfc-3261-sip), of which sections 8 to 10, 12, 16 to 18 and 20 to 22, and what has amended it:
+  [RFC 6026](#rfc-6026-invite-transactions), [RFC 4320](#rfc-4320-other-transactions), [RFC 5393](#rfc-5393-forking),
+  [RFC 3581](#rfc-3581-rport), [RFC 5626](#rfc-5626-outbound), [RFC 5658](#rfc-5658-double-record-route),
+  [RFC 3327](#rfc-3327-path), [RFC 8760](#rfc-8760-digest), and of [RFC 7616](#rfc-7616-the-digest-scheme) section 3
+
+This page is made by `make conformance` from the marks in [tests](../tests) and the lists in [tests/rfc](../tests/rfc);
+do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For thirty of them it was tried whether
 [their tests notice](mutations.md) that they are broken.
 """
 

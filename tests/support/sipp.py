@@ -186,6 +186,10 @@ class Sipp:
         status = self._process.wait(timeout_s)
         assert status == 0, f"sipp ended with {status}\n{self.log}"
 
+    def wait_failed(self, timeout_s: float = 60) -> None:
+        """Let it end; it must not have gone as the scenario says."""
+        assert self._process.wait(timeout_s) != 0, self.log
+
     def run(self, timeout_s: float = 60) -> Self:
         """Start it, and let it end."""
         with self:

@@ -30,6 +30,14 @@ def unreadable(request: Request) -> tuple[tuple[str, object], ...]:
     return tuple(fields)
 
 
+def may_answer(request: Request) -> bool:
+    """False if the sender takes no session description in the answer (sections 20.1 and 21.4.7)."""
+    # 20.1: "If no Accept header field is present, the server SHOULD assume a default value of application/sdp."
+    lines = request.fields.lines("accept")
+    ranges = {part.partition(";")[0].strip().lower() for line in lines for part in line.split(",")}
+    return not lines or not ranges.isdisjoint((SDP, "application/*", "*/*"))
+
+
 def is_readable(message: Message) -> bool:
     """True if the body is a session description that can be read as it is."""
     return bool(message.body) and _is_understood(message) and not _is_encoded(message)

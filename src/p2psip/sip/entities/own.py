@@ -35,6 +35,9 @@ def server_name(uris: Iterable[object], config: ServerConfig) -> ServerName | No
 
 def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
     """True if the domain of an AoR means the overlay: its name, or any own name or address of the peer."""
+    if uri.param("maddr") and not is_own_maddr(uri, config):
+        # 16.5: "the Request-URI MUST be placed into the target set as the only target URI".
+        return False
     numeric = as_numeric(uri.host)
     if not config.is_own_host(numeric or uri.host):
         return False
@@ -46,6 +49,14 @@ def is_user(uri: SipUri, config: ServerConfig) -> bool:
     """True if a URI names a user of the overlay, also as another peer writes one who is here (RFC 7904 section 6)."""
     gruu = uri.param("gr")
     return is_own_domain(uri, config) and (not gruu or gruu == config.peer_side.param("gr"))
+
+
+def is_own_maddr(uri: SipUri, config: ServerConfig) -> bool:
+    """True if a URI says that what is for it goes to this server, whatever its host (section 16.4)."""
+    maddr = uri.param("maddr")
+    if not maddr or not (uri.port is None or uri.port in config.ports):
+        return False
+    return config.is_own_host(as_numeric(maddr) or maddr.lower())
 
 
 def is_same_place(one: Uri, other: Uri, config: ServerConfig) -> bool:

@@ -45,7 +45,7 @@ from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.resolving import resolvers_of
-from p2psip.sip.message.build import make_response, make_trying, phrase_of
+from p2psip.sip.message.build import METHODS, make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
@@ -67,12 +67,6 @@ from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
 
 ALLOWED = "REGISTER, OPTIONS"
 """The methods that the server itself serves; it carries any other."""
-
-METHODS = frozenset(
-    {"INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "INFO", "PRACK", "UPDATE"}
-    | {"SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER", "MESSAGE"}
-)
-"""The methods that are registered; of others a server can only say that it does not know them (21.5.2)."""
 
 TO_OTHER_PHONES = frozenset({"INVITE", "MESSAGE", "OPTIONS", "REFER"})
 """What one can mean who sends a request to oneself: the other phones that one has."""
@@ -415,7 +409,10 @@ class SipServer:
         if request.method == "BYE":
             self._calls.end(request.call_id)
             self.state.end_calls(request.call_id, now)
-        if request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
+        if request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
+            what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
+            self._reply(arrived, 416, now, None, (reason_field(416, what),))
+        elif request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
             self._register(arrived, user, now)
         elif self._is_for_us(request):
             self._serve(arrived, now)
@@ -423,9 +420,6 @@ class SipServer:
             # 16.3 step 3: "If the request contains a Max-Forwards header field with a field value of zero (0), the
             # element MUST NOT forward the request." Who serves it himself does not look at it.
             self._reply(arrived, 483, now)
-        elif request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
-            what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
-            self._reply(arrived, 416, now, None, (reason_field(416, what),))
         elif user is not None and self._is_to_oneself(request, user) and not _is_for_others(request):
             self._refuse_method(arrived, now)
         else:

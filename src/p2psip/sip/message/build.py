@@ -30,6 +30,12 @@ PHRASES = {
 }  # fmt: skip
 """The reason phrases of section 21 and of the extensions that this stack knows."""
 
+METHODS = frozenset(
+    {"INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "INFO", "PRACK", "UPDATE"}
+    | {"SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER", "MESSAGE"}
+)
+"""The methods that are registered; of others one can only say that one does not know them (21.5.2)."""
+
 _COPIED = ("via", "from", "to", "call-id", "cseq")
 _COPIED_TO_100 = (*_COPIED, "timestamp")
 _COPIED_TO_DIALOG = (*_COPIED, "record-route")
@@ -78,8 +84,10 @@ def make_response(
     # 8.2.6.2: "the UAS MUST add a tag to the To header field in the response (with the exception of the 100 (Trying)
     # response, in which a tag MAY be present)": who makes a response cannot leave it out.
     assert to_tag, "a response has a tag in To"
-    # 12.1.1: "the UAS MUST copy all Record-Route header field values from the request into the response".
-    copied = _copied(request, _COPIED_TO_DIALOG if status < 300 else _COPIED)
+    # 12.1.1: "the UAS MUST copy all Record-Route header field values from the request into the response"; 10.3:
+    # "Registrars MUST NOT include a Record-Route header field in any response to a REGISTER request."
+    makes_dialog = status < 300 and request.method != "REGISTER"
+    copied = _copied(request, _COPIED_TO_DIALOG if makes_dialog else _COPIED)
     copied = [_with_tag(field, to_tag) if field[0] == "to" else field for field in copied]
     copied += [(key_of(name), name, str(value)) for name, value in extra]
     return Response(status, phrase_of(status) if phrase is None else phrase, Fields(copied), body)

@@ -192,6 +192,7 @@ def test_3515_2_4_2_a_refer_to_leads_where_the_referrer_meant(world, alice, bob,
     assert str(invite_at(carol).from_.uri) == "sip:bob@10.3.0.1"
 
 
+@pytest.mark.must("3261 8.1.1.8/2")
 def test_5359_2_5_the_remote_target_of_a_dialog_leads_from_a_third_site_to_that_phone(
     world, one, other, alice, bob, carol
 ):
@@ -308,6 +309,7 @@ def test_a_phone_that_came_back_with_another_contact_is_found_by_its_user(world,
 # Corners
 
 
+@pytest.mark.must("3261 16.5/2")
 def test_what_another_implementation_has_in_its_contact_is_for_itself_to_read(world, alice, bob):
     """It may be an address that is ours as well, in another network."""
     call, _ = talking(world, alice, bob)

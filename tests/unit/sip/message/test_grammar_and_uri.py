@@ -83,6 +83,7 @@ def test_leading_zeros_do_not_matter() -> None:
 TCP = (("transport", "tcp"),)
 
 
+@pytest.mark.must("3261 8.1.1.2/1", "3261 8.1.1.2/2")
 @pytest.mark.parametrize(
     ("text", "uri"),
     [

@@ -44,6 +44,7 @@ def test_malformed_cseq(text: str) -> None:
         CSeq.parse(text)
 
 
+@pytest.mark.must("3261 20/7", "3261 20.10/1", "3261 20.20/1")
 @pytest.mark.parametrize(
     ("text", "name", "uri", "params"),
     [

@@ -58,6 +58,7 @@ def test_body_without_content_length_is_the_rest_of_the_datagram() -> None:
     assert b"Content-Length: 5\r\n\r\nv=0" in request.encode()
 
 
+@pytest.mark.must("3261 18.3/1")
 def test_bytes_after_the_body_are_cut_off() -> None:
     assert invite(("Content-Length", "l: 1"), body=b"abc").body == b"a"
 
@@ -83,6 +84,7 @@ def test_bare_lf_makes_no_hidden_line() -> None:
     assert len(request.routes) == 1
 
 
+@pytest.mark.must("3261 8.1.1.5/1", "3261 20/2", "3261 20.16/1")
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -112,6 +114,36 @@ def test_bare_lf_makes_no_hidden_line() -> None:
 )
 def test_refused(data: bytes, status: int) -> None:
     assert refusal(data).status == status
+
+
+@pytest.mark.must("3261 18/2", "3261 18.1.1/1", "3261 18.1.1/3")
+def test_18_1_1_a_message_as_long_as_a_datagram_is_read() -> None:
+    """ "implementations MUST be able to handle messages up to the maximum datagram packet size"."""
+    space = limits.MESSAGE_BYTES - len(message_of(("Content-Length", None)))
+    request = parse(message_of(("Content-Length", None), body=b"b" * space))
+    assert len(request.body) == space
+
+
+@pytest.mark.must("3261 18.3/2")
+def test_18_3_a_response_that_breaks_off_is_discarded() -> None:
+    """ "this is considered an error. If the message is a response, it MUST be discarded." A request is answered."""
+    changes = ("INVITE", "SIP/2.0 200 OK"), ("Content-Length", "Content-Length: 9")
+    assert refusal(message_of(*changes, body=b"ab")).request is None
+    assert refusal(message_of(*changes[1:], body=b"ab")).request is not None
+
+
+@pytest.mark.must("3261 16.6/39", "3261 18.3/3", "3261 20/1", "3261 20.14/1", "3261 20.14/2")
+@pytest.mark.parametrize("body", [b"", b"ab"])
+@pytest.mark.parametrize("said", [[], ["7"], ["1", "1"]])
+def test_20_14_every_message_says_how_long_its_body_is(body: bytes, said: list[str]) -> None:
+    """And says it once, whatever stood there before; over UDP as well as over a stream, which must have it."""
+    for message in (
+        Request("INFO", "sip:b", Fields.of(("Via", "x"), *(("l", number) for number in said)), body),
+        Response(200, "OK", Fields.of(("Via", "x"), *(("l", number) for number in said)), body),
+    ):
+        lines = message.encode().partition(b"\r\n\r\n")[0].split(b"\r\n")
+        lengths = [line.partition(b":")[2].strip() for line in lines if line.lower().startswith((b"l:", b"content-l"))]
+        assert lengths == [b"%d" % len(body)]
 
 
 def test_same_content_length_twice_is_no_conflict() -> None:
@@ -186,6 +218,7 @@ def test_messages_compare_by_what_they_say() -> None:
 # Making
 
 
+@pytest.mark.must("3261 8.1.1/1")
 def test_8_1_1_request() -> None:
     alice = NameAddr(SipUri("atlanta.com", "alice")).with_tag("1")
     request = make_request(
@@ -206,6 +239,7 @@ def test_8_1_1_request() -> None:
     assert again.routes[0].sip_uri.is_loose
 
 
+@pytest.mark.must("3261 8.2.6.1/1", "3261 8.2.6.1/2", "3261 12.1.1/1")
 def test_8_2_6_responses_copy_what_they_must() -> None:
     request = invite(("Timestamp", "Timestamp: 54"), ("Record-Route", "Record-Route: <sip:p;lr>"))
     trying = make_trying(request)
@@ -222,6 +256,7 @@ def test_8_2_6_responses_copy_what_they_must() -> None:
     assert phrase_of(499) == "Unknown"
 
 
+@pytest.mark.must("3261 8.2.6.2/6")
 @pytest.mark.parametrize("to", ["Bob <sip:bob@biloxi.com>", "sip:bob@biloxi.com", '"Bob <sip:bob@biloxi.com>', "<<>>"])
 def test_8_2_6_2_a_tag_in_every_response_but_100_also_where_to_cannot_be_read(to: str) -> None:
     request = invite().replace(fields=invite().fields.with_only("To", to))
@@ -235,6 +270,21 @@ def ringing_in_dialog(request: Request) -> Request:
     return request.replace(fields=request.fields.with_only("To", "Bob <sip:bob@biloxi.com>;tag=x"))
 
 
+@pytest.mark.must(
+    "3261 8.2.2.3/3",
+    "3261 9.1/1",
+    "3261 9.1/2",
+    "3261 9.1/3",
+    "3261 9.1/4",
+    "3261 9.1/5",
+    "3261 16.6/38",
+    "3261 17.1.1.3/2",
+    "3261 17.1.1.3/3",
+    "3261 17.1.1.3/4",
+    "3261 17.1.1.3/5",
+    "3261 17.1.1.3/6",
+    "5393 4.2.1/6",
+)
 def test_17_1_1_3_ack_and_9_1_cancel() -> None:
     request = invite(("Route", "Route: <sip:p;lr>\r\nRoute: <sip:q;lr>"))
     ack = make_ack(request, make_response(request, 404, to_tag="x"))

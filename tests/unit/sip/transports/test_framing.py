@@ -35,6 +35,7 @@ def test_a_datagram_without_a_message_is_not_answered(data: bytes) -> None:
     assert (framing.feed(data), framing.take_replies()) == ([], [])
 
 
+@pytest.mark.must("5626 5.4/1", "5626 8/1")
 def test_5626_a_datagram_of_stun_is_answered() -> None:
     framing = DatagramFraming(REMOTE)
     assert framing.feed(BINDING) == []
@@ -55,6 +56,7 @@ def test_crlf_between_messages_is_ignored() -> None:
     assert framing.is_between_messages
 
 
+@pytest.mark.must("5626 5.4/2")
 def test_ping_in_pieces() -> None:
     """RFC 5626 4.4.1: a double CRLF asks for an answer, however it arrives."""
     framing = StreamFraming()

@@ -25,8 +25,8 @@ from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
 from p2psip.sip.entities.agents.types import AgentConfig, CallId
-from p2psip.sip.entities.bodies import SDP, unreadable
-from p2psip.sip.message.build import make_response
+from p2psip.sip.entities.bodies import SDP, may_answer, unreadable
+from p2psip.sip.message.build import METHODS, make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
@@ -44,6 +44,7 @@ from p2psip.sip.transports.hops import StreamHop
 from p2psip.sip.transports.layer import TransportLayer
 
 TRANSACTIONS_MAX = 1000
+_NO_SUCH_ANSWER = f'399 agent "answers are {SDP}"'
 
 
 class UserAgent:
@@ -201,7 +202,8 @@ class UserAgent:
     def _serve(self, arrived: RequestArrived, now: float) -> None:
         """Section 8.2: what comes before the method's own rules, and whose rules they are."""
         request = arrived.request
-        extensions = unsupported(request)
+        # 8.2.2.3: in a CANCEL Require and Proxy-Require "MUST be ignored if they are present".
+        extensions = [] if request.method == "CANCEL" else unsupported(request)
         call = self._call_of(request)
         if extensions:
             self._reply(arrived, 420, now, ("Unsupported", ", ".join(extensions)))
@@ -213,12 +215,15 @@ class UserAgent:
             call.handle_request(arrived.transaction, request, now)
         elif request.to.tag:
             self._reply(arrived, 481, now)
+        elif request.method == "INVITE" and not may_answer(request):
+            self._reply(arrived, 406, now, ("Warning", _NO_SUCH_ANSWER))
         elif request.method == "INVITE":
             self._on_invite(arrived, now)
         elif request.method == "OPTIONS":
             self._reply(arrived, 200, now, ("Allow", ALLOW), ("Accept", SDP))
         else:
-            self._reply(arrived, 405, now, ("Allow", ALLOW))
+            # 21.5.2: "the appropriate response when a UAS does not recognize the request method".
+            self._reply(arrived, 405 if request.method in METHODS else 501, now, ("Allow", ALLOW))
 
     def _on_invite(self, arrived: RequestArrived, now: float) -> None:
         request = arrived.request

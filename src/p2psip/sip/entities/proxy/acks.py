@@ -82,7 +82,7 @@ class Acks:
     def _send_first(self, ack: Request, target: Target, hops: tuple[Hop, ...], now: float) -> None:
         """Send without a transaction on the first hop that can be sent to."""
         for hop in hops:
-            if ack.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(hop):
+            if "sips" in (ack.sip_uri.scheme, target.uri.scheme) and not self._layer.transport.is_secure(hop):
                 continue
             bound = self._layer.transport.bind(hop, now)
             if bound is not None and self._layer.send(self._edge.ack_for(ack, bound, target, now), bound, now):

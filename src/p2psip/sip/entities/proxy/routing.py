@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
-from p2psip.sip.entities.own import is_own_route
+from p2psip.sip.entities.own import is_own_maddr, is_own_route
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
@@ -89,7 +89,7 @@ def breadth_of(request: Request) -> int:
 
 def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed:
     """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
-    request = _undo_strict_routing(request, config)
+    request = _without_own_maddr(_undo_strict_routing(request, config), config)
     routes = request.routes
     place: TokenPlace | None = None
     taken = 0
@@ -131,7 +131,7 @@ def side_uri(
 
 def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri]) -> Request:
     """Section 16.6, steps 2 to 6: the copy that goes to one target, all but its Via."""
-    fields = request.fields
+    fields, uri = request.fields, _as_asked(uri, request)
     # Step 3: "If the copy does not contain a Max-Forwards header field, the proxy MUST add one".
     hops_left = limits.MAX_FORWARDS if request.max_forwards is None else request.max_forwards - 1
     fields = fields.with_only("Max-Forwards", hops_left)
@@ -145,6 +145,14 @@ def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record:
     allowed = uri.as_request_uri
     copy = request.replace(uri=request.uri_text if allowed is request.uri else allowed, fields=fields)
     return _for_strict_router(copy)
+
+
+def _as_asked(uri: SipUri, request: Request) -> SipUri:
+    """The target as it stands in the Request-URI: what came as "sip" does not become "sips" on the way."""
+    # RFC 5630 5.3: "the proxy MUST replace that SIPS scheme with a SIP scheme while leaving the rest of the URI as is".
+    # It goes over TLS all the same; with "sips" the caller's side of the dialog would have to, too.
+    is_plain = isinstance(request.uri, SipUri) and request.uri.scheme == "sip"
+    return uri.replace(scheme="sip") if is_plain and uri.scheme == "sips" else uri
 
 
 def _secured(uri: SipUri) -> SipUri:
@@ -169,6 +177,17 @@ def _undo_strict_routing(request: Request, config: ServerConfig) -> Request:
         return request
     *routes, last = request.routes
     return request.replace(uri=last.uri, fields=request.fields.with_values("Route", [NameAddr(uri), *routes]))
+
+
+def _without_own_maddr(request: Request, config: ServerConfig) -> Request:
+    """16.4: a Request-URI that is to be sent here, whatever its host, has arrived."""
+    uri = request.uri
+    if not isinstance(uri, SipUri) or not is_own_maddr(uri, config):
+        return request
+    # "the proxy MUST strip the maddr and any non-default port or transport parameter and continue processing as if
+    # those values had not been present in the request."
+    params = tuple(param for param in uri.params if param[0] not in ("maddr", "transport"))
+    return request.replace(uri=uri.replace(port=None, params=params))
 
 
 def _for_strict_router(request: Request) -> Request:

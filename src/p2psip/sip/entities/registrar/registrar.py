@@ -164,12 +164,24 @@ def _unfit(request: Request) -> NotForwarded | None:
     for entry in request.path:
         if not isinstance(entry.uri, SipUri):
             raise BadMessage(f"{str(entry.uri)[:80]!r} in Path is not a SIP URI")
+    if not _is_secure_throughout(request):
+        # RFC 5630 5.2: "A registrar MUST accept a binding to a SIPS Contact header field only if all the appropriate
+        # URIs are of the SIPS scheme [...]. This includes the Request-URI and the Contacts and all the Path header
+        # fields"; else it "MUST reject the REGISTER with a 400 (Bad Request)".
+        raise BadMessage("a sips: Contact is registered by sips: in the Request-URI and in Path")
     asks_for_flow = any(contact.param("reg-id") is not None for contact in request.contacts)
     if asks_for_flow and _supports(request, "outbound") and not _has_outbound_edge(request):
         # RFC 5626 section 6: "the registrar MUST respond to the REGISTER request with a 439 (First Hop Lacks Outbound
         # Support) response".
         return NotForwarded(439)
     return None
+
+
+def _is_secure_throughout(request: Request) -> bool:
+    """True unless some of it says "sips" and some does not; who registers "sip" alone has promised nothing."""
+    contacts = {contact.uri.scheme for contact in request.contacts if isinstance(contact.uri, SipUri)}
+    others = {request.sip_uri.scheme, *(entry.sip_uri.scheme for entry in request.path)}
+    return "sips" not in contacts or contacts | others == {"sips"}
 
 
 def _check_flows(wanted: list[_Wanted]) -> None:

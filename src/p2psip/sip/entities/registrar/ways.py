@@ -56,7 +56,7 @@ class Ways:
         binding = self._bindings.at_contact(uri, now)
         if binding is not None:
             return binding.hops
-        numeric = as_numeric(uri.host)
+        numeric = as_numeric(uri.param("maddr") or uri.host)
         # No packet goes to a host that nobody vouches for.
         if numeric is None or not (self._bindings.has_host(numeric) or self.has_proved(numeric)):
             return None

@@ -25,6 +25,7 @@ from p2psip.sip.message.uri import SipUri
 # Calls
 
 
+@pytest.mark.must("3261 8.2/1", "3261 12.1.1/5", "3261 12.1.2/3", "3261 18/1", "3261 20.15/1")
 def test_a_call_from_ringing_to_bye() -> None:
     wire, alice, _ = pair()
     number = call_bob(alice)
@@ -150,6 +151,7 @@ def test_a_question_that_nobody_answers_ends_the_call() -> None:
     assert [type(effect) for effect in alice.drain()] == [CallEnded]
 
 
+@pytest.mark.must("3261 8.1.3.1/1")
 def test_nobody_there() -> None:
     wire, alice, _ = pair()
     wire.lose = lambda _: True

@@ -13,6 +13,7 @@ from p2psip.sip.message.build import make_response
 from p2psip.sip.message.message import Request, Response
 
 
+@pytest.mark.must("3261 21.4/2", "3261 22.3/4", "7616 3.8/2")
 def test_22_3_challenged_by_a_proxy() -> None:
     proxy = Proxy()
     wire, alice = registering(proxy)

@@ -15,6 +15,7 @@ from p2psip.sip.message.digest import ha1_by_algorithm
 from p2psip.sip.message.message import Request, Response
 
 
+@pytest.mark.must("3261 10.2/2", "3261 10.2/3", "3261 10.2/4", "3261 10.2/6", "3261 22.2/2")
 def test_registers_with_digest_and_refreshes_at_half_of_the_time() -> None:
     registrar = Registrar()
     wire, alice = registering(registrar)
@@ -42,6 +43,7 @@ def test_unregisters() -> None:
     assert alice.next_deadline() is None
 
 
+@pytest.mark.must("3261 22.1/7")
 def test_22_1_a_wrong_password_is_tried_once_and_then_slowly() -> None:
     registrar = Registrar(password="other")
     wire, alice = registering(registrar)
@@ -58,6 +60,7 @@ def test_22_1_a_wrong_password_is_tried_once_and_then_slowly() -> None:
     assert wire.told(ALICE)[-1] == Registered(60)
 
 
+@pytest.mark.must("3261 22.1/7", "7616 3.3/2")
 def test_22_1_a_stale_nonce_is_no_wrong_password() -> None:
     registrar = Registrar()
     wire, alice = registering(registrar)
@@ -94,6 +97,7 @@ def test_10_2_8_interval_too_brief() -> None:
     assert wire.told(ALICE) == [Registered(1800)]
 
 
+@pytest.mark.must("3261 8.1.3.1/1", "3261 10.2/7")
 def test_10_2_7_a_silent_registrar_is_tried_for_ever() -> None:
     wire, alice = registering(lambda _: None)
     alice.register(0.0)
@@ -106,6 +110,7 @@ def test_10_2_7_a_silent_registrar_is_tried_for_ever() -> None:
     assert wire.told(ALICE)[-1] == Registered(60)
 
 
+@pytest.mark.must("3261 21.5/1")
 def test_a_server_that_asks_for_patience_gets_it() -> None:
     wire, alice = registering(lambda request: make_response(request, 503, extra=[("Retry-After", "120")], to_tag="t"))
     alice.register(0.0)

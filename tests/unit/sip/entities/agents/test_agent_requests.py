@@ -30,6 +30,7 @@ from p2psip.sip.transports.hops import StreamHop, UdpHop
 from p2psip.sip.transports.layer import Listener
 
 
+@pytest.mark.must("3261 8.2/2", "3261 8.2.1/2", "3261 8.2.3/1", "3261 12.2.2/1")
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -57,6 +58,7 @@ def test_8_2_requests_that_start_no_call(change: tuple[str, str], line: str) -> 
     assert not any(isinstance(effect, IncomingCall) for effect in wire.told(BOB))
 
 
+@pytest.mark.must("3261 8.2.3/1")
 @pytest.mark.parametrize("optional", ["render;handling=optional", 'x ; Handling = "Optional"'])
 def test_8_2_3_a_body_that_may_be_left_out_is_none(optional: str) -> None:
     """The INVITE is one without an offer then, and the 2xx has ours."""
@@ -67,6 +69,7 @@ def test_8_2_3_a_body_that_may_be_left_out_is_none(optional: str) -> None:
     assert len(bob.calls) == 1
 
 
+@pytest.mark.must("3261 8.2.3/2", "3261 8.2.3/3", "3261 20.12/1", "3261 21.4/3")
 def test_8_2_3_what_can_be_read_is_named() -> None:
     wire, _ = bob_alone()
     wire.send(SERVER, BOB, invite(("application/sdp", "text/plain\nContent-Encoding: gzip")))
@@ -75,12 +78,14 @@ def test_8_2_3_what_can_be_read_is_named() -> None:
     assert (refusal.first("accept"), refusal.first("accept-encoding")) == ("application/sdp", "identity")
 
 
+@pytest.mark.must("3261 8.1.2/3", "3261 8.1.2/4")
 def test_26_2_2_no_call_to_sips_without_tls() -> None:
     _, bob = bob_alone()
     with pytest.raises(LocalMisuse, match="dial sip: in place of sips:"):
         bob.call(parse_sip_uri("sips:alice@example.org"), 0.0)
 
 
+@pytest.mark.must("3261 8.1.1.2/2", "3261 8.1.1.8/3", "3261 12.1.2/2")
 @pytest.mark.parametrize("scheme", ["sip", "sips"])
 def test_8_1_1_8_who_calls_sips_is_sips_himself(scheme: str) -> None:
     """ "If the Request-URI or top Route header field value contains a SIPS URI, the Contact header field MUST contain a
@@ -103,6 +108,7 @@ def test_8_1_1_8_who_calls_sips_is_sips_himself(scheme: str) -> None:
     assert str(own.uri) == {"sip": "sip:bob@192.0.2.7:5060;transport=tls", "sips": "sips:bob@192.0.2.7:5060"}[scheme]
 
 
+@pytest.mark.must("3261 8.2.2.3/1", "3261 8.2.2.3/2", "3261 20.32/1", "3261 20.32/2", "3261 21.4/4")
 def test_8_2_2_3_what_is_not_supported_is_named() -> None:
     wire, _ = bob_alone()
     wire.send(SERVER, BOB, invite(("Max-Forwards", "Require: 100rel, timer\nMax-Forwards")))
@@ -110,6 +116,7 @@ def test_8_2_2_3_what_is_not_supported_is_named() -> None:
     assert wire.last("420 INVITE").fields.first("unsupported") == "100rel, timer"
 
 
+@pytest.mark.must("3261 8.2.2.2/1")
 def test_8_2_2_2_the_same_invite_by_another_path_is_merged() -> None:
     wire, bob = bob_alone()
     wire.send(SERVER, BOB, invite())
@@ -119,6 +126,7 @@ def test_8_2_2_2_the_same_invite_by_another_path_is_merged() -> None:
     assert len(bob.calls) == 1
 
 
+@pytest.mark.must("3261 20.15/1")
 def test_13_3_1_an_invite_without_an_offer_gets_one() -> None:
     wire, _ = bob_alone()
     offerless = invite().partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
@@ -189,6 +197,7 @@ def test_12_2_1_1_requests_in_a_call_follow_its_record_route() -> None:
     assert bob._wiring.hop_to(parse_sip_uri("sip:192.0.2.7:5070;lr")) == UdpHop(SERVER)
 
 
+@pytest.mark.must("3261 8.1.2/2")
 @pytest.mark.parametrize(
     ("uri", "hop"),
     [
@@ -270,6 +279,7 @@ def test_over_tcp_one_connection_carries_all_and_its_loss_registers_anew() -> No
     assert [type(effect) for effect in alice.drain()] == [OpenFlow]
 
 
+@pytest.mark.must("3261 8.1.3.1/2")
 def test_a_connection_that_does_not_come_about_fails_the_call_at_once() -> None:
     alice = UserAgent(
         config("alice", ALICE, SERVER, server=StreamHop("TCP", SERVER), listeners=(Listener("TCP", ALICE),)),

@@ -102,6 +102,7 @@ def named(message: Request | Response) -> tuple[str, int]:
     return described.rtp
 
 
+@pytest.mark.must("3261 16.6/4", "3261 16.7/27")
 def test_offer_and_answer_have_ports_of_the_peer() -> None:
     site = Site()
     invite = request("INVITE", sdp(ALICE.host))

@@ -168,6 +168,7 @@ def test_one_after_the_other(world):
     assert len(cancels(carol)) == 1
 
 
+@pytest.mark.must("3261 16.5/6")
 @pytest.mark.parametrize("on", ["always", (486,)])
 def test_a_loop_has_an_end(world, on):
     """Two who forward to each other: the caller hears of it, and no phone is rung for ever."""
@@ -248,6 +249,7 @@ def test_phones_that_fail_while_it_is_asked_do_not_end_it(world):
     assert call.statuses == [100, 180, 486]
 
 
+@pytest.mark.must("3261 16.7/9")
 def test_a_6xx_is_the_last_word(world):
     """16.7 step 5: after it no new branches are begun."""
     forwarding = Forwarding("bob", on=(603,), to=to("carol"))
@@ -260,6 +262,7 @@ def test_a_6xx_is_the_last_word(world):
     assert not invites(carol)
 
 
+@pytest.mark.must("3261 16.5/5")
 def test_what_belongs_to_a_dialog_is_nobodys_to_send_elsewhere(world):
     forwarding = Forwarding("bob", on="always", to=to("carol"))
     forwarding.user = "nobody yet"

@@ -36,6 +36,7 @@ def place_of(side: Source) -> TokenPlace:
     return TokenPlace(side.hop, side.remote.host, "alice", ServerName("pi.local", 5070))
 
 
+@pytest.mark.must("3261 16.5/3")
 @pytest.mark.parametrize(
     ("uri", "is_own"),
     [
@@ -128,6 +129,7 @@ def request_of(
     )
 
 
+@pytest.mark.must("3261 16.4/6")
 def test_16_4_own_routes_are_taken_off() -> None:
     token = TOKENS.make(place_of(PHONE))
     ours, far = f"<sip:{token}@10.0.0.1:5070;lr>", "<sip:peer-b@overlay;gr=BBBB;lr>"
@@ -143,6 +145,7 @@ def test_16_4_own_routes_are_taken_off() -> None:
     assert routing.preprocess(plain, CONFIG, TOKENS).request is plain
 
 
+@pytest.mark.must("3261 16.4/1", "3261 16.4/2", "3261 16.4/3")
 def test_16_4_a_strict_router_before_us() -> None:
     """It put our Record-Route into the Request-URI and the target into the last Route."""
     request = request_of("<sip:far;lr>", "<sip:bob@10.0.0.12>", uri="sip:peer-a@overlay;gr=AAAA;lr")
@@ -151,6 +154,7 @@ def test_16_4_a_strict_router_before_us() -> None:
     assert str(routed.next_route) == "sip:far;lr"
 
 
+@pytest.mark.must("3261 16.6/23", "3261 16.6/24", "3261 16.6/25", "3261 16.6/26", "3261 16.6/28")
 def test_16_6_6_a_strict_router_after_us() -> None:
     request = request_of("<sip:old.example>", "<sip:far;lr>")
     copy = routing.forwarded(request, request.sip_uri, (), [])
@@ -158,6 +162,7 @@ def test_16_6_6_a_strict_router_after_us() -> None:
     assert copy.fields.lines("route") == ["<sip:far;lr>", "<sip:bob@10.0.0.12>"]
 
 
+@pytest.mark.must("3261 16.6/7", "3261 16.6/8", "3261 16.6/9", "3261 16.6/19")
 def test_16_6_copy() -> None:
     request = request_of(uri="sip:b%6Fb@10.0.0.12")
     copy = routing.forwarded(request, request.sip_uri, (), [parse_sip_uri("sip:in;lr"), parse_sip_uri("sip:out;lr")])
@@ -171,6 +176,7 @@ def test_16_6_copy() -> None:
     assert pushed.fields.lines("route") == ["<sip:near;lr>", "<sip:token@far;lr;ob>"]
 
 
+@pytest.mark.must("3261 16.6/9", "3261 16.6/10", "3261 16.6/11", "5658 3.2/1")
 def test_record_route_names_each_side() -> None:
     layer = TransportLayer(CONFIG.listeners)
     peer = Source(FlowHop(1), "TLS", Address("10.0.0.2", 1), "ab")
@@ -182,6 +188,7 @@ def test_record_route_names_each_side() -> None:
     assert uris[2].endswith("@10.0.0.1:5070;lr")
 
 
+@pytest.mark.must("3261 16.6/36", "5393 4.2.1/3", "5393 4.2.1/4")
 def test_5393_hash_says_whether_a_request_would_go_the_same_way() -> None:
     request = request_of()
     same = routing.loop_hash(request, PHONE)
@@ -194,6 +201,13 @@ def test_5393_hash_says_whether_a_request_would_go_the_same_way() -> None:
         routing.loop_hash(request.replace(fields=request.fields.with_only("CSeq", "2 INVITE")), PHONE),
     ]
     assert same not in others
+
+
+@pytest.mark.must("3261 16.6/37", "5393 4.2.1/5")
+def test_5393_the_method_does_not_count() -> None:
+    """ "This second part MUST NOT vary with the request method": a CANCEL has the branch of its INVITE."""
+    invite = routing.loop_hash(request_of(), PHONE)
+    assert {routing.loop_hash(request_of(method=method), PHONE) for method in ("ACK", "CANCEL", "ODD")} == {invite}
 
 
 # The response context
@@ -209,6 +223,7 @@ def context_with(*statuses: int) -> Context:
     return context
 
 
+@pytest.mark.must("3261 16.7/15", "3261 16.7/18")
 @pytest.mark.parametrize(
     ("statuses", "best"),
     [

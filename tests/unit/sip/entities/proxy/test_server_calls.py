@@ -19,6 +19,9 @@ from p2psip.sip.transports.arrivals import Datagram, FromAgent
 ALICE_AT = Address("10.1.0.11", 5060)
 
 
+@pytest.mark.must(
+    "3261 10.1/1", "3261 16.6/5", "3261 16.7/2", "3261 16.7/3", "3261 16.7/8", "3261 16.7/30", "3261 22.1/4"
+)
 def test_call_and_hang_up_by_the_caller(world, one, alice, bob):
     call = alice.invite("bob")
     world.run(3.0)
@@ -37,6 +40,7 @@ def test_call_and_hang_up_by_the_caller(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.6/12")
 def test_hang_up_by_the_callee_takes_the_recorded_route(world, one, other, alice, bob):
     alice.invite("bob")
     world.run(3.0)
@@ -88,6 +92,7 @@ def test_phones_of_one_peer(world, one, alice):
     assert [request.method for request in alice.received] == ["BYE"]
 
 
+@pytest.mark.must("3261 16.1/3", "3261 18/1")
 @pytest.mark.parametrize(("transport_a", "transport_b"), [("TCP", "UDP"), ("UDP", "TCP"), ("TCP", "TCP")])
 def test_call_with_phones_on_tcp(world, transport_a, transport_b):
     one, other = world.server("one", "10.1.0.1"), world.server("two", "10.2.0.1")
@@ -119,6 +124,7 @@ def test_phone_behind_nat_is_reached_where_it_registered_from(world, other, alic
     assert not any(remote.host == "192.168.178.20" for _, remote, _ in world.datagrams)
 
 
+@pytest.mark.must("3261 16.11/3", "3261 16.11/8")
 def test_request_in_dialog_needs_no_password_and_keeps_its_uri(world, alice, bob):
     call = alice.invite("bob")
     world.run(3.0)
@@ -138,6 +144,7 @@ def test_busy(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.10/1", "3261 16.10/2", "3261 16.10/3")
 def test_cancel_reaches_the_ringing_phone(world, alice, bob):
     bob.answers_after_s = None
     call = alice.invite("bob")
@@ -151,6 +158,7 @@ def test_cancel_reaches_the_ringing_phone(world, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.2/1", "3261 16.10/2")
 def test_cancel_while_the_user_is_being_located(world, one, alice, bob):
     one.unanswered = (LocateUser,)
     call = alice.invite("bob")
@@ -163,6 +171,7 @@ def test_cancel_while_the_user_is_being_located(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.5/7")
 def test_nobody_of_that_name(world, alice):
     call = alice.invite("zoe")
     world.run(1.0)
@@ -170,6 +179,7 @@ def test_nobody_of_that_name(world, alice):
     assert [str(reason) for reason in call.responses[-1].reasons] == ['SIP;cause=404;text="nobody is called zoe"']
 
 
+@pytest.mark.must("3261 16.5/8")
 def test_phone_is_away(world, alice, bob):
     assert bob.register(0).status == 200
     call = alice.invite("bob")
@@ -196,6 +206,7 @@ def test_question_that_stays_open_ends_the_call(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.7/16")
 def test_phone_that_does_not_answer_its_address(world, alice, bob):
     """The phone has died without a word: 408 after timer B, in the overlay's dead time."""
     bob.is_alive = False
@@ -216,6 +227,7 @@ def test_lost_link_ends_a_ringing_call(world, one, alice, bob):
     assert str(call.responses[-1].reasons[0]) == 'SIP;cause=480;text="link lost"'
 
 
+@pytest.mark.must("3261 16.1/3", "3261 16.6/40", "3261 16.7/32")
 @pytest.mark.parametrize("seed", range(4))
 def test_call_over_lossy_lan(world, alice, bob, seed):
     rng = random.Random(seed)
@@ -308,6 +320,7 @@ def test_phone_with_a_new_connection_is_found_by_its_contact(world, one, other, 
     assert alice.finals[-1].status == 200
 
 
+@pytest.mark.must("3261 8.1.1.8/2")
 def test_call_back_by_what_the_phone_shows(world, alice, bob):
     call = alice.invite("bob")
     world.run(3.0)
@@ -327,6 +340,7 @@ def test_caller_that_never_acknowledges(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.11/2")
 def test_an_ack_for_nobody_does_not_go_round(world, one):
     """Of a phone on the server's own host, for an AoR in place of a Contact: it leads to the server itself."""
     phone = world.phone("carol", one, Address("10.1.0.1", 5070))
@@ -341,6 +355,7 @@ def test_an_ack_for_nobody_does_not_go_round(world, one):
     assert [remote for _, remote, _ in world.datagrams] == [one.address]
 
 
+@pytest.mark.must("6026 6/2", "6026 7.1/7", "6026 8.8/1")
 def test_caller_whose_connection_is_gone_when_the_answer_comes(world, one, other, bob):
     caller = world.phone("carol", one, Address("10.1.0.13", 5060), "TCP", contact_host="192.168.9.9")
     caller.register()

@@ -16,6 +16,7 @@ from p2psip.sip.transports.hops import FlowHop, StreamHop, UdpHop
 ALICE_AT = Address("10.1.0.11", 5060)
 
 
+@pytest.mark.must("3261 16.6/41", "3261 16.6/42", "3261 16.7/4", "3261 16.7/5", "3261 16.8/1", "3261 16.8/2")
 def test_rings_too_long(world, alice, bob):
     """16.8, timer C: after three minutes without news the branch is cancelled."""
     bob.answers_after_s = None
@@ -26,6 +27,7 @@ def test_rings_too_long(world, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.1/2", "3261 16.7/8", "3261 16.7/33", "5393 5.3.3/5")
 def test_fork_rings_the_next_after_a_second(world, one, other, alice, bob, bob3):
     bob3.answers_after_s, bob.answers_after_s = None, 0.5
     call = alice.invite("bob")
@@ -63,6 +65,7 @@ def test_fork_hides_a_dead_peer(world, alice, bob, bob3):
     assert bob.calls[0].is_up
 
 
+@pytest.mark.must("3261 16.7/11", "3261 16.7/15", "3261 16.7/17", "3261 16.7/19")
 def test_best_failure_goes_back(world, alice, bob, bob3):
     """16.7 step 6: what a person has said beats what only says that nobody was there."""
     bob3.refuses_with, bob.refuses_with = 486, 480
@@ -71,6 +74,7 @@ def test_best_failure_goes_back(world, alice, bob, bob3):
     assert call.statuses == [100, 486]
 
 
+@pytest.mark.must("3261 16.7/9", "3261 16.7/18")
 def test_6xx_ends_all(world, alice, bob, bob3):
     bob3.answers_after_s = None
     bob.refuses_with = 603
@@ -88,6 +92,7 @@ def test_503_is_not_passed_on(world, alice, bob, bob3):
     assert call.statuses == [100, 500]
 
 
+@pytest.mark.must("5393 5.3.3/5", "5393 5.3.3/6")
 def test_no_more_breadth_than_was_given(world, one, alice, bob, bob3):
     """RFC 5393 5.3.3: Max-Breadth 1 makes the search sequential; 0 is 440."""
     bob3.answers_after_s = None
@@ -103,6 +108,7 @@ def test_no_more_breadth_than_was_given(world, one, alice, bob, bob3):
     assert alice.ask(request).status == 440
 
 
+@pytest.mark.must("3261 16.6/31")
 def test_hops_of_a_target_are_tried_in_order(world, one, alice, bob):
     """RFC 3263 4.3: the next one when the first cannot be reached."""
     uri = SipUri("overlay.example", "bob")
@@ -113,6 +119,7 @@ def test_hops_of_a_target_are_tried_in_order(world, one, alice, bob):
     assert call.is_up
 
 
+@pytest.mark.must("3261 16.6/21", "3261 16.6/29")
 def test_target_with_a_route_is_resolved_when_its_turn_comes(world, one, other, alice, bob):
     route = other.config.peer_side.replace(params=(*other.config.peer_side.params, ("lr", None)))
     one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
@@ -136,6 +143,7 @@ def to_bob_by(one, *hops):
     one.locate = lambda question: Located((target,))
 
 
+@pytest.mark.must("3261 16.6/32")
 def test_next_hop_when_a_connection_is_refused(world, one, alice, bob):
     to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(one.links["two"]))
     call = alice.invite("bob")
@@ -162,6 +170,7 @@ def test_no_next_hop_once_it_rings(world, one, alice, bob):
     assert call.statuses == [100, 180, 480]
 
 
+@pytest.mark.must("3261 16.7/14", "3261 16.9/1")
 def test_all_hops_fail(world, one, alice, bob):
     to_bob_by(one, StreamHop("TCP", Address("10.9.9.9", 5060)), FlowHop(99))
     call = alice.invite("bob")
@@ -199,6 +208,7 @@ def to_bob_by_route(one, other):
     one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
 
 
+@pytest.mark.must("3261 16.5/2")
 def test_way_that_is_not_found(world, one, other, alice, bob):
     route = SipUri("overlay.example", "00" * 16, None, (("lr", None),))
     one.locate = lambda question: Located((Target(SipUri("overlay.example", "bob"), None, "bob", (NameAddr(route),)),))
@@ -231,6 +241,7 @@ def test_cancel_while_the_way_is_being_looked_for(world, one, other, alice, bob)
     assert world.forgets_all()
 
 
+@pytest.mark.must("3261 16.11/4", "3261 16.11/5")
 def test_acknowledgement_waits_for_its_way(world, one, other, alice, bob):
     """After a restart the token is void, so the peer's Route is asked for, and the ACK still arrives."""
     call = alice.invite("bob")

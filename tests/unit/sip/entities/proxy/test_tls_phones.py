@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2psip.base.address import Address
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
@@ -23,6 +25,9 @@ def test_it_registers_and_is_reached_over_its_connection(world, one):
     assert listening == StreamHop("TLS", Address("10.1.0.31", 5061))
 
 
+@pytest.mark.must(
+    "3261 16.6/15", "3261 16.6/16", "3261 16.7/24", "3261 16.7/25", "5658 3.2/2", "5658 6.2/1", "5658 6.2/2"
+)
 def test_5658_each_side_of_a_call_has_a_route_that_it_can_use(world, one, alice):
     """RFC 5658 5: over UDP towards one, over TLS towards the other, and requests in the dialog find through."""
     carol = over_tls(world, one)
@@ -57,11 +62,11 @@ def test_it_calls_a_phone_of_another_peer(world, one, other, bob):
     assert bob.calls[0].is_over
 
 
+@pytest.mark.must("3261 16.6/13", "3261 16.6/30", "5658 6.2/1")
 def test_26_2_2_sips_goes_from_tls_to_tls(world, one):
     """16.6 step 4: "the URI placed into the Record-Route header field MUST be a SIPS URI", and says no transport."""
     carol, dave = over_tls(world, one), world.phone("dave", one, Address("10.1.0.32", 5060), "TLS")
-    dave.contact = NameAddr(SipUri("10.1.0.32", "dave", scheme="sips"))
-    assert dave.register().status == 200
+    assert registered_by_sips(dave).status == 200
     call = carol.invite(f"sips:dave@{one.address.host}")
     world.run(3.0)
     assert call.is_up
@@ -73,6 +78,48 @@ def test_26_2_2_sips_goes_from_tls_to_tls(world, one):
     assert dave.calls[0].is_over
 
 
+def registered_by_sips(phone, request_uri="sips", path=()):
+    """Register a Contact that is sips:, as who wants to be called by sips: has to."""
+    phone.contact = NameAddr(SipUri(phone.address.host, phone.user, phone.contact.sip_uri.port, scheme="sips"))
+    uri = SipUri(phone.server.address.host, scheme=request_uri)
+    return phone.ask(phone._new("REGISTER", uri, NameAddr(phone.aor), [("Contact", phone.contact), *path]))
+
+
+@pytest.mark.parametrize("transport", ["TLS", "UDP"])
+def test_5630_5_2_a_sips_contact_is_registered_by_sips(world, one, transport):
+    """ "A registrar MUST accept a binding to a SIPS Contact header field only if all the appropriate URIs are" sips."""
+    dave = world.phone("dave", one, Address("10.1.0.32", 5060), transport)
+    assert registered_by_sips(dave, "sip").status == 400
+    path = [("Supported", "path"), ("Path", "<sip:edge.example;lr>")]
+    assert registered_by_sips(dave, path=path).status == (400 if transport == "TLS" else 416)
+    assert one.core.bindings("dave", world.now) == ()
+    assert registered_by_sips(dave).status == (200 if transport == "TLS" else 416)
+
+
+def test_5630_5_3_who_dials_sip_reaches_a_sips_contact_by_sip(world, one, alice):
+    """ "the proxy MUST replace that SIPS scheme with a SIP scheme"; over TLS, and the caller on UDP finds through."""
+    dave = world.phone("dave", one, Address("10.1.0.32", 5060), "TLS")
+    assert registered_by_sips(dave).status == 200
+    call = alice.invite("dave")
+    world.run(3.0)
+    assert call.is_up
+    (invite,) = [request for request in dave.received if request.method == "INVITE"]
+    assert (invite.uri_text, invite.via.transport) == ("sip:dave@10.1.0.32:5061", "TLS")
+    assert [route.sip_uri.scheme for route in invite.record_routes] == ["sip", "sip"]
+    assert dave.acks == 1
+    alice.hang_up(call)
+    world.run(1.0)
+    assert dave.calls[0].is_over
+    (flow,) = [flow for flow in one.flows.values() if flow.number % 2 and flow.other.owner is dave]
+    world.cut(flow)
+    dave.is_alive = False
+    gone = alice.invite("dave")
+    world.run(20.0)
+    assert gone.statuses == [100, 480], "in clear it does not go"
+    assert not [remote for _, remote, _ in world.datagrams if remote.host == "10.1.0.32"]
+
+
+@pytest.mark.must("3261 16.6/22")
 def test_26_2_2_sips_does_not_reach_a_phone_without_tls(world, one, alice):
     carol = over_tls(world, one)
     call = carol.invite(f"sips:alice@{one.address.host}")
