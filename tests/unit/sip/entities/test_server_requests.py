@@ -171,6 +171,22 @@ def test_26_2_2_an_ack_does_not_leave_in_clear_either(world, one, alice):
     assert len(world.datagrams) == before
 
 
+def test_26_2_2_nor_does_one_for_a_contact_that_is_sips(world, alice, bob):
+    """Who is on UDP and says sips: in his Contact asks for what he has not: nothing in the dialog comes to him."""
+    plain, alice.contact = alice.contact, NameAddr(alice.contact.sip_uri.replace(scheme="sips"))
+    alice.invite("bob")
+    world.run(3.0)
+    alice.contact = plain
+    call = bob.calls[0]
+    refused = bob.ask(bob.in_dialog(call, "INFO"))
+    assert (refused.status, refused.reasons[0].text[:18]) == (480, "sips: asks for TLS")
+    before = alice.acks
+    bob.layer.send(bob.in_dialog(call, "ACK", 1), bob.hop, world.now)
+    world.run(1.0)
+    assert alice.acks == before
+    assert not [got for got in alice.received if got.method == "INFO"]
+
+
 # Bodies that nobody here can read (8.2.3)
 
 BODIES = [

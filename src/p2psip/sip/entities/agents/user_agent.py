@@ -202,8 +202,7 @@ class UserAgent:
     def _serve(self, arrived: RequestArrived, now: float) -> None:
         """Section 8.2: what comes before the method's own rules, and whose rules they are."""
         request = arrived.request
-        # 8.2.2.3: in a CANCEL Require and Proxy-Require "MUST be ignored if they are present".
-        extensions = [] if request.method == "CANCEL" else unsupported(request)
+        extensions = unsupported(request)
         call = self._call_of(request)
         if extensions:
             self._reply(arrived, 420, now, ("Unsupported", ", ".join(extensions)))
