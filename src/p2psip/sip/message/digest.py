@@ -138,7 +138,7 @@ class Authenticator:
     def find(self, lines: Iterable[str]) -> AuthParams | None:
         """The credentials for our realm among those of a request, if they are complete and in an offered algorithm."""
         for credentials in read_all(lines):
-            if {"username", "username*"} <= credentials.params.keys():
+            if "username*" in credentials.params and "username" in credentials.params:
                 # RFC 7616 3.4: "Sending both username and username* in the same header option MUST be treated as an
                 # error."
                 raise BadMessage("credentials with two user names")

@@ -52,9 +52,7 @@ class Acks:
         if not isinstance(known, Given):
             return
         target = known.target
-        copy = routing.forwarded(routed.request, target.uri, (), [])
-        if "max-breadth" not in copy.fields:
-            copy = copy.replace(fields=copy.fields.with_only("Max-Breadth", routing.MAX_BREADTH))
+        copy = routing.forwarded(routed.request, target.uri, (), [], routing.breadth_of(ack))
         hops = self._ways.known(target.lead, now) if target.hops is None else target.hops
         if hops:
             self._send_first(copy, target, hops, now)

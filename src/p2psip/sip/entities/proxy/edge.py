@@ -75,9 +75,7 @@ class Edge:
             record = sides if sides[0] != sides[1] else sides[:1]
         request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
         request = self._naming.body_to(request, branch.place)
-        copy = routing.forwarded(request, branch.target.uri, branch.target.routes, record)
-        # RFC 5393 5.3.3: "All proxied requests MUST contain a single Max-Breadth header field value."
-        return copy.replace(fields=copy.fields.with_only("Max-Breadth", branch.breadth))
+        return routing.forwarded(request, branch.target.uri, branch.target.routes, record, branch.breadth)
 
     def failed(self, branch: Branch, why: str, now: float) -> None:
         """Nothing comes of what was sent to a target; no matter if nothing was."""

@@ -129,12 +129,14 @@ def side_uri(
     return SipUri(as_host(address.host), tokens.make(place), address.port, params)
 
 
-def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri]) -> Request:
+def forwarded(request: Request, uri: SipUri, routes: Sequence[NameAddr], record: list[SipUri], breadth: int) -> Request:
     """Section 16.6, steps 2 to 6: the copy that goes to one target, all but its Via."""
     fields, uri = request.fields, _as_asked(uri, request)
     # Step 3: "If the copy does not contain a Max-Forwards header field, the proxy MUST add one".
     hops_left = limits.MAX_FORWARDS if request.max_forwards is None else request.max_forwards - 1
     fields = fields.with_only("Max-Forwards", hops_left)
+    # RFC 5393 5.3.3: "All proxied requests MUST contain a single Max-Breadth header field value."
+    fields = fields.with_only("Max-Breadth", breadth)
     for route in reversed(routes):
         fields = fields.with_first("Route", route)
     for side in record:

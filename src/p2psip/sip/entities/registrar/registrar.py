@@ -179,9 +179,10 @@ def _unfit(request: Request) -> NotForwarded | None:
 
 def _is_secure_throughout(request: Request) -> bool:
     """True unless some of it says "sips" and some does not; who registers "sip" alone has promised nothing."""
-    contacts = {contact.uri.scheme for contact in request.contacts if isinstance(contact.uri, SipUri)}
-    others = {request.sip_uri.scheme, *(entry.sip_uri.scheme for entry in request.path)}
-    return "sips" not in contacts or contacts | others == {"sips"}
+    contacts = [contact.uri for contact in request.contacts if isinstance(contact.uri, SipUri)]
+    if all(uri.scheme == "sip" for uri in contacts):
+        return True
+    return all(uri.scheme == "sips" for uri in (*contacts, request.sip_uri, *(entry.sip_uri for entry in request.path)))
 
 
 def _check_flows(wanted: list[_Wanted]) -> None:

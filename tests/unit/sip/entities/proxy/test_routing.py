@@ -157,7 +157,7 @@ def test_16_4_a_strict_router_before_us() -> None:
 @pytest.mark.must("3261 16.6/23", "3261 16.6/24", "3261 16.6/25", "3261 16.6/26", "3261 16.6/28")
 def test_16_6_6_a_strict_router_after_us() -> None:
     request = request_of("<sip:old.example>", "<sip:far;lr>")
-    copy = routing.forwarded(request, request.sip_uri, (), [])
+    copy = routing.forwarded(request, request.sip_uri, (), [], 60)
     assert copy.uri_text == "sip:old.example"
     assert copy.fields.lines("route") == ["<sip:far;lr>", "<sip:bob@10.0.0.12>"]
 
@@ -165,14 +165,16 @@ def test_16_6_6_a_strict_router_after_us() -> None:
 @pytest.mark.must("3261 16.6/7", "3261 16.6/8", "3261 16.6/9", "3261 16.6/19")
 def test_16_6_copy() -> None:
     request = request_of(uri="sip:b%6Fb@10.0.0.12")
-    copy = routing.forwarded(request, request.sip_uri, (), [parse_sip_uri("sip:in;lr"), parse_sip_uri("sip:out;lr")])
+    copy = routing.forwarded(
+        request, request.sip_uri, (), [parse_sip_uri("sip:in;lr"), parse_sip_uri("sip:out;lr")], 60
+    )
     assert copy.uri_text == "sip:b%6Fb@10.0.0.12", "as it came"
     assert copy.max_forwards == 69
     assert copy.fields.lines("record-route") == ["<sip:out;lr>", "<sip:in;lr>"]
     bare = request.replace(fields=request.fields.without("max-forwards"))
-    assert routing.forwarded(bare, bare.sip_uri, (), []).max_forwards == 70
+    assert routing.forwarded(bare, bare.sip_uri, (), [], 60).max_forwards == 70
     path = [NameAddr(parse_sip_uri(text)) for text in ("sip:near;lr", "sip:token@far;lr;ob")]
-    pushed = routing.forwarded(request, request.sip_uri, path, [])
+    pushed = routing.forwarded(request, request.sip_uri, path, [], 60)
     assert pushed.fields.lines("route") == ["<sip:near;lr>", "<sip:token@far;lr;ob>"]
 
 
