@@ -21,6 +21,7 @@ ODD = {
     "malformed From": {"From": "<>"},
     "a tag in To": {"To": "<sip:bob@10.1.0.1>;tag=x"},
     "several Vias": {"Via": "SIP/2.0/UDP 10.1.0.11:5060;branch=z9hG4bKq, SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKr"},
+    "Vias in two lines": {"Via": "SIP/2.0/UDP 10.1.0.11;branch=z9hG4bKq\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKr"},
     "an old Via": {"Via": "SIP/2.0/UDP 10.1.0.11:5060"},
     "an extension required": {"Require": "magic", "Proxy-Require": "magic"},
     "malformed Route": {"Route": "<sip:x"},

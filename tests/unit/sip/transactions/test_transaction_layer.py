@@ -330,10 +330,11 @@ def test_17_1_2_2_timer_k_absorbs_what_comes_late() -> None:
     layer.request(request_of("MESSAGE"), HOP, CONTEXT, 0.0)
     request = sent_requests(layer)[0]
     answer(layer, request, 200, 0.1)
-    answer(layer, request, 200, 5.0)
+    run(layer, 5.05)
+    answer(layer, request, 200, 5.05)
     assert len(of_kind(layer.events(), ResponseArrived)) == 1
     assert (len(layer), layer.dropped) == (1, 0)
-    run(layer, 5.2)
+    run(layer, 5.1)
     assert [type(event) for event in layer.events()] == [TransactionEnded]
     assert len(layer) == 0
 

@@ -176,6 +176,8 @@ def test_16_6_copy() -> None:
     path = [NameAddr(parse_sip_uri(text)) for text in ("sip:near;lr", "sip:token@far;lr;ob")]
     pushed = routing.forwarded(request, request.sip_uri, path, [], 60)
     assert pushed.fields.lines("route") == ["<sip:near;lr>", "<sip:token@far;lr;ob>"]
+    further = routing.forwarded(request_of("<sip:beyond;lr>"), request.sip_uri, path, [])
+    assert further.fields.lines("route") == [*pushed.fields.lines("route"), "<sip:beyond;lr>"]
 
 
 @pytest.mark.must("3261 16.6/9", "3261 16.6/10", "3261 16.6/11", "5658 3.2/1")

@@ -141,13 +141,14 @@ def test_several_phones_of_one_user(phone, one, world):
     second.register()
     register(third, "<sip:alice@10.1.0.13>;q=0.2")
     assert contacts(one) == ["sip:alice@10.1.0.12:5060", "sip:alice@10.1.0.11:5060", "sip:alice@10.1.0.13"]
-    register(phone, "<sip:random-4711@10.1.0.11>")
+    answer = register(phone, "<sip:random-4711@10.1.0.11>")
     assert contacts(one) == [
         "sip:random-4711@10.1.0.11",
         "sip:alice@10.1.0.12:5060",
         "sip:alice@10.1.0.11:5060",
         "sip:alice@10.1.0.13",
     ]
+    assert [str(contact.uri) for contact in answer.contacts] == contacts(one), "all of them, whoever asks"
 
 
 def test_bindings_of_a_user_are_bounded(phone, one, world):
