@@ -289,7 +289,6 @@ def test_clerr_in_a_stream() -> None:
     assert not framer.is_between_messages
 
 
-@pytest.mark.must("3261 18.3/3")
 @pytest.mark.parametrize("name", ["ncl", "mcl01"])
 def test_framing_errors_are_final(name: str) -> None:
     """3.1.2.3, 3.3.9."""

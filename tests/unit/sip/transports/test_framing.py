@@ -69,6 +69,7 @@ def test_ping_in_pieces() -> None:
     assert framing.take_replies() == [b"\r\n"] * 2
 
 
+@pytest.mark.must("3261 18.3/3")
 @pytest.mark.parametrize(
     "data",
     [
