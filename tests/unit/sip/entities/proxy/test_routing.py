@@ -176,7 +176,7 @@ def test_16_6_copy() -> None:
     path = [NameAddr(parse_sip_uri(text)) for text in ("sip:near;lr", "sip:token@far;lr;ob")]
     pushed = routing.forwarded(request, request.sip_uri, path, [], 60)
     assert pushed.fields.lines("route") == ["<sip:near;lr>", "<sip:token@far;lr;ob>"]
-    further = routing.forwarded(request_of("<sip:beyond;lr>"), request.sip_uri, path, [])
+    further = routing.forwarded(request_of("<sip:beyond;lr>"), request.sip_uri, path, [], 60)
     assert further.fields.lines("route") == [*pushed.fields.lines("route"), "<sip:beyond;lr>"]
 
 
