@@ -64,7 +64,7 @@ def status(
         print(f"  media engine: {engine['engine']} {engine['state']}, carries {engine['calls']} calls")
     for tunnel in facts["tunnels"]:
         name = node_name(tunnel["user"], tunnel["node_id"])
-        print(f"  calls with {name} go inside overlay messages, with no path for audio: its phones may be mute")
+        print(f"  calls with {name} go inside overlay messages; {tunnel['lacks']}")
     for failed in facts["failed_attempts"][-FAILED_SHOWN_MAX:]:
         name = node_name(failed["user"], failed["node_id"])
         what = "link" if failed["purpose"] == "reload" else "calls"

@@ -74,6 +74,9 @@ COPIES_MAX: Final = 2
 COPIED_MAX: Final = 8
 """Of the long messages that went last it is known how often."""
 
+NO_AUDIO: Final = "no path for audio between these sites"
+"""What a tunnel means for a call; why it is so follows, in the log, in `status`, and to who has called."""
+
 FLOWS_FROM: Final = 1 << 60
 """Numbers of these flows: beyond those of any link."""
 
@@ -97,6 +100,8 @@ class CallFlowUp(Effect):
 
     flow: int
     link: AppLinkUp
+    lacks: str = ""
+    """What does not go by it, in words; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,9 @@ class _Far:
     flow: int
     links: dict[int, int] = field(default_factory=dict)
     """The record's bytes by link, the newest last."""
+    tunnel: AppLinkUp | None = None
+    """The newest one."""
+    why_no_path: str = "none has been found yet"
     doubted: set[int] = field(default_factory=set)
     """Links whose path does not answer."""
     used_at: float = 0.0
@@ -232,6 +240,10 @@ class CallPaths:
         far = self._fars.get(node)
         return far is not None and far.link is not None and far.media_link is None
 
+    def lacks(self, node: NodeId) -> str:
+        """Why calls with a peer have no audio through the peers, in words; empty where they may have."""
+        return f"{NO_AUDIO}: {self._fars[node].why_no_path}" if self.is_tunnelled(node) else ""
+
     @property
     def tunnelled(self) -> tuple[NodeId, ...]:
         """The peers to which there is a tunnel, and no path: calls with them have no audio through the peers."""
@@ -244,21 +256,22 @@ class CallPaths:
 
     # Links
 
-    def up(self, event: AppLinkUp, now: float) -> None:
-        """A link is up, whoever wanted it."""
+    def up(self, event: AppLinkUp, now: float, why_no_path: str = "") -> None:
+        """A link is up, whoever wanted it; of a tunnel, why there is nothing better, if that is known."""
         assert event.datagram_bytes is not None, "a stream is none of these"
         far = self._fars.get(event.node)
         if far is None:
             far = self._fars[event.node] = _Far(event.node, -(2 * next(self._flows) + 1), used_at=now)
             self._by_flow[far.flow] = far
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
-        self._effects.append(CallFlowUp(far.flow, event))
         far.links[event.link] = event.datagram_bytes
         far.early, far.has_come, far.copies = [], False, {}
         self._by_link[event.link] = far
         if is_tunnel(event.link):
-            self._effects.append(Note("a tunnel to a peer: no path for audio", {"node": event.node}))
+            far.tunnel, far.why_no_path = event, why_no_path or far.why_no_path
+            self._tell_what_lacks(far)
         else:
+            self._effects.append(CallFlowUp(far.flow, event))
             why = "there is a path now"
             self._effects += [CallLinkOver(link, why) for link in far.links if is_tunnel(link)]
         self._calm(far)
@@ -268,6 +281,21 @@ class CallPaths:
         held, far.held = far.held, []
         for message in held:
             self._write(far, message, now)
+
+    def no_path(self, node: NodeId, why: str) -> None:
+        """A path to a peer was looked for, and none found; no matter if there is nothing to it."""
+        far = self._fars.get(node)
+        if far is not None and far.why_no_path != why:
+            far.why_no_path = why
+            if self.is_tunnelled(node):
+                self._tell_what_lacks(far)
+
+    def _tell_what_lacks(self, far: _Far) -> None:
+        assert far.tunnel is not None, "there is a tunnel"
+        lacks = self.lacks(far.node)
+        self._effects.append(CallFlowUp(far.flow, far.tunnel, lacks))
+        if lacks:
+            self._effects.append(Note("a tunnel to a peer", {"node": far.node, "means": lacks}))
 
     def doubted(self, link: int) -> None:
         """The path of a link does not answer, and ICE finds no other for it; no matter if it is none of these."""

@@ -430,10 +430,9 @@ class Peer:
             case WriteRecord(link, record):
                 if self.node.app_link_may_send(link, now):
                     self._effects.append(Write(link, record))
-            case CallFlowUp(flow, up):
-                self.server.handle(
-                    FlowUp(flow, "DTLS-UDP", up.local, up.remote, up.node.hex(), is_relayed=up.is_relayed), now
-                )
+            case CallFlowUp(flow, up, lacks):
+                ends, peer = (up.local, up.remote), up.node.hex()
+                self.server.handle(FlowUp(flow, "DTLS-UDP", *ends, peer, is_relayed=up.is_relayed, lacks=lacks), now)
             case CallFlowOver(flow, reason):
                 self.server.handle(FlowDown(flow, reason), now)
             case CallLinkOver(link, reason):

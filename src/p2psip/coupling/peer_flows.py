@@ -132,6 +132,8 @@ class _Attempt:
     reasons: list[str] = field(default_factory=list)
     has_tunnel: bool = False
     """True while a tunnel is being opened beside them."""
+    why_no_path: str = ""
+    """What became of the search for a path, if that is over."""
 
     @property
     def is_open(self) -> bool:
@@ -263,7 +265,8 @@ class PeerFlows:
 
     def call_path_up(self, event: AppLinkUp, now: float) -> None:
         """A path for calls is up, whoever wanted it."""
-        self.calls.up(event, now)
+        attempt = self._attaching.get(event.node)
+        self.calls.up(event, now, "" if attempt is None else attempt.why_no_path)
         flow = self.calls.flow_to(event.node)
         assert flow is not None, "it is up"
         self._connected(event.node, None if is_tunnel(event.link) else Purpose.CALLS, flow)
@@ -290,6 +293,9 @@ class PeerFlows:
     def failed(self, event: AppLinkFailed, now: float) -> None:
         """No connection of a kind came about."""
         attempt = self._attaching.get(event.node)
+        if not (event.is_stream and self._node.has_call_paths):
+            # Where there are paths for calls a stream carries no audio.
+            self._no_path(event, attempt)
         if not event.is_stream and self.calls.wants_another(event.node, now):
             self._again.set(event.node, now + ASK_AGAIN_S, "a path to a peer once more")
         if attempt is not None:
@@ -299,6 +305,14 @@ class PeerFlows:
             elif not attempt.kinds and event.node in self._tunnels:
                 self._try_tunnel(event.node, now)
         self._failed(event.node, str(event.error), now)
+
+    def _no_path(self, event: AppLinkFailed, attempt: _Attempt | None) -> None:
+        why = event.error.what
+        if self._node.has_call_paths and not self._node.relays.lending:
+            why = f"{why}; no relay lends this peer an address"
+        self.calls.no_path(event.node, why)
+        if attempt is not None:
+            attempt.why_no_path = why
 
     def tunnel_failed(self, event: TunnelFailed, now: float) -> None:
         """No tunnel came about either."""

@@ -46,12 +46,17 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "media_engine": _media_engine(peer),
         "failed_attempts": [_failed(each, peer, now) for each in node.failed_attempts],
         "peer_calls_links": len(peer.flows),
-        "tunnels": [{"node_id": str(each), "user": node.name_of(each)} for each in peer.flows.calls.tunnelled],
+        "tunnels": _tunnels(peer),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
     }
+
+
+def _tunnels(peer: Peer) -> list[dict[str, object]]:
+    calls, name_of = peer.flows.calls, peer.node.name_of
+    return [{"node_id": str(each), "user": name_of(each), "lacks": calls.lacks(each)} for each in calls.tunnelled]
 
 
 def lines_of(peer: Peer, now: float) -> list[dict[str, object]]:

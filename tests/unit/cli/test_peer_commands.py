@@ -15,6 +15,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.cli import run_peer
 from p2psip.cli.main import COMMANDS
+from p2psip.coupling.call_paths import NO_AUDIO
 from p2psip.daemon import control_client
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import nat_report
@@ -347,7 +348,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "relays": {"offered": False, "lent_to_others": 0, "known": [], "in_use": []},
         "port_mapping": {"allowed": True, "what": "The router 10.1.0.1 is being asked to let others in."},
         "media_engine": {"engine": "rtpengine at 127.0.0.1:2223", "state": "answers", "calls": 3},
-        "tunnels": [{"node_id": "ab" * 20, "user": "peer-hill@a.b"}],
+        "tunnels": [{"node_id": "ab" * 20, "user": "peer-hill@a.b", "lacks": f"{NO_AUDIO}: none has been found yet"}],
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "neighbors": [],
@@ -361,7 +362,8 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert "  no link with efefefef: no pair of addresses works (5 s ago)\n" in said
     tried = "10.1.0.2:6084  to  198.51.100.12:6084  host to server reflexive  no answer to 5 checks yet"
     assert f"    tried {tried}\n" in said
-    assert "  calls with peer-hill (abababab) go inside overlay messages, with no path for audio" in said
+    what = f"calls with peer-hill (abababab) go inside overlay messages; {NO_AUDIO}: none has been found yet"
+    assert f"  {what}" in said
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

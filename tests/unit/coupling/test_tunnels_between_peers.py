@@ -7,17 +7,27 @@ from dataclasses import replace
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import NodeId
-from p2psip.coupling.call_paths import CallLinkOver, CallPaths, FrameHeard, PathWanted, WriteRecord
+from p2psip.coupling.call_paths import (
+    NO_AUDIO,
+    CallFlowUp,
+    CallLinkOver,
+    CallPaths,
+    FrameHeard,
+    PathWanted,
+    WriteRecord,
+)
 from p2psip.coupling.peer_flows import TRY_AGAIN_S
 from p2psip.media.relay.multiplex import RTP
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.node.tunnelling.tunnel_commands import FIRST_TUNNEL, is_tunnel
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
-from p2psip.sim.sites.internet import InternetSites
+from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sim.sites.making import identity_of
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.sip_records import GREETED
 
 
@@ -107,10 +117,39 @@ def test_with_no_public_peer_left(kind: NatBehaviour) -> None:
     world.run(90.0)
     assert not hill.peer.node.is_linked(valley.peer.node.node_id)
     alice, bob = world.phone(hill, "alice"), world.phone(valley, "bob")
+    said = overheard(hill)
     alice.dial("bob")
     assert world.run(20.0, stop=lambda: alice.talks and bob.talks)
     assert hill.peer.flows.calls.is_tunnelled(valley.peer.node.node_id)
     assert hill.peer.flows.calls.tunnelled == (valley.peer.node.node_id,)
+    # Whoever looks is told the same: the caller, who reads the log, who asks for the status, who reads of the call.
+    world.run(20.0)
+    alice.hang_up(1)
+    world.run(2.0)
+    lacks = hill.peer.flows.calls.lacks(valley.peer.node.node_id)
+    assert lacks.startswith(f"{NO_AUDIO}: no connection to ")
+    assert lacks.endswith("no pair of addresses works; no relay lends this peer an address")
+    answers = [each.data for each in said if isinstance(each, SendUdp) and each.data.startswith(b"SIP/2.0 200")]
+    assert any(f'Warning: 399 peer "{NO_AUDIO}: '.encode() in each for each in answers)
+    (note,) = [each for each in said if isinstance(each, Note) and each.event == "media not carried"]
+    assert str(note.facts["why"]).startswith(NO_AUDIO)
+    assert [each.facts["means"] for each in said if isinstance(each, Note) and each.event == "a tunnel to a peer"][
+        -1
+    ] == lacks
+
+
+def overheard(site: InternetSite) -> list[Effect]:
+    """All that the peer of a site wants done from now on."""
+    said: list[Effect] = []
+    drain = site.peer.drain
+
+    def drained() -> list[Effect]:
+        effects = drain()
+        said.extend(effects)
+        return effects
+
+    site.peer.drain = drained  # type: ignore[method-assign]
+    return said
 
 
 PEER = NodeId(bytes([7] * 16))
@@ -144,6 +183,30 @@ def test_a_path_goes_before_a_tunnel_whichever_came_first(order: tuple[int, int]
     paths.send(flow, b"OPTIONS sip:bob@sim.example SIP/2.0\r\n\r\n", 1.0)
     assert written(paths) == [LINK]
     assert not paths.is_tunnelled(PEER)
+
+
+def lacks(paths: CallPaths) -> list[str]:
+    """What the SIP server was told that does not go there."""
+    return [effect.lacks for effect in paths.drain() if isinstance(effect, CallFlowUp)]
+
+
+def test_why_there_is_no_audio_is_told_as_soon_as_it_is_known() -> None:
+    """And that it is over, when there is a path."""
+    paths = CallPaths()
+    paths.no_path(PEER, "no pair works")
+    assert paths.lacks(PEER) == ""
+    came_up(paths, TUNNEL)
+    assert lacks(paths) == [f"{NO_AUDIO}: none has been found yet"]
+    for _ in range(2):
+        paths.no_path(PEER, "no pair works")
+    assert lacks(paths) == [f"{NO_AUDIO}: no pair works"], "once"
+    came_up(paths, LINK)
+    assert lacks(paths) == [""]
+    paths.no_path(PEER, "something else")
+    assert (lacks(paths), paths.lacks(PEER)) == ([], "")
+    paths = CallPaths()
+    paths.up(AppLinkUp(TUNNEL, PEER, AT, AT, 5060, 1200), 0.0, "it was refused")
+    assert lacks(paths) == [f"{NO_AUDIO}: it was refused"]
 
 
 def test_no_frame_of_media_goes_through_a_tunnel_or_comes_out_of_one() -> None:

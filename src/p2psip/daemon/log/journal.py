@@ -38,9 +38,10 @@ class Journal:
                 self._log.warning("voice in one direction only", call=call, means=effect.words)
             case SideHeard(call, side):
                 self._log.info("voice in both directions again", call=call, heard=side)
-            case RelayEnded(call, reason, sides, engine):
+            case RelayEnded(call, reason, sides, engine, lacks):
                 by = {} if engine is None else {"by": engine}
-                self._log.info("media carried", call=call, until=reason, media=_plain(sides), **by)
+                why = {"why_none": lacks} if lacks else {}
+                self._log.info("media carried", call=call, until=reason, media=_plain(sides), **by, **why)
             case _:
                 self._log.debug("event", what=str(effect))
 

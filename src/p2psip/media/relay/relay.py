@@ -56,6 +56,8 @@ class RelayEnded(Effect):
     sides: tuple[SideReport, ...]
     engine: str | None = None
     """Through which it went; None if through this peer alone."""
+    lacks: str = ""
+    """Why nothing has come from the other peer, in words; empty if something has, or nobody knows."""
 
 
 class _Way(NamedTuple):
@@ -78,6 +80,8 @@ class RelayedCall:
         self.answered_at: float | None = None
         self.last: list[tuple[MediaLine, ...]] = [(), ()]
         """What each side has said last."""
+        self.lacks = ""
+        """Why nothing comes from the other peer, as far as is known, in words."""
 
     @property
     def is_local(self) -> bool:
@@ -88,6 +92,12 @@ class RelayedCall:
     def carried(self) -> list[RelayedStream | EngineStream]:
         """The streams that there are."""
         return [stream for stream in self.streams if stream is not None]
+
+    @property
+    def path_sides(self) -> list[PathSide]:
+        """Those that are another peer's."""
+        streams = [stream for stream in self.carried if isinstance(stream, RelayedStream)]
+        return [side for stream in streams for side in stream.sides if isinstance(side, PathSide)]
 
     @property
     def reports(self) -> tuple[SideReport, ...]:
@@ -193,6 +203,12 @@ class Relay:
             if call.engine_call is not None:
                 call.engine_call.engine.watch(call.engine_call, now)
 
+    def explain(self, call: RelayedCall, lacks: str) -> None:
+        """Nothing may come from the other peer, and this is why, in words."""
+        call.lacks = lacks
+        for side in call.path_sides:
+            side.lacks = lacks
+
     def end(self, call: RelayedCall, reason: str, now: float) -> None:
         """It is over; what became of it is told. No matter if it was over before."""
         if call not in self._calls:
@@ -203,7 +219,8 @@ class Relay:
             call.engine_call.engine.end(call.engine_call, now)
             self._take_from_engine(now)
         else:
-            self._effects.append(RelayEnded(call.name, reason, call.reports))
+            lacks = "" if any(side.tally.packets for side in call.path_sides) else call.lacks
+            self._effects.append(RelayEnded(call.name, reason, call.reports, lacks=lacks))
 
     def forget(self, call: RelayedCall) -> None:
         """Nothing has come of it between two peers: there is nothing to be told."""

@@ -12,7 +12,7 @@ from p2psip.media.negotiation import Address
 from p2psip.media.relay.description import Carriage, MediaLine
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.multiplex import RTP
-from p2psip.media.relay.sides import OwnSide, PhoneSide, Side
+from p2psip.media.relay.sides import OwnSide, PathSide, PhoneSide, Side
 
 S = TypeVar("S", bound=Side)
 
@@ -47,10 +47,14 @@ class SideSilent(Effect):
     strangers: int = 0
     stranger: Address | None = None
     owner: str = "this peer"
+    lacks: str = ""
+    """Why that is, where it is known."""
 
     @property
     def words(self) -> str:
         """What that is, and what it may come from."""
+        if self.lacks:
+            return f"no audio from {self.side}: {self.lacks}"
         where = "" if self.port is None else f" to UDP port {self.port} of {self.owner}"
         since = f"for {self.silent_s:g} s" if self.was_heard else "yet"
         if self.strangers and self.stranger is not None:
@@ -162,6 +166,6 @@ class RelayedStream(CarriedStream[OwnSide]):
     def _silent(self, side: OwnSide, other: OwnSide) -> SideSilent:
         port, stranger = (side.port, side.stranger) if isinstance(side, PhoneSide) else (None, None)
         was_heard = side.tally.packets > 0
-        return SideSilent(
-            self.call, side.label, other.label, port, self._limits.silent_s, was_heard, side.strangers, stranger
-        )
+        lacks = side.lacks if isinstance(side, PathSide) and not was_heard else ""
+        ends, strange = (side.label, other.label), (side.strangers, stranger)
+        return SideSilent(self.call, *ends, port, self._limits.silent_s, was_heard, *strange, lacks=lacks)

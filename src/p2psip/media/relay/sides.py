@@ -209,6 +209,8 @@ class PathSide(OwnSide):
         self.number = number
         self.number_there: int | None = None
         """What the other peer has given out; None where it carries nothing for us."""
+        self.lacks = ""
+        """Why nothing may come from there, in words; empty if nobody knows of a reason."""
 
     def name(self, described: MediaLine, now: float) -> None:
         """sides.Side"""

@@ -43,6 +43,8 @@ class FlowUp:
     remote: Address
     peer: str | None = None
     is_relayed: bool = False
+    lacks: str = ""
+    """What other than SIP does not go to that peer, in words; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)

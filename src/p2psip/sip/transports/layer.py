@@ -108,9 +108,11 @@ class _Flow:
     pushed_out: str = ""
     """Why it makes room for others; empty if it does not."""
     user: str | None = None
+    """Who has proved himself over it last."""
     is_beside: bool = False
     """True if the other end is in our own network."""
-    """Who has proved himself over it last."""
+    lacks: str = ""
+    """What other than SIP does not go to the other end, in words."""
 
 
 class TransportLayer:
@@ -244,6 +246,11 @@ class TransportLayer:
         flow = self._flows.get(peer.hop.flow) if isinstance(peer.hop, FlowHop) else None
         return flow is not None and flow.is_beside
 
+    def lacks(self, peer: Source) -> str:
+        """What other than SIP does not go to another peer by the connection that there is, in words."""
+        flow = self._flows.get(peer.hop.flow) if isinstance(peer.hop, FlowHop) else None
+        return "" if flow is None else flow.lacks
+
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
         return self._flow_of_peer.get(peer)
@@ -362,7 +369,7 @@ class TransportLayer:
             if peer is None:
                 self._strangers[flow] = source_key(remote.host)
         if flow in self._flows:
-            self._flows[flow].local_host = local.host
+            self._flows[flow].local_host, self._flows[flow].lacks = local.host, up.lacks
             here, there = network_of(without_zone(local.host)), network_of(without_zone(remote.host))
             self._flows[flow].is_beside = here == there and not up.is_relayed
             if peer is None:

@@ -112,7 +112,10 @@ def test_the_end_of_a_call_says_what_came_and_through_what(read: Read) -> None:
     journal.effect(RelayEnded("call", "hung up", (ours,)))
     theirs = SideReport("alice", "audio", 150, 25800, None, None, 1)
     journal.effect(RelayEnded("call", "hung up", (theirs,), "rtpengine at 127.0.0.1:2223"))
-    first, second = read()
+    journal.effect(RelayEnded("call", "hung up", (ours,), lacks="no path for audio between these sites: no relay"))
+    first, second, third = read()
+    assert third["why_none"] == "no path for audio between these sites: no relay"
+    assert "why_none" not in first
     assert first["media"] == "audio of alice: 150 packets, 2 lost, jitter 1.2 ms, 0 dropped"
     assert "by" not in first
     assert second["media"] == "audio of alice: 150 packets, 1 dropped"

@@ -423,6 +423,25 @@ def test_where_the_other_peer_carries_nothing_all_is_put_back() -> None:
     assert len(here.closed) == 1
 
 
+@pytest.mark.parametrize("comes", [False, True])
+def test_why_nothing_comes_from_another_peer_is_told_when_that_is_known(comes: bool) -> None:
+    """After three seconds, and with the end of the call, unless something has come after all."""
+    here, call, _, _, _, answer = two_peers()
+    (told_alice,) = read(answer)
+    assert told_alice.rtp is not None
+    here.relay.explain(call, "no path: no relay")
+    (side,) = call.path_sides
+    talk(here, told_alice.rtp[1], ALICE, 0.0, 4.0)
+    (silent,) = here.told
+    assert isinstance(silent, SideSilent)
+    assert silent.words == "no audio from bob at valley: no path: no relay"
+    if comes:
+        here.relay.handle_frame("path", Frame(RTP, side.number, rtp(1, ssrc=2)).encode(), 4.0)
+    here.relay.end(call, "hung up", 5.0)
+    (ended,) = [effect for effect in here.relay.drain() if isinstance(effect, RelayEnded)]
+    assert ended.lacks == ("" if comes else "no path: no relay")
+
+
 def test_a_frame_of_another_path_or_number_is_dropped() -> None:
     here, _, there, _, _, answer = two_peers()
     (told,) = read(answer)

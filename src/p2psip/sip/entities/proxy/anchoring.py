@@ -26,6 +26,7 @@ from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.registrar.tokens import TokenPlace
+from p2psip.sip.message.grammar import quote
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
@@ -56,6 +57,8 @@ class Carried:
     before: tuple[MediaLine, ...]
     is_first: bool
     """True for the INVITE by which the call has begun."""
+    far: Source | None = None
+    """Where the other peer is, if the other side is another peer's."""
 
 
 class Anchoring:
@@ -95,7 +98,8 @@ class Anchoring:
                 call = self._relay.begin(request.call_id, *parties, engine_call)
             except NoPorts as error:
                 raise NotCarried(500, str(error)) from None
-        carried = Carried(call, which, call.last[which], is_first)
+        far = next((source for source, _ in (caller, callee) if source.peer is not None), None)
+        carried = Carried(call, which, call.last[which], is_first, far)
         try:
             return self._described(carried.call, which, request, now), carried
         except (MalformedSdp, NothingToCarry, NoPorts) as error:
@@ -115,7 +119,22 @@ class Anchoring:
         if response.is_success and is_readable(response) and not carried.call.is_local and not carried.call.carried:
             # The other peer carries nothing.
             self._relay.forget(carried.call)
-        return described
+        return self._with_what_lacks(carried, described) if request.method == "INVITE" else described
+
+    def _with_what_lacks(self, carried: Carried, response: Response) -> Response:
+        """An answer with media that is to go over a path between two peers: the caller is told if there is none.
+
+        RFC 3261 20.43: "The warning text can include arbitrary information to be presented to a human user or logged."
+        """
+        lacks = "" if carried.far is None else self._transport.lacks(carried.far)
+        if not (lacks and carried.call.carried and is_readable(response)):
+            return response
+        if response.is_success and not carried.call.lacks:
+            self._effects.append(Note("media not carried", {"call": carried.call.name, "why": lacks}, is_warning=True))
+        self._relay.explain(carried.call, lacks)
+        if carried.which != CALLER or not isinstance(carried.call.parties[CALLER], Phone):
+            return response
+        return response.replace(fields=response.fields.with_last("Warning", f"399 peer {quote(lacks)}"))
 
     def acknowledge(self, ack: Request, now: float) -> Request:
         """An ACK as it goes on: it has the answer to an offer that came late."""
