@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.roles import Identity, Signer, Verifier
 from p2psip.reload.transport import extensions
 from p2psip.reload.transport.answers import REQUEST_LIFETIME_S, Answers
+from p2psip.reload.transport.open_request import OpenRequest
 from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX, OverlayRequest
 from p2psip.reload.wire.contents import (
@@ -50,8 +51,6 @@ from p2psip.reload.wire.storage_messages import FetchAns, StatAns
 OPEN_REQUESTS_MAX = 2048
 MESSAGE_BYTES_MAX = 5000
 """11.1: the default of max-message-size."""
-
-CAUSES_MAX = 8
 
 READS = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ})
 """Requests whose answer may be of any size: we say how much of it we take."""
@@ -145,25 +144,6 @@ class Received:
             raise UnknownExtension(f"extension {int(extension)} is unknown here")
 
 
-@dataclass(slots=True)
-class _Open:
-    """A request of ours that nobody has answered yet."""
-
-    asked: OverlayRequest
-    sender: NodeId
-    destination_list: tuple[Entry, ...]
-    payload: bytes
-    context: object
-    began_at: float
-    transmissions: int = 0
-    first_hop: NodeId | None = None
-    sent_under: int = -1
-    """Our configuration when it was transmitted last."""
-    mismatched: NodeId | None = None
-    """Who refused it for its idea of the configuration."""
-    causes: list[Cause] = field(default_factory=list)
-
-
 class Transport:
     """The requests and answers of one node."""
 
@@ -198,7 +178,7 @@ class Transport:
         self._message_bytes_max = message_bytes_max
         self._node_id_length = node_id_length
         self._topology_bodies = topology_bodies
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenRequest] = {}
         self._queue = TimerQueue(queue)
         self._timers: Timers[int] = self._queue.scope()
         self.answers = Answers(self._queue)
@@ -274,7 +254,7 @@ class Transport:
         transaction_id = self._rng.getrandbits(64)
         payload = self._sign(identity, transaction_id, asked.code, asked.body, asked.certificates, asked.extensions)
         route = tuple(asked.destination_list)
-        self._open[transaction_id] = _Open(asked, identity.node_id, route, payload, context, now)
+        self._open[transaction_id] = OpenRequest(asked, identity.node_id, route, payload, context, now)
         self._transmit(transaction_id, now)
         return transaction_id
 
@@ -302,6 +282,7 @@ class Transport:
         if (request := self._open.get(transaction_id)) is not None:
             assert request.destination_list[-1] == destination_list[-1], "the destination stays the same"
             request.destination_list = tuple(destination_list)
+            request.reroutes += 1
             if request.transmissions < request.asked.transmissions_max:
                 self._transmit(transaction_id, now)
 
@@ -312,12 +293,8 @@ class Transport:
 
     def hint(self, transaction_id: int, cause: Cause) -> None:
         """Something that may be why a request goes unanswered; told if it does."""
-        request = self._open.get(transaction_id)
-        if request is None or len(request.causes) >= CAUSES_MAX:
-            return
-        # Of each transmission the same may be heard.
-        if all((known.who, known.what) != (cause.who, cause.what) for known in request.causes):
-            request.causes.append(cause)
+        if (request := self._open.get(transaction_id)) is not None:
+            request.hint(cause)
 
     def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """Requests that left by the failed link go out again at once, another way."""
@@ -367,6 +344,8 @@ class Transport:
         offered = request.asked.route if request.transmissions == 1 else None
         options = () if offered is None else (offered,)
         header = self._header(transaction_id, request.destination_list, options, max_response_length=most)
+        # A link over datagrams passes on once what comes twice: this copy is to go on wherever the one before has been.
+        header = header.altered(ttl=max(1, self._ttl - request.reroutes)) if request.reroutes else header
         if request.asked.configuration_sequence is not None:
             header = replace(header, configuration_sequence=request.asked.configuration_sequence)
         self._effects.append(Originate(request.sender, header, request.payload, request.asked.after))
@@ -540,7 +519,7 @@ class Transport:
         else:
             self.hint(transaction_id, Cause(f"peer {signer.node_id.short}", why_not, now))
 
-    def _is_mismatch(self, error: ErrorResponse, node: NodeId, transaction_id: int, request: _Open) -> bool:
+    def _is_mismatch(self, error: ErrorResponse, node: NodeId, transaction_id: int, request: OpenRequest) -> bool:
         """True if the request may be served once the two of us have the same configuration: then it stays open."""
         if error.error_code not in _MISMATCHES or request.asked.configuration_sequence is not None:
             return False
@@ -553,7 +532,7 @@ class Transport:
         self._effects.append(Mismatch(node, error.error_code, route, kinds))
         return True
 
-    def _why_no_answer(self, contents: MessageContents, signer: NodeId, request: _Open) -> str | None:
+    def _why_no_answer(self, contents: MessageContents, signer: NodeId, request: OpenRequest) -> str | None:
         """What is wrong with a response to this request; None if it may answer it."""
         if contents.message_code not in (request.asked.code.answer, MessageCode.ERROR):
             return f"answered {request.asked.code.rfc_name} with {contents.message_code.rfc_name}"
@@ -561,7 +540,7 @@ class Transport:
             return "answered with a critical extension that is unknown here"
         return None if self._may_answer(signer, request) else "answered in another's place"
 
-    def _may_answer(self, signer: NodeId, request: _Open) -> bool:
+    def _may_answer(self, signer: NodeId, request: OpenRequest) -> bool:
         last = request.destination_list[-1]
         if last.node_id is not None:
             # 6.3.4: "The response to a message sent to a Node-ID MUST have been sent by that Node-ID unless the

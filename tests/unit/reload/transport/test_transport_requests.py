@@ -27,6 +27,8 @@ from transport_bench import (
 
 from p2psip.base.errors import Cause
 from p2psip.base.ids import NodeId
+from p2psip.reload.link.datagram import DatagramLink
+from p2psip.reload.link.framing import frame_data
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.security.errors import BadSignature, UntrustedCertificate
 from p2psip.reload.transport.outcome import Answer, Refused, Unanswered
@@ -46,6 +48,7 @@ from p2psip.reload.wire.header import (
 )
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.link_messages import PingReq
+from p2psip.reload.wire.message import join
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatAns, StatReq, StoreReq
 from p2psip.reload.wire.topology_messages import UpdateAns
 
@@ -267,6 +270,28 @@ def test_a_lost_link_sends_what_left_by_it_again_at_once() -> None:
     assert [at for at, effect in run_out(here) if effect == sent] == [4.0, 7.0, 10.0]
     here.handle_link_lost(LinkLost(nid(10), "reset"), 1.0)
     assert here.drain() == []
+
+
+def test_a_request_that_goes_another_way_at_once_is_no_copy_that_a_link_drops() -> None:
+    """A link over datagrams passes on once what comes twice within the time after which it would be sent again: where
+    both ways have a hop in common the second copy is to go on as well.
+    """
+    here = transport()
+    sent = ping(here)
+    ways = [[Destination.node(nid(number)), Destination.node(BOB.node_id)] for number in (10, 10, 11)]
+    link = DatagramLink(5000, 1200, 3.0, 0.0)
+    passed = 0
+    for number, way in enumerate([None, *ways]):
+        if way is not None:
+            here.reroute(sent.header.transaction_id, way, number / 10)
+            (sent,) = originated(here.drain())
+        passed += len(link.receive(frame_data(number, join(sent.header, sent.payload)), number / 10))
+    assert passed == 4
+    here = transport(ttl=1)
+    sent = ping(here)
+    here.reroute(sent.header.transaction_id, ways[0], 0.1)
+    (again,) = originated(here.drain())
+    assert again.header.ttl == 1, "none goes nowhere"
 
 
 def test_a_lost_link_adds_no_transmission_to_the_five() -> None:
