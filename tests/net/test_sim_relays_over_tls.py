@@ -7,6 +7,7 @@ from ice_internet import ice_internet
 
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.sim.ip.boxes import PORT_RESTRICTED, SYMMETRIC
+from p2psip.sim.ip.network import Way
 from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
@@ -71,3 +72,24 @@ def test_udp_that_passes_again_is_used() -> None:
     assert before == 2 * (2 + 1) + 3, "two for calls and one for links of each; who is behind a NAT asks over one"
     assert world.run(120.0, stop=lambda: sum(map(len, streams)) == (2 + 1) + 3)
     assert world.run(10.0, stop=lambda: has_relay(site))
+
+
+@pytest.mark.long
+def test_the_nearest_relay_lends_over_tls_as_well() -> None:
+    """How far away each is a request over a stream says; when another is much nearer it lends instead."""
+    world = ice_internet("over tls, near", protocols=("DTLS", "TLS"))
+    relays = [world.add_public(number, relay=RelayWish.YES) for number in range(3)]
+    world.run(5.0)
+    site = world.add_behind_nat(3, PORT_RESTRICTED, forwards=False, blocks=NO_UDP)
+    for relay, delay_s in zip(relays, (0.15, 0.01, 0.08), strict=True):
+        world.internet.join(relay.isp, site.isp, Way(delay_s=delay_s))
+    world.settle(120.0)
+    node = site.peer.node
+    assert world.run(120.0, stop=lambda: len(node.relays.known) == 3 and has_relay(site))
+    assert world.run(1000.0, stop=lambda: all(rtt_s is not None for _, rtt_s in node.relays.known))
+    near_first = [relay.peer.node.node_id for relay in (relays[1], relays[2], relays[0])]
+    assert [node for node, _ in node.relays.known] == near_first
+    assert [rtt_s for _, rtt_s in node.relays.known] == pytest.approx([0.02, 0.16, 0.3], rel=0.2)
+    world.run(2000.0)
+    by_relay = [len(relay.peer.node.own_relay) for relay in relays]
+    assert by_relay == [0, 2, 1], "the nearest to links and calls, the next one to calls besides"

@@ -261,12 +261,15 @@ class Host:
         match effect:
             case SendStun(local, remote, data):
                 self.stun_sent += 1
+                assert local is not None, "an agent says from where"
                 self._send(local, remote, data)
             case RelayedCame(local, remote, data):
                 self._data_came(local, remote, data)
-            case RelayTaken() | RelayGone():
+            case RelayTaken():
                 self.news.append(effect)
-                for address in effect.relayed if isinstance(effect, RelayGone) else ():
+            case RelayGone():
+                self.news.append(effect)
+                for address in effect.relayed:
                     self.agents.lose_local(address, effect.reason, self.machine.now)
             case PathChosen(ufrag, local, remote, is_relayed) as chosen:
                 self.agents.close(self.using)

@@ -21,7 +21,7 @@ def rules_of(router: LabRouter) -> str:
         raise LabError("that is a NAT of the simulator only")
     per_peer = nat.mapping is Dependence.ADDRESS_AND_PORT
     peer = " . ip daddr" if nat.mapping is Dependence.ADDRESS else ""
-    text = _filled("router", block_udp="meta l4proto udp drop" if router.blocks_udp else "")
+    text = firewall_of(router)
     for protocol, timeout_s in (("udp", int(nat.timeout_s)), ("tcp", TCP_TIMEOUT_S)):
         forward = f"ip daddr {outside} dnat ip to {protocol} dport map @inside"
         asked = f"{protocol} dport . ip saddr @allowed" if nat.filtering is Dependence.ADDRESS else ""
@@ -41,6 +41,11 @@ def rules_of(router: LabRouter) -> str:
             hairpin=f'iifname "lan" {forward}' if nat.hairpin is Hairpin.EXTERNAL else "",
         )
     return text
+
+
+def firewall_of(router: LabRouter) -> str:
+    """Whom it lets through, for nft; what it has translated stays as it is."""
+    return _filled("router", block_udp="meta l4proto udp drop" if router.blocks_udp else "")
 
 
 def timeouts_of(router: LabRouter) -> dict[str, int]:

@@ -20,7 +20,7 @@ from typing import Final, Self
 from networks import Host
 
 from netlab import namespaces
-from netlab.box_rules import rules_of, silence_of, timeouts_of
+from netlab.box_rules import firewall_of, rules_of, silence_of, timeouts_of
 from netlab.namespaces import LabError, forget_flows, ip_batch, sh
 from netlab.plan import INTERNET, LabNode, LabRouter, Plan
 from p2psip.base.address import Address
@@ -109,6 +109,11 @@ class Lab:
             self._load_rules(node)
             forget_flows(self.netns(router))
             namespaces.sysctl(self.netns(router), ROUTER_SETTINGS)
+
+    def block_udp(self, router: str, *, blocks: bool) -> None:
+        """Its firewall drops UDP from now on, or does no more; no address is another, and no mapping is forgotten."""
+        self.plan.nodes[router] = replace(self._router(router), blocks_udp=blocks)
+        self._nft(router, firewall_of(self._router(router)))
 
     def move(self, name: str, uplink: str = "", addresses: Sequence[str] = ()) -> None:
         """Unplug a node, and plug it in elsewhere, or with other addresses, or both."""

@@ -112,7 +112,7 @@ class Node:
             connecting.routes,
         )
         self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
-        self._relaying = Relaying(ground, room.data, settings.relay, rng)
+        self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
         self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
         self._performing = Performing(ground, connecting, self._moving, self._links)

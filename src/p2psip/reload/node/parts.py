@@ -18,6 +18,7 @@ from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
+from p2psip.reload.node.connecting.datagram_watch import DatagramWatch
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
@@ -106,6 +107,7 @@ class ConnectingRoom:
             remembered=settings.contacts,
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)
+        self.datagrams = DatagramWatch(exchange, connections, paths, contacts, self.intents, self.surveying, rng)
 
 
 class DataRoom:

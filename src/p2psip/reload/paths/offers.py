@@ -54,6 +54,10 @@ class Offers:
         """How many of this purpose are under way."""
         return sum(each is purpose for each, _ in self._made)
 
+    def under_way(self, purpose: Purpose) -> tuple[object, ...]:
+        """What is kept with each of them."""
+        return tuple(offer.context for (each, _), offer in self._made.items() if each is purpose)
+
     def session(self, purpose: Purpose, peer: NodeId | None) -> Session:
         """What is to be offered to `peer`, or to whoever is at a place."""
         return Session(purpose, (), self._whereabouts.offering(purpose), peer=peer)

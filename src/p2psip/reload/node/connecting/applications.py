@@ -43,7 +43,7 @@ class Applications:
     def __init__(self, exchange: Exchange, paths: Paths, attaching: Attaching) -> None:
         self.served: set[int] = set()
         self._exchange = exchange
-        self._whereabouts, self._offers = paths.whereabouts, paths.offers
+        self._whereabouts, self._offers, self._punching = paths.whereabouts, paths.offers, paths.punching
         self._attaching = attaching
         self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
         """What is asked of a node for another application when that is over."""
@@ -74,6 +74,18 @@ class Applications:
         is_full = self._offers.count(kind) >= APP_ATTACHES_MAX
         if is_full or self._attaching.ask(wanted, destination_list, now) is None:
             self._failed(node, kind, "too many connections are being made", ())
+
+    def ask_anew(self, now: float) -> None:
+        """None of the addresses that are in AppAttaches for calls can be reached any more, and there are others: those
+        that are under way go once more, with these.
+        """
+        for offered in self._offers.under_way(Purpose.CALLS):
+            assert isinstance(offered, Offered), "offers are made here"
+            node, application = offered.wanted.node, offered.wanted.application
+            assert node is not None, "an AppAttach is to a node"
+            self._attaching.give_up(Purpose.CALLS, node)
+            self._punching.close(offered.wanted.session)
+            self.attach([Destination.node(node)], node, now, application, kind=Purpose.CALLS)
 
     def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:
         """An AppAttach of ours was answered, or not."""

@@ -5,7 +5,7 @@ Both ends may want the link at once; section 6.5.1.2 says which of the two Attac
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
@@ -23,7 +23,7 @@ from p2psip.reload.transport.outcome import Answer, Outcome, Refused
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.link_messages import AttachReqAns
+from p2psip.reload.wire.link_messages import AttachReqAns, OverlayLinkType
 
 OURS = Purpose.RELOAD
 
@@ -197,10 +197,16 @@ class Intents:
 
     def dial_again(self, node: NodeId, dialled: Address | None, now: float) -> None:
         """A link fell silent: try once more, in the way that is best by what was seen."""
-        if (address := dialled or self._contacts.get(node)) is None:
-            return
-        candidates = tuple(Candidate(address, link_type) for link_type in self._whereabouts.dialled_types(OURS))
-        self._connections.dial(Session(OURS, candidates, peer=node), Answering(node, OURS), now)
+        self._dial(node, dialled or self._contacts.get(node), self._whereabouts.dialled_types(OURS), now)
+
+    def dial_over(self, node: NodeId, link_types: Sequence[OverlayLinkType], now: float) -> None:
+        """A further link to a node, where it can be dialled, over these; nothing if nobody knows where that is."""
+        self._dial(node, self._contacts.get(node), link_types, now)
+
+    def _dial(self, node: NodeId, address: Address | None, link_types: Sequence[OverlayLinkType], now: float) -> None:
+        if address is not None:
+            candidates = tuple(Candidate(address, link_type) for link_type in link_types)
+            self._connections.dial(Session(OURS, candidates, peer=node), Answering(node, OURS), now)
 
     def _learn_offered(self, node: NodeId, body: object) -> None:
         if isinstance(body, AttachReqAns) and (found := self._whereabouts.dialable(OURS, Parameters.of(body))):

@@ -82,7 +82,7 @@ class LinkChanges:
             connecting.applications,
         )
         self._bootstrap, self._twins, self._routes = connecting.bootstrap, connecting.twins, connecting.routes
-        self._doubted_links = connecting.doubted_links
+        self._doubted_links, self._datagrams = connecting.doubted_links, connecting.datagrams
         self._attempts = connecting.attempts
         self._surveying, self._port_mapping = connecting.surveying, connecting.port_mapping
         self._messages = messages
@@ -113,6 +113,8 @@ class LinkChanges:
             self.expel(self._admission.handle_timeout(now), now)
         if is_due(self._doubted_links, now):
             self._doubted_links.handle_timeout(now)
+        if is_due(self._datagrams, now):
+            self._datagrams.handle_timeout(now)
         if is_due(self._routes, now):
             self.events(self._routes.handle_timeout(now), now)
 
@@ -185,6 +187,8 @@ class LinkChanges:
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""
+        if isinstance(event, StunArrived):
+            self._datagrams.handle_stun(event, now)
         if isinstance(event, Stalled):
             self._stalled(event, now)
         elif isinstance(event, RouterFound):
@@ -208,6 +212,8 @@ class LinkChanges:
 
     def ended(self, ended: Ended | Lapsed | LinkNews | None, now: float) -> None:
         """We are not connected, or a link is not what it was, for this reason; nothing if None."""
+        if isinstance(ended, LinkDoubted):
+            self._datagrams.doubted(now)
         if isinstance(ended, LinkOver) and self._connections.by_number(ended.link) is None:
             self._close_app(ended.link, ended.reason)
         elif isinstance(ended, LinkOver):
@@ -324,6 +330,8 @@ class LinkChanges:
             self._routes.refresh()
             self._bootstrap.remember_contacts()
             self._surveying.links_changed(now)
+            if link.datagram_bytes is None and link.number % 2 == 0:
+                self._datagrams.stream_up(now)
 
     def _enter_app(
         self, link: LinkUp, purpose: Purpose, node: NodeId, member: Member, context: object, now: float
@@ -416,3 +424,4 @@ class LinkChanges:
                     self._upkeep.probe(node, now)
                 case LinkSilent(node, dialled):
                     self._intents.dial_again(node, dialled, now)
+                    self._datagrams.doubted(now)

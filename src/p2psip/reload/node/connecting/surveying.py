@@ -12,7 +12,7 @@ import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeVar
 
 from p2psip.base.address import Address, without_zone
@@ -154,6 +154,25 @@ class Surveying:
         self._helpers = 0
         if self._paths.whereabouts.has_ice:
             self._begin_later(SOON_S, now)
+
+    def datagrams_cease(self, asked: int, now: float) -> None:
+        """None of so many members outside answers over datagrams, and one does over a stream: that is so until a survey
+        has found something else, which begins at once.
+        """
+        self._know_at_once(Reach(now, helpers=asked, is_udp_blocked=True), now)
+
+    def datagrams_pass(self, now: float) -> None:
+        """They do again."""
+        self._know_at_once(replace(self.reach, at=now, is_udp_blocked=False), now)
+
+    def _know_at_once(self, reach: Reach, now: float) -> None:
+        if self._survey is not None:
+            # It has asked when it was otherwise.
+            self._survey.close()
+            self._pass_on(now)
+        self.reach = reach
+        self._exchange.emit(ReachChanged(reach))
+        self.begin(now)
 
     def begin(self, now: float, *, wants_lifetime: bool = False) -> None:
         """Begin a survey, unless one is under way: ReachSurveyed follows in any case."""

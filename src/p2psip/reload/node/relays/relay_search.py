@@ -64,8 +64,17 @@ SILENT_S: Final = 30.0
 """How long a node is left alone that does not answer, and a relay that does not."""
 
 PING_S: Final = 60.0
+PING_OVER_STREAM_S: Final = 900.0
+"""The same where each ping costs handshakes of TCP and TLS: some five kilobytes."""
+
 COMPARE_S: Final = 0.3
 """How long after the first relay is known others may turn out to be nearer before it lends us an address."""
+
+COMPARE_OVER_STREAM_S: Final = 1.0
+"""The same where that takes handshakes."""
+
+PART_S: Final = 10.0
+"""How long what was lent over streams stays when datagrams pass again."""
 
 BACK_AGAIN_S: Final = 5.0
 """How long after a relay was lost it may be there again."""
@@ -142,7 +151,9 @@ class RelaySearch:
         """The ports of ours for which addresses are wanted, and of how many relays; none as long as no relay is needed.
         """
         self._over_streams = False
-        """True where datagrams do not pass: relays are asked over TLS then, and none is pinged."""
+        """True where datagrams do not pass: relays are asked over TLS then, and pinged less often."""
+        self._parting: set[tuple[Address, Address]] = set()
+        """What ports of ours have of which relays over streams, though datagrams pass again."""
         self._known: dict[NodeId, _Known] = {}
         self._asking: set[NodeId] = set()
         self._returning: set[NodeId] = set()
@@ -178,11 +189,17 @@ class RelaySearch:
             gone = set(self._bases)
             for known in self._known.values():
                 known.is_doubted = False
-        self._bases, self._over_streams = bases, over_streams
         for base in gone:
             for relay in self._lending.pop(base, ()):
-                self._punching.release(base, relay, now)
+                if self._over_streams and bases:
+                    # Calls that go over it go on until they have another path.
+                    self._parting.add((base, relay))
+                    self._timers.set(("part", None), now + PART_S, "streams are given back")
+                else:
+                    self._punching.release(base, relay, now, over_stream=self._over_streams)
+        self._bases, self._over_streams = bases, over_streams
         if not bases:
+            self._part(now)
             self._timers.clear()
             self._known.clear()
             return
@@ -293,7 +310,8 @@ class RelaySearch:
             if node in self._returning:
                 self._timers.set(("choose", None), now, "a relay knows us again")
             elif ("choose", None) not in self._timers:
-                self._timers.set(("choose", None), now + COMPARE_S, "which relay is the nearest")
+                compare_s = COMPARE_OVER_STREAM_S if self._over_streams else COMPARE_S
+                self._timers.set(("choose", None), now + compare_s, "which relay is the nearest")
             self._returning.discard(node)
         else:
             before.addresses, before.credential = addresses, credential
@@ -327,7 +345,15 @@ class RelaySearch:
         if later and any(len(self._lending.get(base, ())) < wanted for base, wanted in self._bases.items()):
             self._timers.set(("choose again", None), min(later), "a relay may be asked again")
 
+    def _part(self, now: float) -> None:
+        """Give back what was lent over streams while datagrams did not pass."""
+        for base, relay in sorted(self._parting):
+            self._punching.release(base, relay, now, over_stream=True)
+        self._parting.clear()
+
     def _allocate(self, base: Address, relay: Address, credential: StunCredential, now: float) -> None:
+        if self._over_streams:
+            self._parting.discard((base, relay))
         self._punching.allocate(base, relay, credential, now, over_stream=self._over_streams)
 
     def _improve(self, now: float) -> None:
@@ -336,7 +362,7 @@ class RelaySearch:
             wanted = self._bases[base]
             for before in relays[:-wanted]:
                 if not self._punching.uses_relay(base, before):
-                    self._punching.release(base, before, now)
+                    self._punching.release(base, before, now, over_stream=self._over_streams)
             if len(relays) != wanted:
                 continue
             by_distance = self._by_distance()
@@ -391,18 +417,21 @@ class RelaySearch:
     # Time
 
     def _ping(self, node: NodeId, now: float) -> None:
-        if self._over_streams:
+        if self._over_streams and not self._bases:
             return
-        self._punching.relay_pings.ping(self._known[node].addresses[0], now)
-        self._timers.set(("ping", node), now + PING_S * self._rng.uniform(0.8, 1.2), "is a relay there")
+        base = next(iter(self._bases)) if self._over_streams else None
+        self._punching.relay_pings.ping(self._known[node].addresses[0], now, base)
+        apart_s = PING_S if base is None else PING_OVER_STREAM_S
+        self._timers.set(("ping", node), now + apart_s * self._rng.uniform(0.8, 1.2), "is a relay there")
 
     def handle_ping(self, pinged: RelayPinged, now: float) -> None:
         """How far away a relay is; or it does not answer, and is left alone for a while."""
-        if self._over_streams:
-            # It was asked when datagrams seemed to pass.
-            return
         for known in [each for each in self._known.values() if each.addresses[0] == pinged.relay]:
-            if pinged.rtt_s is not None:
+            if pinged.over_stream is not self._over_streams:
+                # It was asked before datagrams ceased to pass, or began to.
+                if known.rtt_s is None:
+                    self._ping(known.node, now)
+            elif pinged.rtt_s is not None:
                 known.rtt_s = pinged.rtt_s
                 if known.is_doubted:
                     known.is_doubted = False
@@ -425,6 +454,8 @@ class RelaySearch:
                 self._seek(now)
             elif what in ("choose", "choose again"):
                 self._choose(now)
+            elif what == "part":
+                self._part(now)
             elif node is not None and what == "renew":
                 self._timers.set(("renew", node), now + RENEW_MIN_S, "a relay's credential is asked for again")
                 self._ask(node, now, is_renewal=True)

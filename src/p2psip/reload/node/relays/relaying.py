@@ -8,15 +8,17 @@ from p2psip.base.address import Address
 from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.facts import RelayFacts
-from p2psip.reload.node.parts import Ground
+from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.relays.relay_offering import RelayOffering, RelayRecordContext, best_hosts
 from p2psip.reload.node.relays.relay_search import RelayAccessContext, RelayFindContext, RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms
 from p2psip.reload.node.serving import PrivateHandler
 from p2psip.reload.paths.nat.reach import Reach
+from p2psip.reload.paths.relays.relay_values import RelayGone, RelayTaken
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Outcome
 from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS
+from p2psip.turn.client_values import Loss
 
 RELAYS_OF_CALLS = 2
 """So many relays lend something to a port of calls: when the one dies that a call goes over, the other is there."""
@@ -25,14 +27,22 @@ RELAYS_OF_CALLS = 2
 class Relaying:
     """That, of one node."""
 
-    def __init__(self, ground: Ground, data: Data, terms: RelayTerms, rng: random.Random) -> None:
+    def __init__(
+        self, ground: Ground, connecting: ConnectingRoom, data: Data, terms: RelayTerms, rng: random.Random
+    ) -> None:
         self._paths, self._punching = ground.paths, ground.paths.punching
         self._whereabouts = ground.paths.whereabouts
         self._topology = ground.topology
+        self._datagrams, self._applications = connecting.datagrams, connecting.applications
         self._connections = ground.connections
         self._links = 0
         self._reach = Reach(0.0)
         self._addresses: dict[Purpose, tuple[Address, ...]] = {}
+        self._is_over_streams = False
+        self._is_way_new = False
+        """True from when relays are asked over streams, or over datagrams again, until one has lent the port of calls
+        something.
+        """
         self.offering = RelayOffering(ground.exchange, data, ground.topology, ground.paths, terms, rng)
         self.search = RelaySearch(ground.exchange, data, ground.topology, ground.connections, self._punching, rng)
 
@@ -55,6 +65,7 @@ class Relaying:
             return
         if reach is not self._reach:
             self._reach = reach
+            self._datagrams.reach_changed(now)
             self.offering.use_reach(is_open=reach.is_open, now=now)
             self._look(now)
         if self._whereabouts.addresses != self._addresses:
@@ -69,10 +80,26 @@ class Relaying:
         if self._topology.is_connected:
             self.offering.joined(now)
         for news in self._punching.relay_news():
-            self.search.handle_news(news, now)
+            self._handle_news(news, now)
             self._paths.use_relay(news, now)
         for pinged in self._punching.relay_pings.results():
             self.search.handle_ping(pinged, now)
+
+    def _handle_news(self, news: RelayTaken | RelayGone, now: float) -> None:
+        self.search.handle_news(news, now)
+        if isinstance(news, RelayGone):
+            if news.loss is Loss.SILENT and not news.over_stream:
+                self._datagrams.doubted(now)
+        elif self._is_way_new and news.base.port in self._ports_of_calls():
+            self._is_way_new = False
+            if news.over_stream:
+                # What AppAttaches that are under way say of us leads nowhere.
+                self._applications.ask_anew(now)
+            else:
+                self._punching.replace_stream_paths()
+
+    def _ports_of_calls(self) -> set[int]:
+        return {address.port for address in self._whereabouts.addresses.get(Purpose.CALLS, ())}
 
     def _look(self, now: float) -> None:
         """Are we behind a NAT? 9: if ICE "returns a reflexive address that is not the same as the peer's perceived
@@ -82,11 +109,13 @@ class Relaying:
         addresses = self._whereabouts.addresses[Purpose.RELOAD]
         own = {address.host for address in addresses}
         seen = self._punching.seen_as()
-        over_streams = self._reach.is_udp_blocked and not seen
+        over_streams = self._reach.is_udp_blocked
+        if over_streams is not self._is_over_streams:
+            self._is_over_streams, self._is_way_new = over_streams, True
         if self.offering.is_offered:
             behind = []
         elif over_streams:
-            # Nobody can say as whom we are seen.
+            # Nobody outside can say as whom we are seen.
             best = best_hosts(address.host for address in addresses)
             behind = [address for address in addresses if address.host in best]
         elif seen:
@@ -100,7 +129,7 @@ class Relaying:
             for address in addresses
             if self._whereabouts.is_punched(purpose)
         }
-        calls = {address.port for address in self._whereabouts.addresses.get(Purpose.CALLS, ())}
+        calls = self._ports_of_calls()
         hosts = {":" in base.host: base.host for base in behind}
         bases = (Address(host, port) for host in hosts.values() for port in sorted(ports))
         wanted = {base: RELAYS_OF_CALLS if base.port in calls else 1 for base in bases}

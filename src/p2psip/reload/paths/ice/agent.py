@@ -51,6 +51,7 @@ from p2psip.reload.paths.ice.values import (
     PathHolds,
     PathLost,
     PathsSuspected,
+    Permitted,
 )
 from p2psip.reload.paths.limits import ICE_DOUBTED_PAIRS_MAX
 from p2psip.reload.paths.values import SendStun
@@ -63,9 +64,6 @@ RTO_PER_CHECK_S: Final = 0.01
 
 DIRECT_WAIT_S: Final = 0.1
 """How long after a direct pair was found one of higher priority has to be found as well."""
-
-RELAY_WAIT_S: Final = 1.2
-"""How long direct pairs have before a relayed one may be nominated: a punch, its repetition, a round trip."""
 
 CHECKING_MAX_S: Final = 15.0
 """How long there may be no path."""
@@ -146,13 +144,13 @@ class Agent:
     # Commands
 
     def begin(
-        self, theirs: CheckCredentials, candidates: Sequence[CandidateAddress], pairs_max: int, now: float
+        self, theirs: CheckCredentials, candidates: Sequence[CandidateAddress], permitted: Permitted, now: float
     ) -> None:
-        """The other end's words are here: check at most so many pairs."""
+        """The other end's words are here: check pairs, as far as it is permitted."""
         self.theirs = theirs
         self._remotes = {candidate.address: candidate for candidate in candidates}
-        self._pairs.form(self.candidates, candidates, pairs_max)
-        self._relay_from = now + RELAY_WAIT_S
+        self._pairs.form(self.candidates, candidates, permitted.pairs_max)
+        self._relay_from = now + permitted.relay_wait_s
         early, self._early = self._early, []
         for each in early:
             self._show(each, now)

@@ -12,10 +12,10 @@ from p2psip.base.effects import Effect
 from p2psip.base.rto import RoundTripEstimator
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.paths.ice.agent import Agent, AgentsGround
-from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded
+from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded, relay_wait_s
 from p2psip.reload.paths.ice.checks import KNOWN_TO_ICE, CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathLost, PathsSuspected
+from p2psip.reload.paths.ice.values import PairReport, PathLost, PathsSuspected, Permitted
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_PAIRS_MAX
 from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.binding import answer_binding
@@ -70,13 +70,17 @@ class Agents:
         self._agents[ufrag] = Agent(own, candidates, role, self._ground)
         return own
 
-    def begin(self, ufrag: bytes, theirs: Parameters, now: float) -> None:
-        """The other end's words are here. PathChosen follows, or PathLost."""
+    def begin(self, ufrag: bytes, theirs: Parameters, now: float, *, was_relayed: bool = False) -> None:
+        """The other end's words are here. PathChosen follows, or PathLost. `was_relayed`: the path that this one is to
+        replace goes over a relay.
+        """
         agent = self._agents[ufrag]
         pairs = sum(each.pairs for each in self._agents.values() if each.path is None)
         pairs_max = min(ICE_PAIRS_MAX, max(ICE_PAIRS_IN_ALL_MAX - pairs, 1))
         credentials = CheckCredentials(theirs.ufrag, theirs.password)
-        agent.begin(credentials, decoded(theirs.candidates), pairs_max, now)
+        candidates = decoded(theirs.candidates)
+        relay_s = relay_wait_s(agent.candidates, candidates, was_relayed=was_relayed)
+        agent.begin(credentials, candidates, Permitted(pairs_max, relay_s), now)
         self._collect(agent, now)
 
     def close(self, ufrag: bytes) -> None:

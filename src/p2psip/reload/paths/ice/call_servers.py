@@ -41,6 +41,10 @@ class CallServers:
         """As whom each of them sees us."""
         return self._asked.mapped()
 
+    def forget_seen(self) -> None:
+        """What they have said holds no more."""
+        self._asked.forget_seen()
+
     def linked(self, link: int, local: Address, server: Address, now: float) -> None:
         """A link with it is up; `local` is our port of calls as it would see it."""
         self._links[link] = server

@@ -14,10 +14,19 @@ from p2psip.reload.paths.limits import ICE_CANDIDATES_MAX
 from p2psip.reload.paths.values import COMPONENT
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import CandType, IceCandidate, OverlayLinkType
+from p2psip.turn.peers import Scope, scope_of
 
 BROADCAST: Final = "255.255.255.255"
 DEPRECATED: Final = (ipaddress.ip_network("fec0::/10"), ipaddress.ip_network("::/96"))
 """Site-local addresses of IPv6, and IPv4-compatible ones."""
+
+RELAY_WAIT_S: Final = 1.2
+"""How long direct pairs have before a relayed one may be nominated: a punch, its repetition, a round trip."""
+
+NEAR_WAIT_S: Final = 0.3
+"""The same where one end has no address of its own that is known outside, in a family in which the other has one: as
+its UDP is blocked, or one has IPv4 alone and the other IPv6. Direct is only a path within one site then, or one that a
+check from inside makes in time; a later one takes over all the same."""
 
 T = TypeVar("T")
 
@@ -137,6 +146,25 @@ def decoded(candidates: Iterable[IceCandidate]) -> tuple[CandidateAddress, ...]:
         if address.port and is_of_one_host(address.host) and address not in found:
             found[address] = CandidateAddress(_OF_WIRE[each.type], address, each.priority, each.foundation, address)
     return _bounded(sorted(found.values(), key=lambda each: -each.priority))
+
+
+def relay_wait_s(
+    ours: Sequence[CandidateAddress], theirs: Sequence[CandidateAddress], *, was_relayed: bool = False
+) -> float:
+    """How long direct pairs have before a relayed one may be nominated; `was_relayed`: they were of no use before."""
+    if was_relayed:
+        return NEAR_WAIT_S
+    both = [{_is_ipv6(each) for each in end if _is_outside(each)} for end in (ours, theirs)]
+    return RELAY_WAIT_S if both[0] & both[1] else NEAR_WAIT_S
+
+
+def _is_outside(candidate: CandidateAddress) -> bool:
+    """True of an address that may be reached from anywhere, and is no relay's."""
+    return not candidate.is_relayed and scope_of(candidate.address.host) is Scope.GLOBAL
+
+
+def _is_ipv6(candidate: CandidateAddress) -> bool:
+    return ":" in candidate.address.host
 
 
 def is_of_one_host(host: str) -> bool:

@@ -171,6 +171,20 @@ class Punching:
         """As whom others see our ports."""
         return [*self._servers.mapped(), *self._call_servers.mapped(), *self._agents.mapped()]
 
+    def has_asked(self, answer: bytes) -> bool:
+        """True of what answers a question of ours as whom we are seen, or pretends to."""
+        return answer in self._servers or answer in self._call_servers
+
+    def forget_seen(self) -> None:
+        """Datagrams pass no more: what others saw leads nowhere."""
+        self._servers.forget_seen()
+        self._call_servers.forget_seen()
+
+    def replace_stream_paths(self) -> None:
+        """Datagrams pass again, and relays lend over them: what goes over streams may have a better path."""
+        over = [link for link, (local, _) in self._links.items() if self.relayed.is_over_stream(local)]
+        self._found += [LinkDoubted(link, "datagrams pass again") for link in over]
+
     def allocate(
         self, base: Address, relay: Address, credential: StunCredential, now: float, *, over_stream: bool = False
     ) -> None:
@@ -178,9 +192,9 @@ class Punching:
         self.relayed.allocate(base, relay, credential, now, over_stream=over_stream)
         self._collect(now)
 
-    def release(self, base: Address, relay: Address, now: float) -> None:
+    def release(self, base: Address, relay: Address, now: float, *, over_stream: bool = False) -> None:
         """Give that back."""
-        self.relayed.release(base, relay, now)
+        self.relayed.release(base, relay, now, over_stream=over_stream)
         self._collect(now)
 
     def lends(self, base: Address, relay: Address) -> bool:
@@ -207,8 +221,20 @@ class Punching:
         self._missing.set(ufrag, now + (0.0 if self.relayed.is_over_streams else MISSING_S), "no path was found yet")
         self.relayed.permit(session.remote.hosts, now)
         self.opens.begin(session, offer if context is None else context, now)
-        self._agents.begin(ufrag, session.remote, now)
+        self._agents.begin(ufrag, session.remote, now, was_relayed=self._was_relayed(session))
         self._collect(now)
+
+    def _was_relayed(self, session: Session) -> bool:
+        """True if the path that there is with its peer, and that it is to replace, goes over a relay."""
+        alike = [
+            each for each in self._attempts.values() if each.link is not None and each.session.peer == session.peer
+        ]
+        found = [
+            self._agents.is_relayed(each.session.local.ufrag)
+            for each in alike
+            if each.session.purpose is session.purpose
+        ]
+        return any(found)
 
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
@@ -356,12 +382,14 @@ class Punching:
 
     def handle_stream(self, event: RelayStreamCame, now: float) -> None:
         """Bytes of a relay have come over a stream."""
-        self.outside.stream_came(event.path, event.data, now)
-        self.relayed.stream_came(event.path, event.data, now)
-        self._collect(now)
+        if not self.relay_pings.stream_came(event.path, event.data, now):
+            self.outside.stream_came(event.path, event.data, now)
+            self.relayed.stream_came(event.path, event.data, now)
+            self._collect(now)
 
     def stream_down(self, number: int, reason: str, now: float) -> None:
         """A stream has ended; no matter if it was none with a relay."""
+        self.relay_pings.stream_down(number)
         self.outside.stream_down(number, now)
         self.relayed.stream_down(number, reason, now)
         self._collect(now)
@@ -370,6 +398,8 @@ class Punching:
         """A stream with a relay is up."""
         if isinstance(dialled, AskOutside):
             self.outside.stream_up(dialled, number, now)
+        elif dialled.is_ping:
+            self.relay_pings.stream_up(dialled.relay, number, now)
         elif not self.relayed.stream_up(dialled, number, now):
             self._effects.append(HangUp(number, "it is not wanted any more"))
         self._collect(now)
@@ -378,6 +408,8 @@ class Punching:
         """There is none."""
         if isinstance(dialled, AskOutside):
             self.outside.not_dialled(dialled, now)
+        elif dialled.is_ping:
+            self.relay_pings.not_dialled(dialled.relay)
         else:
             self.relayed.not_dialled(dialled, reason, now)
         self._collect(now)
@@ -405,7 +437,7 @@ class Punching:
 
     def take(self) -> list[PathFound | PathMissing | DialRelay | AskOutside | OpenTogether | Ended | LinkNews]:
         """What has become of sessions since the last call, and what is to be dialled."""
-        found, self._found = self._found, []
+        found, self._found = [*self._found, *self.relay_pings.dials()], []
         return [*found, *self.outside.take(), *self.opens.take()]
 
     def relay_news(self) -> list[RelayTaken | RelayGone]:

@@ -60,6 +60,10 @@ class Reflexive:
         """As whom each of them sees us."""
         return list(self._seen.values())
 
+    def forget_seen(self) -> None:
+        """What they have said holds no more."""
+        self._seen.clear()
+
     def has_answered(self, server: Address) -> bool:
         """True if it has said that."""
         return server in self._seen

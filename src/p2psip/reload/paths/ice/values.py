@@ -31,6 +31,13 @@ class PairReport(NamedTuple):
         return Cause(self.who, self.outcome, at)
 
 
+class Permitted(NamedTuple):
+    """What an agent may do: how many pairs it may check, and after how long a relayed one may be nominated."""
+
+    pairs_max: int
+    relay_wait_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class PathChosen(Effect):
     """Both ends have this pair for the path of a session: data may go on it. `rtt_s` is that of the last check, `ufrag`

@@ -35,6 +35,7 @@ from p2psip.reload.paths.nat.reach import CONFIRMATIONS, EndpointDependence, Rea
 from p2psip.reload.paths.values import CloseSpare, SendSpare, SendStun
 from p2psip.reload.wire.private_messages import ProbeWay, ReachAns
 from p2psip.stun.message import BINDING, MessageClass, NotStun, StunMessage, decode
+from p2psip.turn.peers import scope_of
 
 BIND_WAITS_S: Final = (0.5, 0.5, 1.0, 1.0, 1.0)
 """After how long a Binding request goes out again, and how long the last is waited for: RFC 8489's Rc is for servers of
@@ -247,9 +248,12 @@ class Survey:
         # Members that only the port of links has opened a way to do not answer others.
         answered = [each for each in seen if each.mapped is not None] or by_links
         port = _farthest(by_links)
+        # Those that are on our side of a firewall answer whatever that does.
+        outside = scope_of(self._helpers[0].address.host)
+        beyond = [each for each in (*seen, *links) if scope_of(each.server.host) is outside]
         self._know(
             helpers=len(self._helpers),
-            is_udp_blocked=not answered and port is None,
+            is_udp_blocked=all(each.mapped is None for each in beyond),
             local=port and port.local,
             address=port and port.mapped,
             mapping=_dependence(answered),

@@ -50,10 +50,11 @@ class RelayedGoes:
 
 @dataclass(frozen=True, slots=True)
 class DialRelay(Effect):
-    """A relay is to be asked for something for a port of ours, over a stream."""
+    """A relay is to be asked for something for a port of ours, over a stream; or how far away it is."""
 
     base: Address
     relay: Address
+    is_ping: bool = False
 
 
 @dataclass(frozen=True, slots=True)

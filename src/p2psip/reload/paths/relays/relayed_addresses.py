@@ -101,9 +101,10 @@ class RelayedAddresses:
         lent.client.allocate(now)
         self._collect(flow, now)
 
-    def release(self, base: Address, relay: Address, now: float) -> None:
+    def release(self, base: Address, relay: Address, now: float, *, over_stream: bool = False) -> None:
         """Give back what a relay lends us, once it has heard of that; RelayGone follows."""
-        for flow in self._flows(base, relay):
+        flow = Flow(base, relay, over_stream)
+        if flow in self._lent:
             self._lent[flow].client.close(now)
             self._collect(flow, now)
 
@@ -118,6 +119,11 @@ class RelayedAddresses:
         for flow, lent in list(self._lent.items()):
             lent.client.doubt(now)
             self._collect(flow, now)
+
+    def is_over_stream(self, relayed: Address) -> bool:
+        """True for an address that is lent to us over a stream."""
+        flow = self._by_relayed.get(relayed)
+        return flow is not None and flow.is_stream
 
     def base_of(self, relayed: Address) -> Address:
         """The port of ours that an address belongs to; itself if it is not lent to us."""

@@ -16,7 +16,10 @@ from p2psip.reload.node.limits import RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX
 from p2psip.reload.node.relays.relay_search import (
     ASK_AGAIN_S,
     BACK_AGAIN_S,
+    COMPARE_OVER_STREAM_S,
     COMPARE_S,
+    PART_S,
+    PING_OVER_STREAM_S,
     PING_S,
     SEEK_NONE_MAX_S,
     SILENT_S,
@@ -60,7 +63,9 @@ class Bench:
         self.allocated: list[tuple[Address, Address, StunCredential]] = []
         self.over_streams: list[bool] = []
         self.released: list[tuple[Address, Address]] = []
+        self.released_streams: list[bool] = []
         self.pinged: list[Address] = []
+        self.pinged_from: list[Address | None] = []
         self.is_used = True
         self.unheard: set[Address] = set()
         """Relays that were asked to lend something, and have not answered."""
@@ -74,10 +79,10 @@ class Bench:
         )
         punching = SimpleNamespace(
             allocate=self._allocate,
-            release=lambda base, relay, now: self.released.append((base, relay)),
+            release=self._release,
             uses_relay=lambda base, relay: self.is_used,
             lends=lambda base, relay: relay not in self.unheard,
-            relay_pings=SimpleNamespace(ping=lambda relay, now: self.pinged.append(relay)),
+            relay_pings=SimpleNamespace(ping=self._ping),
         )
         data = SimpleNamespace(storage=SimpleNamespace(rules=SimpleNamespace(kinds={})))
         topology = SimpleNamespace(is_connected=True)
@@ -89,6 +94,14 @@ class Bench:
     ) -> None:
         self.allocated.append((base, relay, credential))
         self.over_streams.append(over_stream)
+
+    def _release(self, base: Address, relay: Address, now: float, *, over_stream: bool) -> None:
+        self.released.append((base, relay))
+        self.released_streams.append(over_stream)
+
+    def _ping(self, relay: Address, now: float, base: Address | None) -> None:
+        self.pinged.append(relay)
+        self.pinged_from.append(base)
 
     def _request(self, asked: OverlayRequest, context: object, now: float) -> int:
         self.asked.append((asked, context))
@@ -378,7 +391,7 @@ def test_when_none_is_needed_any_more_what_was_lent_is_given_back() -> None:
     assert bench.asked == []
 
 
-def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinged() -> None:
+def test_where_datagrams_do_not_pass_relays_are_asked_and_pinged_over_streams() -> None:
     """As soon as they pass, what was lent over streams is given back, and the other way round."""
     bench = Bench(1, 2)
     bench.search.need({BASE: 1}, 0.0, over_streams=True)
@@ -386,12 +399,19 @@ def test_where_datagrams_do_not_pass_relays_are_asked_over_streams_and_not_pinge
     bench.grant(1)
     bench.grant(2)
     bench.pass_time(PING_S)
-    assert (bench.over_streams, bench.pinged) == ([True], [])
+    assert (bench.over_streams, bench.pinged, bench.pinged_from) == ([True], [at(1), at(2)], [BASE, BASE])
+    bench.pass_time(1.2 * PING_OVER_STREAM_S - PING_S)
+    assert len(bench.pinged) == 4
+    bench.pinged.clear()
     [(_, lending, _)] = bench.allocated
     bench.search.need({BASE: 1}, bench.now, over_streams=False)
-    assert bench.released == [(BASE, lending)]
+    assert bench.released == [], "a call may go over it"
+    bench.pass_time(PART_S)
+    assert (bench.released, bench.released_streams) == ([(BASE, lending)], [True])
     assert bench.over_streams == [True, False]
+    bench.pass_time(1.2 * PING_OVER_STREAM_S)
     assert set(bench.pinged) == {at(1), at(2)}
+    assert set(bench.pinged_from[4:]) == {None}
     # That it has ended is no loss: it was given back.
     bench.search.handle_news(RelayGone(BASE, lending, (), Loss.ENDED, "", 0.0, over_stream=True), bench.now)
     assert bench.search.lending == (lending,)
@@ -430,7 +450,7 @@ def test_over_streams_a_relay_that_cannot_be_dialled_is_not_asked_without_end() 
     for _ in range(20):
         if (before := len(bench.asked)) > len(bench.allocated):
             bench.grant(1)
-            bench.pass_time(COMPARE_S)
+            bench.pass_time(COMPARE_OVER_STREAM_S)
             gone = RelayGone(BASE, at(1), (), Loss.UNREACHABLE, "", 0.0, over_stream=True)
             bench.search.handle_news(gone, bench.now)
             assert len(bench.asked) == before, "not at once"
@@ -446,6 +466,38 @@ def test_that_pings_were_lost_says_nothing_of_relays_that_are_asked_over_streams
     assert bench.over_streams == [False, True]
     bench.search.handle_ping(RelayPinged(at(1), None), bench.now)
     assert [node for node, _ in bench.search.known] == [nid(1)]
+    # How far away it is nobody has said yet.
+    assert bench.pinged_from[-1] == BASE
+
+
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_what_is_lent_over_a_stream_stays_if_it_is_wanted_again_soon(is_needed: bool) -> None:
+    """Datagrams pass for a moment only; and where no relay is needed any more it goes at once."""
+    bench = Bench(1)
+    bench.search.need({BASE: 1}, 0.0, over_streams=True)
+    bench.pass_time(0.0)
+    bench.grant(1)
+    bench.pass_time(COMPARE_OVER_STREAM_S)
+    bench.search.need({BASE: 1}, bench.now)
+    bench.pass_time(1.0)
+    bench.search.need({BASE: 1} if is_needed else {}, bench.now, over_streams=is_needed)
+    bench.pass_time(2 * PART_S)
+    assert (True in bench.released_streams) is not is_needed
+
+
+def test_over_streams_the_nearest_lends_as_well() -> None:
+    """How far away each is its answer over a stream has said; one that does not answer is left alone."""
+    bench = Bench(1, 2, 3)
+    bench.search.need({BASE: 1}, 0.0, over_streams=True)
+    bench.pass_time(0.0)
+    for number, rtt_s in ((1, 0.2), (2, 0.02), (3, None)):
+        bench.grant(number)
+        bench.search.handle_ping(RelayPinged(at(number), rtt_s, over_stream=True), bench.now)
+    assert bench.search.known == ((nid(2), 0.02), (nid(1), 0.2))
+    bench.pass_time(COMPARE_OVER_STREAM_S - 0.1)
+    assert bench.allocated == []
+    bench.pass_time(0.1)
+    assert [relay for _, relay, _ in bench.allocated] == [at(2)]
 
 
 def test_a_relay_is_in_use_from_when_it_has_lent_something() -> None:

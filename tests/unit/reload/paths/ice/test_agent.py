@@ -6,8 +6,8 @@ import pytest
 from ice_pair import FIRST, SECOND, IcePair, Sent
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.ice.agent import CHECKING_MAX_S, RELAY_WAIT_S
-from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, gathered
+from p2psip.reload.paths.ice.agent import CHECKING_MAX_S
+from p2psip.reload.paths.ice.candidate_addresses import RELAY_WAIT_S, CandidateAddress, Mapped, gathered
 from p2psip.reload.paths.ice.checks import (
     TRANSMISSIONS_MAX,
     CheckAnswer,

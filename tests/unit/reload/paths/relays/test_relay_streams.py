@@ -60,6 +60,9 @@ def test_what_is_given_back_ends_its_stream() -> None:
     pipe.done()
     pipe.lent.release(BASE, RELAY, 1.0)
     pipe.carry()
+    assert pipe.done() == [], "over datagrams it has nothing"
+    pipe.lent.release(BASE, RELAY, 1.0, over_stream=True)
+    pipe.carry()
     assert HangUp(OURS, Loss.ENDED.value) in pipe.done()
     assert len(pipe.relay) == 0
 
