@@ -1,0 +1,187 @@
+"""Damaged private messages, well signed and within whole overlay messages: a node answers each once, sends nothing to
+where it must not, and holds little; what is sound gets through among them.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from effort import times
+from mutations import mutant
+from node_bench import ME, Heard, NodeBench, address, nid
+
+from p2psip.base.address import Address
+from p2psip.reload.node.effects import AppLinkUp
+from p2psip.reload.node.limits import TUNNELS_PER_NODE_MAX
+from p2psip.reload.node.tunnelling.tunnel import TunnelName
+from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel, TunnelFailed, TunnelledRecord
+from p2psip.reload.node.tunnelling.tunnels import PURPOSE
+from p2psip.reload.paths.ice.candidate_addresses import is_of_one_host
+from p2psip.reload.paths.limits import SURVEY_SPARES_MAX, SURVEY_TOKENS_MAX
+from p2psip.reload.paths.nat.survey import probe
+from p2psip.reload.paths.values import SendSpare, SendStun, SpareOpened, StunArrived
+from p2psip.reload.security.key_agreement import KeyExchange, KeyShare
+from p2psip.reload.wire.common import IpAddressPort
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.extensions.tunnel_messages import (
+    TUNNEL,
+    TunnelAcceptance,
+    TunnelClosing,
+    TunnelMessage,
+    TunnelOpening,
+    TunnelRecord,
+    TunnelStep,
+)
+from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, ProbeWay, ReachAns, ReachReq
+from p2psip.stun.message import BINDING, MessageClass, StunMessage
+from p2psip.turn.peers import Scope, scope_of
+
+ASKER, OTHER = 150, 50
+TOKEN = b"token of 12 b"[:12]
+SOURCE = Address(address(ASKER).host, 50000)
+TARGET = Address("192.0.2.77", 4444)
+NAMED = (ProbeWay.ON_BEHALF, ProbeWay.OTHER_MEMBER_TO_MAPPED)
+APPLICATION = 5060
+APART_S = 6.0
+"""One after the other, so that what is refused is not refused for its number."""
+
+
+def member(**settings: object) -> NodeBench:
+    """A member that is linked with two others."""
+    bench = NodeBench(**settings)
+    bench.become_ring(ASKER, OTHER)
+    bench.effects.clear()
+    return bench
+
+
+def ask(bench: NodeBench, name: bytes, body: bytes, place: int = ASKER) -> list[Heard]:
+    """A private request comes; what is answered at once."""
+    bench.heard(place)
+    transaction = bench.send(place, MessageCode.PRIVATE_REQ, PrivateReq(name, body))
+    return [each for each in bench.heard(place) if each.header.transaction_id == transaction]
+
+
+def reach_requests() -> list[bytes]:
+    """One of each way, and one more to another port of the host that asks."""
+    asked = [
+        ReachReq(way, TOKEN, (nid(7), nid(8)), IpAddressPort.of(*TARGET) if way in NAMED else None) for way in ProbeWay
+    ]
+    mapped = IpAddressPort.of(SOURCE.host, 7000)
+    asked.append(ReachReq(ProbeWay.OTHER_MEMBER_TO_MAPPED, TOKEN, (), mapped))
+    return [each.encode() for each in asked]
+
+
+@pytest.mark.parametrize("seed", range(times(6)))
+def test_requests_for_probes(seed: int) -> None:
+    """A probe goes to the machine that has asked, or for another member to where anybody may be: 28 bytes."""
+    rng = random.Random(f"reach {seed}")
+    bench, specimens = member(), reach_requests()
+    question = StunMessage(MessageClass.REQUEST, BINDING, TOKEN, has_fingerprint=True).encode()
+    answers = probes = 0
+    for number in range(150):
+        bench.node.handle_path(StunArrived(address(ME), SOURCE, question), bench.now)
+        bench.settle()
+        bench.take(SendStun)
+        body = rng.choice(specimens) if number % 10 == 0 else mutant(specimens, rng)
+        answered = ask(bench, REACH, body, rng.choice((ASKER, ASKER, OTHER)))
+        assert len(answered) <= 1
+        for request in [
+            each for each in bench.heard(OTHER) + bench.heard(ASKER) if each.code is MessageCode.PRIVATE_REQ
+        ]:
+            # It asks another member, which says yes, or something.
+            place = OTHER if bench.remotes[OTHER].place != request.signer else ASKER
+            said = mutant([ReachAns(0, (nid(7),)).encode()], rng)
+            bench.answer(place, request, MessageCode.PRIVATE_ANS, PrivateAns(said))
+        for effect in bench.take(SendSpare):
+            assert isinstance(effect, SendSpare)
+            assert effect.remote == SOURCE
+            assert effect.data == probe(TOKEN)
+            bench.node.handle_path(SpareOpened(effect.spare, Address(address(ME).host, 41000 + number)), bench.now)
+            bench.settle()
+        for effect in bench.take(SendStun):
+            assert isinstance(effect, SendStun)
+            probes += 1
+            assert len(effect.data) == len(probe(TOKEN))
+            assert scope_of(effect.remote.host) is Scope.GLOBAL
+            assert is_of_one_host(effect.remote.host)
+        answers += len(answered)
+        bench.run_for(APART_S)
+    surveying = bench.node._surveying
+    assert answers > 50
+    assert probes > 5
+    assert len(surveying._lent) + len(surveying._opening) <= SURVEY_SPARES_MAX
+    assert len(surveying._heard) <= SURVEY_TOKENS_MAX
+
+
+def accepted(bench: NodeBench, number: int, share: KeyShare) -> TunnelAcceptance:
+    """A tunnel is opened by who means it."""
+    opening = TunnelMessage(TunnelStep.OPEN, number, TunnelOpening(APPLICATION, nid(ME), share.public))
+    (answer,) = ask(bench, TUNNEL, opening.encode())
+    assert isinstance(answer.body, PrivateAns), answer.body
+    return TunnelAcceptance.decode(answer.body.body)
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_requests_of_tunnels(seed: int) -> None:
+    """No record comes out that nobody has sealed; tunnels are no more than one member may have, and one that is sound
+    can be opened in the end.
+    """
+    rng = random.Random(f"tunnel {seed}")
+    bench = member(sip_tunnel=True)
+    bench.node.offer_application(APPLICATION)
+    number, sealed = 0, set[bytes]()
+    while number < 15:
+        number += 1
+        share = KeyShare(rng)
+        name = TunnelName(number, nid(ASKER))
+        acceptance = accepted(bench, number, share)
+        overlay = bench.configuration.overlay_hash
+        exchanged = KeyExchange(PURPOSE, overlay, number, name.opener, nid(ME), share.public, acceptance.share)
+        assert acceptance.transcript == exchanged.transcript
+        records = share.agree(exchanged, is_initiator=True)
+        specimens = [TunnelMessage(TunnelStep.OPEN, number + 1000, TunnelOpening(APPLICATION, nid(ME), share.public))]
+        for sequence, words in enumerate((b"", b"INVITE", b"BYE")):
+            sealed.add(words)
+            record = TunnelRecord(sequence, records.seal(sequence, words))
+            specimens.append(TunnelMessage(TunnelStep.RECORD, number, record))
+        specimens.append(TunnelMessage(TunnelStep.CLOSE, number, TunnelClosing(b"done")))
+        encoded = [each.encode() for each in specimens]
+        sound = list(encoded[1:3])
+        for turn in range(10):
+            body = sound.pop(0) if sound and turn in (2, 5) else mutant(encoded, rng)
+            assert len(ask(bench, TUNNEL, body)) == 1
+            assert len(bench.node._tunnels) <= TUNNELS_PER_NODE_MAX
+        bench.run_for(60.0)
+        ask(bench, TUNNEL, encoded[-1])
+    came = [effect.record for effect in bench.take(TunnelledRecord) if isinstance(effect, TunnelledRecord)]
+    assert set(came) <= sealed
+    assert came, "nothing has come through"
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_answers_to_openings_of_tunnels(seed: int) -> None:
+    """A tunnel is up, or has failed; only the answer that is sound has it come up."""
+    rng = random.Random(f"acceptance {seed}")
+    bench = member(sip_tunnel=True)
+    bench.node.offer_application(APPLICATION)
+    for number in range(60):
+        bench.heard(ASKER)
+        bench.node.tunnel(OpenTunnel([Destination.node(nid(ASKER))], nid(ASKER), APPLICATION), bench.now)
+        bench.settle()
+        (request,) = bench.heard(ASKER, MessageCode.PRIVATE_REQ)
+        assert isinstance(request.body, PrivateReq)
+        message = TunnelMessage.decode(request.body.body)
+        assert isinstance(message.data, TunnelOpening)
+        share, overlay = KeyShare(rng), bench.configuration.overlay_hash
+        ends = nid(ME), nid(ASKER)
+        exchanged = KeyExchange(PURPOSE, overlay, message.tunnel, *ends, message.data.share, share.public)
+        sound = TunnelAcceptance(share.public, exchanged.transcript).encode()
+        said = sound if number % 10 == 0 else mutant([sound, ReachAns(0, ()).encode()], rng)
+        bench.answer(ASKER, request, MessageCode.PRIVATE_ANS, PrivateAns(said))
+        ups, failures = bench.take(AppLinkUp), bench.take(TunnelFailed)
+        assert len(ups) + len(failures) == 1
+        assert bool(ups) is (said == sound)
+        bench.run_for(20.0)
+        bench.effects.clear()
