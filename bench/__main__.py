@@ -16,11 +16,12 @@ GROUPS = {
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "links": "one link over TLS, one over DTLS: handshakes, messages",
     "media": "100 calls through a relay as a process: processor, added delay, loss",
-    "relay": "a TURN relay: processor of a datagram, memory of an allocation",
+    "relay": "a TURN relay over UDP and over TLS: processor of a datagram, memory of an allocation",
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",
     "routing": "100 peers in virtual time: responses that go back, directly, by a relay peer (ROUTING_PEERS: others)",
+    "idle": "18 peers as processes, 16 behind NATs: what each sends while nobody calls (root; IDLE_S: how long)",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
 
