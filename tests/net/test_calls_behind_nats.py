@@ -238,3 +238,24 @@ def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_pr
             sites.start(name)
     record_property("silent_s", silent_s)
     assert silent_s <= BACK_S
+
+
+def test_audio_is_back_when_udp_is_dropped_and_when_it_passes_again(sites: Sites, record_property: Record) -> None:
+    """A firewall changes its mind in the middle of a call, twice; no address is another for that."""
+    peer = sites.peers["port"]
+    with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
+        caller.wait("registered")
+        callee.wait("registered")
+        call(caller, callee)
+        time.sleep(TALK_S)
+        try:
+            sites.lab.block_udp(sites.lab.plan.nodes["at-port"].uplink, blocks=True)
+            peer.daemon.wait_log("datagrams do not pass any more")
+            time.sleep(BACK_S + TALK_S)
+        finally:
+            sites.lab.block_udp(sites.lab.plan.nodes["at-port"].uplink, blocks=False)
+        peer.daemon.wait_log("datagrams pass again")
+        time.sleep(BACK_S + TALK_S)
+        silent_s = silence_s(caller, callee)
+    record_property("silent_s", silent_s)
+    assert silent_s <= BACK_S
