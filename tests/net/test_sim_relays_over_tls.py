@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from heard_calls import Ears, call_up, heard, pitch
 from ice_internet import ice_internet
 
@@ -74,7 +75,6 @@ def test_udp_that_passes_again_is_used() -> None:
     assert world.run(10.0, stop=lambda: has_relay(site))
 
 
-@pytest.mark.long
 def test_the_nearest_relay_lends_over_tls_as_well() -> None:
     """How far away each is a request over a stream says; when another is much nearer it lends instead."""
     world = ice_internet("over tls, near", protocols=("DTLS", "TLS"))

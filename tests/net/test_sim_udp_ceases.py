@@ -68,7 +68,6 @@ def over(site: InternetSite) -> set[OverlayLinkType]:
     return {link.kind for link in site.peer.node.links()}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("pair", [(3, 0), (3, 2), (3, 4)], ids=["with a public one", "over a relay", "punched"])
 def test_a_call_goes_on_over_a_stream_and_over_udp_again(
     pair: tuple[int, int], capsys: pytest.CaptureFixture[str]
@@ -96,7 +95,6 @@ def test_a_call_goes_on_over_a_stream_and_over_udp_again(
         assert max(took_s) <= BACK_S
 
 
-@pytest.mark.long
 def test_who_has_nothing_to_say_notices_as_well() -> None:
     """Soon after, relays lend over streams, links are over streams, and what it says of itself is what is true; and all
     of that is as before when UDP passes again.
@@ -126,7 +124,6 @@ def said(site: InternetSite) -> set[CandType]:
     return {each.type for each in site.peer.node._paths.whereabouts.offering(Purpose.CALLS).candidates}
 
 
-@pytest.mark.long
 def test_nobody_takes_udp_for_blocked_where_something_else_has_happened() -> None:
     """A router that is off for a while, one that has another address, a relay and a neighbour without power."""
     world, _ = grow("ceases not")

@@ -107,7 +107,7 @@ class ConnectingRoom:
             remembered=settings.contacts,
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)
-        self.datagrams = DatagramWatch(exchange, connections, paths, contacts, self.intents, self.surveying, rng)
+        self.datagrams = DatagramWatch(exchange, paths, self.intents, self.surveying, rng)
 
 
 class DataRoom:

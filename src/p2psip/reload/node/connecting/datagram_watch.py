@@ -21,8 +21,6 @@ from typing import Final
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.reload.node.connecting.connection_table import ConnectionTable
-from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.surveying import Surveying
 from p2psip.reload.node.exchange import Exchange
@@ -59,18 +57,14 @@ class DatagramWatch:
     def __init__(
         self,
         exchange: Exchange,
-        connections: ConnectionTable,
         paths: Paths,
-        contacts: Contacts,
         intents: Intents,
         surveying: Surveying,
         rng: random.Random,
     ) -> None:
         """`rng` is one that nobody outside can guess: from it are transactions."""
         self._exchange = exchange
-        self._connections = connections
         self._paths = paths
-        self._contacts = contacts
         self._intents = intents
         self._surveying = surveying
         self._rng = rng
@@ -89,9 +83,9 @@ class DatagramWatch:
             return
         members = self._outside()
         self._is_suspected, self._suspected_at, self._asked = True, now, len(members)
-        for node, _ in members:
+        for node, address in members:
             # Each is asked over datagrams as well, as whoever is dialled is.
-            self._intents.dial_over(node, (STREAM,), now)
+            self._intents.dial_over(node, address, (STREAM,), now)
 
     def stream_up(self, now: float) -> None:
         """A member that we have dialled has taken a stream."""
@@ -142,8 +136,8 @@ class DatagramWatch:
         self._timers.cancel("knock")
         self._knock, self._heard_at = None, now
         self._exchange.note("datagrams pass again")
-        for node, _ in self._outside():
-            self._intents.dial_over(node, (OverlayLinkType.DTLS_UDP_SR_NO_ICE,), now)
+        for node, address in self._outside():
+            self._intents.dial_over(node, address, (OverlayLinkType.DTLS_UDP_SR_NO_ICE,), now)
         self._surveying.datagrams_pass(now)
 
     def _knock_later(self, now: float) -> None:
@@ -160,8 +154,7 @@ class DatagramWatch:
 
     def _outside(self) -> list[tuple[NodeId, Address]]:
         """Some members that may be dialled from anywhere; what is on our side of a box says nothing of it."""
-        known = [(link.node, self._contacts.get(link.node)) for link in self._connections.all()]
-        found = list(dict.fromkeys((node, at) for node, at in known if at is not None and self._is_outside(at.host)))
+        found = self._surveying.open_ports()
         return self._rng.sample(found, min(DIALLED_MAX, len(found)))
 
     @staticmethod

@@ -197,16 +197,13 @@ class Intents:
 
     def dial_again(self, node: NodeId, dialled: Address | None, now: float) -> None:
         """A link fell silent: try once more, in the way that is best by what was seen."""
-        self._dial(node, dialled or self._contacts.get(node), self._whereabouts.dialled_types(OURS), now)
+        if (address := dialled or self._contacts.get(node)) is not None:
+            self.dial_over(node, address, self._whereabouts.dialled_types(OURS), now)
 
-    def dial_over(self, node: NodeId, link_types: Sequence[OverlayLinkType], now: float) -> None:
-        """A further link to a node, where it can be dialled, over these; nothing if nobody knows where that is."""
-        self._dial(node, self._contacts.get(node), link_types, now)
-
-    def _dial(self, node: NodeId, address: Address | None, link_types: Sequence[OverlayLinkType], now: float) -> None:
-        if address is not None:
-            candidates = tuple(Candidate(address, link_type) for link_type in link_types)
-            self._connections.dial(Session(OURS, candidates, peer=node), Answering(node, OURS), now)
+    def dial_over(self, node: NodeId, address: Address, link_types: Sequence[OverlayLinkType], now: float) -> None:
+        """A further link to a node, over these."""
+        candidates = tuple(Candidate(address, link_type) for link_type in link_types)
+        self._connections.dial(Session(OURS, candidates, peer=node), Answering(node, OURS), now)
 
     def _learn_offered(self, node: NodeId, body: object) -> None:
         if isinstance(body, AttachReqAns) and (found := self._whereabouts.dialable(OURS, Parameters.of(body))):

@@ -73,7 +73,10 @@ TOKENS_S: Final = 180.0
 SPARE_OPEN_S: Final = 10.0
 """How long a further port answers, which was opened for another member's survey."""
 
-RELAYED_TO_HOST: Final = f"{CandidateType.RELAYED.words} to {CandidateType.HOST.words}"
+TO_HOST: Final = f" to {CandidateType.HOST.words}"
+"""Of a pair whose other end is at an address of its own. If that is global anybody gets in there, without a relay as
+well, if UDP passes at all.
+"""
 
 MEMBERS_TRIED_MAX: Final = 2
 AVOID_MAX: Final = 64
@@ -246,14 +249,38 @@ class Surveying:
         own = set(self._paths.whereabouts.hosts)
         helpers = [each for each in helpers if each.address.host not in own]
         self._rng.shuffle(helpers)
-        return sorted(helpers, key=lambda each: scope_of(each.address.host).value)[:SURVEY_HELPERS_MAX]
+        is_open = {address for _, address in self.open_ports()}
+        order = {each: (scope_of(each.address.host).value, each.address not in is_open) for each in helpers}
+        return sorted(helpers, key=lambda each: order[each])[:SURVEY_HELPERS_MAX]
+
+    def open_ports(self) -> list[tuple[NodeId, Address]]:
+        """Members that we are linked with, and where each has its port of links, over UDP and TCP; of those that may be
+        dialled there from anywhere, as far as the link shows it.
+        """
+        found = {link.node: at for link in self._connections.all() if (at := self._open_port_of(link)) is not None}
+        return list(found.items())
+
+    def _open_port_of(self, connection: Connection) -> Address | None:
+        pair = self._paths.pair_of(connection.number)
+        if pair is None:
+            # Numbers that are ours are even: there we have dialled it.
+            at = connection.remote if connection.number % 2 == 0 else None
+        else:
+            at = pair.remote if pair.types.endswith(TO_HOST) else None
+        return at if at is not None and scope_of(at.host) is Scope.GLOBAL and self._has_family_of(at.host) else None
+
+    def _has_family_of(self, host: str) -> bool:
+        """True if this machine can send there: a relay may have families of addresses that it lacks."""
+        own = [each.host for each in self._paths.whereabouts.own(Purpose.RELOAD)]
+        if ":" in host:
+            return any(":" in each and scope_of(each) is Scope.GLOBAL for each in own)
+        return any(":" not in each for each in own)
 
     def _port_of(self, connection: Connection) -> Address | None:
         """Where the other end of a link has its port of links over UDP."""
+        if (at := self._open_port_of(connection)) is not None:
+            return at
         pair = self._paths.pair_of(connection.number)
-        if pair is not None and pair.types == RELAYED_TO_HOST and scope_of(pair.remote.host) is Scope.GLOBAL:
-            # There anybody gets in, without the relay as well, if UDP passes at all.
-            return pair.remote
         if pair is not None:
             return None if "relayed" in pair.types else pair.remote
         if connection.kind is not OverlayLinkType.TLS_TCP_FH_NO_ICE:

@@ -34,7 +34,7 @@ def at(number: int) -> Address:
 
 
 class Bench:
-    """The watch of a node that is linked with some members outside and one beside it."""
+    """The watch of a node that is linked with some members outside."""
 
     def __init__(
         self, *, members: int = 2, has_ice: bool = True, kinds: tuple[OverlayLinkType, ...] = (DTLS, TLS)
@@ -46,10 +46,11 @@ class Bench:
         self.asked: set[bytes] = set()
         self.queue = TimerQueue()
         self.surveying = SimpleNamespace(
-            reach=SimpleNamespace(is_udp_blocked=False), datagrams_cease=self._cease, datagrams_pass=self._pass
+            reach=SimpleNamespace(is_udp_blocked=False),
+            datagrams_cease=self._cease,
+            datagrams_pass=self._pass,
+            open_ports=lambda: [(nid(number), at(number)) for number in range(1, members + 1)],
         )
-        known = {nid(number): at(number) for number in range(1, members + 1)} | {nid(9): NEIGHBOUR}
-        links = [SimpleNamespace(node=node) for node in known]
         exchange = SimpleNamespace(
             queue=self.queue,
             emit=self.effects.append,
@@ -62,13 +63,11 @@ class Bench:
                 has_asked=lambda data: data in self.asked, forget_seen=lambda: self.said.append("forgotten")
             ),
         )
-        intents = SimpleNamespace(dial_over=lambda node, over, now: self.dialled.append((node, over)))
+        intents = SimpleNamespace(dial_over=lambda node, at, over, now: self.dialled.append((node, over)))
         made: Any = DatagramWatch
         self.watch: DatagramWatch = made(
             exchange,
-            SimpleNamespace(all=lambda: links),
             paths,
-            SimpleNamespace(get=known.get),
             intents,
             self.surveying,
             random.Random(1),

@@ -6,6 +6,9 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import (
+    NEAR_WAIT_S,
+    RELAY_WAIT_S,
+    CandidateAddress,
     CandidateType,
     Mapped,
     are_pairable,
@@ -14,6 +17,7 @@ from p2psip.reload.paths.ice.candidate_addresses import (
     gathered,
     in_turn,
     priority_of,
+    relay_wait_s,
     towards,
 )
 from p2psip.reload.paths.limits import ICE_CANDIDATES_MAX
@@ -143,3 +147,26 @@ def test_in_turn() -> None:
     """The best of each class, in their order."""
     assert in_turn("aaabbc", lambda each: each, 4) == list("aabc")
     assert in_turn("abc", lambda each: each, 9) == list("abc")
+
+
+HOME, OUTSIDE, OUTSIDE6 = Address("192.168.1.2", 1), Address("203.0.113.7", 2), Address("2001:db8:1::7", 3)
+RELAY = Address("198.51.100.1", 4)
+LENT = Mapped(Address("198.51.100.1", 5), HOME, RELAY)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "wait_s"),
+    [
+        (gathered([HOME], [Mapped(OUTSIDE, HOME, RELAY)], [LENT]), gathered([OUTSIDE]), RELAY_WAIT_S),
+        (gathered([HOME], (), [LENT]), gathered([OUTSIDE]), NEAR_WAIT_S),
+        (gathered([OUTSIDE]), gathered([HOME], (), [LENT]), NEAR_WAIT_S),
+        (gathered([OUTSIDE]), gathered([OUTSIDE6], (), [LENT]), NEAR_WAIT_S),
+        (gathered([OUTSIDE, OUTSIDE6]), gathered([OUTSIDE6]), RELAY_WAIT_S),
+    ],
+    ids=["both outside", "ours inside", "theirs inside", "two families", "one family"],
+)
+def test_direct_pairs_have_little_time_where_there_may_be_none_but_within_a_site(
+    ours: tuple[CandidateAddress, ...], theirs: tuple[CandidateAddress, ...], wait_s: float
+) -> None:
+    assert relay_wait_s(ours, theirs) == wait_s
+    assert relay_wait_s(ours, theirs, was_relayed=True) == NEAR_WAIT_S
