@@ -54,6 +54,7 @@ from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import TransferContext
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.relays.relay_terms import RelayWish
+from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.relays.relay_pings import RelayPings
@@ -73,6 +74,7 @@ from p2psip.sim.certified import CertifiedOverlay
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.discovery_runs import SETTINGS
 from p2psip.sim.ip.boxes import SYMMETRIC
+from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.membership import DATE, Club, key
 from p2psip.sim.membership import OVERLAY as CLUB
 from p2psip.sim.simulated_overlay import SimulatedOverlay
@@ -330,6 +332,20 @@ def nap_of_a_mapped_port() -> None:
     world.run(10.0)
 
 
+def nap_of_a_site_without_udp() -> None:
+    """A peer that looks whether UDP passes again, and has a tunnel."""
+    world = InternetSites("late udp", no_ice=False, overlay_link_protocols=("DTLS", "TLS"), sip_tunnel=True)
+    other = world.add_public(0).peer.node.node_id
+    world.add_public(1)
+    site = world.add_behind_nat(2, SYMMETRIC, forwards=False, blocks=frozenset([Protocol.UDP]))
+    assert world.run(60.0, stop=lambda: site.peer.node.reach.is_udp_blocked)
+    opened = OpenTunnel([Destination.node(other)], other)
+    site.driver.call(lambda now: site.peer.node.tunnel(opened, now))
+    world.run(5.0)
+    jump(world.internet.clock, HOUR_S, random.Random(1))
+    world.run(10.0)
+
+
 def nap_of_a_path_for_calls() -> None:
     """A SIP message of which a fragment is missing, and a relay that is asked whether it is there."""
     fragments = Reassembly()
@@ -531,6 +547,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
             nap_of_an_internet(seed)
         nap_of_certified_peers()
         nap_of_a_mapped_port()
+        nap_of_a_site_without_udp()
         nap_of_a_path_for_calls()
         nap_of_a_server()
         nap_of_media()
