@@ -284,8 +284,8 @@ rules allow (an [oracle on paper](../tests/support/ice_oracle.py) says which), a
 
 The milliseconds are from the moment that both ends have each other's candidates to the moment that both have a path, on
 cables without delay, {at_once} pairs at a time on a machine with two cores that did other things as well. A relay is
-taken no earlier than after 1.2 s, which direct pairs have until then, or 0.3 s where one end has no address that is known
-outside ([ICE](decisions/ice.md)).
+taken no earlier than after 1.2 s, which direct pairs have until then, or 0.3 s where one end has no address that is
+known outside ([ICE](decisions/ice.md)).
 
 `make nat-pairs` writes this page anew, as root; `make test` prints the table as it finds it, and fails where a path is
 not the one below.
