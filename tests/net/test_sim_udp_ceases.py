@@ -101,22 +101,28 @@ def test_who_has_nothing_to_say_notices_as_well() -> None:
     """
     world, _ = grow("ceases idle")
     site = world.sites[3]
-    node, streams = site.peer.node, [relay.peer.node.own_relay.streams for relay in world.sites[:2]]
-    assert not any(streams)
+    node = site.peer.node
+    assert not lending_streams(world)
     block(site, NO_UDP)
     assert world.run(NOTICED_S, stop=lambda: is_blocked(site))
-    assert world.run(5.0, stop=lambda: sum(map(len, streams)) == 3 and bool(node.relays.lending))
+    assert world.run(5.0, stop=lambda: lending_streams(world) == 3 and bool(node.relays.lending))
     assert world.run(30.0, stop=lambda: OverlayLinkType.TLS_TCP_FH_NO_ICE in over(site))
     assert CandType.SRFLX not in said(site)
     world.run(60.0)
     assert is_blocked(site), "the survey that followed says so as well"
     block(site, frozenset())
     assert world.run(2 * KNOCK_S, stop=lambda: not is_blocked(site))
-    assert world.run(30.0, stop=lambda: not any(streams) and bool(node.relays.lending))
+    assert world.run(30.0, stop=lambda: not lending_streams(world) and bool(node.relays.lending))
     assert world.run(30.0, stop=lambda: OverlayLinkType.DTLS_UDP_SR_NO_ICE in over(site))
     assert CandType.SRFLX in said(site)
     world.run(60.0)
     assert not is_blocked(site)
+
+
+def lending_streams(world: InternetSites) -> int:
+    """Over how many streams the two relays lend something."""
+    relays = [relay.peer.node.own_relay for relay in world.sites[:2]]
+    return sum(relay._lends_to(flow) for relay in relays for flow in relay.streams.values())
 
 
 def said(site: InternetSite) -> set[CandType]:

@@ -229,7 +229,8 @@ class Paths:
             return
         if isinstance(news, RelayTaken):
             self.punching.outside.relay_lends(news.base.host, news.relay, now)
-        else:
+        elif not self.punching.lends(news.base, news.relay):
+            # Neither over datagrams nor over a stream.
             self.punching.outside.relay_gone(news.base.host, news.relay, now)
 
     def claim(self, link: int, local: Address, remote: Address, now: float) -> None:
