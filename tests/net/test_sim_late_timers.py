@@ -25,7 +25,9 @@ from accounts import CHEAP, accounts
 from effort import times
 from fake_rtpengine import AT, FakeRtpengine
 from ice_internet import ice_internet
+from sip_world import World
 from turn_bench import PEER, SERVER, Bench
+from watching import PRESENCE
 
 import p2psip
 from p2psip.base.address import Address
@@ -88,6 +90,7 @@ from p2psip.sip.entities.agents.types import AgentConfig
 from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
 from p2psip.sip.transports.effects import SendUdp
@@ -99,7 +102,7 @@ from p2psip.turn.values import Flow, Transmit
 
 DRIVERS = ("p2psip.net", "p2psip.sim", "p2psip.daemon", "p2psip.cli", "p2psip.api")
 HOUR_S = 3600.0
-SLEEPS_S = (20.0, 601.0, HOUR_S)
+SLEEPS_S = (20.0, 640.0, HOUR_S)
 LATE_S = 600.0
 CALLS_MAX = 4
 HERE = "192.0.2.1"
@@ -378,6 +381,26 @@ def nap_of_a_server() -> None:
     agent.handle_timeout(HOUR_S)
 
 
+def nap_of_what_a_server_does_itself() -> None:
+    """A lamp that somebody watches, what he has published, and a star code whose answer is on the display."""
+    world = World()
+    server = world.server("one", "10.1.0.1", has_own_agents=True)
+    phone = world.phone("alice", server, Address("10.1.0.11", 5060))
+    assert phone.register().status == 200
+    uri = SipUri(server.address.host, "alice")
+    for method, event, body in (("SUBSCRIBE", "dialog", b""), ("PUBLISH", "presence", PRESENCE)):
+        extra = [
+            ("Contact", phone.contact),
+            ("Event", event),
+            ("Expires", 60),
+            ("Content-Type", "application/pidf+xml"),
+        ]
+        assert phone.ask(phone._new(method, uri, NameAddr(uri), extra, body)).status == 200
+    phone.invite("*78")
+    world.run(0.5)
+    server.core.handle_timeout(world.now + HOUR_S)
+
+
 def nap_of_media() -> None:
     """A call with a tone, and one with an echo, of which a packet is missing."""
     ends = (Address("10.1.0.11", 4000), Address("10.1.0.12", 4000))
@@ -550,6 +573,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_site_without_udp()
         nap_of_a_path_for_calls()
         nap_of_a_server()
+        nap_of_what_a_server_does_itself()
         nap_of_media()
         nap_of_a_media_relay()
         nap_of_a_media_engine()
