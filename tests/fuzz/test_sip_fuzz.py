@@ -36,9 +36,10 @@ from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp, FromAgent
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop
-from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.transports.layer import Listener
 
 LOCAL = Address("10.0.0.1", 5060)
 HOSTS = [Address("10.0.0.2", 5060), Address("10.0.0.3", 40_000)]

@@ -12,8 +12,9 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
-from p2psip.sip.transports.layer import Listener, Malformed, MessageArrived, TransportLayer, TransportLimits
+from p2psip.sip.transports.layer import Listener, Malformed, MessageArrived, TransportLayer
 from p2psip.sip.transports.own_addresses import OwnAddresses, as_host, as_numeric
 
 UDP = Address("192.0.2.1", 5060)
