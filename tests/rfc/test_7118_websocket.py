@@ -104,6 +104,14 @@ def test_8_1_registration(world: World, one: Server, transport: AcceptedTranspor
     assert flow_targets(one, world) == [f"connection {page.client.flow}"]
 
 
+def test_5_3_a_client_at_its_own_address_cannot_be_connected_to_either(world: World, one: Server) -> None:
+    """A program that is no browser knows its address; nobody listens there."""
+    page = Page(world, one)
+    page.contact = NameAddr(SipUri("10.1.0.50", "alice", 40_001, (("transport", "ws"),)))
+    page.register()
+    assert flow_targets(one, world) == [f"connection {page.client.flow}"]
+
+
 def test_5_3_via_stays_as_it_is(world: World, one: Server) -> None:
     """5.3: "it MAY decide not to add a "received" parameter to the top Via header"; RFC 3581 adds it for who asks."""
     page = Page(world, one)
@@ -246,7 +254,7 @@ def test_6_a_silent_page_is_pinged_and_one_that_is_gone_is_noticed(world: World,
     world.run(1800.0)
     assert page.client.down == ""
     assert 55 <= page.client.pings <= 60
-    page.client._answers_pings = False
+    page.client.answers_pings = False
     world.run(61.0)
     assert page.client.down
     assert flow_targets(one, world) == []

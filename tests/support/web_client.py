@@ -144,7 +144,7 @@ class WebClient:
         self.texts: list[bytes] = []
         self.pings = 0
         self.down = ""
-        self._answers_pings = answers_pings
+        self.answers_pings = answers_pings
         self.flow = server.next_flow()
         here = Flow(server, self.flow)
         self.flows = {self.flow: Flow(self, self.flow, here)}  # type: ignore[arg-type]
@@ -179,5 +179,5 @@ class WebClient:
         for event in self.end.events[before:]:
             if isinstance(event, Ping):
                 self.pings += 1
-                if self._answers_pings:
+                if self.answers_pings:
                     self.write(self.end.pong())
