@@ -197,3 +197,16 @@ def test_a_long_ack_takes_the_connection_that_there_is(world: World, one: Server
     world.run(1.0)
     assert bob.acks == 2
     assert all(len(each.encode()) <= 1300 for each in datagrams(world, bob, "ACK"))
+
+
+def test_a_long_ack_opens_none(world: World, one: Server, alice: Phone) -> None:
+    bob = called(world, one)
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    ack = alice.in_dialog(call, "ACK", call.request.cseq.number).replace(body=LONG)
+    alice.layer.send(ack, alice.hop, world.now)
+    world.run(1.0)
+    assert bob.acks == 2
+    assert opened(one) == []
+    assert [len(each.encode()) > 1300 for each in datagrams(world, bob, "ACK")] == [False, True]

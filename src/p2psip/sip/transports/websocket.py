@@ -159,7 +159,6 @@ class WebSocketFraming:
                     self._replies.append(self._connection.send(event.response()))
                 case CloseConnection():
                     self._on_close(event)
-                    return
                 case Pong():
                     pass
 

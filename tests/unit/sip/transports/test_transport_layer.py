@@ -357,6 +357,9 @@ def test_of_a_host_with_too_many_connections_its_eldest_stranger_goes() -> None:
     assert ended(layer, 0.0) == [3, 5]
     assert layer.drain() == [CloseFlow(3), CloseFlow(5)]
     assert [layer.bind(FlowHop(flow), 0.0) is None for flow in (1, 3, 5, 7, 9)] == [False, True, True, False, False]
+    # Whoever has gone counts once.
+    assert opened(layer, 11) == [crowded(REMOTE, "ended")]
+    assert ended(layer, 0.0) == [7]
 
 
 @pytest.mark.parametrize("hosts", [["198.51.100.8"] * 3, ["2001:db8::8", "2001:db8::9", "2001:db8::a"]])
