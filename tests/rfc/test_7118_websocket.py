@@ -187,7 +187,8 @@ def test_who_has_gone_is_away_at_once(world: World, one: Server, bob: Phone) -> 
 def test_who_goes_in_the_middle_of_a_message_is_gone_as_well(world: World, one: Server) -> None:
     page = Page(world, one)
     page.register()
-    page.client.write(page.client.end.say("OPTIONS", is_last=False) + page.client.end.close())
+    page.client.write(page.client.end.say("OPTIONS", is_last=False))
+    page.client.write(page.client.end.close())
     world.run(0.1)
     assert page.client.down
     assert flow_targets(one, world) == []
