@@ -94,7 +94,7 @@ class PageAgent:
     def registration(self, **contact: str) -> Request:
         """A REGISTER for her Contact, with these parameters."""
         known = NameAddr(self.contact.uri, "", tuple(contact.items()))
-        registrar = SipUri(self.aor.host)
+        registrar = self.aor.replace(user=None)
         return self.request("REGISTER", registrar, ("Contact", known), ("Supported", "path, outbound"))
 
     def text(self, request: Request) -> str:

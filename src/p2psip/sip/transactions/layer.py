@@ -178,9 +178,8 @@ class TransactionLayer:
             failed = TransactionFailed(number, Failure.TRANSPORT, what, context)
             self._events += [failed, TransactionEnded(number, context)]
             return number
-        self._start_client(
-            number, self._ready(request, bound, f"{self._new_branch()}{branch_suffix}", now), context, now
-        )
+        ready = self._ready(request, bound, self._new_branch() + branch_suffix, now)
+        self._start_client(number, ready, context, now)
         return number
 
     def send(self, request: Request, hop: Hop, now: float) -> bool:
