@@ -16,7 +16,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help setup dev demo check test fast unslow bench soak conformance transactions nat-pairs lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions nat-pairs lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -28,6 +28,7 @@ help:
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
 	@echo "make nat-pairs  write docs/nat-pairs.md anew: agents behind every pair of NATs (root, nftables)"
+	@echo "make browser fetch what the tests of phones in browsers are made of (npm)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   remove what the above have made"
 
@@ -53,6 +54,14 @@ LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-
 lock: | .tools/bin/uv
 	$(UV) $(LOCK) --group build -o requirements.lock pyproject.toml
 	$(UV) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+# By the lock file, and nothing of it is run here.
+browser: .tools/browser/.ready
+.tools/browser/.ready: tests/interop/browser/package.json tests/interop/browser/package-lock.json
+	mkdir -p .tools/browser
+	cp $^ .tools/browser/
+	npm ci --prefix .tools/browser --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 lint: dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import pytest
 from effort import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from web_client import WebEnd
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask
@@ -36,9 +37,10 @@ from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp, FromAgent
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import FlowHop, LocalHop, StreamHop, UdpHop
-from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.transports.layer import Listener
 
 LOCAL = Address("10.0.0.1", 5060)
 HOSTS = [Address("10.0.0.2", 5060), Address("10.0.0.3", 40_000)]
@@ -186,11 +188,22 @@ def test_any_stream_is_cut_or_refused(pieces: list[bytes], size: int) -> None:
                     parse(message)
 
 
+PAGE = 5
+HANDSHAKE = WebEnd().handshake("10.0.0.1")
+
+
+def frame(payload: bytes) -> bytes:
+    """A binary message of WebSocket in one frame, masked with nothing."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x82" + length + bytes(4) + payload
+
+
 def make_server() -> SipServer:
     config = ServerConfig(
         "overlay",
         frozenset({"overlay", "10.0.0.1"}),
-        (Listener("UDP", LOCAL), Listener("TCP", LOCAL)),
+        (Listener("UDP", LOCAL), Listener("TCP", LOCAL), Listener("WS", LOCAL)),
         SipUri("overlay", "cd" * 16),
         limits=ServerLimits(transactions=20, questions=10, phones=4),
         events=EventLimits(subscriptions=5, per_watcher=3, publications=4, publications_per_line=2, calls_per_line=3),
@@ -221,9 +234,11 @@ steps = st.one_of(
     st.tuples(st.just("local"), sound),
     st.tuples(st.just("peer"), sound),
     st.tuples(st.just("phone"), anything),
+    st.tuples(st.just("page"), st.one_of(anything, sound)),
+    st.tuples(st.just("frames"), st.binary(max_size=64)),
     st.tuples(st.just("echo back"), st.sampled_from([100, 180, 200, 404, 503, 603])),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 5.0, 40.0])),
-    st.tuples(st.just("close"), st.sampled_from([1, 2, 3])),
+    st.tuples(st.just("close"), st.sampled_from([1, 2, 3, PAGE])),
     st.tuples(st.just("answer"), st.integers(0, 3)),
     st.tuples(st.just("call"), st.sampled_from([100, 180, 200, 404, 503, 603])),
     st.tuples(
@@ -253,6 +268,12 @@ class Driver:
         elif kind == "phone":
             server.handle(FlowUp(3, "TCP", LOCAL, HOSTS[1]), now)
             server.handle(FlowData(3, what), now)
+        elif kind == "page":
+            server.handle(FlowUp(PAGE, "WS", LOCAL, HOSTS[1]), now)
+            server.handle(FlowData(PAGE, HANDSHAKE), now)
+            server.handle(FlowData(PAGE, frame(what)), now)
+        elif kind == "frames":
+            server.handle(FlowData(PAGE, what), now)
         elif kind == "close":
             server.handle(FlowDown(what, "closed"), now)
         elif kind == "answer" and self.asked:
@@ -301,6 +322,8 @@ class Driver:
                     # No packet goes to a host that nobody vouches for.
                     assert remote.host in ("10.0.0.2", "10.0.0.3"), remote
                     self.note(data)
+                case SendFlow(flow) if flow == PAGE:
+                    pass
                 case ToAgent(_, data) | SendFlow(_, data) if data.strip():
                     self.note(data)
                 case OpenFlow(flow, _, remote):

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.slow, needs_networks, needs_baresip]
 
 OFFICE, GUESTS = ("192.0.2.1/24", "192.0.2.20/24"), ("198.51.100.1/24", "198.51.100.20/24")
 GUESTS_V6 = ("2001:db8:7::1/64", "2001:db8:7::20/64")
+GUESTS_ULA = ("fd12:3456:7::1/64", "fd12:3456:7::20/64")
+"""Unique local addresses (RFC 4193), as a home has them beside those of its provider."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def has_way(one: Host, address: str) -> bool:
     return found.returncode == 0
 
 
-@pytest.mark.parametrize("guests", [GUESTS, GUESTS_V6], ids=["IPv4 and IPv4", "IPv4 and IPv6"])
+@pytest.mark.parametrize(
+    "guests", [GUESTS, GUESTS_V6, GUESTS_ULA], ids=["IPv4 and IPv4", "IPv4 and IPv6", "IPv4 and a ULA"]
+)
 def test_both_hear_each_other_through_the_peer(tmp_path: Path, peer: LivePeer, guests: tuple[str, str]) -> None:
     with star(OFFICE, guests) as (pbx, (office, lobby)):
         assert has_way(office, OFFICE[0])

@@ -156,7 +156,8 @@ class LivePeer:
         self.directory = overlay.directory / name
         self.overlay_port = overlay_port
         self.sip_port = free_port()
-        self.phone_port = free_port()
+        # And those after it, at which phones are served as well.
+        self.phone_port = free_port(together=8)
         self.node_id = ""
         self._overlay = overlay
         self._daemon: Daemon | None = None
@@ -170,6 +171,16 @@ class LivePeer:
     def tls_server(self) -> str:
         """The same for a phone over TLS."""
         return join_host_port(self.host, self.phone_port + 1)
+
+    @property
+    def ws_url(self) -> str:
+        """Where a web page connects."""
+        return f"ws://{join_host_port(self.host, self.phone_port + 6)}"
+
+    @property
+    def wss_url(self) -> str:
+        """The same over TLS."""
+        return f"wss://{join_host_port(self.host, self.phone_port + 7)}"
 
     @property
     def is_running(self) -> bool:
@@ -203,7 +214,7 @@ class LivePeer:
         )
         facts = json.loads(self._daemon.ready_line())
         assert facts["node_id"] == self.node_id
-        assert within or facts["phones"] == [self.server]
+        assert within or self.server in facts["phones"]
 
     def wait_joined(self) -> dict[str, Any]:
         """Until it is a member of the ring; the log line that says so."""

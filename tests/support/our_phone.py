@@ -16,6 +16,8 @@ from typing import Any, Self
 from forked import FRESH, Forked
 from free_ports import free_port
 
+from p2psip.net.sockets.addresses import join_host_port
+
 TOLD_MAX_S = 60.0
 """For a machine that is busy with something else."""
 
@@ -34,6 +36,7 @@ class OurPhone:
         answer_ms: int | None = None,
         transport: str = "udp",
         trusts: Path | None = None,
+        host: str = "127.0.0.1",
         within: Sequence[str] = (),
     ) -> None:
         """`within` is what runs it in another place: it listens there where the server reaches it. With `trusts`, a
@@ -41,10 +44,10 @@ class OurPhone:
         """
         self.user = user
         self.told: list[dict[str, Any]] = []
-        self.sip_port = free_port()
+        self.host, self.sip_port = host, free_port()
         options = ["--server", server, "--user", user, "--transport", transport, "--control"]
         options += ["--tone", str(plays), "--password-env", "PHONE_PASSWORD"]
-        options += [] if within else ["--listen", f"127.0.0.1:{self.sip_port}"]
+        options += [] if within else ["--listen", join_host_port(host, self.sip_port)]
         options += [] if trusts is None else ["--tls", str(trusts)]
         options += [] if registers else ["--no-register"]
         options += [] if answer_ms is None else ["--auto-answer", str(answer_ms)]
@@ -57,7 +60,7 @@ class OurPhone:
     @property
     def uri(self) -> str:
         """Where it can be called without a server."""
-        return f"sip:{self.user}@127.0.0.1:{self.sip_port}"
+        return f"sip:{self.user}@{join_host_port(self.host, self.sip_port)}"
 
     def __enter__(self) -> Self:
         self._process: subprocess.Popen[str] | Forked

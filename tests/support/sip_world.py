@@ -61,6 +61,10 @@ class World:
         self.servers: dict[str, Server] = {}
         self.phones: list[Phone] = []
         self.lose: Callable[[bytes], bool] = lambda data: False
+        self.closed: set[Address] = set()
+        """Where connections are refused."""
+        self.dropped: set[Address] = set()
+        """Where nobody answers who wants to connect."""
         self.passwords: dict[str, str] = {}
         self.homes: dict[str, list[str]] = {}
         """Where a user has lines: names of servers, newest first."""
@@ -164,7 +168,9 @@ class World:
     def _open(self, party: Server | Phone, flow: int, transport: str, remote: Address) -> None:
         wanted = [one.secure if transport == "TLS" else one.address for one in self.parties()]
         far = next((one for one, at in zip(self.parties(), wanted, strict=True) if at == remote and one.is_alive), None)
-        if far is None:
+        if remote in self.dropped:
+            return
+        if far is None or remote in self.closed:
             self.at(DELAY_S, lambda: party.core.handle(FlowDown(flow, "connection refused"), self.now))
             return
         here, there = Flow(party, flow), Flow(far, far.next_flow())

@@ -148,6 +148,11 @@ def run(
     phone_digest: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="MD5 or SHA-256; both, in order.")
     ] = None,
+    phone_ws: Annotated[bool | None, typer.Option(help="Serve browsers over WebSocket, on the 6th port after.")] = None,
+    phone_wss: Annotated[bool | None, typer.Option(help="The same over TLS, on the 7th port after.")] = None,
+    phone_web_origins: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Whose web pages may connect.")
+    ] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,

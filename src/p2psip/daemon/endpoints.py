@@ -1,20 +1,30 @@
-"""Where a peer listens, and by which addresses and names others know it."""
+"""Where a peer listens, by which addresses and names others know it, and what its SIP server is told of both."""
 
 from __future__ import annotations
 
 import ipaddress
+import resource
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address, without_zone
+from p2psip.coupling.peer import peer_uri
+from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.settings import PeerSettings
+from p2psip.daemon.state.state import PeerState
 from p2psip.net.peer_host import Endpoints
 from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
+from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
-from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.transports.flow_table import TransportLimits
+from p2psip.sip.transports.layer import Listener
+from p2psip.sip.transports.own_addresses import OwnAddresses
 from p2psip.turn.limits import TurnLimits
+
+TOKENS = b"p2psip tokens in URIs"
 
 WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
@@ -30,7 +40,9 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
         sip,
         phones if settings.phone_udp else (),
         phones if settings.phone_tcp else (),
-        tuple(Address(host, settings.phone_tls_port) for host, _ in phones) if settings.phone_tls else (),
+        _at_port(phones, settings.phone_tls_port) if settings.phone_tls else (),
+        _at_port(phones, settings.phone_ws_port) if settings.phone_ws else (),
+        _at_port(phones, settings.phone_wss_port) if settings.phone_wss else (),
         sip if OverlayLinkType.DTLS_UDP_SR in link_types else (),
     )
 
@@ -38,8 +50,7 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
 def listeners_of(endpoints: Endpoints) -> tuple[Listener, ...]:
     """The same for SIP with phones."""
     udp = (Listener("UDP", local) for local in endpoints.phone_udp)
-    tcp = (Listener("TCP", local) for local in endpoints.phone_tcp)
-    return (*udp, *tcp, *(Listener("TLS", local) for local in endpoints.phone_tls))
+    return (*udp, *(Listener(transport, local) for transport, local in endpoints.phone_streams))
 
 
 def transport_limits(descriptors: int) -> TransportLimits:
@@ -91,6 +102,29 @@ class KnownAs:
         return {"overlay": list(map(str, self.overlay)), "phones": list(map(str, self.phones))}
 
 
+def server_config(state: PeerState, endpoints: Endpoints, known_as: KnownAs) -> ServerConfig:
+    """How the SIP server of a peer treats its phones, by its settings and the overlay's."""
+    settings, identity, overlay = state.settings, state.identity, state.configuration.instance_name
+    has_call_paths = bool(endpoints.calls)
+    media = settings.media_way(has_call_paths=has_call_paths)
+    return ServerConfig(
+        realm=overlay,
+        domains=own_names(settings, overlay),
+        listeners=listeners_of(endpoints),
+        peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
+        addresses=OwnAddresses(known_as.own),
+        token_secret=derive_secret(identity.key, TOKENS),
+        watchers=settings.watchers,
+        algorithms=settings.phone_digest,
+        media=media,
+        media_engine=None if media == "direct" else settings.media_engine_address,
+        web_origins=frozenset(map(str.lower, settings.phone_web_origins)),
+        has_call_paths=has_call_paths,
+        transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        numbering=load_numbering(state.directory),
+    )
+
+
 def relay_terms(settings: PeerSettings) -> RelayTerms:
     """Whether the peer relays for others, and within what limits."""
     limits = TurnLimits(
@@ -107,6 +141,10 @@ def own_names(settings: PeerSettings, overlay: str) -> frozenset[str]:
     short = host.partition(".")[0]
     names = (overlay, *settings.domains, host, short, f"{short}.local", "localhost")
     return frozenset(name.lower() for name in names if name)
+
+
+def _at_port(addresses: Sequence[Address], port: int) -> tuple[Address, ...]:
+    return tuple(Address(host, port) for host, _ in addresses)
 
 
 def _resolved(hosts: Sequence[str], present: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ class PhoneCertificate:
     """The peer's own certificate, or the one in the operator's files, which others renew."""
 
     def __init__(self, state: PeerState) -> None:
-        self._files = _files_of(state) if state.settings.phone_tls else ()
+        self._files = _files_of(state) if state.settings.shows_phones_certificate else ()
         self._used = self._seen = self._look()
         self._valid: tuple[datetime, datetime] | None = None
 

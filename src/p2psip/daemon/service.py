@@ -24,11 +24,11 @@ from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lookup import LookedUp
-from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped, peer_uri
+from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, relay_terms, transport_limits
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
@@ -38,7 +38,6 @@ from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
 from p2psip.daemon.router_watch import RouterWatch
-from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.kept import (
     load_contacts,
     load_kinds,
@@ -84,13 +83,10 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import HandlingChanged
-from p2psip.sip.transports.layer import Listener
-from p2psip.sip.transports.own_addresses import OwnAddresses
 
 T = TypeVar("T")
 
 RECORDS_FILE = "records.db"
-TOKENS = b"p2psip tokens in URIs"
 """What the secret is for by which dialogs outlive a restart."""
 
 NONCES = b"p2psip mappings of a router"
@@ -165,7 +161,7 @@ class PeerService:
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
-            server = self._server_config(listeners_of(endpoints))
+            server = server_config(self._state, endpoints, self._known_as)
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
@@ -221,25 +217,6 @@ class PeerService:
         node = Node(state.identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
         return Peer(node, server, rng, now)
 
-    def _server_config(self, listeners: tuple[Listener, ...]) -> ServerConfig:
-        identity, overlay = self._state.identity, self._state.configuration.instance_name
-        media = self._state.settings.media_way(has_call_paths=self._has_calls_port)
-        return ServerConfig(
-            realm=overlay,
-            domains=own_names(self._state.settings, overlay),
-            listeners=listeners,
-            peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
-            addresses=OwnAddresses(self._known_as.own),
-            token_secret=derive_secret(identity.key, TOKENS),
-            watchers=self._state.settings.watchers,
-            algorithms=self._state.settings.phone_digest,
-            media=media,
-            media_engine=None if media == "direct" else self._state.settings.media_engine_address,
-            has_call_paths=self._has_calls_port,
-            transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
-            numbering=load_numbering(self._state.directory),
-        )
-
     def _site_ports(self) -> SitePorts:
         settings, has_ice = self._state.settings, not self._state.configuration.no_ice
         return SitePorts(settings.overlay_port, settings.sip_port, has_ice)
@@ -278,7 +255,7 @@ class PeerService:
 
     def _use_phone_tls(self) -> None:
         """What there is now to show to phones. Raises LocalMisuse if it is no certificate with its key."""
-        if self._state.settings.phone_tls:
+        if self._state.settings.shows_phones_certificate:
             context = self._phone_certificate.context(self._state, self._keylog)
             self._host.use_phone_tls(context, client_context(self._state.configuration.root_certs))
 

@@ -23,6 +23,7 @@ from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
+from p2psip.sip.transports.hops import AcceptedTransport
 
 ZONES_MAX = 256
 """Phones at link-local addresses of which we remember by what interface they are reached."""
@@ -41,8 +42,21 @@ class Endpoints:
     phone_udp: tuple[Address, ...]
     phone_tcp: tuple[Address, ...]
     phone_tls: tuple[Address, ...] = ()
+    phone_ws: tuple[Address, ...] = ()
+    phone_wss: tuple[Address, ...] = ()
     calls: tuple[Address, ...] = ()
     """Where calls with other peers come by ICE, over UDP."""
+
+    @property
+    def phone_streams(self) -> tuple[tuple[AcceptedTransport, Address], ...]:
+        """Where phones connect, and over what."""
+        each: tuple[tuple[AcceptedTransport, tuple[Address, ...]], ...] = (
+            ("TCP", self.phone_tcp),
+            ("TLS", self.phone_tls),
+            ("WS", self.phone_ws),
+            ("WSS", self.phone_wss),
+        )
+        return tuple((transport, local) for transport, locals_ in each for local in locals_)
 
 
 class PeerHost(NodeHost):
@@ -68,10 +82,8 @@ class PeerHost(NodeHost):
         await self.listen_datagram_links(endpoints.calls, is_for_calls=True)
         for local in endpoints.phone_udp:
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
-        for local in endpoints.phone_tcp:
-            self._phone_flows.listen("TCP", local)
-        for local in endpoints.phone_tls:
-            self._phone_flows.listen("TLS", local)
+        for transport, local in endpoints.phone_streams:
+            self._phone_flows.listen(transport, local)
         # Now that nobody else wants any of them: the ports of relayed calls are drawn.
         self._has_all_ports = True
         waiting, self._ports_later = self._ports_later, []

@@ -1,4 +1,4 @@
-"""The sockets of phones, ours and those that a peer serves: SIP over UDP, TCP and TLS; one for RTP for each call."""
+"""The sockets of phones, ours and those that a peer serves: SIP over UDP, TCP, TLS and WebSocket; RTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import SocketStream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
-from p2psip.sip.transports.hops import StreamTransport
+from p2psip.sip.transports.hops import AcceptedTransport
 
 CONNECT_S_MAX = 8.0
 GOODBYE_MAX_S = 5.0
@@ -32,9 +32,10 @@ def _nobody_listens(remote: Address, reason: str) -> None:
 
 
 class _TcpFlow(asyncio.Protocol):
-    def __init__(self, number: int, flows: Flows) -> None:
+    def __init__(self, number: int, flows: Flows, carries: AcceptedTransport = "TCP") -> None:
         self.number = number
         self._flows = flows
+        self._carries = carries
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,7 +45,7 @@ class _TcpFlow(asyncio.Protocol):
             # A connection that was reset before we could look at it.
             self.transport.abort()
         else:
-            self._flows.opened(self, "TCP", *(address_of(name) for name in names))
+            self._flows.opened(self, self._carries, *(address_of(name) for name in names))
 
     def write(self, data: bytes) -> None:
         """Send; who does not read what we send is cut off."""
@@ -72,8 +73,17 @@ class _TlsFlow:
     Who connects is asked for no certificate: a phone proves itself by its password. Whom we connect to must have one.
     """
 
-    def __init__(self, number: int, flows: Flows, context: SSL.Context, *, is_server: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        flows: Flows,
+        context: SSL.Context,
+        *,
+        is_server: bool,
+        carries: AcceptedTransport = "TLS",
+    ) -> None:
         self.number = number
+        self._carries = carries
         self.stream = TlsStream(context, self, is_server=is_server)
         self.is_up = asyncio.get_running_loop().create_future()
         self._flows = flows
@@ -103,7 +113,7 @@ class _TlsFlow:
             stream.abort("too late")
             return
         self.is_up.set_result(None)
-        self._flows.opened(self, "TLS", Address(*stream.local), Address(*stream.remote))
+        self._flows.opened(self, self._carries, Address(*stream.local), Address(*stream.remote))
 
     def stream_data(self, stream: SocketStream, data: bytes) -> None:
         if self.is_up.done():
@@ -128,7 +138,7 @@ _Flow: TypeAlias = _TcpFlow | _TlsFlow
 
 
 class Flows:
-    """SIP over TCP and TLS: the connections that the core opens, and those that are accepted."""
+    """SIP over TCP and TLS, and the same with WebSocket: connections that the core opens, and that are accepted."""
 
     def __init__(
         self,
@@ -159,10 +169,10 @@ class Flows:
         """We connect with a peer alone, as its phone: its certificate says which peer it is, and not where."""
         self._client, self.looks_at_names = client, False
 
-    def listen(self, transport: StreamTransport, local: Address) -> None:
+    def listen(self, transport: AcceptedTransport, local: Address) -> None:
         """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""
-        make = self._accept_tls if transport == "TLS" else self._accept_tcp
-        self._listeners.append(StreamListener.bind(local, make, partial(self._tell, local)))
+        accept = self._accept_tls if transport in ("TLS", "WSS") else self._accept_tcp
+        self._listeners.append(StreamListener.bind(local, partial(accept, transport), partial(self._tell, local)))
 
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
@@ -179,7 +189,7 @@ class Flows:
             case CloseFlow(flow):
                 self._close(flow)
 
-    def opened(self, flow: _Flow, transport: StreamTransport, local: Address, remote: Address) -> None:
+    def opened(self, flow: _Flow, transport: AcceptedTransport, local: Address, remote: Address) -> None:
         """A connection is made, and secured where it shall be."""
         self._open[flow.number] = flow
         self.arrived(FlowUp(flow.number, transport, local, remote))
@@ -197,12 +207,12 @@ class Flows:
             self._close(flow)
         self.handshakes.close()
 
-    def _accept_tcp(self) -> _TcpFlow:
-        return _TcpFlow(next(self._accepted), self)
+    def _accept_tcp(self, carries: AcceptedTransport) -> _TcpFlow:
+        return _TcpFlow(next(self._accepted), self, carries)
 
-    def _accept_tls(self) -> TlsStream:
+    def _accept_tls(self, carries: AcceptedTransport) -> TlsStream:
         assert self._server is not None, "nobody listens without a certificate"
-        return _TlsFlow(next(self._accepted), self, self._server, is_server=True).stream
+        return _TlsFlow(next(self._accepted), self, self._server, is_server=True, carries=carries).stream
 
     async def _connect(self, flow: int, what: str, connect: Callable[[], Coroutine[None, None, None]]) -> None:
         try:

@@ -9,7 +9,7 @@ from p2psip.daemon import endpoints
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.reload.wire.link_messages import NO_ICE
-from p2psip.sip.transports.layer import TransportLimits
+from p2psip.sip.transports.flow_table import TransportLimits
 
 OVERLAY = "club.example"
 DUAL = ["192.168.7.1", "172.17.0.1", "2001:db8::7", "fe80::1%eth0"]
@@ -40,6 +40,14 @@ def test_everywhere_is_opened_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
     assert endpoints_of(settings(phone_tls=False), NO_ICE).phone_tls == ()
     assert endpoints_of(settings(phone_udp=False), NO_ICE).phone_udp == ()
+
+
+def test_browsers_have_ports_of_their_own_where_they_are_served() -> None:
+    opened = endpoints_of(settings(phone_ws=True, phone_wss=True, phone_listen=["192.0.2.1"]), NO_ICE)
+    assert [(one.transport, one.local.port) for one in listeners_of(opened)] == [
+        ("UDP", 5060), ("TCP", 5060), ("TLS", 5061), ("WS", 5066), ("WSS", 5067),
+    ]  # fmt: skip
+    assert endpoints_of(settings(), NO_ICE).phone_ws == endpoints_of(settings(), NO_ICE).phone_wss == ()
 
 
 def test_a_machine_that_does_not_know_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:

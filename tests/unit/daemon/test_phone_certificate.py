@@ -122,6 +122,13 @@ def test_without_tls_nobody_looks_at_the_files(with_files: PeerState) -> None:
     assert [certificate.has_changed() for _ in range(4)] == [False] * 4
 
 
+def test_browsers_alone_are_shown_it_as_well(with_files: PeerState) -> None:
+    settings = msgspec.structs.replace(with_files.settings, phone_tls=False, phone_wss=True)
+    certificate = PhoneCertificate(replace(with_files, settings=settings))
+    write(with_files, AUTHORITY.issue("pbx.example"))
+    assert [certificate.has_changed() for _ in range(2)] == [False, True]
+
+
 def test_the_peer_s_own_certificate_is_not_looked_at(state: PeerState) -> None:
     certificate = PhoneCertificate(state)
     certificate.context(state, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,8 @@ SETTINGS_FILE = "peer.toml"
 
 ENGINE_PORT = 2223
 """Where Debian's rtpengine takes commands, if nobody has said otherwise."""
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -46,6 +49,9 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_certificate: str = ""
     phone_key: str = ""
     phone_digest: tuple[Literal["MD5", "SHA-256"], ...] = ("MD5",)
+    phone_ws: bool = False
+    phone_wss: bool = False
+    phone_web_origins: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     watchers: tuple[str, ...] = EVERYBODY
     media: Literal["auto", "direct", "anchor"] = "auto"
@@ -89,6 +95,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         if self.phone_tls and self.phone_tls_port > 65535:
             raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
+        self._check_web()
         if bool(self.phone_certificate) != bool(self.phone_key):
             raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
         if not self.phone_digest or len(set(self.phone_digest)) < len(self.phone_digest):
@@ -108,8 +115,26 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
             raise ValueError("listen and phone_listen need at least one address")
-        if not (self.phone_udp or self.phone_tcp or self.phone_tls):
+        if not (self.phone_udp or self.phone_tcp or self.phone_tls or self.phone_ws or self.phone_wss):
             raise ValueError("phones need phone_udp, phone_tcp or phone_tls")
+
+    def _check_web(self) -> None:
+        for name, is_on, port in (
+            ("phone_ws", self.phone_ws, self.phone_ws_port),
+            ("phone_wss", self.phone_wss, self.phone_wss_port),
+        ):
+            if is_on and (port > 65535 or port in (self.overlay_port, self.sip_port)):
+                what = "which is none" if port > 65535 else f"and {port} is overlay_port or sip_port"
+                raise ValueError(
+                    f"{name} is on the port {port - self.phone_port} after phone_port, {what}: change one of them, or "
+                    f"set {name} to false"
+                )
+        for origin in self.phone_web_origins:
+            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"phone_web_origins: {origin!r} is not what a browser calls a page's origin: write scheme and host "
+                    'alone, as "https://phone.example" or "https://phone.example:8443"'
+                )
 
     def media_way(self, *, has_call_paths: bool) -> MediaSetting:
         """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
@@ -124,6 +149,21 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def phone_tls_port(self) -> int:
         """Where phones have TLS: 5061 beside 5060 (RFC 3261 section 19.1.2), and so with other numbers."""
         return self.phone_port + 1
+
+    @property
+    def phone_ws_port(self) -> int:
+        """Where browsers and the like have WebSocket: 5066 beside 5060, which no browser connects to."""
+        return self.phone_port + 6
+
+    @property
+    def phone_wss_port(self) -> int:
+        """The same over TLS."""
+        return self.phone_port + 7
+
+    @property
+    def shows_phones_certificate(self) -> bool:
+        """True if some phones are served over TLS."""
+        return self.phone_tls or self.phone_wss
 
 
 TEMPLATE = """\
@@ -177,6 +217,13 @@ phone_key = {phone_key}
 # How phones prove their password: by which digests, the preferred one first. With ["SHA-256", "MD5"] they are asked for
 # both, and phones that know RFC 8760 take the better one; some others give up at a digest that they do not know.
 phone_digest = {phone_digest}
+
+# Whether phones in web browsers are served: over secure WebSocket, with the same certificate, on the seventh port after
+# phone_port (5067), and in clear on the sixth (5066), for a program that adds TLS in front of it. Pages from this
+# machine may connect, and those from the addresses that are listed, as "https://phone.example"; "*" is any page at all.
+phone_ws = {phone_ws}
+phone_wss = {phone_wss}
+phone_web_origins = {phone_web_origins}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}

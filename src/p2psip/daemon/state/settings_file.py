@@ -26,6 +26,7 @@ WORDS = {
     "phone_listen": "IP addresses",
     "domains": "names",
     "watchers": 'who may watch, as "reception", "*" or "carol>bob"',
+    "phone_web_origins": 'addresses of web pages, as "https://phone.example"',
     "media_engine": 'an IP address and a port, as "127.0.0.1:2223"',
 }
 """What settings take that are text."""

@@ -15,6 +15,7 @@ from p2psip.media.negotiation import Address, Direction, direction_of, rtpmap, u
 from p2psip.media.relay.multiplex import NUMBER_MAX
 from p2psip.media.sdp import (
     Line,
+    MalformedSdp,
     MediaDescription,
     SessionDescription,
     joined,
@@ -31,6 +32,8 @@ _OF_ICE = frozenset(
 )
 _OF_PORTS = frozenset({"rtcp", "bundle-only"})
 _RTP = ("RTP/", "UDP/TLS/RTP/")
+_OF_BROWSERS = "UDP/TLS/RTP/SAVPF"
+"""RFC 8829 section 5.1.2: what they offer, and answer, for audio and video."""
 
 
 class Carriage(enum.Enum):
@@ -92,6 +95,21 @@ def read(body: bytes) -> tuple[MediaLine, ...]:
     """What a description says of each of its m= lines. Raises MalformedSdp."""
     session = SessionDescription.decode(body)
     return tuple([_described(session, media) for media in session.media])
+
+
+def is_of_browser(body: bytes) -> bool:
+    """True for what a web browser says (RFC 8829), which takes media by ICE alone, from the end that it agreed with."""
+    if b"ice-ufrag" not in body:
+        return False
+    try:
+        session = SessionDescription.decode(body)
+    except MalformedSdp:
+        return False
+    shared = {attribute.name for attribute in session.attributes}
+    return any(
+        media.protocol.upper() == _OF_BROWSERS and ("ice-ufrag" in shared or media.values("ice-ufrag"))
+        for media in session.media
+    )
 
 
 def write(body: bytes, changes: Sequence[Change]) -> bytes:

@@ -20,8 +20,8 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
-from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendUdp
+from p2psip.sip.transports.arrivals import Datagram, FlowDown
+from p2psip.sip.transports.effects import OpenFlow, SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import as_host
@@ -156,6 +156,9 @@ class VirtualPhone(ABC):
             case Ask(token, MediaWanted()):
                 media = Address(self.address.host, MEDIA_PORT + 2 * token)
                 self._at(self.now, lambda: self.run(lambda now: self.agent.handle_answer(token, media, now)))
+            case OpenFlow(flow):
+                # It knows no TCP, and neither do its servers: what is too long for UDP goes over it all the same.
+                self._at(self.now, lambda: self.run(lambda now: self.agent.handle(FlowDown(flow, "no TCP here"), now)))
             case CancelAsk():
                 pass
             case _:

@@ -20,8 +20,8 @@ from p2psip.sip.entities.agents.types import (
     MediaWanted,
 )
 from p2psip.sip.entities.reports import RequestCarried
-from p2psip.sip.transports.arrivals import Datagram
-from p2psip.sip.transports.effects import SendUdp
+from p2psip.sip.transports.arrivals import Datagram, FlowDown
+from p2psip.sip.transports.effects import OpenFlow, SendUdp
 
 LAN_S = 0.001
 
@@ -73,6 +73,8 @@ class Site:
             match effect:
                 case SendUdp(_, remote, data):
                     self._to_phone(remote, data)
+                case OpenFlow(flow):
+                    self._later(lambda flow=flow: self._no_tcp(flow))  # type: ignore[misc]
                 case Ask(token, MediaWanted(_, towards)):
                     self.media_towards.append(towards)
                     port = 40_000 + 2 * len(self.media_towards)
@@ -100,6 +102,10 @@ class Site:
         phone = self.phones.get(remote)
         if phone is not None:
             self._later(lambda: phone.receive(data))
+
+    def _no_tcp(self, flow: int) -> None:
+        """Phones here listen on UDP alone."""
+        self.call(lambda now: self.peer.handle_sip(FlowDown(flow, "connection refused"), now))
 
     def _media(self, token: int, port: int) -> None:
         self.call(lambda now: self.peer.handle_answer(token, Address(self.local.host, port), now))

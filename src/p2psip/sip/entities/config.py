@@ -15,8 +15,10 @@ from p2psip.sip.events.watchers import EVERYBODY
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TRANSACTIONS_MAX
 from p2psip.sip.transactions.timer_values import TimerValues
-from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.transports.flow_table import TransportLimits
+from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import OwnAddresses
+from p2psip.sip.transports.web_origins import WebOrigins
 
 WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
 """For one user from one address."""
@@ -88,6 +90,8 @@ class ServerConfig:
     """Where an rtpengine takes commands that carries what goes between two phones of this peer."""
     watchers: tuple[str, ...] = EVERYBODY
     """Who may watch which line (`WatchRules`)."""
+    web_origins: frozenset[str] = frozenset()
+    """The web pages that may connect over WebSocket, beside those of this machine: "https://phone.example"."""
     has_call_paths: bool = False
     """True if media may go to other peers, over paths of ICE."""
     numbering: Numbering = field(default_factory=Numbering)
@@ -107,6 +111,11 @@ class ServerConfig:
         """What stands in a Record-Route towards other peers (RFC 3261 section 16.6 step 4: with `lr`)."""
         uri = self.peer_side
         return uri if uri.is_loose else uri.replace(params=(*uri.params, ("lr", None)))
+
+    @property
+    def origins(self) -> WebOrigins:
+        """Which web pages may connect."""
+        return WebOrigins(self.domains, self.addresses, self.web_origins)
 
     def is_own_host(self, host: str) -> bool:
         """True for a name or numeric address that means this peer."""

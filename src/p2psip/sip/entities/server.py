@@ -86,7 +86,9 @@ class SipServer:
         """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users; `handlings`
         are what the lines want of their calls.
         """
-        transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits, config.addresses)
+        transport = TransportLayer(
+            config.listeners, config.peer_sent_by, config.transport_limits, config.addresses, config.origins
+        )
         self._config = config
         urgent = config.numbering.emergency.numbers
         self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent)

@@ -30,6 +30,7 @@ _COMPARED_ALWAYS = ("transport", "user", "ttl", "method", "maddr")
 """19.1.4: what "appearing in only one URI never matches, even if it contains the default value"."""
 
 _DEFAULT_PORTS = {"sip": 5060, "sips": 5061}
+_WEB_PORTS = {"sip": 80, "sips": 443}
 
 
 class SipUri(msgspec.Struct, frozen=True, gc=False):
@@ -182,9 +183,11 @@ def escape_user(name: str) -> str:
 
 
 def default_port(uri: SipUri) -> int:
-    """The port that a URI without one means (RFC 3261 section 19.1.2)."""
+    """The port that a URI without one means (RFC 3261 section 19.1.2, RFC 7118 section 5.5)."""
     if uri.port is not None:
         return uri.port
+    if uri.transport == "WS":
+        return _WEB_PORTS[uri.scheme]
     return 5061 if uri.transport == "TLS" else _DEFAULT_PORTS[uri.scheme]
 
 

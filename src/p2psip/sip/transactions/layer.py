@@ -12,6 +12,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
@@ -33,8 +34,14 @@ from p2psip.sip.transactions.machines import Input, Reaction, State, Table
 from p2psip.sip.transactions.matching import Key, branch_of, client_key, invite_key, is_from, server_key
 from p2psip.sip.transactions.timer_values import REASONS, Timer, TimerValues
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
-from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source
-from p2psip.sip.transports.layer import Malformed, MessageArrived, TransportEvent, TransportLayer
+from p2psip.sip.transports.hops import BoundHop, FlowHop, Hop, Source, UdpHop
+from p2psip.sip.transports.layer import (
+    DATAGRAM_REQUEST_BYTES,
+    Malformed,
+    MessageArrived,
+    TransportEvent,
+    TransportLayer,
+)
 
 TRANSACTIONS_MAX = 20_000
 """All transactions at once. Finished ones give way to new ones, the oldest first."""
@@ -60,6 +67,8 @@ class _Transaction:
     is_reliable: bool
     hop: BoundHop | None = None
     """Client: where the request goes."""
+    datagram_hop: UdpHop | None = None
+    """Client: where it would go if it were not too long for UDP."""
     source: Source | None = None
     """Server: where the request came from."""
     invite_key: Key = ()
@@ -84,6 +93,16 @@ class _Transaction:
     @property
     def is_client(self) -> bool:
         return self.hop is not None
+
+
+class _Ready(NamedTuple):
+    """A request with its Via, encoded, and by what it goes."""
+
+    request: Request
+    data: bytes
+    hop: BoundHop
+    datagram_hop: UdpHop | None = None
+    """Where it would go if it were not too long for UDP."""
 
 
 class TransactionLayer:
@@ -159,8 +178,8 @@ class TransactionLayer:
             failed = TransactionFailed(number, Failure.TRANSPORT, what, context)
             self._events += [failed, TransactionEnded(number, context)]
             return number
-        sent = self._with_via(request, bound, branch_suffix)
-        self._start_client(number, sent, bound, context, now)
+        ready = self._ready(request, bound, self._new_branch() + branch_suffix, now)
+        self._start_client(number, ready, context, now)
         return number
 
     def send(self, request: Request, hop: Hop, now: float) -> bool:
@@ -169,8 +188,8 @@ class TransactionLayer:
         if bound is None:
             return False
         branch = branch_of(request) if "via" in request.fields else self._new_branch()
-        sent = request.with_new_via(self.transport.via(bound, branch))
-        return self.transport.send(bound, sent.encode(), now)
+        ready = self._ready(request, bound, branch, now, may_connect=False)
+        return self.transport.send(ready.hop, ready.data, now)
 
     def respond(self, transaction: int, response: Response, now: float) -> None:
         """Answer a request. Nothing happens if its transaction has ended meanwhile."""
@@ -269,8 +288,11 @@ class TransactionLayer:
     def _on_flow_down(self, down: FlowDown, now: float) -> None:
         for number in sorted(self._on_flow.pop(down.flow, ())):
             transaction = self._transactions[number]
-            transaction.lost = down.reason
-            self._input(transaction, Input.TRANSPORT_ERROR, now)
+            if self._is_to_be_sent_in_datagrams(transaction, now):
+                self._send_in_datagrams(transaction, now)
+            else:
+                transaction.lost = down.reason
+                self._input(transaction, Input.TRANSPORT_ERROR, now)
         self._events.append(down)
 
     def _refuse(self, request: Request, source: Source, now: float) -> None:
@@ -388,18 +410,18 @@ class TransactionLayer:
         self._set(transaction, Timer.CANCELLED, now + self._values.timeout_s)
         cancel = build.make_cancel(transaction.request, transaction.pending_cancel or ())
         if self._make_room(cancel):
-            self._start_client(next(self._numbers), cancel, transaction.hop, None, now, is_quiet=True)
+            ready = _Ready(cancel, cancel.encode(), transaction.hop)
+            self._start_client(next(self._numbers), ready, None, now, is_quiet=True)
 
-    def _start_client(
-        self, number: int, request: Request, hop: BoundHop, context: object, now: float, *, is_quiet: bool = False
-    ) -> None:
+    def _start_client(self, number: int, ready: _Ready, context: object, now: float, *, is_quiet: bool = False) -> None:
+        request, hop = ready.request, ready.hop
         is_invite = request.method == "INVITE"
         table = machines.INVITE_CLIENT if is_invite else machines.OTHER_CLIENT
         key = client_key(request.via.branch, request.method)
         transaction = _Transaction(
-            number, key, table, request, request.via, self.transport.is_reliable(hop), hop, data=request.encode()
+            number, key, table, request, request.via, self.transport.is_reliable(hop), hop, data=ready.data
         )
-        transaction.is_quiet, transaction.context = is_quiet, context
+        transaction.is_quiet, transaction.context, transaction.datagram_hop = is_quiet, context, ready.datagram_hop
         self._transactions[number] = self._by_key[key] = transaction
         if isinstance(hop, FlowHop):
             self._on_flow.setdefault(hop.flow, set()).add(number)
@@ -407,11 +429,41 @@ class TransactionLayer:
         self._set(transaction, Timer.B if is_invite else Timer.F, now + self._values.timeout_s)
         self._transmit(transaction, now)
 
-    def _with_via(self, request: Request, hop: BoundHop, suffix: str) -> Request:
-        return request.with_new_via(self.transport.via(hop, f"{self._new_branch()}{suffix}"))
-
     def _new_branch(self) -> str:
         return f"{MAGIC_COOKIE}{self._rng.getrandbits(64):016x}"
+
+    def _ready(self, request: Request, hop: BoundHop, branch: str, now: float, *, may_connect: bool = True) -> _Ready:
+        """A request as it goes out, and by what."""
+        sent = request.with_new_via(self.transport.via(hop, branch))
+        data = sent.encode()
+        # 18.1.1: "If a request is [...] larger than 1300 bytes and the path MTU is unknown, the request MUST be sent
+        # using an RFC 2914 congestion controlled transport protocol, such as TCP."
+        if isinstance(hop, UdpHop) and len(data) > DATAGRAM_REQUEST_BYTES:
+            uri = request.routes[0].uri if request.routes else request.uri
+            switched = self.transport.switched(hop, uri, now, may_connect=may_connect)
+            if switched is not None:
+                # "If this causes a change in the transport protocol from the one indicated in the top Via, the value
+                # in the top Via MUST be changed."
+                sent = sent.with_top_via(self.transport.via(switched, sent.via.branch))
+                return _Ready(sent, sent.encode(), switched, hop)
+        return _Ready(sent, data, hop)
+
+    def _is_to_be_sent_in_datagrams(self, transaction: _Transaction, now: float) -> bool:
+        hop = transaction.datagram_hop
+        return hop is not None and self.transport.is_deaf(hop.remote, now)
+
+    def _send_in_datagrams(self, transaction: _Transaction, now: float) -> None:
+        # 18.1.1: if the attempt to connect "results in a TCP reset, the element SHOULD retry the request, using UDP".
+        hop, request = transaction.datagram_hop, transaction.request
+        assert hop is not None
+        assert request is not None, "nothing has been answered, as there was no connection"
+        transaction.hop, transaction.datagram_hop, transaction.is_reliable = hop, None, False
+        transaction.via = self.transport.via(hop, transaction.via.branch)
+        transaction.request = request.with_top_via(transaction.via)
+        transaction.data = transaction.request.encode()
+        is_invite = transaction.table is machines.INVITE_CLIENT
+        self._act(transaction, Reaction.START_A if is_invite else Reaction.START_E, now)
+        self._transmit(transaction, now)
 
     # Timers
 

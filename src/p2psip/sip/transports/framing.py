@@ -1,7 +1,7 @@
 """How each transport carries messages (RFC 3261 section 18.3), and keep-alives beside them (RFC 5626 section 4.4).
 
-A transport has a strategy of its own: one message a datagram, or messages one after the other in a stream.
-`framing_of` says which; what is above takes messages and sends replies, whatever they came by.
+A transport has a strategy of its own: one message a datagram, messages one after the other in a stream, or one in each
+message of WebSocket (websocket.py). What is above takes messages and sends replies, whatever they came by.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.parser import content_length_on_stream
 from p2psip.sip.transports.hops import Transport
+from p2psip.sip.transports.web_origins import WebOrigins
 from p2psip.stun.binding import answer_binding
 from p2psip.stun.message import may_be_stun
 
@@ -30,17 +31,59 @@ class Framing(Protocol):
     """Why what comes has no meaning any more, if so; what came before it has been given out."""
 
     @property
+    def ended(self) -> str:
+        """Why no more comes, where the other end has said so; else nothing."""
+
+    @property
+    def refusal(self) -> str:
+        """Why the other end was not let in, before anything of SIP came; else nothing."""
+
+    @property
     def is_between_messages(self) -> bool:
         """True if no message has begun."""
+
+    @property
+    def is_pinged(self) -> bool:
+        """True if the other end answers pings, so that one knows whether it is there."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
 
     def take_replies(self) -> list[bytes]:
-        """What keep-alives since the last call are answered with."""
+        """What keep-alives and the like since the last call are answered with."""
+
+    def wrap(self, message: bytes) -> bytes:
+        """A message as it goes out; nothing where none may go any more."""
+
+    def ping(self) -> bytes:
+        """What the other end will answer; nothing where that cannot be."""
+
+    def goodbye(self, reason: str) -> bytes:
+        """What is said before the connection is closed by us, if anything."""
 
 
-class DatagramFraming:
+class _Unwrapped:
+    """Where a message goes out as it is, and the end of a connection is all that is said of it."""
+
+    __slots__ = ()
+
+    ended = refusal = ""
+    is_pinged = False
+
+    def wrap(self, message: bytes) -> bytes:
+        """As it is."""
+        return message
+
+    def ping(self) -> bytes:
+        """Nothing: CRLF and STUN are sent by phones (RFC 5626 section 4.4)."""
+        return b""
+
+    def goodbye(self, reason: str) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class DatagramFraming(_Unwrapped):
     """A datagram from `remote` is a message, or a keep-alive: line ends, zeros, or STUN."""
 
     __slots__ = ("_remote", "_reply", "error")
@@ -69,7 +112,7 @@ class DatagramFraming:
         return [] if reply is None else [reply]
 
 
-class StreamFraming:
+class StreamFraming(_Unwrapped):
     """Cuts one connection's bytes into messages, the same however they come in pieces."""
 
     def __init__(self) -> None:
@@ -116,9 +159,7 @@ class StreamFraming:
     def _read_head(self) -> bool:
         """Find where the message ends; True if its head is complete."""
         self._skip_line_ends()
-        if _NO_BEGINNING.match(self._buffer):
-            what = " (is it TLS?)" if self._buffer[0] == _TLS_HANDSHAKE else ""
-            raise BadMessage(f"no message begins with byte 0x{self._buffer[0]:02x}{what}")
+        refuse_what_is_no_text(self._buffer)
         end = self._buffer.find(_END_OF_HEAD, max(0, self._searched - 3))
         if (end if end >= 0 else len(self._buffer) - 3) > limits.HEAD_BYTES:
             raise BadMessage("head too long", 513)
@@ -143,10 +184,22 @@ class StreamFraming:
             self._searched = 0
 
 
-def framing_of(transport: Transport, remote: Address) -> Framing:
+def refuse_what_is_no_text(beginning: bytes | bytearray) -> None:
+    """Raises BadMessage for what no start line begins with."""
+    if _NO_BEGINNING.match(beginning):
+        what = " (is it TLS?)" if beginning[0] == _TLS_HANDSHAKE else ""
+        raise BadMessage(f"no message begins with byte 0x{beginning[0]:02x}{what}")
+
+
+def framing_of(transport: Transport, remote: Address, origins: WebOrigins) -> Framing:
     """For a new connection, or for one datagram."""
     match transport:
         case "UDP" | "DTLS-UDP":
             return DatagramFraming(remote)
         case "TCP" | "TLS":
             return StreamFraming()
+        case "WS" | "WSS":
+            # Who serves no browsers does without wsproto.
+            from p2psip.sip.transports.websocket import WebSocketFraming
+
+            return WebSocketFraming(origins)

@@ -6,14 +6,20 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from p2psip.base.address import Address
 
-Transport: TypeAlias = Literal["UDP", "TCP", "TLS", "DTLS-UDP"]
-"""As a Via says it. The last is between peers alone, and none of RFC 3261's (docs/decisions/call-paths.md)."""
+Transport: TypeAlias = Literal["UDP", "TCP", "TLS", "WS", "WSS", "DTLS-UDP"]
+"""As a Via says it: RFC 3261, RFC 7118. The last is between peers alone (docs/decisions/call-paths.md)."""
 
-FlowTransport: TypeAlias = Literal["TCP", "TLS", "DTLS-UDP"]
+FlowTransport: TypeAlias = Literal["TCP", "TLS", "WS", "WSS", "DTLS-UDP"]
+AcceptedTransport: TypeAlias = Literal["TCP", "TLS", "WS", "WSS"]
+"""What phones connect by."""
+
 StreamTransport: TypeAlias = Literal["TCP", "TLS"]
+"""What we connect by: nobody can connect to a WebSocket client (RFC 7118 section 5.3)."""
 
-DEFAULT_PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "DTLS-UDP": 5061}
-"""RFC 3261 section 18.2.2: of a sent-by, and of a Contact, without a port."""
+DEFAULT_PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "WS": 80, "WSS": 443, "DTLS-UDP": 5061}
+"""RFC 3261 section 18.2.2, RFC 7118 section 5.5: of a sent-by, and of a Contact, without a port."""
+
+_DIALLED: dict[Transport, StreamTransport] = {"TCP": "TCP", "TLS": "TLS"}
 
 
 class UdpHop(NamedTuple):
@@ -57,6 +63,12 @@ class LocalHop(NamedTuple):
 Hop: TypeAlias = UdpHop | StreamHop | FlowHop | LocalHop
 BoundHop: TypeAlias = UdpHop | FlowHop | LocalHop
 """A hop that can be sent to at once: see TransportLayer.bind."""
+
+
+def hop_back(transport: Transport, remote: Address) -> StreamHop | None:
+    """A new connection to where one of this transport came from; None if there can be none."""
+    dialled = _DIALLED.get(transport)
+    return None if dialled is None else StreamHop(dialled, remote)
 
 
 class Source(NamedTuple):

@@ -2,20 +2,18 @@
 
 What happens here and nowhere else: the topmost Via of a request gets `received` and `rport` when it comes in
 (18.2.1, RFC 3581) and its sent-by when it goes out (18.1.1); connections are opened, shared, bounded and closed;
-keep-alives are answered. For one more than there may be, one of those has to go over which nobody has proved to have a
-password. Requests above 1300 bytes stay on UDP although 18.1.1 asks for TCP then: the phones of a
-LAN have registered over UDP, listen on nothing else, and reassemble fragments well.
+keep-alives are answered. A request that is too long for UDP goes over TCP (18.1.1), where the phone says itself that it
+is at that very address, and accepts connections there: only the way by which it has registered leads through a NAT.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from p2psip.base.address import Address, source_key, without_zone
+from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect, Note
 from p2psip.base.timers import Deadline, Timers
 from p2psip.media.relay.policy import network_of
@@ -23,14 +21,15 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.parser import parse
+from p2psip.sip.message.uri import SipUri, Uri, default_port
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp, FromAgent
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
-from p2psip.sip.transports.framing import Framing, framing_of
+from p2psip.sip.transports.flow_table import FlowTable, SipFlow, TransportLimits
+from p2psip.sip.transports.framing import framing_of
 from p2psip.sip.transports.hops import (
     DEFAULT_PORTS,
     BoundHop,
     FlowHop,
-    FlowTransport,
     Hop,
     LocalHop,
     Source,
@@ -38,28 +37,20 @@ from p2psip.sip.transports.hops import (
     StreamTransport,
     Transport,
     UdpHop,
+    hop_back,
 )
 from p2psip.sip.transports.own_addresses import WILDCARDS, OwnAddresses, as_host, as_numeric
+from p2psip.sip.transports.web_origins import WebOrigins
 
 DATAGRAM_BYTES_MAX = 65_507
+
+DATAGRAM_REQUEST_BYTES = 1300
+"""Section 18.1.1: longer requests go over TCP, "based on the assumption of a 1500 byte Ethernet MTU"."""
+
+PING = "a ping is due"
+
 LOCAL_ADDRESS = Address("127.0.0.1", 5060)
 """What stands for the address of a user agent inside this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransportLimits:
-    """Bounds on what remotes can make grow, and how long they may take."""
-
-    flows: int = 1024
-    """So many with phones and strangers, and as many with other peers."""
-    flows_per_host: int = 256
-    flows_per_user: int = 32
-    """So many of one user, who has ten phones at most; those are the more that nobody needs."""
-    queued_bytes: int = 1_000_000
-    connect_s: float = 8.0
-    message_s: float = 30.0
-    """A connection must bring its first message, and each message its end, in this time."""
-    idle_s: float = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +80,6 @@ class Malformed:
 TransportEvent: TypeAlias = MessageArrived | Malformed | FlowDown
 
 
-@dataclass(slots=True)
-class _Flow:
-    number: int
-    transport: FlowTransport
-    remote: Address
-    peer: str | None
-    is_open: bool
-    active_at: float
-    framing: Framing
-    local_host: str | None = None
-    """Where the other end reaches us; None until it is connected."""
-    message_began_at: float | None = None
-    """When the message under way began; for an accepted connection first of all when it was accepted."""
-    queue: list[bytes] = field(default_factory=list)
-    idle_s: float | None = None
-    """How long it may be silent, where its phone has promised keep-alives."""
-    pushed_out: str = ""
-    """Why it makes room for others; empty if it does not."""
-    user: str | None = None
-    """Who has proved himself over it last."""
-    is_beside: bool = False
-    """True if the other end is in our own network."""
-    lacks: str = ""
-    """What other than SIP does not go to the other end, in words."""
-
-
 class TransportLayer:
     """All transports of one SIP element."""
 
@@ -124,21 +89,18 @@ class TransportLayer:
         peer_sent_by: str = "peer.invalid",
         limits: TransportLimits | None = None,
         own: OwnAddresses | None = None,
+        origins: WebOrigins | None = None,
     ) -> None:
+        """`origins` are the web pages whose browsers may connect."""
         self._listeners = listeners
         self._udp_locals = tuple(listener.local for listener in listeners if listener.transport == "UDP")
         self._own = own or OwnAddresses()
+        self._origins = origins or WebOrigins(addresses=self._own)
         self._peer_sent_by = peer_sent_by
         self._limits = limits or TransportLimits()
-        self._flows: dict[int, _Flow] = {}
-        self._flow_to: dict[tuple[FlowTransport, Address], int] = {}
-        self._flow_of_peer: dict[str, int] = {}
-        self._flows_of_host: Counter[str] = Counter()
-        """Without those with peers, which strangers do not crowd out."""
-        self._strangers: dict[int, str] = {}
-        """Whose connections nobody has proved himself over, the eldest first: each with its source."""
-        self._flows_of_user: dict[str, dict[int, None]] = {}
-        """Over which a user has proved himself, the eldest first."""
+        self._flows = FlowTable(self._limits)
+        self._deaf_until: dict[Address, float] = {}
+        """Where nobody accepts connections, and until when that is believed."""
         self._numbers = itertools.count(2, 2)
         self._timers: Timers[int] = Timers()
         self._effects: list[Effect] = []
@@ -161,7 +123,7 @@ class TransportLayer:
                 state = self._flows.get(flow)
                 if state is None:
                     return []
-                self._forget(state)
+                self._forget(state, now)
                 return [arrival]
 
     def handle_timeout(self, now: float) -> list[TransportEvent]:
@@ -170,10 +132,12 @@ class TransportLayer:
         for flow in self._timers.pop_due(now):
             state = self._flows[flow]
             due = self._due(state)
-            if due is not None and due.at <= now:
-                events += self._close(state, due.reason)
-            else:
+            if due is None or due.at > now:
                 self._arm(state)
+            elif due.reason == PING:
+                self._ping(state, now)
+            else:
+                events += self._close(state, due.reason, now)
         return events
 
     # Calls from above
@@ -189,6 +153,19 @@ class TransportLayer:
             case FlowHop(flow):
                 return hop if flow in self._flows else None
         return hop
+
+    def switched(self, hop: UdpHop, uri: Uri, now: float, *, may_connect: bool = True) -> FlowHop | None:
+        """By what a request for `uri` goes that is too long for a datagram; None if in one all the same."""
+        if not _names(uri, hop.remote):
+            return None
+        number = self._flows.to("TCP", hop.remote)
+        if number is None and may_connect and not self.is_deaf(hop.remote, now):
+            number = self._open("TCP", hop.remote, now, self._limits.switch_s, self._limits.switched_idle_s)
+        return None if number is None else FlowHop(number)
+
+    def is_deaf(self, remote: Address, now: float) -> bool:
+        """True if nobody has accepted a connection at this address, not long ago."""
+        return self._deaf_until.get(remote, now) > now
 
     def via(self, hop: BoundHop, branch: str) -> Via:
         """The Via for a request over `hop` (section 18.1.1)."""
@@ -222,9 +199,11 @@ class TransportLayer:
         if not isinstance(hop, FlowHop) or hop.flow in self._flows:
             return hop
         if source.peer is not None:
-            return FlowHop(self._flow_of_peer.get(source.peer, hop.flow))
-        transport: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"
-        return StreamHop(transport, Address(source.remote.host, via.port or DEFAULT_PORTS[transport]))
+            newest = self._flows.of_peer(source.peer)
+            return hop if newest is None else FlowHop(newest)
+        listening = Address(source.remote.host, via.port or DEFAULT_PORTS[source.transport])
+        # RFC 7118 5.3: "SIP responses can only be sent over the existing WebSocket connection".
+        return hop_back(source.transport, listening) or hop
 
     def is_reliable(self, hop: BoundHop) -> bool:
         """True if what is sent there arrives or the connection is lost (section 17)."""
@@ -238,7 +217,8 @@ class TransportLayer:
             case StreamHop(transport):
                 return transport == "TLS"
             case FlowHop(flow):
-                return flow in self._flows and self._flows[flow].transport != "TCP"
+                # RFC 7118 9.2: if the path "includes a WebSocket connection, it MUST be a secure WebSocket connection".
+                return flow in self._flows and self._flows[flow].transport not in ("TCP", "WS")
         return isinstance(hop, LocalHop)
 
     def is_beside(self, peer: Source) -> bool:
@@ -253,7 +233,7 @@ class TransportLayer:
 
     def flow_of_peer(self, peer: str) -> int | None:
         """The newest open connection with an overlay peer."""
-        return self._flow_of_peer.get(peer)
+        return self._flows.of_peer(peer)
 
     def is_between_messages(self, flow: int) -> bool:
         """True if nothing has come over a connection that waits for its rest; so of one that is gone."""
@@ -268,24 +248,16 @@ class TransportLayer:
     def prove(self, hop: BoundHop, user: str) -> None:
         """`user` has shown over there that he knows his password: that connection makes room for nobody else's."""
         if isinstance(hop, FlowHop) and hop.flow in self._flows:
-            flow = self._flows[hop.flow]
-            self._strangers.pop(hop.flow, None)
-            if flow.user != user and not flow.pushed_out:
-                self._disown(flow)
-                flow.user = user
-                self._flows_of_user.setdefault(user, {})[flow.number] = None
+            self._flows.prove(self._flows[hop.flow], user)
 
     def crowd_of(self, user: str) -> tuple[int, ...]:
         """The connections of a user who has too many: `thin_out` is to be told which of them are needed."""
-        flows = tuple(self._flows_of_user.get(user, ()))
-        return flows if len(flows) > self._limits.flows_per_user else ()
+        return self._flows.crowd_of(user)
 
     def thin_out(self, user: str, needed: Collection[int]) -> None:
         """End as many connections of a user as he has too many: the eldest that are not needed, else the newest."""
-        flows = self.crowd_of(user)
-        idle = [flow for flow in flows if flow not in needed]
-        for number in [*idle, *(flow for flow in reversed(flows) if flow in needed)][: -self._limits.flows_per_user]:
-            self._end(self._flows[number], "too many connections of one user")
+        for flow in self._flows.too_many_of(user, needed):
+            self._end(flow, "too many connections of one user")
 
     def far_end(self, hop: BoundHop) -> Source:
         """Who is at the other end of a hop that `bind` has just given."""
@@ -321,7 +293,7 @@ class TransportLayer:
     def _on_datagram(self, local: Address, remote: Address, data: bytes) -> list[TransportEvent]:
         assert any(is_at(local, one) for one in self._udp_locals), f"{local} is not the address of a UDP listener"
         self._own.hear(local.host)
-        framing, source = framing_of("UDP", remote), Source(UdpHop(remote, local), "UDP", remote)
+        framing, source = framing_of("UDP", remote, self._origins), Source(UdpHop(remote, local), "UDP", remote)
         events: list[TransportEvent] = [self._read(message, source) for message in framing.feed(data)]
         self._effects += [SendUdp(local, remote, reply) for reply in framing.take_replies()]
         return events
@@ -330,17 +302,26 @@ class TransportLayer:
         state = self._flows.get(flow)
         if state is None:
             return []
-        state.active_at = now
+        state.active_at, state.pinged_at = now, None
         source, was_broken = self._source(state), state.framing.error is not None
         messages = state.framing.feed(data)
         events: list[TransportEvent] = [self._read(message, source) for message in messages]
         self._note_progress(state, bool(messages), now)
         self._effects += [SendFlow(flow, reply) for reply in state.framing.take_replies()]
         if state.framing.error is not None and not was_broken:
+            self._note_refusal(state)
             events.append(_malformed(state.framing.error, source))
             # It is closed when it has been answered.
             self._arm(state)
+        elif state.framing.ended:
+            self._arm(state)
         return events
+
+    def _note_refusal(self, flow: SipFlow) -> None:
+        """Whoever looks for what is wrong with a web page finds it in the log: a browser tells the page nothing."""
+        if flow.framing.refusal:
+            facts = {"phone": str(flow.remote), "reason": flow.framing.refusal}
+            self._effects.append(Note("no WebSocket with a phone", facts, is_warning=True))
 
     def _read(self, data: bytes, source: Source) -> TransportEvent:
         try:
@@ -365,9 +346,8 @@ class TransportLayer:
             self._effects.append(CloseFlow(flow))
             self._note_crowd(remote, "not accepted")
         else:
-            self._add(_Flow(flow, transport, remote, peer, True, now, framing_of(transport, remote), None, now))
-            if peer is None:
-                self._strangers[flow] = source_key(remote.host)
+            framing = framing_of(transport, remote, self._origins)
+            self._add(SipFlow(flow, transport, remote, peer, True, now, framing, None, now), is_stranger=peer is None)
         if flow in self._flows:
             self._flows[flow].local_host, self._flows[flow].lacks = local.host, up.lacks
             here, there = network_of(without_zone(local.host)), network_of(without_zone(remote.host))
@@ -375,32 +355,21 @@ class TransportLayer:
             if peer is None:
                 self._own.hear(local.host)
 
-    def _source(self, flow: _Flow) -> Source:
+    def _source(self, flow: SipFlow) -> Source:
         return Source(FlowHop(flow.number), flow.transport, flow.remote, flow.peer)
 
     def _has_room(self, host: str, peer: str | None) -> bool:
         """Whether one more may be; if need be a stranger's has to go, of this host or of where most come from."""
-        limits, others = self._limits, self._flows_of_host.total()
-        if peer is not None:
-            return len(self._flows) - others < limits.flows
-        if self._flows_of_host[host] >= limits.flows_per_host:
-            return self._push_out([flow for flow in self._strangers if self._flows[flow].remote.host == host])
-        if others < limits.flows:
+        if not self._flows.is_full(host, peer):
             return True
-        crowd = Counter(self._strangers.values()).most_common(1)
-        return self._push_out([flow for flow, source in self._strangers.items() if source == crowd[0][0]])
+        stranger = self._flows.in_the_way(host, peer)
+        if stranger is not None:
+            self._end(stranger, "too many connections, and nobody has proved himself over this one")
+        return stranger is not None
 
-    def _push_out(self, strangers: list[int]) -> bool:
-        """The eldest of them goes, at once; False if there are none."""
-        if not strangers:
-            return False
-        self._end(self._flows[strangers[0]], "too many connections, and nobody has proved himself over this one")
-        return True
-
-    def _end(self, flow: _Flow, reason: str) -> None:
+    def _end(self, flow: SipFlow, reason: str) -> None:
         """It goes at once, and does not count any more."""
-        self._uncount(flow)
-        flow.pushed_out = reason
+        self._flows.push_out(flow, reason)
         self._arm(flow)
         self._note_crowd(flow.remote, "ended")
 
@@ -409,78 +378,63 @@ class TransportLayer:
         self._effects.append(Note("too many SIP connections", facts, is_warning=True))
 
     def _bind_stream(self, hop: StreamHop, now: float) -> BoundHop | None:
-        number = self._flow_to.get((hop.transport, hop.remote))
+        number = self._flows.to(hop.transport, hop.remote)
         if number is None:
-            if not self._has_room(hop.remote.host, None):
-                return None
-            number = next(self._numbers)
-            framing = framing_of(hop.transport, hop.remote)
-            self._add(_Flow(number, hop.transport, hop.remote, None, False, now, framing))
-            self._effects.append(OpenFlow(number, hop.transport, hop.remote))
-        return FlowHop(number)
+            number = self._open(hop.transport, hop.remote, now, self._limits.connect_s)
+        return None if number is None else FlowHop(number)
 
-    def _add(self, flow: _Flow) -> None:
-        self._flows[flow.number] = flow
-        if flow.peer is not None:
-            self._flow_of_peer[flow.peer] = flow.number
-        else:
-            self._flows_of_host[flow.remote.host] += 1
-            self._flow_to[(flow.transport, flow.remote)] = flow.number
+    def _open(
+        self, transport: StreamTransport, remote: Address, now: float, connect_s: float, idle_s: float | None = None
+    ) -> int | None:
+        """The number of a new connection; None if there may be no more."""
+        if not self._has_room(remote.host, None):
+            return None
+        number, framing = next(self._numbers), framing_of(transport, remote, self._origins)
+        self._add(SipFlow(number, transport, remote, None, False, now, framing, connect_s=connect_s, idle_s=idle_s))
+        self._effects.append(OpenFlow(number, transport, remote))
+        return number
+
+    def _add(self, flow: SipFlow, *, is_stranger: bool = False) -> None:
+        self._flows.add(flow, is_stranger=is_stranger)
         self._arm(flow)
 
-    def _on_connected(self, flow: _Flow, peer: str | None, now: float) -> None:
+    def _on_connected(self, flow: SipFlow, peer: str | None, now: float) -> None:
         flow.is_open, flow.active_at = True, now
         if peer is not None:
-            self._uncount(flow)
-            flow.peer = peer
-            self._flow_of_peer[peer] = flow.number
+            self._flows.is_with(flow, peer)
         self._effects += [SendFlow(flow.number, data) for data in flow.queue]
         flow.queue.clear()
         self._arm(flow)
 
-    def _send_flow(self, flow: _Flow, data: bytes) -> bool:
+    def _send_flow(self, flow: SipFlow, data: bytes) -> bool:
         if flow.is_open:
-            self._effects.append(SendFlow(flow.number, data))
-            return True
+            if wrapped := flow.framing.wrap(data):
+                self._effects.append(SendFlow(flow.number, wrapped))
+            return bool(wrapped)
         if sum(map(len, flow.queue)) + len(data) > self._limits.queued_bytes:
             return False
         flow.queue.append(data)
         return True
 
-    def _close(self, flow: _Flow, reason: str) -> list[TransportEvent]:
-        self._forget(flow)
+    def _close(self, flow: SipFlow, reason: str, now: float) -> list[TransportEvent]:
+        self._forget(flow, now)
+        if goodbye := flow.framing.goodbye(reason):
+            self._effects.append(SendFlow(flow.number, goodbye))
         self._effects.append(CloseFlow(flow.number))
         return [FlowDown(flow.number, reason)]
 
-    def _forget(self, flow: _Flow) -> None:
-        del self._flows[flow.number]
+    def _forget(self, flow: SipFlow, now: float) -> None:
+        self._flows.forget(flow)
         self._timers.cancel(flow.number)
-        self._uncount(flow)
-        if self._flow_to.get((flow.transport, flow.remote)) == flow.number:
-            del self._flow_to[(flow.transport, flow.remote)]
-        if flow.peer is not None and self._flow_of_peer.get(flow.peer) == flow.number:
-            del self._flow_of_peer[flow.peer]
-
-    def _uncount(self, flow: _Flow) -> None:
-        self._strangers.pop(flow.number, None)
-        self._disown(flow)
-        host = flow.remote.host
-        if flow.peer is None and not flow.pushed_out:
-            self._flows_of_host[host] -= 1
-            if not self._flows_of_host[host]:
-                del self._flows_of_host[host]
-
-    def _disown(self, flow: _Flow) -> None:
-        if flow.user is not None:
-            of_user = self._flows_of_user[flow.user]
-            del of_user[flow.number]
-            if not of_user:
-                del self._flows_of_user[flow.user]
-            flow.user = None
+        if flow.transport == "TCP" and not flow.is_open:
+            self._deaf_until.pop(flow.remote, None)
+            self._deaf_until[flow.remote] = now + self._limits.deaf_s
+            if len(self._deaf_until) > self._limits.deaf:
+                del self._deaf_until[next(iter(self._deaf_until))]
 
     # Time
 
-    def _note_progress(self, flow: _Flow, has_message: bool, now: float) -> None:
+    def _note_progress(self, flow: SipFlow, has_message: bool, now: float) -> None:
         before = flow.message_began_at
         if has_message:
             flow.message_began_at = None if flow.framing.is_between_messages else now
@@ -490,22 +444,34 @@ class TransportLayer:
         if flow.message_began_at != before:
             self._arm(flow)
 
-    def _due(self, flow: _Flow) -> Deadline | None:
+    def _due(self, flow: SipFlow) -> Deadline | None:
         """When to lose patience with a connection, and why."""
         if flow.framing.error is not None:
             return Deadline(flow.active_at, flow.framing.error.what)
+        if flow.framing.ended:
+            return Deadline(flow.active_at, flow.framing.ended)
         if flow.pushed_out:
             return Deadline(flow.active_at, flow.pushed_out)
         if not flow.is_open:
-            return Deadline(flow.active_at + self._limits.connect_s, "no connection in time")
+            return Deadline(flow.active_at + flow.connect_s, "no connection in time")
         # Connections between peers live and die with their links; they are not ours to close.
         if flow.peer is not None:
             return None
         if flow.message_began_at is not None:
             return Deadline(flow.message_began_at + self._limits.message_s, "no whole message in time")
+        if flow.pinged_at is not None:
+            return Deadline(flow.pinged_at + self._limits.pong_s, "no answer to a ping")
+        if flow.framing.is_pinged:
+            return Deadline(flow.active_at + self._limits.ping_s, PING)
         return Deadline(flow.active_at + (flow.idle_s or self._limits.idle_s), "idle connection")
 
-    def _arm(self, flow: _Flow) -> None:
+    def _ping(self, flow: SipFlow, now: float) -> None:
+        """Nothing has come for a while: is the other end still there?"""
+        self._effects.append(SendFlow(flow.number, flow.framing.ping()))
+        flow.pinged_at = now
+        self._arm(flow)
+
+    def _arm(self, flow: SipFlow) -> None:
         due = self._due(flow)
         if due is None:
             self._timers.cancel(flow.number)
@@ -548,6 +514,15 @@ class TransportLayer:
         )
 
 
+def _names(uri: Uri, remote: Address) -> bool:
+    """True if a URI means this very address, by no name."""
+    return (
+        isinstance(uri, SipUri)
+        and as_numeric(uri.host) == without_zone(remote.host)
+        and default_port(uri) == remote.port
+    )
+
+
 def is_at(address: Address, local: Address) -> bool:
     """True if what comes to `address` comes in at the listener `local`, which may be one for all of its family."""
     if local.host not in WILDCARDS:
@@ -565,6 +540,10 @@ def _stamped(request: Request, source: Source) -> Request:
     """Note in the topmost Via where the request really came from (18.2.1, RFC 3581 section 4)."""
     via, host = request.via, without_zone(source.remote.host)
     stamped = via
+    if via.rport is None and source.transport in ("WS", "WSS"):
+        # RFC 7118 5.3: "it MAY decide not to add a "received" parameter": of use to nobody, and perhaps that of an
+        # HTTP proxy, which is no business of the phone.
+        return request
     # RFC 3581 4: "it MUST set the value of this parameter to the source port of the request", also if somebody has
     # filled it in before; and then "received" is there even if it equals the sent-by host.
     if via.rport is not None:

@@ -82,6 +82,21 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         ("overlay_prot = 1", "there is no setting overlay_prot"),
         ('listen = ["here"]', "'here' is not an IP address"),
         ("listen = []", "at least one address"),
+        (
+            "phone_ws = true\nphone_port = 6000\noverlay_port = 6006",
+            "phone_ws is on the port 6 after phone_port, and 6006 is overlay_port or sip_port",
+        ),
+        (
+            "phone_wss = true\nphone_port = 5055",
+            "phone_wss is on the port 7 after phone_port, and 5062 is overlay_port",
+        ),
+        (
+            "phone_wss = true\nphone_tls = false\nphone_port = 65530",
+            "phone_wss is on the port 7 after phone_port, which is none: change one of them, or set phone_wss to false",
+        ),
+        ('phone_web_origins = ["phone.example"]', "phone_web_origins: 'phone.example' is not what a browser calls"),
+        ('phone_web_origins = ["https://phone.example/"]', 'as "https://phone.example" or'),
+        ('phone_web_origins = "https://phone.example"', "phone_web_origins: write a list of addresses of web pages"),
         ("phone_udp = false\nphone_tcp = false\nphone_tls = false", "phone_udp, phone_tcp or phone_tls"),
         ('log_level = "loud"', "log_level: write debug or error or info or warning"),
         ('watchers = ["bob@club.example"]', "watchers: 'bob@club.example' says not who may watch: write a user name"),

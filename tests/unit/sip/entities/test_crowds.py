@@ -8,8 +8,8 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.calls import Calls
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.hops import FlowHop, UdpHop
-from p2psip.sip.transports.layer import TransportLimits
 
 LIMITS = TransportLimits(flows_per_user=4)
 

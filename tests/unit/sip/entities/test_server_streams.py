@@ -15,8 +15,9 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import FlowData, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.hops import FlowHop
-from p2psip.sip.transports.layer import Listener, TransportLimits
+from p2psip.sip.transports.layer import Listener
 
 HERE, THERE = Address("10.1.0.1", 5060), Address("10.1.0.11", 40_000)
 FLOW = 1

@@ -199,8 +199,8 @@ def test_uri_matches_no_other_kind() -> None:
 
 
 def test_default_ports() -> None:
-    texts = ["sip:a", "sips:a", "sip:a;transport=tls", "sip:a:7"]
-    assert [default_port(parse_sip_uri(text)) for text in texts] == [5060, 5061, 5061, 7]
+    texts = ["sip:a", "sips:a", "sip:a;transport=tls", "sip:a:7", "sip:a;transport=ws", "sips:a;transport=ws"]
+    assert [default_port(parse_sip_uri(text)) for text in texts] == [5060, 5061, 5061, 7, 80, 443]
 
 
 @given(st.text(min_size=1))

@@ -10,6 +10,7 @@ from p2psip.base.address import Address
 from p2psip.sip.message import limits
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.transports.framing import DatagramFraming, StreamFraming, framing_of
+from p2psip.sip.transports.web_origins import WebOrigins
 from p2psip.stun.message import may_be_stun
 
 REMOTE = Address("192.0.2.9", 40_000)
@@ -24,9 +25,9 @@ def message_of(body: bytes = b"") -> bytes:
 def test_each_transport_has_its_framing() -> None:
     """18.3: over UDP the datagram is the message, whatever its Content-Length; a stream needs it."""
     two = message_of(b"x") + message_of()
-    assert framing_of("UDP", REMOTE).feed(two) == [two]
+    assert framing_of("UDP", REMOTE, WebOrigins()).feed(two) == [two]
     for transport in ("TCP", "TLS"):
-        assert framing_of(transport, REMOTE).feed(two) == [message_of(b"x"), message_of()]
+        assert framing_of(transport, REMOTE, WebOrigins()).feed(two) == [message_of(b"x"), message_of()]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0" * 20, b"\r\n\r\n"])

@@ -12,8 +12,9 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp, ToAgent
+from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source, StreamHop, UdpHop
-from p2psip.sip.transports.layer import Listener, Malformed, MessageArrived, TransportLayer, TransportLimits
+from p2psip.sip.transports.layer import Listener, Malformed, MessageArrived, TransportLayer
 from p2psip.sip.transports.own_addresses import OwnAddresses, as_host, as_numeric
 
 UDP = Address("192.0.2.1", 5060)
@@ -356,6 +357,9 @@ def test_of_a_host_with_too_many_connections_its_eldest_stranger_goes() -> None:
     assert ended(layer, 0.0) == [3, 5]
     assert layer.drain() == [CloseFlow(3), CloseFlow(5)]
     assert [layer.bind(FlowHop(flow), 0.0) is None for flow in (1, 3, 5, 7, 9)] == [False, True, True, False, False]
+    # Whoever has gone counts once.
+    assert opened(layer, 11) == [crowded(REMOTE, "ended")]
+    assert ended(layer, 0.0) == [7]
 
 
 @pytest.mark.parametrize("hosts", [["198.51.100.8"] * 3, ["2001:db8::8", "2001:db8::9", "2001:db8::a"]])

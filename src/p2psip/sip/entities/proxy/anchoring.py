@@ -17,7 +17,7 @@ from p2psip.base.address import without_zone
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import RequestRejected
 from p2psip.media.negotiation import offered_host
-from p2psip.media.relay.description import MediaLine, read
+from p2psip.media.relay.description import MediaLine, is_of_browser, read
 from p2psip.media.relay.policy import CallEnd, MediaWay, way_of
 from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Relay, RelayedCall
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall, PrepareCall
@@ -27,7 +27,7 @@ from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.message.grammar import quote
-from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
 
@@ -93,6 +93,7 @@ class Anchoring:
         if call is None:
             parties = self._parties(request, caller, callee) if request.method == "INVITE" else None
             if parties is None:
+                self._note_browser(request)
                 return request, None
             try:
                 call = self._relay.begin(request.call_id, *parties, engine_call)
@@ -173,6 +174,8 @@ class Anchoring:
 
     def _parties(self, request: Request, caller: End, callee: End) -> tuple[Party, Party] | None:
         """Both sides, if the media of their call is to go through here."""
+        if _is_of_browser(request):
+            return None
         (source, one), (side, other) = caller, callee
         if one is None or other is None:
             return self._parties_of_two_peers(request, caller, callee)
@@ -213,6 +216,12 @@ class Anchoring:
         ends = CallEnd(named, named, "theirs", theirs), CallEnd(None, place.host, "ours", ours)
         return way_of(self._config.media, *ends).way is MediaWay.PATH
 
+    def _note_browser(self, request: Request) -> None:
+        """What an operator has asked for, and does not get."""
+        if self._config.media == "anchor" and request.method == "INVITE" and _is_of_browser(request):
+            facts = {"call": request.call_id, "why": "it is a web browser's, which finds its way to the other by ICE"}
+            self._effects.append(Note("media not carried", facts))
+
     def _phone(self, side: Source, place: TokenPlace) -> Phone:
         host = without_zone(place.host)
         label = f"{place.user} ({host})" if place.user else host
@@ -231,7 +240,7 @@ class Anchoring:
 
     def _described(self, call: RelayedCall, which: int, message: M, now: float) -> M:
         """Raises MalformedSdp, NothingToCarry, NoPorts."""
-        if not is_readable(message):
+        if not is_readable(message) or _is_of_browser(message):
             return message
         for each in read(message.body):
             if each.rtp is not None and self._is_ours(each.rtp):
@@ -242,6 +251,10 @@ class Anchoring:
     def _is_ours(self, address: tuple[str, int]) -> bool:
         host, port = address
         return (self._config.is_own_host(host) and self._relay.has_port(port)) or self._relay.is_in_engine(address)
+
+
+def _is_of_browser(message: Message) -> bool:
+    return is_readable(message) and is_of_browser(message.body)
 
 
 def _has_numbers(body: bytes) -> bool:

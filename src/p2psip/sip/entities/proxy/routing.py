@@ -125,7 +125,9 @@ def side_uri(
     if place is None:
         return config.peer_route
     address = transport.advertised(side)
-    params = (("lr", None),) if side.transport == "UDP" else (("transport", side.transport.lower()), ("lr", None))
+    # RFC 7118 5.2: ""ws" as the transport parameter value", of secure WebSocket as well.
+    named = "ws" if side.transport == "WSS" else side.transport.lower()
+    params = (("lr", None),) if named == "udp" else (("transport", named), ("lr", None))
     return SipUri(as_host(address.host), tokens.make(place), address.port, params)
 
 
@@ -159,7 +161,7 @@ def _as_asked(uri: SipUri, request: Request) -> SipUri:
 
 def _secured(uri: SipUri) -> SipUri:
     # 26.2.2: "The use of "transport=tls" has consequently been deprecated", as "sips" says it of every hop.
-    return uri.replace(scheme="sips", params=tuple(param for param in uri.params if param[0] != "transport"))
+    return uri.replace(scheme="sips", params=tuple(param for param in uri.params if param != ("transport", "tls")))
 
 
 def _has_looped(request: Request, source: Source, transport: TransportLayer) -> bool:

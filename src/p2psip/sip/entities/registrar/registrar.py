@@ -19,7 +19,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.hops import DEFAULT_PORTS, FlowHop, Hop, Source, StreamHop, StreamTransport, UdpHop
+from p2psip.sip.transports.hops import DEFAULT_PORTS, FlowHop, Hop, Source, StreamHop, UdpHop, hop_back
 from p2psip.sip.transports.own_addresses import as_numeric
 
 EXTENSIONS = ("path", "outbound")
@@ -147,7 +147,8 @@ class Registrar:
         if _supports(request, "outbound") and any(_reg_id(request, contact) for contact in request.contacts):
             # RFC 5626 section 6: "the registrar MUST include the outbound option-tag in a Require header field value".
             extra.append(("Require", "outbound"))
-            if isinstance(source.hop, FlowHop) and not request.path:
+            if isinstance(source.hop, FlowHop) and not request.path and source.transport not in ("WS", "WSS"):
+                # A web page can send no pings, and many know nothing of CRLF: it is we who ping them (RFC 7118 6).
                 watched = source.hop.flow
                 extra.append(("Flow-Timer", FLOW_TIMER_S))
         return RegisterOutcome(make_response(request, 200, to_tag=to_tag, extra=extra), has_changed, watched)
@@ -248,8 +249,8 @@ def hops_to(request: Request, contact: SipUri, source: Source) -> tuple[Hop, ...
     is_direct = as_numeric(contact.host) == without_zone(source.remote.host)
     listening = Address(source.remote.host, contact.port or DEFAULT_PORTS[source.transport])
     if isinstance(source.hop, FlowHop):
-        stream: StreamTransport = "TLS" if source.transport == "TLS" else "TCP"
-        return (source.hop, StreamHop(stream, listening)) if is_direct else (source.hop,)
+        anew = hop_back(source.transport, listening) if is_direct else None
+        return (source.hop,) if anew is None else (source.hop, anew)
     if not isinstance(source.hop, UdpHop):
         return (source.hop,)
     if is_direct and contact.transport == "TCP":

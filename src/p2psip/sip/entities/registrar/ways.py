@@ -64,9 +64,16 @@ class Ways:
         if self._config.is_own_host(numeric) and address.port in self._config.ports:
             # A phone may live on our own host; what is for our own port would come back to us, again and again.
             return None
-        if uri.scheme == "sips" or uri.transport == "TLS":
-            return (StreamHop("TLS", address),)
-        return (StreamHop("TCP", address),) if uri.transport == "TCP" else (UdpHop(address),)
+        # RFC 3263 4.1: "If the URI specifies a transport protocol in the transport parameter, that transport protocol
+        # SHOULD be used", and with sips TLS over it. Over what we do not speak, or cannot dial, nothing leads there.
+        match uri.transport, uri.scheme:
+            case ("TLS", _) | (None | "TCP", "sips"):
+                return (StreamHop("TLS", address),)
+            case "TCP", _:
+                return (StreamHop("TCP", address),)
+            case None | "UDP", "sip":
+                return (UdpHop(address),)
+        return ()
 
     def contact(self, uri: SipUri) -> SipUri:
         """By what the place is called that a URI in the overlay means: of a phone of this peer its own Contact."""

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Note
 from p2psip.media.relay.description import read
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
@@ -100,6 +101,47 @@ def named(message: Request | Response) -> tuple[str, int]:
     (described,) = read(message.body)
     assert described.rtp is not None
     return described.rtp
+
+
+BROWSER = (
+    b"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+    b"m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=ice-pwd:0123456789012345678901\r\n"
+    b"a=fingerprint:sha-256 AA\r\na=setup:actpass\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.5 4000 typ host\r\n"
+)
+
+
+def test_what_a_browser_says_goes_on_as_it_is_and_the_operator_is_told() -> None:
+    """It takes media by ICE alone, of which a relay leaves nothing over."""
+    site = Site()
+    invite = request("INVITE", BROWSER)
+    assert site.begin(invite) == (invite, None)
+    assert site.anchoring.question(invite, end(ALICE), end(BOB)) is None
+    (note,) = site.anchoring.drain()
+    assert isinstance(note, Note)
+    assert (note.event, note.facts["call"]) == ("media not carried", "call-1")
+    assert "web browser" in str(note.facts["why"])
+
+
+def test_a_browser_that_answers_late_or_is_asked_within_a_call_is_left_alone_too() -> None:
+    """An INVITE without an offer may be for anybody: what comes then says for whom it is."""
+    site = Site()
+    _, carried = site.begin(request("INVITE"))
+    assert carried is not None
+    answer = site.answer(carried, request("INVITE"), 200, "b", BROWSER)
+    assert answer.body == BROWSER
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"UDP/TLS/RTP/SAVPF", b"RTP/AVP"), (b"a=ice-ufrag:x\r\n", b""), (b"UDP/TLS/RTP/SAVPF", b"UDP/TLS/RTP/SAVP")],
+)
+def test_telephones_with_ice_or_with_dtls_are_carried(old: bytes, new: bytes) -> None:
+    """They send to the address in c= and m= where they find no candidates."""
+    site = Site()
+    offer = BROWSER.replace(old, new).replace(b"0.0.0.0", ALICE.host.encode()).replace(b"m=audio 9", b"m=audio 4000")
+    passed, carried = site.begin(request("INVITE", offer))
+    assert carried is not None
+    assert named(passed)[0] == HERE.host
 
 
 @pytest.mark.must("3261 16.6/4", "3261 16.7/27")
