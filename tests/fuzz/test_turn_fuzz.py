@@ -11,7 +11,7 @@ from mutations import mutant
 from turn_bench import PEER, SERVER, Bench, Speaker
 
 from p2psip.base.address import Address
-from p2psip.reload.paths.relays.own_relay import STREAM_S, OwnRelay
+from p2psip.reload.paths.relays.own_relay import STREAM_LOOK_S, OwnRelay
 from p2psip.reload.paths.relays.relay_values import (
     OpenRelayPort,
     RelayPortOpened,
@@ -189,7 +189,7 @@ def test_a_relay_outlives_streams_of_strangers_and_of_members(seed: int) -> None
         client.handle_timeout(now)
         settle()
     for _ in range(2):
-        now += STREAM_S
+        now += STREAM_LOOK_S
         relay.handle_timeout(now)
         settle()
     assert len(alive) == len(relay) <= 1

@@ -8,7 +8,7 @@ import pytest
 from heard_calls import Ears, call_up, pitch
 from ice_internet import ice_internet
 
-from p2psip.reload.node.connecting.datagram_watch import KNOCK_S
+from p2psip.reload.node.connecting.nat.datagram_watch import KNOCK_S
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.wire.link_messages import CandType, OverlayLinkType

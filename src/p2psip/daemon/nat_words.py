@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2psip.base.address import without_zone
-from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
 from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
 
 CARRIER: Final = ipaddress.ip_network("100.64.0.0/10")

@@ -11,7 +11,7 @@ from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, nat_words
 from p2psip.net.machine_figures import memory_kb
 from p2psip.reload.node.connecting.attempts import FailedAttempt
-from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider

@@ -20,7 +20,7 @@ from p2psip.daemon import control_client
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import nat_report
 from p2psip.daemon.state.settings import PeerSettings
-from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.sim.membership import OVERLAY, node_id
 from p2psip.sip.message.digest import ha1_by_algorithm

@@ -11,7 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, nat_words
 from p2psip.daemon.report import nat_report
-from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
 from p2psip.reload.paths.nat.reach import EndpointDependence, Reach
 
 LAN, OUT = Address("192.168.7.2", 6084), Address("203.0.113.9", 6084)

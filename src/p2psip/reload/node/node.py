@@ -26,8 +26,8 @@ from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
 from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
-from p2psip.reload.node.connecting.port_mapping import PortMappingFacts
-from p2psip.reload.node.connecting.surveying import OnBehalfContext, SurveyContext
+from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.nat.surveying import OnBehalfContext, SurveyContext
 from p2psip.reload.node.connecting.twins import TwinContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.own_data import CommandContext, CompletionContext

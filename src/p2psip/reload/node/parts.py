@@ -18,13 +18,13 @@ from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
-from p2psip.reload.node.connecting.datagram_watch import DatagramWatch
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
-from p2psip.reload.node.connecting.port_mapping import PortMapping
+from p2psip.reload.node.connecting.nat.datagram_watch import DatagramWatch
+from p2psip.reload.node.connecting.nat.port_mapping import PortMapping
+from p2psip.reload.node.connecting.nat.surveying import Surveying
 from p2psip.reload.node.connecting.response_routes import ResponseRoutes
-from p2psip.reload.node.connecting.surveying import Surveying
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.moving import Moving

@@ -44,6 +44,7 @@ from p2psip.reload.paths.ice.consent import Consent
 from p2psip.reload.paths.ice.doubt import SETTLED_S, SILENCE_S, Doubt, DoubtStep, Silence
 from p2psip.reload.paths.ice.restraint import Restraint
 from p2psip.reload.paths.ice.values import (
+    AgentAllowance,
     PairReport,
     PathChanged,
     PathChosen,
@@ -51,7 +52,6 @@ from p2psip.reload.paths.ice.values import (
     PathHolds,
     PathLost,
     PathsSuspected,
-    Permitted,
 )
 from p2psip.reload.paths.limits import ICE_DOUBTED_PAIRS_MAX
 from p2psip.reload.paths.values import SendStun
@@ -144,7 +144,7 @@ class Agent:
     # Commands
 
     def begin(
-        self, theirs: CheckCredentials, candidates: Sequence[CandidateAddress], permitted: Permitted, now: float
+        self, theirs: CheckCredentials, candidates: Sequence[CandidateAddress], permitted: AgentAllowance, now: float
     ) -> None:
         """The other end's words are here: check pairs, as far as it is permitted."""
         self.theirs = theirs

@@ -15,7 +15,7 @@ from p2psip.reload.paths.ice.agent import Agent, AgentsGround
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, Mapped, decoded, relay_wait_s
 from p2psip.reload.paths.ice.checks import KNOWN_TO_ICE, CheckCredentials, CheckRequest, CheckRole, Plain, read
 from p2psip.reload.paths.ice.restraint import Restraint
-from p2psip.reload.paths.ice.values import PairReport, PathLost, PathsSuspected, Permitted
+from p2psip.reload.paths.ice.values import AgentAllowance, PairReport, PathLost, PathsSuspected
 from p2psip.reload.paths.limits import ICE_AGENTS_MAX, ICE_PAIRS_IN_ALL_MAX, ICE_PAIRS_MAX
 from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.binding import answer_binding
@@ -80,7 +80,7 @@ class Agents:
         credentials = CheckCredentials(theirs.ufrag, theirs.password)
         candidates = decoded(theirs.candidates)
         relay_s = relay_wait_s(agent.candidates, candidates, was_relayed=was_relayed)
-        agent.begin(credentials, candidates, Permitted(pairs_max, relay_s), now)
+        agent.begin(credentials, candidates, AgentAllowance(pairs_max, relay_s), now)
         self._collect(agent, now)
 
     def close(self, ufrag: bytes) -> None:

@@ -31,7 +31,7 @@ class PairReport(NamedTuple):
         return Cause(self.who, self.outcome, at)
 
 
-class Permitted(NamedTuple):
+class AgentAllowance(NamedTuple):
     """What an agent may do: how many pairs it may check, and after how long a relayed one may be nominated."""
 
     pairs_max: int

@@ -1,4 +1,4 @@
-"""p2psip.reload.node.connecting.datagram_watch: when UDP is taken for blocked, and when no more."""
+"""p2psip.reload.node.connecting.nat.datagram_watch: when UDP is taken for blocked, and when no more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import TimerQueue
-from p2psip.reload.node.connecting.datagram_watch import AGAIN_S, DIALLED_MAX, KNOCK_S, QUIET_S, DatagramWatch
+from p2psip.reload.node.connecting.nat.datagram_watch import AGAIN_S, DIALLED_MAX, KNOCK_S, QUIET_S, DatagramWatch
 from p2psip.reload.paths.values import SendStun, StunArrived
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.stun.binding import answer_binding

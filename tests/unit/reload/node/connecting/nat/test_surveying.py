@@ -8,7 +8,7 @@ from node_bench import ME, Heard, NodeBench, address, nid
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.ids import NodeId
-from p2psip.reload.node.connecting.surveying import SPARE_OPEN_S, TOKENS_S
+from p2psip.reload.node.connecting.nat.surveying import SPARE_OPEN_S, TOKENS_S
 from p2psip.reload.paths.limits import SURVEY_PROBES_PER_HOST, SURVEY_PROBES_PER_MEMBER, SURVEY_SPARES_MAX
 from p2psip.reload.paths.nat.survey import probe
 from p2psip.reload.paths.values import CloseSpare, SendSpare, SendStun, SpareArrived, SpareOpened, StunArrived

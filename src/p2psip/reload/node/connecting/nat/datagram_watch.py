@@ -22,7 +22,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.connecting.intents import Intents
-from p2psip.reload.node.connecting.surveying import Surveying
+from p2psip.reload.node.connecting.nat.surveying import Surveying
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.ice.checks import TRANSACTION_BYTES
 from p2psip.reload.paths.paths import Paths

@@ -13,7 +13,7 @@ from p2psip.base.address import Address
 from p2psip.base.timers import Deadline
 from p2psip.portmap.mapper import PortMapper
 from p2psip.portmap.values import AskRouter, HomeRouter, PortKind, RouterLeft, WantedPort
-from p2psip.reload.node.connecting.surveying import Surveying
+from p2psip.reload.node.connecting.nat.surveying import Surveying
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.candidates import OwnPort, Whereabouts
 from p2psip.reload.paths.ice.candidate_addresses import Mapped

@@ -1,0 +1,1 @@
+"""What this node is behind: surveys with other members, whether UDP passes, ports that a router maps."""
