@@ -10,6 +10,8 @@ WORKERS ?= 2
 # Of the slow ones more than there are cores: they wait for each other's processes most of the time. Their files begin in
 # alphabetical order; by the number of tests, the longest, which have few, would come last.
 SLOW_WORKERS ?= 4
+# What a developer runs all the time: the others are of whole peers, on sockets or in a simulated Internet, and of other programs.
+FAST := tests/unit tests/rfc tests/fuzz tests/conform
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
@@ -77,7 +79,7 @@ demo: setup
 	$(BIN)/python -m demo $(if $(ONCE),--once)
 
 fast: dev
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not long"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not long" $(FAST)
 
 unslow: dev
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow"

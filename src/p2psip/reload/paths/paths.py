@@ -223,6 +223,10 @@ class Paths:
             self.punching.outside.linked(path, session)
         return context
 
+    def is_opened_by_both(self, link: int) -> bool:
+        """True of a link over a stream to where nobody listens (RFC 6544, simultaneous open)."""
+        return self.punching.outside.session_of(link) is not None
+
     def use_relay(self, news: RelayTaken | RelayGone, now: float) -> None:
         """What has become of an allocation: who lends something to a port of links can say as whom it sees another."""
         if not (self.whereabouts.opens_streams(Purpose.RELOAD) and self.whereabouts.are_at(Purpose.RELOAD, news.base)):

@@ -263,8 +263,9 @@ class Surveying:
     def _open_port_of(self, connection: Connection) -> Address | None:
         pair = self._paths.pair_of(connection.number)
         if pair is None:
-            # Numbers that are ours are even: there we have dialled it.
-            at = connection.remote if connection.number % 2 == 0 else None
+            # Numbers that are ours are even: there we have dialled it, unless both ends opened the connection.
+            is_dialled = connection.number % 2 == 0 and not self._paths.is_opened_by_both(connection.number)
+            at = connection.remote if is_dialled else None
         else:
             at = pair.remote if pair.types.endswith(TO_HOST) else None
         return at if at is not None and scope_of(at.host) is Scope.GLOBAL and self._has_family_of(at.host) else None
