@@ -86,6 +86,7 @@ class DoubtedLinks:
         else:
             self._bootstrap.find_way(now)
             tried.append(node)
-        if not self._paths.is_checked(connection.number) and connection.number % 2 == 0:
+        is_dialled = connection.number % 2 == 0 and not self._paths.is_opened_by_both(connection.number)
+        if is_dialled and not self._paths.is_checked(connection.number):
             # There was no Attach before it, and so nothing of ICE that could move it.
             self._intents.dial_again(node, connection.remote, now)
