@@ -220,8 +220,11 @@ def test_who_comes_back_after_a_crash_is_a_member_again(sites: Sites) -> None:
 
 
 def test_peers_with_nothing_to_do_are_quiet(sites: Sites) -> None:
-    """After all these calls no two of them keep each other busy."""
-    before = [peer.cpu_s() for peer in sites.overlay.running()]
-    time.sleep(QUIET_S)
-    used = [peer.cpu_s() - earlier for peer, earlier in zip(sites.overlay.running(), before, strict=True)]
-    assert max(used) < QUIET_S / 10, used
+    """After all these calls no two of them keep each other busy; one that has just begun may be for a while."""
+
+    def used_s() -> float:
+        before = [peer.cpu_s() for peer in sites.overlay.running()]
+        time.sleep(QUIET_S)
+        return max(peer.cpu_s() - earlier for peer, earlier in zip(sites.overlay.running(), before, strict=True))
+
+    eventually("none has anything to do", lambda: used_s() < QUIET_S / 10)

@@ -40,6 +40,7 @@ def test_svwar_finds_no_lines(hill: LivePeer, tmp_path: Path, method: str) -> No
     phone = OurPhone("alice", server=hill.server, password=phone_password("alice"))
     with phone as alice:
         alice.wait("registered")
+        hill.daemon.wait_log("phone registered", contact=f"sip:alice@127.0.0.1:{alice.sip_port}")
         lines = len(hill.daemon.log)
         for which in (("-e", "90-190"), ("-d", str(names))):
             found, said = scan("svwar", hill.server, "--force", "-m", method, *which)

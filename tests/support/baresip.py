@@ -132,7 +132,7 @@ class Baresip:
             self._process = subprocess.Popen(
                 [
                     *(("ip", "netns", "exec", self._namespace) if self._namespace else ()),
-                    "baresip",
+                    *("stdbuf", "-oL", "baresip"),
                     "-f",
                     str(self._directory),
                     "-s",
