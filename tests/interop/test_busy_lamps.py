@@ -93,12 +93,3 @@ def test_baresip_says_that_it_is_away_and_others_see_it(tmp_path: Path, sites: t
         eventually("bob has published", lambda: there.status()["sip"]["publications"] >= 1)
         bob.command("presence_offline")
         eventually("alice sees that bob is away", lambda: "from Online to Offline" in shown(alice))
-
-
-@needs_baresip
-def test_baresip_asks_for_its_messages(tmp_path: Path, sites: tuple[LivePeer, LivePeer]) -> None:
-    """At once when it begins, which may be before anybody listens to its events: what it prints is looked at."""
-    here, _ = sites
-    with baresip(tmp_path, here, "alice", modules=("mwi",)) as alice:
-        shown = f"MWI for sip:alice@{here.server} -----\nMessages-Waiting: no"
-        eventually("it shows that there are none", lambda: shown in alice.log.replace("\r", ""))
