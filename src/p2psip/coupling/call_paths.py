@@ -187,8 +187,13 @@ class _Far:
     @property
     def media_link(self) -> int | None:
         """The one that frames of media go over: the newest that answers, if one does. A tunnel carries none."""
-        paths = [link for link in reversed(self.links) if not is_tunnel(link)]
-        return next((link for link in paths if link not in self.doubted), next(iter(paths), None))
+        newest = None
+        for link in reversed(self.links):
+            if not is_tunnel(link):
+                if link not in self.doubted:
+                    return link
+                newest = link if newest is None else newest
+        return newest
 
     @property
     def is_doubted(self) -> bool:
@@ -198,7 +203,8 @@ class _Far:
     @property
     def link(self) -> int | None:
         """The one in use."""
-        return next(reversed(self.links), None) if self.media_link is None else self.media_link
+        found = self.media_link
+        return next(reversed(self.links), None) if found is None else found
 
     def is_busy(self, now: float) -> bool:
         """True if something may be under way."""

@@ -226,15 +226,11 @@ class Punching:
 
     def _was_relayed(self, session: Session) -> bool:
         """True if the path that there is with its peer, and that it is to replace, goes over a relay."""
-        alike = [
-            each for each in self._attempts.values() if each.link is not None and each.session.peer == session.peer
-        ]
-        found = [
-            self._agents.is_relayed(each.session.local.ufrag)
-            for each in alike
-            if each.session.purpose is session.purpose
-        ]
-        return any(found)
+        return any(
+            each.link is not None and self._agents.is_relayed(ufrag)
+            for ufrag, each in self._attempts.items()
+            if (each.session.peer, each.session.purpose) == (session.peer, session.purpose)
+        )
 
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
