@@ -184,6 +184,21 @@ def test_who_has_gone_is_away_at_once(world: World, one: Server, bob: Phone) -> 
     assert call.statuses[-1] == 480
 
 
+def test_a_page_that_is_loaded_again_rings_once(world: World, one: Server, bob: Phone) -> None:
+    """Its network changed, and nobody has told the server that the connection of before is no more."""
+    contact = {"reg-id": "1", "+sip.instance": INSTANCE}
+    before = Page(world, one)
+    assert before.register(**contact).status == 200
+    again = Page(world, one)
+    again.loaded = "later"
+    again.contact = NameAddr(SipUri("another.invalid", "xyz", None, (("transport", "ws"),)))
+    assert again.register(**contact).status == 200
+    assert flow_targets(one, world) == [f"connection {again.client.flow}"]
+    bob.invite("alice")
+    world.run(1.0)
+    assert (len(before.requests("INVITE")), len(again.requests("INVITE"))) == (0, 1)
+
+
 def test_who_goes_in_the_middle_of_a_message_is_gone_as_well(world: World, one: Server) -> None:
     page = Page(world, one)
     page.register()

@@ -74,6 +74,8 @@ class PageAgent:
         self.user, self.transport = user, transport
         self.contact = NameAddr(SipUri(INVALID, user, None, (("transport", "ws"),)))
         self.aor = SipUri(host, user)
+        self.loaded = "aiuy7k9njasd"
+        """What its Call-IDs begin with: a page that is loaded again has others."""
         self._password = password
         self._sent = 0
 
@@ -85,7 +87,7 @@ class PageAgent:
             uri,
             from_=NameAddr(self.aor).with_tag("65bnmj"),
             to=NameAddr(to),
-            call_id=f"aiuy7k9njasd{method}",
+            call_id=f"{self.loaded}{method}",
             cseq=1,
             extra=extra,
             body=body,

@@ -128,6 +128,22 @@ def test_of_two_phones_that_ring_the_one_that_answers_is_busy(world, other, alic
     assert states(told(carol)[-1]) == ["confirmed"]
 
 
+def test_a_call_of_the_watched_to_the_watcher_does_not_keep_the_next_one_ringing(world, alice, bob, carol):
+    """Bob has called carol, who watches him; then alice calls bob, and gives up."""
+    watch(carol, "bob")
+    first = ring(world, bob, "carol")
+    assert first.is_up
+    bob.answers_after_s = 60.0
+    second = ring(world, alice, "bob")
+    assert sorted(states(told(carol)[-1])) == ["confirmed", "early"]
+    alice.cancel(second)
+    world.run(3.0)
+    assert states(told(carol)[-1]) == ["confirmed"]
+    bob.hang_up(first)
+    world.run(3.0)
+    assert set(states(told(carol)[-1])) == {"terminated"}
+
+
 def test_a_callee_that_is_cancelled_or_silent(world, alice, bob, carol):
     watch(carol, "bob")
     bob.answers_after_s = None

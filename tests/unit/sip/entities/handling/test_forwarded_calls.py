@@ -149,6 +149,22 @@ def test_who_are_busy_and_forward_to_each_other_are_busy(world):
     assert (len(invites(bob)), len(invites(carol))) == (1, 1)
 
 
+def test_of_three_who_are_busy_and_forward_in_a_ring_each_is_asked_once(world):
+    """A PBX of others goes round for ever."""
+    one, alice, bob, carol = site(world)
+    dora = world.phone("dora", one, Address("10.1.0.14", 5060))
+    assert dora.register().status == 200
+    busy = {"bob": bob, "carol": carol, "dora": dora}
+    for user, to in (("bob", "carol"), ("carol", "dora"), ("dora", "bob")):
+        one.handlings.set(user, CallHandling(busy=to))
+        busy[user].refuses_with = 486
+    call = alice.invite("bob")
+    world.run(5.0)
+    assert call.statuses == [100, 486]
+    assert [len(invites(phone)) for phone in busy.values()] == [1, 1, 1]
+    assert world.forgets_all()
+
+
 def test_across_two_peers_a_circle_has_an_end(world):
     """What each of them knows of the other's forwarding is in Diversion."""
     one = world.server("one", "10.1.0.1")
