@@ -320,6 +320,8 @@ class CallPaths:
         far.doubted.discard(link)
         if self.wants_another(far.node, now):
             self._effects.append(PathWanted(far.node))
+        if not is_tunnel(link) and self.is_tunnelled(far.node):
+            self._tell_what_lacks(far)
         if not far.links:
             self._calm(far)
             if far.is_busy(now):

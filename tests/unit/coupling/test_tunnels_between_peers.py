@@ -204,6 +204,10 @@ def test_why_there_is_no_audio_is_told_as_soon_as_it_is_known() -> None:
     assert lacks(paths) == [""]
     paths.no_path(PEER, "something else")
     assert (lacks(paths), paths.lacks(PEER)) == ([], "")
+    came_up(paths, TUNNEL)
+    assert lacks(paths) == [""], "there is a path as well"
+    paths.down(LINK, "gone", 1.0)
+    assert lacks(paths) == [f"{NO_AUDIO}: something else"]
     paths = CallPaths()
     paths.up(AppLinkUp(TUNNEL, PEER, AT, AT, 5060, 1200), 0.0, "it was refused")
     assert lacks(paths) == [f"{NO_AUDIO}: it was refused"]

@@ -162,7 +162,8 @@ class Paths:
 
     def end_search(self, purpose: Purpose, peers: Container[NodeId], link: int) -> object | None:
         """A stream is up, and the link with one of these nodes: what we looked for a path for, if it is we who dial."""
-        if (session := self.punching.outside.session_of(link)) is not None:
+        session = self.punching.outside.session_of(link)
+        if session is not None and session.peer in peers:
             # It is direct: what else is tried for the session, by a relay above all, would only take its place.
             self.punching.opened(session)
             self._dialling.withdraw(lambda each: each.local.ufrag == session.local.ufrag)
@@ -353,6 +354,16 @@ class Paths:
     def forget(self, link: int) -> None:
         """A link that was up is down."""
         self.punching.down(link)
+
+    def refuse(self, link: int, reason: str, now: float) -> bool:
+        """A link is not wanted, as its other end is another than it should be; True if it was tried beside ICE, which
+        goes on.
+        """
+        session = self.punching.outside.session_of(link)
+        self.forget(link)
+        if session is not None:
+            self.punching.opens.failed(session, reason, now)
+        return session is not None
 
     def _ended(self, ended: Ended | None, now: float) -> Ended | None:
         """What has come of it; nothing yet, if it was tried beside ICE, and that is not done."""

@@ -359,9 +359,10 @@ class LinkChanges:
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
-        self._made.forget(link.number)
+        is_beside_ice = self._made.refuse(link.number, reason, now)
         self._connections.hang_up(link.number, reason)
-        self._not_linked(context, reason, now)
+        if not is_beside_ice:
+            self._not_linked(context, reason, now)
 
     def expel(self, links: Sequence[tuple[int, str]], now: float) -> None:
         """11.1: "the certificate with this Node-ID MUST NOT be considered valid"; nor is one that has run out."""

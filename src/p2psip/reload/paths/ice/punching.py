@@ -61,6 +61,8 @@ from p2psip.stun.credentials import StunCredential
 ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
 
+PATH_EVENTS: Final = (PathChosen, PathChanged, PathHolds, PathDoubted, PathLost)
+
 MISSING_S: Final = 1.3
 """How long after the other end's words a session without a path says so: a punch, its repetition, a round trip, and
 a relay.
@@ -461,6 +463,9 @@ class Punching:
             is_quiet = not (effects or came)
 
     def _pass_on(self, effect: Effect, now: float) -> None:
+        if isinstance(effect, PATH_EVENTS) and effect.ufrag not in self._attempts:
+            # What came before it has ended that session.
+            return
         match effect:
             case SendStun(local, remote, data) if local is not None and local in self.relayed:
                 self.relayed.send(local, remote, data, now)
@@ -541,6 +546,8 @@ class Punching:
         for other in [each for each, path in self._links.items() if each != link and path == (local, remote)]:
             if order.index(other) > order.index(link) and not self.is_doubted(other):
                 self._found.append(LinkOver(link, "a newer link goes where its path would"))
+                if (ufrag := self._by_link.get(other)) is not None:
+                    self._by_path[local, remote] = ufrag
                 self._close(self._by_link[link])
                 return
             self._found.append(LinkOver(other, "another link goes over its path, which answers no more"))

@@ -18,7 +18,7 @@ from typing import Final
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, TimerQueue, Timers
-from p2psip.reload.paths.ice.candidate_addresses import Mapped
+from p2psip.reload.paths.ice.candidate_addresses import Mapped, is_of_one_host
 from p2psip.reload.paths.ice.checks import TRANSACTION_BYTES, CheckAnswer, read
 from p2psip.reload.paths.relays.relay_values import WriteStream
 from p2psip.reload.paths.values import HangUp, Session
@@ -34,6 +34,9 @@ ASK_S: Final = 45.0
 AGAIN_S: Final = 30.0
 """How long after a stream could not be had another relay is asked."""
 
+APART_S: Final = 5.0
+"""No port takes the place of another sooner: whoever ends what is opened from it has us dial a relay anew."""
+
 ANSWER_BYTES_MAX: Final = 548
 
 
@@ -48,6 +51,7 @@ class AskOutside:
 @dataclass(slots=True)
 class _Port:
     asked: AskOutside
+    since: float
     stream: int | None = None
     question: bytes = b""
     """The transaction that is not answered yet."""
@@ -135,6 +139,9 @@ class OutsidePorts:
             return
         for answer in answers:
             if isinstance(answer, CheckAnswer) and answer.transaction == port.question:
+                if answer.mapped is None or not _is_possible(answer.mapped, host):
+                    self._give_up(host, now + AGAIN_S)
+                    return
                 port.question, port.mapped = b"", answer.mapped
 
     def stream_down(self, number: int, now: float) -> None:
@@ -160,7 +167,7 @@ class OutsidePorts:
         """Have a port, or ask again; a relay that has not answered until then is no good."""
         for host in self._timers.pop_due(now):
             if (port := self._ports.get(host)) is None:
-                self._begin(host)
+                self._begin(host, now)
             elif port.question:
                 self._give_up(host, now)
             else:
@@ -173,12 +180,12 @@ class OutsidePorts:
 
     # Inside
 
-    def _begin(self, host: str) -> None:
+    def _begin(self, host: str, now: float) -> None:
         relays = self._relays[host]
         relay = relays.pop(0)
         relays.append(relay)
         asked = AskOutside(Address(host, self._rng.choice(PORTS)), relay)
-        self._ports[host] = _Port(asked)
+        self._ports[host] = _Port(asked, now)
         self._wanted.append(asked)
 
     def _ask(self, host: str, now: float) -> None:
@@ -193,7 +200,7 @@ class OutsidePorts:
         port = self._ports.pop(host)
         if port.stream is not None:
             self._effects.append(HangUp(port.stream, "another port takes its place"))
-        self._timers.set(host, again_at, "another port for streams")
+        self._timers.set(host, max(again_at, port.since + APART_S), "another port for streams")
 
     def _is_current(self, asked: AskOutside) -> bool:
         port = self._ports.get(asked.local.host)
@@ -201,3 +208,8 @@ class OutsidePorts:
 
     def _host_of(self, number: int) -> str | None:
         return next((host for host, port in self._ports.items() if port.stream == number), None)
+
+
+def _is_possible(mapped: Address, host: str) -> bool:
+    """True if a port of this host of ours may be seen as that: a relay may say anything."""
+    return is_of_one_host(mapped.host) and mapped.port > 0 and (":" in mapped.host) is (":" in host)

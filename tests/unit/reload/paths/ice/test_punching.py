@@ -10,7 +10,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import ATTEMPT_MAX_S, PathFound, PathMissing, Punching
-from p2psip.reload.paths.ice.values import PathChanged
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
 from p2psip.reload.paths.values import (
     ACTIVE,
     PASSIVE,
@@ -214,6 +214,39 @@ def test_between_two_addresses_there_is_one_link(
     assert (MoveLink(LINK, HERE, better) in effects) is (stays == LINK)
     monkeypatch.undo()
     assert two.offering.has(two.ours) is (stays == LINK)
+
+
+@pytest.mark.parametrize("what", ["doubted", "holds", "lost"])
+def test_what_is_told_of_a_session_that_is_over_is_not_heard(
+    two: Two, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Of two agents that have something to say at once, the one ends the other's session."""
+    ufrag = two.ours.local.ufrag
+    two.offering.claim(LINK, HERE, THERE, two.now, is_dialled=False)
+    two.offering.down(LINK)
+    two.offering.take()
+    last = {"doubted": PathDoubted(ufrag, "?"), "holds": PathHolds(ufrag), "lost": PathLost(ufrag, "?", ())}
+    said = [[last[what]]]
+    monkeypatch.setattr(two.offering._agents, "drain", lambda: said.pop() if said else [])
+    two.offering.handle_timeout(two.now)
+    assert two.offering.take() == []
+
+
+def test_the_link_that_stays_keeps_its_agent(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another would have moved to its path, and gave way: a new association there is still that session's."""
+    better = Address("192.0.2.99", 6084)
+    two.offering.claim(LINK, HERE, THERE, two.now, is_dialled=False)
+    other = Session(Purpose.RELOAD, (), two.offering.describe([HERE], PASSIVE), two.ours.remote)
+    two.offering.begin(other, None, two.now)
+    chosen = PathChosen(other.local.ufrag, HERE, better, False, 0.1, ())
+    said = [[PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)], [chosen]]
+    monkeypatch.setattr(two.offering._agents, "drain", lambda: said.pop() if said else [])
+    two.offering.handle_timeout(two.now)
+    two.offering.claim(OTHER, HERE, better, two.now, is_dialled=False)
+    said[:0] = [[PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)]]
+    two.offering.handle_timeout(two.now)
+    two.offering.claim(OTHER + 2, HERE, better, two.now, is_dialled=False)
+    assert two.offering.is_checked(OTHER + 2)
 
 
 def test_a_path_that_was_silent_and_answers_is_no_other(two: Two) -> None:

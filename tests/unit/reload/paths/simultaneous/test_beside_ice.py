@@ -7,12 +7,14 @@ import random
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.base.ids import NodeId
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.paths import Paths
 from p2psip.reload.paths.simultaneous.outside_port import OutsidePorts
-from p2psip.reload.paths.values import HangUp, Open, Purpose, Session
+from p2psip.reload.paths.values import HangUp, Open, Opened, Purpose, Session
 from p2psip.reload.wire.link_messages import NO_ICE, OverlayLinkType
 
+STRANGER = NodeId(bytes([0x66]) * 16)
 RELAY = Address("198.51.100.4", 6084)
 HERE, THERE = "192.168.7.2", "10.0.0.2"
 SEEN = {HERE: Address("203.0.113.9", 61001), THERE: Address("203.0.113.77", 62001)}
@@ -94,3 +96,15 @@ def test_calls_have_no_streams_and_an_overlay_may_have_none_at_all() -> None:
     ):
         said = paths.whereabouts.offering(purpose).candidates
         assert sum(each.overlay_link is OverlayLinkType.TLS_TCP_FH for each in said) == count
+
+
+def test_whoever_else_is_at_the_other_end_ends_nothing() -> None:
+    """A relay has said an address of its own, and shows the certificate of another member: ICE goes on."""
+    paths, session = begun()
+    (wanted,) = opened(paths, 1.0)
+    paths.handle(Opened(wanted.path, Address(HERE, 50001)), 1.0)
+    paths.up(wanted.path)
+    assert paths.end_search(Purpose.RELOAD, (STRANGER,), wanted.path) is None
+    assert paths.refuse(wanted.path, "it is another", 1.0)
+    assert paths.punching.is_looking(session)
+    assert paths.next_deadline() is not None

@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.relays.relay_values import WriteStream
-from p2psip.reload.paths.simultaneous.outside_port import AGAIN_S, ASK_S, AskOutside, OutsidePorts
+from p2psip.reload.paths.simultaneous.outside_port import AGAIN_S, APART_S, ASK_S, AskOutside, OutsidePorts
 from p2psip.reload.paths.values import Candidate, HangUp, Purpose, Session
 from p2psip.stun.binding import answer_binding
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
@@ -173,3 +173,26 @@ def test_a_link_that_was_opened_from_the_port_takes_it_along() -> None:
     assert after.local != before.local
     bench.ports.link_over(10)
     assert bench.ports.mapped(), "that was of the port before"
+
+
+@pytest.mark.parametrize(
+    "seen", [Address("224.0.0.1", 9), Address("0.0.0.0", 5), SEEN._replace(port=0), Address("2001:db8::1", 7)]
+)
+def test_what_cannot_be_is_not_said(seen: Address) -> None:
+    """A relay may say anything; another is asked."""
+    bench = Bench(RELAY, OTHER)
+    asked = bench.dialled()
+    bench.ports.stream_up(asked, STREAM, bench.now)
+    bench.answer(seen)
+    assert bench.ports.mapped() == []
+    assert bench.dialled().relay != asked.relay
+
+
+def test_whoever_ends_links_has_no_relay_dialled_at_once() -> None:
+    bench = Bench(RELAY)
+    asked = bench.known()
+    bench.ports.linked(8, Session(Purpose.RELOAD, (Candidate(OTHER, local=asked.local),)))
+    began = bench.now
+    bench.ports.link_over(8)
+    bench.dialled()
+    assert bench.now >= began + APART_S

@@ -81,7 +81,9 @@ class DatagramWatch:
         is_quiet = now >= self._heard_at + QUIET_S
         if not self._can_tell or self._has_ceased or not is_quiet or now < self._suspected_at + AGAIN_S:
             return
-        members = self._outside()
+        if not (members := self._outside()):
+            # There is nobody who could say so.
+            return
         self._is_suspected, self._suspected_at, self._asked = True, now, len(members)
         for node, address in members:
             # Each is asked over datagrams as well, as whoever is dialled is.
@@ -89,7 +91,7 @@ class DatagramWatch:
 
     def stream_up(self, now: float) -> None:
         """A member that we have dialled has taken a stream."""
-        if self._is_suspected and not self._has_ceased:
+        if self._is_suspected and not self._has_ceased and now < self._suspected_at + AGAIN_S:
             self._is_suspected = False
             self._exchange.warn("datagrams do not pass any more", why="members answer over streams alone")
             self._paths.punching.forget_seen()

@@ -186,7 +186,7 @@ class Surveying:
             self._pass_on(now)
         helpers = self._find_helpers()
         self._helpers = len(helpers)
-        self._begin_later(AGAIN_S, now)
+        self._begin_later(AGAIN_S if helpers else UNSURE_S, now)
         if not helpers:
             self._exchange.emit(ReachSurveyed(self.reach))
             return

@@ -128,6 +128,22 @@ def test_a_word_over_datagrams_clears_it() -> None:
     assert not bench.surveying.reach.is_udp_blocked
 
 
+def test_where_nobody_can_be_asked_a_stream_says_nothing() -> None:
+    """In an overlay on private addresses, say: whoever is dialled later is not dialled for that."""
+    bench = Bench(members=0)
+    bench.watch.doubted(bench.now)
+    bench.watch.stream_up(bench.now)
+    assert not bench.surveying.reach.is_udp_blocked
+
+
+def test_nor_does_one_that_comes_long_after() -> None:
+    bench = Bench()
+    bench.watch.doubted(bench.now)
+    bench.now += AGAIN_S
+    bench.watch.stream_up(bench.now)
+    assert not bench.surveying.reach.is_udp_blocked
+
+
 def test_where_others_have_answered_lately_nobody_is_dialled_nor_again_and_again() -> None:
     bench = Bench(members=DIALLED_MAX + 2)
     bench.hear(at(1))
