@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Effect
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import ATTEMPT_MAX_S, PathFound, PathMissing, Punching
 from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
@@ -238,13 +239,13 @@ def test_the_link_that_stays_keeps_its_agent(two: Two, monkeypatch: pytest.Monke
     two.offering.claim(LINK, HERE, THERE, two.now, is_dialled=False)
     other = Session(Purpose.RELOAD, (), two.offering.describe([HERE], PASSIVE), two.ours.remote)
     two.offering.begin(other, None, two.now)
-    chosen = PathChosen(other.local.ufrag, HERE, better, False, 0.1, ())
-    said = [[PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)], [chosen]]
+    said: list[list[Effect]] = [[PathChosen(other.local.ufrag, HERE, better, False, 0.1, ())]]
     monkeypatch.setattr(two.offering._agents, "drain", lambda: said.pop() if said else [])
     two.offering.handle_timeout(two.now)
     two.offering.claim(OTHER, HERE, better, two.now, is_dialled=False)
-    said[:0] = [[PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)]]
+    said.append([PathChanged(two.ours.local.ufrag, HERE, better, False, 0.1)])
     two.offering.handle_timeout(two.now)
+    assert not two.offering.is_checked(LINK)
     two.offering.claim(OTHER + 2, HERE, better, two.now, is_dialled=False)
     assert two.offering.is_checked(OTHER + 2)
 
