@@ -10,13 +10,14 @@ from world_phone import Phone
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.sip.message.build import make_request
+from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.effects import OpenFlow, SendUdp
+from p2psip.sip.transports.arrivals import FlowData, FlowDown, FlowUp
+from p2psip.sip.transports.effects import OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import UdpHop
 from p2psip.sip.transports.layer import Listener, TransportLayer
 
@@ -210,3 +211,28 @@ def test_a_long_ack_opens_none(world: World, one: Server, alice: Phone) -> None:
     assert bob.acks == 2
     assert opened(one) == []
     assert [len(each.encode()) > 1300 for each in datagrams(world, bob, "ACK")] == [False, True]
+
+
+def test_what_has_been_answered_is_not_sent_again() -> None:
+    """Who took no connection of ours has made one since, and ends it after its answer."""
+    here = Address("10.1.0.1", 5060)
+    layer = TransactionLayer(TransportLayer((Listener("UDP", here), Listener("TCP", here))), random.Random(1))
+    alice = NameAddr(SipUri("overlay.example", "alice"))
+
+    def invite(number: int, now: float) -> None:
+        uri, ids = SipUri(BOB.host, "bob"), {"call_id": f"c{number}", "cseq": 1}
+        request = make_request("INVITE", uri, from_=alice.with_tag("1"), to=alice, body=LONG, **ids)
+        layer.request(request, UdpHop(BOB), None, now)
+
+    invite(1, 0.0)
+    (tried,) = [effect for effect in layer.drain() if isinstance(effect, OpenFlow)]
+    layer.handle(FlowDown(tried.flow, "refused"), 0.1)
+    layer.drain()
+    layer.handle(FlowUp(1, "TCP", here, BOB), 100.0)
+    invite(2, 100.0)
+    (sent,) = [effect for effect in layer.drain() if isinstance(effect, SendFlow)]
+    request = parse(sent.data)
+    assert isinstance(request, Request)
+    layer.handle(FlowData(1, make_response(request, 180, to_tag="z").encode()), 101.0)
+    layer.handle(FlowDown(1, "closed"), 102.0)
+    assert [effect for effect in layer.drain() if isinstance(effect, SendUdp)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.lookup import LookedUp
@@ -19,6 +20,8 @@ from p2psip.sip.entities.proxy.explaining import Explanation
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_uri
+
+NOBODY: Final = "nobody in the overlay is"
 
 
 def uri_dialled(number: str, server: SipServer, overlay: str) -> SipUri:
@@ -62,7 +65,7 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
 
 
 def explanation_report(number: str, line: str | None, explained: Explanation, places: list[str]) -> dict[str, object]:
-    """As plain values."""
+    """As plain values. A call for somebody whom the overlay does not know would be refused as well."""
     words = [{"resolver": word.resolver, "number": word.number, "says": word.says} for word in explained.words]
     end = explained.ends
     return {
@@ -72,7 +75,7 @@ def explanation_report(number: str, line: str | None, explained: Explanation, pl
         "end": end,
         "user": explained.user,
         "places": places,
-        "refused": end.startswith("refused"),
+        "refused": end.startswith("refused") or any(place.startswith(NOBODY) for place in places),
     }
 
 
@@ -86,4 +89,4 @@ def places_found(peer: Peer, found: LookedUp) -> list[str]:
         else f"forwarded to {entry.target.aor}"
         for entry in found.registrations.entries
     ]
-    return places or [f"nobody in the overlay is {found.aor}"]
+    return places or [f"{NOBODY} {found.aor}"]

@@ -58,8 +58,12 @@ def nat_words(reach: Reach, ports: SitePorts, mapping: PortMappingFacts) -> NatW
     """What there is to say of a survey."""
     if not reach.helpers:
         return NatWords(
-            "Nothing is known yet: no other member is linked with this peer over UDP that could be asked.",
-            change=("See with `p2psip status` whether it is in the overlay, and ask again then.",),
+            "Nothing is known yet: no member on another machine is linked with this peer over UDP that could be asked.",
+            change=(
+                ("See with `p2psip status` whether it is in the overlay, and ask again then.",)
+                if ports.has_ice
+                else ("This overlay has no ICE, and needs none of it: peers reach each other at their own addresses.",)
+            ),
         )
     if reach.is_udp_blocked:
         return _blocked(ports)

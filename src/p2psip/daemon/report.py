@@ -80,7 +80,7 @@ def nat_report(reach: Reach, ports: SitePorts, mapping: PortMappingFacts, now: f
     words = nat_words(reach, ports, mapping)
     return {
         "helpers": reach.helpers,
-        "s_ago": round(now - reach.at, 1),
+        "s_ago": round(now - reach.at, 1) if reach.helpers else None,
         "local": None if reach.local is None else str(reach.local),
         "address": None if reach.address is None else str(reach.address),
         "nat": reach.has_nat,

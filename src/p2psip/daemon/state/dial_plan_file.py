@@ -28,6 +28,12 @@ _SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
 _ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
 
 
+RESPONDERS_MAX = 6
+"""Of users who answer emergency calls: each is one of the turns that a call may take (ServerLimits.turns)."""
+
+_DIALLED = re.compile(r"[0-9*#]+")
+
+
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A `[[rule]]`."""
 
@@ -35,7 +41,7 @@ class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     strip: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0
     prepend: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-z*#+._-]*$", max_length=32)] = ""
     to: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    refuse: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    refuse: Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=120)] = ""
     lines: tuple[User, ...] = ()
     priority: Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)] = USUAL
 
@@ -62,7 +68,7 @@ _WANTED = {
     "strip": "how many digits to take off in front, a number from 0 to 32",
     "prepend": "what to put in front, digits in quotes",
     "to": "a user's name in quotes; in [emergency] a list of them",
-    "refuse": "why, in quotes: the phone shows it",
+    "refuse": "why, in quotes and one line of 120 characters at most: the phone shows it",
     "lines": 'a list of names, as ["alice", "bob"]',
     "priority": f"a number from {FIRST} to {LAST}: smaller ones are asked first",
     "numbers": 'a list of numbers in quotes, as ["112", "911"]',
@@ -217,8 +223,14 @@ def _emergency(file: _File, lines: _Lines) -> Emergency:
         return Emergency()
     if not file.emergency.to:
         raise _Mistake(f"{lines.words('emergency', 0, 'to')}to is empty: name who answers emergency calls")
+    if len(file.emergency.to) > RESPONDERS_MAX:
+        raise _Mistake(f"{lines.words('emergency', 0, 'to')}to has more than {RESPONDERS_MAX} users: leave some out")
     for name in file.emergency.to:
         _check_user(name, lines.words("emergency", 0, "to"))
+    for number in file.emergency.numbers:
+        if not _DIALLED.fullmatch(number):
+            where = lines.words("emergency", 0, "numbers")
+            raise _Mistake(f'{where}{number!r} is no number as phones dial it: write digits, * and #, as "112"')
     return Emergency(frozenset(file.emergency.numbers), file.emergency.to)
 
 

@@ -47,7 +47,7 @@ class CallWatch:
     def on_carried(self, report: RequestCarried, now: float) -> None:
         """A request has got its final answer: a call that was refused everywhere is over for who has called."""
         if report.method == "INVITE" and report.status >= 300:
-            self._state.end_calls(report.call_id, now, callers_early=True)
+            self._state.end_calls(report.call_id, now)
 
     def _note_callee(self, context: Context, branch: Branch, state: CallState, tag: str, now: float) -> None:
         request = context.request

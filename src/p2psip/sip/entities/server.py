@@ -217,7 +217,7 @@ class SipServer:
         fields = Fields.of(("From", NameAddr(caller)), ("To", NameAddr(uri)), ("Call-ID", "explained"))
         if user is not None:
             fields = fields.with_last("P-Asserted-Identity", NameAddr(caller))
-        request = marked(Request("INVITE", uri, fields), user, self._config.numbering.emergency)
+        request = marked(Request("INVITE", uri, fields), user, self._config.numbering)
         routed = routing.Routed(request, None, None)
         asked = Asked(routed, uri, Source(LocalHop("explained"), "UDP", LOCAL_ADDRESS), user)
         return explain(self._resolvers, asked, self._config.limits.turns, now)
@@ -410,7 +410,8 @@ class SipServer:
         request = arrived.request
         if request.method == "BYE":
             self._calls.end(request.call_id)
-            self.state.end_calls(request.call_id, now)
+            # Many know the Call-ID, as lamps tell it; the tags know those who are in the call.
+            self.state.end_calls(request.call_id, now, frozenset({request.from_.tag, request.to.tag}))
         if request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
             what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
             self._reply(arrived, 416, now, None, (reason_field(416, what),))
@@ -426,7 +427,7 @@ class SipServer:
             self._refuse_method(arrived, now)
         else:
             if arrived.source.peer is None and not request.to.tag:
-                arrived = replace(arrived, request=marked(request, user, self._config.numbering.emergency))
+                arrived = replace(arrived, request=marked(request, user, self._config.numbering))
             self._proxy.start(arrived, user, now)
 
     def _is_to_oneself(self, request: Request, user: str) -> bool:

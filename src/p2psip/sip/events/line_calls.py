@@ -72,12 +72,18 @@ class LineCalls:
         self._lines.setdefault(call.call_id, set()).add(line)
         return True
 
-    def end(self, call_id: str, *, callers_early: bool = False) -> list[str]:
-        """The calls of this Call-ID are over; with `callers_early`, those that callers have not got through. Whose."""
+    def end(self, call_id: str, tags: frozenset[str] | None = None) -> list[str]:
+        """The calls of this Call-ID whose dialog has these tags are over; without tags, those that callers have not got
+        through. Whose.
+        """
 
         def is_over(call: LineCall) -> bool:
-            is_early = call.is_caller and call.state < CallState.CONFIRMED
-            return call.call_id == call_id and (is_early or not callers_early)
+            is_meant = (
+                call.is_caller and call.state < CallState.CONFIRMED
+                if tags is None
+                else tags == {call.local_tag, call.remote_tag}
+            )
+            return call.call_id == call_id and is_meant
 
         lines = sorted(self._lines.get(call_id, ()))
         return [line for line in lines if self._end_all(line, [one for one in self._live(line) if is_over(one)])]

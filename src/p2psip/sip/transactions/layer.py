@@ -449,7 +449,8 @@ class TransactionLayer:
         return _Ready(sent, data, hop)
 
     def _is_to_be_sent_in_datagrams(self, transaction: _Transaction, now: float) -> bool:
-        hop = transaction.datagram_hop
+        # An answer may have come over a connection that the other end has made to us since.
+        hop = None if transaction.response is not None else transaction.datagram_hop
         return hop is not None and self.transport.is_deaf(hop.remote, now)
 
     def _send_in_datagrams(self, transaction: _Transaction, now: float) -> None:

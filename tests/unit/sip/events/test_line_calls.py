@@ -37,8 +37,10 @@ def test_a_bye_ends_all_of_its_call() -> None:
     calls.note("bob", replace(RINGS, state=CallState.CONFIRMED))
     calls.note("alice", replace(RINGS, id="3", is_caller=True, state=CallState.CONFIRMED))
     calls.note("bob", replace(RINGS, id="2", call_id="another"))
-    assert calls.end("call") == ["alice", "bob"]
-    assert calls.end("call") == []
+    tags = frozenset({RINGS.local_tag, RINGS.remote_tag})
+    assert calls.end("call", frozenset({RINGS.local_tag, "guessed"})) == [], "many know a Call-ID"
+    assert calls.end("call", tags) == ["alice", "bob"]
+    assert calls.end("call", tags) == []
     assert [call.id for call in calls.of("bob")] == ["2"]
 
 
@@ -47,7 +49,7 @@ def test_what_callers_have_not_got_through() -> None:
     calls.note("alice", replace(RINGS, id="3", is_caller=True))
     calls.note("bob", RINGS)
     calls.note("carol", replace(RINGS, id="4", is_caller=True, state=CallState.CONFIRMED))
-    assert calls.end("call", callers_early=True) == ["alice"]
+    assert calls.end("call") == ["alice"]
 
 
 def test_a_line_without_phones_has_no_calls() -> None:

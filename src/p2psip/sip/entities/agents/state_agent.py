@@ -102,9 +102,9 @@ class StateAgent:
             self._notifier.changed(DialogPackage.name, line, now)
             self._run(now)
 
-    def end_calls(self, call_id: str, now: float, *, callers_early: bool = False) -> None:
-        """The calls of this Call-ID are over; with `callers_early`, what callers have not got through."""
-        for line in self._calls.end(call_id, callers_early=callers_early):
+    def end_calls(self, call_id: str, now: float, tags: frozenset[str] | None = None) -> None:
+        """The calls of this Call-ID with these tags are over; without tags, those that callers have not got through."""
+        for line in self._calls.end(call_id, tags):
             self._notifier.changed(DialogPackage.name, line, now)
             self._run(now)
 

@@ -57,6 +57,9 @@ class ByCodes:
         meant = ruled.number if ruled is not None else number.lower()
         if not is_number(meant):
             return NotLocated(484, phrase_of(484), f"dial {code} and a number right behind it")
+        numbering = self._config.numbering
+        if name != INTERCOM and (numbering.is_emergency(number, user) or numbering.emergency.is_meant(meant)):
+            return NotLocated(403, phrase_of(403), f"{number} is an emergency number: no calls are forwarded there")
         if meant == user and name != INTERCOM:
             return NotLocated(403, phrase_of(403), f"{user} cannot forward to itself")
         return meant

@@ -80,6 +80,12 @@ class StarCodes:
                 raise BadCode(service, f"{code!r} is no star code: write * or #, and one to seven digits, * and #")
             if code and (other := seen.setdefault(code, service)) != service:
                 raise BadCode(service if service in self.changed else other, f"{code} is for {other} and {service}")
+        for service, code in self.codes.items():
+            longer = re.compile(rf"{re.escape(code)}[0-9]")
+            for other, each in self.codes.items():
+                if code and SERVICES[service].takes_number and longer.match(each):
+                    why = f"{code} with a number behind it, for {service}, may be {each}, for {other}"
+                    raise BadCode(service if service in self.changed else other, why)
 
     @cached_property
     def codes(self) -> dict[str, str]:

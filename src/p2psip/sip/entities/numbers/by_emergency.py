@@ -19,15 +19,14 @@ class ByEmergency:
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """resolvers.Resolver"""
         emergency = self._config.numbering.emergency
-        if asked.source.peer is not None or not emergency.is_meant(asked.dialled) or not emergency.to:
+        if asked.source.peer is not None or not emergency.to or (asked.turns and asked.after is None):
             return None
-        if not is_user(asked.uri, self._config):
-            return None
-        if asked.turns and asked.after is None:
+        is_meant = self._config.numbering.is_emergency(asked.dialled, asked.user)
+        if not is_meant or not is_user(asked.uri, self._config):
             return None
         # Who was tried may have forwarded it since.
-        tried = (asked.uri.user_name, *diverted(asked.routed.request))
-        rest = emergency.to[max((emergency.to.index(name) + 1 for name in tried if name in emergency.to), default=0) :]
+        tried = {*asked.before, asked.uri.user_name, *diverted(asked.routed.request)}
+        rest = [name for name in emergency.to if name not in tried]
         if not rest:
             return None
         why = f"{asked.dialled} is an emergency number, which {rest[0]} answers"

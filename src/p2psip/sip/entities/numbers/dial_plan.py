@@ -70,6 +70,8 @@ class Rule:
                     f"{body[at:]!r} is in no pattern: write digits, lower-case letters, * # + - _, X (0 to 9), "
                     "Z (1 to 9), N (2 to 9), [3-57], and . or ! at the end",
                 )
+            if any(first > last for first, last in re.findall("(.)-(.)", piece["set"] or "")):
+                raise BadRule("pattern", f"{piece[0]} runs backwards: write the smaller digit first")
             parts.append(_WILD.get(piece[0], f"[{piece['set']}]" if piece["set"] else re.escape(piece[0])))
             at = piece.end()
         if not parts and not tail:

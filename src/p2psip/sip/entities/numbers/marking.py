@@ -5,14 +5,15 @@ Who dials an emergency number has it, and who is called back by those whom the o
 
 from __future__ import annotations
 
-from p2psip.sip.entities.numbers.numbering import Emergency
+from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import MARK, RESOURCE_PRIORITY
 
 
-def marked(request: Request, user: str | None, emergency: Emergency) -> Request:
+def marked(request: Request, user: str | None, numbering: Numbering) -> Request:
     """A phone's request with our mark if it is of an emergency, and without any of its own."""
     fields = request.fields.without(RESOURCE_PRIORITY.lower())
-    if emergency.is_meant(request.sip_uri.user_name) or (user is not None and user in emergency.to):
+    is_meant = numbering.is_emergency(request.sip_uri.user_name, user)
+    if is_meant or (user is not None and user in numbering.emergency.to):
         fields = fields.with_last(RESOURCE_PRIORITY, MARK)
     return request.replace(fields=fields)

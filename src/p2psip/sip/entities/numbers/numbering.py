@@ -28,3 +28,8 @@ class Numbering:
     plan: DialPlan = field(default_factory=DialPlan)
     codes: StarCodes = field(default_factory=StarCodes)
     emergency: Emergency = field(default_factory=Emergency)
+
+    def is_emergency(self, dialled: str, user: str | None) -> bool:
+        """True if this is an emergency number, or what the dial plan makes one of for who dials it."""
+        ruled = self.plan.ruled(dialled, user)
+        return self.emergency.is_meant(dialled) or (ruled is not None and self.emergency.is_meant(ruled.number))

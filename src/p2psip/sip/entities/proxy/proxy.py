@@ -270,7 +270,9 @@ class Proxy:
         if asked.uri.user_name in diverted(asked.routed.request):
             refusal = NotLocated(482, phrase_of(482), f"{asked.uri.user_name} has forwarded this call already")
         if refusal is not None:
-            self._take(context, asked, refusal, now)
+            # Of an emergency somebody else may be there who has not been tried.
+            if not (context.is_urgent and self._asks_for_another(context, asked, refusal, now)):
+                self._take(context, asked, refusal, now)
             return True
         self._timers.cancel((context.server, _NO_ANSWER))
         context.request = asked.routed.request
@@ -507,7 +509,7 @@ class Proxy:
             self._conclude(context, result.response, branch.label, now)
             self._cancel_open(context, now, [_ELSEWHERE])
             return
-        if result.status >= 600:
+        if result.status >= 600 and not context.is_urgent:
             # 16.7 step 5: after a 6xx "the proxy SHOULD cancel all client transactions", and new ones are not begun.
             context.is_closed = True
             context.waiting.clear()

@@ -40,8 +40,8 @@ class After:
 class Asked:
     """The question: where does this request go that is for `uri`, and (if `after`) where after that has happened?
 
-    `user` is the line that has proved to be the sender, None if there is none. `turns` is how often somebody has said
-    whom to ask for instead: 0 as long as `uri` is what was dialled.
+    `user` is the line that has proved to be the sender, None if there is none. `before` are the users whom it was for
+    before somebody said whom to ask for instead: there are none as long as `uri` is what was dialled.
     """
 
     routed: Routed
@@ -49,7 +49,12 @@ class Asked:
     source: Source
     user: str | None
     after: After | None = None
-    turns: int = 0
+    before: tuple[str, ...] = ()
+
+    @property
+    def turns(self) -> int:
+        """How often somebody has said whom to ask for instead."""
+        return len(self.before)
 
     @property
     def dialled(self) -> str:
@@ -72,7 +77,7 @@ class Asked:
         for field in instead.fields:
             request = request.replace(fields=request.fields.with_last(*field))
         routed = replace(self.routed, request=request)
-        return replace(self, routed=routed, uri=instead.uri, after=None, turns=self.turns + 1)
+        return replace(self, routed=routed, uri=instead.uri, after=None, before=(*self.before, self.uri.user_name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,10 @@ class ByToken(_AtFirst):
         if target.hops == ():
             # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
             return NotLocated(430, phrase_of(430), f"the connection with {target.label} is gone")
+        if not asked.routed.request.to.tag and any(isinstance(hop, LocalHop) for hop in target.hops or ()):
+            # Whoever has been in a dialog with an agent knows its token. What begins one is led there by other
+            # resolvers, which have seen who it is.
+            return NotLocated(403, phrase_of(403), f"nobody begins anything with {target.label} by its token")
         return Given(target)
 
 

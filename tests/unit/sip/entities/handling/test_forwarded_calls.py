@@ -13,6 +13,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling, QuietHours
 from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.entities.questions import Forwarded, Located, NotLocated, Target
+from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import FlowHop
 
@@ -283,6 +284,62 @@ def test_who_answers_emergency_calls_gets_through(world):
     assert back.is_up
 
 
+def emergency(world, *to, plan=()):
+    """A server where 112 is answered by these users; dave's phone is there as well."""
+    numbering = Numbering(DialPlan(plan), emergency=Emergency(frozenset({"112"}), to))
+    one, *phones = site(world, numbering=numbering)
+    dave = world.phone("dave", one, Address("10.1.0.44", 5060))
+    assert dave.register().status == 200
+    return one, *phones, dave
+
+
+def test_who_answers_emergency_calls_and_forwards_in_a_circle_is_passed_over(world):
+    one, alice, _, _, dave = emergency(world, "bob", "dave")
+    one.handlings.set("bob", CallHandling(always="carol"))
+    one.handlings.set("carol", CallHandling(always="bob"))
+    call = alice.invite("112")
+    world.run(5.0)
+    assert call.is_up
+    assert len(invites(dave)) == 1
+
+
+def test_nobody_who_answers_emergency_calls_is_left_out(world):
+    """Bob forwards to the last of them, who is busy: the one between is asked."""
+    one, alice, _, carol, dave = emergency(world, "bob", "carol", "dave")
+    one.handlings.set("bob", CallHandling(always="dave"))
+    dave.refuses_with = 486
+    call = alice.invite("112")
+    world.run(5.0)
+    assert call.is_up
+    assert (len(invites(carol)), len(invites(dave))) == (1, 1)
+
+
+def test_each_who_answers_emergency_calls_is_asked_once(world):
+    _, alice, bob, carol, dave = emergency(world, "bob", "carol", "dave")
+    bob.refuses_with = carol.refuses_with = 486
+    call = alice.invite("112")
+    world.run(5.0)
+    assert call.is_up
+    assert [len(invites(phone)) for phone in (bob, carol, dave)] == [1, 1, 1]
+
+
+def test_one_phone_that_declines_an_emergency_call_declines_for_itself(world):
+    _, alice, bob, _, dave = emergency(world, "bob", "dave")
+    bob.refuses_with = 603
+    call = alice.invite("112")
+    world.run(5.0)
+    assert call.is_up
+    assert len(invites(dave)) == 1
+
+
+def test_an_emergency_number_may_come_of_the_dial_plan(world):
+    _, alice, bob, *_ = emergency(world, "bob", plan=(Rule("0X.", "line 1", strip=1),))
+    call = alice.invite("0112")
+    world.run(5.0)
+    assert call.is_up
+    assert is_marked(invites(bob)[0])
+
+
 # Star codes
 
 
@@ -376,6 +433,26 @@ def test_intercom(world):
     fields = bob.calls[0].request.fields
     assert fields.lines("call-info") == ["<sip:overlay.example>;answer-after=0"]
     assert "info=alert-autoanswer" in fields.first("alert-info")
+
+
+def test_calls_are_not_forwarded_to_emergency_numbers(world):
+    one, alice, *_ = emergency(world, "bob")
+    call = dial(world, alice, "*72112")
+    assert call.statuses == [100, 403]
+    assert one.handled == []
+
+
+def test_nobody_sets_another_s_line_by_what_an_agent_has_told_him(world):
+    """Whoever has been in a call with it knows its token, and may write any Request-URI behind that."""
+    one, alice, *_ = site(world)
+    first = dial(world, alice, "*65", for_s=10.0)
+    assert first.routes
+    route = [("Route", str(route)) for route in first.routes]
+    again = alice.invite("sip:*72carol@10.1.0.1;line=bob", [*route, ("Content-Type", "application/sdp")], OFFER.offer())
+    world.run(5.0)
+    assert again.statuses == [100, 403]
+    assert one.handlings.of("bob").is_usual
+    assert one.handled == []
 
 
 def test_nobody_dials_codes_from_afar(world):
