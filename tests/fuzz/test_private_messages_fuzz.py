@@ -42,7 +42,8 @@ ASKER, OTHER = 150, 50
 TOKEN = b"token of 12 b"[:12]
 SOURCE = Address(address(ASKER).host, 50000)
 TARGET = Address("192.0.2.77", 4444)
-NAMED = (ProbeWay.ON_BEHALF, ProbeWay.OTHER_MEMBER_TO_MAPPED)
+TO_MAPPED = (ProbeWay.OTHER_MEMBER_TO_MAPPED, ProbeWay.OTHER_PORT_TO_MAPPED)
+NAMED = (ProbeWay.ON_BEHALF, *TO_MAPPED)
 APPLICATION = 5060
 APART_S = 6.0
 """One after the other, so that what is refused is not refused for its number."""
@@ -69,7 +70,7 @@ def reach_requests() -> list[bytes]:
         ReachReq(way, TOKEN, (nid(7), nid(8)), IpAddressPort.of(*TARGET) if way in NAMED else None) for way in ProbeWay
     ]
     mapped = IpAddressPort.of(SOURCE.host, 7000)
-    asked.append(ReachReq(ProbeWay.OTHER_MEMBER_TO_MAPPED, TOKEN, (), mapped))
+    asked += [ReachReq(way, TOKEN, (), mapped) for way in TO_MAPPED]
     return [each.encode() for each in asked]
 
 
@@ -96,7 +97,7 @@ def test_requests_for_probes(seed: int) -> None:
             bench.answer(place, request, MessageCode.PRIVATE_ANS, PrivateAns(said))
         for effect in bench.take(SendSpare):
             assert isinstance(effect, SendSpare)
-            assert effect.remote == SOURCE
+            assert effect.remote.host == SOURCE.host
             assert effect.data == probe(TOKEN)
             bench.node.handle_path(SpareOpened(effect.spare, Address(address(ME).host, 41000 + number)), bench.now)
             bench.settle()

@@ -43,6 +43,8 @@ class ProbeWay(WireEnum, width=1):
     """From the port of links, for another member, which is linked with who asks and has asked for one of the others."""
     OTHER_MEMBER_TO_MAPPED = 5
     """As OTHER_MEMBER, to another port of the host where the request came from: to one that its router has mapped."""
+    OTHER_PORT_TO_MAPPED = 6
+    """As OTHER_PORT, to such a port."""
 
 
 @structure
@@ -55,7 +57,10 @@ class ReachReq(Struct):
     way: ProbeWay
     token: Opaque8
     avoid: Annotated[tuple[NodeId, ...], Vector(2)]
-    address: Annotated[IpAddressPort | None, When("way", ProbeWay.ON_BEHALF, ProbeWay.OTHER_MEMBER_TO_MAPPED)] = None
+    address: Annotated[
+        IpAddressPort | None,
+        When("way", ProbeWay.ON_BEHALF, ProbeWay.OTHER_MEMBER_TO_MAPPED, ProbeWay.OTHER_PORT_TO_MAPPED),
+    ] = None
 
 
 @structure

@@ -60,6 +60,7 @@ HAIRPIN_S: Final = 0.4
 LIFETIMES_S: Final = (30.0, 60.0, 120.0)
 """RFC 4787 REQ-5: a mapping "MUST NOT expire in less than two minutes"; many do after 30 s or 60 s."""
 
+_TO_MAPPED: Final = (ProbeWay.OTHER_MEMBER_TO_MAPPED, ProbeWay.OTHER_PORT_TO_MAPPED)
 _TOKEN = slice(8, 8 + TRANSACTION_BYTES)
 
 
@@ -84,7 +85,7 @@ class AskHelper(Effect):
     avoid: tuple[NodeId, ...] = ()
     is_stranger_wanted: bool = False
     mapped: Address | None = None
-    """Where the probe is to go, with OTHER_MEMBER_TO_MAPPED."""
+    """Where the probe is to go, with the ways to a port that our router has mapped."""
 
 
 @dataclass(slots=True)
@@ -312,19 +313,18 @@ class Survey:
                 self._know(reached_by=(*self.reach.reached_by, helper.node))
 
     def _find_whether_mapped(self, helper: SurveyHelper, bound: _Binding) -> Steps:
-        """What our router has mapped is another port than the one that members see: strangers, or members that are
-        known to see that one, are let in to it by the mapping alone.
+        """What our router has mapped is another port than the one that this member sees: whoever was sent nothing from
+        that one is let in to it by the mapping alone.
         """
-        way = ProbeWay.OTHER_MEMBER_TO_MAPPED
-        other = yield from self._probe(helper, way, bound, is_stranger_wanted=True)
-        if other is None:
-            other = yield from self._probe(helper, way, bound)
-        source = None if other is None else other.source
-        if other is None or source is None:
-            return
-        links = [each for each in self._bindings.values() if each.spare is None and each.server.host == source.host]
-        if source.host not in self._known_hosts or any(each.mapped not in (None, self._mapped) for each in links):
-            self._know(reached_by=(*self.reach.reached_by, *other.answer.members))
+        other = yield from self._probe(helper, ProbeWay.OTHER_MEMBER_TO_MAPPED, bound, is_stranger_wanted=True)
+        if other is not None and other.source is not None:
+            if other.source.host not in self._known_hosts:
+                self._know(reached_by=(*self.reach.reached_by, *other.answer.members))
+        elif other is None:
+            # There is no stranger.
+            port = yield from self._probe(helper, ProbeWay.OTHER_PORT_TO_MAPPED, bound)
+            if port is not None and port.source is not None and port.source.host == helper.address.host:
+                self._know(reached_by=(*self.reach.reached_by, helper.node))
 
     def _find_hairpin(self) -> Steps:
         """4.5, between two ports, of which each has sent to the other's outside address: so no filter keeps it out."""
@@ -376,7 +376,7 @@ class Survey:
         self._came.pop((bound.spare, token), None)
         found: _Probe | None = None
         for _ in range(PROBES):
-            mapped = self._mapped if way is ProbeWay.OTHER_MEMBER_TO_MAPPED else None
+            mapped = self._mapped if way in _TO_MAPPED else None
             sent = self.reach.reached_by if is_link else self.reach.opened_by
             answer = yield from self._ask(AskHelper(0, helper.node, way, token, sent, is_stranger_wanted, mapped))
             if answer is None:

@@ -41,6 +41,9 @@ def host(number: int) -> str:
     return f"198.51.100.{number}"
 
 
+TO_MAPPED = frozenset({ProbeWay.OTHER_MEMBER_TO_MAPPED, ProbeWay.OTHER_PORT_TO_MAPPED})
+
+
 @dataclass
 class Bench:
     """One node that wants to know, and members 1, 2, ... who help it; each of them is a STUN server, and does what it
@@ -54,6 +57,8 @@ class Bench:
     forwards: bool = False
     maps: int = 0
     """The outside port to which the router says that it has mapped the port of links, if any."""
+    dialling: tuple[int, ...] = ()
+    """Members that have dialled that port before."""
     is_lied_to: bool = False
     blocks: frozenset[Protocol] = frozenset()
     refusing: frozenset[ProbeWay] = frozenset()
@@ -86,6 +91,11 @@ class Bench:
             if self.is_firewall:
                 machine.routes.append(NetworkRoute(ip_network("192.0.2.0/24"), interface, FIREWALL))
             self.ports[number] = self._member_socket(machine, number, PORT)
+        dialled = self.machine.udp(self.local, lambda *_: None)
+        for number in self.dialling:
+            self.ports[number].send(Address(OUTSIDE, self.maps), b"a link")
+        self.internet.run_for(1.0)
+        dialled.close()
         self.links = self.machine.udp(self.local, lambda sock, remote, data: self._came(None, sock.local, remote, data))
         self.spares: dict[int, UdpSocket] = {}
         self.closed: set[int] = set()
@@ -177,7 +187,7 @@ class Bench:
         if asked.way is ProbeWay.SAME_PORT:
             self.ports[number].send(target, probe(asked.token))
             return ReachAns(0, ())
-        if asked.way is ProbeWay.OTHER_PORT:
+        if asked.way in (ProbeWay.OTHER_PORT, ProbeWay.OTHER_PORT_TO_MAPPED):
             sock = self._member_socket(self.machines[number], number, 0)
             sock.send(target, probe(asked.token))
             return ReachAns(sock.local.port, ())
@@ -262,24 +272,30 @@ def test_a_firewall_without_nat_is_no_open_machine() -> None:
     assert (reach.is_open, reach.is_dialable) == (False, False)
 
 
-@pytest.mark.parametrize("linked", [2, 4], ids=["somebody is a stranger", "all are known"])
-def test_a_port_that_the_router_has_mapped_is_dialable_where_members_do_not_see_it(linked: int) -> None:
-    """A symmetric NAT shows each member another port; the mapped one is where everybody gets in."""
-    assert not Bench(SYMMETRIC, linked=linked).run().is_dialable
-    bench = Bench(SYMMETRIC, linked=linked, maps=7000)
+@pytest.mark.parametrize("dialling", [(), (2,), (1, 2)], ids=str)
+@pytest.mark.parametrize("members", [2, 4], ids=["all are known", "somebody is a stranger"])
+def test_a_port_that_the_router_has_mapped_is_dialable_where_members_do_not_see_it(
+    members: int, dialling: tuple[int, ...]
+) -> None:
+    """A symmetric NAT shows each member that was dialled another port; the mapped one is where everybody gets in, and
+    what those see that have dialled it.
+    """
+    assert not Bench(SYMMETRIC, members=members, linked=2).run().is_dialable
+    bench = Bench(SYMMETRIC, members=members, linked=2, maps=7000, dialling=dialling)
     reach = bench.run()
     assert reach.is_dialable
     assert not reach.is_open
     assert len(set(reach.reached_by)) == 2
-    assert {each.mapped for each in bench.asked if each.way is ProbeWay.OTHER_MEMBER_TO_MAPPED} == {
-        Address(OUTSIDE, 7000)
-    }
+    named = {each.mapped for each in bench.asked if each.mapped is not None}
+    assert named == (set() if len(dialling) == 2 else {Address(OUTSIDE, 7000)})
 
 
-@pytest.mark.parametrize("refusing", [frozenset(), frozenset({ProbeWay.OTHER_MEMBER_TO_MAPPED})])
-def test_what_a_router_says_is_no_proof(refusing: frozenset[ProbeWay]) -> None:
+@pytest.mark.parametrize("members", [2, 4], ids=["all are known", "somebody is a stranger"])
+@pytest.mark.parametrize("refusing", [frozenset(), TO_MAPPED])
+def test_what_a_router_says_is_no_proof(members: int, refusing: frozenset[ProbeWay]) -> None:
     """It says that a port is mapped, and what comes there is dropped; or no member knows how to try it."""
-    assert not Bench(SYMMETRIC, maps=7000, is_lied_to=True, refusing=refusing).run().is_dialable
+    bench = Bench(SYMMETRIC, members=members, linked=2, maps=7000, is_lied_to=True, refusing=refusing)
+    assert not bench.run().is_dialable
 
 
 @pytest.mark.parametrize("linked", [2, 4], ids=["somebody is a stranger", "all are known"])

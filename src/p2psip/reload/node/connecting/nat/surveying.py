@@ -387,6 +387,8 @@ class Surveying:
             self._answer(request, ReachAns(0, ()))
         elif body.way is ProbeWay.OTHER_PORT:
             self._send_from_other_port(request, body, source, now)
+        elif body.way is ProbeWay.OTHER_PORT_TO_MAPPED:
+            self._send_from_other_port(request, body, self._mapped(body, source), now)
         elif body.way is ProbeWay.OTHER_MEMBER_TO_MAPPED:
             self._have_another_send(request, body, self._mapped(body, source), (), now)
         else:

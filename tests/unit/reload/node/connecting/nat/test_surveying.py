@@ -175,6 +175,18 @@ def test_a_third_member_may_be_asked_for_another_port_of_the_host_that_asks_and_
     assert sent(bench) == []
 
 
+def test_another_port_sends_to_another_port_of_the_host_that_asks_and_of_no_other() -> None:
+    """As above, where there is no third member."""
+    bench = start()
+    seen(bench)
+    mapped = SOURCE._replace(port=7000)
+    asked(bench, ProbeWay.OTHER_PORT_TO_MAPPED, target=mapped)
+    (spare,) = [effect for effect in bench.effects if isinstance(effect, SendSpare)]
+    assert (spare.remote, spare.data) == (mapped, probe(TOKEN))
+    asked(bench, ProbeWay.OTHER_PORT_TO_MAPPED, target=Address("203.0.113.66", 7000))
+    assert refused(bench) is ErrorCode.FORBIDDEN
+
+
 def test_who_knows_nobody_else_says_so() -> None:
     """Also where the one that was asked does not know what is meant."""
     bench = start()
