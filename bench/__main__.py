@@ -22,6 +22,7 @@ GROUPS = {
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",
     "routing": "100 peers in virtual time: responses that go back, directly, by a relay peer (ROUTING_PEERS: others)",
     "idle": "18 peers as processes, 16 behind NATs: what each sends while nobody calls (root; IDLE_S: how long)",
+    "phones": "a peer as a process, 1,000 phones by SIPp: a registration, a call, beside Kamailio (LOAD_S: how long)",
     "live": "5 peers as processes: joins, lookups, calls, memory",
 }
 

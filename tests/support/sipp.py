@@ -22,6 +22,7 @@ from live_overlay import eventually
 needs_sipp = pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp (Debian: sip-tester) is not installed")
 
 HOST = "127.0.0.1"
+_COUNTED = ("-trace_stat", "-fd", "1")
 _runs = itertools.count(1)
 
 _SCENARIO = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<scenario name="{name}">\n{steps}</scenario>\n'
@@ -147,6 +148,19 @@ class Account:
         return f"[authentication username={self.user} password={self.password}]\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Phones that register one after the other, again and again: each at a port of its own, where nobody is."""
+
+    accounts: tuple[Account, ...]
+    ports: tuple[int, ...]
+
+    def lines(self) -> str:
+        """SIPp's injection file: user, credentials and port of each."""
+        rows = [f"{each.user};{each.credentials().strip()};{port}" for port in self.ports for each in self.accounts]
+        return "\n".join(["SEQUENTIAL", *rows, ""])
+
+
 class Sipp:
     """One SIPp process with a scenario of ours."""
 
@@ -186,6 +200,10 @@ class Sipp:
         status = self._process.wait(timeout_s)
         assert status == 0, f"sipp ended with {status}\n{self.log}"
 
+    def end(self, timeout_s: float = 60) -> None:
+        """Let it end, whatever has become of its calls: `failed` says that."""
+        self._process.wait(timeout_s)
+
     def wait_failed(self, timeout_s: float = 60) -> None:
         """Let it end; it must not have gone as the scenario says."""
         assert self._process.wait(timeout_s) != 0, self.log
@@ -207,6 +225,20 @@ class Sipp:
         """What came and went, of one that keeps that."""
         return "".join(path.read_text(errors="replace") for path in self.directory.glob("*_messages.log"))
 
+    def retransmissions(self) -> int:
+        """How often it has repeated a message, of one that keeps count."""
+        return self._counted("Retransmissions(C)")
+
+    def failed(self) -> int:
+        """How many calls have not gone as the scenario says, of one that keeps count."""
+        return self._counted("FailedCall(C)")
+
+    def _counted(self, what: str) -> int:
+        (path,) = self.directory.glob("*_.csv")
+        with path.open() as file:
+            *_, last = csv.DictReader(file, delimiter=";")
+        return int(last[what])
+
     def setup_ms(self) -> list[float]:
         """From INVITE to the answer that is timed, call by call."""
         (path,) = self.directory.glob("*_rtt.csv")
@@ -224,6 +256,20 @@ def registering(
     steps += _send(_REGISTER.format(**common, cseq=2, credentials=account.credentials()))
     steps += f'{_TRYING}<recv response="200"/>\n'
     return Sipp(directory, "register", steps, account.server, "-m", "1", *_transport(transport), *_limit(60))
+
+
+def registering_crowd(directory: Path, crowd: Crowd, *, times: int, rate: float) -> Sipp:
+    """REGISTER so many times, and so often a second, answering a challenge each time."""
+    inject = directory / f"crowd-{next(_runs)}.csv"
+    inject.write_text(crowd.lines())
+    server = crowd.accounts[0].server
+    common = {"server": server, "user": "[field0]", "contact": f"{HOST}:[field2]", "expires": 300}
+    steps = _send(_REGISTER.format(**common, cseq=1, credentials=""))
+    steps += f'{_TRYING}<recv response="401" auth="true"/>\n'
+    steps += _send(_REGISTER.format(**common, cseq=2, credentials="[field1]\n"))
+    steps += f'{_TRYING}<recv response="200"/>\n'
+    arguments = [server, "-inf", str(inject), "-m", str(times), "-r", f"{rate:g}", *_COUNTED]
+    return Sipp(directory, "crowd", steps, *arguments, *_transport("udp"), *_limit(60 + times / rate))
 
 
 def calling(
@@ -258,7 +304,7 @@ def calling(
     steps += f'<pause milliseconds="{talk_ms}"/>\n'
     steps += _send(_IN_DIALOG.format(**common, method="BYE", cseq=cseq + 1, credentials=""))
     steps += f'{_TRYING}<recv response="200"/>\n'
-    limits = ["-m", str(calls), "-r", str(rate), "-trace_rtt", "-rtt_freq", "1", *_limit(60 + calls / rate)]
+    limits = ["-m", str(calls), "-r", str(rate), "-trace_rtt", "-rtt_freq", "1", *_COUNTED, *_limit(60 + calls / rate)]
     limits += ["-l", str(at_once)] if at_once else []
     # Its digest covers the server's address unless it is told the Request-URI, to which it adds the scheme.
     limits += ["-auth_uri", target.removeprefix("sip:")]

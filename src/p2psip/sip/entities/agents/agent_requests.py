@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -78,17 +79,20 @@ class Wiring:
     timers: Timers[TimerKey] = field(default_factory=Timers)
     effects: list[Effect] = field(default_factory=list)
     _pending: set[Pending] = field(default_factory=set)
+    _owners: Counter[Requester] = field(default_factory=Counter)
+    """How many of those each has: it is asked of every call at every message."""
 
     def send(self, owner: Requester, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
         """Send a request in a transaction; what becomes of it goes to `owner`."""
         pending = Pending(owner, request, hop, challenges)
         self._pending.add(pending)
+        self._owners[owner] += 1
         transaction = self.transactions.request(request, hop, pending, now)
         owner.note_sent(request, transaction, now)
 
     def has_pending(self, owner: Requester) -> bool:
         """True if a transaction of this owner has not ended."""
-        return any(pending.owner is owner for pending in self._pending)
+        return owner in self._owners
 
     @property
     def is_waiting(self) -> bool:
@@ -112,7 +116,10 @@ class Wiring:
 
     def forget(self, pending: Pending) -> None:
         """The transaction has ended."""
-        self._pending.discard(pending)
+        self._pending.remove(pending)
+        self._owners[pending.owner] -= 1
+        if not self._owners[pending.owner]:
+            del self._owners[pending.owner]
 
     def set_timer(self, part: CallId, alarm: Alarm, at: float) -> None:
         """Have `alarm` of a call (or 0, the registration) come due."""
