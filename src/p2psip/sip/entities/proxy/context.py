@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from p2psip.base.errors import Cause
+from p2psip.base.timers import Timers
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import Asked
@@ -22,6 +24,13 @@ from p2psip.sip.transports.hops import Hop, Source
 UNREACHABLE = 480
 """What a target that cannot be reached counts as. 16.9 says 503, which no phone should see: it would take its own
 peer for overloaded, and some look for another server then."""
+
+STAGGER = -1
+NO_ANSWER = -2
+"""Timers of a context: for its next target, and to ask again; timers C have the number of their branch."""
+
+ContextTimers: TypeAlias = Timers[tuple[int, int]]
+"""Of all contexts: each key is a context's server transaction, and which of its timers."""
 
 # 16.7 step 6: "should give preference to responses that provide information affecting resubmission of this request,
 # such as 401, 407, 415, 420, and 484 if the 4xx class is chosen" (of these 401 and 407 do not go on); after those what
@@ -70,6 +79,11 @@ class Branch:
     def way(self) -> Hop | None:
         """The connection or address that it went to; `hop` may only say where one was to be made to."""
         return None if self.side is None else self.side.hop
+
+    @property
+    def has_another_way(self) -> bool:
+        """True for a way that gets little patience, since there is another to the same phone or it may be stale."""
+        return bool(self.target.others) or self.target.is_doubtful
 
     def prepared(self, engine_call: EngineCall | None) -> None:
         """The media engine has answered."""
@@ -163,6 +177,14 @@ class Context:
         Max-Breadth"; what others had may be used again (5.3.3.1).
         """
         return self.breadth - sum(branch.breadth for branch in self.open_branches)
+
+    def key_of(self, branch: Branch) -> tuple[int, int]:
+        """The key of a branch's timer."""
+        return (self.server, self.branches.index(branch))
+
+    def failed(self, branch: Branch, status: int, what: str) -> Result:
+        """The result of a branch that has ended without a response."""
+        return Result(487 if self.is_cancelled else status, branch, None, what)
 
     def pause_s(self, tried: Target, following: Target, serial_s: float) -> float:
         """How long the next target waits for the one before it.

@@ -6,6 +6,9 @@ outside (`LocateUser`). Targets are tried in order: the first at once, each next
 a final answer or as soon as one has failed; earlier ones go on ringing meanwhile. The first 2xx wins and the others
 are cancelled. When all have failed, or where nobody answers in the time that one of them has set, the resolvers are
 asked what comes now; if nothing does, the best failure goes back.
+
+`Destinations` ask where a request goes, `Branches` do what each target needs, and both return what has come of it; what
+follows from that is decided here.
 """
 
 from __future__ import annotations
@@ -22,43 +25,32 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.acks import Acks
-from p2psip.sip.entities.proxy.anchoring import Anchoring, NotCarried
-from p2psip.sip.entities.proxy.context import UNREACHABLE, Branch, Context, Result
+from p2psip.sip.entities.proxy.anchoring import Anchoring
+from p2psip.sip.entities.proxy.branches import Branches
+from p2psip.sip.entities.proxy.context import (
+    NO_ANSWER,
+    STAGGER,
+    UNREACHABLE,
+    Branch,
+    Context,
+    ContextTimers,
+    Result,
+)
+from p2psip.sip.entities.proxy.destinations import Destination, Destinations
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.finals import Finals
-from p2psip.sip.entities.proxy.resolvers import (
-    After,
-    Again,
-    Asked,
-    Given,
-    Instead,
-    Resolver,
-    RingsNoMore,
-    diverted,
-)
+from p2psip.sip.entities.proxy.resolvers import After, Asked, Given, Resolver, RingsNoMore
 from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, ResolvingAck, Sent, Waiting
-from p2psip.sip.entities.questions import (
-    TOKEN_STEP,
-    Forwarded,
-    Hops,
-    Located,
-    LocateUser,
-    NotLocated,
-    ResolveUri,
-)
+from p2psip.sip.entities.questions import TOKEN_STEP, Forwarded, Hops, Located, NotLocated
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
-from p2psip.sip.message.build import make_trying, phrase_of
+from p2psip.sip.message.build import make_trying
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.hops import Hop, Source
-
-_STAGGER = -1
-_NO_ANSWER = -2
-"""Timers of a context: for its next target, and to ask again; timers C have the number of their branch."""
 
 _OVERDUE_S = 0.5
 """How often it is looked whether it is known now where a request goes that nobody has answered in time."""
@@ -84,9 +76,7 @@ class Proxy:
         self._config = config
         self._layer = layer
         self._bindings = bindings
-        self._tokens = tokens
         self._ways = ways
-        self._resolvers = tuple(resolvers)
         self._edge = Edge(config, layer.transport, tokens, naming, anchoring)
         self._contexts: dict[int, Context] = {}
         self._asks: Asks[Waiting] = Asks(
@@ -94,7 +84,9 @@ class Proxy:
         )
         self._acks = Acks(config, layer, tokens, ways, resolvers, self._edge, self._asks)
         self._finals = Finals(layer)
-        self._timers: Timers[tuple[int, int]] = Timers()
+        self._timers: ContextTimers = Timers()
+        self._destinations = Destinations(config.limits, resolvers, self._asks, self._timers)
+        self._branches = Branches(config.limits, layer, ways, self._edge, self._asks, self._timers)
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
@@ -131,7 +123,7 @@ class Proxy:
         self._contexts[arrived.transaction] = context
         if context.breadth < 1:
             self._answer(context, 440, now)
-        elif not self._resolve(context, Asked(routed, routed.request.sip_uri, source, user), now):
+        elif not self._seek(context, Asked(routed, routed.request.sip_uri, source, user), now):
             self._answer(context, 404, now, f"nobody here knows where {routed.request.uri_text} is")
 
     def cancel(self, server: int, reasons: list[str], now: float) -> None:
@@ -175,20 +167,8 @@ class Proxy:
             # A response of ours has got no ACK, and there is nobody to tell.
             return
         context, branch = sent
-        if branch.result is not None:
-            return
-        context.note(branch, what, now)
-        may_repeat = context.is_invite or failure is Failure.TRANSPORT
-        may_go_on = may_repeat and not context.is_closed and not branch.is_ringing
-        if may_go_on and branch.hops:
-            self._send(context, branch, now)
-        elif may_go_on and failure is Failure.TRANSPORT and branch.may_be_resolved_again:
-            # The connection that there was has died; where there is another way, or a new connection, it goes on.
-            branch.may_be_resolved_again = False
-            self._ask_way(context, branch, now)
-        else:
-            status = 408 if failure is Failure.TIMEOUT else UNREACHABLE
-            self._fail(context, branch, status, what, now)
+        if branch.result is None:
+            self._settle(context, self._branches.unsent(context, branch, failure, what, now), now)
 
     def on_ended(self, transaction: int, now: float) -> None:
         """A transaction is forgotten, and what hung on it."""
@@ -203,15 +183,14 @@ class Proxy:
         waiting = self._asks.answered(token)
         match waiting:
             case Locating(context, asked):
-                context.question = 0
                 assert isinstance(answer, Located | Forwarded | NotLocated), f"LocateUser is not answered by {answer}"
-                self._on_located(context, asked, answer, now)
+                self._follow(context, self._destinations.located(context, asked, answer, now), now)
             case Resolving(context, branch):
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
-                self._on_resolved(context, branch, answer, now)
-            case Preparing():
+                self._settle(context, self._branches.resolved(context, branch, answer, now), now)
+            case Preparing(context):
                 assert answer is None or isinstance(answer, EngineCall), f"PrepareCall is not answered by {answer}"
-                self._on_prepared(waiting, answer, now)
+                self._settle(context, self._branches.prepared(waiting, answer, now), now)
             case ResolvingAck():
                 self._acks.resolved(waiting, answer, now)
 
@@ -221,17 +200,18 @@ class Proxy:
             self._on_unanswered(waiting, now)
         for server, which in self._timers.pop_due(now):
             context = self._contexts[server]
-            if which == _STAGGER:
+            if which == STAGGER:
                 self._try_next(context, now)
-            elif which == _NO_ANSWER:
+            elif which == NO_ANSWER:
                 self._on_no_answer(context, now)
             else:
-                self._on_timer_c(context, context.branches[which], now)
+                self._settle(context, self._branches.on_timer_c(context, context.branches[which], now), now)
 
     def drain(self) -> list[Effect]:
         """Questions and reports since the last call."""
         effects, self._effects = self._effects, []
-        return [*effects, *self._acks.drain(), *self._finals.drain()]
+        parts = (self._destinations, self._branches, self._acks, self._finals)
+        return [*effects, *(effect for part in parts for effect in part.drain())]
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -239,74 +219,25 @@ class Proxy:
 
     # Where to
 
-    def _resolve(self, context: Context, asked: Asked, now: float) -> bool:
+    def _seek(self, context: Context, asked: Asked, now: float) -> bool:
         """Have the resolvers say where the request goes, and let it go there; False if none of them knows."""
-        context.since = now
-        for resolver in self._resolvers:
-            match resolver.resolve(asked, now):
-                case Given(target):
-                    self._give_up(context, now)
-                    context.asked = None
-                    self._try(context, Branch(target), now)
-                    return True
-                case Instead() as instead:
-                    return self._begin_anew(context, asked.anew(instead), now)
-                case Again(after_s) if context.is_invite:
-                    self._timers.set((context.server, _NO_ANSWER), now + after_s, "nobody answers")
-                case RingsNoMore(why):
-                    self._ring_no_more(context, why, now)
-                    return True
-                case LocateUser() as question:
-                    self._locate(context, asked, question, now)
-                    return True
-                case Located() | NotLocated() as found:
-                    self._take(context, asked, found, now)
-                    return True
-        return False
+        destination = self._destinations.seek(context, asked, now)
+        self._follow(context, destination, now)
+        return destination is not None
 
-    def _begin_anew(self, context: Context, asked: Asked, now: float) -> bool:
-        """It is for somebody else now; but not for ever for somebody else."""
-        refusal = context.turn(self._config.limits.turns)
-        if asked.uri.user_name in diverted(asked.routed.request):
-            refusal = NotLocated(482, phrase_of(482), f"{asked.uri.user_name} has forwarded this call already")
-        if refusal is not None:
-            # Of an emergency somebody else may be there who has not been tried.
-            if not (context.is_urgent and self._asks_for_another(context, asked, refusal, now)):
-                self._take(context, asked, refusal, now)
-            return True
-        self._timers.cancel((context.server, _NO_ANSWER))
-        context.request = asked.routed.request
-        return self._resolve(context, asked, now)
-
-    def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> None:
-        if self._asks.is_full_for(is_urgent=context.is_urgent):
-            self._take(context, asked, NotLocated(503, phrase_of(503), "too many questions are open"), now)
-            return
-        ask = self._asks.ask(question, Locating(context, asked), now + self._config.limits.locate_s)
-        context.question = ask.token
-        self._effects.append(ask)
-
-    def _on_located(self, context: Context, asked: Asked, answer: Located | Forwarded | NotLocated, now: float) -> None:
-        if isinstance(answer, Forwarded):
-            why = f"{asked.uri.user_name} forwards all calls to {answer.uri.user_name}"
-            self._begin_anew(context, asked.anew(Instead(answer.uri, why, "unconditional")), now)
-            return
-        if isinstance(answer, Located):
-            others = context.without_sender(asked.uri.user_name, answer.targets)
-            if not others:
-                answer = NotLocated(480, phrase_of(480), f"no other phone of {context.user} is registered")
-            else:
-                answer = replace(answer, targets=others)
-        if isinstance(answer, NotLocated) and self._asks_for_another(context, asked, answer, now):
-            return
-        self._take(context, asked, answer, now)
-
-    def _asks_for_another(self, context: Context, asked: Asked, answer: NotLocated, now: float) -> bool:
-        """Who is not there may have said beforehand who is."""
-        if asked.after is not None:
-            return False
-        after = After(answer.status, answer.reason or answer.phrase)
-        return self._resolve(context, replace(asked, after=after), now)
+    def _follow(self, context: Context, destination: Destination | None, now: float) -> None:
+        """Let the request go where it goes, as soon as that is known."""
+        match destination:
+            case Destination(known=Given(target)):
+                self._give_up(context, now)
+                context.asked = None
+                self._settle(context, self._branches.begin(context, target, now), now)
+            case Destination(known=RingsNoMore(why)):
+                # What its phones say to the CANCEL is awaited: one may have been picked up at this moment.
+                context.asked, context.enough = None, why
+                self._give_up(context, now)
+            case Destination(asked, Located() | NotLocated() as found):
+                self._take(context, asked, found, now)
 
     def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
         """What is known of where the request goes: try that, or go back with what there is."""
@@ -333,23 +264,18 @@ class Proxy:
         """One of the resolvers wants to hear of it. If it goes nowhere else, it goes on ringing."""
         if context.question:
             # Where it goes is not known yet, so nobody could have answered: the time is over when it is known.
-            self._timers.set((context.server, _NO_ANSWER), now + _OVERDUE_S, "nobody answers")
+            self._timers.set((context.server, NO_ANSWER), now + _OVERDUE_S, "nobody answers")
         elif not (context.final or context.is_closed):
             self._ask_again(context, After(408, "nobody has answered in time"), now)
 
-    def _ring_no_more(self, context: Context, why: str, now: float) -> None:
-        """What its phones say to the CANCEL is awaited: one may have been picked up at this moment."""
-        context.asked, context.enough = None, why
-        self._give_up(context, now)
-
     def _ask_again(self, context: Context, after: After, now: float) -> bool:
         """Ask the resolvers what comes now; False if nothing does."""
-        return context.asked is not None and self._resolve(context, replace(context.asked, after=after), now)
+        return context.asked is not None and self._seek(context, replace(context.asked, after=after), now)
 
     def _give_up(self, context: Context, now: float) -> None:
         """Those that have not answered in time ring no more: the next are tried."""
         context.waiting.clear()
-        self._cancel_branches(context, now, [_TOO_LONG])
+        self._branches.cancel(context, now, [_TOO_LONG])
 
     def _try_next(self, context: Context, now: float) -> None:
         """Start with the next target, if any and if the breadth allows one more."""
@@ -358,115 +284,31 @@ class Proxy:
         target = context.waiting.popleft()
         if context.waiting:
             pause_s = context.pause_s(target, context.waiting[0], self._config.limits.serial_s)
-            self._timers.set((context.server, _STAGGER), now + pause_s, "next target")
-        self._try(context, Branch(target), now)
-
-    def _try(self, context: Context, branch: Branch, now: float) -> None:
-        # Where somebody else is asked for while it rings, something is left for him.
-        sharing = 1 + len(context.waiting) + ((context.server, _NO_ANSWER) in self._timers)
-        branch.breadth = max(1, context.free_breadth // sharing)
-        context.branches.append(branch)
-        hops = branch.target.hops
-        if hops is None:
-            hops = self._ways.known(branch.target.lead, now)
-        if hops is not None:
-            branch.may_be_resolved_again = False
-            branch.hops.extend(hops)
-            self._send(context, branch, now)
-        else:
-            self._ask_way(context, branch, now)
-
-    def _ask_way(self, context: Context, branch: Branch, now: float) -> None:
-        """Ask for the way to a target that does not bring it along."""
-        limits = self._config.limits
-        deadline = context.began_at + limits.resolve_s
-        if not branch.transaction:
-            deadline = max(deadline, now + limits.resolve_least_s)
-        if self._asks.is_full_for(is_urgent=context.is_urgent):
-            self._fail(context, branch, UNREACHABLE, "too many questions are open", now)
-        else:
-            self._ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
-
-    def _ask(self, question: object, waiting: Resolving | Preparing, deadline: float) -> None:
-        """A branch waits for an answer, and for nothing else any more."""
-        context, branch = waiting.context, waiting.branch
-        self._timers.cancel((context.server, context.branches.index(branch)))
-        ask = self._asks.ask(question, waiting, deadline)
-        branch.question, branch.transaction = ask.token, 0
-        self._effects.append(ask)
-
-    def _on_resolved(self, context: Context, branch: Branch, answer: Hops | NotLocated, now: float) -> None:
-        branch.question = 0
-        if isinstance(answer, Hops):
-            branch.hops.extend(answer.hops)
-            self._send(context, branch, now)
-        else:
-            context.note(branch, answer.reason or answer.phrase, now)
-            self._fail(context, branch, answer.status, answer.reason or answer.phrase, now)
-
-    def _on_prepared(self, waiting: Preparing, engine_call: EngineCall | None, now: float) -> None:
-        waiting.branch.prepared(engine_call)
-        self._send(waiting.context, waiting.branch, now)
+            self._timers.set((context.server, STAGGER), now + pause_s, "next target")
+        self._settle(context, self._branches.begin(context, target, now), now)
 
     def _on_unanswered(self, waiting: Waiting, now: float) -> None:
-        if isinstance(waiting, Locating):
-            waiting.context.question = 0
-            reason = f"the overlay has not answered in {self._config.limits.locate_s:g} s"
-            self._on_located(waiting.context, waiting.asked, NotLocated(480, phrase_of(480), reason), now)
-        elif isinstance(waiting, Resolving):
-            what = f"no answer from {waiting.branch.label} in {now - waiting.context.began_at:.0f} s"
-            self._on_resolved(waiting.context, waiting.branch, NotLocated(UNREACHABLE, what), now)
-        elif isinstance(waiting, Preparing):
-            self._on_prepared(waiting, None, now)
-
-    # Sending
-
-    def _send(self, context: Context, branch: Branch, now: float) -> None:
-        """Send on the branch's next hop that can be sent to."""
-        while branch.hops:
-            hop = branch.hops.popleft()
-            if context.asks_for_tls(branch) and not self._layer.transport.is_secure(hop):
-                context.note(branch, f"sips: asks for TLS, and there is none over {hop}", now)
-                continue
-            bound = self._layer.transport.bind(hop, now)
-            if bound is None:
-                context.note(branch, f"no way to {hop}", now)
-                continue
-            branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
-            branch.place = self._edge.who_is_at(bound, branch.target)
-            if not self._asks.is_full and (question := self._edge.question(context, branch, bound)) is not None:
-                branch.hops.appendleft(hop)
-                self._ask(question, Preparing(context, branch), now + self._config.limits.engine_s)
-                return
-            try:
-                copy = self._edge.copy_for(context, branch, bound, now)
-            except NotCarried as error:
-                self._fail(context, branch, error.code, str(error), now)
-                return
-            sent = Sent(context, branch)
-            branch.transaction = self._layer.request(copy, bound, sent, now, branch_suffix=context.suffix)
-            if branch.target.others or branch.target.is_doubtful:
-                key = (context.server, context.branches.index(branch))
-                self._timers.set(key, now + self._config.limits.flow_silence_s, "this way to the phone is silent")
-            else:
-                self._start_timer_c(context, branch, now)
-            return
-        what = context.causes[-1].what if context.causes else "no way there"
-        self._fail(context, branch, UNREACHABLE, what, now)
+        match waiting:
+            case Locating(context, asked):
+                self._follow(context, self._destinations.not_located(context, asked, now), now)
+            case Resolving(context, branch):
+                self._settle(context, self._branches.not_resolved(context, branch, now), now)
+            case Preparing(context):
+                self._settle(context, self._branches.prepared(waiting, None, now), now)
 
     # What became of it
 
     def _on_provisional(self, context: Context, branch: Branch, response: Response, now: float) -> None:
         if branch.result is None and not branch.is_alive:
             branch.is_alive = True
-            self._start_timer_c(context, branch, now)
+            self._branches.start_timer_c(context, branch, now)
         if not context.is_invite or response.status == 100 or branch.result is not None:
             # RFC 4320 4.1: "An SIP element MUST NOT send any provisional response with a Status-Code other than 100
             # to a non-INVITE request."
             return
         branch.is_ringing = True
         # 16.7 step 2: timer C starts anew with each provisional response but 100.
-        self._start_timer_c(context, branch, now)
+        self._branches.start_timer_c(context, branch, now)
         if not context.final:
             if context.rang_at is None:
                 context.rang_at = now
@@ -477,30 +319,30 @@ class Proxy:
         if status == 503 and branch.hops and not context.is_closed:
             # RFC 3263 4.3: a 503 is a failure of that hop.
             context.note(branch, "503 " + response.phrase, now)
-            self._send(context, branch, now)
+            self._settle(context, self._branches.send(context, branch, now), now)
             return
         if branch.is_expired and not context.is_closed and status == 487:
             # 16.8: what timer C has ended counts as a 408.
-            self._fail(context, branch, 408, context.enough or "rang too long", now)
+            self._settle(context, context.failed(branch, 408, context.enough or "rang too long"), now)
             return
         if status >= 300:
             context.note(branch, f"{status} {response.phrase}", now)
         registered = branch.target.registered
         if registered is not None and is_disowned(registered, status, self._bindings.of(registered.user, now)):
             self._effects += self._bindings.forget(*registered, now)
-            self._fail(context, branch, UNREACHABLE, f"{status} {response.phrase}", now)
+            self._settle(context, context.failed(branch, UNREACHABLE, f"{status} {response.phrase}"), now)
             return
-        self._settle(context, branch, Result(status, branch, response), now)
+        self._settle(context, Result(status, branch, response), now)
 
-    def _fail(self, context: Context, branch: Branch, status: int, what: str, now: float) -> None:
-        self._settle(context, branch, Result(487 if context.is_cancelled else status, branch, None, what), now)
-
-    def _settle(self, context: Context, branch: Branch, result: Result, now: float) -> None:
-        """A branch has its result: forward it, try the next target, or end."""
+    def _settle(self, context: Context, result: Result | None, now: float) -> None:
+        """If a branch has its result: forward it, try the next target, or end."""
+        if result is None:
+            return
+        branch = result.branch
         branch.result = result
         if result.response is None or not result.response.is_success:
             self._edge.failed(branch, result.words, now)
-        self._timers.cancel((context.server, context.branches.index(branch)))
+        self._timers.cancel(context.key_of(branch))
         if context.final:
             return
         if result.response is not None and result.response.is_success:
@@ -516,7 +358,7 @@ class Proxy:
             self._cancel_open(context, now, [])
         if branch.target.others and not context.is_closed and result.is_unreached:
             first, *rest = branch.target.others
-            self._try(context, Branch(first.with_others(rest)), now)
+            self._settle(context, self._branches.begin(context, first.with_others(rest), now), now)
             return
         self._try_next(context, now)
         self._end_if_over(context, now)
@@ -545,51 +387,18 @@ class Proxy:
         self._finals.respond(context, response, label, now)
 
     def _cancel_open(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
-        self._drop_question(context)
-        self._cancel_branches(context, now, reasons)
-
-    def _cancel_branches(self, context: Context, now: float, reasons: list[tuple[str, object]]) -> None:
-        for branch in context.open_branches:
-            branch.give_up()
-            if branch.transaction:
-                self._layer.cancel(branch.transaction, now, reasons)
-            else:
-                self._drop_question(branch)
-                branch.result = Result(487, branch, None, "not tried any more")
-
-    # Time
-
-    def _start_timer_c(self, context: Context, branch: Branch, now: float) -> None:
-        key = (context.server, context.branches.index(branch))
-        if context.is_invite:
-            self._timers.set(key, now + self._config.limits.timer_c_s, "rang too long (timer C)")
-        else:
-            self._timers.cancel(key)
-
-    def _on_timer_c(self, context: Context, branch: Branch, now: float) -> None:
-        """16.8: cancel it if it rings; the 487 that follows counts as 408."""
-        branch.is_expired = True
-        self._layer.cancel(branch.transaction, now)
-        if (branch.target.others or branch.target.is_doubtful) and not branch.is_alive:
-            # Nothing at all has come by this way, and there is another. Should it wake up, it is cancelled.
-            what = f"silent for {self._config.limits.flow_silence_s:g} s"
-            context.note(branch, what, now)
-            self._fail(context, branch, 408, what, now)
+        self._branches.drop_question(context)
+        self._branches.cancel(context, now, reasons)
 
     def _stop_timers(self, context: Context) -> None:
-        for which in (_STAGGER, _NO_ANSWER):
+        for which in (STAGGER, NO_ANSWER):
             self._timers.cancel((context.server, which))
 
     def _forget(self, context: Context, now: float) -> None:
         self._stop_timers(context)
-        self._drop_question(context)
-        for index, branch in enumerate(context.branches):
-            self._timers.cancel((context.server, index))
-            self._drop_question(branch)
+        self._branches.drop_question(context)
+        for branch in context.branches:
+            self._timers.cancel(context.key_of(branch))
+            self._branches.drop_question(branch)
             if branch.result is None:
                 self._edge.failed(branch, "no answer", now)
-
-    def _drop_question(self, asker: Context | Branch) -> None:
-        if asker.question:
-            self._effects.append(self._asks.cancel(asker.question))
-            asker.question = 0
