@@ -18,7 +18,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions nat-pairs lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -107,6 +107,9 @@ conformance: dev
 
 transactions: dev
 	$(BIN)/python tests/support/transaction_diagrams.py
+
+deaths: dev
+	PYTHONPATH=tests/support $(BIN)/python tests/support/deaths.py
 
 nat-pairs: dev
 	PYTHONPATH=tests/support $(BIN)/python tests/support/nat_pairs.py

@@ -12,6 +12,7 @@ from p2psip.sim.ip.machine import Machine
 from p2psip.sim.ip.network import Way
 from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
+from p2psip.sip.entities.agents.types import Ringing
 from p2psip.sip.entities.reports import RequestCarried
 
 FAR = Way(delay_s=0.05)
@@ -22,7 +23,9 @@ POOR = Way(delay_s=0.075, loss=0.05)
 NATS = (PORT_RESTRICTED, NatBehaviour(), FULL_CONE)
 
 
-def grow(seed: str, way: Way = FAR, *, behind: int = 2) -> tuple[InternetSites, list[MachinePhone]]:
+def grow(
+    seed: str, way: Way = FAR, *, behind: int = 2, answer_s: float | None = 0.5
+) -> tuple[InternetSites, list[MachinePhone]]:
     """A public peer, and some behind NATs that forward nothing; each of these has a phone, user0, user1, ..."""
     world = InternetSites(seed, no_ice=False, overlay_link_protocols=("DTLS",))
     world.internet.default_way = way
@@ -34,7 +37,8 @@ def grow(seed: str, way: Way = FAR, *, behind: int = 2) -> tuple[InternetSites, 
     world.settle(120.0)
     world.run(30.0)
     return world, [
-        world.phone(site, f"user{site.number - 1}", tone_hz=400.0 + 20 * site.number) for site in world.sites[1:]
+        world.phone(site, f"user{site.number - 1}", tone_hz=400.0 + 20 * site.number, answer_s=answer_s)
+        for site in world.sites[1:]
     ]
 
 
@@ -163,6 +167,23 @@ def test_where_a_peer_has_lost_its_power_callers_are_told_soon() -> None:
     assert world.run(12.0, stop=lambda: hill.driver.carried()[-1].status != 200)
     refused: RequestCarried = hill.driver.carried()[-1]
     assert refused.status in (408, 480)
+
+
+@pytest.mark.parametrize("dies", ["caller", "callee"])
+def test_where_a_peer_loses_its_power_while_a_phone_rings_nobody_rings_on(dies: str) -> None:
+    """Over a path each end asks the other as long as anything rings: within 8 s whoever is left is told."""
+    world, (alice, bob) = grow("rings", Way(delay_s=0.03), answer_s=None)
+    hill, valley = world.sites[1:]
+    call = alice.dial("user1")
+    assert world.run(10.0, stop=lambda: bool(alice.of(Ringing)))
+    world.run(5.0)
+    world.cut_power(hill if dies == "caller" else valley)
+    if dies == "callee":
+        assert world.run(8.0, stop=lambda: alice.ended(call) is not None)
+        assert str(alice.ended(call)).startswith("480 Temporarily Unavailable; ")
+    else:
+        assert world.run(8.0, stop=lambda: not bob.agent.calls)
+        assert "The connection with the caller's peer is lost" in str(bob.ended(1))
 
 
 def test_a_cold_call_in_the_same_lan_rings_in_a_fifth_of_a_second(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from p2psip.media.relay.relay import RelayEnded
 from p2psip.media.relay.rtpengine.engine_control import SendToEngine
 from p2psip.media.session import SendRtp
 from p2psip.sip.entities.agents.agent_table import AgentCore
+from p2psip.sip.entities.agents.call_guard import CallsToKeep
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.config import ServerConfig
@@ -355,7 +356,7 @@ class Server:
                     self.changes.append(effect)
                 case HandlingChanged():
                     self.handled.append(effect)
-                case SendRtp() | MediaReleased():
+                case SendRtp() | MediaReleased() | CallsToKeep():
                     pass
                 case OpenFlow():
                     self.opened.append(effect)
@@ -393,6 +394,8 @@ class Server:
                 for name, flow in self.links.items():
                     if uri.param("gr") == world.servers[name].node_id:
                         return Hops((FlowHop(flow),))
+                if any(uri.param("gr") == server.node_id for server in world.servers.values()):
+                    return NotLocated(480, "Temporarily Unavailable", "that peer is not in the overlay")
                 return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
             case MediaWanted():
                 return Address(self.address.host, 20_000)

@@ -97,6 +97,8 @@ class Phone:
         self.finals: list[Response] = []
         self.received: list[Request] = []
         self.acks = 0
+        self.answers: dict[str, int] = {}
+        """What it says to requests that are no INVITE, by method, if not 200."""
         self.digest_uri = ""
         """What stands in credentials as uri, if not the Request-URI."""
         self.cseq = itertools.count(1)
@@ -266,7 +268,9 @@ class Phone:
         if method == "INVITE" and not event.request.to.tag:
             self._ring(event)
             return
-        self.layer.respond(event.transaction, make_response(event.request, 200, to_tag="t"), self.world.now)
+        self.layer.respond(
+            event.transaction, make_response(event.request, self.answers.get(method, 200), to_tag="t"), self.world.now
+        )
         for call in self.calls:
             if call.request.call_id == event.request.call_id:
                 if method == "BYE":

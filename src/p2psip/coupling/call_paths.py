@@ -50,6 +50,11 @@ ASK_AFTER_S: Final = 0.5
 SILENT_S: Final = 2.5
 """From then on the link is over."""
 
+WATCH_S: Final = 3.0
+IN_USE_S: Final = 190.0
+"""How often the other end is asked, and for how long after the last SIP message: nobody waits longer for an answer, and
+hears nothing (timer C)."""
+
 GREETINGS_MAX: Final = 5
 """How often the other end is asked whether it takes fragments, after 0.5, 1, 2 and 4 s."""
 
@@ -355,7 +360,7 @@ class CallPaths:
         far = self._by_flow.get(flow)
         if far is None:
             return
-        far.used_at = now
+        self._used(far, now)
         if far.links:
             self._look_for_black_hole(far, message)
             self._write(far, message, now)
@@ -400,7 +405,7 @@ class CallPaths:
             elif record == PONG:
                 far.answers_pings = True
             return None
-        far.used_at = now
+        self._used(far, now)
         return MessageHeard(far.flow, record)
 
     def _fragment(self, far: _Far, record: bytes, now: float) -> MessageHeard | None:
@@ -420,7 +425,7 @@ class CallPaths:
             self._timers.set(("fragments", far.node), due.at, due.reason)
         if message is None:
             return None
-        far.used_at = now
+        self._used(far, now)
         return MessageHeard(far.flow, message)
 
     # Time
@@ -442,6 +447,8 @@ class CallPaths:
                         self._timers.set((what, node), due.at, due.reason)
                 case "ask":
                     self._ask(far, now)
+                case "watch":
+                    self._watch(far, now)
                 case "idle" if now < (until := max(far.used_at, far.media_at) + IDLE_MAX_S):
                     self._timers.set((what, node), until, "path to a peer idle")
                 case "wanted" if far.links:
@@ -466,9 +473,27 @@ class CallPaths:
         self._effects += [WriteRecord(far.link, record) for record in records]
         if not far.has_come and message not in far.early and len(far.early) < EARLY_MAX:
             far.early.append(message)
+        self._await_sign(far, now)
+
+    def _await_sign(self, far: _Far, now: float) -> None:
+        """Something has been sent, and something is to come."""
         if far.answers_pings and far.unheard_since is None:
             far.unheard_since = now
             self._timers.set(("ask", far.node), now + ASK_AFTER_S, "is a peer still there")
+
+    def _used(self, far: _Far, now: float) -> None:
+        """SIP goes on with a peer: somebody may wait for what comes, and be rung meanwhile."""
+        far.used_at = now
+        if ("watch", far.node) not in self._timers:
+            self._timers.set(("watch", far.node), now + WATCH_S, "is a peer still there")
+
+    def _watch(self, far: _Far, now: float) -> None:
+        if now >= far.used_at + IN_USE_S:
+            return
+        self._timers.set(("watch", far.node), now + WATCH_S, "is a peer still there")
+        if far.link is not None and far.unheard_since is None:
+            self._effects.append(WriteRecord(far.link, PING))
+            self._await_sign(far, now)
 
     def _look_for_black_hole(self, far: _Far, message: bytes) -> None:
         """RFC 4821 section 1: a way on which long packets vanish and nobody says so."""
@@ -515,6 +540,6 @@ class CallPaths:
         for link in far.links:
             del self._by_link[link]
             self._effects.append(CallLinkOver(link, reason))
-        for what in ("greet", "fragments", "ask", "idle", "wanted"):
+        for what in ("greet", "fragments", "ask", "watch", "idle", "wanted"):
             self._timers.cancel((what, far.node))
         self._effects.append(CallFlowOver(far.flow, reason))

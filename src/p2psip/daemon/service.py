@@ -81,6 +81,7 @@ from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
+from p2psip.sip.entities.agents.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import HandlingChanged
 
@@ -507,6 +508,10 @@ class PeerService:
             except LocalMisuse as error:
                 self._journal.warning("service not announced", service=kept.name, reason=str(error))
 
+    def _save_phones_soon(self) -> None:
+        if self._phones_timer is None:
+            self._phones_timer = asyncio.get_running_loop().call_later(PHONES_SAVE_S, self._save_phones)
+
     def _save_phones(self) -> None:
         self._phones_timer = None
         snapshot = self._peer.server.snapshot(boot_time())
@@ -539,9 +544,9 @@ class PeerService:
                 self._save("contacts", lambda: save_contacts(self._state.directory, addresses))
             case BindingsToKeep(user):
                 self._journal.phones(user, self._peer.server.bindings(user, boot_time()))
-                if self._phones_timer is None:
-                    loop = asyncio.get_running_loop()
-                    self._phones_timer = loop.call_later(PHONES_SAVE_S, self._save_phones)
+                self._save_phones_soon()
+            case CallsToKeep():
+                self._save_phones_soon()
             case HandlingChanged():
                 self._lines.keep(effect)
             case ConfigurationChanged():

@@ -159,11 +159,13 @@ def test_an_unused_connection_ends_and_comes_back_when_wanted() -> None:
     alice, bob = world.with_phones((0, "alice"), (1, "bob"))
     call(world, alice, "bob")
     world.run(620.0)
-    assert len(world[0].peer.flows) == len(world[1].peer.flows) == 0
-    # The call that was under way ends all the same.
+    assert len(world[0].peer.flows) == len(world[1].peer.flows) == 1, "the call uses it"
     alice.hang_up(1)
     world.run(3.0)
     assert not bob.talks
+    world.run(620.0)
+    assert len(world[0].peer.flows) == len(world[1].peer.flows) == 0
+    assert call(world, bob, "alice")[0] == "talks"
 
 
 def test_whose_line_was_removed() -> None:

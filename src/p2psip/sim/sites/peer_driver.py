@@ -17,6 +17,7 @@ from p2psip.sim.ip.secured import Credentials
 from p2psip.sim.ip.virtual_streams import VirtualStream
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.node_driver import NodeDriver
+from p2psip.sip.entities.agents.call_guard import CallsToKeep
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowData, FlowDown, FlowUp
@@ -70,7 +71,7 @@ class PeerDriver(NodeDriver):
             case MediaReleased(local):
                 if (socket := self._media.pop(local, None)) is not None:
                     socket.close()
-            case BindingsToKeep():
+            case BindingsToKeep() | CallsToKeep():
                 self.bindings_changed()
             case _:
                 super()._do(effect)

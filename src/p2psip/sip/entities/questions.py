@@ -73,6 +73,11 @@ class Target:
         """What is resolved to find the hops, where there are none."""
         return self.towards or (self.routes[0].sip_uri if self.routes else self.uri)
 
+    @property
+    def has_missed(self) -> bool:
+        """True for a phone of this peer that has said nothing to the last request for it."""
+        return self.registered is not None and self.registered.binding.missed > 0
+
     def with_others(self, others: Iterable[Target]) -> Target:
         """A copy with these other ways to the same phone."""
         ways = tuple(others)

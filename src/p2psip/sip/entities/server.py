@@ -19,6 +19,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.media.relay.relay import Relay
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
+from p2psip.sip.entities.agents.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.agents.state_agent import StateAgent, is_about_state, state_target
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.call_watch import CallWatch
@@ -26,6 +27,7 @@ from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.kept import pack, unpack
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.numbers.marking import marked
 from p2psip.sip.entities.numbers.telephone import as_dialled, user_meant
@@ -104,6 +106,7 @@ class SipServer:
         self.state = StateAgent(config, self._bindings, rng)
         """Who watches the lines of this peer, and what they are told."""
         self._call_watch = CallWatch(self.state)
+        self._guard = CallGuard(config, rng)
         self._resolvers = resolvers_of(config, self._agents, self._ways, handlings or Handlings(), resolvers)
         self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
@@ -148,18 +151,20 @@ class SipServer:
         self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
         self.state.handle_timeout(now)
+        self._guard.handle_timeout(now)
         self._run(now)
 
     def drain(self) -> list[Effect]:
         """What the driver shall do, in order."""
         ready, self._ready = [*self.relay.drain(), *self._ready, *self._effects, *self._anchoring.drain()], []
+        ready += self._guard.drain()
         self._effects.clear()
         return ready
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._layer, self._bindings, self._gate, self._proxy, self.relay, self._agents, self.state)
-        return earliest(part.next_deadline() for part in parts)
+        carrying = (self._layer, self._bindings, self._gate, self._proxy, self.relay)
+        return earliest(part.next_deadline() for part in (*carrying, self._agents, self.state, self._guard))
 
     # What the coupling wants to know
 
@@ -187,8 +192,9 @@ class SipServer:
         self._run(now)
 
     def stop(self, now: float) -> None:
-        """The peer is about to end: who watches its lines is told."""
+        """The peer is about to end: who watches its lines is told, and who waits for an answer."""
         self.state.stop(now)
+        self._proxy.stop(now)
         self._run(now)
 
     def set_wall_clock(self, wall: WallClock) -> None:
@@ -229,17 +235,20 @@ class SipServer:
             "transactions": len(self._layer),
             "requests under way": len(self._proxy),
             "users": len(self._bindings.users()),
+            "calls guarded": len(self._guard),
             "dropped": self._layer.dropped,
             **self.state.counts,
         }
 
     def snapshot(self, now: float) -> bytes:
-        """All registrations, to be kept over a restart."""
-        return self._bindings.snapshot(now)
+        """All registrations, and the calls of phones, to be kept over a restart."""
+        return pack(self._bindings.snapshot(now), self._guard.snapshot())
 
     def restore(self, snapshot: bytes, now: float, elapsed_s: float = 0.0) -> None:
-        """Take up the registrations of a snapshot made `elapsed_s` ago."""
-        self._effects += self._bindings.restore(snapshot, now, elapsed_s)
+        """Take up the registrations and calls of a snapshot made `elapsed_s` ago. Raises LocalMisuse."""
+        phones, calls = unpack(snapshot)
+        self._effects += self._bindings.restore(phones, now, elapsed_s)
+        self._guard.restore(calls, now)
         self._run(now)
 
     # Events
@@ -267,6 +276,10 @@ class SipServer:
             match effect:
                 case ToAgent(StateAgent.name, data):
                     self.state.handle_message(data, now)
+                case ToAgent(CallGuard.name, data):
+                    self._guard.handle_message(data, now)
+                case CallUp():
+                    self._guard.begin(effect, now)
                 case ToAgent(name, data):
                     self._agents.handle_message(name, data, now)
                 case Ask(token, PrepareCall() as wanted):
@@ -281,7 +294,7 @@ class SipServer:
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
                 case _:
                     self._ready.append(effect)
-        return (*wishes.said, *self.state.drain())
+        return (*wishes.said, *self.state.drain(), *self._guard.said())
 
     def _note_state(self, effect: Effect, now: float) -> None:
         """What of all that is told to the driver is news for who watches lines."""
@@ -311,6 +324,8 @@ class SipServer:
                 self._proxy.on_ended(transaction, now)
             case FlowDown():
                 self._effects += self._bindings.handle_flow_down(event, now)
+                self._proxy.flow_down(event.flow, now)
+                self._guard.flow_down(event.flow, now)
 
     def _on_bad(self, event: TuEvent, error: BadMessage, now: float) -> None:
         """A field that only its reader could find malformed: 400, or whatever the error says."""
@@ -408,6 +423,7 @@ class SipServer:
 
     def _admit(self, arrived: RequestArrived, user: str | None, now: float) -> None:
         request = arrived.request
+        self._guard.note(request, now)
         if request.method == "BYE":
             self._calls.end(request.call_id)
             # Many know the Call-ID, as lamps tell it; the tags know those who are in the call.

@@ -111,11 +111,7 @@ class Branches:
                 return context.failed(branch, error.code, str(error))
             sent = Sent(context, branch)
             branch.transaction = self._layer.request(copy, bound, sent, now, branch_suffix=context.suffix)
-            if branch.has_another_way:
-                key = context.key_of(branch)
-                self._timers.set(key, now + self._limits.flow_silence_s, "this way to the phone is silent")
-            else:
-                self.start_timer_c(context, branch, now)
+            self._start_patience(context, branch, now)
             return None
         what = context.causes[-1].what if context.causes else "no way there"
         return context.failed(branch, UNREACHABLE, what)
@@ -141,12 +137,15 @@ class Branches:
         """16.8: cancel it if it rings; the 487 that follows counts as 408."""
         branch.is_expired = True
         self._layer.cancel(branch.transaction, now)
-        if not branch.has_another_way or branch.is_alive:
+        if branch.is_alive or not (branch.has_another_way or branch.is_to_peer):
             return None
-        # Nothing at all has come by this way, and there is another. Should it wake up, it is cancelled.
-        what = f"silent for {self._limits.flow_silence_s:g} s"
+        # Nothing at all has come by this way. Should it wake up, it is cancelled.
+        if branch.has_another_way:
+            status, what = 408, f"silent for {self._limits.flow_silence_s:g} s"
+        else:
+            status, what = UNREACHABLE, f"no answer from {branch.label} in {now - context.began_at:.0f} s"
         context.note(branch, what, now)
-        return context.failed(branch, 408, what)
+        return context.failed(branch, status, what)
 
     def drop_question(self, asker: Context | Branch) -> None:
         """What was asked is not wanted any more."""
@@ -159,11 +158,27 @@ class Branches:
         effects, self._effects = self._effects, []
         return effects
 
+    def _start_patience(self, context: Context, branch: Branch, now: float) -> None:
+        """So long nothing at all may come of what was sent."""
+        if branch.has_another_way:
+            until, what = now + self._limits.flow_silence_s, "this way to the phone is silent"
+        elif branch.is_to_peer and context.is_invite:
+            # 17.2.1: a server "MUST generate a 100 (Trying) response unless it knows that the TU will generate a
+            # provisional or final response within 200 ms".
+            until, what = self._reached_by(context, now), "this peer is silent"
+        else:
+            self.start_timer_c(context, branch, now)
+            return
+        self._timers.set(context.key_of(branch), until, what)
+
+    def _reached_by(self, context: Context, now: float) -> float:
+        """When the caller has waited long enough for a peer."""
+        return max(context.began_at + self._limits.resolve_s, now + self._limits.resolve_least_s)
+
     def _ask_way(self, context: Context, branch: Branch, now: float) -> Result | None:
         """Ask for the way to a target that does not bring it along."""
-        deadline = context.began_at + self._limits.resolve_s
-        if not branch.transaction:
-            deadline = max(deadline, now + self._limits.resolve_least_s)
+        is_new = not branch.transaction
+        deadline = self._reached_by(context, now) if is_new else context.began_at + self._limits.resolve_s
         if self._asks.is_full_for(is_urgent=context.is_urgent):
             return context.failed(branch, UNREACHABLE, "too many questions are open")
         self._ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)

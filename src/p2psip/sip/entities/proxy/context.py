@@ -81,6 +81,11 @@ class Branch:
         return None if self.side is None else self.side.hop
 
     @property
+    def is_to_peer(self) -> bool:
+        """True for what was sent to another peer."""
+        return self.side is not None and self.side.peer is not None
+
+    @property
     def has_another_way(self) -> bool:
         """True for a way that gets little patience, since there is another to the same phone or it may be stale."""
         return bool(self.target.others) or self.target.is_doubtful
@@ -109,6 +114,11 @@ class Result:
     def words(self) -> str:
         """What the other side said, or why nothing came of it."""
         return self.reason if self.response is None else self.response.phrase
+
+    @property
+    def is_silence(self) -> bool:
+        """True if nothing at all has come of what was sent."""
+        return self.response is None and self.status == 408 and not self.branch.is_alive
 
     @property
     def is_unreached(self) -> bool:
@@ -190,11 +200,13 @@ class Context:
         """How long the next target waits for the one before it.
 
         16.6: "one approach is to process them by q-values": phones of one user here that are as good as each other ring
-        together, one that is less good when the others have had their time; of other peers the next after `stagger_s`.
+        together, one that is less good, or has said nothing lately, when the others have had their time; of other peers
+        the next after `stagger_s`.
         """
         if tried.registered is None or following.registered is None:
             return self.stagger_s
-        return 0.0 if tried.q == following.q else max(self.stagger_s, serial_s)
+        is_as_good = tried.q == following.q and tried.has_missed == following.has_missed
+        return 0.0 if is_as_good else max(self.stagger_s, serial_s)
 
     def asks_for_tls(self, branch: Branch) -> bool:
         """26.2.2: "sips" as the Request-URI that came, as the next hop, or as the target means TLS on the way there."""

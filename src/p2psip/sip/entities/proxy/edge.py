@@ -88,15 +88,16 @@ class Edge:
         ack = self._anchoring.acknowledge(ack, now)
         return ack.replace(fields=self._naming.fields_to(ack.fields, self.who_is_at(hop, target)))
 
-    def upstream(self, context: Context, branch: Branch, response: Response, now: float) -> Response:
-        """A response of a branch in the terms of who asked."""
+    def heard(self, context: Context, branch: Branch, response: Response, now: float) -> Response:
+        """A response of a branch in the overlay's terms."""
         assert branch.side is not None, "who answers was asked"
         response = self._anchoring.answer(branch.carried, context.request, response, now)
         known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
-        is_nameless = identity.is_nameless(response)
-        translated = self._naming.response_from(without_challenge(known), branch.place, is_nameless)
-        fields = self._naming.fields_to(translated.fields, context.place)
-        return answering(context.original, translated.replace(fields=fields))
+        return self._naming.response_from(without_challenge(known), branch.place, identity.is_nameless(response))
+
+    def upstream(self, context: Context, heard: Response) -> Response:
+        """A response that was `heard` in the terms of who asked."""
+        return answering(context.original, heard.replace(fields=self._naming.fields_to(heard.fields, context.place)))
 
     def _ends(self, context: Context, branch: Branch, hop: BoundHop) -> tuple[End, End]:
         return (context.source, context.place), (self._transport.far_end(hop), branch.place)

@@ -21,9 +21,10 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
+from p2psip.sip.entities.agents.call_guard import CallUp
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
-from p2psip.sip.entities.proxy import routing
+from p2psip.sip.entities.proxy import routing, session_timers
 from p2psip.sip.entities.proxy.acks import Acks
 from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.branches import Branches
@@ -44,18 +45,20 @@ from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, Re
 from p2psip.sip.entities.questions import TOKEN_STEP, Forwarded, Hops, Located, NotLocated
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
-from p2psip.sip.entities.registrar.tokens import Tokens
+from p2psip.sip.entities.registrar.tokens import Tokens, is_phone
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.message.build import make_trying
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.hops import Hop, Source
+from p2psip.sip.transports.hops import FlowHop, Hop, Source
 
 _OVERDUE_S = 0.5
 """How often it is looked whether it is known now where a request goes that nobody has answered in time."""
 
 _ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
+_CALLER_LOST = 'SIP;cause=408;text="The connection with the caller\'s peer is lost"'
+_STOPPING = ("Reason", 'SIP;cause=480;text="A peer on the way is being stopped"')
 _TOO_LONG = ("Reason", 'SIP;cause=408;text="Nobody has answered in time"')
 
 
@@ -109,6 +112,7 @@ class Proxy:
         if user is not None:
             self._ways.note_port(request, source, user, now)
         routed = self._edge.routed(request, source, user, place)
+        routed = replace(routed, request=session_timers.requested(routed.request))
         context = Context(
             arrived.transaction,
             routed.request,
@@ -137,6 +141,22 @@ class Proxy:
         if not context.open_branches:
             self._finish(context, now)
 
+    def flow_down(self, flow: int, now: float) -> None:
+        """A connection is lost: the peer at its other end gets no answer any more to what it has sent over it."""
+        for context in [one for one in self._contexts.values() if one.source.hop == FlowHop(flow)]:
+            if context.source.peer is not None:
+                self.cancel(context.server, [_CALLER_LOST], now)
+
+    def stop(self, now: float) -> None:
+        """The server is about to end: who waits for an answer gets one, and nobody rings any more."""
+        for context in [one for one in self._contexts.values() if not one.final]:
+            context.is_closed = True
+            context.waiting.clear()
+            self._cancel_open(context, now, [_STOPPING])
+            # A phone that knows another server is to try that one (RFC 3263 section 4.3); a peer's caller has none.
+            status = 503 if context.source.peer is None else UNREACHABLE
+            self._answer(context, status, now, "this peer is being stopped")
+
     def forward_ack(self, ack: Request, source: Source, now: float) -> None:
         """An ACK to a 2xx: carried without state (section 16.11), or dropped, since nothing can answer it."""
         self._acks.forward(ack, source, now)
@@ -151,7 +171,14 @@ class Proxy:
         fields = response.fields.without_first("via")
         if "via" not in fields:
             return
-        upstream = self._edge.upstream(context, branch, response.replace(fields=fields), now)
+        if (registered := branch.target.registered) is not None and branch.target.has_missed:
+            self._bindings.heard(*registered, now)
+        heard = self._edge.heard(context, branch, response.replace(fields=fields), now)
+        heard = session_timers.answered(context.request, heard)
+        if heard.is_success and context.is_invite:
+            here = is_phone(context.place), is_phone(branch.place)
+            self._effects.append(CallUp(context.request, heard, here, (context.source.hop, branch.way)))
+        upstream = self._edge.upstream(context, heard)
         if response.is_provisional:
             self._on_provisional(context, branch, upstream, now)
         elif response.is_success and context.is_invite and context.final and context.final < 300:
@@ -340,6 +367,8 @@ class Proxy:
             return
         branch = result.branch
         branch.result = result
+        if result.is_silence and (registered := branch.target.registered) is not None:
+            self._effects += self._bindings.miss(*registered, now)
         if result.response is None or not result.response.is_success:
             self._edge.failed(branch, result.words, now)
         self._timers.cancel(context.key_of(branch))

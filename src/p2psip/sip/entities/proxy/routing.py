@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import is_own_maddr, is_own_route
+from p2psip.sip.entities.proxy import session_timers
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message import limits
 from p2psip.sip.message.headers import NameAddr
@@ -56,6 +57,9 @@ def validate(request: Request, source: Source, transport: TransportLayer) -> Not
     unmet = [] if source.is_trusted else identity.unmet_wishes(request)
     if unmet:
         return NotForwarded(500, f"Privacy Not Provided ({', '.join(unmet)})")
+    if not source.is_trusted and session_timers.is_too_short(request):
+        # RFC 4028 8.1: "the proxy MUST include a Min-SE header field with the value of its minimum interval."
+        return NotForwarded(422, None, (("Min-SE", session_timers.SESSION_MIN_S),))
     # Step 5: we know no extension that a proxy would have to understand.
     wanted = request.fields.tokens("proxy-require")
     if wanted:

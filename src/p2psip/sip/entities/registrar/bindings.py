@@ -38,6 +38,8 @@ class Binding:
     """The proxies on the way to the phone, as its REGISTER said (RFC 3327); the hops lead to the first of them."""
     server: ServerName | None = None
     """What the phone calls us; None if a registration of an earlier release does not say."""
+    missed: int = 0
+    """How many requests in a row it has said nothing to at all, since it has registered."""
 
     def is_same(self, other: Binding) -> bool:
         """True if one takes the other's place."""
@@ -49,15 +51,19 @@ class Binding:
         # part of it: two phones may be behind one socket.
         return self.contact.matches(other.contact)
 
+    def is_like(self, other: Binding) -> bool:
+        """True if the same REGISTER has made both."""
+        return self.is_same(other) and (self.call_id, self.cseq) == (other.call_id, other.cseq)
+
     @property
     def instance_key(self) -> str:
         """The instance for comparing: a URN's parts that matter here are the same in either case (RFC 8141)."""
         return self.instance.lower()
 
     @property
-    def rank(self) -> tuple[float, float, str, str, int]:
-        """Sorts the best first: the highest q (section 16.6), then the newest; no two bindings are equal in it."""
-        return (-self.q, -self.registered_at, str(self.contact), self.instance, self.reg_id)
+    def rank(self) -> tuple[bool, float, float, str, str, int]:
+        """Sorts the best first: who answers, the highest q (section 16.6), the newest; no two are equal in it."""
+        return (self.missed > 0, -self.q, -self.registered_at, str(self.contact), self.instance, self.reg_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,25 @@ class Bindings:
             return []
         self.store(user, rest)
         return [BindingsChanged(user, rest)]
+
+    def heard(self, user: str, binding: Binding, now: float) -> None:
+        """A phone has answered that had said nothing before."""
+        present = self.of(user, now)
+        self.store(user, tuple(replace(one, missed=0) if one.is_like(binding) else one for one in present))
+
+    def miss(self, user: str, binding: Binding, now: float) -> list[BindingsChanged]:
+        """A phone has said nothing at all to a request: it is tried last from now on, and forgotten the second time, if
+        its user has another that is there.
+        """
+        present = self.of(user, now)
+        current = next((one for one in present if one.is_like(binding)), None)
+        if current is None:
+            return []
+        if current.missed and not all(one.missed for one in present):
+            return self.forget(user, current, now)
+        missed = replace(current, missed=current.missed + 1)
+        self.store(user, tuple(missed if one is current else one for one in present))
+        return []
 
     def handle_timeout(self, now: float) -> list[BindingsChanged]:
         """Forget what has expired."""

@@ -66,6 +66,9 @@ def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Targ
 
 def _phone(user: str, ways: list[Binding], bindings: Sequence[Binding]) -> Target:
     # RFC 5627 section 6.1: "The proxy MUST select the most recently refreshed contact."
-    newest_first = sorted(ways, key=lambda binding: (-binding.registered_at, binding.rank))
-    first, *others = [target_of(user, binding, is_doubtful=is_outlived(binding, bindings)) for binding in newest_first]
+    newest_first = sorted(ways, key=lambda binding: (binding.missed > 0, -binding.registered_at, binding.rank))
+    first, *others = [
+        target_of(user, binding, is_doubtful=binding.missed > 0 or is_outlived(binding, bindings))
+        for binding in newest_first
+    ]
     return first.with_others(others)

@@ -52,6 +52,11 @@ class TokenPlace(NamedTuple):
         return isinstance(self.hop, LocalHop)
 
 
+def is_phone(place: TokenPlace | None) -> bool:
+    """True for a place of this peer that is no agent; without a place it is another peer's."""
+    return place is not None and not place.is_agent
+
+
 class _Written(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """A place in a token. `number` and `detail` are: of a datagram, the port there and the listener here; of a
     connection, its number and the run; of an agent, nothing and its name.

@@ -1,0 +1,154 @@
+"""Calls whose other end is gone: the peer beside a phone finds out, and says goodbye in the other's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2psip.base.address import Address
+from p2psip.sip.entities.agents import call_guard
+from p2psip.sip.entities.agents.call_guard import AGAIN_S, ASKED_S, LOST_S, SOON_S
+
+TIMER_F_S = 32.0
+
+
+def methods(phone) -> list[str]:
+    return [request.method for request in phone.received if request.method in ("OPTIONS", "BYE")]
+
+
+def guarded(*servers) -> list[int]:
+    return [server.core.counts["calls guarded"] for server in servers]
+
+
+@pytest.fixture
+def call(world, alice, bob):
+    """Alice has called bob, and they talk."""
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    return call
+
+
+def test_both_ends_are_asked_now_and_then_and_nothing_else_happens(world, one, other, alice, bob, call):
+    world.run(ASKED_S)
+    (asked,) = (request for request in bob.received if request.method == "OPTIONS")
+    assert (asked.call_id, asked.from_.tag, asked.cseq.number) == (call.request.call_id, call.request.from_.tag, 0)
+    assert [request.cseq.number for request in alice.received] == [0]
+    world.run(2 * ASKED_S)
+    assert (methods(alice), methods(bob)) == (3 * ["OPTIONS"], 3 * ["OPTIONS"])
+    alice.hang_up(call)
+    world.run(1.0)
+    assert bob.calls[0].is_over
+    assert guarded(one, other) == [0, 0]
+    world.run(2 * ASKED_S)
+    assert methods(bob)[3:] == ["BYE"]
+
+
+def test_a_phone_that_does_not_know_the_call_any_more(world, one, other, alice, bob, call):
+    """12.2.2: "it MUST respond with a 481": bob's phone was started anew."""
+    bob.answers["OPTIONS"] = 481
+    world.run(ASKED_S + 1.0)
+    (bye,) = (request for request in alice.received if request.method == "BYE")
+    assert bye.fields.first("reason") == 'SIP;cause=481;text="the other phone does not know this call any more"'
+    assert call.is_over
+    assert (bye.from_.tag, bye.cseq.number) == (call.remote.tag, 1)
+    assert guarded(one) == [0]
+
+
+def test_the_goodbye_has_a_number_that_the_phone_takes(world, one, alice, bob, call):
+    """12.2.2: what is lower than the last of that side is out of order."""
+    bob.cseq = iter(range(70, 80))
+    bob.send(bob.in_dialog(bob.calls[0], "INFO"))
+    world.run(1.0)
+    assert alice.received[-1].cseq.number == 70
+    bob.answers["OPTIONS"] = 481
+    world.run(ASKED_S)
+    assert alice.received[-1].method == "BYE"
+    assert alice.received[-1].cseq.number == 71
+
+
+@pytest.mark.parametrize("status", [401, 404, 480, 486, 500, 503])
+def test_whatever_else_a_phone_says_it_is_there(world, one, other, alice, bob, call, status):
+    bob.answers["OPTIONS"] = status
+    world.run(ASKED_S + LOST_S + 100.0)
+    assert "BYE" not in methods(alice)
+    assert guarded(one, other) == [1, 1]
+
+
+def test_a_phone_without_power(world, one, other, alice, bob, call):
+    """Its peer has no answer to pass on (RFC 4320: no 408 to what is no INVITE)."""
+    bob.is_alive = False
+    world.run(ASKED_S + TIMER_F_S + LOST_S - 5.0)
+    assert "BYE" not in methods(alice)
+    world.run(TIMER_F_S + AGAIN_S + 10.0)
+    (bye,) = (request for request in alice.received if request.method == "BYE")
+    (reason,) = bye.fields.lines("reason")
+    assert reason.startswith('SIP;cause=408;text="the other end has not been reached for ')
+    assert guarded(one, other) == [0, 1], "bob's peer asks alice, who is there"
+
+
+def test_a_peer_that_does_not_come_back(world, one, other, alice, bob, call):
+    """Its connection is lost, and there is no way to it any more."""
+    flow = one.flows[one.links.pop("two")]
+    world.cut(flow)
+    world.run(SOON_S + LOST_S - 1.0)
+    assert methods(alice) == []
+    world.run(AGAIN_S + 2.0)
+    assert methods(alice) == ["BYE"]
+
+
+def test_a_peer_that_comes_back_finds_its_calls_as_they_were(world, one, other, alice, bob, call):
+    world.cut(one.flows[one.links.pop("two")])
+    world.run(LOST_S - 30.0)
+    world.link(one, other)
+    world.run(2 * LOST_S)
+    assert "BYE" not in methods(alice) + methods(bob)
+    alice.hang_up(call)
+    world.run(1.0)
+    assert bob.calls[0].is_over
+
+
+def test_two_phones_of_one_peer(world, one, alice):
+    """Each is asked in the name of the other."""
+    carol = world.phone("carol", one, Address("10.1.0.13", 5060))
+    carol.register()
+    alice.invite("carol")
+    world.run(3.0)
+    carol.answers["OPTIONS"] = 481
+    world.run(ASKED_S)
+    assert methods(alice)[-1] == "BYE"
+    assert carol.calls[0].is_up
+    assert guarded(one) == [0]
+
+
+def test_a_peer_that_was_started_anew_asks_what_has_become_of_its_calls(world, one, other, alice, bob, call):
+    """Bob has hung up meanwhile, and nobody could tell alice."""
+    snapshot = one.core.snapshot(world.now)
+    world.cut(one.flows[one.links["two"]])
+    again = world.server("one", "10.1.0.1")
+    world.link(again, other)
+    again.core.restore(snapshot, world.now, 5.0)
+    bob.answers["OPTIONS"] = 481
+    world.run(AGAIN_S + 1.0)
+    assert methods(alice)[-1] == "BYE"
+    assert guarded(again) == [0]
+
+
+def test_what_is_damaged_in_a_snapshot_is_left_out(world, one, alice, bob, call):
+    snapshot = one.core.snapshot(world.now)
+    again = world.server("anew", "10.4.0.1")
+    again.core.restore(
+        snapshot.replace(b'"calls":[{', b'"calls":[{"call_id":"eA==","ends":[["","",[],true,1],["","",[],true,1]]},{'),
+        world.now,
+    )
+    assert guarded(again) == [1]
+
+
+def test_the_eldest_call_is_forgotten_first(world, one, alice, bob, monkeypatch):
+    monkeypatch.setattr(call_guard, "GUARDED_MAX", 2)
+    for _ in range(3):
+        alice.invite("bob")
+        world.run(2.0)
+    assert guarded(one) == [2]
+    world.run(ASKED_S)
+    asked = [request.call_id for request in bob.received if request.method == "OPTIONS"]
+    assert asked == [each.request.call_id for each in alice.calls[1:]]
