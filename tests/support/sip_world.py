@@ -18,9 +18,9 @@ from p2psip.media.relay.relay import RelayEnded
 from p2psip.media.relay.rtpengine.engine_control import SendToEngine
 from p2psip.media.session import SendRtp
 from p2psip.sip.entities.agents.agent_table import AgentCore
-from p2psip.sip.entities.agents.call_guard import CallsToKeep
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
+from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
@@ -131,10 +131,17 @@ class World:
         self.now = end
 
     def forgets_all(self) -> bool:
-        """True if all servers have forgotten all requests, a while after timer C."""
+        """True if all servers have forgotten all requests, a while after timer C.
+
+        About calls that are up the other end is asked now and then: so there is such a moment, between two questions.
+        """
         self.run(250.0)
-        counts = [server.core.counts for server in self.servers.values()]
-        return all(count["transactions"] == count["requests under way"] == 0 for count in counts)
+        for _ in range(12):
+            counts = [server.core.counts for server in self.servers.values()]
+            if all(count["transactions"] == count["requests under way"] == 0 for count in counts):
+                return True
+            self.run(13.0)
+        return False
 
     def settle(self) -> None:
         """Take up what the parties have to say."""

@@ -16,6 +16,7 @@ from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.coupling.contact_prefs import write_prefs
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -44,8 +45,9 @@ from p2psip.sip.message.digest import Logins
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0
 
-Phones = frozenset[tuple[str, str]]
-"""Contact and Call-ID of each phone of a user. A phone keeps its Call-ID until it starts anew (RFC 3261 10.2.4)."""
+Phones = frozenset[tuple[str, str, str]]
+"""Contact, Call-ID and mark (`phone_mark`) of each phone of a user. A phone keeps its Call-ID until it starts anew (RFC
+3261 10.2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,10 @@ class Publisher:
         if to:
             request = store_request(identity, forward_to(to), ms, self._node.hash_name, FORWARD_LIFETIME_S)
         else:
-            request = store_request(identity, route_to(self._node.node_id), ms, self._node.hash_name)
+            # Who has one phone at two peers is not to be rung twice; where one phone says no mark nobody knows.
+            marks = [mark for _, _, mark in published.phones]
+            prefs = write_prefs(marks) if all(marks) else b""
+            request = store_request(identity, route_to(self._node.node_id, prefs), ms, self._node.hash_name)
         published.storage_time_ms = issued.storage_time_ms
         published.is_asking = True
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)

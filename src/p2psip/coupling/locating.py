@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.timers import Deadline, Timers
+from p2psip.coupling.contact_prefs import read_prefs
 from p2psip.coupling.gruu import make_gruu
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
@@ -250,4 +251,4 @@ def _remote(search: _Search, aor: str, route: RegistrationRoute) -> Target:
     name, _, domain = aor.rpartition("@")
     # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
     gruu = make_gruu(name, domain, route.destination_list).replace(scheme=search.question.uri.scheme)
-    return Target(gruu, None, f"peer {route.peer.short}")
+    return Target(gruu, None, f"peer {route.peer.short}", phones=read_prefs(route.contact_prefs))

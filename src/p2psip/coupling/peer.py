@@ -69,6 +69,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
+from p2psip.sip.entities.registrar.targets import phone_mark
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
@@ -410,7 +411,9 @@ class Peer:
                 self._handle_call_path(effect, now)
 
     def _phones_changed(self, changed: BindingsChanged, now: float) -> None:
-        phones = frozenset((str(binding.contact), binding.call_id) for binding in changed.bindings)
+        phones = frozenset(
+            (str(binding.contact), binding.call_id, phone_mark(changed.user, binding)) for binding in changed.bindings
+        )
         self.publisher.phones_changed(changed.user, phones, now)
         self._effects.append(BindingsToKeep(changed.user))
 

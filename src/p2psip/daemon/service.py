@@ -81,7 +81,7 @@ from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
-from p2psip.sip.entities.agents.call_guard import CallsToKeep
+from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import HandlingChanged
 

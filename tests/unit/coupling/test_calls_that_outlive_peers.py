@@ -7,8 +7,8 @@ import pytest
 from p2psip.coupling.peer_flows import IN_USE_S
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
-from p2psip.sip.entities.agents.call_guard import AGAIN_S, LOST_S
 from p2psip.sip.entities.agents.types import CallEnded
+from p2psip.sip.entities.call_guard import AGAIN_S, LOST_S
 
 pytestmark = pytest.mark.long
 

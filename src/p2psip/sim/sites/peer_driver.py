@@ -17,8 +17,8 @@ from p2psip.sim.ip.secured import Credentials
 from p2psip.sim.ip.virtual_streams import VirtualStream
 from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.node_driver import NodeDriver
-from p2psip.sip.entities.agents.call_guard import CallsToKeep
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
+from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp

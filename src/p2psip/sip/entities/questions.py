@@ -67,6 +67,8 @@ class Target:
     towards: SipUri | None = None
     q: float = 1.0
     """How much it is preferred to others of this peer (RFC 3261 section 20.10)."""
+    phones: frozenset[str] = frozenset()
+    """Which phones are reached by it, as `phone_mark` has them; empty where that is not known."""
 
     @property
     def lead(self) -> SipUri:

@@ -19,15 +19,15 @@ from p2psip.base.wallclock import WallClock
 from p2psip.media.relay.relay import Relay
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
-from p2psip.sip.entities.agents.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.agents.state_agent import StateAgent, is_about_state, state_target
 from p2psip.sip.entities.bodies import SDP, unreadable
+from p2psip.sip.entities.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.handling.handlings import Handlings
-from p2psip.sip.entities.kept import pack, unpack
+from p2psip.sip.entities.kept_calls import pack, unpack
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.numbers.marking import marked
 from p2psip.sip.entities.numbers.telephone import as_dialled, user_meant

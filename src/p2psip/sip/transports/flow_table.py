@@ -80,7 +80,8 @@ class FlowTable:
         self._limits = limits
         self._flows: dict[int, SipFlow] = {}
         self._to: dict[tuple[FlowTransport, Address], int] = {}
-        self._of_peer: dict[str, int] = {}
+        self._of_peer: dict[str, dict[int, None]] = {}
+        """The newest last."""
         self._of_host: Counter[str] = Counter()
         """Without those with peers, which strangers do not crowd out."""
         self._strangers: dict[int, str] = {}
@@ -107,13 +108,13 @@ class FlowTable:
 
     def of_peer(self, peer: str) -> int | None:
         """The newest connection with an overlay peer."""
-        return self._of_peer.get(peer)
+        return next(reversed(self._of_peer.get(peer, {})), None)
 
     def add(self, flow: SipFlow, *, is_stranger: bool = False) -> None:
         """One more: a stranger has yet to prove himself over it."""
         self._flows[flow.number] = flow
         if flow.peer is not None:
-            self._of_peer[flow.peer] = flow.number
+            self._of_peer.setdefault(flow.peer, {})[flow.number] = None
             return
         self._of_host[flow.remote.host] += 1
         self._to[(flow.transport, flow.remote)] = flow.number
@@ -126,14 +127,16 @@ class FlowTable:
         self._uncount(flow)
         if self.to(flow.transport, flow.remote) == flow.number:
             del self._to[(flow.transport, flow.remote)]
-        if flow.peer is not None and self.of_peer(flow.peer) == flow.number:
-            del self._of_peer[flow.peer]
+        if flow.peer is not None:
+            self._of_peer[flow.peer].pop(flow.number, None)
+            if not self._of_peer[flow.peer]:
+                del self._of_peer[flow.peer]
 
     def is_with(self, flow: SipFlow, peer: str) -> None:
         """An overlay peer has proved to be at its other end."""
         self._uncount(flow)
         flow.peer = peer
-        self._of_peer[peer] = flow.number
+        self._of_peer.setdefault(peer, {})[flow.number] = None
 
     def push_out(self, flow: SipFlow, reason: str) -> None:
         """It is about to go, and does not count any more."""

@@ -285,6 +285,18 @@ def test_message_that_begins_later_has_its_own_time() -> None:
     assert layer.handle_timeout(130.0) == [FlowDown(1, "no whole message in time")]
 
 
+def test_of_two_connections_with_a_peer_the_older_one_is_there_when_the_newer_is_gone() -> None:
+    layer = make_layer()
+    for flow in (9, 11):
+        layer.handle(FlowUp(flow, "TLS", TCP, REMOTE, PEER), 0.0)
+    assert layer.flow_of_peer(PEER) == 11
+    layer.handle(FlowDown(11, "nobody has used it"), 1.0)
+    assert layer.flow_of_peer(PEER) == 9
+    assert layer.response_hop(Source(FlowHop(7), "TLS", REMOTE, PEER), Via("TLS", "x")) == FlowHop(9)
+    layer.handle(FlowDown(9, "gone"), 2.0)
+    assert layer.flow_of_peer(PEER) is None
+
+
 def test_connections_with_peers_are_not_ours_to_close() -> None:
     layer = make_layer()
     layer.handle(FlowUp(1, "TLS", TCP, REMOTE, PEER), 0.0)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Timers
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
+from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import Asked
 from p2psip.sip.entities.questions import NotLocated, Target
@@ -89,6 +90,15 @@ class Branch:
     def has_another_way(self) -> bool:
         """True for a way that gets little patience, since there is another to the same phone or it may be stale."""
         return bool(self.target.others) or self.target.is_doubtful
+
+    @property
+    def has_reached(self) -> bool:
+        """True if a phone rings or has answered; a peer that has not reached it says why, with a Reason."""
+        if self.result is None:
+            return self.is_ringing
+        response = self.result.response
+        # RFC 5626 section 7: "a final response from a branch other than a 408 (Request Timeout) or a 430".
+        return response is not None and response.status not in (408, 430) and "reason" not in response.fields
 
     def prepared(self, engine_call: EngineCall | None) -> None:
         """The media engine has answered."""
@@ -196,17 +206,27 @@ class Context:
         """The result of a branch that has ended without a response."""
         return Result(487 if self.is_cancelled else status, branch, None, what)
 
-    def pause_s(self, tried: Target, following: Target, serial_s: float) -> float:
+    @property
+    def reached_phones(self) -> frozenset[str]:
+        """Those that ring, or have said what they have to say."""
+        return frozenset().union(*(branch.target.phones for branch in self.branches if branch.has_reached))
+
+    def pause_s(self, tried: Target, following: Target, limits: ServerLimits) -> float:
         """How long the next target waits for the one before it.
+
+        RFC 5626 section 7: "The proxy MUST NOT populate the target set with more than one contact with the same AOR and
+        instance-id at a time": what is another way to the same phone waits until this one is silent for too long.
 
         16.6: "one approach is to process them by q-values": phones of one user here that are as good as each other ring
         together, one that is less good, or has said nothing lately, when the others have had their time; of other peers
         the next after `stagger_s`.
         """
+        if following.phones and following.phones <= tried.phones:
+            return max(self.stagger_s, limits.flow_silence_s)
         if tried.registered is None or following.registered is None:
             return self.stagger_s
         is_as_good = tried.q == following.q and tried.has_missed == following.has_missed
-        return 0.0 if is_as_good else max(self.stagger_s, serial_s)
+        return 0.0 if is_as_good else max(self.stagger_s, limits.serial_s)
 
     def asks_for_tls(self, branch: Branch) -> bool:
         """26.2.2: "sips" as the Request-URI that came, as the next hop, or as the target means TLS on the way there."""

@@ -24,7 +24,7 @@ from p2psip.sip.message.build import phrase_of
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Sought:
     """What has come of a question: `known` is None as long as the outside is asked.
 
     `asked` is the question as it stands now, since the request may be for somebody else than it was.
@@ -46,7 +46,7 @@ class Destinations:
         self._timers = timers
         self._effects: list[Effect] = []
 
-    def seek(self, context: Context, asked: Asked, now: float) -> Destination | None:
+    def seek(self, context: Context, asked: Asked, now: float) -> Sought | None:
         """Ask the resolvers; None if none of them knows."""
         context.since = now
         for resolver in self._resolvers:
@@ -56,14 +56,14 @@ class Destinations:
                 case Again(after_s) if context.is_invite:
                     self._timers.set((context.server, NO_ANSWER), now + after_s, "nobody answers")
                 case LocateUser() as question:
-                    return Destination(asked, self._locate(context, asked, question, now))
+                    return Sought(asked, self._locate(context, asked, question, now))
                 case Given() | RingsNoMore() | Located() | NotLocated() as known:
-                    return Destination(asked, known)
+                    return Sought(asked, known)
         return None
 
     def located(
         self, context: Context, asked: Asked, answer: Located | Forwarded | NotLocated, now: float
-    ) -> Destination | None:
+    ) -> Sought | None:
         """The outside has said where the user of a question is."""
         context.question = 0
         if isinstance(answer, Forwarded):
@@ -77,9 +77,9 @@ class Destinations:
                 answer = replace(answer, targets=others)
         if isinstance(answer, NotLocated) and (other := self._seek_another(context, asked, answer, now)) is not None:
             return other
-        return Destination(asked, answer)
+        return Sought(asked, answer)
 
-    def not_located(self, context: Context, asked: Asked, now: float) -> Destination | None:
+    def not_located(self, context: Context, asked: Asked, now: float) -> Sought | None:
         """The outside has not answered in time."""
         reason = f"the overlay has not answered in {self._limits.locate_s:g} s"
         return self.located(context, asked, NotLocated(480, phrase_of(480), reason), now)
@@ -89,7 +89,7 @@ class Destinations:
         effects, self._effects = self._effects, []
         return effects
 
-    def _begin_anew(self, context: Context, asked: Asked, now: float) -> Destination | None:
+    def _begin_anew(self, context: Context, asked: Asked, now: float) -> Sought | None:
         """It is for somebody else now; but not for ever for somebody else."""
         refusal = context.turn(self._limits.turns)
         if asked.uri.user_name in diverted(asked.routed.request):
@@ -97,7 +97,7 @@ class Destinations:
         if refusal is not None:
             # Of an emergency somebody else may be there who has not been tried.
             other = self._seek_another(context, asked, refusal, now) if context.is_urgent else None
-            return other or Destination(asked, refusal)
+            return other or Sought(asked, refusal)
         self._timers.cancel((context.server, NO_ANSWER))
         context.request = asked.routed.request
         return self.seek(context, asked, now)
@@ -110,7 +110,7 @@ class Destinations:
         self._effects.append(ask)
         return None
 
-    def _seek_another(self, context: Context, asked: Asked, answer: NotLocated, now: float) -> Destination | None:
+    def _seek_another(self, context: Context, asked: Asked, answer: NotLocated, now: float) -> Sought | None:
         """Who is not there may have said beforehand who is."""
         if asked.after is not None:
             return None

@@ -21,7 +21,7 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
-from p2psip.sip.entities.agents.call_guard import CallUp
+from p2psip.sip.entities.call_guard import CallUp
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing, session_timers
@@ -37,7 +37,7 @@ from p2psip.sip.entities.proxy.context import (
     ContextTimers,
     Result,
 )
-from p2psip.sip.entities.proxy.destinations import Destination, Destinations
+from p2psip.sip.entities.proxy.destinations import Destinations, Sought
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.finals import Finals
 from p2psip.sip.entities.proxy.resolvers import After, Asked, Given, Resolver, RingsNoMore
@@ -248,22 +248,22 @@ class Proxy:
 
     def _seek(self, context: Context, asked: Asked, now: float) -> bool:
         """Have the resolvers say where the request goes, and let it go there; False if none of them knows."""
-        destination = self._destinations.seek(context, asked, now)
-        self._follow(context, destination, now)
-        return destination is not None
+        sought = self._destinations.seek(context, asked, now)
+        self._follow(context, sought, now)
+        return sought is not None
 
-    def _follow(self, context: Context, destination: Destination | None, now: float) -> None:
+    def _follow(self, context: Context, sought: Sought | None, now: float) -> None:
         """Let the request go where it goes, as soon as that is known."""
-        match destination:
-            case Destination(known=Given(target)):
+        match sought:
+            case Sought(known=Given(target)):
                 self._give_up(context, now)
                 context.asked = None
                 self._settle(context, self._branches.begin(context, target, now), now)
-            case Destination(known=RingsNoMore(why)):
+            case Sought(known=RingsNoMore(why)):
                 # What its phones say to the CANCEL is awaited: one may have been picked up at this moment.
                 context.asked, context.enough = None, why
                 self._give_up(context, now)
-            case Destination(asked, Located() | NotLocated() as found):
+            case Sought(asked, Located() | NotLocated() as found):
                 self._take(context, asked, found, now)
 
     def _take(self, context: Context, asked: Asked, found: Located | NotLocated, now: float) -> None:
@@ -309,8 +309,12 @@ class Proxy:
         if context.is_closed or not context.waiting or context.free_breadth < 1:
             return
         target = context.waiting.popleft()
+        if target.phones and target.phones <= context.reached_phones:
+            # A phone that is registered in two places rings once.
+            self._try_next(context, now)
+            return
         if context.waiting:
-            pause_s = context.pause_s(target, context.waiting[0], self._config.limits.serial_s)
+            pause_s = context.pause_s(target, context.waiting[0], self._config.limits)
             self._timers.set((context.server, STAGGER), now + pause_s, "next target")
         self._settle(context, self._branches.begin(context, target, now), now)
 

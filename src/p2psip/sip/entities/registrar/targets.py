@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from p2psip.sip.entities.questions import RegisteredBinding, Target
 from p2psip.sip.entities.registrar.bindings import Binding
+
+MARK_CHARACTERS = 24
 
 _NOBODY = (404, 410, 481, 604)
 """What a phone answers that knows nothing of the Contact it is called by."""
@@ -47,6 +50,15 @@ def is_disowned(registered: RegisteredBinding, status: int, bindings: Iterable[B
     return status in _NOBODY and is_outlived(registered.binding, bindings)
 
 
+def phone_mark(user: str, binding: Binding) -> str:
+    """By what several peers know that they have the same phone of a user; "" if the phone says no instance.
+
+    An instance-id often has the hardware's address in it (RFC 5626 section 4.1), which is not everybody's business.
+    """
+    named = f"{user.lower()} {binding.instance_key}".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(named).hexdigest()[:MARK_CHARACTERS] if binding.instance else ""
+
+
 def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Target:
     """The phone of a user that has this binding, as a place to try."""
     label = f"{user}'s phone at {binding.hops[0]}"
@@ -61,6 +73,7 @@ def target_of(user: str, binding: Binding, *, is_doubtful: bool = False) -> Targ
         user=user,
         server=binding.server,
         q=binding.q,
+        phones=frozenset(filter(None, (phone_mark(user, binding),))),
     )
 
 

@@ -21,7 +21,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.kept import KeptCall, KeptEnd
+from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Reason

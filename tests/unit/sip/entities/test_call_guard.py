@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.address import Address
-from p2psip.sip.entities.agents import call_guard
-from p2psip.sip.entities.agents.call_guard import AGAIN_S, ASKED_S, LOST_S, SOON_S
+from p2psip.sip.entities import call_guard
+from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, LOST_S, SOON_S
 
 TIMER_F_S = 32.0
 
