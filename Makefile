@@ -18,7 +18,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -29,6 +29,7 @@ help:
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
+	@echo "make ways-of-calls  write the table of docs/ways-of-calls.md anew: each way, in the simulator"
 	@echo "make nat-pairs  write docs/nat-pairs.md anew: agents behind every pair of NATs (root, nftables)"
 	@echo "make browser fetch what the tests of phones in browsers are made of (npm)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"
@@ -113,6 +114,9 @@ deaths: dev
 
 nat-pairs: dev
 	PYTHONPATH=tests/support $(BIN)/python tests/support/nat_pairs.py
+
+ways-of-calls: dev
+	PYTHONPATH=tests/support $(BIN)/python tests/support/ways_page.py
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache

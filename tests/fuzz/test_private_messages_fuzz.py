@@ -12,6 +12,7 @@ from mutations import mutant
 from node_bench import ME, Heard, NodeBench, address, nid
 
 from p2psip.base.address import Address
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.node.limits import TUNNELS_PER_NODE_MAX
 from p2psip.reload.node.tunnelling.tunnel import TunnelName
@@ -35,6 +36,7 @@ from p2psip.reload.wire.extensions.tunnel_messages import (
 )
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, ProbeWay, ReachAns, ReachReq
+from p2psip.reload.wire.usages.home_registration import HOME, HomeReq
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
 from p2psip.turn.peers import Scope, scope_of
 
@@ -122,6 +124,19 @@ def accepted(bench: NodeBench, number: int, share: KeyShare) -> TunnelAcceptance
     (answer,) = ask(bench, TUNNEL, opening.encode())
     assert isinstance(answer.body, PrivateAns), answer.body
     return TunnelAcceptance.decode(answer.body.body)
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_registrations_with_a_home(seed: int) -> None:
+    """A member has one line here, its own, whatever it sends; the sound one counts that is the latest."""
+    rng = random.Random(f"home {seed}")
+    bench = member(calls_by=CallsBy.HOME)
+    for number in range(1, 200):
+        sound = HomeReq(number, 300, nid(7)).encode()
+        body = sound if number % 10 == 0 else mutant([sound, HomeReq(1 << 63, 0, nid(8)).encode()], rng)
+        assert len(ask(bench, HOME, body)) == 1
+        assert len(bench.node.at_home(f"peer-{ASKER}@sim.example", bench.now)) <= 1
+    assert bench.node.at_home("bob@sim.example", bench.now) == ()
 
 
 @pytest.mark.parametrize("seed", range(times(4)))

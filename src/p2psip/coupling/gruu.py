@@ -40,6 +40,13 @@ def read_gruu(uri: SipUri, *, node_id_length: int = 16) -> tuple[Entry, ...] | N
     return entries if entries and last_node(entries) is not None else None
 
 
+def peer_in(overlay: str, node_id_length: int, uri: SipUri) -> str | None:
+    """The node at the end of a GRUU of the overlay, in hex; None if the URI is none."""
+    entries = read_gruu(uri, node_id_length=node_id_length) if uri.host == overlay else None
+    node = last_node(entries) if entries is not None else None
+    return None if node is None else node.hex()
+
+
 def last_node(destination_list: Sequence[Entry]) -> NodeId | None:
     """The node that a destination list ends with."""
     return destination_list[-1].node_id if destination_list else None

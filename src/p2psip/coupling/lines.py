@@ -93,6 +93,8 @@ class _Published:
     line: Line
     forwarded_to: str = ""
     """The AoR that the record leads to, "" where it leads to this peer."""
+    home: NodeId | None = None
+    """The home peer that the record leads by."""
     storage_time_ms: int = 0
     is_asking: bool = False
     is_wanted: bool = False
@@ -170,6 +172,7 @@ class Publisher:
         if known is not None and known.line.identity.node_id == line.identity.node_id:
             published.storage_time_ms, published.phones = known.storage_time_ms, known.phones
             published.forwarded_to, published.others = known.forwarded_to, known.others
+            published.home = known.home
         elif known is not None:
             self._withdraw(known, now)
         self._node.add_client(line.identity, now)
@@ -189,6 +192,13 @@ class Publisher:
         if published is not None and published.forwarded_to != aor:
             published.forwarded_to = aor
             self._set(name, now, "the line is forwarded elsewhere")
+
+    def lead_by(self, name: str, home: NodeId | None, now: float) -> None:
+        """The record of a line leads by this home peer from now on, or straight here."""
+        published = self._lines.get(name)
+        if published is not None and published.home != home:
+            published.home = home
+            self._set(name, now, "the line has another home")
 
     def phones_changed(self, name: str, phones: Phones, now: float) -> None:
         """A user's phones at this peer. If one has come, this line's record is to be the newest of its user."""
@@ -271,7 +281,8 @@ class Publisher:
             # Who has one phone at two peers is not to be rung twice; where one phone says no mark nobody knows.
             marks = [mark for _, _, mark in published.phones]
             prefs = write_prefs(marks) if all(marks) else b""
-            request = store_request(identity, route_to(self._node.node_id, prefs), ms, self._node.hash_name)
+            route = route_to(self._node.node_id, prefs, published.home)
+            request = store_request(identity, route, ms, self._node.hash_name)
         published.storage_time_ms = issued.storage_time_ms
         published.is_asking = True
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)

@@ -7,6 +7,10 @@ nobody to ask, and answers at once from what it knows itself.
 
 Names are dialled as people write them, and issued in lower case: what nobody has as it was dialled is looked for in
 lower case.
+
+Where the overlay's calls go by other peers (docs/decisions/ways-of-calls.md), the place to try is the peer that is
+responsible for the record, found by a Ping to it, or a home peer that the record leads by; and this peer is asked as
+such by others.
 """
 
 from __future__ import annotations
@@ -16,12 +20,16 @@ from dataclasses import dataclass, field
 
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
+from p2psip.base.ids import ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.contact_prefs import read_prefs
-from p2psip.coupling.gruu import make_gruu
+from p2psip.coupling.gruu import last_node, make_gruu
 from p2psip.coupling.lines import Publisher
+from p2psip.coupling.other_ways import by_home, by_responsible
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import (
     FORWARDS_MAX,
     LineRegistration,
@@ -32,8 +40,13 @@ from p2psip.reload.usages.sip_registration import (
     canonical_aor,
     fetch_request,
     read_registrations,
+    resource_id,
 )
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination, Entry
+from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import FetchAns
+from p2psip.sip.entities.own import BY_HOME, BY_RESPONSIBLE
 from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Target
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri, escape_user
@@ -59,6 +72,9 @@ class _Search:
     failures: list[RequestFailed] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
+    is_looking_up: bool = False
+    """False while it is asked who is responsible for the record, instead."""
+
     @property
     def name(self) -> str:
         """By what name a line of this peer would be the one that is looked for."""
@@ -71,6 +87,13 @@ class LocateContext:
 
     token: int
     aor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsibleContext:
+    """A Ping to a record, whose answer says who is responsible for it."""
+
+    token: int
 
 
 class Locator:
@@ -90,7 +113,7 @@ class Locator:
 
     def locate(self, token: int, question: LocateUser, now: float) -> None:
         """Find the places to try for a request; the answer may come at once."""
-        if question.from_peer is not None:
+        if question.from_peer is not None and not self._is_asked_as_responsible(question):
             # Another peer sends to us what our record says is here: there is nowhere else to look.
             self._answers.append(AskAnswered(token, self._answer_peer(question, now)))
             return
@@ -109,7 +132,12 @@ class Locator:
         else:
             self._searches[token] = search
             self._timers.set(token, now + STAGGER_S, "try what is known")
-            self._look_up(token, search, search.aor, now)
+            if self._goes_by_responsible(question, search):
+                where = Destination.resource(self._resource(search.in_lower_case))
+                asked = OverlayRequest([where], MessageCode.PING_REQ, PingReq())
+                self._node.request(asked, ResponsibleContext(token), now)
+            else:
+                self._look_up(token, search, search.aor, now)
 
     def drain(self) -> list[AskAnswered]:
         """The answers since the last call."""
@@ -128,11 +156,31 @@ class Locator:
     def handle_timeout(self, now: float) -> None:
         """Try what is known by now, if anything is."""
         for token in self._timers.pop_due(now):
-            if self._places(self._searches[token], now):
+            search = self._searches[token]
+            if not search.is_looking_up:
+                self._look_up(token, search, search.aor, now)
+            elif self._places(search, now):
                 self._end(token, now)
 
-    def handle_done(self, fetched: LocateContext, result: Answer | RequestFailed, now: float) -> None:
-        """The end of a Fetch, for a search that may have been cancelled."""
+    def handle_done(
+        self, context: LocateContext | ResponsibleContext, result: Answer | RequestFailed, now: float
+    ) -> None:
+        """The end of a request for a search that may have been cancelled."""
+        if isinstance(context, LocateContext):
+            self._on_fetched(context, result, now)
+            return
+        search = self._searches.get(context.token)
+        if search is None or search.is_looking_up:
+            return
+        if isinstance(result, Answer):
+            self.cancel(context.token)
+            user = search.in_lower_case.rpartition("@")[0]
+            target = by_responsible(user, self._overlay, result.signer.node_id)
+            self._answers.append(AskAnswered(context.token, Located((target,))))
+        else:
+            self._look_up(context.token, search, search.aor, now)
+
+    def _on_fetched(self, fetched: LocateContext, result: Answer | RequestFailed, now: float) -> None:
         token = fetched.token
         search = self._searches.get(token)
         if search is None:
@@ -144,7 +192,8 @@ class Locator:
             read = self.read(fetched.aor, result, now)
             if fetched.aor == search.aor and (forwarded := _forwarded(read)) is not None:
                 self.cancel(token)
-                self._answers.append(AskAnswered(token, forwarded))
+                redirected = self._redirected(search, (forwarded.uri,))
+                self._answers.append(AskAnswered(token, redirected or forwarded))
                 return
             self._take(token, search, fetched.aor, read, now)
         if search.open:
@@ -167,6 +216,7 @@ class Locator:
         return _Search(question, lower if is_ours else dialled, lower)
 
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
+        search.is_looking_up = True
         search.seen.add(aor)
         search.open += 1
         self._node.fetch(fetch_request(aor, self._node.hash_name), LocateContext(token, aor), now)
@@ -186,6 +236,8 @@ class Locator:
 
     def _conclude(self, search: _Search, now: float) -> Located | NotLocated:
         places = self._places(search, now)
+        if (redirected := self._redirected(search, self._elsewhere(search, places))) is not None:
+            return redirected
         return Located(tuple(places), STAGGER_S) if places else self._not_located(search)
 
     def _places(self, search: _Search, now: float) -> list[Target]:
@@ -194,15 +246,29 @@ class Locator:
         places: dict[str, Sequence[Target]] = {}
         for aor, entry in found:
             assert isinstance(entry.target, RegistrationRoute)
-            here = entry.target.peer == self._node.node_id
-            name = aor.rpartition("@")[0]
-            key = name if here else f"{aor} {entry.target.peer}"
-            if key not in places:
-                places[key] = self._here(search, name, now) if here else [_remote(search, aor, entry.target)]
+            key, targets = self._led_to(search, aor, entry.target, now)
+            places.setdefault(key, targets)
         if search.name not in places:
             # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
             places[search.name] = self._here(search, search.name, now)
         return [target for several in places.values() for target in several]
+
+    def _led_to(self, search: _Search, aor: str, route: RegistrationRoute, now: float) -> tuple[str, Sequence[Target]]:
+        """Where an entry leads to, in words that are the same for the same place, and what is tried for it."""
+        name = aor.rpartition("@")[0]
+        if route.peer == self._node.node_id:
+            return name, self._here(search, name, now)
+        calls_by, entries = self._node.configuration.calls_by, route.destination_list
+        if calls_by.has_homes:
+            is_homes_turn = search.question.is_again is (calls_by is CallsBy.DIRECT_THEN_HOME)
+            if is_homes_turn and not search.question.is_urgent and route.home not in (None, self._node.node_id):
+                return f"{aor} {route.home}", [by_home(name, self._overlay, route.home)]
+            if search.question.is_again and is_homes_turn:
+                # The peer of the line has been tried, and it has no home, or that is this peer.
+                return "", ()
+            # A home stands before it, and may be off.
+            entries = (Destination.node(route.peer),)
+        return f"{aor} {route.peer}", [_remote(search, aor, entries, route.contact_prefs)]
 
     def _here(self, search: _Search, name: str, now: float) -> Sequence[Target]:
         """Who answers at this peer for a line of it: its phones, or for its state the peer itself."""
@@ -220,9 +286,51 @@ class Locator:
             return NotLocated(480, "Temporarily Unavailable", f"no phone of {search.aor} is registered")
         return NotLocated(404, "Not Found", f"nobody in the overlay is {search.aor}")
 
+    # Of other peers
+
+    def _resource(self, aor: str) -> ResourceId:
+        return resource_id(aor, self._node.hash_name)
+
+    def _goes_by_responsible(self, question: LocateUser, search: _Search) -> bool:
+        """True if somebody else is to send it on: whose phones are here is asked after by this peer itself."""
+        return (
+            self._node.configuration.calls_by.asks_responsible
+            and question.from_peer is None
+            and not (question.is_again or question.is_urgent)
+            and self._publisher.get(search.name) is None
+            and not self._node.is_responsible(self._resource(search.in_lower_case))
+        )
+
+    def _is_asked_as_responsible(self, question: LocateUser) -> bool:
+        """True if this peer is to send on what is for whose record it keeps: for nobody else, and not unless all do."""
+        if question.way != BY_RESPONSIBLE or not self._node.configuration.calls_by.asks_responsible:
+            return False
+        try:
+            aor = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
+        except NotAnAor:
+            return False
+        return self._node.is_responsible(self._resource(aor))
+
+    def _elsewhere(self, search: _Search, places: Sequence[Target]) -> list[SipUri]:
+        """Whom a redirection names: nobody where all places are here; else the other peers, and this one if it is one
+        of them.
+        """
+        others = [place.uri for place in places if place.hops is None]
+        if not others or len(others) == len(places):
+            return others
+        return [*others, make_gruu(search.name, self._overlay, (Destination.node(self._node.node_id),))]
+
+    def _redirected(self, search: _Search, uris: Sequence[SipUri]) -> NotLocated | None:
+        """Where this peer only says who is to be asked: that."""
+        if search.question.from_peer is None or self._node.configuration.calls_by is not CallsBy.REDIRECT or not uris:
+            return None
+        return NotLocated(302, "Moved Temporarily", f"{search.aor} is elsewhere", tuple(uris))
+
     def _answer_peer(self, question: LocateUser, now: float) -> Located | NotLocated:
         """Where another peer's request for one of our lines goes."""
         name = question.user
+        if question.way == BY_HOME and self._node.configuration.calls_by.has_homes:
+            return self._answer_as_home(question, now)
         has_line = self._publisher.get(name) is not None
         targets = self._server.targets(name, now)
         if question.is_about_state:
@@ -234,6 +342,16 @@ class Locator:
             f"the phone of {name} is not registered at its peer" if has_line else f"{name} has no line on this peer"
         )
         return NotLocated(480, "Temporarily Unavailable", reason)
+
+    def _answer_as_home(self, question: LocateUser, now: float) -> Located | NotLocated:
+        """Where a request for a user goes who has this peer for a home, or a line here, or both."""
+        aor = f"{question.user}@{self._overlay}"
+        search = _Search(question, aor, aor)
+        others = [_remote(search, aor, (Destination.node(peer),)) for peer in self._node.at_home(aor, now)]
+        targets = [*self._here(search, question.user, now), *others]
+        if targets:
+            return Located(tuple(targets), STAGGER_S)
+        return NotLocated(480, "Temporarily Unavailable", f"{question.user} is not registered at this home peer")
 
 
 def _forwarded(found: Registrations) -> Forwarded | None:
@@ -247,8 +365,10 @@ def _forwarded(found: Registrations) -> Forwarded | None:
     return Forwarded(SipUri(domain, escape_user(user)))
 
 
-def _remote(search: _Search, aor: str, route: RegistrationRoute) -> Target:
+def _remote(search: _Search, aor: str, route: Sequence[Entry], prefs: bytes = b"") -> Target:
     name, _, domain = aor.rpartition("@")
     # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
-    gruu = make_gruu(name, domain, route.destination_list).replace(scheme=search.question.uri.scheme)
-    return Target(gruu, None, f"peer {route.peer.short}", phones=read_prefs(route.contact_prefs))
+    gruu = make_gruu(name, domain, route).replace(scheme=search.question.uri.scheme)
+    peer = last_node(route)
+    assert peer is not None, "entries that end with no node are not made into a Route"
+    return Target(gruu, None, f"peer {peer.short}", phones=read_prefs(prefs))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect
@@ -31,10 +32,12 @@ from p2psip.coupling.call_paths import (
     WriteRecord,
     is_call_flow,
 )
-from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
+from p2psip.coupling.gruu import last_node, make_gruu, peer_in, read_gruu
+from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
-from p2psip.coupling.locating import LocateContext, Locator
+from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.lookup import LookupContext, Lookups
+from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.media.relay.sides import SendFrame
@@ -45,6 +48,7 @@ from p2psip.reload.node.effects import (
     AppLinkDown,
     AppLinkFailed,
     AppLinkUp,
+    ConfigurationChanged,
     Done,
     LinkUp,
     RingChanged,
@@ -99,17 +103,25 @@ class Peer:
     def __init__(self, node: Node, server: ServerConfig, rng: random.Random, now: float) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
+        server = replace(server, peer_in=partial(peer_in, self.overlay, len(node.node_id)))
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
-        self.server = SipServer(server, rng, agents_of(server, self.handlings, rng), handlings=self.handlings)
-        self.server.set_wall_clock(node.wall)
         self.publisher = Publisher(node)
+        self.homes = HomeKeeper(node, self.publisher)
+        self.server = SipServer(
+            server,
+            rng,
+            agents_of(server, self.handlings, rng),
+            resolvers=(OtherWays(node, self.publisher),),
+            handlings=self.handlings,
+        )
+        self.server.set_wall_clock(node.wall)
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         self.services = ServiceDiscovery(node)
-        self._timed = (node, self.server, self.publisher, self.locator, self.services, self.flows)
+        self._timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.flows)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -138,6 +150,7 @@ class Peer:
 
     def remove_line(self, name: str, now: float) -> None:
         """Serve a line no more: its phones are forgotten, its record is removed."""
+        self.homes.forget(name, now)
         self.publisher.remove(name, now)
         self.handlings.remove(name)
         self.server.remove_user(name, now)
@@ -328,6 +341,8 @@ class Peer:
         handling = self.handlings.of(name)
         to = handling.in_record if handling is not None else ""
         self.publisher.forward(name, f"{to}@{self.overlay}" if to else "", now)
+        homes = handling.homes if handling is not None else ()
+        self.homes.use(name, tuple(map(NodeId.fromhex, homes)), now)
 
     def _settle(self, now: float) -> None:
         self._carry(now)
@@ -381,13 +396,10 @@ class Peer:
                 self.server.handle(FlowDown(flow_of(link), reason), now)
             case AppLinkFailed():
                 self.flows.failed(effect, now)
-            case RingChanged(is_member):
-                if is_member:
-                    self.joined_at = self.joined_at or now
-                    self.publisher.joined(now)
-                    self.services.joined(now)
-                else:
-                    self.joined_at = None
+            case RingChanged():
+                self._ring_changed(effect, now)
+            case ConfigurationChanged():
+                self.homes.reconsider(now)
                 self._effects.append(effect)
             case SameNodeId():
                 self.publisher.restore_all(now)
@@ -409,6 +421,16 @@ class Peer:
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
             case _:
                 self._handle_call_path(effect, now)
+
+    def _ring_changed(self, changed: RingChanged, now: float) -> None:
+        if changed.is_member:
+            self.joined_at = self.joined_at or now
+            self.publisher.joined(now)
+            self.homes.reconsider(now)
+            self.services.joined(now)
+        else:
+            self.joined_at = None
+        self._effects.append(changed)
 
     def _phones_changed(self, changed: BindingsChanged, now: float) -> None:
         phones = frozenset(
@@ -469,9 +491,11 @@ class Peer:
         match context:
             case PublishContext(published):
                 self.publisher.handle_done(published, result, now)
+            case HomeContext():
+                self.homes.handle_done(context, result, now)
             case RemovalContext():
                 self.publisher.handle_removed(context, now)
-            case LocateContext():
+            case LocateContext() | ResponsibleContext():
                 self.locator.handle_done(context, result, now)
             case PlaceContext():
                 self.flows.handle_done(context, result, now)

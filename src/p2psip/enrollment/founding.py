@@ -9,6 +9,7 @@ from typing import Final
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     DEFAULT_TOPOLOGY,
@@ -63,6 +64,7 @@ class Terms:
     topology_plugin: str = DEFAULT_TOPOLOGY
     node_id_length: int = NODE_ID_LENGTHS[0]
     """In bytes; the topology may not do all that a configuration may say."""
+    calls_by: CallsBy = CallsBy.CALLER
 
 
 TURN_DENSITY: Final = 5
@@ -106,6 +108,7 @@ def found(
         required_kinds=kinds,
         diagnostic_kinds=tuple(DiagnosticAccess(kind, everybody) for kind in OPEN_TO_ALL),
         sip_tunnel=True,
+        calls_by=terms.calls_by,
         signature_algorithms=frozenset(terms.algorithms),
     )
     return Founding(anchor, signer, configuration, build(configuration, signer))

@@ -70,6 +70,15 @@ def test_what_becomes_of_calls_is_written_down(p2psip: Command, peer: Path) -> N
     assert handling(peer) == CallHandling()
 
 
+def test_the_home_peers_of_a_line_are_written_down(p2psip: Command, peer: Path) -> None:
+    homes = ("2026b1b92203f350713c9f92defde47d", "01" * 16)
+    p2psip("line", "calls", "alice", "--home", homes[0].upper(), "--home", homes[1], "--peer", peer)
+    assert handling(peer) == CallHandling(homes=homes)
+    assert p2psip("line", "calls", "alice", "--peer", peer) == f"alice: home: {homes[0]}, {homes[1]}\n"
+    p2psip("line", "calls", "alice", "--home", "", "--peer", peer)
+    assert handling(peer) == CallHandling()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -82,6 +91,8 @@ def test_what_becomes_of_calls_is_written_down(p2psip: Command, peer: Path) -> N
         (["line", "calls", "alice", "--ring", "3"], "--ring takes 5 to 170 s"),
         (["line", "calls", "alice", "--quiet", "22-7"], "--quiet: '22-7' are no hours: write them as 22:00-07:00"),
         (["line", "calls", "alice", "--deny", "a b"], "'a b' is no user's name"),
+        (["line", "calls", "alice", "--home", "me"], "--home: 'me' is no Node-ID: write its 32 hex digits"),
+        (["line", "calls", "alice", "--home", "0" * 32], "is no Node-ID"),
         (["line", "calls", "bob"], "bob@club.example has no line here"),
         (["dial", "--explain", "42", "--as", "bob"], "bob has no line here: there are alice"),
         (["dial", "--explain", "mailto:bob"], "is no number here"),
@@ -94,8 +105,10 @@ def test_wrong_input_is_one_line(p2psip: Command, peer: Path, arguments: list[st
 
 
 def test_damaged_wishes_are_one_line_that_says_what_to_do(p2psip: Command, peer: Path) -> None:
-    (peer / "lines" / "alice.calls").write_text('{"quiet": ["late"]}')
-    assert "`p2psip line calls alice --reset` begins anew" in p2psip("line", "calls", "alice", "--peer", peer, status=2)
+    for wish in ('{"quiet": ["late"]}', '{"homes": ["here"]}', '{"homes": ["00"]}'):
+        (peer / "lines" / "alice.calls").write_text(wish)
+        said = p2psip("line", "calls", "alice", "--peer", peer, status=2)
+        assert "`p2psip line calls alice --reset` begins anew" in said
     p2psip("line", "calls", "alice", "--reset", "--peer", peer)
     assert handling(peer) == CallHandling()
 

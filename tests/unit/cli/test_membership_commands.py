@@ -18,6 +18,7 @@ from p2psip.enrollment.accounts import Issue
 from p2psip.enrollment.client import verify_first
 from p2psip.enrollment.passwords import is_password
 from p2psip.net.disk.overlay_directory import OverlayDirectory
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 URL = "https://192.0.2.1:8443"
@@ -105,7 +106,7 @@ def test_create_says_all_that_is_needed_next(p2psip: Command, tmp_path: Path) ->
 def test_create_with_everything(p2psip: Command, tmp_path: Path) -> None:
     facts = p2psip.json(
         "overlay", "create", "club.example", tmp_path / "club", "--key", "rsa", "--admin", "root",
-        "--password-file", "-", "--topology", "CHORD-RELOAD", "--node-id-length", "16",
+        "--password-file", "-", "--topology", "CHORD-RELOAD", "--node-id-length", "16", "--calls-by", "home",
         "--enrollment-url", URL, "--enrollment-url", "https://[2001:db8::1]/x", "--bootstrap", "192.0.2.9",
         stdin=b"root's secret\nmore\n",
     )  # fmt: skip
@@ -115,6 +116,7 @@ def test_create_with_everything(p2psip: Command, tmp_path: Path) -> None:
     assert configuration.signature_algorithms == {SignatureAlgorithm.RSA}
     assert (facts["topology"], configuration.topology_plugin) == ("CHORD-RELOAD", "CHORD-RELOAD")
     assert [(node.address, node.port) for node in configuration.bootstrap_nodes] == [("192.0.2.9", 6084)]
+    assert configuration.calls_by is CallsBy.HOME
     admin = OverlayDirectory(tmp_path / "club").accounts().account("root@club.example")
     assert admin is not None
     assert is_password("root's secret", admin.password_hash)
@@ -231,6 +233,7 @@ SCALARS = {
     "domain-restriction=own": ("domain_restriction", [False]),
     "domain-restriction=a,b": ("domain_restriction", [True, "a", "b"]),
     "sip-tunnel=false": ("sip_tunnel", False),
+    "calls-by=Home": ("calls_by", "home"),
     "route-mode=RPR": ("route_mode", "RPR"),
     "signature-algorithm+=rsa-sha256": ("signatures", ["ecdsa", "rsa"]),
 }

@@ -236,7 +236,7 @@ def forward(world: SimulatedPeers, number: int, user: str, to: str) -> None:
     """Store an entry that leads from one AoR to another (RFC 7904 section 3.1), as another implementation would."""
     entry = SipRegistration.uri(f"sip:{to}@{OVERLAY}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "route_to", lambda peer: entry)
+        patch.setattr(lines, "route_to", lambda *_: entry)
         world.line(number, user)
         world.settle_records([number])
 

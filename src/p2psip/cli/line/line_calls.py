@@ -32,7 +32,8 @@ Examples:
 CALLS_HELP = """Show or set what becomes of the calls to a line: for how long it rings, who gets through, and when.
 
 Without an option it shows what is set. Each list is given anew as a whole; "" empties it. Emergency calls always
-ring. Quiet hours are by the clock of this machine, and while that is not known to be right, calls ring.
+ring. Quiet hours are by the clock of this machine, and while that is not known to be right, calls ring. A home peer
+has calls go by it, where the overlay has that: docs/ways-of-calls.md.
 
 Examples:
 
@@ -41,6 +42,7 @@ Examples:
     p2psip line calls carol --quiet 22:00-07:00 --allow bob --allow 112 --peer ./peer
     p2psip line calls carol --deny anonymous --peer ./peer
     p2psip line calls carol --do-not-disturb --peer ./peer
+    p2psip line calls carol --home 2026b1b92203f350713c9f92defde47d --peer ./peer
     p2psip line calls carol --reset --peer ./peer
 """
 
@@ -87,6 +89,7 @@ def calls(
     deny: Annotated[
         list[str] | None, typer.Option(metavar="USER", help='Who never gets through; "anonymous": who hides.')
     ] = None,
+    home: Annotated[list[str] | None, typer.Option(metavar="NODE-ID", help="A home peer, the preferred first.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget all of it, forwarding as well.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -101,6 +104,7 @@ def calls(
         "allow": None if allow is None else _names(allow),
         "only_allowed": only_allowed,
         "deny": None if deny is None else _names(deny),
+        "homes": None if home is None else _homes(peer, home),
     }
     given = {name: value for name, value in changes.items() if value is not None}
     before = CallHandling() if reset else files.load_handling()
@@ -170,6 +174,24 @@ def _hours(texts: list[str]) -> tuple[object, ...]:
         return tuple(QuietHours.parse(text) for text in texts if text)
     except ValueError as error:
         raise LocalMisuse(f"--quiet: {error}") from None
+
+
+def _homes(peer: Path, texts: list[str]) -> tuple[str, ...]:
+    """Node-IDs of this overlay. Raises LocalMisuse."""
+    from p2psip.base.ids import NodeId
+    from p2psip.daemon.state.state import load_state
+    from p2psip.sip.entities.handling.call_handling import HOMES_MAX
+
+    digits = 2 * load_state(peer).configuration.node_id_length
+    wanted = tuple(dict.fromkeys(text.strip().lower() for text in texts if text))
+    for text in wanted:
+        if len(text) != digits or set(text) - set("0123456789abcdef") or not NodeId.fromhex(text).is_valid:
+            raise LocalMisuse(
+                f"--home: {text!r} is no Node-ID: write its {digits} hex digits, as that peer's status says"
+            )
+    if len(wanted) > HOMES_MAX:
+        raise LocalMisuse(f"a line has {HOMES_MAX} homes at most")
+    return wanted
 
 
 def _names(names: list[str]) -> tuple[str, ...]:

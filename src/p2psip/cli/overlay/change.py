@@ -33,9 +33,9 @@ push` hands it to the running peers; --sign signs at once.
     root-cert+=new-anchor.pem            domain-restriction=own (or: none, or patterns)
     overlay-link-protocol=DTLS           diagnostic-kind+=MEMORY_FOOTPRINT:all
 
-Further elements: chord-ping-interval, chord-reactive, configuration-signer, kind-signer, mandatory-extension, no-ice,
-node-id-length, overlay-reliability-timer, route-mode, self-signed-permitted, shared-secret, signature-algorithm,
-sip-tunnel, successors, topology-plugin, turn-density.
+Further elements: calls-by, chord-ping-interval, chord-reactive, configuration-signer, kind-signer,
+mandatory-extension, no-ice, node-id-length, overlay-reliability-timer, route-mode, self-signed-permitted,
+shared-secret, signature-algorithm, sip-tunnel, successors, topology-plugin, turn-density.
 
 Example:
 

@@ -15,6 +15,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.cli.keys import KeyType
 from p2psip.cli.overlay.options import addresses, bootstrap_node, urls
 from p2psip.cli.terminal.passwords import FILE_HELP, new_password
+from p2psip.reload.config.calls_by import CallsBy
 
 if TYPE_CHECKING:
     from p2psip.enrollment.accounts import Account
@@ -77,6 +78,7 @@ def create(
         typer.Option(metavar="PLUGIN", help="How peers find each other and who keeps what. [CHORD-RELOAD]"),
     ] = None,
     node_id_length: Annotated[int, typer.Option(min=16, max=20, help="Bytes in a Node-ID.")] = 16,
+    calls_by: Annotated[CallsBy, typer.Option(help="By whom calls go (docs/ways-of-calls.md).")] = CallsBy.CALLER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make the directory, and say what to do next."""
@@ -95,9 +97,8 @@ def create(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise LocalMisuse(f"{directory} is not empty: give a new directory")
     plugin = plugins.topology(DEFAULT_TOPOLOGY if topology is None else topology)
-    terms = replace(
-        _terms(key, self_signed, is_secret=shared_secret), topology_plugin=plugin.name, node_id_length=node_id_length
-    )
+    terms = replace(_terms(key, self_signed, is_secret=shared_secret), calls_by=calls_by)
+    terms = replace(terms, topology_plugin=plugin.name, node_id_length=node_id_length)
     if terms.self_signed_digest is not None and (enrollment_url or password_file):
         raise LocalMisuse("a self-signed overlay has no enrollment server and no accounts")
     servers = urls(enrollment_url or [_default_url()]) if terms.self_signed_digest is None else []

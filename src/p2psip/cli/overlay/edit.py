@@ -17,6 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.cli.overlay.options import bootstrap_node, urls
 from p2psip.net.disk.pem_files import read_chain
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     DIGEST_NAMES,
@@ -32,6 +33,7 @@ from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import REGISTERED_NAMES, DataModel
 
+CALLS_BY = {way.value: way for way in CallsBy}
 ROUTE_MODES = {"none": None, "drr": RouteMode.DRR, "rpr": RouteMode.RPR}
 
 T = TypeVar("T")
@@ -253,6 +255,7 @@ _SCALARS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "domain-restriction": ("domain_restriction", _restriction),
     "successors": ("successors", _number),
     "sip-tunnel": ("sip_tunnel", _boolean),
+    "calls-by": ("calls_by", lambda text: _named(CALLS_BY, text)),
     "route-mode": ("route_mode", lambda text: _named(ROUTE_MODES, text)),
 }
 """Elements of which there is one."""

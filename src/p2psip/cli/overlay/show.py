@@ -113,6 +113,7 @@ def facts_of(configuration: OverlayConfiguration) -> dict[str, Any]:
         "domain_restriction": None if restriction is None else [restriction.enable, *restriction.patterns],
         "successors": configuration.successors,
         "sip_tunnel": configuration.sip_tunnel,
+        "calls_by": configuration.calls_by.value,
         "route_mode": None if configuration.route_mode is None else configuration.route_mode.rfc_name,
         "signatures": sorted(algorithm.name.lower() for algorithm in configuration.signature_algorithms),
         "extensions": [f"{{{extension.namespace}}}{extension.name}" for extension in configuration.extensions],

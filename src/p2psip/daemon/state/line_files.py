@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
 from p2psip.coupling.lines import Line
 from p2psip.daemon.state.state import load_identity
 from p2psip.net.disk.files import PRIVATE, read_file, write_file
@@ -51,6 +52,7 @@ class _Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     only_allowed: bool = False
     deny: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class LineFiles:
         try:
             calls = msgspec.json.decode(read_file(path), type=_Calls)
             said = {name: getattr(calls, name) for name in _Calls.__struct_fields__ if name != "quiet"}
+            for home in calls.homes:
+                NodeId.fromhex(home)
             return CallHandling(**said, quiet=tuple(map(QuietHours.parse, calls.quiet)))
         except (ValueError, UnicodeDecodeError) as error:
             raise LocalMisuse(f"{path}: {error}; `p2psip line calls {self.name} --reset` begins anew") from None

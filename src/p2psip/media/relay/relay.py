@@ -222,6 +222,15 @@ class Relay:
             lacks = "" if any(side.tally.packets for side in call.path_sides) else call.lacks
             self._effects.append(RelayEnded(call.name, reason, call.reports, lacks=lacks))
 
+    def found_at(self, call: RelayedCall, far: FarPeer) -> None:
+        """Another peer than the one that was asked has the other phone: what is for that goes there."""
+        first, second = (far if isinstance(party, FarPeer) else party for party in call.parties)
+        call.parties = (first, second)
+        for side in call.path_sides:
+            if (far.path, side.number) not in self._by_number:
+                self._by_number[far.path, side.number] = self._by_number.pop((side.path, side.number))
+                side.path, side.label = far.path, far.label
+
     def forget(self, call: RelayedCall) -> None:
         """Nothing has come of it between two peers: there is nothing to be told."""
         if call in self._calls:

@@ -12,6 +12,7 @@ from enum import Enum
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import (
@@ -33,7 +34,7 @@ CHORD_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-chord"
 SIP_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-base:sip"
 REDIR_NAMESPACE = "urn:ietf:params:xml:ns:p2p:redir"
 OWN_NAMESPACE = "urn:p2psip:config"
-"""Of our own extension elements: <successors>, <signature-algorithm>, <service>, <sip-tunnel>."""
+"""Of our own extension elements: <successors>, <signature-algorithm>, <service>, <sip-tunnel>, <calls-by>."""
 
 DIAGNOSTICS_NAMESPACE = "urn:ietf:params:xml:ns:p2p:config-diagnostics"
 """RFC 7851 section 9.6."""
@@ -311,6 +312,8 @@ class OverlayConfiguration:
     """How responses go, if they can (RFC 7263 section 6, RFC 7264 section 6); None: back as the requests came."""
     sip_tunnel: bool = False
     """Whether SIP may go inside overlay messages where two peers have no path (an extension element of ours)."""
+    calls_by: CallsBy = CallsBy.CALLER
+    """By whom calls go to a user's phones (an extension element of ours)."""
     attributes: tuple[ForeignAttribute, ...] = field(default=(), repr=False)
     unsupported: tuple[str, ...] = ()
     """What it wants that this release has no value for, in words."""

@@ -17,6 +17,7 @@ from lxml import etree
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.blobs import Blob, blobs
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     BASE_NAMESPACE,
@@ -60,6 +61,7 @@ _READ = frozenset(
         (OWN_NAMESPACE, "successors"),
         (OWN_NAMESPACE, "service"),
         (OWN_NAMESPACE, "sip-tunnel"),
+        (OWN_NAMESPACE, "calls-by"),
         (OWN_NAMESPACE, "signature-algorithm"),
         (DIAGNOSTICS_NAMESPACE, "diagnostic-kind"),
         (ROUTE_MODE_NAMESPACE, "mode"),
@@ -189,6 +191,7 @@ def _configuration(element: etree._Element, kinds: tuple[Kind, ...], blob: Blob)
         services=_services(element),
         route_mode=_route_mode(read),
         sip_tunnel=read.boolean("sip-tunnel", False, _OWN),
+        calls_by=_calls_by(read),
         successors=read.integer("successors", 5, _OWN),
         signature_algorithms=_algorithms(read),
     )
@@ -273,6 +276,11 @@ def _algorithms(read: _Fields) -> frozenset[SignatureAlgorithm]:
 def _route_mode(read: _Fields) -> RouteMode | None:
     """RFC 7263 section 6: "The mode can be DRR or RPR". All peers MUST be able to do without, so with another too."""
     return {mode.rfc_name: mode for mode in RouteMode}.get(read.text("mode", "", _ROUTE_MODE))
+
+
+def _calls_by(read: _Fields) -> CallsBy:
+    """Each way leads also to who knows it not, so a later one of which this release has no word is no obstacle."""
+    return {way.value: way for way in CallsBy}.get(read.text("calls-by", "", _OWN), CallsBy.CALLER)
 
 
 def _services(element: etree._Element) -> tuple[ServicePermission, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
 
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     ALGORITHM_NAMES,
     BASE_NAMESPACE,
@@ -107,6 +108,8 @@ def _fields(configuration: OverlayConfiguration) -> Iterator[str]:
         yield _element("route-mode:mode", configuration.route_mode.rfc_name)
     if configuration.sip_tunnel:
         yield _element("p2psip:sip-tunnel", True)
+    if configuration.calls_by is not CallsBy.CALLER:
+        yield _element("p2psip:calls-by", configuration.calls_by.value)
     yield _element("p2psip:successors", configuration.successors)
     for name, algorithm in ALGORITHM_NAMES.items():
         if algorithm in configuration.signature_algorithms:

@@ -33,6 +33,15 @@ HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 HELD_COST: Final = 1024
 """What it costs to hold a message, beside its contents."""
 
+HOME_LINES_MAX: Final = 1024
+"""Lines of others that this node is home to."""
+
+HOME_LINES_PER_USER_MAX: Final = 16
+"""Of one user."""
+
+HOME_LIFETIME_MAX_S: Final = 600
+"""For how long a line registers at the most."""
+
 COMMANDS_MAX: Final = 1024
 """Requests of the layers above that are not over yet."""
 

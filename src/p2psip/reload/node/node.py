@@ -96,22 +96,13 @@ class Node:
         self._attempts, self._surveying = connecting.attempts, connecting.surveying
         self._port_mapping = connecting.port_mapping
         room = DataRoom(ground, storage)
-        self._data, self._moving = room.data, room.moving
+        self._data, self._moving, self._homes = room.data, room.moving, room.homes
         keeping = KeepingRoom(ground, room.data, verifier, settings, now)
         self._certificates, self._config_updates = keeping.certificates, keeping.config_updates
         self._diagnostics = keeping.diagnostics
-        self._messages = Messages(
-            self._exchange,
-            self._connections,
-            self._admission,
-            self._forwarder,
-            room.gate,
-            self._config_updates,
-            keeping.traffic,
-            self._diagnostics,
-            connecting.routes,
-        )
-        self._serving = Serving(ground, connecting, room.data, keeping, rng, is_client=settings.is_client)
+        below = (ground.exchange, ground.connections, ground.admission, ground.forwarder, room.gate)
+        self._messages = Messages(*below, self._config_updates, keeping.traffic, self._diagnostics, connecting.routes)
+        self._serving = Serving(ground, connecting, room, keeping, rng, is_client=settings.is_client)
         self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
         self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
@@ -354,6 +345,10 @@ class Node:
     def is_responsible(self, target: bytes) -> bool:
         """True if what is for this place ends here."""
         return self.topology.is_responsible(target)
+
+    def at_home(self, user: str, now: float) -> tuple[NodeId, ...]:
+        """The peers where the phones of a user are who has this node for a home, the latest word first."""
+        return self._homes.of(user, now)
 
     @property
     def linked(self) -> tuple[NodeId, ...]:

@@ -27,6 +27,7 @@ from p2psip.reload.node.connecting.nat.surveying import Surveying
 from p2psip.reload.node.connecting.response_routes import ResponseRoutes
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
+from p2psip.reload.node.data.home_table import HomeTable
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange
@@ -118,6 +119,7 @@ class DataRoom:
         commits = Commits(ground.exchange, storage, self.gate)
         self.moving = Moving(ground.exchange, ground.topology, commits)
         self.data = Data(ground.exchange, ground.topology, commits, self.moving)
+        self.homes = HomeTable(ground.exchange)
 
 
 class KeepingRoom:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.keeping.config_updates import check_sequence
-from p2psip.reload.node.parts import ConnectingRoom, Ground, KeepingRoom
+from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
@@ -17,6 +16,7 @@ from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
 from p2psip.reload.wire.private_messages import REACH, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
+from p2psip.reload.wire.usages.home_registration import HOME
 
 DUTIES = frozenset(
     {
@@ -44,19 +44,20 @@ class Serving:
         self,
         ground: Ground,
         connecting: ConnectingRoom,
-        data: Data,
+        room: DataRoom,
         keeping: KeepingRoom,
         rng: random.Random,
         *,
         is_client: bool,
     ) -> None:
-        self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, data
+        self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, room.data
         self._topology = ground.topology
         self._intents, self._applications, self._twins = connecting.intents, connecting.applications, connecting.twins
         self._config_updates, self._diagnostics = keeping.config_updates, keeping.diagnostics
         self.private: dict[bytes, PrivateHandler] = {
             REACH: connecting.surveying.serve,
             TUNNEL: connecting.tunnels.handle_request,
+            HOME: room.homes.handle,
         }
         """Who answers private messages of a name."""
         self._rng = rng

@@ -109,6 +109,12 @@ class RegistrationRoute:
         assert node_id is not None, "entries that end with no node are not made into a Route"
         return node_id
 
+    @property
+    def home(self) -> NodeId | None:
+        """The home peer, where the list leads by one (docs/decisions/ways-of-calls.md)."""
+        first = self.destination_list[0].node_id
+        return first if len(self.destination_list) == 2 and first != self.peer else None
+
 
 @dataclass(frozen=True, slots=True)
 class RegistrationForward:
@@ -153,9 +159,10 @@ class Namespaces:
         return stored.storage_time + 1000 * AGE_MAX_S
 
 
-def route_to(peer: NodeId, contact_prefs: bytes = b"") -> SipRegistration:
-    """A registration that leads to a peer."""
-    return SipRegistration.route((Destination.node(peer),), contact_prefs)
+def route_to(peer: NodeId, contact_prefs: bytes = b"", home: NodeId | None = None) -> SipRegistration:
+    """A registration that leads to a peer, perhaps by its home peer."""
+    homes = () if home is None or home == peer else (Destination.node(home),)
+    return SipRegistration.route((*homes, Destination.node(peer)), contact_prefs)
 
 
 def forward_to(aor: str) -> SipRegistration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2psip.base.address import Address
@@ -61,6 +62,10 @@ class ServerLimits:
     """Section 16.6 step 11: more than three minutes."""
 
 
+def _no_peer(uri: SipUri) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """What a peer's SIP server is called, where it listens, and how it treats phones.
@@ -94,6 +99,8 @@ class ServerConfig:
     """The web pages that may connect over WebSocket, beside those of this machine: "https://phone.example"."""
     has_call_paths: bool = False
     """True if media may go to other peers, over paths of ICE."""
+    peer_in: Callable[[SipUri], str | None] = _no_peer
+    """Which peer a GRUU of the overlay leads to, as a `Source` names peers; None if to none."""
     numbering: Numbering = field(default_factory=Numbering)
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)

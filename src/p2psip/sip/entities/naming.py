@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
-from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, server_name
+from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, is_own_gruu, server_name
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.events.documents import renamed
@@ -87,13 +87,8 @@ class Naming:
     def meant(self, uri: SipUri) -> TokenPlace | None:
         """The phone of this peer whose Contact is `uri` in the overlay; None if it is no such URI."""
         token = uri.param(PHONE_PARAM)
-        place = self._tokens.read(token) if token and self.is_own_gruu(uri) else None
+        place = self._tokens.read(token) if token and is_own_gruu(uri, self._config) else None
         return place if place is not None and place.contact is not None else None
-
-    def is_own_gruu(self, uri: SipUri) -> bool:
-        """True for a GRUU that leads to this peer."""
-        ours = self._config.peer_side
-        return uri.host == ours.host and uri.param("gr") == ours.param("gr")
 
     # From a phone, in the overlay's terms
 

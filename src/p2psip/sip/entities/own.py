@@ -13,6 +13,13 @@ from p2psip.sip.transports.own_addresses import as_numeric
 PHONE_PARAM = "at"
 """The parameter beside `gr` in the GRUU of a phone, with a token: at which phone of the peer."""
 
+WAY_PARAM = "way"
+"""The parameter beside `gr` by which a request goes to a peer that is to send it on: as whom that is asked
+(docs/decisions/ways-of-calls.md)."""
+
+BY_RESPONSIBLE, BY_HOME = "responsible", "home"
+"""What it says."""
+
 _WELL_KNOWN_PORTS = frozenset({5060, 5061})
 
 
@@ -47,8 +54,16 @@ def is_own_domain(uri: SipUri, config: ServerConfig) -> bool:
 
 def is_user(uri: SipUri, config: ServerConfig) -> bool:
     """True if a URI names a user of the overlay, also as another peer writes one who is here (RFC 7904 section 6)."""
-    gruu = uri.param("gr")
-    return is_own_domain(uri, config) and (not gruu or gruu == config.peer_side.param("gr"))
+    return is_own_domain(uri, config) and (not uri.param("gr") or is_own_gruu(uri, config))
+
+
+def is_own_gruu(uri: SipUri, config: ServerConfig) -> bool:
+    """True for a GRUU that leads to this peer, by others or straight."""
+    ours = config.peer_side
+    if uri.host == ours.host and uri.param("gr") == ours.param("gr"):
+        return True
+    peer = config.peer_in(uri)
+    return peer is not None and peer == config.peer_in(ours)
 
 
 def is_own_maddr(uri: SipUri, config: ServerConfig) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from p2psip.sip.entities.own import ServerName
+from p2psip.sip.entities.own import WAY_PARAM, ServerName
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
@@ -34,6 +34,13 @@ class LocateUser:
     """True for what the peer of a line answers in the place of its phones: who watches the line."""
     is_urgent: bool = False
     """True for what is of an emergency, which no limit keeps out."""
+    is_again: bool = False
+    """True where those who were named at first have reached nobody: who else there is."""
+
+    @property
+    def way(self) -> str | None:
+        """As whom this peer is asked to send the request on; None where it is for a line of this peer."""
+        return self.uri.param(WAY_PARAM)
 
 
 class RegisteredBinding(NamedTuple):
@@ -108,6 +115,8 @@ class NotLocated:
     status: int
     phrase: str
     reason: str | None = None
+    contacts: tuple[SipUri, ...] = ()
+    """Of a 3xx: who is to be asked instead."""
 
 
 @dataclass(frozen=True, slots=True)

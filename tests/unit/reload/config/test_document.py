@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2psip.reload.config.blobs import DEPTH_MAX, DOCUMENT_SIZE_MAX, blobs
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     BASE_NAMESPACE,
     SIP_REGISTRATION_KIND,
@@ -92,6 +93,7 @@ FULL = OverlayConfiguration(
     extensions=(Extension("urn:y", "q", b'<q xmlns="urn:y" a="1">t<z></z></q>'),),
     successors=9,
     sip_tunnel=True,
+    calls_by=CallsBy.BOTH,
     route_mode=RouteMode.RPR,
     signature_algorithms=frozenset({SignatureAlgorithm.RSA}),
 )

@@ -18,6 +18,9 @@ RING_S = 25
 RING_S_LEAST, RING_S_MOST = 5, 170
 """Less than timer C, by which the proxy ends every call that rings (RFC 3261 section 16.6 step 11)."""
 
+HOMES_MAX = 4
+"""How many home peers a line may have."""
+
 NAMES_MAX = 64
 """How many callers a list may have."""
 
@@ -75,11 +78,13 @@ class CallHandling:
     """True if nobody else gets through ever."""
     deny: tuple[str, ...] = ()
     quiet: tuple[QuietHours, ...] = ()
+    homes: tuple[str, ...] = ()
+    """The home peers that its owner has chosen, the preferred one first, by what the overlay calls peers."""
 
     @property
     def is_usual(self) -> bool:
-        """True if its owner wants nothing in particular."""
-        return self == CallHandling()
+        """True if its owner wants nothing in particular to become of them."""
+        return replace(self, homes=()) == CallHandling()
 
     @property
     def in_record(self) -> str:
@@ -101,6 +106,7 @@ class CallHandling:
         words += ["do not disturb"] if self.do_not_disturb else []
         words += [f"quiet {', '.join(map(str, self.quiet))}"] if self.quiet else []
         words += [f"denied: {', '.join(self.deny)}"] if self.deny else []
+        words += [f"home: {', '.join(self.homes)}"] if self.homes else []
         only = "nobody else gets through" if self.only_allowed else "also when quiet"
         words += [f"allowed: {', '.join(self.allow) or 'nobody'} ({only})"] if self.allow or self.only_allowed else []
         return words

@@ -113,6 +113,7 @@ class Anchoring:
         if carried is None or carried.call not in self._relay:
             return response
         if carried.is_first and response.to.tag:
+            self._find_far_end(carried, response)
             self._remember((request.call_id, request.from_.tag, response.to.tag), carried.call)
         if response.is_success and request.method == "INVITE":
             self._relay.answered(carried.call, now)
@@ -121,6 +122,17 @@ class Anchoring:
             # The other peer carries nothing.
             self._relay.forget(carried.call)
         return self._with_what_lacks(carried, described) if request.method == "INVITE" else described
+
+    def _find_far_end(self, carried: Carried, response: Response) -> None:
+        """The peer beside the phone that answers, where another one has sent the request on to it."""
+        callee, peer = carried.call.parties[CALLEE], self._last_recorded(response)
+        if isinstance(callee, FarPeer) and peer not in (None, callee.path):
+            self._relay.found_at(carried.call, _far(str(peer)))
+
+    def _last_recorded(self, message: Message) -> str | None:
+        """The last peer that wants to stay in the dialog: who has only sent a request on carries no media of it."""
+        peers = (self._config.peer_in(route.sip_uri) for route in message.record_routes)
+        return next((peer for peer in peers if peer is not None), None)
 
     def _with_what_lacks(self, carried: Carried, response: Response) -> Response:
         """An answer with media that is to go over a path between two peers: the caller is told if there is none.
@@ -208,7 +220,7 @@ class Anchoring:
         named = offered_host(request.body) if is_readable(request) else None
         if named is not None and not (_has_numbers(request.body) and self._is_far(named, source, other)):
             return None
-        return _far(source.peer), self._phone(side, other)
+        return _far(self._last_recorded(request) or source.peer), self._phone(side, other)
 
     def _is_far(self, named: str, source: Source, place: TokenPlace) -> bool:
         """False if a phone of ours and one of another peer's, which names this address, reach each other."""

@@ -11,7 +11,7 @@ from p2psip.base.timers import Timers
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import Carried
-from p2psip.sip.entities.proxy.resolvers import Asked
+from p2psip.sip.entities.proxy.resolvers import After, Asked
 from p2psip.sip.entities.questions import NotLocated, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
@@ -67,6 +67,8 @@ class Branch:
     """False where the way was known beforehand, or has been asked for a second time."""
     is_expired: bool = False
     """True once timer C has fired or the caller has cancelled: what comes then is no failure of its own."""
+    is_followed: bool = False
+    """True for a 3xx of which those are tried that it has named."""
     result: Result | None = None
     carried: Carried | None = None
     """What it has to do with a call whose media goes through here."""
@@ -243,6 +245,11 @@ class Context:
         own = own or [target for target in targets if target.hops and target.hops[0] == self.source.hop]
         return tuple(target for target in targets if target not in own)
 
+    def follow(self) -> None:
+        """Whom a 3xx has named is tried instead, and what comes of that counts (16.7 step 4)."""
+        for branch in self.branches:
+            branch.is_followed |= branch.result is not None and 300 <= branch.result.status < 400
+
     def turn(self, most: int) -> NotLocated | None:
         """It is sent elsewhere once more; a refusal if that was too often."""
         self.turns += 1
@@ -269,9 +276,15 @@ class Context:
             tuple(self.causes) if status >= 300 else (),
         )
 
+    def after(self, best: Result) -> After:
+        """What has become of it, in the words of the best result."""
+        contacts = best.response.contacts if best.response is not None and best.status < 400 else ()
+        uris = tuple(contact.uri for contact in contacts if isinstance(contact.uri, SipUri))
+        return After(best.status, best.words, self.rang_at is not None, uris)
+
     def best(self) -> Result | None:
         """Step 6: the result that goes back, when all branches have one."""
-        results = [branch.result for branch in self.branches if branch.result is not None]
+        results = [each.result for each in self.branches if each.result is not None and not each.is_followed]
         return min(results, key=_rank, default=None)
 
 

@@ -11,6 +11,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
 from p2psip.sip.entities.naming import Naming, answering
+from p2psip.sip.entities.own import WAY_PARAM
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
@@ -69,7 +70,7 @@ class Edge:
         engine_call, branch.engine_call, branch.is_engine_asked = branch.engine_call, None, False
         request, branch.carried = self._anchoring.begin(context.request, *ends, now, engine_call)
         record: list[SipUri] = []
-        if request.method in routing.RECORD_ROUTED and not request.to.tag:
+        if request.method in routing.RECORD_ROUTED and not request.to.tag and not _is_passed_on(context, branch):
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
@@ -108,3 +109,8 @@ class Edge:
         if source.is_trusted:
             return known
         return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
+
+
+def _is_passed_on(context: Context, branch: Branch) -> bool:
+    """True for what another peer has us pass on to another peer: the dialog is theirs, and outlives us."""
+    return context.request.sip_uri.param(WAY_PARAM) is not None and context.place is None and branch.place is None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause
 from p2psip.sip.entities.proxy.context import Context, reason_field
+from p2psip.sip.entities.questions import NotLocated
 from p2psip.sip.message.build import make_response, phrase_of
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Response
 from p2psip.sip.transactions.layer import TransactionLayer
 
@@ -30,7 +34,20 @@ class Finals:
         else:
             self.respond(context, best.response, best.branch.label, now)
 
-    def own(self, context: Context, status: int, now: float, reason: str = "", phrase: str | None = None) -> None:
+    def refused(self, context: Context, found: NotLocated, now: float) -> None:
+        """It goes nowhere: say why, or who is to be asked instead."""
+        contacts = [("Contact", NameAddr(uri)) for uri in found.contacts]
+        self.own(context, found.status, now, found.reason or found.phrase, found.phrase, contacts)
+
+    def own(
+        self,
+        context: Context,
+        status: int,
+        now: float,
+        reason: str = "",
+        phrase: str | None = None,
+        extra: Sequence[tuple[str, object]] = (),
+    ) -> None:
         """Answer with a response of our own."""
         if status == 408 and not context.is_invite:
             # RFC 4320 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request".
@@ -40,7 +57,7 @@ class Finals:
             return
         if reason and not context.causes:
             context.causes.append(Cause("this peer", reason, now))
-        fields = [reason_field(status, reason)] if reason else []
+        fields = [*extra, *([reason_field(status, reason)] if reason else [])]
         if status == 503:
             fields.append(("Retry-After", 5))
         tag = self._layer.new_tag()

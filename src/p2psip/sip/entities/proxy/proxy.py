@@ -277,8 +277,11 @@ class Proxy:
                 context.causes.append(Cause("this peer", found.reason or found.phrase, now))
                 self._end_if_over(context, now)
             else:
-                self._answer(context, found.status, now, found.reason or found.phrase, phrase=found.phrase)
+                self._stop_timers(context)
+                self._finals.refused(context, found, now)
             return
+        if asked.after is not None and asked.after.contacts:
+            context.follow()
         self._give_up(context, now)
         targets = found.targets[: self._config.limits.targets]
         context.asked, context.waiting = asked, deque(targets)
@@ -297,7 +300,8 @@ class Proxy:
 
     def _ask_again(self, context: Context, after: After, now: float) -> bool:
         """Ask the resolvers what comes now; False if nothing does."""
-        return context.asked is not None and self._seek(context, replace(context.asked, after=after), now)
+        asked = context.asked
+        return asked is not None and self._seek(context, replace(asked, after=after, rounds=asked.rounds + 1), now)
 
     def _give_up(self, context: Context, now: float) -> None:
         """Those that have not answered in time ring no more: the next are tried."""
@@ -401,7 +405,7 @@ class Proxy:
         if context.final or context.open_branches or context.question or (context.waiting and not context.is_closed):
             return
         best = context.best()
-        if not context.is_closed and best is not None and self._ask_again(context, After(best.status, best.words), now):
+        if not context.is_closed and best is not None and self._ask_again(context, context.after(best), now):
             return
         self._finish(context, now)
 
@@ -410,10 +414,10 @@ class Proxy:
         self._stop_timers(context)
         self._finals.best(context, now)
 
-    def _answer(self, context: Context, status: int, now: float, reason: str = "", phrase: str | None = None) -> None:
+    def _answer(self, context: Context, status: int, now: float, reason: str = "") -> None:
         """Answer with a response of our own."""
         self._stop_timers(context)
-        self._finals.own(context, status, now, reason, phrase)
+        self._finals.own(context, status, now, reason)
 
     def _conclude(self, context: Context, response: Response, label: str, now: float) -> None:
         self._stop_timers(context)

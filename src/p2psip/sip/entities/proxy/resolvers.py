@@ -34,6 +34,10 @@ class After:
 
     status: int
     reason: str
+    has_rung: bool = False
+    """True if a phone has rung, so that the request has come to where it belongs."""
+    contacts: tuple[SipUri, ...] = ()
+    """Of a 3xx: whom it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Asked:
     user: str | None
     after: After | None = None
     before: tuple[str, ...] = ()
+    rounds: int = 0
+    """How often all places have failed."""
 
     @property
     def turns(self) -> int:
@@ -65,6 +71,21 @@ class Asked:
     def from_peer(self) -> str | None:
         """The peer that sends it because its user is here; None once it is for somebody else, who may be anywhere."""
         return self.source.peer if not self.turns else None
+
+    def locate(self, *, is_again: bool = False) -> LocateUser:
+        """The same, as it is asked of the outside."""
+        request = self.routed.request
+        return LocateUser(
+            self.uri,
+            self.uri.user_name,
+            request.method,
+            request.call_id,
+            self.user,
+            self.from_peer,
+            is_about_state(request),
+            is_marked(request),
+            is_again,
+        )
 
     def anew(self, instead: Instead) -> Asked:
         """The question that follows once somebody has said whom to ask for instead."""
@@ -229,17 +250,7 @@ class Users(_OfUsers):
     name = "users"
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
-        request = asked.routed.request
-        return LocateUser(
-            asked.uri,
-            asked.uri.user_name,
-            request.method,
-            request.call_id,
-            asked.user,
-            asked.from_peer,
-            is_about_state(request),
-            is_marked(request),
-        )
+        return asked.locate()
 
 
 class Outside(_AtFirst):
