@@ -71,6 +71,8 @@ class InternetSite:
     driver: PeerDriver = field(init=False)
     relay: RelayTerms = field(default_factory=RelayTerms)
     """Whether its peer relays for others."""
+    is_client: bool = False
+    """Whether it takes part as a client, from its next start on."""
     kept: tuple[bytes, float] | None = None
     """The registrations of phones as they were written down last, and at which date."""
 
@@ -118,13 +120,19 @@ class InternetSites:
     # Building
 
     def add_public(
-        self, number: int, *, clock_rate: float = 1.0, relay: RelayWish = RelayWish.NO, limits: TurnLimits | None = None
+        self,
+        number: int,
+        *,
+        clock_rate: float = 1.0,
+        relay: RelayWish = RelayWish.NO,
+        limits: TurnLimits | None = None,
+        is_client: bool = False,
     ) -> InternetSite:
         """A site where all have public addresses; `clock_rate` as of a MachineClock. Its peer may relay for others."""
         isp, machine = self._isp(number), Machine(self.internet, f"s{number}", clock_rate=clock_rate)
         machine.plug(isp, self.public_host(number))
         site = InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number))
-        site.relay = RelayTerms(relay, limits or TurnLimits())
+        site.relay, site.is_client = RelayTerms(relay, limits or TurnLimits()), is_client
         return self._add(site)
 
     def add_behind_nat(
@@ -135,6 +143,7 @@ class InternetSites:
         forwards: bool = True,
         blocks: frozenset[Protocol] = frozenset(),
         maps_by: Collection[str] = (),
+        is_client: bool = False,
     ) -> InternetSite:
         """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not.
 
@@ -155,7 +164,9 @@ class InternetSites:
         for port in (OVERLAY_PORT, PEER_SIP_PORT) if forwards else ():
             for protocol in (Protocol.TCP, Protocol.UDP):
                 nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
-        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat))
+        site = InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat)
+        site.is_client = is_client
+        return self._add(site)
 
     def add_beside(self, other: InternetSite, number: int) -> InternetSite:
         """A further peer in the LAN of one that is behind a NAT; nothing is forwarded to it."""
@@ -198,6 +209,13 @@ class InternetSites:
     def running(self) -> list[InternetSite]:
         """The sites whose peers have power."""
         return [site for site in self.sites if site.machine.is_on]
+
+    def start_anew(self, site: InternetSite) -> None:
+        """Its peer ends cleanly, which takes a second, and begins again, in another role if that was set."""
+        site.driver.call(site.peer.stop)
+        self.run(1.0)
+        self.cut_power(site)
+        self.power_up(site)
 
     def cut_power(self, site: InternetSite) -> None:
         """The peer's machine is off; what was not synced is lost."""
@@ -258,6 +276,7 @@ class InternetSites:
             site.disk.synced,
             wall,
             NodeSettings(
+                is_client=site.is_client,
                 may_start_alone=site.number == 0,
                 addresses={
                     Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
@@ -302,5 +321,6 @@ class InternetSites:
 
 
 def _is_at_home(site: InternetSite) -> bool:
-    publisher = site.peer.publisher
-    return site.peer.node.is_serving and all(publisher.placed(line.name) for line in publisher.lines)
+    node, publisher = site.peer.node, site.peer.publisher
+    is_in = node.is_connected if site.is_client else node.is_serving
+    return is_in and all(publisher.placed(line.name) for line in publisher.lines)
