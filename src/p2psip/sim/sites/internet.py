@@ -94,7 +94,8 @@ class InternetSite:
 
 class InternetSites:
     """See above. With `ip` 6 it has IPv6 alone, and no NATs; `authority` is a certificate that every peer shows beside
-    its own, so that handshakes are as large as those with X.509; `settings` replace fields of the configuration.
+    its own, so that handshakes are as large as those with X.509; with `is_full_size` all certificates and signatures
+    are as long as real ones. `settings` replace fields of the configuration.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class InternetSites:
         ip: int = 4,
         link_types: Sequence[OverlayLinkType] = NO_ICE,
         authority: bytes = b"",
+        is_full_size: bool = False,
         **settings: object,
     ) -> None:
         self.seed = seed
@@ -113,6 +115,7 @@ class InternetSites:
         self.sites: list[InternetSite] = []
         self._link_types = tuple(link_types)
         self._shown = (authority,) if authority else ()
+        self._is_full_size = is_full_size
         self._switched = 0
         bootstrap = Address(self.public_host(0), OVERLAY_PORT)
         self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
@@ -178,7 +181,7 @@ class InternetSites:
 
     def line(self, site: InternetSite, user: str) -> None:
         """Give a user a line at a peer, there to stay."""
-        line = line_of(self.seed, site.number, user, user)
+        line = line_of(self.seed, site.number, user, user, is_full_size=self._is_full_size)
         site.lines.append(line)
         site.driver.call(lambda now: site.peer.add_line(line, now))
 
@@ -259,7 +262,8 @@ class InternetSites:
 
     def _start(self, site: InternetSite) -> None:
         site.starts += 1
-        machine, identity = site.machine, identity_of(self.seed, site.name)
+        machine = site.machine
+        identity = identity_of(self.seed, site.name, is_full_size=self._is_full_size)
         rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
