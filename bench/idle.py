@@ -1,5 +1,6 @@
 """What an idle peer behind a NAT sends: peers as processes in network namespaces, two public ones that relay and
-sixteen behind routers of their own. Counted is what leaves each machine, IP and UDP headers included.
+fifteen behind routers of their own, all linked with all. Counted is what leaves each machine, IP and UDP headers
+included.
 
 IDLE_S: for how long, if not five minutes. Root and nftables are needed.
 """
@@ -22,8 +23,10 @@ from netlab import Lab, Plan, missing
 from bench.results import Result, result
 
 RELAYS = ("relay0", "relay1")
-SITES = tuple(f"site{number}" for number in range(16))
+SITES = tuple(f"site{number}" for number in range(15))
 LINKS = 16
+"""Of each; so many are its neighbours, half of them on either side."""
+
 ETHERNET_BYTES = 14
 
 SETTLE_S = 240.0
@@ -45,7 +48,8 @@ def measure() -> Iterator[Result]:
         tempfile.TemporaryDirectory(prefix="p2psip-bench-") as directory,
         LiveOverlay(Path(directory), peers=0, hosts=at, users=SITES) as overlay,
     ):
-        overlay.command("overlay", "set", Path(directory) / "overlay", "--sign", "no-ice=false")
+        terms = ("no-ice=false", f"successors={LINKS // 2}")
+        overlay.command("overlay", "set", Path(directory) / "overlay", "--sign", *terms)
         overlay.add_peers(len(hosts))
         peers = dict(zip(hosts, overlay.peers, strict=True))
         with Lab(plan) as lab:
@@ -78,7 +82,6 @@ def _read(lab: Lab, peers: dict[str, LivePeer], idle_s: float) -> Iterator[Resul
     yield result("idle.behind_nat.links", "", links.values())
     yield result("idle.behind_nat.sent", "B/s", rates.values())
     yield result("idle.behind_nat.packets", "1/s", packets)
-    yield result("idle.behind_nat.sixteen_links", "B/s", [rates[host] / links[host] * LINKS for host in peers])
 
 
 def _links(peer: LivePeer) -> int:

@@ -110,6 +110,7 @@ class NodeBench:
         self,
         *,
         may_start_alone: bool = False,
+        is_client: bool = False,
         contacts: Sequence[Address] = (),
         return_path: ReturnPath = ReturnPath.VIA_LIST,
         link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
@@ -135,6 +136,7 @@ class NodeBench:
             storage,
             wall,
             NodeSettings(
+                is_client=is_client,
                 may_start_alone=may_start_alone,
                 contacts=contacts,
                 return_path=return_path,

@@ -164,7 +164,7 @@ def run(
     relay_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="Relayed a second, in all.")] = None,
     relay_member_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="The same, of one member.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
-    role: Annotated[str | None, typer.Option(metavar="ROLE", help="Take part as a peer, or as a client.")] = None,
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="Take part as peer, client, or auto.")] = None,
     return_path: Annotated[
         str | None, typer.Option(metavar="WAY", help="How answers find back through it, as peer.toml says.")
     ] = None,

@@ -6,7 +6,7 @@ a link that dies loses no transaction. For the relay of media it is the peer's N
 link. A flow without a link, over which something is under way, wants a new one; one that nobody uses is over.
 
 Where there is no path, a tunnel inside overlay messages is a link as well (docs/decisions/tunnel.md): for SIP alone,
-and only as long as there is no other.
+and only as long as there is no path that answers.
 
 DTLS does not say that the other end has lost its power. When something was sent, and nothing at all comes for half a
 second, a keep-alive asks; when that has gone on for two seconds and a half the link is given up. A peer that has never
@@ -202,14 +202,16 @@ class _Far:
 
     @property
     def is_doubted(self) -> bool:
-        """True if the one in use does not answer."""
-        return self.link in self.doubted
+        """True if there is a path, and none that answers."""
+        return self.media_link in self.doubted
 
     @property
     def link(self) -> int | None:
-        """The one in use."""
-        found = self.media_link
-        return next(reversed(self.links), None) if found is None else found
+        """The one that SIP goes over: a path that answers, or a tunnel, or at least a path."""
+        path = self.media_link
+        if path is not None and path not in self.doubted:
+            return path
+        return next(filter(is_tunnel, reversed(self.links)), path)
 
     def is_busy(self, now: float) -> bool:
         """True if something may be under way."""
@@ -311,7 +313,7 @@ class CallPaths:
     def doubted(self, link: int) -> None:
         """The path of a link does not answer, and ICE finds no other for it; no matter if it is none of these."""
         if (far := self._by_link.get(link)) is not None:
-            if link == far.link:
+            if link == far.media_link:
                 # Nobody knows whether an older one, which was not used, is better.
                 self._effects.append(PathWanted(far.node))
             far.doubted.add(link)

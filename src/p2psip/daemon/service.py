@@ -37,6 +37,7 @@ from p2psip.daemon.phone_certificate import PhoneCertificate
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
+from p2psip.daemon.roles.role_keeper import RoleKeeper
 from p2psip.daemon.router_watch import RouterWatch
 from p2psip.daemon.state.kept import (
     load_contacts,
@@ -112,6 +113,10 @@ class TookAnotherName(StartAnew):
     """The peer's user name was taken; it has a certificate with another one now."""
 
 
+class TookAnotherRole(StartAnew):
+    """The peer was a client and is to be a peer, or the other way round."""
+
+
 LINK_SETTINGS = {
     "TLS": OverlayLinkType.TLS_TCP_FH_NO_ICE,
     "DTLS": OverlayLinkType.DTLS_UDP_SR_NO_ICE,
@@ -163,6 +168,7 @@ class PeerService:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
             server = server_config(self._state, endpoints, self._known_as)
+            self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
@@ -202,7 +208,7 @@ class PeerService:
         rules = rules_of(configuration, verifier, plugin.hash_name)
         storage = Storage(store, rules, wall, now, continuity=store.continuity)
         settings = NodeSettings(
-            is_client=state.settings.role == "client",
+            is_client=self._role.role == "client",
             may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
             addresses=self._reload_addresses(),
@@ -312,6 +318,8 @@ class PeerService:
             self._look_at_addresses()
             self._look_at_router()
             self._look_at_phone_certificate()
+            if self._role.look(boot_time(), is_busy=self._peer.server.counts["calls"] > 0):
+                raise TookAnotherRole
             if boot_time() - machine_at >= MACHINE_S:
                 machine_at = boot_time()
                 self._peer.node.use_machine(read_machine())
@@ -558,6 +566,7 @@ class PeerService:
                 self._commands.is_over(effect)
             case ReachSurveyed():
                 self._commands.surveyed(effect)
+                self._role.surveyed(effect, boot_time())
             case UserNameTaken():
                 self._user_name_taken(effect)
             case Stopped():

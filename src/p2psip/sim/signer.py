@@ -2,7 +2,7 @@
 
 A certificate is the user name and the Node-ID in plain bytes, a signature a keyed hash whose key everybody in the
 simulation can compute. It tells a mix-up from the truth, which is what a simulation of the protocol needs, at a
-fiftieth of the price.
+fiftieth of the price. Where bytes are counted, both may be as long as real ones.
 """
 
 from __future__ import annotations
@@ -24,11 +24,24 @@ from p2psip.reload.wire.security_block import (
 )
 
 _MAGIC = b"p2psip simulated certificate\0"
+CERTIFICATE_BYTES = 528
+"""Of a peer's with a key on P-256, as an enrollment server of ours issues it to peer-hill@club.example."""
+
+SIGNATURE_BYTES = 71
+"""Of ECDSA with P-256: mostly, as one in two numbers begins with a byte more."""
+
+_HASH_BYTES = 32
+_FILL = b"\0"
 _ALGORITHM = SignatureAndHashAlgorithm(HashAlgorithm.SHA256, SignatureAlgorithm.ECDSA)
 
 
 def _hash(*parts: bytes) -> bytes:
-    return hashlib.blake2b(b"".join(parts), digest_size=32).digest()
+    return hashlib.blake2b(b"".join(parts), digest_size=_HASH_BYTES).digest()
+
+
+def _signature(certificate: bytes, prefix: bytes, suffix: bytes) -> bytes:
+    signature = _hash(certificate, prefix, suffix)
+    return signature.ljust(SIGNATURE_BYTES, _FILL) if certificate.endswith(_FILL) else signature
 
 
 @lru_cache(maxsize=8192)
@@ -44,26 +57,28 @@ def _suffix_of(certificate: bytes) -> bytes:
 
 @lru_cache(maxsize=8192)
 def _member_of(certificate: bytes) -> Member:
-    user = certificate[len(_MAGIC) + 16 :].decode(errors="replace")
+    user = certificate[len(_MAGIC) + 16 :].rstrip(_FILL).decode(errors="replace")
     node_id = NodeId(certificate[len(_MAGIC) : len(_MAGIC) + 16])
     return Member(user, (node_id,), certificate, 0.0, float("inf"))
 
 
 class SimulatedIdentity:
-    """An Identity that signs by hashing."""
+    """An Identity that signs by hashing; one that `is_full_size` has a certificate and signatures of real length."""
 
-    def __init__(self, user: str, node_id: NodeId) -> None:
+    def __init__(self, user: str, node_id: NodeId, *, is_full_size: bool = False) -> None:
         self.user = user
         self.node_id = node_id
         self.node_ids = (node_id,)
         self.certificate = _MAGIC + node_id + user.encode()
+        if is_full_size:
+            self.certificate = self.certificate.ljust(CERTIFICATE_BYTES, _FILL)
         self.certificates = (GenericCertificate(CertificateType.X509, self.certificate),)
         self._identity = _identity_of(self.certificate)
         self._suffix = _suffix_of(self.certificate)
 
     def sign(self, prefix: bytes) -> Signature:
         """The keyed hash over `prefix` and the SignerIdentity."""
-        return Signature(_ALGORITHM, self._identity, _hash(self.certificate, prefix, self._suffix))
+        return Signature(_ALGORITHM, self._identity, _signature(self.certificate, prefix, self._suffix))
 
 
 class SimulatedVerifier:
@@ -112,7 +127,7 @@ class SimulatedVerifier:
         if certificate is None:
             raise CertificateMissing
         member = self.check([certificate], date, date_trusted)
-        if signature.signature_value != _hash(certificate, prefix, _suffix_of(certificate)):
+        if signature.signature_value != _signature(certificate, prefix, _suffix_of(certificate)):
             raise BadSignature(f"the signature is not that of {member.user}")
         return Signer(member.node_ids[0], member)
 

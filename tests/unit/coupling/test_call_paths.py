@@ -28,6 +28,7 @@ from p2psip.coupling.call_paths import (
 from p2psip.media.relay.multiplex import RTP, Frame
 from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
+from p2psip.reload.node.tunnelling.tunnel_commands import FIRST_TUNNEL
 from p2psip.sip.transports.sip_records import GREETED, GREETING, records_of
 
 FAR = NodeId(bytes([9]) * 16)
@@ -325,3 +326,38 @@ def test_no_other_path_is_wanted_any_more_when_there_is_one() -> None:
     paths.doubted(4)
     up(paths, 5, 2.0)
     assert not paths.wants_another(FAR, 2.0)
+
+
+def test_sip_goes_by_a_tunnel_where_the_path_does_not_answer_and_media_by_the_path() -> None:
+    """Until a path answers: another one goes on being looked for meanwhile."""
+    paths, flow = start()
+    paths.send(flow, b"INVITE", 1.0)
+    paths.doubted(4)
+    up(paths, FIRST_TUNNEL, 2.0)
+    paths.send(flow, b"INVITE", 2.0)
+    assert WriteRecord(FIRST_TUNNEL, b"INVITE") in paths.drain()
+    assert paths.link_for_frame(FAR, 2.0) == 4
+    assert paths.wants_another(FAR, 2.0)
+    assert not paths.is_tunnelled(FAR)
+    paths.heard(4, FRAME, 3.0)
+    paths.send(flow, b"BYE", 3.0)
+    assert WriteRecord(4, b"BYE") in paths.drain()
+    assert not paths.wants_another(FAR, 3.0)
+
+
+def test_a_path_that_is_doubted_beside_a_tunnel_has_another_looked_for() -> None:
+    """The tunnel was made for the doubt before."""
+    paths, flow = start()
+    paths.doubted(4)
+    up(paths, FIRST_TUNNEL, 1.0)
+    paths.heard(4, FRAME, 2.0)
+    paths.drain()
+    paths.doubted(4)
+    assert paths.drain() == [PathWanted(FAR)]
+    paths.send(flow, b"BYE", 3.0)
+    paths.drain()
+    assert paths.down(4, "gone", 3.5)
+    assert paths.is_tunnelled(FAR)
+    assert next(each for each in paths.drain() if isinstance(each, CallFlowUp)).lacks
+    paths.send(flow, b"BYE", 4.0)
+    assert WriteRecord(FIRST_TUNNEL, b"BYE") in paths.drain()

@@ -24,8 +24,9 @@ from p2psip.base.wallclock import WallClock
 from p2psip.cli import run_peer
 from p2psip.coupling.peer import Peer
 from p2psip.daemon import service
-from p2psip.daemon.service import PeerService, TookAnotherName
-from p2psip.daemon.state.kept import KeptService, load_services
+from p2psip.daemon.roles.role_choice import KeptRole, RoleChoice
+from p2psip.daemon.service import PeerService, TookAnotherName, TookAnotherRole
+from p2psip.daemon.state.kept import KeptService, load_role, load_services
 from p2psip.daemon.state.settings import make_settings
 from p2psip.daemon.state.state import (
     PeerState,
@@ -37,10 +38,11 @@ from p2psip.daemon.state.state import (
     save_settings,
 )
 from p2psip.net import node_host
-from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
+from p2psip.reload.config.configuration import REDIR_KIND, BootstrapNode, ServicePermission
 from p2psip.reload.config.document import parse
 from p2psip.reload.paths.values import Purpose
 from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
+from p2psip.sip.events.line_calls import LineCalls
 
 HERE = "127.0.0.1"
 EXPIRATION = 1_900_000_000.0
@@ -192,6 +194,36 @@ def test_starting_anew_is_the_same_command_line_again(state: PeerState, monkeypa
     monkeypatch.setitem(run_peer.sys.modules, "rich", None)
     run_peer.main([str(state.directory), "{}", "json"])
     assert begun == [(run_peer.sys.executable, ["python", "-m", "p2psip.cli.run_peer", "peer", "{}", "json"])]
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_another_role_is_a_start_anew_when_nobody_speaks(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """It begins as a client, and has found out that it is to be a peer."""
+    asked: list[bool] = []
+
+    def due(_: RoleChoice, now: float, *, is_busy: bool) -> KeptRole | None:
+        asked.append(is_busy)
+        return None if is_busy else KeptRole("peer")
+
+    monkeypatch.setattr(RoleChoice, "due", due)
+    monkeypatch.setattr(LineCalls, "__len__", lambda _: calls)
+    monkeypatch.setattr(service, "WATCH_S", 0.05)
+    configuration = replace(state.configuration, no_ice=False, bootstrap_nodes=(BootstrapNode("192.0.2.1"),))
+    state = replace(
+        state,
+        settings=msgspec.structs.replace(state.settings, first=False, role="auto"),
+        document=replace(state.document, configuration=configuration),
+    )
+    if calls:
+        run(state, lambda: len(asked) > 2)
+        assert load_role(state.directory) is None
+    else:
+        with pytest.raises(TookAnotherRole):
+            run(state, lambda: False)
+        assert load_role(state.directory) == KeptRole("peer")
+    assert set(asked) == {bool(calls)}
 
 
 def test_damaged_files_that_can_be_made_again_keep_no_peer_from_starting(

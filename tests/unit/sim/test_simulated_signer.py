@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.security.authority import TrustAnchor, Validity
 from p2psip.reload.security.errors import BadSignature, CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.identity import CertifiedIdentity
+from p2psip.reload.security.keys import generate_key
+from p2psip.reload.wire.common import SignatureAlgorithm
 from p2psip.sim.signer import SimulatedIdentity, SimulatedVerifier
 
 ALICE = SimulatedIdentity("alice@sim.example", NodeId(b"a" * 16))
+RNG, DATE = random.Random(1), 1_800_000_000.0
 BOB = SimulatedIdentity("bob@sim.example", NodeId(b"b" * 16))
 
 
@@ -41,3 +48,20 @@ def test_strangers_and_the_banned_are_no_members() -> None:
         with pytest.raises(UntrustedCertificate) as caught:
             verifier.check([certificate] if certificate else [], 0.0, True)
         assert caught.value.problem is problem
+
+
+def test_certificates_and_signatures_may_be_as_long_as_real_ones() -> None:
+    """Of P-256, as an enrollment server issues them: where bytes are counted."""
+    anchor, key = TrustAnchor.create("club.example", RNG, DATE), generate_key(SignatureAlgorithm.ECDSA)
+    node = NodeId(b"h" * 16)
+    validity = Validity.at(DATE, 3e7)
+    real = CertifiedIdentity(key, [anchor.issue(key.public_key(), "peer-hill@club.example", [node], RNG, validity)])
+    made = SimulatedIdentity("peer-hill@club.example", node, is_full_size=True)
+    sizes = [len(identity.certificates[0].certificate) for identity in (real, made)]
+    assert abs(sizes[0] - sizes[1]) <= 3
+    signatures = [len(identity.sign(b"prefix").signature_value) for identity in (real, made)]
+    assert abs(signatures[0] - signatures[1]) <= 3
+    signer = SimulatedVerifier().verify(b"prefix", made.sign(b"prefix"), made.certificates, 0.0, True)
+    assert (signer.node_id, signer.user) == (node, "peer-hill@club.example")
+    with pytest.raises(BadSignature):
+        SimulatedVerifier().verify(b"another", made.sign(b"prefix"), made.certificates, 0.0, True)

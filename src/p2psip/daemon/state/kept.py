@@ -4,6 +4,7 @@ kinds.json      Kinds of the overlay that came beside its configuration document
 contacts.json   where peers that it was linked with can be dialled (RFC 6940 section 11.4)
 phones.json     which phones are registered: until they register again, a restart does not cut them off
 services.json   which services it announces (RFC 7374): a restart announces them again
+role.json       whether it is a peer or a client, where it finds that out
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.roles.role_choice import KeptRole
 from p2psip.net.disk.files import PRIVATE, read_file, set_aside, write_file
 from p2psip.net.disk.record_file import read_boot_clock
 
@@ -23,6 +25,7 @@ CONTACTS_FILE = "contacts.json"
 PHONES_FILE = "phones.json"
 KINDS_FILE = "kinds.json"
 SERVICES_FILE = "services.json"
+ROLE_FILE = "role.json"
 CONTACTS_MAX = 100
 
 T = TypeVar("T")
@@ -75,6 +78,16 @@ def save_services(directory: Path, services: Sequence[KeptService]) -> None:
 def load_services(directory: Path) -> list[KeptService]:
     """The services of the last run, none if there are none. Raises LocalMisuse if they cannot be read."""
     return _load(directory / SERVICES_FILE, list[KeptService]) or []
+
+
+def save_role(directory: Path, role: KeptRole) -> None:
+    """Raises LocalMisuse if it cannot be written."""
+    write_file(directory / ROLE_FILE, msgspec.json.encode(role), PRIVATE)
+
+
+def load_role(directory: Path) -> KeptRole | None:
+    """That of the last run, None if there is none. Raises LocalMisuse if it cannot be read."""
+    return _load(directory / ROLE_FILE, KeptRole)
 
 
 def save_phones(directory: Path, snapshot: bytes, date: float | None) -> None:

@@ -61,7 +61,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     relay_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 10_000
     relay_member_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 512
     first: bool = False
-    role: Literal["peer", "client"] = "peer"
+    role: Literal["peer", "client", "auto"] = "peer"
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -109,7 +109,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         if self.relay == "yes" and "DTLS" not in self.links:
             raise ValueError('relay is "yes", which takes links over DTLS: add "DTLS" to links, or set relay to "no"')
-        if self.role == "client" and self.first:
+        if self.role != "peer" and self.first:
             raise ValueError('a client never begins an overlay: first is for role = "peer"')
         if not self.links:
             raise ValueError("links need TLS or DTLS")
@@ -253,8 +253,10 @@ relay_member_kbit_s = {relay_member_kbit_s}
 # Whether this peer may begin the overlay by itself when it finds no other. A bootstrap node may in any case.
 first = {first}
 
-# Whether this peer takes part in the overlay as one of its peers, or as a client of a few of them: behind a NAT, say,
-# in an overlay whose public peers carry the rest. Its phones and lines are the same. A client never begins an overlay.
+# Whether this peer takes part in the overlay as one of its peers ("peer"), or as a client of a few of them ("client"):
+# behind a NAT, say, in an overlay whose public peers carry the rest. Its phones and lines are the same. With "auto" it
+# finds out: it is a peer while others can reach it, else a client, and it changes when nobody speaks. A client never
+# begins an overlay.
 role = {role}
 
 # How answers find back through this peer: "via-list" (each request grows by this peer's neighbour), or by what it keeps

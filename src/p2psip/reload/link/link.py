@@ -30,9 +30,9 @@ RETAINED_S = 30.0
 IDLE_S = 15.0
 """How long a silent link goes without a connectivity Ping: bounds how late a power cut at the other end is seen."""
 
-CHECKED_IDLE_S = 60.0
-"""The same of one on a path of ICE, which asks every 20 s whether the other end is there, for a quarter of the bytes;
-where there is no answer the node sends a Ping at once."""
+CHECKED_IDLE_S = 600.0
+"""The same of one on a path of ICE, which asks every 20 s whether the other end is there, by a secret that nobody else
+has, for an eighth of the bytes; where there is no answer the node sends a Ping at once."""
 
 ANSWER_S = 1.0
 """So much longer waits who dialled: the Ping of who accepted, and the answer to it, make another superfluous."""

@@ -139,6 +139,8 @@ class ReachSurveyed(Effect):
     """A survey is over but for how long mappings last, or there was nobody to ask; what is known now."""
 
     reach: Reach
+    open_members: int = 0
+    """How many members that we are linked with can be dialled from anywhere, as far as the links show it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class ConnectingRoom:
             self.attempts,
             rng,
             may_start_alone=settings.may_start_alone,
+            is_client=settings.is_client,
             remembered=settings.contacts,
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)

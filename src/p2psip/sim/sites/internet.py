@@ -71,6 +71,8 @@ class InternetSite:
     driver: PeerDriver = field(init=False)
     relay: RelayTerms = field(default_factory=RelayTerms)
     """Whether its peer relays for others."""
+    is_client: bool = False
+    """Whether it takes part as a client, from its next start on."""
     kept: tuple[bytes, float] | None = None
     """The registrations of phones as they were written down last, and at which date."""
 
@@ -92,7 +94,8 @@ class InternetSite:
 
 class InternetSites:
     """See above. With `ip` 6 it has IPv6 alone, and no NATs; `authority` is a certificate that every peer shows beside
-    its own, so that handshakes are as large as those with X.509; `settings` replace fields of the configuration.
+    its own, so that handshakes are as large as those with X.509; with `is_full_size` all certificates and signatures
+    are as long as real ones. `settings` replace fields of the configuration.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class InternetSites:
         ip: int = 4,
         link_types: Sequence[OverlayLinkType] = NO_ICE,
         authority: bytes = b"",
+        is_full_size: bool = False,
         **settings: object,
     ) -> None:
         self.seed = seed
@@ -111,6 +115,7 @@ class InternetSites:
         self.sites: list[InternetSite] = []
         self._link_types = tuple(link_types)
         self._shown = (authority,) if authority else ()
+        self._is_full_size = is_full_size
         self._switched = 0
         bootstrap = Address(self.public_host(0), OVERLAY_PORT)
         self.document = parse(build(simulated_configuration([bootstrap], **settings), ADMIN))
@@ -118,13 +123,19 @@ class InternetSites:
     # Building
 
     def add_public(
-        self, number: int, *, clock_rate: float = 1.0, relay: RelayWish = RelayWish.NO, limits: TurnLimits | None = None
+        self,
+        number: int,
+        *,
+        clock_rate: float = 1.0,
+        relay: RelayWish = RelayWish.NO,
+        limits: TurnLimits | None = None,
+        is_client: bool = False,
     ) -> InternetSite:
         """A site where all have public addresses; `clock_rate` as of a MachineClock. Its peer may relay for others."""
         isp, machine = self._isp(number), Machine(self.internet, f"s{number}", clock_rate=clock_rate)
         machine.plug(isp, self.public_host(number))
         site = InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number))
-        site.relay = RelayTerms(relay, limits or TurnLimits())
+        site.relay, site.is_client = RelayTerms(relay, limits or TurnLimits()), is_client
         return self._add(site)
 
     def add_behind_nat(
@@ -135,6 +146,7 @@ class InternetSites:
         forwards: bool = True,
         blocks: frozenset[Protocol] = frozenset(),
         maps_by: Collection[str] = (),
+        is_client: bool = False,
     ) -> InternetSite:
         """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not.
 
@@ -155,7 +167,9 @@ class InternetSites:
         for port in (OVERLAY_PORT, PEER_SIP_PORT) if forwards else ():
             for protocol in (Protocol.TCP, Protocol.UDP):
                 nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
-        return self._add(InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat))
+        site = InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat)
+        site.is_client = is_client
+        return self._add(site)
 
     def add_beside(self, other: InternetSite, number: int) -> InternetSite:
         """A further peer in the LAN of one that is behind a NAT; nothing is forwarded to it."""
@@ -167,7 +181,7 @@ class InternetSites:
 
     def line(self, site: InternetSite, user: str) -> None:
         """Give a user a line at a peer, there to stay."""
-        line = line_of(self.seed, site.number, user, user)
+        line = line_of(self.seed, site.number, user, user, is_full_size=self._is_full_size)
         site.lines.append(line)
         site.driver.call(lambda now: site.peer.add_line(line, now))
 
@@ -198,6 +212,13 @@ class InternetSites:
     def running(self) -> list[InternetSite]:
         """The sites whose peers have power."""
         return [site for site in self.sites if site.machine.is_on]
+
+    def start_anew(self, site: InternetSite) -> None:
+        """Its peer ends cleanly, which takes a second, and begins again, in another role if that was set."""
+        site.driver.call(site.peer.stop)
+        self.run(1.0)
+        self.cut_power(site)
+        self.power_up(site)
 
     def cut_power(self, site: InternetSite) -> None:
         """The peer's machine is off; what was not synced is lost."""
@@ -241,7 +262,8 @@ class InternetSites:
 
     def _start(self, site: InternetSite) -> None:
         site.starts += 1
-        machine, identity = site.machine, identity_of(self.seed, site.name)
+        machine = site.machine
+        identity = identity_of(self.seed, site.name, is_full_size=self._is_full_size)
         rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
@@ -258,6 +280,7 @@ class InternetSites:
             site.disk.synced,
             wall,
             NodeSettings(
+                is_client=site.is_client,
                 may_start_alone=site.number == 0,
                 addresses={
                     Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
@@ -302,5 +325,6 @@ class InternetSites:
 
 
 def _is_at_home(site: InternetSite) -> bool:
-    publisher = site.peer.publisher
-    return site.peer.node.is_serving and all(publisher.placed(line.name) for line in publisher.lines)
+    node, publisher = site.peer.node, site.peer.publisher
+    is_in = node.is_connected if site.is_client else node.is_serving
+    return is_in and all(publisher.placed(line.name) for line in publisher.lines)

@@ -29,16 +29,17 @@ from p2psip.sip.transports.layer import Listener
 OVERLAY = "sim.example"
 
 
-def identity_of(seed: int | str, name: str) -> SimulatedIdentity:
+def identity_of(seed: int | str, name: str, *, is_full_size: bool = False) -> SimulatedIdentity:
     """Who a peer is: always the same."""
-    return SimulatedIdentity(f"peer-{name}@{OVERLAY}", NodeId(random.Random(f"{seed}/{name}").randbytes(16)))
+    node_id = NodeId(random.Random(f"{seed}/{name}").randbytes(16))
+    return SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id, is_full_size=is_full_size)
 
 
-def line_of(seed: int | str, number: int, user: str, typed_as: str) -> Line:
+def line_of(seed: int | str, number: int, user: str, typed_as: str, *, is_full_size: bool = False) -> Line:
     """The line of a user at peer `number`, whose phones know the user as `typed_as`."""
     node_id = NodeId(random.Random(f"{seed}/line {user} {number}").randbytes(16))
     names = typed_names(f"{typed_as}@{OVERLAY}")
-    identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id)
+    identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id, is_full_size=is_full_size)
     return Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
 
 

@@ -50,6 +50,9 @@ class LineCalls:
         """Which lines have a call of this Call-ID."""
         self._last: dict[str, LineCall] = {}
 
+    def __len__(self) -> int:
+        return sum(map(len, self._calls.values()))
+
     def of(self, line: str) -> tuple[LineCall, ...]:
         """The calls of a line; where there are none, the one that it had last, terminated.
 

@@ -9,14 +9,17 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.roles.role_choice import KeptRole
 from p2psip.daemon.state import kept
 from p2psip.daemon.state.kept import (
     KeptService,
     load_contacts,
     load_phones,
+    load_role,
     load_services,
     save_contacts,
     save_phones,
+    save_role,
     save_services,
 )
 from p2psip.reload.storage.store.continuity import BootClock
@@ -45,6 +48,19 @@ def test_contacts_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "contacts.json").write_bytes(text)
     with pytest.raises(LocalMisuse, match=r"contacts\.json"):
         load_contacts(tmp_path)
+
+
+def test_role(tmp_path: Path) -> None:
+    assert load_role(tmp_path) is None
+    save_role(tmp_path, KeptRole("peer", 7200.0))
+    assert load_role(tmp_path) == KeptRole("peer", 7200.0)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"role": "boss"}', b'{"stay_s": "1"}', b'{"stay_s": -1}'])
+def test_role_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "role.json").write_bytes(text)
+    with pytest.raises(LocalMisuse, match=r"role\.json.*is .*role\.json.* now"):
+        load_role(tmp_path)
 
 
 def test_services(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         ("relay_allocations = 0", "relay_allocations: write a number from 1 to 4096"),
         ("relay_kbit_s = 1", "relay_kbit_s: write a number from 64 to 10000000"),
         ("relay_member_kbit_s = 20000", "relay_member_kbit_s 20000 is more than relay_kbit_s 10000"),
+        ('role = "boss"', "role: write auto or client or peer"),
+        *((f'role = "{role}"\nfirst = true', "a client never begins an overlay") for role in ("client", "auto")),
         ('relay = "yes"\nlinks = ["TLS"]', 'relay is "yes", which takes links over DTLS'),
         (
             'media_engine = "2223"',

@@ -59,6 +59,7 @@ class Bootstrap:
         rng: random.Random,
         *,
         may_start_alone: bool,
+        is_client: bool,
         remembered: Sequence[Address],
     ) -> None:
         self._exchange = exchange
@@ -70,6 +71,7 @@ class Bootstrap:
         self._attempts = attempts
         self._rng = rng
         self._may_start_alone = may_start_alone
+        self._is_client = is_client
         self._remembered = dict.fromkeys(remembered)
         self.trouble = ""
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
@@ -109,7 +111,11 @@ class Bootstrap:
 
     @property
     def _may_begin(self) -> bool:
-        """True also where others look for the overlay: at an address that may have come after the start."""
+        """True also where others look for the overlay: at an address that may have come after the start. A client is
+        no peer, wherever it is.
+        """
+        if self._is_client:
+            return False
         own = self._whereabouts.known(Purpose.RELOAD)
         return self._may_start_alone or not set(self._configured()).isdisjoint(own)
 

@@ -84,7 +84,11 @@ class StateAgent:
     @property
     def counts(self) -> dict[str, int]:
         """How much of what there is, for the operator."""
-        return {"subscriptions": len(self._notifier), "publications": len(self._publications)}
+        return {
+            "calls": len(self._calls),
+            "subscriptions": len(self._notifier),
+            "publications": len(self._publications),
+        }
 
     # What becomes of lines
 

@@ -147,6 +147,18 @@ def test_6_4_2_1_only_who_may_begins_the_overlay() -> None:
         assert bool(bench.node.trouble) is not may
 
 
+def test_a_client_never_begins_the_overlay() -> None:
+    """4.2: it has no "routing or storage responsibilities". Neither where its operator says that it may, nor at the
+    address of a bootstrap node.
+    """
+    bench = start(may_start_alone=True, is_client=True)
+    bench.dial_failed(dialled(bench).link)
+    bench.node.use_addresses({Purpose.RELOAD: (address(1),)}, bench.now)
+    bench.run_for(300.0)
+    assert not bench.node.is_connected
+    assert bench.notes("no way into the overlay yet")
+
+
 def dialled_soon(bench: NodeBench) -> Dial:
     """The next that is dialled, within 40 s."""
     for _ in range(40):

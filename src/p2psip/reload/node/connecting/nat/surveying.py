@@ -188,7 +188,7 @@ class Surveying:
         self._helpers = len(helpers)
         self._begin_later(AGAIN_S if helpers else UNSURE_S, now)
         if not helpers:
-            self._exchange.emit(ReachSurveyed(self.reach))
+            self._exchange.emit(ReachSurveyed(self.reach, len(self.open_ports())))
             return
         known = frozenset(without_zone(link.remote.host) for link in self._connections.all())
         rng, queue, spares = self._rng, self._queue, self._spares
@@ -300,7 +300,7 @@ class Surveying:
         if survey.reach != self.reach and survey.is_over:
             before, self.reach = self.reach, survey.reach
             if before.at != self.reach.at:
-                self._exchange.emit(ReachSurveyed(self.reach))
+                self._exchange.emit(ReachSurveyed(self.reach, len(self.open_ports())))
                 if self.reach.is_sure:
                     self._unsure_s = UNSURE_S
                 else:

@@ -1,0 +1,1 @@
+"""Peer or client, where a site finds that out."""
