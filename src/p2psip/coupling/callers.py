@@ -18,10 +18,12 @@ from p2psip.base.ids import ResourceId
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
-from p2psip.reload.security.reload_uri import parse_data_uri
-from p2psip.reload.security.roles import Member
+from p2psip.reload.security.reload_uri import data_uri, parse_data_uri
+from p2psip.reload.security.roles import Identity, Member
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.usages.certificate_store import KINDS, certificate_uri, read_certificates
+from p2psip.reload.usages.certificate_store import KINDS, fetch_request, read_certificates, resource_id
+from p2psip.reload.usages.sip_registration import fetch_request as registration_request
+from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, SIP_REGISTRATION
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, StoredDataSpecifier
 from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.questions import Authentic, NotAuthentic, SignClaims, Signed, VerifySignature
@@ -30,6 +32,9 @@ KNOWN_MAX = 1024
 """Lines elsewhere whose certificates are remembered."""
 
 KNOWN_S = 3600.0
+_LEADING = (*KINDS, SIP_REGISTRATION)
+"""Kinds whose values lead to the certificate of a line: each value is signed with it."""
+
 REFETCH_S = 10.0
 """What is remembered for longer than this and does not fit is fetched once more."""
 
@@ -78,7 +83,7 @@ class Callers:
         if line is None:
             return None
         identity = line.identity
-        info = certificate_uri(identity, self._overlay, self._node.hash_name)
+        info = self._info(identity)
         head = passport.header(identity.jws_algorithm, info, asked.ppt)
         data = passport.signing_input(head, asked.claims.encode())
         return Signed(asked, identity.jws_algorithm, info, data, identity.sign_jws(data))
@@ -90,7 +95,7 @@ class Callers:
         except ValueError as error:
             self._answer(token, NotAuthentic(436, str(error)))
             return
-        if overlay.lower() != self._overlay.lower() or specifier.kind not in KINDS:
+        if overlay.lower() != self._overlay.lower() or specifier.kind not in _LEADING:
             self._answer(token, NotAuthentic(436, f"{asked.info[:200]} leads to no certificate of {self._overlay}"))
             return
         known = self._known.get(resource)
@@ -115,7 +120,7 @@ class Callers:
             return
         assert isinstance(result.body, FetchAns), "the transport lets no other answer to a Fetch pass"
         found = read_certificates(fetching.resource, result.body, result.certificates, self._node.reader, now)
-        members = tuple(value.signer.member for value in found.values if value.data == value.signer.member.certificate)
+        members = tuple({value.signer.member.certificate: value.signer.member for value in found.values}.values())
         known = _Known(members, now, found.dropped)
         if members:
             self._known[fetching.resource] = known
@@ -129,6 +134,18 @@ class Callers:
         """The answers since the last call."""
         answers, self._answers = self._answers, []
         return answers
+
+    def _info(self, identity: Identity) -> str:
+        """The URI by which a line's certificate is found: its own; in an overlay without the Certificate Store usage
+        that of the line's registration, which is signed with it and comes with it (RFC 6940 section 6.3.4).
+        """
+        hash_name = self._node.hash_name
+        if CERTIFICATE_BY_NODE in self._node.reader.rules.kinds:
+            resource = resource_id(CERTIFICATE_BY_NODE, identity.user, identity.node_id, hash_name)
+            request = fetch_request(CERTIFICATE_BY_NODE, resource)
+        else:
+            request = registration_request(identity.user, hash_name)
+        return data_uri(request.resource, request.specifiers[0], self._overlay)
 
     def _fetch(
         self, token: int, asked: VerifySignature, resource: ResourceId, specifier: StoredDataSpecifier, now: float

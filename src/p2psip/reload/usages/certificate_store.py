@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.reload.security.reload_uri import data_uri
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.storage.access import Hash
 from p2psip.reload.storage.stored_values import sign_value
@@ -51,12 +50,6 @@ def resource_id(kind: int, user: str, node_id: NodeId, hash_name: Hash) -> Resou
 def fetch_request(kind: int, resource: ResourceId) -> FetchReq:
     """The Fetch of all certificates of one Kind there."""
     return FetchReq(resource, (StoredDataSpecifier(kind, 0, ArraySpecifier((ArrayRange(0, APPEND_INDEX),))),))
-
-
-def certificate_uri(identity: Identity, overlay: str, hash_name: Hash) -> str:
-    """Where a member's certificate is, for those to whom it must be said in a URI (14.15)."""
-    resource = resource_id(CERTIFICATE_BY_NODE, identity.user, identity.node_id, hash_name)
-    return data_uri(resource, fetch_request(CERTIFICATE_BY_NODE, resource).specifiers[0], overlay)
 
 
 def store_request(
