@@ -117,8 +117,9 @@ class CertificateVerifier:
 
     def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """roles.Verifier"""
-        key = read_leaf(member.certificate, self._settings.node_id_length).key
-        return jws.is_signature(key, algorithm, signing_input, signature)
+        known = self._known.get(_key(member.certificate))
+        leaf = read_leaf(member.certificate, self._settings.node_id_length) if known is None else known.leaf
+        return jws.is_signature(leaf.key, algorithm, signing_input, signature)
 
     @property
     def revokes_some(self) -> bool:

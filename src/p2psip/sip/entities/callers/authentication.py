@@ -14,7 +14,7 @@ from email.utils import formatdate
 
 from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.callers.caller import Caller
-from p2psip.sip.entities.callers.identity_field import Identity, media_keys, party_of
+from p2psip.sip.entities.callers.identity_field import IdentityField, media_keys, party_of
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party, Passport
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.questions import SignClaims, Signed
@@ -62,7 +62,7 @@ class Authentication:
         is_compact = not question.ppt and claims == self._told(request, claims)
         head = (signed.alg, signed.info, question.ppt)
         token = None if is_compact else Passport(*head, claims, signed.signing_input, signed.signature)
-        value = Identity(signed.info, signed.alg, question.ppt, signed.signature, token)
+        value = IdentityField(signed.info, signed.alg, question.ppt, signed.signature, token)
         fields = request.fields
         if not question.ppt:
             # Section 6.1 step 3: "MUST ensure that any preexisting Date header field in the request is accurate". A

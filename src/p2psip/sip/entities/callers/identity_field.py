@@ -27,7 +27,7 @@ _UNRESERVED = "-._~"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityField:
     """One Identity header field: its token, where the certificate is, and by what it is signed.
 
     `passport` is None for one in compact form, whose claims stand in the request alone.
@@ -40,7 +40,7 @@ class Identity:
     passport: Passport | None = None
 
     @classmethod
-    def parse(cls, value: str) -> Identity:
+    def parse(cls, value: str) -> IdentityField:
         """Raises BadMessage."""
         match = _VALUE.fullmatch(value) if len(value) <= VALUE_MAX else None
         info = _INFO.search(match[2]) if match is not None else None

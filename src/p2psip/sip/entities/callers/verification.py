@@ -19,7 +19,7 @@ from p2psip.base.effects import Ask, Asks
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
-from p2psip.sip.entities.callers.identity_field import Identity, date_of, media_keys, party_of
+from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, media_keys, party_of
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
@@ -50,7 +50,7 @@ class _Check:
     """A token whose claims are right, and whose signature it must be."""
 
     signer: Party
-    given: Identity
+    given: IdentityField
     claims: Claims
 
     @property
@@ -66,7 +66,7 @@ class _Pending:
     arrived: RequestArrived
     user: str
     deadline: float
-    left: deque[Identity]
+    left: deque[IdentityField]
     caller: Caller
     check: _Check | None = None
     failures: list[Caller] = field(default_factory=list)
@@ -208,7 +208,7 @@ class Verification:
             return Identified(pending.arrived, Caller(why=why, status=438))
         return Identified(pending.arrived, caller)
 
-    def _claims_hold(self, given: Identity, pending: _Pending, now: float) -> _Check | Caller:
+    def _claims_hold(self, given: IdentityField, pending: _Pending, now: float) -> _Check | Caller:
         """Whose signature it must be, if all that it says is so."""
         request = pending.arrived.request
         if given.alg not in ALGORITHMS:
@@ -224,7 +224,7 @@ class Verification:
             return self._diversion(given, told, pending)
         return _Check(told.orig, given, told)
 
-    def _told(self, given: Identity, request: Request, user: str) -> Claims | Caller:
+    def _told(self, given: IdentityField, request: Request, user: str) -> Claims | Caller:
         """The claims of a token, if they are those of the request.
 
         6.2.4: "the verification service MUST NOT treat the value in the "orig" of a full-form PASSporT as the
@@ -252,7 +252,7 @@ class Verification:
             return Caller(why="its Identity is for other media keys", status=438)
         return claims
 
-    def _diversion(self, given: Identity, claims: Claims, pending: _Pending) -> _Check | Caller:
+    def _diversion(self, given: IdentityField, claims: Claims, pending: _Pending) -> _Check | Caller:
         """Somebody says that he has forwarded the call: it must have been for him."""
         if claims.div is None or claims.div not in pending.caller.parties:
             return Caller(why="somebody forwards a call that was not for him", status=438)
@@ -290,9 +290,9 @@ class Verification:
             self._seen.popitem(last=False)
 
 
-def _parsed(line: str, pending: _Pending) -> Identity | None:
+def _parsed(line: str, pending: _Pending) -> IdentityField | None:
     try:
-        return Identity.parse(line)
+        return IdentityField.parse(line)
     except BadMessage as error:
         pending.failures.append(Caller(why=error.what, status=438))
         return None
