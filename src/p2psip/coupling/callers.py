@@ -59,7 +59,7 @@ class _Fetching:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateContext:
+class CallerContext:
     """A Fetch of certificates."""
 
     fetching: _Fetching
@@ -159,7 +159,7 @@ class Callers:
             return
         self._fetches.charge(asked.asked_by, now)
         fetching = self._fetching[resource] = _Fetching(resource, {token: asked})
-        self._node.fetch(FetchReq(resource, (specifier,)), CertificateContext(fetching), now)
+        self._node.fetch(FetchReq(resource, (specifier,)), CallerContext(fetching), now)
 
     def _judge(self, asked: VerifySignature, known: _Known, now: float) -> Authentic | NotAuthentic:
         """Whose of these the signature is."""

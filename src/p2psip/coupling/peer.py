@@ -31,7 +31,7 @@ from p2psip.coupling.call_paths import (
     WriteRecord,
     is_call_flow,
 )
-from p2psip.coupling.callers import Callers, CertificateContext
+from p2psip.coupling.callers import CallerContext, Callers
 from p2psip.coupling.gruu import last_node, make_gruu, read_gruu
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator
@@ -487,7 +487,7 @@ class Peer:
                 self.publisher.handle_removed(context, now)
             case LocateContext():
                 self.locator.handle_done(context, result, now)
-            case CertificateContext(fetching):
+            case CallerContext(fetching):
                 self.callers.handle_done(fetching, result, now)
             case PlaceContext():
                 self.flows.handle_done(context, result, now)
