@@ -40,6 +40,9 @@ ANONYMOUS = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
 NOT_PROVED = NameAddr(SipUri("anonymous.invalid", "not-verified"), "Not verified")
 """Who is shown where another peer says a name of the overlay and does not prove it."""
 
+_GLOBAL_NUMBER = re.compile(r"\+[0-9]{1,15}")
+_PASSED = "verstat=TN-Validation-Passed"
+
 _NAMELESS = frozenset({"id", "user", "header"})
 """With any of these the user's name is told to nobody."""
 
@@ -76,9 +79,19 @@ def named(request: Request, realm: str) -> str:
     return _first_of(request, realm) or (uri.user_name if isinstance(uri, SipUri) and uri.host == realm else "")
 
 
-def without_proof(fields: Fields) -> Fields:
-    """What goes to a phone, which has no means to look at a proof: it is told what has come of it."""
-    return fields.without(_PROOF)
+def without_proof(fields: Fields, *, is_agent: bool) -> Fields:
+    """What goes to a phone or an agent, which has no means to look at a proof: it is told what has come of it.
+
+    That somebody is asserted says it. Of a telephone number phones that know of RFC 8224 are told by `verstat` (3GPP TS
+    24.229 section 7.2A.20, from memory), a parameter of the number and not of the URI.
+    """
+    fields = fields.without(_PROOF)
+    asserted_ = fields.first(ASSERTED)
+    value = None if asserted_ is None or is_agent else NameAddr.parse(asserted_)
+    if value is None or not (isinstance(value.uri, SipUri) and _GLOBAL_NUMBER.fullmatch(value.uri.user_name)):
+        return fields
+    number = value.uri.replace(user=f"{value.uri.user};{_PASSED}", params=(*value.uri.params, ("user", "phone")))
+    return fields.with_only("P-Asserted-Identity", NameAddr(number, value.display_name))
 
 
 def line_uri(user: str, realm: str) -> SipUri:

@@ -93,9 +93,11 @@ class Edge:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
-        fields = request.fields if branch.place is None else identity.without_proof(request.fields)
-        request = request.replace(fields=self._naming.fields_to(fields, branch.place))
-        request = self._naming.body_to(request, branch.place)
+        fields, place = request.fields, branch.place
+        if place is not None:
+            fields = identity.without_proof(fields, is_agent=place.is_agent)
+        request = request.replace(fields=self._naming.fields_to(fields, place))
+        request = self._naming.body_to(request, place)
         return routing.forwarded(request, branch.target.uri, branch.target.routes, record, branch.breadth)
 
     def failed(self, branch: Branch, why: str, now: float) -> None:

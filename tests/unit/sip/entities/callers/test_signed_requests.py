@@ -133,6 +133,23 @@ def test_8224_6_1_without_the_date_nothing_is_signed(world, one, other, alice, b
     assert not asked(one, SignClaims)
 
 
+@pytest.mark.parametrize("home", ["one", "two"])
+def test_a_telephone_number_is_told_to_be_verified(world, one, other, bob, home):
+    """3GPP TS 24.229: `verstat`, a parameter of the number; what a phone dials back is the number all the same."""
+    server = world.servers[home]
+    called = world.phone("carol", one, Address("10.1.0.13", 5060))
+    caller = world.phone("+49301", server, Address(server.address.host.replace("0.1", "0.14"), 5060))
+    assert (called.register().status, caller.register().status) == (200, 200)
+    assert caller.ask(caller.message("carol")).status == 200
+    got = called.received[-1]
+    (told,) = got.fields.lines("p-asserted-identity")
+    assert told == '"+49301" <sip:+49301;verstat=TN-Validation-Passed@10.1.0.1;user=phone>'
+    assert str(got.from_.uri) == "sip:+49301@10.1.0.1"
+    back = called.message("x").replace(uri=told.partition("<")[2][:-1])
+    assert called.ask(back).status == 200
+    assert caller.received[-1].method == "MESSAGE"
+
+
 # What waits at the other peer
 
 
