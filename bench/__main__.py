@@ -9,6 +9,7 @@ import sys
 from bench.results import HEADING, Result, machine
 
 GROUPS = {
+    "callers": "who calls: a PASSporT signed and verified",
     "codec": "each type of message: decode and encode",
     "sip": "the SIP server of a peer: a registration, a call",
     "records": "32 members in one process: signed Store, signed and verified Fetch",

@@ -10,6 +10,7 @@ from fuzz_target import Target
 from watching import CALLS, PRESENCE
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Ask
 from p2psip.base.errors import RemoteProtocolError
 from p2psip.coupling.gruu import make_gruu, read_gruu
 from p2psip.media.relay.description import read
@@ -30,9 +31,16 @@ from p2psip.reload.paths.ice.checks import (
     encode_success,
 )
 from p2psip.reload.paths.ice.checks import read as read_check
+from p2psip.reload.security.reload_uri import parse_data_uri
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.membership import OVERLAY, node_id
+from p2psip.sip.entities.callers import passport
+from p2psip.sip.entities.callers.identity_field import IdentityField
+from p2psip.sip.entities.callers.passport import Claims, Party, Passport
+from p2psip.sip.entities.callers.verification import Identified, Verification
+from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.questions import Authentic
 from p2psip.sip.events.documents import DIALOG_INFO, renamed
 from p2psip.sip.events.documents import parse_document as parse_state
 from p2psip.sip.events.presence import PresencePackage, Published
@@ -42,7 +50,8 @@ from p2psip.sip.message.grammar import format_params, parse_params, split_list
 from p2psip.sip.message.headers import AuthParams, CSeq, Disposition, Event, NameAddr, Reason, Via
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse as parse_sip
-from p2psip.sip.message.uri import parse_sip_uri, parse_uri
+from p2psip.sip.message.uri import SipUri, parse_sip_uri, parse_uri
+from p2psip.sip.transactions.events import RequestArrived
 from p2psip.sip.transports.framing import StreamFraming
 from p2psip.sip.transports.hops import Source, UdpHop
 from p2psip.stun.message import MessageClass, NotStun, StunMessage
@@ -63,6 +72,11 @@ Contact: <sip:alice@10.0.0.2:5060>;q=0.5\r
 Content-Length: 4\r
 \r
 body"""
+
+COMPACT_PROOF = b"..rq3pjT1hoRwakEGjHCnWSwUnshd0-zJ6F1VOgFWSjHBr8Qjpjlk;info=<https://biloxi.example.org/x>;alg=ES256"
+CERTIFICATE_PLACE = (
+    b"reload://021110902b8664a3e26b5705244a507f2c38eb@club.example/000000030000000000000000000a000800000000ffffffff"
+)
 
 OFFER = b"""v=0\r
 o=alice 1 2 IN IP4 192.0.2.1\r
@@ -136,6 +150,35 @@ def _claims(data: bytes) -> None:
         known = identity.requested(request, source, "alice", "overlay")
         identity.unmet_wishes(request)
         assert parse_sip(known.encode()).encode() == known.encode()
+
+
+def _caller_proof() -> bytes:
+    claims = Claims(Party("uri", "sip:alice@overlay"), frozenset({Party("uri", "sip:bob@overlay")}), 0)
+    data = passport.signing_input(passport.header("ES256", "reload://02@overlay/00", passport.DIV), claims.encode())
+    token = Passport("ES256", "reload://02@overlay/00", passport.DIV, claims, data, b"s" * 64)
+    return str(IdentityField("reload://02@overlay/00", "ES256", passport.DIV, b"s" * 64, token)).encode()
+
+
+def _proof_of_caller(data: bytes) -> bytes:
+    """An Identity as a peer sends it, and as its verifier goes about it."""
+    given = IdentityField.parse(data.decode("latin-1"))
+    request = parse_sip(INVITE)
+    assert isinstance(request, Request)
+    config = ServerConfig("overlay", frozenset({"overlay"}), (), SipUri("overlay", "peer"))
+    verification = Verification(config)
+    at = Address("10.0.0.2", 5060)
+    request = request.replace(fields=request.fields.with_last("Identity", given).with_last("Identity", given))
+    arrived = RequestArrived(1, request, Source(UdpHop(at), "TLS", at, "ab"))
+    found = verification.examine(arrived, 0.0)
+    for _ in range(4):
+        if isinstance(found, Ask):
+            found = verification.handle_answer(found.token, Authentic("alice"), 0.0)
+    assert isinstance(found, Identified)
+    return str(given).encode("latin-1")
+
+
+def _certificate_place(data: bytes) -> None:
+    parse_data_uri(data.decode("latin-1"))
 
 
 def _published(data: bytes) -> None:
@@ -292,6 +335,8 @@ TARGETS = [
         lambda: [str(make_gruu("a", OVERLAY, (Destination.node(node_id(1)), Destination.node(node_id(2))))).encode()],
     ),
     Target("event", _text(Event.parse), BadMessage, lambda: [b"dialog;id=7;x=y", b"presence.winfo"], is_exact=False),
+    Target("proof of a caller", _proof_of_caller, BadMessage, lambda: [_caller_proof(), COMPACT_PROOF], is_exact=False),
+    Target("where a certificate is", _certificate_place, ValueError, lambda: [CERTIFICATE_PLACE]),
     Target("published presence", _published, BadMessage, lambda: [PRESENCE]),
     Target("what is told of lines", _told, BadMessage, lambda: [CALLS, PRESENCE], is_exact=False),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import itertools
 import random
@@ -13,6 +14,7 @@ from world_phone import OVERLAY, Flow, Phone
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect, Note
+from p2psip.base.wallclock import WallClock
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import RelayEnded
 from p2psip.media.relay.rtpengine.engine_control import SendToEngine
@@ -21,20 +23,26 @@ from p2psip.sip.entities.agents.agent_table import AgentCore
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.call_guard import CallsToKeep
+from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.proxy.resolvers import Resolver
 from p2psip.sip.entities.questions import (
+    Authentic,
     Credential,
     FindCredential,
     Hops,
     Located,
     LocateUser,
     NoCredential,
+    NotAuthentic,
     NotLocated,
     ResolveUri,
+    SignClaims,
+    Signed,
     Target,
+    VerifySignature,
 )
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.reports import RequestCarried
@@ -52,6 +60,27 @@ from p2psip.sip.transports.hops import FlowHop
 from p2psip.sip.transports.layer import Listener
 
 DELAY_S = 0.01
+
+THE_DATE = 1_790_000_000.0
+"""What all their clocks say when the world begins."""
+
+
+def fake_signature(user: str, data: bytes) -> bytes:
+    """Of the size of one by ECDSA; whoever wants to can make that of anybody."""
+    return hashlib.blake2b(user.encode() + data, digest_size=64).digest()
+
+
+def fake_signed(asked: SignClaims, user: str) -> Signed:
+    info = f"reload://{user.encode().hex()}@{OVERLAY}/00"
+    data = passport.signing_input(passport.header("ES256", info, asked.ppt), asked.claims.encode())
+    return Signed(asked, "ES256", info, data, fake_signature(user, data))
+
+
+def fake_verdict(asked: VerifySignature) -> Authentic | NotAuthentic:
+    user = bytes.fromhex(asked.info.removeprefix("reload://").partition("@")[0]).decode()
+    if asked.signature != fake_signature(user, asked.signing_input):
+        return NotAuthentic(438, f"not signed by {user}")
+    return Authentic(user)
 
 
 class World:
@@ -307,6 +336,7 @@ class Server:
         if has_own_agents:
             agents = agents_of(self.config, self.handlings, random.Random(f"agents of {name}"))
         self.core = NotedServer(self.config, random.Random(name), agents, resolvers, self.handlings)
+        self.core.set_wall_clock(WallClock(THE_DATE - world.now))
         self.handled: list[HandlingChanged] = []
         self.flows: dict[int, Flow] = {}
         self.links: dict[str, int] = {}
@@ -406,6 +436,12 @@ class Server:
                 return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
             case MediaWanted():
                 return Address(self.address.host, 20_000)
+            case SignClaims(user) if self.name in world.homes.get(user.lower(), []):
+                return fake_signed(question, user.lower())
+            case SignClaims():
+                return None
+            case VerifySignature():
+                return fake_verdict(question)
             case LocateUser():
                 return self.locate(question) if self.locate else self._located(question)
         raise AssertionError(question)

@@ -155,6 +155,7 @@ def run(
     ] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
+    callers: Annotated[str | None, typer.Option(metavar="WISH", help="Not proved: shown, or required.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
     media_engine: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where an rtpengine takes commands.")

@@ -32,6 +32,7 @@ from p2psip.coupling.call_paths import (
     WriteRecord,
     is_call_flow,
 )
+from p2psip.coupling.callers import CallerContext, Callers
 from p2psip.coupling.gruu import last_node, make_gruu, peer_in, read_gruu
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
@@ -71,13 +72,24 @@ from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
-from p2psip.sip.entities.questions import Credential, FindCredential, LocateUser, NoCredential, ResolveUri
+from p2psip.sip.entities.questions import (
+    Credential,
+    FindCredential,
+    LocateUser,
+    NoCredential,
+    ResolveUri,
+    SignClaims,
+    VerifySignature,
+)
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.registrar.targets import phone_mark
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
+
+_ANSWERED_HERE = (LocateUser, FindCredential, ResolveUri, SignClaims, VerifySignature)
+"""The questions of the SIP server that the overlay answers."""
 
 
 def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
@@ -118,6 +130,7 @@ class Peer:
         self.server.set_wall_clock(node.wall)
         self.flows = PeerFlows(node)
         self.locator = Locator(node, self.server, self.publisher, self.overlay)
+        self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         self.services = ServiceDiscovery(node)
@@ -361,8 +374,8 @@ class Peer:
 
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
-        asked = (self.publisher, self.locator, self.flows, self.lookups, self.traces, self.services, self.node)
-        own = [effect for part in asked for effect in part.drain()]
+        asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
+        own = [effect for part in (*asked, self.node) for effect in part.drain()]
         return [*own, *map(_of_server, self.server.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
@@ -375,6 +388,7 @@ class Peer:
                 self._done(context, result, now)
             case _ServerCancels(token):
                 self.locator.cancel(token)
+                self.callers.cancel(token)
                 self.flows.cancel(token)
             case AppLinkUp() if effect.datagram_bytes is not None:
                 self.flows.call_path_up(effect, now)
@@ -497,6 +511,8 @@ class Peer:
                 self.publisher.handle_removed(context, now)
             case LocateContext() | ResponsibleContext():
                 self.locator.handle_done(context, result, now)
+            case CallerContext(fetching):
+                self.callers.handle_done(fetching, result, now)
             case PlaceContext():
                 self.flows.handle_done(context, result, now)
             case LookupContext(lookup):
@@ -515,6 +531,10 @@ class Peer:
                 self.server.handle_answer(token, self._credential(user_name), now)
             case ResolveUri(uri):
                 self._resolve(token, uri, now)
+            case SignClaims():
+                self.server.handle_answer(token, self.callers.sign(question), now)
+            case VerifySignature():
+                self.callers.verify(token, question, now)
 
     def _credential(self, user_name: str) -> Credential | NoCredential:
         """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
@@ -554,7 +574,7 @@ class _ServerAsks(Effect):
 
 def _of_server(effect: Effect) -> Effect:
     match effect:
-        case Ask(token, LocateUser() | FindCredential() | ResolveUri() as question):
+        case Ask(token, question) if isinstance(question, _ANSWERED_HERE):
             return _ServerAsks(token, question)
         case Ask(token):
             # What agents ask.

@@ -115,6 +115,7 @@ def server_config(state: PeerState, endpoints: Endpoints, known_as: KnownAs) -> 
         addresses=OwnAddresses(known_as.own),
         token_secret=derive_secret(identity.key, TOKENS),
         watchers=settings.watchers,
+        callers=settings.callers,
         algorithms=settings.phone_digest,
         media=media,
         media_engine=None if media == "direct" else settings.media_engine_address,

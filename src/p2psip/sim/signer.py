@@ -33,6 +33,11 @@ SIGNATURE_BYTES = 71
 _HASH_BYTES = 32
 _FILL = b"\0"
 _ALGORITHM = SignatureAndHashAlgorithm(HashAlgorithm.SHA256, SignatureAlgorithm.ECDSA)
+_JWS_ALGORITHM = "ES256"
+
+
+def _jws(certificate: bytes, signing_input: bytes) -> bytes:
+    return hashlib.blake2b(certificate + signing_input, digest_size=64).digest()
 
 
 def _hash(*parts: bytes) -> bytes:
@@ -80,6 +85,15 @@ class SimulatedIdentity:
         """The keyed hash over `prefix` and the SignerIdentity."""
         return Signature(_ALGORITHM, self._identity, _signature(self.certificate, prefix, self._suffix))
 
+    @property
+    def jws_algorithm(self) -> str:
+        """The same name and size as in an overlay with ECDSA keys."""
+        return _JWS_ALGORITHM
+
+    def sign_jws(self, signing_input: bytes) -> bytes:
+        """The keyed hash over it."""
+        return _jws(self.certificate, signing_input)
+
 
 class SimulatedVerifier:
     """The Verifier for those identities; `bad_nodes` are refused."""
@@ -109,6 +123,10 @@ class SimulatedVerifier:
         if self._bad_nodes and member.node_ids[0] in self._bad_nodes:
             raise UntrustedCertificate(CertificateProblem.BAD_NODE, str(member.node_ids[0]))
         return member
+
+    def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """roles.Verifier"""
+        return algorithm == _JWS_ALGORITHM and signature == _jws(member.certificate, signing_input)
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
         """True if the certificate that a signature names is not among these."""

@@ -71,6 +71,8 @@ def _carried(report: RequestCarried) -> dict[str, object]:
     }
     if report.rang_s is not None:
         facts["rang_after_ms"] = round(report.rang_s * 1000, 1)
+    if report.caller:
+        facts["caller"] = report.caller
     if report.causes:
         facts["causes"] = "; ".join(map(str, report.causes))
     return facts

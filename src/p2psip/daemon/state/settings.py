@@ -54,6 +54,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_web_origins: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     watchers: tuple[str, ...] = EVERYBODY
+    callers: Literal["shown", "required"] = "shown"
     media: Literal["auto", "direct", "anchor"] = "auto"
     media_engine: str = ""
     relay: Literal["auto", "yes", "no"] = "auto"
@@ -231,6 +232,10 @@ domains = {domains}
 # Who may see on a phone whether the lines of this peer are there and busy: user names, "*" for every member of the
 # overlay, or for one line "carol>bob" (carol may watch bob). Who may not is refused; everybody may watch himself.
 watchers = {watchers}
+
+# What becomes of a call from another peer whose caller is not proved by the certificate of his line: it is "shown" to
+# the phone as not verified, or, where a proof is "required", refused. Emergency calls come in either way.
+callers = {callers}
 
 # Which way the voice of a call goes: "direct", from phone to phone; "anchor", through this peer (UDP ports 16384 to
 # 32767) and, where the other phone is another peer's, over the path between them (in overlays with ICE); or "auto", so

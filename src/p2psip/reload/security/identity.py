@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
+from p2psip.reload.security import jws
 from p2psip.reload.security.certificates import read_leaf
 from p2psip.reload.security.keys import PrivateKey, public_key_der, sign, signature_algorithm
 from p2psip.reload.wire.common import HashAlgorithm
@@ -41,6 +42,15 @@ class CertifiedIdentity:
     def sign(self, prefix: bytes) -> Signature:
         """The signature over `prefix` and the encoded SignerIdentity (6.3.4, 7.1)."""
         return Signature(self._algorithm, self._signer, sign(self.key, prefix + self._suffix))
+
+    @property
+    def jws_algorithm(self) -> str:
+        """roles.Identity"""
+        return jws.algorithm_of(self.key.public_key())
+
+    def sign_jws(self, signing_input: bytes) -> bytes:
+        """roles.Identity"""
+        return jws.sign(self.key, signing_input)
 
 
 def _signer_identity(certificate: bytes, node_id: NodeId, node_ids: int) -> SignerIdentity:

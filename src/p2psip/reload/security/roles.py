@@ -69,6 +69,15 @@ class Identity(Protocol):
         """The signature over `prefix` and the encoded SignerIdentity (6.3.4, 7.1)."""
         ...
 
+    @property
+    def jws_algorithm(self) -> str:
+        """What `sign_jws` makes, as a JWS names it (RFC 7518 section 3.1)."""
+        ...
+
+    def sign_jws(self, signing_input: bytes) -> bytes:
+        """The signature of a JWS, for what is no message of RELOAD (RFC 7515)."""
+        ...
+
 
 class Verifier(Protocol):
     """What tells members from strangers, by one overlay's configuration.
@@ -89,6 +98,10 @@ class Verifier(Protocol):
         date_trusted: bool,
     ) -> Signer:
         """Who signed `prefix` and the encoded SignerIdentity. Raises SecurityError: either of its subclasses."""
+        ...
+
+    def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """True if a member whose certificate has been checked has made this signature of a JWS (RFC 7515)."""
         ...
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.security import jws
 from p2psip.reload.security.certificates import X509_ERRORS, Leaf, load_certificate, read_leaf
 from p2psip.reload.security.errors import (
     BadSignature,
@@ -113,6 +114,12 @@ class CertificateVerifier:
         if not is_signature(known.leaf.key, signature.signature_value, prefix + signature.identity.encode()):
             raise BadSignature(f"the signature is not that of {known.member.user}, whom it names")
         return Signer(node_id, known.member)
+
+    def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """roles.Verifier"""
+        known = self._known.get(_key(member.certificate))
+        leaf = read_leaf(member.certificate, self._settings.node_id_length) if known is None else known.leaf
+        return jws.is_signature(leaf.key, algorithm, signing_input, signature)
 
     @property
     def revokes_some(self) -> bool:

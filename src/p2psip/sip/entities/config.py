@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from p2psip.base.address import Address
 from p2psip.base.allowance import Allowance
@@ -20,6 +21,8 @@ from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import OwnAddresses
 from p2psip.sip.transports.web_origins import WebOrigins
+
+CallerPolicy: TypeAlias = Literal["shown", "required"]
 
 WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
 """For one user from one address."""
@@ -54,6 +57,8 @@ class ServerLimits:
     locate_s: float = 6.0
     resolve_s: float = 8.0
     """From when the request came: a caller waits no longer for peers that do not answer."""
+    verify_s: float = 2.0
+    """How long a request of another peer waits until it is known whether its caller is who it says."""
     engine_s: float = 4.0
     """For the media engine, which has answered sooner, or does not."""
     resolve_least_s: float = 2.0
@@ -95,6 +100,9 @@ class ServerConfig:
     """Where an rtpengine takes commands that carries what goes between two phones of this peer."""
     watchers: tuple[str, ...] = EVERYBODY
     """Who may watch which line (`WatchRules`)."""
+    callers: CallerPolicy = "shown"
+    """What becomes of a request from another peer whose caller is not proved: it comes in, and is shown as that; or it
+    is refused, that of an emergency excepted."""
     web_origins: frozenset[str] = frozenset()
     """The web pages that may connect over WebSocket, beside those of this machine: "https://phone.example"."""
     has_call_paths: bool = False

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
+from p2psip.sip.entities.callers.passport import Claims
 from p2psip.sip.entities.own import WAY_PARAM, ServerName
 from p2psip.sip.entities.registrar.bindings import Binding
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop
 
-TOKEN_STEP = 3
-"""A server's gate has the tokens 1, 4, 7 ..., its proxy 2, 5, 8 ..., its agents 3, 6, 9 ...."""
+TOKEN_STEP = 4
+"""A server's gate has the tokens 1, 5, 9 ..., its proxy 2, 6, 10 ..., its verification of callers 3, 7, 11 ..., its
+agents 4, 8, 12 ...."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +161,58 @@ class NoCredential:
     reason: str
 
 
-Answer: TypeAlias = Located | Forwarded | NotLocated | Hops | Credential | NoCredential
+@dataclass(frozen=True, slots=True)
+class SignClaims:
+    """The signature of the line `user` over these claims (RFC 8224 section 6.1). Answered by Signed, or None where
+    there is no such line here.
+    """
+
+    user: str
+    claims: Claims
+    ppt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What was asked for: by which algorithm, where the certificate is, and over what."""
+
+    asked: SignClaims
+    alg: str
+    info: str
+    signing_input: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySignature:
+    """Whose signature is this, by the certificate at `info` (RFC 8224 section 6.2)? Answered by Authentic or
+    NotAuthentic.
+
+    `asked_by` is the peer that wants to have it looked at.
+    """
+
+    info: str
+    alg: str
+    signing_input: bytes
+    signature: bytes
+    asked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authentic:
+    """That of the user of the overlay with this name, as the certificate has it."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAuthentic:
+    """Nobody's, or that cannot be known; `status` is RFC 8224's for it (section 6.2.2)."""
+
+    status: int
+    reason: str
+
+
+Answer: TypeAlias = (
+    Located | Forwarded | NotLocated | Hops | Credential | NoCredential | Signed | Authentic | NotAuthentic | None
+)

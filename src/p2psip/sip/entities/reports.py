@@ -13,7 +13,8 @@ class RequestCarried(Effect):
     """The final answer to a request went back to its sender.
 
     `who` is the line, peer or address it came from; `target` the label of what answered; `rang_s` and
-    `took_s` the time from the request to the first ringing and to the final answer; `causes` why it failed.
+    `took_s` the time from the request to the first ringing and to the final answer; `causes` why it failed; `caller`
+    who has proved to call, of what another peer has begun, "" of anything else.
     """
 
     method: str
@@ -26,3 +27,4 @@ class RequestCarried(Effect):
     rang_s: float | None
     took_s: float
     causes: tuple[Cause, ...] = ()
+    caller: str = ""

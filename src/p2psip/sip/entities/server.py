@@ -23,6 +23,9 @@ from p2psip.sip.entities.agents.state_agent import StateAgent, is_about_state, s
 from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.call_watch import CallWatch
+from p2psip.sip.entities.callers.authentication import Authentication
+from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
+from p2psip.sip.entities.callers.verification import Identified, Verification
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
@@ -35,6 +38,7 @@ from p2psip.sip.entities.own import is_own_domain, is_peer_itself
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import reason_field
+from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.explaining import Explanation, explain
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolver
@@ -113,9 +117,10 @@ class SipServer:
         if config.media != "direct":
             self.relay.start()
         self._anchoring = Anchoring(config, transport, self.relay)
-        self._proxy = Proxy(
-            config, self._layer, self._bindings, self._tokens, naming, self._ways, self._resolvers, self._anchoring
-        )
+        self._authentication = Authentication(config.realm)
+        self._verification = Verification(config)
+        edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication)
+        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge)
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 
@@ -137,6 +142,8 @@ class SipServer:
             self._agents.handle_answer(token // TOKEN_STEP, answer, now)
         elif (outcome := self._gate.handle_answer(token, answer, now)) is not None:
             self._on_outcome(outcome, now)
+        elif (found := self._verification.handle_answer(token, answer, now)) is not None:
+            self._on_looked_at(found, now)
         else:
             self._proxy.handle_answer(token, answer, now)
         self._run(now)
@@ -147,6 +154,8 @@ class SipServer:
         self._effects += self._bindings.handle_timeout(now)
         for outcome in self._gate.handle_timeout(now):
             self._on_outcome(outcome, now)
+        for found in self._verification.handle_timeout(now):
+            self._on_looked_at(found, now)
         self._proxy.handle_timeout(now)
         self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
@@ -163,7 +172,7 @@ class SipServer:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        carrying = (self._layer, self._bindings, self._gate, self._proxy, self.relay)
+        carrying = (self._layer, self._bindings, self._gate, self._verification, self._proxy, self.relay)
         return earliest(part.next_deadline() for part in (*carrying, self._agents, self.state, self._guard))
 
     # What the coupling wants to know
@@ -198,8 +207,10 @@ class SipServer:
         self._run(now)
 
     def set_wall_clock(self, wall: WallClock) -> None:
-        """What the date is, which phones set their clocks by."""
+        """What the date is, which phones set their clocks by, and which proofs of callers have."""
         self._wall = wall
+        self._authentication.use_date(wall)
+        self._verification.use_date(wall)
 
     def is_between_messages(self, flow: int) -> bool:
         """True if of no message over a connection a part is missing."""
@@ -233,7 +244,7 @@ class SipServer:
         """How much of what there is, for the operator."""
         return {
             "transactions": len(self._layer),
-            "requests under way": len(self._proxy),
+            "requests under way": len(self._proxy) + len(self._verification),
             "users": len(self._bindings.users()),
             "calls guarded": len(self._guard),
             "dropped": self._layer.dropped,
@@ -354,8 +365,29 @@ class SipServer:
                 self._effects.append(outcome)
             else:
                 self._on_outcome(outcome, now)
+        elif source.peer is not None and not request.to.tag and not self._is_for_us(request):
+            found = self._verification.examine(arrived, now)
+            if isinstance(found, Ask) and request.method == "INVITE":
+                # A certificate may have to be fetched: the caller may give up meanwhile (9.1).
+                self._layer.respond(arrived.transaction, make_trying(request), now)
+            self._on_looked_at(found, now)
         else:
             self._admit(arrived, None, now)
+
+    def _on_looked_at(self, found: Identified | Ask, now: float) -> None:
+        """What is known of who sends what another peer has sent; an Ask if that takes a while yet."""
+        if isinstance(found, Ask):
+            self._effects.append(found)
+            return
+        refusal = self._verification.refusal(found)
+        if refusal is not None:
+            status, phrase = refusal
+            self._reply(found.arrived, status, now, phrase)
+            return
+        try:
+            self._admit(found.arrived, None, now, found.caller)
+        except BadMessage as error:
+            self._on_bad(found.arrived, error, now)
 
     def _on_cancel(self, arrived: RequestArrived, now: float) -> None:
         """9.2: answered here, hop by hop, whatever becomes of the INVITE."""
@@ -365,6 +397,8 @@ class SipServer:
         self._reply(arrived, 200, now)
         if (waiting := self._gate.cancel(arrived.cancels)) is not None:
             self._on_outcome(waiting, now)
+        if (unknown := self._verification.cancel(arrived.cancels)) is not None:
+            self._reply(unknown, 487, now)
         self._proxy.cancel(arrived.cancels, arrived.request.fields.lines("reason"), now)
 
     def _needs_proof(self, arrived: RequestArrived) -> bool:
@@ -421,7 +455,7 @@ class SipServer:
         }
         self._effects.append(Note("phone refused", facts, is_warning=True))
 
-    def _admit(self, arrived: RequestArrived, user: str | None, now: float) -> None:
+    def _admit(self, arrived: RequestArrived, user: str | None, now: float, caller: Caller = UNKNOWN) -> None:
         request = arrived.request
         self._guard.note(request, now)
         if request.method == "BYE":
@@ -444,7 +478,7 @@ class SipServer:
         else:
             if arrived.source.peer is None and not request.to.tag:
                 arrived = replace(arrived, request=marked(request, user, self._config.numbering))
-            self._proxy.start(arrived, user, now)
+            self._proxy.start(arrived, user, now, caller)
 
     def _is_to_oneself(self, request: Request, user: str) -> bool:
         """True for a request outside of a dialog to the sender's own AoR."""

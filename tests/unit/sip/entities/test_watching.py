@@ -317,6 +317,7 @@ def test_bounds(world, one, alice):
 
 
 def test_20_17_the_date_where_it_is_trusted(world, one, alice):
+    one.core.set_wall_clock(WallClock(0.0, is_trusted=False))
     assert "date" not in alice.register().fields
     one.core.set_wall_clock(WallClock(784_887_151.0 - world.now))
     assert alice.register().fields.lines("date") == ["Tue, 15 Nov 1994 08:12:31 GMT"]

@@ -3,7 +3,7 @@
 Theory of operation. A phone says in many ways who it is, and nobody has checked any of them but its digest user name.
 So the peer beside it takes off what the phone claims and says itself whose line it is: in P-Asserted-Identity, and in
 From, which is what other phones show. Whoever wishes not to be known is told to nobody, not even to other peers.
-Peers are believed what they say of names of this overlay, and nothing else (docs/security.md).
+A peer is believed whom it has proved to call (`callers`), and nothing else (docs/security.md).
 
 All functions are pure; URIs have the overlay's name.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
@@ -31,7 +32,16 @@ CLAIMS = (
 _OF_THE_USER = ("subject", "call-info", "organization", "user-agent", "reply-to", "in-reply-to")
 """RFC 3323 section 5.3: what goes where a user wishes not to be known."""
 
+_PROOF = "identity"
+"""What a peer proves with who calls (RFC 8224); no phone has the key for it."""
+
 ANONYMOUS = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
+
+NOT_PROVED = NameAddr(SipUri("anonymous.invalid", "not-verified"), "Not verified")
+"""Who is shown where another peer says a name of the overlay and does not prove it."""
+
+_GLOBAL_NUMBER = re.compile(r"\+[0-9]{1,15}")
+_PASSED = "verstat=TN-Validation-Passed"
 
 _NAMELESS = frozenset({"id", "user", "header"})
 """With any of these the user's name is told to nobody."""
@@ -56,6 +66,40 @@ def is_nameless(message: Message) -> bool:
 
 def asserted(request: Request, realm: str) -> str:
     """The user of the overlay whom a request is of, as far as that has been proved; "" if nobody is to know."""
+    return _first_of(request, realm)
+
+
+def named(request: Request, realm: str) -> str:
+    """The user of the overlay whom a request is said to be of, proved or not; "" if it names none.
+
+    RFC 8224 section 8: "local policy might therefore dictate that the canonical identity derives from the
+    P-Asserted-Identity header field rather than the From header field"; here, where there is one.
+    """
+    uri = request.from_.uri
+    return _first_of(request, realm) or (uri.user_name if isinstance(uri, SipUri) and uri.host == realm else "")
+
+
+def without_proof(fields: Fields, *, is_agent: bool) -> Fields:
+    """What goes to a phone or an agent, which has no means to look at a proof: it is told what has come of it.
+
+    That somebody is asserted says it. Of a telephone number phones that know of RFC 8224 are told by `verstat` (3GPP TS
+    24.229 section 7.2A.20, from memory), a parameter of the number and not of the URI.
+    """
+    fields = fields.without(_PROOF)
+    asserted_ = fields.first(ASSERTED)
+    value = None if asserted_ is None or is_agent else NameAddr.parse(asserted_)
+    if value is None or not (isinstance(value.uri, SipUri) and _GLOBAL_NUMBER.fullmatch(value.uri.user_name)):
+        return fields
+    number = value.uri.replace(user=f"{value.uri.user};{_PASSED}", params=(*value.uri.params, ("user", "phone")))
+    return fields.with_only("P-Asserted-Identity", NameAddr(number, value.display_name))
+
+
+def line_uri(user: str, realm: str) -> SipUri:
+    """The AoR of a user."""
+    return SipUri(realm, escape_user(user))
+
+
+def _first_of(request: Request, realm: str) -> str:
     for line in request.fields.lines(ASSERTED):
         for value in _addresses(line):
             if isinstance(value.uri, SipUri) and value.uri.host == realm:
@@ -72,17 +116,27 @@ def unmet_wishes(request: Request) -> list[str]:
     return sorted(wanted - _PROVIDED) if "critical" in wanted else []
 
 
-def requested(request: Request, source: Source, user: str | None, realm: str, *, is_private: bool = False) -> Request:
-    """A request with what is known of its sender; `user` is the line that a phone has proved to be, if it had to.
+def requested(
+    request: Request,
+    source: Source,
+    user: str | None,
+    realm: str,
+    *,
+    is_private: bool = False,
+    caller: Caller = UNKNOWN,
+) -> Request:
+    """A request with what is known of its sender; `user` is the line that a phone has proved to be, if it had to,
+    `caller` whom another peer has proved to call.
 
     It is not named either if the dialog `is_private`, whatever this request says.
     """
     if isinstance(source.hop, LocalHop):
         return request
     if source.peer is not None:
-        return request.replace(fields=_believed(request, realm))
+        fields = _believed(request, realm, caller.user)
+        return request.replace(fields=fields if caller.user else fields.without(_PROOF))
     wanted = wishes(request) | {"id"} if is_private else wishes(request)
-    fields = request.fields.without(*CLAIMS)
+    fields = request.fields.without(*CLAIMS, _PROOF)
     if "user" in wanted:
         # RFC 3323 section 5: who has done what a value asks for takes it off, so that nobody does it again.
         fields = _without_wish(fields, "user").without(*_OF_THE_USER)
@@ -91,19 +145,42 @@ def requested(request: Request, source: Source, user: str | None, realm: str, *,
         fields = fields.with_only("From", shown)
     if user is not None and not wanted & _NAMELESS:
         display_name = "" if _is_anonymous(request.from_.uri) else request.from_.display_name
-        fields = fields.with_last("P-Asserted-Identity", NameAddr(_line(user, realm), display_name))
+        fields = fields.with_last("P-Asserted-Identity", NameAddr(line_uri(user, realm), display_name))
     return request.replace(fields=fields)
 
 
+def shown_from(from_: NameAddr, user: str, realm: str, *, is_ours: bool) -> NameAddr:
+    """The From of a request of another peer as it is shown; `user` is whom that peer has proved to call, "" if nobody.
+
+    `is_ours` says that its host means the overlay to phones here. A phone shows the display name, or else the user
+    part, whatever the host is: where that is not proved, it says so.
+    """
+    uri = from_.uri
+    if isinstance(uri, SipUri) and uri.host == realm and user and uri.user_name == user:
+        return from_
+    if is_ours:
+        return NameAddr(NOT_PROVED.uri, NOT_PROVED.display_name, from_.params)
+    if _is_nowhere(uri):
+        return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
+    return NameAddr(uri, f"{NOT_PROVED.display_name}: {_plain(uri)}", from_.params)
+
+
+def _plain(uri: Uri) -> str:
+    """A URI as people write it; no more of it than there is room for."""
+    return (f"{uri.user_name}@{uri.host}" if isinstance(uri, SipUri) and uri.user else str(uri))[:80]
+
+
 def answered(response: Response, source: Source, user: str, realm: str) -> Response:
-    """A response with what is known of who gave it; `user` is the line of a phone, "" where that is not known."""
+    """A response with what is known of who gave it; `user` is the line of a phone, or whom the record of a line has led
+    to at another peer; "" where that is not known.
+    """
     if isinstance(source.hop, LocalHop):
         return response
     if source.peer is not None:
-        return response.replace(fields=_believed(response, realm))
+        return response.replace(fields=_believed(response, realm, user))
     fields = response.fields.without(*CLAIMS)
     if user and 100 < response.status < 300 and not wishes(response) & _NAMELESS:
-        fields = fields.with_last("P-Asserted-Identity", NameAddr(_line(user, realm)))
+        fields = fields.with_last("P-Asserted-Identity", NameAddr(line_uri(user, realm)))
     return response.replace(fields=fields)
 
 
@@ -119,18 +196,19 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
     # Within a dialog nobody has proved anything, and the tags say whose it is.
     if user is None:
         return from_
-    return NameAddr(_line(user, realm), from_.display_name, from_.params)
+    return NameAddr(line_uri(user, realm), from_.display_name, from_.params)
 
 
-def _believed(message: Message, realm: str) -> Fields:
-    """The fields of a message from a peer, of all claims only those of users of this overlay that are needed: who
-    sends it, and who has forwarded it.
+def _believed(message: Message, realm: str, user: str) -> Fields:
+    """The fields of a message from a peer, of all claims only those that are needed: that it is of `user`, if of
+    anybody, and which users of this overlay have forwarded it.
     """
     fields = message.fields.without(*CLAIMS)
     for name in ("Diversion",) if wishes(message) & _NAMELESS else ("Diversion", "P-Asserted-Identity"):
         for line in message.fields.lines(name.lower()):
             for value in _addresses(line):
-                if isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user:
+                is_of = isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user
+                if is_of and (name == "Diversion" or value.sip_uri.user_name == user):
                     fields = fields.with_last(name, value)
     return fields
 
@@ -177,7 +255,3 @@ def _is_anonymous(uri: Uri) -> bool:
 def _is_nowhere(uri: Uri) -> bool:
     """True for a host that can be nobody's (RFC 3261 section 8.1.1.3)."""
     return isinstance(uri, SipUri) and (uri.host == "invalid" or uri.host.endswith(".invalid"))
-
-
-def _line(user: str, realm: str) -> SipUri:
-    return SipUri(realm, escape_user(user))

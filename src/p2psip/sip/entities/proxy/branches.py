@@ -7,7 +7,6 @@ on; what follows from a result is for the proxy to say.
 from __future__ import annotations
 
 from p2psip.base.effects import Asks, Effect
-from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import NotCarried
 from p2psip.sip.entities.proxy.context import NO_ANSWER, UNREACHABLE, Branch, Context, ContextTimers, Result
@@ -69,9 +68,9 @@ class Branches:
         what = f"no answer from {branch.label} in {now - context.began_at:.0f} s"
         return self.resolved(context, branch, NotLocated(UNREACHABLE, what), now)
 
-    def prepared(self, waiting: Preparing, engine_call: EngineCall | None, now: float) -> Result | None:
-        """The media engine carries what comes of a request, or does not."""
-        waiting.branch.prepared(engine_call)
+    def prepared(self, waiting: Preparing, answer: object, now: float) -> Result | None:
+        """What was asked for before a request is sent: that the media engine carries it, a signature, or None."""
+        waiting.branch.prepare(answer)
         return self.send(waiting.context, waiting.branch, now)
 
     def unsent(self, context: Context, branch: Branch, failure: Failure, what: str, now: float) -> Result | None:
@@ -101,7 +100,7 @@ class Branches:
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.place = self._edge.who_is_at(bound, branch.target)
-            if not self._asks.is_full and (question := self._edge.question(context, branch, bound)) is not None:
+            if not self._asks.is_full and (question := self._edge.question(context, branch, bound, now)) is not None:
                 branch.hops.appendleft(hop)
                 self._ask(question, Preparing(context, branch), now + self._limits.engine_s)
                 return None

@@ -9,10 +9,11 @@ from typing import TypeAlias
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Timers
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall
+from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import After, Asked
-from p2psip.sip.entities.questions import NotLocated, Target
+from p2psip.sip.entities.questions import NotLocated, Signed, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import phrase_of
@@ -21,6 +22,8 @@ from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, Uri, default_port
 from p2psip.sip.transports.hops import Hop, Source
+
+Prepared: TypeAlias = EngineCall | Signed
 
 UNREACHABLE = 480
 """What a target that cannot be reached counts as. 16.9 says 503, which no phone should see: it would take its own
@@ -54,12 +57,13 @@ class Branch:
     transaction: int = 0
     """The client transaction; 0 while there is none."""
     question: int = 0
-    """The open question for hops, or of the media engine; 0 if there is none."""
-    engine_call: EngineCall | None = None
+    """The open question for hops, of the media engine, or for a signature; 0 if there is none."""
+    prepared: Prepared | None = None
+    """What was asked for before it is sent, where that is answered."""
     breadth: int = 1
     """The Max-Breadth that it has been given (RFC 5393)."""
-    is_engine_asked: bool = False
-    """True once the media engine has answered: with `engine_call`, or that it does not carry this one."""
+    is_prepared: bool = False
+    """True once that is answered: with `prepared`, or that there is nothing."""
     is_alive: bool = False
     """True once any response has come."""
     is_ringing: bool = False
@@ -102,9 +106,15 @@ class Branch:
         # RFC 5626 section 7: "a final response from a branch other than a 408 (Request Timeout) or a 430".
         return response is not None and response.status not in (408, 430) and "reason" not in response.fields
 
-    def prepared(self, engine_call: EngineCall | None) -> None:
-        """The media engine has answered."""
-        self.question, self.engine_call, self.is_engine_asked = 0, engine_call, True
+    def prepare(self, answer: object) -> None:
+        """What was asked for is answered."""
+        self.question, self.is_prepared = 0, True
+        self.prepared = answer if isinstance(answer, EngineCall | Signed) else None
+
+    def take_prepared(self) -> Prepared | None:
+        """What was asked for; if it is sent once more, it is asked for once more."""
+        prepared, self.prepared, self.is_prepared = self.prepared, None, False
+        return prepared
 
     def give_up(self) -> None:
         """It is cancelled: however it ends, no other way to the target is tried."""
@@ -157,6 +167,8 @@ class Context:
     """As it came, in the sender's own terms; `request` is in the overlay's."""
     place: TokenPlace | None
     """Who has sent it; None if a peer."""
+    caller: Caller = UNKNOWN
+    """Whom a peer that has sent it has proved to call."""
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)
     stagger_s: float = 1.0
@@ -274,6 +286,7 @@ class Context:
             None if self.rang_at is None else self.rang_at - self.began_at,
             now - self.began_at,
             tuple(self.causes) if status >= 300 else (),
+            "" if self.source.peer is None or self.request.to.tag else self.caller.words,
         )
 
     def after(self, best: Result) -> After:

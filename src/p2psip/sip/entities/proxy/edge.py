@@ -7,15 +7,17 @@ Record-Route, one for each side, and is in the words of who is there (docs/decis
 from __future__ import annotations
 
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall
+from p2psip.sip.entities.callers.authentication import Authentication
+from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
 from p2psip.sip.entities.naming import Naming, answering
-from p2psip.sip.entities.own import WAY_PARAM
+from p2psip.sip.entities.own import WAY_PARAM, is_own_domain
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
-from p2psip.sip.entities.questions import Target
+from p2psip.sip.entities.questions import SignClaims, Signed, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
@@ -33,12 +35,14 @@ class Edge:
         tokens: Tokens,
         naming: Naming,
         anchoring: Anchoring,
+        authentication: Authentication,
     ) -> None:
         self._config = config
         self._transport = transport
         self._tokens = tokens
         self._naming = naming
         self._anchoring = anchoring
+        self._authentication = authentication
 
     def sender(self, request: Request, source: Source, user: str | None) -> TokenPlace | None:
         """Who has sent a request; None if a peer. `user` is the line that he has proved to be."""
@@ -48,34 +52,52 @@ class Edge:
         """Who is at the other end of a hop for a target; None if a peer."""
         return self._naming.place(self._transport.far_end(hop), target.user, target.server)
 
-    def routed(self, request: Request, source: Source, user: str | None, place: TokenPlace | None) -> routing.Routed:
+    def routed(
+        self,
+        request: Request,
+        source: Source,
+        user: str | None,
+        place: TokenPlace | None,
+        caller: Caller = UNKNOWN,
+    ) -> routing.Routed:
         """A request as it came in, without what was meant for us, and in the overlay's terms."""
         # Many phones say so once, in the INVITE: it holds for what else they send in that dialog.
         is_private = user is None and place is not None and place.is_private
-        cleaned = self._cleaned(request, source, user, is_private)
+        cleaned = self._cleaned(request, source, user, caller, is_private=is_private)
         routed = routing.preprocess(cleaned, self._config, self._tokens)
         named = self._naming.request_from(routed.request, place, is_private or identity.is_nameless(request))
         return routing.Routed(named, routed.place, routed.next_route)
 
-    def question(self, context: Context, branch: Branch, hop: BoundHop) -> PrepareCall | None:
-        """What the media engine is asked before a request goes to a target; None if nothing."""
-        if branch.is_engine_asked:
+    def question(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> PrepareCall | SignClaims | None:
+        """What is asked before a request goes to a target: of the media engine, or, of what goes to another peer, for a
+        signature that says who calls; None if nothing.
+        """
+        if branch.is_prepared:
             return None
+        if branch.place is None:
+            caller = None if context.source.peer is None else context.caller
+            uri = branch.target.uri
+            return self._authentication.question(context.request, context.original, caller, uri, now)
         return self._anchoring.question(context.request, *self._ends(context, branch, hop))
 
     def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:
         """What goes to one target (16.6), all but its Via. Raises NotCarried."""
         self.failed(branch, "another way is tried", now)
         ends = self._ends(context, branch, hop)
-        engine_call, branch.engine_call, branch.is_engine_asked = branch.engine_call, None, False
-        request, branch.carried = self._anchoring.begin(context.request, *ends, now, engine_call)
+        request, prepared = context.request, branch.take_prepared()
+        if isinstance(prepared, Signed):
+            request, prepared = self._authentication.signed(request, prepared), None
+        request, branch.carried = self._anchoring.begin(request, *ends, now, prepared)
         record: list[SipUri] = []
         if request.method in routing.RECORD_ROUTED and not request.to.tag and not _is_passed_on(context, branch):
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
-        request = request.replace(fields=self._naming.fields_to(request.fields, branch.place))
-        request = self._naming.body_to(request, branch.place)
+        fields, place = request.fields, branch.place
+        if place is not None:
+            fields = identity.without_proof(fields, is_agent=place.is_agent)
+        request = request.replace(fields=self._naming.fields_to(fields, place))
+        request = self._naming.body_to(request, place)
         return routing.forwarded(request, branch.target.uri, branch.target.routes, record, branch.breadth)
 
     def failed(self, branch: Branch, why: str, now: float) -> None:
@@ -93,7 +115,7 @@ class Edge:
         """A response of a branch in the overlay's terms."""
         assert branch.side is not None, "who answers was asked"
         response = self._anchoring.answer(branch.carried, context.request, response, now)
-        known = identity.answered(response, branch.side, branch.target.user, self._config.realm)
+        known = identity.answered(response, branch.side, self._who_is_meant(branch), self._config.realm)
         return self._naming.response_from(without_challenge(known), branch.place, identity.is_nameless(response))
 
     def upstream(self, context: Context, heard: Response) -> Response:
@@ -103,9 +125,22 @@ class Edge:
     def _ends(self, context: Context, branch: Branch, hop: BoundHop) -> tuple[End, End]:
         return (context.source, context.place), (self._transport.far_end(hop), branch.place)
 
-    def _cleaned(self, request: Request, source: Source, user: str | None, is_private: bool) -> Request:
+    def _who_is_meant(self, branch: Branch) -> str:
+        """The line whose phone a branch has gone to, or, at another peer, whose record has led there."""
+        target = branch.target
+        return target.user if branch.place is not None else target.uri.user_name
+
+    def _cleaned(
+        self, request: Request, source: Source, user: str | None, caller: Caller, *, is_private: bool
+    ) -> Request:
         """Take off what was meant for us, and say who the sender has proved to be."""
-        known = identity.requested(request, source, user, self._config.realm, is_private=is_private)
+        realm = self._config.realm
+        known = identity.requested(request, source, user, realm, is_private=is_private, caller=caller)
+        if source.peer is not None and not request.to.tag:
+            uri = known.from_.uri
+            is_ours = isinstance(uri, SipUri) and is_own_domain(uri, self._config)
+            shown = identity.shown_from(known.from_, caller.user, realm, is_ours=is_ours)
+            return known if shown is known.from_ else known.replace(fields=known.fields.with_only("From", shown))
         if source.is_trusted:
             return known
         return known.replace(fields=without_own_credentials(known.fields, self._config.realm))

@@ -20,13 +20,11 @@ from dataclasses import replace
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.media.relay.rtpengine.engine_calls import EngineCall
 from p2psip.sip.entities.call_guard import CallUp
+from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.proxy import routing, session_timers
 from p2psip.sip.entities.proxy.acks import Acks
-from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.branches import Branches
 from p2psip.sip.entities.proxy.context import (
     NO_ANSWER,
@@ -71,16 +69,15 @@ class Proxy:
         layer: TransactionLayer,
         bindings: Bindings,
         tokens: Tokens,
-        naming: Naming,
         ways: Ways,
         resolvers: Sequence[Resolver],
-        anchoring: Anchoring,
+        edge: Edge,
     ) -> None:
         self._config = config
         self._layer = layer
         self._bindings = bindings
         self._ways = ways
-        self._edge = Edge(config, layer.transport, tokens, naming, anchoring)
+        self._edge = edge
         self._contexts: dict[int, Context] = {}
         self._asks: Asks[Waiting] = Asks(
             config.limits.questions, first=2, step=TOKEN_STEP, reserved=config.limits.urgent_questions
@@ -102,8 +99,10 @@ class Proxy:
 
     # Requests
 
-    def start(self, arrived: RequestArrived, user: str | None, now: float) -> None:
-        """Carry a request that has been validated; `user` is the line that has proved to be its sender."""
+    def start(self, arrived: RequestArrived, user: str | None, now: float, caller: Caller = UNKNOWN) -> None:
+        """Carry a request that has been validated; `user` is the line that has proved to be its sender, `caller` whom
+        another peer has proved to call.
+        """
         request, source = arrived.request, arrived.source
         if request.method == "INVITE":
             # 16.2: at once, so that the phone stops repeating itself; 17.2.1 asks for it within 200 ms.
@@ -111,7 +110,7 @@ class Proxy:
         place = self._edge.sender(request, source, user)
         if user is not None:
             self._ways.note_port(request, source, user, now)
-        routed = self._edge.routed(request, source, user, place)
+        routed = self._edge.routed(request, source, user, place, caller)
         routed = replace(routed, request=session_timers.requested(routed.request))
         context = Context(
             arrived.transaction,
@@ -123,6 +122,7 @@ class Proxy:
             routing.breadth_of(request),
             request,
             place,
+            caller,
         )
         self._contexts[arrived.transaction] = context
         if context.breadth < 1:
@@ -216,7 +216,6 @@ class Proxy:
                 assert isinstance(answer, Hops | NotLocated), f"ResolveUri is not answered by {answer}"
                 self._settle(context, self._branches.resolved(context, branch, answer, now), now)
             case Preparing(context):
-                assert answer is None or isinstance(answer, EngineCall), f"PrepareCall is not answered by {answer}"
                 self._settle(context, self._branches.prepared(waiting, answer, now), now)
             case ResolvingAck():
                 self._acks.resolved(waiting, answer, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.sip.entities.callers.caller import Caller
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.fields import Fields
@@ -271,21 +272,50 @@ def test_who_answers_is_told_where_it_is_known(status, user, told):
 
 
 @pytest.mark.parametrize(
-    ("lines", "believed"),
+    ("lines", "proved", "believed"),
     [
-        ([ALICE], [ALICE]),
-        (["<sip:alice@elsewhere.example>, <tel:+1>", "<sip:carol@overlay.example>"], ["<sip:carol@overlay.example>"]),
-        (["<sip:overlay.example>"], []),
-        (["<", "<sip:x"], []),
+        ([ALICE], "alice", [ALICE]),
+        (
+            ["<sip:alice@elsewhere.example>, <tel:+1>", "<sip:carol@overlay.example>"],
+            "carol",
+            ["<sip:carol@overlay.example>"],
+        ),
+        ([ALICE, "<sip:carol@overlay.example>"], "carol", ["<sip:carol@overlay.example>"]),
+        ([ALICE], "", []),
+        ([ALICE], "Alice", []),
+        (["<sip:overlay.example>"], "", []),
+        (["<", "<sip:x"], "alice", []),
     ],
 )
-def test_3325_peers_are_believed_for_names_of_the_overlay(lines, believed):
+def test_3325_peers_are_believed_for_the_name_of_the_overlay_that_is_proved(lines, proved, believed):
+    """In a request by a signature, in a response because the line's record has led there."""
     claims = [("P-Asserted-Identity", line) for line in lines]
-    sent = told("", *claims, ("History-Info", "<sip:x@y>"), ("Remote-Party-ID", "<sip:x@y>"), user=None, source=PEER)
+    asked = request("", *claims, ("History-Info", "<sip:x@y>"), ("Remote-Party-ID", "<sip:x@y>"))
+    sent = identity.requested(asked, PEER, None, REALM, caller=Caller(proved))
     assert asserted(sent) == believed
     assert not {"history-info", "remote-party-id"} & {key for key, _, _ in sent.fields}
     response = make_response(request(), 200, to_tag="t", extra=claims)
-    assert identity.answered(response, PEER, "", REALM).fields.lines("p-asserted-identity") == believed
+    assert identity.answered(response, PEER, proved, REALM).fields.lines("p-asserted-identity") == believed
+
+
+FROM = [
+    # as it came, who is proved, whether its host means the overlay here, what is shown
+    ('"Al" <sip:alice@overlay.example>', "alice", True, '"Al" <sip:alice@overlay.example>'),
+    ('"Al" <sip:alice@overlay.example>', "carol", True, '"Not verified" <sip:not-verified@anonymous.invalid>'),
+    ('"Al" <sip:alice@overlay.example>', "", True, '"Not verified" <sip:not-verified@anonymous.invalid>'),
+    ("<sip:alice@10.1.0.1>", "alice", True, '"Not verified" <sip:not-verified@anonymous.invalid>'),
+    ('"Al" <sip:alice@x.example>', "alice", False, '"Not verified: alice@x.example" <sip:alice@x.example>'),
+    ('"Al" <tel:+49301>', "", False, '"Not verified: tel:+49301" <tel:+49301>'),
+    ('"Al" <sip:x.example>', "", False, '"Not verified: sip:x.example" <sip:x.example>'),
+    ('"Al" <sip:a@anonymous.invalid>', "alice", False, '"Anonymous" <sip:anonymous@anonymous.invalid>'),
+]
+
+
+@pytest.mark.parametrize(("from_", "proved", "is_ours", "shown"), FROM)
+def test_what_a_peer_has_not_proved_is_shown_as_that(from_, proved, is_ours, shown):
+    """Phones show the display name, or else the user part, and look that up in their books."""
+    given = NameAddr.parse(f"{from_};tag=1")
+    assert str(identity.shown_from(given, proved, REALM, is_ours=is_ours)) == f"{shown};tag=1"
 
 
 def test_3325_7_no_identity_goes_to_a_phone_where_privacy_is_wanted():

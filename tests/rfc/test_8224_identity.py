@@ -1,0 +1,392 @@
+"""RFC 8224: the Identity header field, and what its verifier does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sip_world import OVERLAY, THE_DATE, Server, World, fake_signed, fake_verdict
+
+from p2psip.base.address import Address
+from p2psip.base.effects import Ask
+from p2psip.base.wallclock import WallClock
+from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, media_keys, party_of
+from p2psip.sip.entities.callers.passport import DIV, Claims, Party, Passport
+from p2psip.sip.entities.callers.verification import IDENTITIES_MAX, SEEN_MAX, Identified, Verification
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.questions import NotAuthentic, SignClaims, VerifySignature
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.fields import Fields
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.uri import SipUri, parse_uri
+from p2psip.sip.transactions.events import RequestArrived
+from p2psip.sip.transports.hops import FlowHop, Source
+
+SIGNATURE = "rq3pjT1hoRwakEGjHCnWSwUnshd0-zJ6F1VOgFWSjHBr8Qjpjlk-cpFYpFYsojNCpTzO3QfPOlckGaS6hEck7w"
+ALICE, BOB = Party("uri", f"sip:alice@{OVERLAY}"), Party("uri", f"sip:bob@{OVERLAY}")
+DATE = int(THE_DATE)
+
+
+# Section 4: the header field
+
+
+def test_4_1_1_the_compact_form() -> None:
+    given = IdentityField.parse(f"..{SIGNATURE};info=<https://biloxi.example.org/biloxi.cert>")
+    assert (given.info, given.alg, given.ppt, given.passport) == (
+        "https://biloxi.example.org/biloxi.cert", "ES256", "", None,
+    )  # fmt: skip
+    assert IdentityField.parse(str(given)) == given
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "x", f"..{SIGNATURE}", f"..{SIGNATURE};info=https://x", f"..{SIGNATURE};alg=ES256", "..;info=<https://x>",
+        "..!!;info=<https://x>", f"{SIGNATURE};info=<https://x>", f"..{SIGNATURE};info=<>", "a.b.c;info=<x>",
+        f"..{SIGNATURE};info=<{'x' * 600}>", f"..{'A' * 6000};info=<x>", f"..{SIGNATURE};info=<x>;=;",
+    ],
+)  # fmt: skip
+def test_4_what_is_no_identity(value: str) -> None:
+    with pytest.raises(BadMessage):
+        IdentityField.parse(value)
+
+
+def test_4_1_the_token_mirrors_the_parameters() -> None:
+    full = str(signed(request(), "alice", dest=(BOB, Party("tn", "1"))))
+    for was, is_ in (("info=<reload", "info=<Reload"), (";info", ";alg=RS256;info"), (";info", ";ppt=div;info")):
+        assert was in full
+        with pytest.raises(BadMessage):
+            IdentityField.parse(full.replace(was, is_))
+
+
+# Section 8: who is meant
+
+
+@pytest.mark.parametrize(
+    ("uri", "party"),
+    [
+        ("sip:Alice@EXAMPLE.com:5070;transport=tcp?subject=x", "uri sip:alice@example.com"),
+        ("sips:alice:secret@example.com", "uri sips:alice@example.com"),
+        ("sip:%61li%43e@example.com", "uri sip:alice@example.com"),
+        ("sip:a%20b@example.com", "uri sip:a%20b@example.com"),
+        ("sip:42@example.com", "uri sip:42@example.com"),
+        ("sip:alice@example.com;gr=1;at=2", "uri sip:alice@example.com"),
+        ("sip:+1-700-555-1008@example.com;user=phone", "tn 17005551008"),
+        ("tel:+1(700)555.1008", "tn 17005551008"),
+        ("tel:*43;phone-context=x", "tn *43"),
+        ("sip:+1234567890123456@example.com", "uri sip:+1234567890123456@example.com"),
+    ],
+)
+def test_8_one_spelling_for_each(uri: str, party: str) -> None:
+    found = party_of(parse_uri(uri))
+    assert f"{found.kind} {found.name}" == party
+
+
+@pytest.mark.parametrize("uri", ["sip:example.com", "urn:service:sos"])
+def test_8_or_nobody(uri: str) -> None:
+    with pytest.raises(BadMessage):
+        party_of(parse_uri(uri))
+
+
+def test_8225_5_2_2_media_keys_in_order_each_once() -> None:
+    lines = [b"a=fingerprint:sha-256 4A:AD", b"a=fingerprint:sha-1 ff:01", b"a=fingerprint:sha-256 4A:AD", b"a=x"]
+    sdp = request(("Content-Type", "application/sdp"), body=b"\r\n".join(lines) + b"\r\n")
+    assert media_keys(sdp) == (("sha-1", "ff01"), ("sha-256", "4AAD"))
+    assert media_keys(request(body=sdp.body)) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("Fri, 25 Sep 2015 19:12:25 GMT", 1443208345), ("Fri, 25 Sep 2015 19:12:25 +0200", None), ("", None),
+        ("GMT", None), ("Fri, 99 Foo 2015 99:99:99 GMT", None), ("x" * 100 + "GMT", None),
+        ("Fri, 25 Sep 999999999999 19:12:25 GMT", None),
+    ],
+)  # fmt: skip
+def test_date(value: str, date: int | None) -> None:
+    assert date_of(request(("Date", value))) == date
+
+
+# Section 6.2: the verifier
+
+
+def request(*more: tuple[str, str], to: str = "bob", uri: str = "bob", body: bytes = b"", call: str = "c") -> Request:
+    fields = Fields.of(
+        ("Via", "SIP/2.0/TLS far.invalid;branch=z9hG4bK1"),
+        ("From", f"<sip:alice@{OVERLAY}>;tag=a"),
+        ("To", f"<sip:{to}@{OVERLAY}>"),
+        ("Call-ID", call),
+        ("CSeq", "1 INVITE"),
+        *more,
+    )
+    return Request("INVITE", f"sip:{uri}@{OVERLAY}", fields, body)
+
+
+def signed(
+    about: Request, by: str, *, dest: tuple[Party, ...] = (BOB,), iat: int = DATE, orig: Party = ALICE,
+    div: Party | None = None, is_full: bool = True, alg: str = "ES256",
+) -> IdentityField:  # fmt: skip
+    claims = Claims(orig, frozenset(dest), iat, media_keys(about), div)
+    done = fake_signed(SignClaims(by, claims, DIV if div else ""), by)
+    ppt = f";ppt={DIV}" if div else ""
+    token = done.signing_input.decode()
+    compact = IdentityField.parse(f"..{SIGNATURE};info=<{done.info}>{ppt}")
+    if not is_full:
+        return replace(compact, signature=done.signature, alg=alg)
+    return replace(
+        compact,
+        signature=done.signature,
+        passport=Passport("ES256", done.info, DIV if div else "", claims, token.encode(), done.signature),
+    )
+
+
+def with_identities(about: Request, *given: IdentityField | str) -> Request:
+    fields = about.fields
+    for one in given:
+        fields = fields.with_last("Identity", one)
+    return about.replace(fields=fields)
+
+
+class Verifier:
+    """A verification service whose questions are answered at once."""
+
+    def __init__(self, **changes: object) -> None:
+        peer = SipUri(OVERLAY, "peer-two", None, (("gr", "2"),))
+        self.config = ServerConfig(OVERLAY, frozenset({OVERLAY}), (), peer, **changes)  # type: ignore[arg-type]
+        self.core = Verification(self.config)
+        self.core.use_date(WallClock(THE_DATE))
+        self.asked: list[VerifySignature] = []
+
+    def look(self, about: Request, *, now: float = 0.0, peer: str = "p1", number: int = 1) -> Identified:
+        found = self.core.examine(self.arrived(about, peer, number), now)
+        while isinstance(found, Ask):
+            assert isinstance(found.question, VerifySignature)
+            self.asked.append(found.question)
+            answer = fake_verdict(found.question)
+            next_ = self.core.handle_answer(found.token, answer, now)
+            assert next_ is not None
+            found = next_
+        return found
+
+    def arrived(self, about: Request, peer: str = "p1", number: int = 1) -> RequestArrived:
+        return RequestArrived(number, about, Source(FlowHop(1), "TLS", Address("10.2.0.1", 5061), peer))
+
+    def status(self, about: Request, **options: object) -> tuple[str, int]:
+        caller = self.look(about, **options).caller  # type: ignore[arg-type]
+        return caller.user, caller.status
+
+
+DATED = ("Date", "Mon, 21 Sep 2026 14:13:20 GMT")
+
+
+def test_6_2_both_forms_hold() -> None:
+    assert date_of(request(DATED)) == DATE
+    for about in (request(DATED), request()):
+        is_full = "date" not in about.fields
+        assert Verifier().status(with_identities(about, signed(about, "alice", is_full=is_full))) == ("alice", 0)
+
+
+def test_6_2_none_at_all() -> None:
+    assert Verifier().status(request(DATED)) == ("", 428)
+
+
+def test_6_2_step_1_an_unknown_type_is_ignored() -> None:
+    about = request(DATED)
+    good = signed(about, "alice", is_full=False)
+    unknown = f"{good};ppt=shaken"
+    assert Verifier().status(with_identities(about, unknown)) == ("", 428)
+    assert Verifier().status(with_identities(about, unknown, good)) == ("alice", 0)
+
+
+@pytest.mark.parametrize("off_s", [-61, -60, 0, 60, 61])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_6_2_step_4_sixty_seconds(off_s: int, is_full: bool) -> None:
+    about = request(DATED)
+    verifier = Verifier()
+    verifier.core.use_date(WallClock(THE_DATE - off_s))
+    expected = ("", 403) if abs(off_s) > 60 else ("alice", 0)
+    assert verifier.status(with_identities(about, signed(about, "alice", is_full=is_full))) == expected
+    verifier.core.use_date(WallClock(0.0, is_trusted=False))
+    assert verifier.status(with_identities(about, signed(about, "alice", is_full=is_full)))[0] == "alice"
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "ES384", "PS256"])
+def test_6_2_2_an_algorithm_that_is_not_accepted_is_not_even_asked_about(alg: str) -> None:
+    about, verifier = request(DATED), Verifier()
+    assert verifier.status(with_identities(about, signed(about, "alice", is_full=False, alg=alg))) == ("", 437)
+    assert verifier.asked == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"by": "mallory"},
+        {"orig": Party("uri", f"sip:mallory@{OVERLAY}")},
+        {"dest": (Party("uri", f"sip:carol@{OVERLAY}"),)},
+        {"by": "mallory", "orig": Party("uri", f"sip:mallory@{OVERLAY}")},
+        {"by": "mallory", "is_full": False},
+    ],
+)
+def test_6_2_step_5_a_token_of_somebody_else_or_for_somebody_else(given: dict[str, object]) -> None:
+    about = request(DATED)
+    assert Verifier().status(with_identities(about, signed(about, **{"by": "alice", **given}))) == ("", 438)  # type: ignore[arg-type]
+
+
+def test_6_2_1_one_that_is_good_is_enough() -> None:
+    about = request(DATED)
+    bad, good = signed(about, "mallory"), signed(about, "alice")
+    assert Verifier().status(with_identities(about, "garbage", bad, good)) == ("alice", 0)
+    assert Verifier().status(with_identities(about, "garbage", bad)) == ("", 438)
+    assert Verifier().status(with_identities(about, *[bad] * IDENTITIES_MAX, good)) == ("", 438)
+
+
+def test_6_2_4_orig_is_compared_with_the_request() -> None:
+    """ "the verification service MUST NOT treat the value in the "orig" [...] as the originating identity"."""
+    about = request(DATED)
+    about = about.replace(fields=about.fields.with_only("From", f"<sip:boss@{OVERLAY}>;tag=a"))
+    assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("", 438)
+
+
+def test_4_1_media_keys_are_signed() -> None:
+    sdp = ("Content-Type", "application/sdp")
+    about = request(DATED, sdp, body=b"a=fingerprint:sha-256 4A:AD\r\n")
+    for is_full in (True, False):
+        sent = with_identities(about, signed(about, "alice", is_full=is_full))
+        assert Verifier().status(sent) == ("alice", 0)
+        assert Verifier().status(sent.replace(body=b"a=fingerprint:sha-256 4A:AE\r\n")) == ("", 438)
+        assert Verifier().status(sent.replace(body=b"")) == ("", 438)
+
+
+def test_compact_without_a_date() -> None:
+    about = request()
+    assert Verifier().status(with_identities(about, signed(about, "alice", is_full=False))) == ("", 438)
+
+
+def test_12_1_a_token_comes_again_from_another_peer() -> None:
+    about, verifier = request(DATED), Verifier()
+    sent = with_identities(about, signed(about, "alice"))
+    assert verifier.status(sent) == ("alice", 0)
+    assert verifier.status(sent, peer="p2") == ("alice", 0), "the same request, forwarded at two peers"
+    again = with_identities(request(DATED, call="another"), signed(about, "alice"))
+    assert verifier.status(again) == ("alice", 0), "from where it has come before: who has the key signs anew"
+    assert verifier.status(again, peer="p2") == ("", 438)
+    other_time = with_identities(about, signed(about, "alice", iat=DATE + 1))
+    assert verifier.status(other_time, peer="p2") == ("alice", 0)
+
+
+def test_12_1_so_many_tokens_are_remembered() -> None:
+    verifier = Verifier()
+    for number in range(200):
+        about = request(DATED, call=str(number))
+        verifier.status(with_identities(about, signed(about, "alice", iat=DATE - number % 60)), now=float(number))
+    assert len(verifier.core._seen) <= min(SEEN_MAX, 121)
+
+
+def test_what_comes_for_somebody_else_than_to() -> None:
+    """Who has had a call of alice's has a token for himself: it brings him nowhere else."""
+    about = request(DATED, to="bob", uri="carol")
+    assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("", 438)
+    both = (BOB, Party("uri", f"sip:carol@{OVERLAY}"))
+    assert Verifier().status(with_identities(about, signed(about, "alice", dest=both))) == ("alice", 0)
+
+
+def test_8946_who_was_called_says_to_whom_it_goes() -> None:
+    carol, dave = (Party("uri", f"sip:{name}@{OVERLAY}") for name in ("carol", "dave"))
+    about = request(DATED, to="bob", uri="dave")
+    first = signed(about, "alice")
+    to_carol, to_dave = signed(about, "bob", dest=(carol,), div=BOB), signed(about, "carol", dest=(dave,), div=carol)
+    assert Verifier().status(with_identities(about, to_carol, first, to_dave)) == ("alice", 0)
+    for broken in (
+        (first, to_dave, to_carol),
+        (first, to_dave),
+        (to_carol, to_dave),
+        (first, signed(about, "mallory", dest=(carol,), div=BOB), to_dave),
+        (first, signed(about, "bob", dest=(carol,), div=BOB, iat=DATE - 100), to_dave),
+    ):
+        assert Verifier().status(with_identities(about, *broken))[0] == ""
+
+
+def test_two_names_that_differ_in_capitals_are_two_people() -> None:
+    about = request(DATED)
+    about = about.replace(fields=about.fields.with_only("From", f"<sip:Alice@{OVERLAY}>;tag=a"))
+    assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("", 438)
+
+
+# What waits
+
+
+def test_who_waits_is_told_after_two_seconds_and_forgotten() -> None:
+    about, verifier = request(DATED), Verifier()
+    asked = verifier.core.examine(verifier.arrived(with_identities(about, signed(about, "alice"))), 10.0)
+    assert isinstance(asked, Ask)
+    assert (asked.deadline, len(verifier.core)) == (12.0, 1)
+    (found,) = verifier.core.handle_timeout(12.0)
+    assert found.caller.status == 436
+    assert len(verifier.core) == 0
+    assert verifier.core.handle_answer(asked.token, NotAuthentic(438, "late"), 13.0) is None
+
+
+def test_who_gives_up_waits_no_more() -> None:
+    about, verifier = request(DATED), Verifier()
+    arrived = verifier.arrived(with_identities(about, signed(about, "alice")))
+    assert isinstance(verifier.core.examine(arrived, 0.0), Ask)
+    assert verifier.core.cancel(1) is arrived
+    assert verifier.core.cancel(1) is None
+    assert verifier.core.handle_timeout(99.0) == []
+
+
+# Section 6.2.2: the responses, where a proof is required
+
+
+@pytest.mark.parametrize(
+    ("forge", "answered"),
+    [
+        (lambda fields: fields.without("identity"), "428 Use Identity Header (no Identity of alice came with it)"),
+        (lambda fields: fields.with_only("Identity", "x"), "438 Invalid Identity Header (malformed Identity 'x')"),
+        (lambda fields: fields.with_only("Date", "Mon, 21 Sep 2026 14:10:00 GMT"), "403 Stale Date"),
+        (lambda fields: fields.with_only("Identity", f"{fields.first('identity')};alg=none"), "437 Unsupported"),
+        (lambda fields: fields, "200"),
+    ],
+)
+def test_6_2_2_what_is_answered(forge: object, answered: str) -> None:
+    world = World()
+    one = world.server("one", "10.1.0.1")
+    two = world.server("two", "10.2.0.1", callers="required")
+    world.link(one, two)
+    alice, bob = called(world, one, two)
+    forged(one, forge)
+    response = alice.ask(alice.message("bob"))
+    assert f"{response.status} {response.phrase}".startswith(answered)
+    assert len([got for got in bob.received if got.method == "MESSAGE"]) == (answered == "200")
+
+
+def test_4_1_a_member_of_another_kind_that_signs_nothing_comes_in_unless_a_proof_is_required() -> None:
+    world = World()
+    one, two = world.server("one", "10.1.0.1"), world.server("two", "10.2.0.1")
+    world.link(one, two)
+    alice, bob = called(world, one, two)
+    forged(one, lambda fields: fields.without("identity"))
+    assert alice.ask(alice.message("bob")).status == 200
+    assert bob.received[-1].from_.display_name == "Not verified"
+    assert b"alice" not in bob.received[-1].encode()
+    (report,) = two.reports_of("MESSAGE")
+    assert report.caller == "not proved: no Identity of alice came with it"
+
+
+def called(world: World, one: Server, two: Server) -> tuple[object, object]:
+    alice = world.phone("alice", one, Address("10.1.0.11", 5060))
+    bob = world.phone("bob", two, Address("10.2.0.12", 5070))
+    assert (alice.register().status, bob.register().status) == (200, 200)
+    return alice, bob
+
+
+def forged(server: Server, forge: object) -> None:
+    """What a peer sends to others it sends otherwise."""
+    edge = server.core._proxy._edge
+    honest = edge.copy_for
+
+    def copy_for(*args: object) -> Request:
+        sent = honest(*args)  # type: ignore[arg-type]
+        return sent.replace(fields=forge(sent.fields))  # type: ignore[operator]
+
+    edge.copy_for = copy_for  # type: ignore[method-assign]
