@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
@@ -25,7 +26,12 @@ from p2psip.sip.entities.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.by_domain import refusal_of
+from p2psip.sip.entities.domains.dns_answers import Records
+from p2psip.sip.entities.domains.location import Permits
+from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
+from p2psip.sip.entities.gate.guests import Guests
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.kept_calls import pack, unpack
 from p2psip.sip.entities.naming import Naming
@@ -39,7 +45,7 @@ from p2psip.sip.entities.proxy.explaining import Explanation, explain
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolver
 from p2psip.sip.entities.proxy.waiting import Sent
-from p2psip.sip.entities.questions import TOKEN_STEP, Target
+from p2psip.sip.entities.questions import TOKEN_STEP, Hops, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
 from p2psip.sip.entities.registrar.targets import targets_of
@@ -62,7 +68,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.arrivals import Arrival, FlowDown, FromAgent
+from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.effects import ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
@@ -97,6 +103,7 @@ class SipServer:
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
+        self._guests = Guests(config)
         self._calls = Calls(config.limits.transactions)
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
@@ -116,6 +123,8 @@ class SipServer:
         self._proxy = Proxy(
             config, self._layer, self._bindings, self._tokens, naming, self._ways, self._resolvers, self._anchoring
         )
+        permits = Permits(partial(refusal_of, config=config), config.addresses.best("::") is not None)
+        self._locations = Locations(permits, rng)
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 
@@ -135,6 +144,8 @@ class SipServer:
         """The answer to an Ask."""
         if token % TOKEN_STEP == 0:
             self._agents.handle_answer(token // TOKEN_STEP, answer, now)
+        elif isinstance(answer, Records):
+            self._locations.handle_answer(token, answer, now)
         elif (outcome := self._gate.handle_answer(token, answer, now)) is not None:
             self._on_outcome(outcome, now)
         else:
@@ -147,6 +158,7 @@ class SipServer:
         self._effects += self._bindings.handle_timeout(now)
         for outcome in self._gate.handle_timeout(now):
             self._on_outcome(outcome, now)
+        self._locations.handle_timeout(now)
         self._proxy.handle_timeout(now)
         self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
@@ -163,7 +175,7 @@ class SipServer:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        carrying = (self._layer, self._bindings, self._gate, self._proxy, self.relay)
+        carrying = (self._layer, self._bindings, self._gate, self._proxy, self._locations, self.relay)
         return earliest(part.next_deadline() for part in (*carrying, self._agents, self.state, self._guard))
 
     # What the coupling wants to know
@@ -213,6 +225,11 @@ class SipServer:
         """This machine has these addresses now, the best first: registrations and calls stay as they are."""
         self._config.addresses.use(present)
 
+    def find_servers(self, uri: SipUri, context: object, now: float) -> None:
+        """Search the servers of another domain for an operator; `ServersFound(context, ...)` follows."""
+        self._locations.begin(uri, context, now)
+        self._run(now)
+
     def meant(self, uri: Uri) -> Uri:
         """What in the overlay a URI means that a phone of this peer has made of what was dialled."""
         return user_meant(uri, self._config)
@@ -256,9 +273,7 @@ class SipServer:
     def _run(self, now: float) -> None:
         """Handle events, and carry what agents are told and say, until there is no more of it."""
         self._handle_events(now)
-        while said := self._carry(now):
-            for message in said:
-                self._layer.handle(message, now)
+        while self._carry(now):
             self._handle_events(now)
 
     def _handle_events(self, now: float) -> None:
@@ -269,8 +284,8 @@ class SipServer:
                 except BadMessage as error:
                     self._on_bad(event, error, now)
 
-    def _carry(self, now: float) -> tuple[FromAgent, ...]:
-        """To the agents what is for them, to the driver what is for it; what the agents have to say."""
+    def _carry(self, now: float) -> bool:
+        """To the agents what is for them, to the driver what is for it; True if one of the parts has answered."""
         own, self._effects = self._effects, []
         for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
             match effect:
@@ -284,6 +299,11 @@ class SipServer:
                     self._agents.handle_message(name, data, now)
                 case Ask(token, PrepareCall() as wanted):
                     self.relay.ask_engine(token, wanted, now)
+                case Ask(token, ResolveUri(uri, is_outside=True)):
+                    self._locations.begin(uri, token, now)
+                case CancelAsk(token):
+                    self._locations.cancel(token)
+                    self._ready.append(effect)
                 case _:
                     self._note_state(effect, now)
                     self._ready.append(effect)
@@ -294,7 +314,24 @@ class SipServer:
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
                 case _:
                     self._ready.append(effect)
-        return (*wishes.said, *self.state.drain(), *self._guard.said())
+        said = (*wishes.said, *self.state.drain(), *self._guard.said())
+        for message in said:
+            self._layer.handle(message, now)
+        return self._hear_of_servers(now) or bool(said)
+
+    def _hear_of_servers(self, now: float) -> bool:
+        """What the searches for servers of other domains ask and find; True if the proxy has waited for one."""
+        has_answered = False
+        for effect in self._locations.drain():
+            match effect:
+                case ServersFound(int() as token, _, found):
+                    reason = found.reason or None
+                    missing = NotLocated(found.status, phrase_of(found.status), reason)
+                    self._proxy.handle_answer(token, Hops(found.hops) if found.hops else missing, now)
+                    has_answered = True
+                case _:
+                    self._ready.append(effect)
+        return has_answered
 
     def _note_state(self, effect: Effect, now: float) -> None:
         """What of all that is told to the driver is news for who watches lines."""
@@ -348,12 +385,16 @@ class SipServer:
             self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
             self._reply(arrived, 403, now, "Phones register with their own peer")
-        elif self._needs_proof(arrived):
+        elif not self._needs_proof(arrived):
+            self._admit(arrived, None, now)
+        elif not self._guests.is_guest(request, source):
             outcome = self._gate.examine(arrived, now)
             if isinstance(outcome, Ask):
                 self._effects.append(outcome)
             else:
                 self._on_outcome(outcome, now)
+        elif (refusal := self._guests.count(arrived, now)) is not None:
+            self._on_outcome(refusal, now)
         else:
             self._admit(arrived, None, now)
 
