@@ -1,7 +1,7 @@
 """Who may come in without a password: who calls from other domains, and guests (docs/decisions/other-domains.md).
 
-Theory of operation. Both doors are the operator's to open. Through them come calls, messages and OPTIONS for a user of
-the overlay, and nothing else: no Route through here to elsewhere, no other domain. Who claims a name of the overlay
+Theory of operation. Both doors are the operator's to open. Through them come calls and messages for a user of the
+overlay, and nothing else: no Route through here to elsewhere, no other domain. Who claims a name of the overlay
 has to prove it, as ever. From anywhere only a call by the domain's name comes in: whoever scans addresses knows none.
 What begins is counted by where it comes from, whether it is for somebody or for nobody, so that names are tried slowly.
 """
@@ -19,7 +19,8 @@ from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import RequestArrived
 from p2psip.sip.transports.hops import Source
 
-METHODS = frozenset({"INVITE", "MESSAGE", "OPTIONS"})
+METHODS = frozenset({"INVITE", "MESSAGE"})
+"""What somebody notices: an OPTIONS would find out in silence whose phone is there."""
 
 
 class Guests:

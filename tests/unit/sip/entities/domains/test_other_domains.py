@@ -120,6 +120,17 @@ def test_whoever_was_called_hangs_up(world: World, alice: Phone, bob: Phone) -> 
     assert alice.received[-1].method == "BYE"
 
 
+def test_a_long_call_is_let_be_and_one_whose_phone_is_gone_ends(world: World, alice: Phone, bob: Phone) -> None:
+    """Each side asks now and then whether there is still another end (docs/decisions/when-the-other-end-dies.md)."""
+    made = call(world, alice, f"sip:bob@{ELSEWHERE}")
+    world.run(600.0)
+    assert not made.is_over
+    assert {"OPTIONS"} == {request.method for request in bob.received[1:]}
+    alice.is_alive = False
+    world.run(600.0)
+    assert bob.received[-1].method == "BYE"
+
+
 def test_the_server_that_is_down_is_passed_over(world: World, alice: Phone, bob: Phone) -> None:
     """4.3: "a failure of the transport layer": the next by priority is tried."""
     world.dns[f"_sip._tcp.{ELSEWHERE}", "SRV"] = Records((Srv(1, 1, 5060, "down.example.org"),))
@@ -348,7 +359,7 @@ def test_credentials_for_elsewhere_change_nothing(world: World, alice: Phone, ev
         assert eve.calls[-1].is_up is rings
 
 
-@pytest.mark.parametrize("method", ["SUBSCRIBE", "REFER", "PUBLISH", "NOTIFY", "UPDATE"])
+@pytest.mark.parametrize("method", ["OPTIONS", "SUBSCRIBE", "REFER", "PUBLISH", "NOTIFY", "UPDATE"])
 def test_only_calls_and_messages_come_in(world: World, alice: Phone, eve: Phone, method: str) -> None:
     request = eve._new(method, SipUri(OVERLAY, "alice"), invite_to(), [("Event", "dialog")])
     assert eve.ask(request).status in (403, 404)
