@@ -21,11 +21,13 @@ from dns_server import dns_server
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.srv_order import in_order
 from p2psip.daemon.init import PeerRequest, init_peer, is_overlay_name, obtain_document
 from p2psip.daemon.state.state import load_state
 from p2psip.enrollment.founding import Founding, Terms, found
+from p2psip.net.dns_records import resolver_of
 from p2psip.net.https.client import discover_configuration, fetch_configuration, refetch_configuration
-from p2psip.net.https.configuration_server import find_servers, in_order, resolver_of
+from p2psip.net.https.configuration_server import find_servers
 from p2psip.net.sockets.server_names import is_named
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.write import build

@@ -25,6 +25,7 @@ from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.proxy.resolvers import Resolver
@@ -95,6 +96,8 @@ class World:
         """Where connections are refused."""
         self.dropped: set[Address] = set()
         """Where nobody answers who wants to connect."""
+        self.dns: dict[tuple[str, str], Records] = {}
+        """What DNS says of (name, type of record); of all else that there is none."""
         self.passwords: dict[str, str] = {}
         self.homes: dict[str, list[str]] = {}
         """Where a user has lines: names of servers, newest first."""
@@ -434,6 +437,8 @@ class Server:
                 if any(uri.param("gr") == server.node_id for server in world.servers.values()):
                     return NotLocated(480, "Temporarily Unavailable", "that peer is not in the overlay")
                 return NotLocated(403, "Forbidden", f"{uri.host} is no phone of this peer")
+            case FindRecords(name, record_type):
+                return world.dns.get((name, record_type), Records())
             case MediaWanted():
                 return Address(self.address.host, 20_000)
             case SignClaims(user) if self.name in world.homes.get(user.lower(), []):

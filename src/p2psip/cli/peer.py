@@ -154,6 +154,11 @@ def run(
         list[str] | None, typer.Option(metavar="ORIGIN", help="Whose web pages may connect.")
     ] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
+    other_domains: Annotated[str | None, typer.Option(metavar="DOOR", help="To them: closed, out, in, both.")] = None,
+    shared_domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With users elsewhere.")] = None,
+    guests: Annotated[list[str] | None, typer.Option(metavar="NETWORK", help="Where nobody needs an account.")] = None,
+    name_server: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Whom to ask for other domains.")] = None,
+    domain_anchors: Annotated[str | None, typer.Option(metavar="FILE", help="Whose certificates they have.")] = None,
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
     callers: Annotated[str | None, typer.Option(metavar="WISH", help="Not proved: shown, or required.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,

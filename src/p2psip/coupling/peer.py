@@ -220,6 +220,11 @@ class Peer:
         self.lookups.begin(aor, context, now)
         self._settle(now)
 
+    def find_servers(self, uri: SipUri, context: object, now: float) -> None:
+        """Search the servers of another domain for an operator; `ServersFound(context, ...)` follows."""
+        self.server.find_servers(uri, context, now)
+        self._settle(now)
+
     def trace(self, target: NodeId | ResourceId, context: object, now: float) -> None:
         """Trace the way to a node or a place for an operator; `Traced(context, ...)` follows."""
         self.traces.begin(target, context, now)
@@ -551,7 +556,7 @@ class Peer:
         destination_list = read_gruu(uri, node_id_length=length) if uri.host == self.overlay else None
         node = last_node(destination_list) if destination_list else None
         if destination_list is None or node is None:
-            reason = f"{uri} is not in the overlay {self.overlay}, and there is no gateway to elsewhere"
+            reason = f"{uri} is not in the overlay {self.overlay}, and calls to other domains are closed here"
             self.flows.refuse(token, reason)
         else:
             self.flows.want(destination_list, node, token, now)

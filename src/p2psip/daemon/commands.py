@@ -12,7 +12,7 @@ from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.dial_words import explanation_report, line_meant, places_found, uri_dialled
+from p2psip.daemon.dial_words import explanation_report, line_meant, places_found, servers_found, uri_dialled
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import lines_of, lookup_report, nat_report, services_report, status_of, trace_report
 from p2psip.daemon.state.kept import KeptService
@@ -23,6 +23,7 @@ from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
+from p2psip.sip.entities.domains.locations import ServersFound
 
 LOOKUP_MAX_S = 90.0
 """A lookup, or a trace, asks every peer on the way, and each may be one that does not answer any more."""
@@ -97,7 +98,7 @@ class Commands:
         return self._configuration()
 
     @staticmethod
-    def is_over(end: LookedUp | Traced | ServicesFound) -> None:
+    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound) -> None:
         """What was asked for is there; who asked may not wait any more."""
         waiting = end.context
         assert isinstance(waiting, asyncio.Future), "the context of each is who waits for it"
@@ -151,6 +152,9 @@ class Commands:
         explained = peer.server.explain(uri, line, boot_time())
         user = explained.user
         places = [] if user is None else places_found(peer, await self._find(self._aor(user)))
+        if (outside := explained.outside) is not None:
+            servers = await self._wait(lambda context, now: peer.find_servers(outside, context, now), "DNS")
+            places = servers_found(servers.found)
         return explanation_report(number, line, explained, places)
 
     async def _find(self, aor: str) -> LookedUp:

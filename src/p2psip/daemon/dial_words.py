@@ -8,13 +8,14 @@ from typing import Final
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer, peer_uri
-from p2psip.daemon.endpoints import own_names
+from p2psip.daemon.endpoints import doors_of, own_names
 from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState
 from p2psip.reload.usages.sip_registration import RegistrationRoute
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.location import DomainServers
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.proxy.explaining import Explanation
 from p2psip.sip.entities.server import SipServer
@@ -22,6 +23,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.uri import SipUri, escape_user, parse_uri
 
 NOBODY: Final = "nobody in the overlay is"
+NOWHERE: Final = "nowhere to go"
 
 
 def uri_dialled(number: str, server: SipServer, overlay: str) -> SipUri:
@@ -53,6 +55,7 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
         listeners=(),
         peer_side=peer_uri(state.identity.user.partition("@")[0], overlay, state.identity.node_id),
         numbering=load_numbering(state.directory),
+        other_domains=doors_of(state.settings),
     )
     handlings, names, rng = Handlings(), line_names(state.directory), random.Random(0)
     for name in names:
@@ -61,6 +64,7 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
     user = line_meant(line, names)
     explained = server.explain(uri_dialled(number, server, overlay), user, 0.0)
     places = ["the peer does not run: the overlay is not asked"] if explained.user is not None else []
+    places = ["the peer does not run: DNS is not asked"] if explained.outside is not None else places
     return explanation_report(number, user, explained, places)
 
 
@@ -75,8 +79,14 @@ def explanation_report(number: str, line: str | None, explained: Explanation, pl
         "end": end,
         "user": explained.user,
         "places": places,
-        "refused": end.startswith("refused") or any(place.startswith(NOBODY) for place in places),
+        "refused": end.startswith("refused") or any(place.startswith((NOBODY, NOWHERE)) for place in places),
     }
+
+
+def servers_found(found: DomainServers) -> list[str]:
+    """What DNS said of another domain, and which servers are tried, in their order."""
+    places = [f"tries {hop}" for hop in found.hops]
+    return [*found.said, *(places or [f"{NOWHERE}: {found.reason}"])]
 
 
 def places_found(peer: Peer, found: LookedUp) -> list[str]:

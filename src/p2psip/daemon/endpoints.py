@@ -19,6 +19,7 @@ from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import OwnAddresses
@@ -123,6 +124,19 @@ def server_config(state: PeerState, endpoints: Endpoints, known_as: KnownAs) -> 
         has_call_paths=has_call_paths,
         transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         numbering=load_numbering(state.directory),
+        other_domains=doors_of(settings),
+    )
+
+
+def doors_of(settings: PeerSettings) -> OtherDomains:
+    """What the operator has opened between a peer and other domains."""
+    return OtherDomains(
+        calls_out=settings.other_domains in ("out", "both"),
+        calls_in=settings.other_domains in ("in", "both"),
+        names=frozenset(map(str.lower, (*settings.domains, *settings.shared_domains))),
+        shared=frozenset(map(str.lower, settings.shared_domains)),
+        guests=tuple(ipaddress.ip_network(network) for network in settings.guests),
+        host=settings.advertise[0] if settings.advertise else "",
     )
 
 
@@ -140,7 +154,7 @@ def own_names(settings: PeerSettings, overlay: str) -> frozenset[str]:
     """All names that mean the overlay as the domain of an AoR (design decision 7), beside the own addresses."""
     host = socket.gethostname().lower().rstrip(".")
     short = host.partition(".")[0]
-    names = (overlay, *settings.domains, host, short, f"{short}.local", "localhost")
+    names = (overlay, *settings.domains, *settings.shared_domains, host, short, f"{short}.local", "localhost")
     return frozenset(name.lower() for name in names if name)
 
 

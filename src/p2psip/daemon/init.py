@@ -37,8 +37,8 @@ from p2psip.enrollment.user_names import peer_name
 from p2psip.net.disk.files import read_file
 from p2psip.net.disk.overlay_directory import ANCHOR_KEY
 from p2psip.net.disk.pem_files import read_key
+from p2psip.net.dns_records import resolver_of
 from p2psip.net.https.client import discover_configuration, enroll, fetch_configuration
-from p2psip.net.https.configuration_server import resolver_of
 from p2psip.net.sockets.addresses import server_url
 from p2psip.reload.config.configuration import OverlayConfiguration, is_dns_name
 from p2psip.reload.config.document import Document

@@ -1,4 +1,4 @@
-"""What phones are shown over TLS, and what they have to trust for it (RFC 3261 section 26.2.1)."""
+"""What phones are shown over TLS, what they have to trust for it, and whom we trust (RFC 3261 section 26.2.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.state import PeerState
 from p2psip.net.disk.home import in_home
 from p2psip.net.disk.pem_files import read_chain, read_key
-from p2psip.net.sockets.phone_tls import CertificateAndKey, server_context
+from p2psip.net.sockets.phone_tls import CertificateAndKey, domain_context, server_context
 from p2psip.reload.security.certificates import chain_to_pem
 
 
@@ -75,6 +75,12 @@ def to_trust(state: PeerState) -> bytes:
         issuer = last.issuer.rfc4514_string()
         raise LocalMisuse(f"{path} was issued by {issuer}, which phones have to trust, and which is not in there")
     return chain_to_pem([der])
+
+
+def domains_trusted(state: PeerState) -> SSL.Context:
+    """To connect to other domains: whom this machine trusts, and whom the operator has named. Raises LocalMisuse."""
+    file = state.settings.domain_anchors
+    return domain_context(read_chain(state.directory / in_home(file)) if file else [])
 
 
 def _files_of(state: PeerState) -> tuple[Path, ...]:

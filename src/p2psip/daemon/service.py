@@ -33,7 +33,7 @@ from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
-from p2psip.daemon.phone_certificate import PhoneCertificate
+from p2psip.daemon.phone_certificate import PhoneCertificate, domains_trusted
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
@@ -84,6 +84,7 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.locations import ServersFound
 from p2psip.sip.entities.handling.handlings import HandlingChanged
 
 T = TypeVar("T")
@@ -177,6 +178,8 @@ class PeerService:
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
+            if self._state.settings.calls_other_domains:
+                self._host.use_domains(domains_trusted(self._state), self._state.settings.name_server_address)
             self._commands = Commands(
                 self._peer,
                 self._host,
@@ -562,7 +565,7 @@ class PeerService:
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()
-            case LookedUp() | Traced() | ServicesFound():
+            case LookedUp() | Traced() | ServicesFound() | ServersFound():
                 self._commands.is_over(effect)
             case ReachSurveyed():
                 self._commands.surveyed(effect)

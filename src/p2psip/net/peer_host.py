@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
@@ -21,9 +22,13 @@ from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
+from p2psip.sip.entities.domains.dns_answers import FindRecords
 from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import AcceptedTransport
+
+if TYPE_CHECKING:
+    from p2psip.net.dns_records import DnsRecords
 
 ZONES_MAX = 256
 """Phones at link-local addresses of which we remember by what interface they are reached."""
@@ -70,6 +75,8 @@ class PeerHost(NodeHost):
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._relay_ports = RelayPorts(self._relay_datagram)
         self._engine = EngineSocket(self._engine_datagram)
+        self._name_server: Address | None = None
+        self._dns: DnsRecords | None = None
         self._zones: dict[str, str] = {}
         self._has_all_ports = False
         self._ports_later: list[OpenPorts] = []
@@ -94,6 +101,13 @@ class PeerHost(NodeHost):
         """What to show phones on connections that begin from now on, and which to believe that we connect to."""
         self._phone_flows.use_tls(server, client)
 
+    def use_domains(self, context: SSL.Context, name_server: Address | None) -> None:
+        """Which servers of other domains to believe that we connect to, and whom to ask where they are; None: whom the
+        system asks.
+        """
+        self._phone_flows.trust_domains(context)
+        self._name_server = name_server
+
     def use_media_host(self, host: str) -> None:
         """Where calls have their voice from now on, of which nobody has said where it goes."""
         self._media.host = host
@@ -116,6 +130,8 @@ class PeerHost(NodeHost):
                 self._media.send(local, remote, data)
             case SendFlow() | OpenFlow() | CloseFlow():
                 self._phone_flows.do(effect)
+            case Ask(token, FindRecords() as question):
+                self._spawn(self._find_records(token, question))
             case Ask(token, MediaWanted(_, towards)):
                 self._spawn(self._open_media(token, towards))
             case SendFrom():
@@ -181,6 +197,15 @@ class PeerHost(NodeHost):
             self._zones[without_zone(remote.host)] = remote.host
             if len(self._zones) > ZONES_MAX:
                 del self._zones[next(iter(self._zones))]
+
+    async def _find_records(self, token: int, question: FindRecords) -> None:
+        if self._dns is None:
+            # Many peers never ask, and do without the library.
+            from p2psip.net.dns_records import DnsRecords
+
+            self._dns = DnsRecords(self._name_server)
+        answer = await self._dns.find(question)
+        self.call(lambda now: self.peer.handle_answer(token, answer, now))
 
     async def _open_media(self, token: int, towards: str | None) -> None:
         """A socket at the address by which the other side of the call sees us."""

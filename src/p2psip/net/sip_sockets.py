@@ -15,12 +15,13 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.net.sockets.addresses import address_of, host_towards, words
 from p2psip.net.sockets.crowd import Handshakes
 from p2psip.net.sockets.datagrams import Arrived, DatagramSocket
-from p2psip.net.sockets.server_names import is_named
+from p2psip.net.sockets.server_names import is_named, is_of_domain
 from p2psip.net.sockets.tcp import REFUSALS, StreamListener, connect_tcp
 from p2psip.net.sockets.tls import SocketStream, TlsStream
 from p2psip.sip.transports.arrivals import FlowArrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import AcceptedTransport
+from p2psip.sip.transports.own_addresses import as_numeric
 
 CONNECT_S_MAX = 8.0
 GOODBYE_MAX_S = 5.0
@@ -81,8 +82,11 @@ class _TlsFlow:
         *,
         is_server: bool,
         carries: AcceptedTransport = "TLS",
+        domain: str = "",
     ) -> None:
+        """`domain` is whose server the other end must prove to be; "" if only where it is."""
         self.number = number
+        self._domain = domain
         self._carries = carries
         self.stream = TlsStream(context, self, is_server=is_server)
         self.is_up = asyncio.get_running_loop().create_future()
@@ -103,7 +107,10 @@ class _TlsFlow:
 
     def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         self._flows.handshakes.end(stream)
-        looks_at_name = not stream.is_server and self._flows.looks_at_names
+        looks_at_name = not stream.is_server and self._flows.looks_at_names and not self._domain
+        if self._domain and not is_of_domain(certificates[0], self._domain):
+            stream.abort(f"its certificate is not for {self._domain}")
+            return
         if looks_at_name and not is_named(certificates[0], stream.remote[0]):
             # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says (here: at that address).
             stream.abort(f"its certificate is not for {stream.remote[0]}")
@@ -156,6 +163,7 @@ class Flows:
         self._tell = tell
         self._server: SSL.Context | None = None
         self._client: SSL.Context | None = None
+        self._domains: SSL.Context | None = None
         self._open: dict[int, _Flow] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._accepted = itertools.count(1, 2)
@@ -164,6 +172,10 @@ class Flows:
     def use_tls(self, server: SSL.Context, client: SSL.Context) -> None:
         """What to show who connects from now on, and whom to believe where we connect."""
         self._server, self._client = server, client
+
+    def trust_domains(self, context: SSL.Context) -> None:
+        """Whom to believe where we connect with other domains."""
+        self._domains = context
 
     def trust_server(self, client: SSL.Context) -> None:
         """We connect with a peer alone, as its phone: its certificate says which peer it is, and not where."""
@@ -177,8 +189,8 @@ class Flows:
     def do(self, effect: OpenFlow | SendFlow | CloseFlow) -> None:
         """Do what the core wants."""
         match effect:
-            case OpenFlow(flow, transport, remote):
-                connect = self._connect_tls if transport == "TLS" else self._connect_tcp
+            case OpenFlow(flow, transport, remote, name):
+                connect = partial(self._connect_tls, name) if transport == "TLS" else self._connect_tcp
                 what = f"{transport.lower()} {remote}"
                 self._opening[flow] = asyncio.get_running_loop().create_task(
                     self._connect(flow, what, partial(connect, flow, remote))
@@ -226,11 +238,15 @@ class Flows:
     async def _connect_tcp(self, flow: int, remote: Address) -> None:
         await connect_tcp(lambda: _TcpFlow(flow, self), remote)
 
-    async def _connect_tls(self, flow: int, remote: Address) -> None:
+    async def _connect_tls(self, name: str, flow: int, remote: Address) -> None:
         """What is to go over TLS never goes in clear."""
-        if self._client is None:
+        context = self._domains if name else self._client
+        if context is None:
             raise ConnectionError("there is no TLS here")
-        secured = _TlsFlow(flow, self, self._client, is_server=False)
+        secured = _TlsFlow(flow, self, context, is_server=False, domain=name)
+        if name and as_numeric(name) is None:
+            # RFC 6066 3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
+            secured.stream.ask_for(name)
         await connect_tcp(lambda: secured.stream, remote)
         secured.stream.begin()
         try:

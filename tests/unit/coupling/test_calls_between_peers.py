@@ -79,7 +79,7 @@ def test_elsewhere_is_refused_with_the_reason() -> None:
     what, _ = call(world, alice, "sip:bob@elsewhere.example")
     assert what == (
         "404 Not Found; sip:bob@elsewhere.example is not in the overlay sim.example, "
-        "and there is no gateway to elsewhere"
+        "and calls to other domains are closed here"
     )
 
 

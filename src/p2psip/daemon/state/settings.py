@@ -20,6 +20,8 @@ from p2psip.sip.events.watchers import EVERYBODY, WatchRules
 
 SETTINGS_FILE = "peer.toml"
 
+DNS_PORT = 53
+
 ENGINE_PORT = 2223
 """Where Debian's rtpengine takes commands, if nobody has said otherwise."""
 
@@ -53,6 +55,11 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_wss: bool = False
     phone_web_origins: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    other_domains: Literal["closed", "out", "in", "both"] = "closed"
+    shared_domains: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
+    name_server: str = ""
+    domain_anchors: str = ""
     watchers: tuple[str, ...] = EVERYBODY
     callers: Literal["shown", "required"] = "shown"
     media: Literal["auto", "direct", "anchor"] = "auto"
@@ -76,6 +83,12 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             WatchRules(self.watchers)
         except ValueError as error:
             raise ValueError(f"watchers: {error}") from None
+        for network in self.guests:
+            _check_network(network)
+        if self.name_server:
+            _name_server(self.name_server)
+        if self.shared_domains and self.other_domains not in ("out", "both"):
+            raise ValueError('shared_domains are called as other domains are: set other_domains to "out" or "both"')
         if self.media_engine:
             _engine_address(self.media_engine)
             if self.media == "direct":
@@ -145,6 +158,16 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def media_engine_address(self) -> Address | None:
         """Where an rtpengine takes commands; None if there is none."""
         return _engine_address(self.media_engine) if self.media_engine else None
+
+    @property
+    def calls_other_domains(self) -> bool:
+        """True if anything goes from here to somebody who has no line in the overlay."""
+        return self.other_domains != "closed" or bool(self.guests)
+
+    @property
+    def name_server_address(self) -> Address | None:
+        """Whom to ask about other domains; None for whom the system asks."""
+        return _name_server(self.name_server) if self.name_server else None
 
     @property
     def phone_tls_port(self) -> int:
@@ -229,6 +252,24 @@ phone_web_origins = {phone_web_origins}
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
 
+# Whether the lines of this peer may call users of other domains, which are sought by DNS ("out"), whether anybody there
+# may call users of the overlay by user@domain at this peer ("in"), "both", or "closed". Who calls from there has proved
+# nothing. What to publish in DNS, and what this opens: docs/operating.md, "Other domains".
+other_domains = {other_domains}
+
+# Domains whose users are in the overlay, or at the domain's own servers, or both: alice@example.org is sought in the
+# overlay as alice, and where no phone of hers is there, by DNS. For lines of this peer; other_domains has to let them.
+shared_domains = {shared_domains}
+
+# Networks in which phones and servers need no account: they may call the users of the overlay by any name or address of
+# this peer, and may be called at their own address, as ["192.168.7.0/24"]. Nobody checks what they say who they are.
+guests = {guests}
+
+# The DNS server to ask about other domains, as "192.168.7.1" or with a port; empty: the one that this machine asks. And
+# a file (PEM) with authorities that their servers' certificates may come from, beside those that this machine trusts.
+name_server = {name_server}
+domain_anchors = {domain_anchors}
+
 # Who may see on a phone whether the lines of this peer are there and busy: user names, "*" for every member of the
 # overlay, or for one line "carol>bob" (carol may watch bob). Who may not is refused; everybody may watch himself.
 watchers = {watchers}
@@ -308,6 +349,24 @@ def _engine_address(text: str) -> Address:
             f"media_engine: {text!r} is no IP address and port: write what rtpengine has as its listen-ng, as "
             f'"127.0.0.1:{ENGINE_PORT}"'
         ) from None
+
+
+def _name_server(text: str) -> Address:
+    try:
+        return Address(*ip_port(text, DNS_PORT))
+    except LocalMisuse as error:
+        raise ValueError(f"name_server: {error}") from None
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            meant = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"guests: {text!r} is no network: write one as 192.168.7.0/24, or an address") from None
+        raise ValueError(f"guests: {text!r} is an address within {meant}: write that, or the address alone") from None
 
 
 def _check_address(field: str, address: str) -> None:

@@ -35,7 +35,8 @@ from p2psip.enrollment.protocol import (
     PKIX_CERT,
     WELL_KNOWN_PATH,
 )
-from p2psip.net.https.configuration_server import find_servers, resolver_of
+from p2psip.net.dns_records import resolver_of
+from p2psip.net.https.configuration_server import find_servers
 from p2psip.net.sockets.addresses import words
 from p2psip.net.sockets.server_names import is_named
 from p2psip.reload.config.blobs import DOCUMENT_SIZE_MAX

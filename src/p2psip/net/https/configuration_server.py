@@ -8,7 +8,6 @@ first fetch: the document is proven by the fingerprint of its trust anchor, whoe
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dns.asyncresolver
@@ -19,7 +18,9 @@ from dns.rdtypes.IN.SRV import SRV
 
 from p2psip.base.address import Address
 from p2psip.base.errors import RequestFailed
+from p2psip.base.srv_order import in_order
 from p2psip.enrollment.protocol import WELL_KNOWN_PATH
+from p2psip.net.dns_records import words
 
 SERVICE = "_reload-config._tcp"
 """ "the node MUST do a DNS SRV query using a Service name of "reload-config" and a protocol of TCP"."""
@@ -42,19 +43,6 @@ class ConfigurationServer:
         return f"https://{self.overlay}{WELL_KNOWN_PATH}"
 
 
-def resolver_of(server: Address | None) -> dns.asyncresolver.Resolver:
-    """The system's resolver, or one that asks this server."""
-    if server is None:
-        try:
-            return dns.asyncresolver.Resolver()
-        except dns.exception.DNSException as error:
-            raise RequestFailed(f"this machine has no DNS: {error}") from None
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = [server.host]
-    resolver.port = server.port
-    return resolver
-
-
 async def find_servers(
     overlay: str, resolver: dns.asyncresolver.Resolver, rng: random.Random
 ) -> list[ConfigurationServer]:
@@ -67,7 +55,7 @@ async def find_servers(
     except dns.exception.Timeout:
         raise RequestFailed(f"no configuration server: DNS does not answer in {LOOKUP_MAX_S:g} s") from None
     except dns.exception.DNSException as error:
-        raise RequestFailed(f"no configuration server: DNS fails for {name} ({_words(error)})") from None
+        raise RequestFailed(f"no configuration server: DNS fails for {name} ({words(error)})") from None
     records = [record for record in answer if isinstance(record, SRV)]
     if len(records) == 1 and records[0].target == dns.name.root:
         raise RequestFailed(f"no configuration server: DNS says that {overlay} has none")
@@ -82,31 +70,9 @@ async def find_servers(
     return found[:ADDRESSES_MAX]
 
 
-def in_order(records: Sequence[SRV], rng: random.Random) -> list[SRV]:
-    """RFC 2782: the lowest priority first; among those of one, by chance with the weight as its measure."""
-    ordered: list[SRV] = []
-    for priority in sorted({record.priority for record in records}):
-        left = sorted((record for record in records if record.priority == priority), key=lambda record: record.weight)
-        while left:
-            mark = rng.uniform(0, sum(record.weight for record in left))
-            chosen = left[-1]
-            for record in left:
-                mark -= record.weight
-                if mark <= 0:
-                    chosen = record
-                    break
-            left.remove(chosen)
-            ordered.append(chosen)
-    return ordered
-
-
 async def _hosts(target: str, resolver: dns.asyncresolver.Resolver) -> list[str]:
     try:
         answers = await resolver.resolve_name(target, lifetime=LOOKUP_MAX_S, search=False)
     except dns.exception.DNSException:
         return []
     return list(answers.addresses())
-
-
-def _words(error: dns.exception.DNSException) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

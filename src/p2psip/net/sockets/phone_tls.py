@@ -31,6 +31,19 @@ def server_context(
 
 def client_context(anchors: Sequence[bytes]) -> SSL.Context:
     """To connect to phones whose certificates come from one of these authorities (DER)."""
+    return _client(anchors)
+
+
+def domain_context(anchors: Sequence[bytes]) -> SSL.Context:
+    """To connect to other domains, whose certificates come from an authority that this machine trusts, or one of these
+    (DER).
+    """
+    context = _client(anchors)
+    context.set_default_verify_paths()
+    return context
+
+
+def _client(anchors: Sequence[bytes]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

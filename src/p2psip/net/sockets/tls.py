@@ -195,6 +195,10 @@ class TlsStream(asyncio.BufferedProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
 
+    def ask_for(self, name: str) -> None:
+        """Tell the server which of its names is meant (RFC 6066 section 3), before the handshake begins."""
+        self._tls.set_tlsext_host_name(name.encode("ascii"))
+
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

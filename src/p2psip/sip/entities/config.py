@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from p2psip.base.address import Address
 from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
+from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.watchers import EVERYBODY
@@ -30,6 +31,12 @@ WRONG_PASSWORDS = Allowance(burst=20, refill_s=3.0)
 WRONG_NAMES = Allowance(burst=5, refill_s=12.0)
 """From one address: so many a minute are told that there is no such line, which helps who has mistyped it."""
 
+GUEST_CALLS = Allowance(burst=10, refill_s=6.0)
+"""What begins from one address without an account, whether anybody is there or not: so nobody learns fast who is."""
+
+ALL_GUEST_CALLS = Allowance(burst=60, refill_s=1.0)
+"""The same from all addresses together, of which those in datagrams prove nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
@@ -44,6 +51,8 @@ class ServerLimits:
     """Addresses of phones that have proved themselves, which requests may be sent to."""
     wrong_passwords: Allowance = WRONG_PASSWORDS
     wrong_names: Allowance = WRONG_NAMES
+    guest_calls: Allowance = GUEST_CALLS
+    all_guest_calls: Allowance = ALL_GUEST_CALLS
     guess_wait_s: float = 24.0
     """How long a password may wait for its turn where too many have been wrong: a phone waits 32 s (timers B, F)."""
     targets: int = 32
@@ -81,7 +90,7 @@ class ServerConfig:
     they use. With the same `token_secret` as before dialogs outlive a restart; None: one for this run. `algorithms`
     are offered to phones in this order; MD5 alone is the default because some phones give up at a challenge they do
     not know. `media` says which way the media of calls goes, `numbering` what numbers mean that
-    phones dial.
+    phones dial, `other_domains` what is open between this peer and those who have no line in the overlay.
     """
 
     realm: str
@@ -110,6 +119,7 @@ class ServerConfig:
     peer_in: Callable[[SipUri], str | None] = _no_peer
     """Which peer a GRUU of the overlay leads to, as a `Source` names peers; None if to none."""
     numbering: Numbering = field(default_factory=Numbering)
+    other_domains: OtherDomains = field(default_factory=OtherDomains)
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
     events: EventLimits = field(default_factory=EventLimits)

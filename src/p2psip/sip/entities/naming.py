@@ -73,7 +73,10 @@ class Naming:
         # It has said itself what it calls us.
         server = server_name((request.from_.uri, request.uri, request.to.uri), self._config)
         place = self.place(source, user or "", server)
-        return place if place is None else place._replace(is_private=identity.is_nameless(request))
+        # Whoever begins something and has proved nothing is from outside: the door is open for that one.
+        is_outside = user is None and not source.is_trusted and not request.to.tag
+        is_private = identity.is_nameless(request)
+        return place if place is None else place._replace(is_private=is_private, is_outside=is_outside)
 
     def place(self, side: Source, user: str, server: ServerName | None) -> TokenPlace | None:
         """The phone or agent at the other side; None if that is a peer. Without `server` it is told our address."""
@@ -117,6 +120,9 @@ class Naming:
         """The fields of a request or a response that goes to a phone."""
         if place is None or place.is_agent:
             return fields
+        if place.is_outside:
+            # RFC 3325 5: to a node that is not trusted nothing goes that is asserted among those who trust each other.
+            fields = fields.without(*identity.CLAIMS)
 
         def translate(key: str, value: str) -> str:
             known = self._known_to_phone if len(value) <= REMEMBERED_CHARACTERS else self._value_to_phone

@@ -13,9 +13,9 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop
 
-TOKEN_STEP = 4
-"""A server's gate has the tokens 1, 5, 9 ..., its proxy 2, 6, 10 ..., its verification of callers 3, 7, 11 ..., its
-agents 4, 8, 12 ...."""
+TOKEN_STEP = 5
+"""A server's gate has the tokens 1, 6, 11 ..., its proxy 2, 7, 12 ..., its verification of callers 3, 8, 13 ..., its
+searches in DNS 4, 9, 14 ..., its agents 5, 10, 15 ...."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Target:
     """How much it is preferred to others of this peer (RFC 3261 section 20.10)."""
     phones: frozenset[str] = frozenset()
     """Which phones are reached by it, as `phone_mark` has them; empty where that is not known."""
+    is_outside: bool = False
+    """True for a server of another domain, and for a guest: neither a phone with a line nor a peer."""
 
     @property
     def lead(self) -> SipUri:
@@ -123,9 +125,11 @@ class NotLocated:
 
 @dataclass(frozen=True, slots=True)
 class ResolveUri:
-    """Where does this URI lead: another peer, or a host name (RFC 3263)? Answered by Hops or NotLocated."""
+    """Where does this URI lead: another peer, or a server of another domain? Answered by Hops or NotLocated."""
 
     uri: SipUri
+    is_outside: bool = False
+    """True if it is to be sought by RFC 3263, for somebody who may send there."""
 
 
 @dataclass(frozen=True, slots=True)

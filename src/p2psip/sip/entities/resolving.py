@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.by_domain import ByDomain, BySharedDomain, ForLinesAlone, GuestsLearnNothing
 from p2psip.sip.entities.handling.by_codes import ByCodes
 from p2psip.sip.entities.handling.by_handling import ByHandling
 from p2psip.sip.entities.handling.handlings import Handlings
@@ -20,15 +21,18 @@ def resolvers_of(
 ) -> tuple[Resolver, ...]:
     """All of them; `more` are of whoever makes the server. Behind the first two come no requests within a dialog."""
     return (
-        ByRoute(ways),
+        ByRoute(config, ways),
         ByToken(ways),
         *more,
-        ByEmergency(config),
-        ByDialPlan(config),
-        ByCodes(config),
+        ForLinesAlone(ByEmergency(config)),
+        ForLinesAlone(ByDialPlan(config)),
+        ForLinesAlone(ByCodes(config)),
         ByHandling(config, handlings),
-        OwnAgents(config, agents),
+        ForLinesAlone(OwnAgents(config, agents)),
         OwnState(config),
+        GuestsLearnNothing(config),
+        BySharedDomain(config),
         Users(config),
+        ByDomain(config, ways),
         Outside(ways),
     )

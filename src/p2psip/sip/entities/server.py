@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
@@ -28,7 +29,12 @@ from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.verification import Identified, Verification
 from p2psip.sip.entities.calls import Calls
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.by_domain import refusal_of
+from p2psip.sip.entities.domains.dns_answers import Records
+from p2psip.sip.entities.domains.location import Permits
+from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
+from p2psip.sip.entities.gate.guests import Guests
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.kept_calls import pack, unpack
 from p2psip.sip.entities.naming import Naming
@@ -43,7 +49,7 @@ from p2psip.sip.entities.proxy.explaining import Explanation, explain
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolver
 from p2psip.sip.entities.proxy.waiting import Sent
-from p2psip.sip.entities.questions import TOKEN_STEP, Target
+from p2psip.sip.entities.questions import TOKEN_STEP, Hops, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
 from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
 from p2psip.sip.entities.registrar.targets import targets_of
@@ -66,7 +72,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.arrivals import Arrival, FlowDown, FromAgent
+from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.effects import ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
@@ -101,6 +107,7 @@ class SipServer:
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
+        self._guests = Guests(config)
         self._calls = Calls(config.limits.transactions)
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
@@ -121,6 +128,8 @@ class SipServer:
         self._verification = Verification(config)
         edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication)
         self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge)
+        permits = Permits(partial(refusal_of, config=config), config.addresses.best("::") is not None)
+        self._locations = Locations(permits, rng)
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 
@@ -140,6 +149,8 @@ class SipServer:
         """The answer to an Ask."""
         if token % TOKEN_STEP == 0:
             self._agents.handle_answer(token // TOKEN_STEP, answer, now)
+        elif isinstance(answer, Records):
+            self._locations.handle_answer(token, answer, now)
         elif (outcome := self._gate.handle_answer(token, answer, now)) is not None:
             self._on_outcome(outcome, now)
         elif (found := self._verification.handle_answer(token, answer, now)) is not None:
@@ -156,6 +167,7 @@ class SipServer:
             self._on_outcome(outcome, now)
         for found in self._verification.handle_timeout(now):
             self._on_looked_at(found, now)
+        self._locations.handle_timeout(now)
         self._proxy.handle_timeout(now)
         self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
@@ -172,8 +184,11 @@ class SipServer:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        carrying = (self._layer, self._bindings, self._gate, self._verification, self._proxy, self.relay)
-        return earliest(part.next_deadline() for part in (*carrying, self._agents, self.state, self._guard))
+        asking = (self._gate, self._verification, self._proxy, self._locations)
+        return earliest(
+            part.next_deadline()
+            for part in (self._layer, self._bindings, *asking, self.relay, self._agents, self.state, self._guard)
+        )
 
     # What the coupling wants to know
 
@@ -224,6 +239,11 @@ class SipServer:
         """This machine has these addresses now, the best first: registrations and calls stay as they are."""
         self._config.addresses.use(present)
 
+    def find_servers(self, uri: SipUri, context: object, now: float) -> None:
+        """Search the servers of another domain for an operator; `ServersFound(context, ...)` follows."""
+        self._locations.begin(uri, context, now)
+        self._run(now)
+
     def meant(self, uri: Uri) -> Uri:
         """What in the overlay a URI means that a phone of this peer has made of what was dialled."""
         return user_meant(uri, self._config)
@@ -267,9 +287,7 @@ class SipServer:
     def _run(self, now: float) -> None:
         """Handle events, and carry what agents are told and say, until there is no more of it."""
         self._handle_events(now)
-        while said := self._carry(now):
-            for message in said:
-                self._layer.handle(message, now)
+        while self._carry(now):
             self._handle_events(now)
 
     def _handle_events(self, now: float) -> None:
@@ -280,8 +298,8 @@ class SipServer:
                 except BadMessage as error:
                     self._on_bad(event, error, now)
 
-    def _carry(self, now: float) -> tuple[FromAgent, ...]:
-        """To the agents what is for them, to the driver what is for it; what the agents have to say."""
+    def _carry(self, now: float) -> bool:
+        """To the agents what is for them, to the driver what is for it; True if one of the parts has answered."""
         own, self._effects = self._effects, []
         for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
             match effect:
@@ -295,6 +313,11 @@ class SipServer:
                     self._agents.handle_message(name, data, now)
                 case Ask(token, PrepareCall() as wanted):
                     self.relay.ask_engine(token, wanted, now)
+                case Ask(token, ResolveUri(uri, is_outside=True)):
+                    self._locations.begin(uri, token, now)
+                case CancelAsk(token):
+                    self._locations.cancel(token)
+                    self._ready.append(effect)
                 case _:
                     self._note_state(effect, now)
                     self._ready.append(effect)
@@ -305,7 +328,24 @@ class SipServer:
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
                 case _:
                     self._ready.append(effect)
-        return (*wishes.said, *self.state.drain(), *self._guard.said())
+        said = (*wishes.said, *self.state.drain(), *self._guard.said())
+        for message in said:
+            self._layer.handle(message, now)
+        return self._hear_of_servers(now) or bool(said)
+
+    def _hear_of_servers(self, now: float) -> bool:
+        """What the searches for servers of other domains ask and find; True if the proxy has waited for one."""
+        has_answered = False
+        for effect in self._locations.drain():
+            match effect:
+                case ServersFound(int() as token, _, found):
+                    reason = found.reason or None
+                    missing = NotLocated(found.status, phrase_of(found.status), reason)
+                    self._proxy.handle_answer(token, Hops(found.hops) if found.hops else missing, now)
+                    has_answered = True
+                case _:
+                    self._ready.append(effect)
+        return has_answered
 
     def _note_state(self, effect: Effect, now: float) -> None:
         """What of all that is told to the driver is news for who watches lines."""
@@ -359,7 +399,9 @@ class SipServer:
             self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
             self._reply(arrived, 403, now, "Phones register with their own peer")
-        elif self._needs_proof(arrived):
+        elif not self._needs_proof(arrived):
+            self._admit(arrived, None, now)
+        elif not self._guests.is_guest(request, source):
             outcome = self._gate.examine(arrived, now)
             if isinstance(outcome, Ask):
                 self._effects.append(outcome)
@@ -371,6 +413,8 @@ class SipServer:
                 # A certificate may have to be fetched: the caller may give up meanwhile (9.1).
                 self._layer.respond(arrived.transaction, make_trying(request), now)
             self._on_looked_at(found, now)
+        elif (refusal := self._guests.count(arrived, now)) is not None:
+            self._on_outcome(refusal, now)
         else:
             self._admit(arrived, None, now)
 

@@ -24,11 +24,15 @@ class SendUdp(Effect):
 
 @dataclass(frozen=True, slots=True)
 class OpenFlow(Effect):
-    """Connect over this transport and no other; then FlowUp, or FlowDown with the reason why not."""
+    """Connect over this transport and no other; then FlowUp, or FlowDown with the reason why not.
+
+    `name` is the domain that the other end must prove over TLS to be; "" for a phone.
+    """
 
     flow: int
     transport: StreamTransport
     remote: Address
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class SipFlow:
     """True if the other end is in our own network."""
     lacks: str = ""
     """What other than SIP does not go to the other end, in words."""
+    name: str = ""
+    """The domain that the other end has proved to be, where we have asked for one."""
 
 
 class FlowTable:
@@ -79,7 +81,7 @@ class FlowTable:
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
         self._flows: dict[int, SipFlow] = {}
-        self._to: dict[tuple[FlowTransport, Address], int] = {}
+        self._to: dict[tuple[FlowTransport, Address, str], int] = {}
         self._of_peer: dict[str, dict[int, None]] = {}
         """The newest last."""
         self._of_host: Counter[str] = Counter()
@@ -102,9 +104,14 @@ class FlowTable:
         """The connection of this number, if there is one."""
         return self._flows.get(number)
 
-    def to(self, transport: FlowTransport, remote: Address) -> int | None:
-        """The newest connection with this address."""
-        return self._to.get((transport, remote))
+    def to(self, transport: FlowTransport, remote: Address, name: str = "") -> int | None:
+        """The newest connection with this address, over which the other end has proved to be `name`."""
+        return self._to.get((transport, remote, name))
+
+    def proved_at(self, transport: FlowTransport, remote: Address) -> int | None:
+        """A connection with this address over which the other end has proved to be any domain."""
+        named = (one for one in self if one.name and (one.transport, one.remote) == (transport, remote))
+        return next((one.number for one in named), None)
 
     def of_peer(self, peer: str) -> int | None:
         """The newest connection with an overlay peer."""
@@ -117,7 +124,7 @@ class FlowTable:
             self._of_peer.setdefault(flow.peer, {})[flow.number] = None
             return
         self._of_host[flow.remote.host] += 1
-        self._to[(flow.transport, flow.remote)] = flow.number
+        self._to[(flow.transport, flow.remote, flow.name)] = flow.number
         if is_stranger:
             self._strangers[flow.number] = source_key(flow.remote.host)
 
@@ -125,8 +132,8 @@ class FlowTable:
         """It is gone."""
         del self._flows[flow.number]
         self._uncount(flow)
-        if self.to(flow.transport, flow.remote) == flow.number:
-            del self._to[(flow.transport, flow.remote)]
+        if self.to(flow.transport, flow.remote, flow.name) == flow.number:
+            del self._to[(flow.transport, flow.remote, flow.name)]
         if flow.peer is not None:
             self._of_peer[flow.peer].pop(flow.number, None)
             if not self._of_peer[flow.peer]:

@@ -33,10 +33,14 @@ class UdpHop(NamedTuple):
 
 
 class StreamHop(NamedTuple):
-    """A connection to `remote`: one that is open, or a new one."""
+    """A connection to `remote`: one that is open, or a new one.
+
+    `name` is the domain that the other end must prove over TLS to be (RFC 5922); "" for a phone.
+    """
 
     transport: StreamTransport
     remote: Address
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.transport.lower()} {self.remote}"

@@ -378,20 +378,31 @@ class TransportLayer:
         self._effects.append(Note("too many SIP connections", facts, is_warning=True))
 
     def _bind_stream(self, hop: StreamHop, now: float) -> BoundHop | None:
-        number = self._flows.to(hop.transport, hop.remote)
+        number = self._flows.to(*hop)
+        if number is None and hop.name == as_host(hop.remote.host):
+            # Whoever has proved to be a domain may say by its address, in a dialog, where it is.
+            number = self._flows.proved_at(hop.transport, hop.remote)
         if number is None:
-            number = self._open(hop.transport, hop.remote, now, self._limits.connect_s)
+            number = self._open(hop.transport, hop.remote, now, self._limits.connect_s, name=hop.name)
         return None if number is None else FlowHop(number)
 
     def _open(
-        self, transport: StreamTransport, remote: Address, now: float, connect_s: float, idle_s: float | None = None
+        self,
+        transport: StreamTransport,
+        remote: Address,
+        now: float,
+        connect_s: float,
+        idle_s: float | None = None,
+        name: str = "",
     ) -> int | None:
         """The number of a new connection; None if there may be no more."""
         if not self._has_room(remote.host, None):
             return None
         number, framing = next(self._numbers), framing_of(transport, remote, self._origins)
-        self._add(SipFlow(number, transport, remote, None, False, now, framing, connect_s=connect_s, idle_s=idle_s))
-        self._effects.append(OpenFlow(number, transport, remote))
+        opened = SipFlow(number, transport, remote, None, False, now, framing, connect_s=connect_s, idle_s=idle_s)
+        opened.name = name
+        self._add(opened)
+        self._effects.append(OpenFlow(number, transport, remote, name))
         return number
 
     def _add(self, flow: SipFlow, *, is_stranger: bool = False) -> None:

@@ -53,12 +53,13 @@ class Acks:
             return
         target = known.target
         copy = routing.forwarded(routed.request, target.uri, (), [], routing.breadth_of(ack))
-        hops = self._ways.known(target.lead, now) if target.hops is None else target.hops
+        hops = self._ways.of_target(target, now)
         if hops:
             self._send_first(copy, target, hops, now)
         elif not self._asks.is_full:
             deadline = now + self._config.limits.resolve_s
-            self._effects.append(self._asks.ask(ResolveUri(target.lead), ResolvingAck(copy, target), deadline))
+            question = ResolveUri(target.lead, target.is_outside)
+            self._effects.append(self._asks.ask(question, ResolvingAck(copy, target), deadline))
 
     def resolved(self, waiting: ResolvingAck, answer: object, now: float) -> None:
         """The answer to a question for the way of one."""

@@ -30,6 +30,7 @@ from p2psip.sip.message.grammar import quote
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
+from p2psip.sip.transports.own_addresses import as_numeric
 
 M = TypeVar("M", Request, Response)
 
@@ -237,7 +238,9 @@ class Anchoring:
     def _phone(self, side: Source, place: TokenPlace) -> Phone:
         host = without_zone(place.host)
         label = f"{place.user} ({host})" if place.user else host
-        return Phone(label, self._transport.advertised(side).host, place.host)
+        # Behind a port forwarding the rest of the world sends to another address than the phones do.
+        public = as_numeric(self._config.other_domains.host) if place.is_outside else None
+        return Phone(label, public or self._transport.advertised(side).host, place.host)
 
     # What it says
 

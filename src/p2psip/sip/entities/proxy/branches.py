@@ -45,9 +45,7 @@ class Branches:
         sharing = 1 + len(context.waiting) + ((context.server, NO_ANSWER) in self._timers)
         branch.breadth = max(1, context.free_breadth // sharing)
         context.branches.append(branch)
-        hops = branch.target.hops
-        if hops is None:
-            hops = self._ways.known(branch.target.lead, now)
+        hops = self._ways.of_target(target, now)
         if hops is None:
             return self._ask_way(context, branch, now)
         branch.may_be_resolved_again = False
@@ -180,7 +178,7 @@ class Branches:
         deadline = self._reached_by(context, now) if is_new else context.began_at + self._limits.resolve_s
         if self._asks.is_full_for(is_urgent=context.is_urgent):
             return context.failed(branch, UNREACHABLE, "too many questions are open")
-        self._ask(ResolveUri(branch.target.lead), Resolving(context, branch), deadline)
+        self._ask(ResolveUri(branch.target.lead, branch.target.is_outside), Resolving(context, branch), deadline)
         return None
 
     def _ask(self, question: object, waiting: Resolving | Preparing, deadline: float) -> None:

@@ -50,7 +50,8 @@ class Edge:
 
     def who_is_at(self, hop: BoundHop, target: Target) -> TokenPlace | None:
         """Who is at the other end of a hop for a target; None if a peer."""
-        return self._naming.place(self._transport.far_end(hop), target.user, target.server)
+        place = self._naming.place(self._transport.far_end(hop), target.user, target.server)
+        return place if place is None else place._replace(is_outside=target.is_outside)
 
     def routed(
         self,
@@ -66,7 +67,9 @@ class Edge:
         cleaned = self._cleaned(request, source, user, caller, is_private=is_private)
         routed = routing.preprocess(cleaned, self._config, self._tokens)
         named = self._naming.request_from(routed.request, place, is_private or identity.is_nameless(request))
-        return routing.Routed(named, routed.place, routed.next_route)
+        is_from_outside = place is not None and place.is_outside
+        domain = "" if place is None else routed.request.sip_uri.host
+        return routing.Routed(named, routed.place, routed.next_route, is_from_outside, domain)
 
     def question(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> PrepareCall | SignClaims | None:
         """What is asked before a request goes to a target: of the media engine, or, of what goes to another peer, for a

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Given, Instead, Resolution, Resolver, RingsNoMore
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated
+from p2psip.sip.message.uri import SipUri
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All words, and the user whom the overlay would be asked for, None if nobody; `ends` says what comes of it."""
+    """All words, and the user whom the overlay would be asked for, None if nobody; `ends` says what comes of it.
+
+    `outside` is the URI whose servers DNS would be asked for, None if it is in no other domain.
+    """
 
     words: tuple[Word, ...]
     ends: str
     user: str | None = None
+    outside: SipUri | None = None
 
 
 def explain(resolvers: Sequence[Resolver], asked: Asked, turns_max: int, now: float) -> Explanation:
@@ -41,7 +46,9 @@ def explain(resolvers: Sequence[Resolver], asked: Asked, turns_max: int, now: fl
             asked = asked.anew(said)
             continue
         assert said is not None, "the last resolver knows a place for anything"
-        return Explanation(tuple(words), _in_words(said), said.user if isinstance(said, LocateUser) else None)
+        user = said.user if isinstance(said, LocateUser) else None
+        outside = said.target.lead if isinstance(said, Given) and said.target.is_outside else None
+        return Explanation(tuple(words), _in_words(said), user, outside)
     return Explanation(tuple(words), f"refused: 482, sent on {turns_max} times")
 
 

@@ -19,7 +19,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
-from p2psip.sip.entities.registrar.ways import Ways
+from p2psip.sip.entities.registrar.ways import Ways, outside_target
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -66,6 +66,16 @@ class Asked:
     def dialled(self) -> str:
         """The user whom it was for at first."""
         return self.routed.request.sip_uri.user_name
+
+    @property
+    def is_from_outside(self) -> bool:
+        """True if whoever sends this has no line here."""
+        return self.routed.is_from_outside
+
+    @property
+    def is_of_guest(self) -> bool:
+        """True if such a one begins something here: the operator has opened the door."""
+        return self.is_from_outside and not self.routed.request.to.tag
 
     @property
     def from_peer(self) -> str | None:
@@ -137,6 +147,8 @@ class RingsNoMore:
     why: str
 
 
+_NO_RELAY = NotLocated(403, phrase_of(403), "nobody from outside is put through to somebody outside")
+
 Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser
 
 
@@ -173,14 +185,18 @@ class ByRoute(_AtFirst):
 
     name = "the request's own Route"
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, config: ServerConfig, ways: Ways) -> None:
+        self._realm = config.realm
         self._ways = ways
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
         towards = asked.routed.next_route
         if towards is None:
             return None
-        return Given(Target(self._ways.contact(asked.uri), None, str(towards), towards=towards))
+        contact = self._ways.contact(asked.uri)
+        if self._ways.is_outside(asked.routed, asked.uri):
+            return _NO_RELAY if asked.is_from_outside else Given(outside_target(contact, self._realm, towards=towards))
+        return Given(Target(contact, None, str(towards), towards=towards))
 
 
 class ByToken(_AtFirst):
@@ -195,6 +211,8 @@ class ByToken(_AtFirst):
         target = self._ways.by_token(asked.routed, asked.uri, now)
         if target is None:
             return None
+        if target.is_outside and asked.is_from_outside:
+            return _NO_RELAY
         if target.hops == ():
             # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
             return NotLocated(430, phrase_of(430), f"the connection with {target.label} is gone")

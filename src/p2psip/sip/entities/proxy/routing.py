@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.own import is_own_maddr, is_own_route
@@ -39,12 +40,16 @@ class NotForwarded:
 class Routed:
     """A request with our own Routes taken off.
 
-    `place` is what the token in the last of them said; `next_route` is the first that is somebody else's.
+    `place` is what the token in the last of them said; `next_route` is the first that is somebody else's. It
+    `is_from_outside` if whoever sends it has no line here. `domain` is that of the Request-URI, as a phone has written
+    it.
     """
 
     request: Request
     place: TokenPlace | None
     next_route: SipUri | None
+    is_from_outside: bool = False
+    domain: str = ""
 
 
 def validate(request: Request, source: Source, transport: TransportLayer) -> NotForwarded | None:
@@ -119,7 +124,10 @@ def sender_token(request: Request, source: Source, config: ServerConfig, tokens:
         return None
     uris = [route.sip_uri for route in request.routes]
     read = [tokens.read(uri.user_name) for uri in uris if uri.user and is_own_route(uri, config)]
-    return next((place for place in read if place is not None and place.host == source.remote.host), None)
+    at_home = next((place for place in read if place is not None and place.host == source.remote.host), None)
+    # Another domain has many servers, and its phones may send themselves: the first Route is that of their side.
+    outside = read[0] if read and read[0] is not None and read[0].is_outside else None
+    return at_home or outside
 
 
 def side_uri(
@@ -129,6 +137,8 @@ def side_uri(
     if place is None:
         return config.peer_route
     address = transport.advertised(side)
+    if place.is_outside and config.other_domains.host:
+        address = Address(config.other_domains.host, address.port)
     # RFC 7118 5.2: ""ws" as the transport parameter value", of secure WebSocket as well.
     named = "ws" if side.transport == "WSS" else side.transport.lower()
     params = (("lr", None),) if named == "udp" else (("transport", named), ("lr", None))

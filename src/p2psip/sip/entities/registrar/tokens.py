@@ -36,7 +36,8 @@ class TokenPlace(NamedTuple):
 
     `hop` leads there, None if it was a connection of an earlier run; `host` is the address at its other end. `user` is
     its line, "" if nobody knows. `server` is what it calls us. `contact` is the URI by which it wants requests. It
-    `is_private` if it began the dialog without wishing to be named: what it sends in it does not name it either.
+    `is_private` if it began the dialog without wishing to be named: what it sends in it does not name it either. It
+    `is_outside` if it has no line here: the server of another domain, or a guest.
     """
 
     hop: BoundHop | None
@@ -45,6 +46,7 @@ class TokenPlace(NamedTuple):
     server: ServerName
     contact: SipUri | None = None
     is_private: bool = False
+    is_outside: bool = False
 
     @property
     def is_agent(self) -> bool:
@@ -70,6 +72,7 @@ class _Written(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     server: ServerName
     contact: bytes
     is_private: bool = False
+    is_outside: bool = False
 
 
 class Tokens:
@@ -94,7 +97,8 @@ class Tokens:
         kind, number, detail = self._way(place.hop)
         user = place.user.encode("utf-8", "surrogateescape")
         packed_contact = contact.encode("utf-8", "surrogateescape")
-        written = _Written(kind, number, detail, place.host, user, place.server, packed_contact, place.is_private)
+        flags = place.is_private, place.is_outside
+        written = _Written(kind, number, detail, place.host, user, place.server, packed_contact, *flags)
         packed = msgspec.msgpack.encode(written)
         return base64.urlsafe_b64encode(self._cipher.encrypt(packed, None)).decode().rstrip("=")
 
@@ -116,7 +120,8 @@ class Tokens:
             # Ours, of a release that wrote them otherwise.
             return None
         user = written.user.decode("utf-8", "surrogateescape")
-        return TokenPlace(self._hop(written), written.host, user, written.server, uri, written.is_private)
+        flags = written.is_private, written.is_outside
+        return TokenPlace(self._hop(written), written.host, user, written.server, uri, *flags)
 
     def _way(self, hop: BoundHop | None) -> tuple[str, int, str]:
         match hop:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.naming import Naming
+from p2psip.sip.entities.own import ServerName
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.bindings import Bindings
@@ -75,6 +76,13 @@ class Ways:
                 return (UdpHop(address),)
         return ()
 
+    def of_target(self, target: Target, now: float) -> tuple[Hop, ...] | None:
+        """The way to a target, where it has not to be asked."""
+        if target.hops is not None:
+            return target.hops
+        # Where a phone is, another domain's server may be as well: that is no phone of ours.
+        return None if target.is_outside else self.known(target.lead, now)
+
     def contact(self, uri: SipUri) -> SipUri:
         """By what the place is called that a URI in the overlay means: of a phone of this peer its own Contact."""
         meant = self._naming.meant(uri)
@@ -87,6 +95,8 @@ class Ways:
         if not ways:
             return None
         phone = ways[0]
+        if phone.is_outside:
+            return outside_target(contact, self._config.realm)
         # Where the phone has another connection by now, its Contact still tells which phone it is.
         said = list(dict.fromkeys(place.hop for place in ways))
         # Two that differ: the phone has said itself, within the dialog, where it is since.
@@ -100,6 +110,11 @@ class Ways:
         label = f"{phone.user}'s phone at {phone.host}"
         return Target(contact, hops, label, path, user=phone.user, server=phone.server)
 
+    def is_outside(self, routed: routing.Routed, uri: SipUri) -> bool:
+        """True for a request in a dialog with somebody outside, on its way there, as a token of ours in it says."""
+        place = self._naming.meant(uri) or routed.place
+        return place is not None and place.is_outside
+
     def direct(self, request: Request, uri: SipUri, now: float) -> Target:
         """The URI itself, which may be a phone's Contact, as the place to try."""
         return Target(uri, None, "", () if request.routes else self._path(uri, now))
@@ -112,3 +127,9 @@ class Ways:
     def _path(self, contact: SipUri, now: float) -> tuple[NameAddr, ...]:
         binding = self._bindings.at_contact(contact, now)
         return binding.path if binding is not None else ()
+
+
+def outside_target(uri: SipUri, realm: str, label: str = "", towards: SipUri | None = None) -> Target:
+    """Somebody who has no line, as the place to try: to him the overlay is called what DNS calls it."""
+    named = label or str(towards or uri)
+    return Target(uri, None, named, server=ServerName(realm), towards=towards, is_outside=True)
