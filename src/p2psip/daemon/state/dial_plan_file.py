@@ -25,7 +25,7 @@ DIAL_PLAN_FILE = "dialplan.toml"
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 _SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
+_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.-]+))\s*=""")
 
 
 RESPONDERS_MAX = 6
@@ -66,8 +66,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 _WANTED = {
     "pattern": 'a pattern in quotes, as "9XXX" or "00."',
     "strip": "how many digits to take off in front, a number from 0 to 32",
-    "prepend": "what to put in front, digits in quotes",
-    "to": "a user's name in quotes; in [emergency] a list of them",
+    "prepend": "what to put in front, in quotes: digits, lower-case letters, * # + . _ -, 32 at most",
+    "to": "a user's name in quotes",
     "refuse": "why, in quotes and one line of 120 characters at most: the phone shows it",
     "lines": 'a list of names, as ["alice", "bob"]',
     "priority": f"a number from {FIRST} to {LAST}: smaller ones are asked first",
@@ -93,8 +93,7 @@ class _Lines:
                 counts[name] = counts.get(name, -1) + 1
                 self._at[name, counts[name], ""] = number
             elif assigned := _ASSIGNMENT.match(line):
-                key = next(part for part in assigned.groups() if part is not None)
-                self._at.setdefault((name, counts.get(name, 0), key), number)
+                self._at.setdefault((name, counts.get(name, 0), _key(assigned)), number)
 
     def of(self, section: str, index: int = 0, key: str = "") -> int | None:
         """Of a setting, or where that is not in the file, of its section."""
@@ -126,37 +125,76 @@ def _read(text: str) -> Numbering:
     try:
         file = msgspec.convert(tomllib.loads(f"{text}\n"), _File)
     except tomllib.TOMLDecodeError as error:
-        at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-        number = min(int(at[1]), len(text.splitlines())) if at else len(text.splitlines())
-        raise _Mistake(f"line {number}: {re.sub(r' [(]at .*[)]$', '', str(error))}") from None
+        raise _Mistake(_no_toml(error, text)) from None
     except msgspec.ValidationError as error:
         raise _Mistake(_described(str(error), lines)) from None
     rules = [*_extensions(file, lines), *_rules(file, lines), *_callsigns(file, lines)]
     try:
-        return Numbering(DialPlan(tuple(rules)), _codes(file, lines), _emergency(file, lines))
+        codes = _codes(file, lines)
+        _check_codes(codes, file, lines)
+        return Numbering(DialPlan(tuple(rules)), codes, _emergency(file, lines))
     except BadRule as error:
         raise _Mistake(str(error)) from None
+
+
+def _no_toml(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """A text that is no TOML: where, and where it can be said, what to write."""
+    of_file = text.splitlines() or [""]
+    at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+    number = min(int(at[1]), len(of_file)) if at else len(of_file)
+    line, reason = of_file[number - 1], re.sub(r" [(]at .*[)]$", "", str(error))
+    where, assigned = f"line {number}: ", _ASSIGNMENT.match(line)
+    if quote := re.search("[\u2018-\u201f\u00ab\u00bb]", line):
+        return f'{where}{quote[0]} is no quotation mark here: write straight ones, as "bob"'
+    if assigned and "overwrite" in reason:
+        key = _key(assigned)
+        first = next(
+            (at for at, other in enumerate(of_file, 1) if (a := _ASSIGNMENT.match(other)) and _key(a) == key), 0
+        )
+        if 0 < first < number:
+            return f"{where}{key} is in line {first} already: leave one of the two out"
+    return f'{where}{reason}; write NAME = VALUE, with text in quotes, as 42 = "bob"'
+
+
+def _key(assigned: re.Match[str]) -> str:
+    return next(part for part in assigned.groups() if part is not None)
 
 
 def _described(error: str, lines: _Lines) -> str:
     """A setting of a wrong kind: where it is, and what it takes."""
     found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
     section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
+    if section == "emergency" and (key == "to" or "`to`" in error):
+        where = lines.words(section, 0, "to")
+        return f'{where}to names who answers emergency calls: write a list of users, as to = ["desk", "warden"]'
     if unknown := re.search(r"unknown field `(.+?)`", error):
         known = _Rule if section == "rule" else _Emergency if section == "emergency" else _File
+        if section and unknown[1] == "callsigns":
+            return _misplaced(lines.words(section, index, unknown[1]))
         where = lines.words(section, index, unknown[1]) or lines.words(unknown[1])
         return f"{where}there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
     if missing := re.search(r"missing required field `(.+?)`", error):
-        return f"{lines.words(section, index)}there is no {missing[1]} in it: write {_WANTED[missing[1]]}"
+        return (
+            f"{lines.words(section, index)}there is no {missing[1]} in it: write {missing[1]} = {_WANTED[missing[1]]}"
+        )
     where = lines.words(section, index, key) or lines.words("", 0, section)
     name = key if key in _WANTED else section
     return f"{where}{name}: write {_WANTED.get(name, error)}"
+
+
+def _misplaced(where: str) -> str:
+    return f"{where}callsigns stand above all sections: move them to the top of the file"
 
 
 def _extensions(file: _File, lines: _Lines) -> list[Rule]:
     made = []
     for number, user in file.extensions.items():
         where = lines.words("extensions", 0, number)
+        if number == "callsigns" and isinstance(user, list):
+            raise _Mistake(_misplaced(where))
+        if isinstance(user, dict):
+            dotted = f"{number}.{next(iter(user), '')}"
+            raise _Mistake(f"{lines.words('extensions', 0, dotted)}{dotted} is no number: leave the dot out")
         if not isinstance(user, str):
             raise _Mistake(f'{where}write a name in quotes, as {number} = "bob"')
         _check_user(user, where)
@@ -208,6 +246,8 @@ def _made(where: str, *, pattern: str, to: str, priority: int) -> Rule:
 def _codes(file: _File, lines: _Lines) -> StarCodes:
     for service, code in file.codes.items():
         where = lines.words("codes", 0, service)
+        if service == "callsigns" and isinstance(code, list):
+            raise _Mistake(_misplaced(where))
         if service not in SERVICES:
             raise _Mistake(f"{where}there is no service {service}; there are {', '.join(SERVICES)}")
         if not isinstance(code, str):
@@ -216,6 +256,16 @@ def _codes(file: _File, lines: _Lines) -> StarCodes:
         return StarCodes({service: str(code) for service, code in file.codes.items()})
     except BadCode as error:
         raise _Mistake(f"{lines.words('codes', 0, error.service)}{error}") from None
+
+
+def _check_codes(codes: StarCodes, file: _File, lines: _Lines) -> None:
+    """An extension, or a rule, for what is dialled to have a service would take that away without a word."""
+    meant = [(number, lines.words("extensions", 0, number)) for number in file.extensions]
+    meant += [(rule.pattern, lines.words("rule", index, "pattern")) for index, rule in enumerate(file.rule)]
+    for number, where in meant:
+        if (found := codes.read(number)) is not None:
+            how = "leave it out, or give the service another code in [codes]"
+            raise _Mistake(f"{where}{number} is the star code for {found[0]}: {how}")
 
 
 def _emergency(file: _File, lines: _Lines) -> Emergency:
