@@ -113,7 +113,10 @@ def test_what_becomes_of_calls_is_written_down(p2psip: Command, peer: Path) -> N
         (["dial", "--explain", "42", "--as", "bob"], "bob has no line here: there are alice"),
         (["dial", "--explain", "mailto:bob"], "is no number here"),
         (["dial", "--explain", ""], "is no number here"),
-        (["dial"], "--explain"),
+        (["dial"], "write --explain and a number, or --codes"),
+        (["dial", "--codes", "--explain", "42"], "write --explain and a number, or --codes"),
+        (["line", "calls", "alice", "--pick-up", "a b"], "'a b' is no user's name"),
+        (["line", "calls", "alice", "--deny", "*"], "'*' is no user's name"),
     ],
 )
 def test_wrong_input_is_one_line(p2psip: Command, peer: Path, arguments: list[str], says: str) -> None:
@@ -125,6 +128,22 @@ def test_damaged_wishes_are_one_line_that_says_what_to_do(p2psip: Command, peer:
     assert "`p2psip line calls alice --reset` begins anew" in p2psip("line", "calls", "alice", "--peer", peer, status=2)
     p2psip("line", "calls", "alice", "--reset", "--peer", peer)
     assert handling(peer) == CallHandling()
+
+
+def test_who_picks_up_and_who_speaks_unasked(p2psip: Command, peer: Path) -> None:
+    p2psip("line", "calls", "alice", "--pick-up", "bob", "--intercom", "*", "--peer", peer)
+    assert handling(peer) == CallHandling(pick_up=("bob",), intercom=("*",))
+    said = p2psip("line", "calls", "alice", "--peer", peer)
+    assert said == "alice: picked up by: bob; answers by itself to: *\n"
+
+
+def test_star_codes_are_listed(p2psip: Command, peer: Path) -> None:
+    (peer / DIAL_PLAN_FILE).write_text('[codes]\nintercom = ""\nforward = "*21*"\n')
+    codes = {each["service"]: each["code"] for each in json.loads(p2psip("dial", "--codes", "--peer", peer, "--json"))}
+    assert (codes["forward"], codes["intercom"], codes["echo"]) == ("*21*", "", "*43")
+    rows = p2psip("dial", "--codes", "--peer", peer).splitlines()
+    assert len(rows) == len(codes) - 1
+    assert any(row.startswith("*21* and a number") and row.endswith("all calls are forwarded") for row in rows)
 
 
 def explained(p2psip: Command, peer: Path, number: str) -> Any:

@@ -42,6 +42,7 @@ Examples:
     p2psip line calls carol --quiet 22:00-07:00 --allow bob --allow 112 --peer ./peer
     p2psip line calls carol --deny anonymous --peer ./peer
     p2psip line calls carol --do-not-disturb --peer ./peer
+    p2psip line calls carol --pick-up bob --intercom bob --peer ./peer
     p2psip line calls carol --reset --peer ./peer
     p2psip line calls carol --reset --ring 40 --peer ./peer
 """
@@ -91,11 +92,19 @@ def calls(
     deny: Annotated[
         list[str] | None, typer.Option(metavar="USER", help='Who never gets through; "anonymous": who hides.')
     ] = None,
+    pick_up: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER", help='Who answers calls that ring here; "*": every member. [lines of this peer]'),
+    ] = None,
+    intercom: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER", help='For whom the phone may answer by itself; "*": every member. [nobody]'),
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget all of it, forwarding as well.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show, or write and tell the running peer."""
-    from p2psip.sip.entities.handling.call_handling import CallHandling
+    from p2psip.sip.entities.handling.call_handling import ANYBODY, CallHandling
 
     files = _files(peer, user)
     changes: dict[str, object] = {
@@ -105,6 +114,8 @@ def calls(
         "allow": None if allow is None else _names(allow),
         "only_allowed": only_allowed,
         "deny": None if deny is None else _names(deny),
+        "pick_up": None if pick_up is None else _names(pick_up, ANYBODY),
+        "intercom": None if intercom is None else _names(intercom, ANYBODY),
     }
     given = {name: value for name, value in changes.items() if value is not None}
     before = CallHandling() if reset else files.load_handling()
@@ -178,13 +189,14 @@ def _hours(texts: list[str]) -> tuple[object, ...]:
         raise LocalMisuse(f"--quiet: {error}") from None
 
 
-def _names(names: list[str]) -> tuple[str, ...]:
+def _names(names: list[str], *further: str) -> tuple[str, ...]:
+    """User names, or `further` words. Raises LocalMisuse."""
     from p2psip.enrollment.user_names import RULE, is_local_part
     from p2psip.sip.entities.handling.call_handling import NAMES_MAX
 
     wanted = tuple(dict.fromkeys(name.lower() for name in names if name))
     for name in wanted:
-        if not is_local_part(name):
+        if name not in further and not is_local_part(name):
             raise LocalMisuse(f"{name!r} is no user's name: write {RULE}")
     if len(wanted) > NAMES_MAX:
         raise LocalMisuse(f"a list has {NAMES_MAX} names at most")

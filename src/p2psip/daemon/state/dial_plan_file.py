@@ -15,8 +15,10 @@ import msgspec
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.user_names import RULE, is_local_part
 from p2psip.net.disk.files import read_text
+from p2psip.sip.entities.handling.call_handling import RING_S_LEAST, RING_S_MOST
 from p2psip.sip.entities.handling.star_codes import SERVICES, BadCode, StarCodes
 from p2psip.sip.entities.numbers.dial_plan import FIRST, LAST, USUAL, BadRule, DialPlan, Rule
+from p2psip.sip.entities.numbers.groups import GROUPS_MAX, IN_ORDER_MAX, MEMBERS_MAX, Group, Ringing
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.entities.numbers.telephone import on_keypad
 
@@ -53,14 +55,25 @@ class _Emergency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     numbers: tuple[User, ...] = ()
 
 
+class _Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A `[group.NAME]`."""
+
+    members: tuple[User, ...]
+    ring: Ringing = "all"
+    ring_s: Annotated[int, msgspec.Meta(ge=RING_S_LEAST, le=RING_S_MOST)] = 20
+    otherwise: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
     callsigns: tuple[User, ...] = ()
+    mailbox: str = ""
     extensions: dict[str, object] = {}
     rule: tuple[_Rule, ...] = ()
     emergency: _Emergency | None = None
     codes: dict[str, object] = {}
+    group: dict[str, _Group] = {}
 
 
 _WANTED = {
@@ -77,6 +90,12 @@ _WANTED = {
     "rule": "a section [[rule]], with two brackets, for each rule",
     "emergency": "a section [emergency]",
     "codes": 'a section [codes] with lines as forward = "*72"',
+    "mailbox": 'the user who keeps messages, in quotes, as "voicemail"',
+    "group": 'a section as [group.sales], with members = ["alice", "bob"]',
+    "members": 'a list of users, as members = ["alice", "bob"]',
+    "ring": '"all" or "in-order"',
+    "ring_s": f"for how many seconds it rings, a number from {RING_S_LEAST} to {RING_S_MOST}",
+    "otherwise": "the user who is called if nobody answers, in quotes",
 }
 
 
@@ -98,6 +117,15 @@ class _Lines:
     def of(self, section: str, index: int = 0, key: str = "") -> int | None:
         """Of a setting, or where that is not in the file, of its section."""
         return self._at.get((section, index, key)) or self._at.get((section, index, ""))
+
+    def starting(self, beginning: str) -> list[str]:
+        """The sections that begin so."""
+        return [name for name, _, key in self._at if not key and name.startswith(beginning)]
+
+    def assigned(self, section: str, key: str) -> str:
+        """Where a setting is, for people; "" if it is not in that section."""
+        number = self._at.get((section, 0, key))
+        return "" if number is None else f"line {number}: "
 
     def words(self, section: str, index: int = 0, key: str = "") -> str:
         """The same for people; "" if nobody knows."""
@@ -132,7 +160,8 @@ def _read(text: str) -> Numbering:
     try:
         codes = _codes(file, lines)
         _check_codes(codes, file, lines)
-        return Numbering(DialPlan(tuple(rules)), codes, _emergency(file, lines))
+        emergency, groups = _emergency(file, lines), _groups(file, lines)
+        return Numbering(DialPlan(tuple(rules)), codes, emergency, groups, _mailbox(file, lines))
     except BadRule as error:
         raise _Mistake(str(error)) from None
 
@@ -162,6 +191,8 @@ def _key(assigned: re.Match[str]) -> str:
 
 def _described(error: str, lines: _Lines) -> str:
     """A setting of a wrong kind: where it is, and what it takes."""
+    if of_group := re.search(r" - at `\$\.group\[\.\.\.\](?:\.(\w+))?", error):
+        return _group_described(error, of_group[1] or "", lines)
     found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
     section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
     if section == "emergency" and (key == "to" or "`to`" in error):
@@ -180,6 +211,23 @@ def _described(error: str, lines: _Lines) -> str:
     where = lines.words(section, index, key) or lines.words("", 0, section)
     name = key if key in _WANTED else section
     return f"{where}{name}: write {_WANTED.get(name, error)}"
+
+
+def _group_described(error: str, key: str, lines: _Lines) -> str:
+    """The same of a group, of which msgspec does not say which one: the first that has such a setting."""
+    unknown = re.search(r"unknown field `(.+?)`", error)
+    missing = re.search(r"missing required field `(.+?)`", error)
+    wrong = unknown or missing
+    name = wrong[1] if wrong else key
+    sections = lines.starting("group.")
+    where = next((at for each in sections if (at := lines.assigned(each, name))), "") or lines.words(
+        *sections[:1] or ("group",)
+    )
+    if unknown:
+        if unknown[1] == "callsigns":
+            return _misplaced(where)
+        return f"{where}there is no setting {name}; there are {', '.join(_Group.__struct_fields__)}"
+    return f"{where}{name or 'group'}: write {_WANTED.get(name or 'group', error)}"
 
 
 def _misplaced(where: str) -> str:
@@ -282,6 +330,39 @@ def _emergency(file: _File, lines: _Lines) -> Emergency:
             where = lines.words("emergency", 0, "numbers")
             raise _Mistake(f'{where}{number!r} is no number as phones dial it: write digits, * and #, as "112"')
     return Emergency(frozenset(file.emergency.numbers), file.emergency.to)
+
+
+def _groups(file: _File, lines: _Lines) -> dict[str, Group]:
+    if len(file.group) > GROUPS_MAX:
+        raise _Mistake(f"{lines.words('group')}there are more than {GROUPS_MAX} groups: leave some out")
+    return {name: _group(name, group, file, lines) for name, group in file.group.items()}
+
+
+def _group(name: str, group: _Group, file: _File, lines: _Lines) -> Group:
+    section = f"group.{name}"
+    _check_user(name, lines.words(section))
+    at = lines.words(section, 0, "members")
+    members = tuple(dict.fromkeys(group.members))
+    for user in members:
+        _check_user(user, at)
+        if user in file.group:
+            # So no phone rings twice, and no group rings for ever.
+            raise _Mistake(f"{at}{user} is a group as well: name its members here")
+    most = IN_ORDER_MAX if group.ring == "in-order" else MEMBERS_MAX
+    if not 0 < len(members) <= most:
+        raise _Mistake(f"{at}a group that rings {group.ring} has 1 to {most} members, and this one {len(members)}")
+    if group.otherwise:
+        where = lines.words(section, 0, "otherwise")
+        _check_user(group.otherwise, where)
+        if group.otherwise == name or group.otherwise in members:
+            raise _Mistake(f"{where}{group.otherwise} has not answered then: name somebody else, or leave it out")
+    return Group(members, group.ring, group.ring_s, group.otherwise)
+
+
+def _mailbox(file: _File, lines: _Lines) -> str:
+    if file.mailbox:
+        _check_user(file.mailbox, lines.words("", 0, "mailbox"))
+    return file.mailbox
 
 
 def _check_user(name: str, where: str) -> None:

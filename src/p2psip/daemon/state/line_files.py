@@ -51,6 +51,8 @@ class _Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     only_allowed: bool = False
     deny: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
+    pick_up: tuple[str, ...] = ()
+    intercom: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

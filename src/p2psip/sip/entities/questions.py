@@ -34,6 +34,8 @@ class LocateUser:
     """True for what the peer of a line answers in the place of its phones: who watches the line."""
     is_urgent: bool = False
     """True for what is of an emergency, which no limit keeps out."""
+    group: tuple[str, ...] = ()
+    """Where several are called at once: all of them, in the place of `user`; answered by the places of all together."""
 
 
 class RegisteredBinding(NamedTuple):

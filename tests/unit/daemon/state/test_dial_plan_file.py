@@ -8,10 +8,12 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.dial_plan_file import DIAL_PLAN_FILE, load_numbering
+from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.numbers.numbering import Numbering
 
 GOOD = """
 callsigns = ["dl1abc"]
+mailbox = "voicemail"
 
 [extensions]
 42 = "bob"
@@ -34,6 +36,15 @@ to = ["desk"]
 [codes]
 forward = "*21*"
 intercom = ""
+
+[group.sales]
+members = ["alice", "bob", "alice"]
+
+[group.60]
+members = ["alice"]
+ring = "in-order"
+ring_s = 10
+otherwise = "desk"
 """
 
 
@@ -62,6 +73,11 @@ def test_all_that_it_may_say(tmp_path: Path) -> None:
     assert numbering.codes.read("*21*42") == ("forward", "42")
     assert numbering.codes.read("*8042") is None
     assert numbering.codes.read("*43") == ("echo", "")
+    assert numbering.groups == {
+        "sales": Group(("alice", "bob")),
+        "60": Group(("alice",), "in-order", 10, "desk"),
+    }
+    assert numbering.mailbox == "voicemail"
 
 
 @pytest.mark.parametrize(
@@ -104,10 +120,29 @@ def test_all_that_it_may_say(tmp_path: Path) -> None:
         ('[emergency]\nto = ["bob"]\nnumbers = ["11 2"]', "line 3: '11 2' is no number as phones dial it"),
         ('[emergency]\nto = ["a", "b", "c", "d", "e", "f", "g"]', "line 2: to has more than 6 users"),
         ('[codes]\nforward = "*7"', "line 2: *7 with a number behind it, for forward, may be *73"),
-        ('[codes]\nfoo = "*1"', "line 2: there is no service foo; there are echo"),
+        ('[codes]\nfoo = "*1"', "line 2: there is no service foo; there are pick-up-group"),
         ('[codes]\necho = "43"', "line 2: '43' is no star code"),
         ('[codes]\necho = "*72"', "line 2: *72 is for echo and forward"),
         ("[codes]\necho = 43", 'line 2: write a code in quotes, as echo = "*43"'),
+        ('[group.a]\nring = "all"', 'line 1: members: write a list of users, as members = ["alice", "bob"]'),
+        ('[group.a]\nmembers = "bob"', 'line 2: members: write a list of users, as members = ["alice", "bob"]'),
+        ('[group.a]\nmembers = ["b"]\nring = "some"', 'line 3: ring: write "all" or "in-order"'),
+        ('[group.a]\nmembers = ["b"]\nring_s = 1', "line 3: ring_s: write for how many seconds it rings, a number"),
+        ('[group.a]\nmembers = ["b"]\nfoo = 1', "line 3: there is no setting foo; there are members, ring, ring_s"),
+        ('[group.a]\nmembers = ["b"]\ncallsigns = ["x"]', "line 3: callsigns stand above all sections"),
+        ("[group.a]\nmembers = []", "line 2: a group that rings all has 1 to 16 members, and this one 0"),
+        ('[group.a]\nmembers = ["Bob"]', "line 2: 'Bob' is no user's name"),
+        ('[group.a]\nmembers = ["b"]\notherwise = "b"', "line 3: b has not answered then: name somebody else"),
+        ('[group.a]\nmembers = ["b"]\n[group.c]\nmembers = ["a"]', "line 4: a is a group as well: name its members"),
+        ('[group.A]\nmembers = ["b"]', "line 1: 'A' is no user's name"),
+        (
+            '[group.a]\nring = "in-order"\nmembers = ["b", "c", "d", "e", "f", "g", "h"]',
+            "line 3: a group that rings in-order has 1 to 6 members, and this one 7",
+        ),
+        ('group = "a"', "line 1: group: write a section as [group.sales], with members ="),
+        ('[group]\nmembers = ["a"]', "line 1: group: write a section as [group.sales], with members ="),
+        ('mailbox = "Voice Mail"', "line 1: 'Voice Mail' is no user's name"),
+        ("mailbox = 97", 'line 1: mailbox: write the user who keeps messages, in quotes, as "voicemail"'),
         ('a = "x', "line 1: "),
     ],
 )
